@@ -1,0 +1,409 @@
+"""The configuration of a training: one frozen record, read from a TOML file and from ``--set``.
+
+In: the path of a flat TOML file and ``key=value`` overrides. Out: a `TrainConfig` whose values have
+been checked one by one. Whether they suit a dataset (names, sizes, eras) is for the rooms that have
+one to say. Imports nothing but the standard library and the errors.
+
+A file holds what differs from the defaults::
+
+    features = "medium"
+    targets = ["target", "target_ender_60"]
+    validation_eras = 100
+    hidden = [512, 256]
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from reprlib import repr as short_repr
+from typing import Any, Literal, Self, TypeVar
+
+from .errors import ConfigError, listed, nearest
+
+# TOML has no null: this word stands for None where None means "choose for me".
+_AUTO = "auto"
+
+# Numbers end up as float32, in which a larger one is infinite.
+_LARGEST_NUMBER = 3.4028234663852886e38
+
+# Keras hands the seed to numpy's legacy generator, which takes 32 bits.
+_LARGEST_SEED = 2**32 - 1
+
+_T = TypeVar("_T")
+
+
+class _UnfitError(Exception):
+    """A value isn't of its kind; becomes a `ConfigError` before it leaves this room."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the value of a key may be.
+
+    Attributes
+    ----------
+    expected : str
+        In words, to follow "expected".
+    clean : callable
+        Returns the value as it is kept (a list as a tuple), or raises `_UnfitError`.
+    """
+
+    expected: str
+    clean: Callable[[object], object]
+
+
+def _whole(least: int, most: int | None = None) -> _Kind:
+    """Accept an integer from `least` to `most`; true and false are none."""
+
+    def clean(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _UnfitError
+        if value < least or (most is not None and value > most):
+            raise _UnfitError
+        return value
+
+    limits = f"of {least} or more" if most is None else f"from {least} to {most}"
+    return _Kind(f"a whole number {limits}", clean)
+
+
+def _number(limits: str = "", fits: Callable[[float], bool] = lambda _: True) -> _Kind:
+    """Accept a finite number for which `fits` holds; an integer becomes a float."""
+
+    def clean(value: object) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise _UnfitError
+        # NaN fails every comparison, and integers of any size are compared exactly.
+        if not (-_LARGEST_NUMBER <= value <= _LARGEST_NUMBER and fits(value)):
+            raise _UnfitError
+        return float(value)
+
+    return _Kind(f"a number {limits}".rstrip(), clean)
+
+
+def _flag() -> _Kind:
+    """Accept true or false."""
+
+    def clean(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise _UnfitError
+        return value
+
+    return _Kind("true or false", clean)
+
+
+def _text(what: str) -> _Kind:
+    """Accept text that isn't empty."""
+
+    def clean(value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise _UnfitError
+        return value
+
+    return _Kind(what, clean)
+
+
+def _choice(*choices: str) -> _Kind:
+    """Accept one of a few words."""
+
+    def clean(value: object) -> object:
+        if value not in choices:
+            raise _UnfitError
+        return value
+
+    return _Kind(" or ".join(f'"{choice}"' for choice in choices), clean)
+
+
+def _names(what: str, *, bare: bool = False) -> _Kind:
+    """Accept a list of different texts, at least one; with `bare` also one text by itself."""
+
+    def clean(value: object) -> tuple[str, ...]:
+        if bare and isinstance(value, str):
+            value = [value]
+        if not isinstance(value, list | tuple) or not value:
+            raise _UnfitError
+        if not all(isinstance(name, str) and name for name in value):
+            raise _UnfitError
+        if len(set(value)) < len(value):
+            raise _UnfitError
+        return tuple(value)
+
+    return _Kind(f"a list of different {what}", clean)
+
+
+def _widths() -> _Kind:
+    """Accept a list of integers of 1 or more, which may be empty."""
+    width = _whole(1)
+
+    def clean(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list | tuple):
+            raise _UnfitError
+        return tuple(width.clean(item) for item in value)
+
+    return _Kind("a list of whole numbers of 1 or more such as [128, 64]", clean)
+
+
+def _either(first: _Kind, second: _Kind) -> _Kind:
+    """Accept what one of two kinds accepts."""
+
+    def clean(value: object) -> object:
+        try:
+            return first.clean(value)
+        except _UnfitError:
+            return second.clean(value)
+
+    return _Kind(f"{first.expected}, or {second.expected}", clean)
+
+
+def _or_none(kind: _Kind) -> _Kind:
+    """Accept None too, which a file expresses by leaving the key out."""
+
+    def clean(value: object) -> object:
+        return None if value is None else kind.clean(value)
+
+    return _Kind(kind.expected, clean)
+
+
+def _or_auto(kind: _Kind) -> _Kind:
+    """Accept None too, which a file may also write as "auto"."""
+
+    def clean(value: object) -> object:
+        return None if value is None or value == _AUTO else kind.clean(value)
+
+    return _Kind(f'{kind.expected}, or "{_AUTO}"', clean)
+
+
+def _key(default: _T, kind: _Kind) -> _T:
+    """Declare a key of the configuration: its default and what its value may be."""
+    return field(default=default, metadata={"kind": kind})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained: the keys of the TOML file and of ``--set``, with their defaults.
+
+    Where a key may be None, leaving it out of the file means None, and so does "auto" (but for
+    `fill_missing`). Lists become tuples.
+
+    Attributes
+    ----------
+    features : str or tuple of str
+        The name of a feature set, "all", or a list of features, which keeps its order.
+    targets : tuple of str
+        The first is the main one: it is scored, and decides which epoch is the best. One name by
+        itself becomes a list of one.
+    validation_eras : int, tuple of str or None
+        The last so many eras in which the main target has labels, or a list of era labels; None:
+        the last fifth of those eras.
+    embargo_eras : int or "auto"
+        Eras left out on both sides of a validation era; "auto": 8 if all targets look 20 days
+        ahead, otherwise 16.
+    allow_overlap : bool
+        Permit an embargo that is too short for the targets.
+    batch_size : int
+        Rows per step.
+    window_size : int or None
+        Contiguous rows of an era that are drawn and read together; None: chosen to suit the
+        dataset and the memory.
+    pool_batches : int or None
+        Batches whose rows are shuffled together; None: follows from `window_size` and
+        `batch_size`.
+    memory : int or None
+        MB (10^6 bytes) that the batches' buffers may take; None: a part of what is free.
+    fill_missing : float or None
+        What missing features become in a dataset converted with ``--missing nan``; None: such a
+        dataset is refused.
+    model : str
+        The name of the model to build.
+    hidden : tuple of int
+        Units of each hidden layer, from the features on; an empty list makes a linear model.
+    dropout : float
+        Share of the units that is dropped after each hidden layer, from 0 to below 1.
+    loss : str
+        "mse", "mae" or "huber".
+    learning_rate : float
+        Of the optimizer, above 0.
+    weight_decay : float
+        Share of each weight taken off in a step, times the learning rate; 0: none.
+    epochs : int
+        The most epochs to train.
+    patience : int
+        Stop after so many epochs without a better score; 0: never.
+    seed : int
+        Of the order of the rows, the first weights and the dropout; below 2^32.
+    deterministic : bool or None
+        Whether equal runs end in equal bits; None: true on a CPU.
+    checkpoint_steps : int
+        Steps between two checkpoints; 0: none by steps.
+    checkpoint_minutes : float
+        Minutes between two checkpoints; 0: none by time.
+
+    Raises
+    ------
+    ConfigError
+        If values are of a wrong type or out of range; it names all of them.
+
+    Examples
+    --------
+    >>> TrainConfig(epochs=3, targets=["target_x_20"]).targets
+    ('target_x_20',)
+    >>> TrainConfig(dropout=1)
+    Traceback (most recent call last):
+    ...
+    memmap_train.errors.ConfigError: dropout: expected a number from 0 to below 1, found 1
+    """
+
+    features: str | tuple[str, ...] = _key(
+        "all", _either(_text("the name of a feature set"), _names("feature names"))
+    )
+    targets: tuple[str, ...] = _key(
+        ("target",), _names('target names such as ["target"]', bare=True)
+    )
+    validation_eras: int | tuple[str, ...] | None = _key(
+        None, _or_auto(_either(_whole(1), _names('era labels such as ["0575", "0576"]')))
+    )
+    embargo_eras: int | Literal["auto"] = _key("auto", _either(_whole(0), _choice(_AUTO)))
+    allow_overlap: bool = _key(False, _flag())
+
+    batch_size: int = _key(4096, _whole(1))
+    window_size: int | None = _key(None, _or_auto(_whole(1)))
+    pool_batches: int | None = _key(None, _or_auto(_whole(1)))
+    memory: int | None = _key(None, _or_auto(_whole(1)))
+    fill_missing: float | None = _key(None, _or_none(_number()))
+
+    model: str = _key("mlp", _text("the name of a model"))
+    hidden: tuple[int, ...] = _key((128, 64), _widths())
+    dropout: float = _key(0.1, _number("from 0 to below 1", lambda value: 0 <= value < 1))
+    loss: str = _key("mse", _choice("mse", "mae", "huber"))
+    learning_rate: float = _key(1e-3, _number("above 0", lambda value: value > 0))
+    weight_decay: float = _key(0.0, _number("of 0 or more", lambda value: value >= 0))
+
+    epochs: int = _key(10, _whole(1))
+    patience: int = _key(3, _whole(0))
+    seed: int = _key(0, _whole(0, _LARGEST_SEED))
+    deterministic: bool | None = _key(None, _or_auto(_flag()))
+    checkpoint_steps: int = _key(0, _whole(0))
+    checkpoint_minutes: float = _key(10.0, _number("of 0 or more", lambda value: value >= 0))
+
+    def __post_init__(self) -> None:
+        kept, faults = _clean({key.name: getattr(self, key.name) for key in fields(self)})
+        if faults:
+            raise ConfigError("; ".join(faults))
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: Sequence[str] = ()) -> Self:
+        """Read a configuration.
+
+        Parameters
+        ----------
+        path : Path or None
+            A flat TOML file; None: the defaults.
+        overrides : sequence of str
+            ``key=value``, stronger than the file; of one key's the last counts. A value is read
+            as TOML, and taken as text where it isn't any.
+
+        Returns
+        -------
+        TrainConfig
+
+        Raises
+        ------
+        ConfigError
+            If the file can't be read or isn't TOML, or if keys are unknown or values unfit; it
+            names all such keys, and where each stands.
+
+        Examples
+        --------
+        >>> config = TrainConfig.load(None, ["features=medium", "hidden=[256, 64]", "dropout=0"])
+        >>> config.features, config.hidden, config.dropout
+        ('medium', (256, 64), 0.0)
+        """
+        parts = {} if path is None else {str(path): _read_file(path)}
+        parts["--set"] = _read_overrides(overrides)
+        merged: dict[str, Any] = {}
+        faults = []
+        for where, values in parts.items():
+            kept, found = _clean(values)
+            merged |= kept
+            faults += [f"{where}: {fault}" for fault in found]
+        if faults:
+            raise ConfigError("; ".join(faults))
+        return cls(**merged)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all keys in their order, as JSON has them: lists for tuples.
+
+        ``TrainConfig(**config.to_dict())`` equals the configuration.
+
+        >>> TrainConfig().to_dict()["hidden"]
+        [128, 64]
+        """
+        values = {key.name: getattr(self, key.name) for key in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+
+def _clean(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values as they are kept, and a line for each key that can't be."""
+    kinds: dict[str, _Kind] = {key.name: key.metadata["kind"] for key in fields(TrainConfig)}
+    kept: dict[str, Any] = {}
+    faults = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            faults.append(
+                f"{name!r} is a table, expected a value: the configuration is flat, write the "
+                "table's keys at the top, without its header"
+            )
+        elif name not in kinds:
+            known = f"; the keys are {listed(kinds, most=len(kinds))}"
+            faults.append(f"unknown key {name!r}{nearest(name, kinds) or known}")
+        else:
+            try:
+                kept[name] = kinds[name].clean(value)
+            except _UnfitError:
+                faults.append(f"{name}: expected {kinds[name].expected}, found {short_repr(value)}")
+    return kept, faults
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the configuration can't be read: {error.strerror}; expected a TOML file"
+        ) from error
+    # Bytes that aren't UTF-8 and numbers of thousands of digits are ValueErrors of other kinds.
+    except ValueError as error:
+        raise ConfigError(
+            f'{path}: not TOML: {error}; expected lines like epochs = 10 or features = "medium"'
+        ) from error
+
+
+def _read_overrides(overrides: Sequence[str]) -> dict[str, object]:
+    """Return the keys and values of ``key=value`` texts."""
+    if broken := [text for text in overrides if text.find("=") < 1]:
+        raise ConfigError(
+            f"--set: expected key=value, found {listed(broken)}; write --set epochs=10"
+        )
+    pairs = (text.split("=", 1) for text in overrides)
+    return {key.strip(): _read_value(value) for key, value in pairs}
+
+
+def _read_value(text: str) -> object:
+    """Return what `text` is as a TOML value, or itself.
+
+    >>> [_read_value(text) for text in ("3", "[1, 2]", "true", "medium", '"medium"')]
+    [3, [1, 2], True, 'medium', 'medium']
+    """
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text
+    # A line break in the text may have begun a second key.
+    return parsed["value"] if len(parsed) == 1 else text

@@ -1,0 +1,315 @@
+"""An opened manifest: a dataset that can be narrowed to eras, read era by era, and verified.
+
+In comes a folder, out come read-only maps. Knows no order, no batches, and no parquet.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DatasetError, ShardError, listed, nearest
+from .manifest import FILE_NAME, Manifest, ShardEntry, read_manifest
+from .shard import check_array, digest_file, open_array
+
+Float32 = npt.NDArray[np.float32]
+Selection = str | Sequence[str] | None
+
+
+class Shard:
+    """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
+
+    def __init__(self, directory: Path, manifest: Manifest, entry: ShardEntry) -> None:
+        self.path = directory / entry.folder
+        self.era = entry.era
+        self.n_rows = entry.rows
+        self._layout = manifest.layout(entry)
+
+    @cached_property
+    def features(self) -> np.memmap:
+        """Features as stored: float32, or int8 codes; shape (rows, features)."""
+        return self._open("features")
+
+    @cached_property
+    def targets(self) -> np.memmap:
+        """Targets, float32, NaN where unlabelled; shape (rows, targets)."""
+        return self._open("targets")
+
+    @cached_property
+    def ids(self) -> np.memmap | None:
+        """Ids as fixed-width bytes, shape (rows,); None where the source had none."""
+        return self._open("ids") if "ids" in self._layout else None
+
+    def file(self, array: str) -> Path:
+        """Return the path of one array's file."""
+        return self.path / f"{array}.npy"
+
+    def check(self) -> None:
+        """Check that every file is there with the size and header that the manifest promises."""
+        for array, (dtype, shape) in self._layout.items():
+            check_array(self.file(array), dtype, shape)
+
+    def _open(self, array: str) -> np.memmap:
+        dtype, shape = self._layout[array]
+        return open_array(self.file(array), dtype, shape)
+
+
+class Dataset:
+    """A dataset, or the part of it that some eras make up.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : Manifest
+        Of the whole dataset, also where this is a part.
+    eras : tuple of str
+        Labels, in order. Only these eras can be reached from here.
+    feature_names, target_names : tuple of str
+        In the order of the arrays' columns.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, eras: tuple[str, ...]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.eras = eras
+        self.feature_names = manifest.features
+        self.target_names = manifest.targets
+        self._entries = {era: manifest.shard(era) for era in eras}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Dataset {str(self.path)!r}: {self.n_rows:,} rows, {len(self.eras):,} eras, "
+            f"{len(self.feature_names):,} features, {self.manifest.dtype}>"
+        )
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __getitem__(self, era: str) -> Shard:
+        return Shard(self.path, self.manifest, self.entry(era))
+
+    def entry(self, era: str) -> ShardEntry:
+        """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
+        try:
+            return self._entries[era]
+        except KeyError:
+            raise DatasetError(
+                f"{self.path}: no era {era!r} among {len(self.eras):,}{nearest(era, self.eras)}"
+            ) from None
+
+    @property
+    def rows_per_era(self) -> tuple[int, ...]:
+        """Rows of each era, in the order of `eras`."""
+        return tuple(entry.rows for entry in self._entries.values())
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of these eras."""
+        return sum(self.rows_per_era)
+
+    @property
+    def feature_bytes(self) -> int:
+        """Bytes of these eras' features on disk."""
+        row_bytes = self.manifest.store_dtype.itemsize * len(self.feature_names)
+        return self.n_rows * row_bytes
+
+    def select(self, eras: Sequence[str]) -> "Dataset":
+        """Return the dataset of some of these eras, in the dataset's order.
+
+        Raises
+        ------
+        DatasetError
+            An era that this dataset doesn't have, or none at all.
+        """
+        if isinstance(eras, str):
+            eras = [eras]
+        for era in eras:
+            self.entry(era)
+        wanted = set(eras)
+        if not wanted:
+            raise DatasetError(f"{self.path}: no eras selected; expected at least one")
+        return Dataset(self.path, self.manifest, tuple(era for era in self.eras if era in wanted))
+
+    def labelled_eras(self, target: str) -> tuple[str, ...]:
+        """Return the eras in which a target has at least one label."""
+        self.target_columns([target])
+        return tuple(
+            era for era, entry in self._entries.items() if entry.target_nulls[target] < entry.rows
+        )
+
+    def feature_columns(self, features: Selection) -> tuple[int, ...] | None:
+        """Return the columns of a feature set or of a list of names; None for all of them.
+
+        A set takes the manifest's order, a list keeps its own.
+
+        Raises
+        ------
+        DatasetError
+            An unknown set or feature, a name twice, or an empty selection.
+        """
+        if features is None:
+            return None
+        if isinstance(features, str):
+            sets = self.manifest.feature_sets
+            if features in sets:
+                chosen = set(sets[features])
+                features = [name for name in self.feature_names if name in chosen]
+            elif features == "all":
+                return None
+            else:
+                raise DatasetError(
+                    f"{self.path}: no feature set {features!r}; it has {listed(['all', *sets])}"
+                    f"{nearest(features, ['all', *sets])}"
+                )
+        columns = _columns(features, self.feature_names, f"{self.path}: no feature")
+        return None if columns == tuple(range(len(self.feature_names))) else columns
+
+    def target_columns(self, targets: Selection) -> tuple[int, ...] | None:
+        """Return the columns of targets by name, in the order given; None for all of them."""
+        if targets is None:
+            return None
+        if isinstance(targets, str):
+            targets = [targets]
+        columns = _columns(targets, self.target_names, f"{self.path}: no target")
+        return None if columns == tuple(range(len(self.target_names))) else columns
+
+    def decode(self, stored: npt.NDArray[np.generic], out: Float32) -> Float32:
+        """Write stored features as float32 into `out`; the same bits from either store dtype."""
+        scale = self.manifest.scale
+        if scale is None:
+            np.copyto(out, stored)
+        else:
+            np.multiply(stored, np.float32(scale.multiply), out=out, dtype=np.float32)
+            if scale.add:
+                np.add(out, np.float32(scale.add), out=out)
+        return out
+
+    def check(self) -> None:
+        """Check sizes and headers of all files of these eras; ShardError for the first that is off.
+
+        A file cut short would otherwise kill the process when its map is read.
+        """
+        for era in self.eras:
+            self[era].check()
+
+
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Open a dataset: read its manifest and check the sizes of its files.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder that holds `manifest.json`.
+
+    Returns
+    -------
+    Dataset
+        With all eras. No array is mapped before it is asked for.
+
+    Raises
+    ------
+    ManifestError
+        It isn't a dataset, is unfinished, or is of another format version.
+    ShardError
+        A file is missing or has another size than the manifest says.
+    """
+    directory = Path(path)
+    manifest = read_manifest(directory)
+    for entry in manifest.shards:
+        for array, file_entry in entry.files.items():
+            file = directory / entry.folder / f"{array}.npy"
+            try:
+                size = os.stat(file).st_size
+            except OSError:
+                raise ShardError(
+                    f"{file}: the file is missing; `memmap-train verify {directory}` lists all "
+                    "that is wrong"
+                ) from None
+            if size != file_entry.bytes:
+                how = "cut short" if size < file_entry.bytes else "too long"
+                raise ShardError(
+                    f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
+                    f"`memmap-train verify {directory}` lists all that is wrong"
+                )
+    return Dataset(directory, manifest, tuple(entry.era for entry in manifest.shards))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with a dataset: a path inside it, and what."""
+
+    path: str
+    what: str
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Problem]:
+    """Compare all files of a dataset with its manifest; yield whatever is wrong.
+
+    Parameters
+    ----------
+    path : str or path
+    quick : bool
+        Sizes and headers only, not the digests.
+    progress : callable(bytes done, bytes in all), optional
+
+    Raises
+    ------
+    ManifestError
+        The manifest itself can't be read.
+    """
+    directory = Path(path)
+    manifest = read_manifest(directory)
+    total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
+    done = 0
+    for shard in manifest.shards:
+        folder = directory / shard.folder
+        layout = manifest.layout(shard)
+        for array, entry in shard.files.items():
+            name = f"{shard.folder}/{array}.npy"
+            file = folder / f"{array}.npy"
+            try:
+                if file.is_symlink() or folder.is_symlink():
+                    raise ShardError(f"{file}: a link; expected a file of the dataset's own")
+                check_array(file, *layout[array])
+                if not quick and (found := digest_file(file)) != entry.digest:
+                    raise ShardError(f"{file}: expected digest {entry.digest}, found {found}")
+            except OSError as error:
+                what = str(error) if isinstance(error, ShardError) else f": {error.strerror}"
+                yield Problem(name, what.removeprefix(f"{file}: "))
+            done += entry.bytes
+            if progress is not None:
+                progress(done, total)
+        expected = {f"{array}.npy" for array in shard.files}
+        yield from _foreign(folder, expected, f"{shard.folder}/")
+    yield from _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+
+
+def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
+    if folder.is_dir():
+        for name in sorted(os.listdir(folder)):
+            if name not in expected and not name.startswith("."):
+                yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
+
+
+def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:
+    position = {name: column for column, name in enumerate(known)}
+    unknown = [name for name in names if name not in position]
+    if unknown:
+        raise DatasetError(
+            f"{what} {listed(unknown)} among {len(known):,}{nearest(unknown[0], known)}"
+        )
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        raise DatasetError(f"{what} can be chosen twice: {listed(twice)}")
+    if not names:
+        raise DatasetError(f"{what}s chosen; expected at least one")
+    return tuple(position[name] for name in names)

@@ -1,0 +1,96 @@
+"""What this machine can give: memory really available, cores, open files. Numbers only.
+
+Everything is read when asked for, nothing is cached: another process may take what was free.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUP_V2 = Path("/sys/fs/cgroup")
+_CGROUP_V1 = Path("/sys/fs/cgroup/memory")
+_FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can take without pushing others out.
+
+    The smaller of what the kernel calls available (free memory and page cache that can go) and what
+    the control groups of this process leave, version 1 or 2. A group's own page cache counts as
+    available, since the kernel drops it before it refuses memory.
+    """
+    return min([_system_available(), *_group_rests()])
+
+
+def n_cores() -> int:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_file_limit() -> int:
+    """Raise the soft limit of open files as far as it may go; return what holds then."""
+    if sys.platform == "win32":
+        return 512
+    import resource  # POSIX only
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):  # macOS refuses more than kern.maxfilesperproc
+            return soft
+        return wanted
+    return min(soft, 65_536) if soft != resource.RLIM_INFINITY else 65_536
+
+
+def _system_available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return _FALLBACK_BYTES
+
+
+def _group_rests() -> Iterator[int]:
+    """Yield limit - use + reclaimable cache of every memory group that this process is in."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, limit, usage, cache = _CGROUP_V2, "memory.max", "memory.current", "file"
+        elif "memory" in controllers.split(","):
+            root = _CGROUP_V1
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_cache"
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        while True:  # a limit above counts as well
+            rest = _group_rest(folder, limit, usage, cache)
+            if rest is not None:
+                yield rest
+            if folder == root or root not in folder.parents:
+                break
+            folder = folder.parent
+
+
+def _group_rest(folder: Path, limit: str, usage: str, cache: str) -> int | None:
+    try:
+        most = int((folder / limit).read_text())
+        used = int((folder / usage).read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group here, or "max": no limit
+        return None
+    return max(0, most - used + int(stat.get(cache, 0)))

@@ -1,0 +1,410 @@
+"""The manifest: one JSON file that says what a dataset is.  Format version 1.
+
+A dataset is a folder::
+
+    DATASET/
+      manifest.json            written last: without it there is no dataset
+      era-0001/
+        features.npy           (rows, features)  float32, or int8 codes; C order; little endian
+        targets.npy            (rows, targets)   float32, NaN where unlabelled
+        ids.npy                (rows,)           fixed-width bytes; absent if the source has no id
+
+Row *i* of every array of an era is the same row; rows keep the order of the source. Eras are sorted
+as numbers where their label holds one, others after them. The folder is `era-` + the label,
+percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
+
+`manifest.json` is UTF-8 JSON with sorted keys. A reader ignores keys that it doesn't know and
+refuses a `format_version` that it doesn't know.
+
+=================  =================================================================================
+key                value
+=================  =================================================================================
+format             "memmap-train"
+format_version     1
+created_by         {package, numpy, pyarrow: version}
+dtype              "float32" or "int8": the store dtype of the features
+scale              {multiply, add}: float32 = code * multiply + add; null for float32
+missing            "0.5" or "nan": what stands in place of a missing feature
+features           names in column order
+targets            names in column order
+aliases            {target: the named target that equals it in every row}
+feature_sets       {name: features}, only sets that are wholly present
+n_rows             rows of all eras
+columns            {era, id: the sources' column names}
+planted            the best possible score of a sample's validation eras; absent elsewhere
+sources            [{name, bytes, modified (UTC, ISO 8601), footer_digest}]
+shards             [{era, rows, data_type {value: rows}, missing_features, target_nulls {name: n},
+                   files {array: {bytes, digest}}}]
+=================  =================================================================================
+
+Capabilities: any era can be opened with ``numpy.load(path, mmap_mode="r")`` and nothing else.
+Limitations: no compression (the page cache holds exactly what training reads), one store dtype for
+all features. A manifest is untrusted input: names become paths only through `era_folder`, and sizes
+are compared with the files before anything is mapped.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ManifestError
+from .schema import era_folder
+from .shard import ARRAY_NAMES
+
+FILE_NAME = "manifest.json"
+FORMAT = "memmap-train"
+FORMAT_VERSION = 1
+STORE_DTYPES = ("float32", "int8")
+_MAX_ID_BYTES = 4096
+_MAX_ROWS = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How int8 codes become float32: `code * multiply + add`."""
+
+    multiply: float
+    add: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """A parquet file that a dataset was converted from."""
+
+    name: str
+    bytes: int
+    modified: str
+    footer_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """Size and digest of one array's file."""
+
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """What the manifest says of one era."""
+
+    era: str
+    rows: int
+    data_type: Mapping[str, int]
+    missing_features: int
+    target_nulls: Mapping[str, int]
+    files: Mapping[str, FileEntry]
+
+    @property
+    def folder(self) -> str:
+        """The name of the era's folder."""
+        return era_folder(self.era)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON-ready data."""
+        return {
+            "era": self.era,
+            "rows": self.rows,
+            "data_type": dict(self.data_type),
+            "missing_features": self.missing_features,
+            "target_nulls": dict(self.target_nulls),
+            "files": {
+                name: {"bytes": entry.bytes, "digest": entry.digest}
+                for name, entry in self.files.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The contents of `manifest.json`; the module's docstring is the specification."""
+
+    dtype: str
+    scale: Scale | None
+    missing: str
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    aliases: Mapping[str, str]
+    feature_sets: Mapping[str, tuple[str, ...]]
+    columns: Mapping[str, str | None]
+    sources: tuple[SourceEntry, ...]
+    shards: tuple[ShardEntry, ...]
+    created_by: Mapping[str, str]
+    planted: float | None = None
+    _by_era: Mapping[str, ShardEntry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_era", {shard.era: shard for shard in self.shards})
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all eras."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def store_dtype(self) -> np.dtype[np.generic]:
+        """The features' dtype on disk."""
+        return np.dtype("<f4") if self.dtype == "float32" else np.dtype("i1")
+
+    @property
+    def digest(self) -> str:
+        """One digest over features, targets, eras, rows and the arrays' digests."""
+        content = [
+            list(self.features),
+            list(self.targets),
+            [
+                [shard.era, shard.rows, {name: f.digest for name, f in shard.files.items()}]
+                for shard in self.shards
+            ],
+        ]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def shard(self, era: str) -> ShardEntry:
+        """Return the entry of one era; KeyError if there is none."""
+        return self._by_era[era]
+
+    def layout(self, shard: ShardEntry) -> dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]:
+        """Return {array name: (dtype, shape)} of a shard's files, as promised here."""
+        arrays: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
+            "features": (self.store_dtype, (shard.rows, len(self.features))),
+            "targets": (np.dtype("<f4"), (shard.rows, len(self.targets))),
+        }
+        if "ids" in shard.files:
+            arrays["ids"] = (np.dtype(f"S{id_width(shard)}"), (shard.rows,))
+        return arrays
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON-ready data."""
+        data: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created_by": dict(self.created_by),
+            "dtype": self.dtype,
+            "scale": None
+            if self.scale is None
+            else {"multiply": self.scale.multiply, "add": self.scale.add},
+            "missing": self.missing,
+            "features": list(self.features),
+            "targets": list(self.targets),
+            "aliases": dict(self.aliases),
+            "feature_sets": {name: list(names) for name, names in self.feature_sets.items()},
+            "n_rows": self.n_rows,
+            "columns": dict(self.columns),
+            "sources": [
+                {
+                    "name": source.name,
+                    "bytes": source.bytes,
+                    "modified": source.modified,
+                    "footer_digest": source.footer_digest,
+                }
+                for source in self.sources
+            ],
+            "shards": [shard.to_json() for shard in self.shards],
+        }
+        if self.planted is not None:
+            data["planted"] = self.planted
+        return data
+
+
+def id_width(shard: ShardEntry) -> int:
+    """Return the bytes per id of a shard, which its file's size gives (a 128-byte header)."""
+    return (shard.files["ids"].bytes - 128) // shard.rows
+
+
+def write_manifest(manifest: Manifest, directory: Path) -> None:
+    """Write `manifest.json` so that it is there whole or not at all, and survives a power cut."""
+    temporary = directory / f".{FILE_NAME}.partial"
+    text = json.dumps(manifest.to_json(), sort_keys=True, ensure_ascii=False, indent=1)
+    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(directory)
+    os.replace(temporary, directory / FILE_NAME)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and new names in a folder durable (a no-op where folders can't be opened)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and check `directory/manifest.json`.
+
+    Raises
+    ------
+    ManifestError
+        There is none, it isn't JSON, it is from another format version, or a value is of another
+        kind than the format says.
+    """
+    path = directory / FILE_NAME
+    try:
+        data = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        if not directory.exists():
+            found = "there is no such folder"
+        elif not directory.is_dir():
+            found = "it is a file"
+        elif (directory / ".convert").is_dir():
+            found = "its conversion hasn't finished: run the same `memmap-train convert` again"
+        else:
+            found = f"the folder has no {FILE_NAME}"
+        raise ManifestError(
+            f"{directory}: not a dataset: {found} (a dataset is made by `memmap-train convert "
+            "SOURCE… --out DATASET`)"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise ManifestError(f"{path}: can't be read: {error.strerror}") from error
+    with _reading(path):
+        return _parse(data, path)
+
+
+def parse_shard_entry(data: Any) -> ShardEntry:
+    """Return the shard entry that `ShardEntry.to_json` made, checked; ManifestError if it isn't."""
+    rows = _integer(data["rows"], "rows", least=1)
+    files = {}
+    for name, entry in _mapping(data["files"], "files").items():
+        if name in ARRAY_NAMES:  # other arrays are a later version's additions: ignored
+            size = _integer(entry["bytes"], "bytes", least=128)
+            files[name] = FileEntry(size, _text(entry["digest"], "digest"))
+    if not {"features", "targets"} <= files.keys():
+        raise ManifestError("files: expected features and targets")
+    if "ids" in files:
+        width, rest = divmod(files["ids"].bytes - 128, rows)
+        if rest or not 1 <= width <= _MAX_ID_BYTES:
+            raise ManifestError(f"ids: {files['ids'].bytes:,} bytes don't hold {rows:,} ids")
+    return ShardEntry(
+        era=_text(data["era"], "era"),
+        rows=rows,
+        data_type={k: _integer(v, k) for k, v in _mapping(data["data_type"], "data_type").items()},
+        missing_features=_integer(data["missing_features"], "missing_features"),
+        target_nulls={
+            k: _integer(v, k) for k, v in _mapping(data["target_nulls"], "target_nulls").items()
+        },
+        files=files,
+    )
+
+
+def _parse(data: Any, path: Path) -> Manifest:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ManifestError(f"not a {FORMAT} manifest (no `format` of that name)")
+    version = data.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise ManifestError(
+            f"format_version {version!r} isn't known here (expected {FORMAT_VERSION}); "
+            "upgrade with `pip install --upgrade memmap-train`"
+        )
+    dtype = data["dtype"]
+    if dtype not in STORE_DTYPES:
+        raise ManifestError(f"dtype: expected one of {STORE_DTYPES}, found {dtype!r}")
+    scale = None
+    if dtype == "int8":
+        scale = Scale(
+            _number(data["scale"]["multiply"], "multiply"), _number(data["scale"]["add"], "add")
+        )
+    features = _names(data["features"], "features")
+    targets = _names(data["targets"], "targets")
+    if not features:
+        raise ManifestError("features: expected at least one")
+    shards = tuple(parse_shard_entry(entry) for entry in data["shards"])
+    if len({shard.era for shard in shards}) < len(shards):
+        raise ManifestError("shards: an era stands there twice")
+    known = set(features)
+    feature_sets = {
+        name: _names(names, f"feature_sets.{name}")
+        for name, names in _mapping(data["feature_sets"], "feature_sets").items()
+    }
+    for name, names in feature_sets.items():
+        if not known.issuperset(names):
+            raise ManifestError(f"feature_sets.{name}: holds a feature that the dataset lacks")
+    planted = data.get("planted")
+    manifest = Manifest(
+        dtype=dtype,
+        scale=scale,
+        missing=_text(data["missing"], "missing"),
+        features=features,
+        targets=targets,
+        aliases={k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()},
+        feature_sets=feature_sets,
+        columns=_mapping(data.get("columns", {}), "columns"),
+        sources=tuple(
+            SourceEntry(
+                _text(source["name"], "name"),
+                _integer(source["bytes"], "bytes"),
+                _text(source["modified"], "modified"),
+                _text(source["footer_digest"], "footer_digest"),
+            )
+            for source in data["sources"]
+        ),
+        shards=shards,
+        created_by=_mapping(data["created_by"], "created_by"),
+        planted=None if planted is None else _number(planted, "planted"),
+    )
+    if data["n_rows"] != manifest.n_rows:
+        raise ManifestError(
+            f"n_rows: {data['n_rows']!r}, but the shards' rows add up to {manifest.n_rows:,}"
+        )
+    return manifest
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a malformed manifest runs into, into one line that names the file."""
+    try:
+        yield
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise ManifestError(f"{path}: the key {error} is missing") from None
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ManifestError(f"{path}: a value is of the wrong kind: {error}") from None
+
+
+def _integer(value: Any, what: str, *, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _MAX_ROWS:
+        raise ManifestError(f"{what}: expected a whole number from {least}, found {value!r}")
+    return value
+
+
+def _number(value: Any, what: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+        raise ManifestError(f"{what}: expected a number, found {value!r}")
+    return float(value)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ManifestError(f"{what}: expected text, found {value!r}")
+    return value
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{what}: expected an object, found {value!r:.80}")
+    return value
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ManifestError(f"{what}: expected a list of names")
+    if len(set(value)) < len(value):
+        raise ManifestError(f"{what}: a name stands there twice")
+    return tuple(value)

@@ -1,0 +1,205 @@
+"""Per-era scores of predictions, on numpy arrays.
+
+In: the predictions and the target of *one* era, as two 1-D arrays. Out: one float for the era, and
+a `Summary` of the floats of many eras. This room knows no files and no datasets; it imports numpy
+and scipy and never pandas, which numerai-tools would bring into the training process.
+
+A score that isn't defined is NaN, without a warning; `summary` leaves such eras out.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+_Floats = npt.NDArray[np.floating[Any]]
+_Float64s = npt.NDArray[np.float64]
+
+
+def numerai_corr(predictions: _Floats, target: _Floats) -> float:
+    """Return Numerai's correlation of one era's predictions with its target.
+
+    Predictions are ranked (ties share their mean rank) and mapped to a normal distribution, the
+    target is centred, both are raised to the power 1.5 keeping their sign, which stresses the
+    tails, and what is returned is the Pearson correlation of the two.
+
+    Parameters
+    ----------
+    predictions : ndarray of float, shape (rows,)
+        Only their order matters, so they need not lie between 0 and 1.
+    target : ndarray of float, shape (rows,)
+        NaN where there is no label: such rows are left out before ranking.
+
+    Returns
+    -------
+    float
+        Between -1 and 1; NaN where it isn't defined: fewer than two labelled rows, predictions
+        that are all equal, a target that is constant, or a NaN prediction on a labelled row.
+
+    Raises
+    ------
+    ValueError
+        If the arrays aren't 1-D and of one length.
+
+    Notes
+    -----
+    Computed in float64. numerai-tools drops rows whose prediction is NaN; here such an era has no
+    score, because a model that answers NaN is broken and a score would hide it.
+
+    Source: ``numerai_tools.scoring.numerai_corr`` of numerai-tools 0.7.2
+    (https://github.com/numerai/numerai-tools), to which the tests hold this function.
+
+    Examples
+    --------
+    >>> target = np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.nan])
+    >>> round(numerai_corr(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 0.0]), target), 4)
+    0.9965
+    >>> numerai_corr(np.full(6, 0.5), target)
+    nan
+    """
+    predictions, target = _labelled(predictions, target)
+    if not len(target):
+        return math.nan
+    share = (rankdata(predictions) - 0.5) / len(predictions)
+    return _pearson(_power_1_5(ndtri(share)), _power_1_5(target - target.mean()))
+
+
+def pearson(predictions: _Floats, target: _Floats) -> float:
+    """Return the plain correlation of one era's predictions with its target.
+
+    Parameters
+    ----------
+    predictions : ndarray of float, shape (rows,)
+    target : ndarray of float, shape (rows,)
+        NaN where there is no label: such rows are left out.
+
+    Returns
+    -------
+    float
+        Between -1 and 1, computed in float64; NaN as for `numerai_corr`, and where a prediction
+        on a labelled row is infinite.
+
+    Raises
+    ------
+    ValueError
+        If the arrays aren't 1-D and of one length.
+
+    Examples
+    --------
+    >>> round(pearson(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.5, 1.0])), 6)
+    1.0
+    >>> pearson(np.array([1.0, 2.0]), np.array([0.5, 0.5]))
+    nan
+    """
+    return _pearson(*_labelled(predictions, target))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the scores of many eras come to.
+
+    Attributes
+    ----------
+    mean : float
+        NaN if no era has a score.
+    std : float
+        Of the eras themselves (``ddof=0``); 0 if all scores are equal.
+    sharpe : float
+        ``mean / std``, not annualised; NaN where `std` is 0.
+    max_drawdown : float
+        The largest fall of the cumulative sum from its highest value so far: 0 or more. The first
+        era's score is the first "highest value", so a loss in the first era is no drawdown.
+    n_eras : int
+        How many eras have a score.
+    """
+
+    mean: float
+    std: float
+    sharpe: float
+    max_drawdown: float
+    n_eras: int
+
+
+def summary(scores: Sequence[float] | _Floats) -> Summary:
+    """Summarise the scores of eras, given in the order of time.
+
+    Parameters
+    ----------
+    scores : sequence of float, shape (eras,)
+        One score per era; eras whose score is NaN are left out.
+
+    Returns
+    -------
+    Summary
+        All NaN and ``n_eras=0`` if no era has a score.
+
+    Notes
+    -----
+    The same numbers as in Numerai's own notebook: ``std(ddof=0)`` and
+    ``(cumsum.expanding(min_periods=1).max() - cumsum).max()``.
+
+    Source: https://github.com/numerai/example-scripts/blob/master/numerai/hello_numerai.ipynb
+
+    Examples
+    --------
+    >>> summary([0.75, -0.25, 0.75, -0.25, float("nan")])
+    Summary(mean=0.25, std=0.5, sharpe=0.5, max_drawdown=0.25, n_eras=4)
+    """
+    known = np.asarray(scores, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return Summary(math.nan, math.nan, math.nan, math.nan, 0)
+    mean = float(known.mean())
+    # Equal scores differ from their rounded mean in the last bit: without the test their Sharpe
+    # ratio would be 1e16.
+    std = float(known.std()) if np.ptp(known) > 0 else 0.0
+    total = np.cumsum(known)
+    return Summary(
+        mean=mean,
+        std=std,
+        sharpe=mean / std if std > 0 else math.nan,
+        max_drawdown=float(np.max(np.maximum.accumulate(total) - total)),
+        n_eras=len(known),
+    )
+
+
+def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Float64s, _Float64s]:
+    """Return copies of both arrays in float64 without the rows whose target is NaN."""
+    if predictions.ndim != 1 or predictions.shape != target.shape:
+        raise ValueError(
+            "predictions and target must be two 1-D arrays of one length, found shapes "
+            f"{predictions.shape} and {target.shape}; pass one column, such as predictions[:, 0]"
+        )
+    labelled = ~np.isnan(target)
+    return predictions[labelled].astype(np.float64), target[labelled].astype(np.float64)
+
+
+def _power_1_5(values: _Float64s) -> _Float64s:
+    """Raise to the power 1.5, keeping the sign."""
+    powered: _Float64s = np.copysign(np.abs(values) ** 1.5, values)
+    return powered
+
+
+def _pearson(x: _Float64s, y: _Float64s) -> float:
+    """Return the Pearson correlation of two arrays of one length, NaN where it isn't defined."""
+    if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return math.nan
+    # Compared before centring: the rounded mean of equal values may differ from them.
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    x, y = _unit(x - x.mean()), _unit(y - y.mean())
+    # Rounding may carry a perfect correlation past 1 by an ulp.
+    return min(1.0, max(-1.0, float(x @ y)))
+
+
+def _unit(values: _Float64s) -> _Float64s:
+    """Scale to a length of 1."""
+    # By the largest value first: squares of very small values would be 0.
+    scaled = values / np.abs(values).max()
+    unit: _Float64s = scaled / np.linalg.norm(scaled)
+    return unit

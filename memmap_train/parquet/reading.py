@@ -1,0 +1,342 @@
+"""Parquet sources: what is in them, and the columns of one row group as numpy arrays.
+
+Wide row groups are read by blocks of columns, never by batches of rows: going back into thousands
+of column readers for each batch decodes four times slower and holds all the compressed pages.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from ..errors import SourceError
+from ..manifest import SourceEntry
+from ..schema import Kind
+
+MISSING_CODE = 5
+"""Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
+_MAGIC = b"PAR1"
+_TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroupRows:
+    """The eras of a row group's rows.
+
+    Attributes
+    ----------
+    labels : list of str
+    codes : ndarray of int32, shape (rows,)
+        Position in `labels` of each row's era.
+    """
+
+    labels: list[str]
+    codes: npt.NDArray[np.int32]
+
+
+class Source:
+    """An open parquet file.
+
+    Attributes
+    ----------
+    path : Path
+    entry : SourceEntry
+        Name, size, time and footer digest: by these a later conversion knows the file again.
+    kinds : list of (column name, kind)
+    row_groups : list of int
+        Rows of each row group.
+    metadata : dict of str to str
+        The file's own key-value pairs (Arrow's and pandas' left out).
+
+    Raises
+    ------
+    SourceError
+        There is no such file, it isn't parquet, or it is cut short.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.entry = describe_file(self.path)
+        try:
+            self._file = pq.ParquetFile(self.path)
+            self._metadata = self._file.metadata
+            arrow_schema = self._file.schema_arrow
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SourceError(
+                f"{self.path}: not a readable parquet file: {_one_line(error)}"
+            ) from None
+        self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
+        self._types = {field.name: field.type for field in arrow_schema}
+        self.row_groups = [
+            self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)
+        ]
+        pairs = self._metadata.metadata or {}
+        self.metadata = {
+            key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            for key, value in pairs.items()
+            if key not in (b"pandas", b"ARROW:schema")
+        }
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self.path.name
+
+    def item_bytes(self, columns: Sequence[str]) -> int:
+        """Return the bytes of a decoded value of the widest of some numeric columns."""
+        return max(
+            (_value_type(self._types[name]).bit_width // 8 or 1 for name in columns), default=1
+        )
+
+    def reopened(self) -> "Source":
+        """Return another handle on the file, for another thread, without parsing its footer again.
+
+        Raises
+        ------
+        SourceError
+            The file isn't the one that was opened first.
+        """
+        twin = object.__new__(Source)
+        for name, value in vars(self).items():
+            setattr(twin, name, value)
+        try:
+            twin._file = pq.ParquetFile(self.path, metadata=self._metadata)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self.path}: can't be opened again: {_one_line(error)}") from None
+        return twin
+
+    def check_unchanged(self) -> None:
+        """Raise a SourceError if the file isn't the one that was opened."""
+        if describe_file(self.path) != self.entry:
+            raise SourceError(
+                f"{self.path}: the file changed while it was read; run the same command again"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    # -- row groups ---------------------------------------------------------------------------
+
+    def eras(self, group: int, column: str) -> RowGroupRows:
+        """Return the era of each row of a row group, as text.
+
+        Raises
+        ------
+        SourceError
+            An era is null, or is an empty text.
+        """
+        array = self._read(group, [column])[0]
+        if array.null_count:
+            row = self._first_row(group) + int(np.argmax(array.is_null().to_numpy(False)))
+            raise SourceError(
+                f"{self.path}: era column {column!r}: {array.null_count:,} rows without an era, "
+                f"the first at row {row:,}; expected a label in every row"
+            )
+        labels, codes = _encode(array)
+        if "" in labels:
+            raise SourceError(f"{self.path}: era column {column!r}: an era's label is empty")
+        return RowGroupRows(labels, codes)
+
+    def counts(
+        self, group: int, rows: RowGroupRows, column: str | None
+    ) -> dict[str, dict[str, int]]:
+        """Return {era: {data_type: rows}} of a row group; the data type is "" where it is null."""
+        if column is None:
+            per_era = np.bincount(rows.codes, minlength=len(rows.labels))
+            return {label: {"": int(n)} for label, n in zip(rows.labels, per_era, strict=True) if n}
+        types, type_codes = _encode(self._read(group, [column])[0].fill_null(""))
+        pairs = rows.codes.astype(np.int64) * len(types) + type_codes
+        counted = np.bincount(pairs, minlength=len(rows.labels) * len(types))
+        return {
+            label: {t: int(n) for t, n in zip(types, row, strict=True) if n}
+            for label, row in zip(
+                rows.labels, counted.reshape(len(rows.labels), len(types)), strict=True
+            )
+            if row.any()
+        }
+
+    def ids(self, group: int, column: str) -> npt.NDArray[np.bytes_]:
+        """Return a row group's ids as fixed-width bytes (UTF-8), as wide as its longest.
+
+        Raises
+        ------
+        SourceError
+            An id is null.
+        """
+        array = self._read(group, [column])[0]
+        if array.null_count:
+            row = self._first_row(group) + int(np.argmax(array.is_null().to_numpy(False)))
+            raise SourceError(
+                f"{self.path}: id column {column!r}: {array.null_count:,} rows without an id, the "
+                f"first at row {row:,}; expected an id in every row"
+            )
+        return _fixed_width(array.cast(pa.large_string()))
+
+    def features(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.int8]]:
+        """Yield integer features of a row group as int8 codes, `MISSING_CODE` where null.
+
+        Raises
+        ------
+        SourceError
+            A value outside 0 to 4.
+        """
+        for name, array in zip(names, self._read(group, names), strict=True):
+            if array.null_count:
+                self._check_range(group, name, array.drop_null())
+                array = array.fill_null(MISSING_CODE)
+            else:
+                self._check_range(group, name, array)
+            yield array.to_numpy(zero_copy_only=False).astype(np.int8, copy=False)
+
+    def floats(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield numeric columns of a row group as float32, NaN where null.
+
+        Integer features come as code / 4, after the same check as in `features`.
+        """
+        for name, array in zip(names, self._read(group, names), strict=True):
+            if pa.types.is_null(array.type):
+                yield np.full(len(array), np.nan, np.float32)
+            elif pa.types.is_integer(array.type):
+                self._check_range(group, name, array.drop_null())
+                yield array.to_numpy(zero_copy_only=False).astype(np.float32) * np.float32(0.25)
+            else:
+                with np.errstate(over="ignore"):  # becomes an infinity, which is refused later
+                    yield array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+
+    def targets(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield targets of a row group as float32, NaN where null."""
+        for array in self._read(group, names):
+            if pa.types.is_null(array.type):
+                yield np.full(len(array), np.nan, np.float32)
+            else:
+                with np.errstate(over="ignore"):
+                    yield array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+
+    def _first_row(self, group: int) -> int:
+        return sum(self.row_groups[:group])
+
+    def _check_range(self, group: int, name: str, array: Any) -> None:
+        values = array.to_numpy(zero_copy_only=False)
+        if values.dtype == np.int8:
+            values = values.view(np.uint8)  # negative ones become large: one pass finds both
+        if len(values) and (values.max() > 4 or values.min() < 0):
+            wrong = values.view(np.int8) if array.type == pa.int8() else values
+            found = int(wrong[np.flatnonzero((wrong < 0) | (wrong > 4))[0]])
+            raise SourceError(
+                f"{self.path}: feature {name!r}: expected integer codes 0 to 4, found {found} "
+                f"(row group {group})"
+            )
+
+    def _read(self, group: int, names: Sequence[str]) -> list[Any]:
+        """Return columns of a row group as plain arrays: one chunk, no dictionaries."""
+        try:
+            table = self._file.read_row_group(group, columns=list(names), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"{self.path}: row group {group} can't be read: {_one_line(error)}"
+            ) from None
+        if len(table) != self.row_groups[group]:
+            raise SourceError(
+                f"{self.path}: row group {group}: expected {self.row_groups[group]:,} rows, "
+                f"found {len(table):,}"
+            )
+        return [_plain(table.column(name)) for name in names]
+
+
+def describe_file(path: Path) -> SourceEntry:
+    """Return a parquet file's name, size, time and footer digest, without parsing it.
+
+    Raises
+    ------
+    SourceError
+        There is no such file, it isn't parquet, or it is cut short.
+    """
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            head = file.read(len(_MAGIC))
+            if status.st_size < 12 or head != _MAGIC:
+                raise SourceError(
+                    f"{path}: not a parquet file: expected it to begin with PAR1, found {head!r}"
+                )
+            file.seek(-_TAIL_BYTES, os.SEEK_END)
+            tail = file.read(_TAIL_BYTES)
+            footer_bytes = int.from_bytes(tail[:4], "little")
+            if tail[4:] != _MAGIC or footer_bytes + 12 > status.st_size:
+                raise SourceError(
+                    f"{path}: the parquet file is cut short or damaged: its footer is missing "
+                    f"({status.st_size:,} bytes); download it again"
+                )
+            file.seek(-_TAIL_BYTES - footer_bytes, os.SEEK_END)
+            digest = xxhash.xxh3_128(file.read(footer_bytes)).hexdigest()
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise SourceError(f"{path}: a folder; expected a parquet file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: can't be read: {error.strerror}") from error
+    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
+    return SourceEntry(path.name, status.st_size, modified, f"xxh3_128:{digest}")
+
+
+def _kind(data_type: Any) -> Kind:
+    data_type = _value_type(data_type)
+    if pa.types.is_integer(data_type):
+        return "integer"
+    if pa.types.is_floating(data_type):
+        return "float"
+    if pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
+        return "text"
+    if hasattr(pa.types, "is_string_view") and pa.types.is_string_view(data_type):
+        return "text"
+    return "null" if pa.types.is_null(data_type) else "other"
+
+
+def _value_type(data_type: Any) -> Any:
+    return data_type.value_type if pa.types.is_dictionary(data_type) else data_type
+
+
+def _plain(column: Any) -> Any:
+    """Return a chunked column as one array of its value type."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _encode(array: Any) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Return (distinct values as text, position of each row's value)."""
+    encoded = pc.dictionary_encode(array)
+    labels = [str(value) for value in encoded.dictionary.to_pylist()]
+    return labels, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+
+
+def _fixed_width(array: Any) -> npt.NDArray[np.bytes_]:
+    """Return a large_string array without nulls as fixed-width bytes."""
+    n = len(array)
+    buffers = array.buffers()
+    offsets = np.frombuffer(buffers[1], np.int64, n + 1, array.offset * 8)
+    lengths = np.diff(offsets)
+    width = max(1, int(lengths.max(initial=0)))
+    data = np.frombuffer(buffers[2] or b"", np.uint8)
+    if n and (lengths == width).all():  # Numerai's own: all 16 bytes
+        return data[offsets[0] : offsets[-1]].view(f"S{width}").copy()
+    out = np.zeros((n, width), np.uint8)
+    inside = np.arange(width) < lengths[:, np.newaxis]
+    out[inside] = data[offsets[0] : offsets[-1]]
+    return out.view(f"S{width}").reshape(n)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,195 @@
+"""One era on disk: its arrays written, opened and checked.
+
+A shard is a folder of plain `.npy` files (numpy's format 1.0, C order, little endian):
+`features.npy`, `targets.npy` and, where the source has ids, `ids.npy`. Nothing here knows a
+manifest or another era. Files are only ever written beside their final name and published by
+renaming the folder: a shard is whole or absent, and is never rewritten in place (a file that
+shrinks under a map would kill its readers).
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from .errors import ShardError
+
+Array = npt.NDArray[np.generic]
+
+ARRAY_NAMES = ("features", "targets", "ids")
+DIGEST_NAME = "xxh3_128"
+_BLOCK_BYTES = 8_000_000  # read or hash at once: larger than a cache, small beside memory
+
+
+def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
+    """Return the bytes that stand before the data in a C-ordered `.npy` file (format 1.0)."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer,
+        {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": shape,
+        },
+    )
+    return buffer.getvalue()
+
+
+class ArrayWriter:
+    """Writes one `.npy` file front to back from many pieces, and digests what it writes.
+
+    No descriptor is held between pieces: any number of eras can be under way at once.
+
+    Parameters
+    ----------
+    path : Path
+        A file that doesn't exist yet.
+    dtype : numpy.dtype
+    shape : tuple of int
+        The whole array's shape; known before the first row.
+    """
+
+    __slots__ = ("_digest", "_dtype", "_header_bytes", "_path", "_rows_written", "_shape")
+
+    def __init__(self, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+        self._path, self._dtype, self._shape = path, dtype, shape
+        header = npy_header(dtype, shape)
+        self._header_bytes = len(header)
+        self._digest = xxhash.xxh3_128(header)
+        self._rows_written = 0
+        path.write_bytes(header)
+
+    @property
+    def rows_written(self) -> int:
+        """Rows written so far."""
+        return self._rows_written
+
+    def append(self, rows: Array) -> None:
+        """Write the next rows: an array of the writer's dtype, C order, shape (n, …)."""
+        assert rows.dtype == self._dtype
+        assert rows.shape[1:] == self._shape[1:]
+        assert rows.flags.c_contiguous
+        assert self._rows_written + len(rows) <= self._shape[0]
+        if rows.nbytes:
+            view = rows.reshape(-1).view(np.uint8).data
+            self._digest.update(view)
+            with open(self._path, "r+b", buffering=0) as file:
+                file.seek(0, os.SEEK_END)
+                while view:
+                    view = view[file.write(view) :]
+        self._rows_written += len(rows)
+
+    def finish(self) -> tuple[int, str]:
+        """Make the file durable; return its size in bytes and its digest.
+
+        Raises
+        ------
+        ShardError
+            The file isn't as long as what was written: somebody else touched it.
+        """
+        assert self._rows_written == self._shape[0]
+        expected = self._header_bytes + self._dtype.itemsize * int(np.prod(self._shape))
+        with open(self._path, "r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            os.fsync(file.fileno())
+        if size != expected:
+            raise ShardError(f"{self._path}: expected {expected:,} bytes, found {size:,}")
+        return size, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
+
+
+def open_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.memmap:
+    """Map one `.npy` file read-only, after checking that it holds what is expected.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : numpy.dtype
+    shape : tuple of int
+        What the manifest says the file holds.
+
+    Returns
+    -------
+    numpy.memmap
+        Read-only, of that dtype and shape.
+
+    Raises
+    ------
+    ShardError
+        The file is missing, cut short, too long, or holds another dtype or shape.
+    """
+    try:
+        with open(path, "rb") as file:
+            offset = _check_header(file, path, dtype, shape)
+            return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
+    except FileNotFoundError:
+        raise ShardError(
+            f"{path}: the file is missing; make it again with `convert --overwrite`"
+        ) from None
+    except OSError as error:
+        if isinstance(error, ShardError):
+            raise
+        raise ShardError(f"{path}: can't be opened: {error.strerror}") from error
+
+
+def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+    """Check header and size of one `.npy` file as `open_array` does, without mapping it."""
+    try:
+        with open(path, "rb") as file:
+            _check_header(file, path, dtype, shape)
+    except FileNotFoundError:
+        raise ShardError(f"{path}: the file is missing") from None
+
+
+def digest_file(path: Path) -> str:
+    """Return the digest of a whole file as `xxh3_128:<hex>`."""
+    digest = xxhash.xxh3_128()
+    for block in _blocks(path):
+        digest.update(block)
+    return f"{DIGEST_NAME}:{digest.hexdigest()}"
+
+
+def _blocks(path: Path) -> Iterator[memoryview]:
+    buffer = bytearray(_BLOCK_BYTES)
+    view = memoryview(buffer)
+    with open(path, "rb", buffering=0) as file:
+        while n_bytes := file.readinto(buffer):
+            yield view[:n_bytes]
+
+
+def _check_header(
+    file: io.BufferedReader, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+) -> int:
+    """Return the offset of the data, or raise a ShardError."""
+    expected_header = npy_header(dtype, shape)
+    offset = len(expected_header)
+    if file.read(offset) != expected_header:  # the header we write: no parsing needed
+        file.seek(0)
+        try:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("another version of the .npy format")
+            found_shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
+        except (ValueError, SyntaxError, EOFError) as error:
+            raise ShardError(f"{path}: not a .npy file (format 1.0): {_one_line(error)}") from None
+        offset = file.tell()
+        if (found_shape, found_dtype) != (shape, dtype) or (fortran_order and len(shape) > 1):
+            raise ShardError(
+                f"{path}: expected {dtype.str} {shape}, found {found_dtype.str} {found_shape}"
+                f"{' in Fortran order' if fortran_order else ''}"
+            )
+    size = os.fstat(file.fileno()).st_size
+    expected = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    if size != expected:
+        how = "cut short" if size < expected else "too long"
+        raise ShardError(
+            f"{path}: {how}: expected {expected:,} bytes, found {size:,}; "
+            "`memmap-train verify` lists all that is wrong"
+        )
+    return offset
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

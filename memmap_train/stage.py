@@ -1,0 +1,168 @@
+"""The rows of one row group on their way from columns to rows, in memory or in a file.
+
+Parquet gives columns, shards want rows. Blocks of columns are put in and turned as they come; whole
+rows are taken out, a chunk at a time. Each chunk holds its blocks one after another, so putting and
+taking are contiguous in a file too: a row group larger than the budget is staged on disk.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+Bytes = npt.NDArray[np.uint8]
+
+_TURN_COLUMNS = 32  # turned at once: 32 x a chunk of rows stay in the first-level cache
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A kind of column: its dtype, how many there are, and how many are put in at once."""
+
+    dtype: np.dtype[np.generic]
+    n_columns: int
+    block_columns: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row's columns of this kind."""
+        return self.dtype.itemsize * self.n_columns
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Yield (first column, columns) of each block."""
+        for first in range(0, self.n_columns, self.block_columns):
+            yield first, min(self.block_columns, self.n_columns - first)
+
+
+class Store:
+    """Bytes by offset, in memory or in a file; thread-safe for parts that don't overlap."""
+
+    def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
+        """Store the transpose of `columns` (of shape `shape` then) at an offset."""
+        raise NotImplementedError
+
+    def take(self, offset: int, n_bytes: int) -> Bytes:
+        """Return bytes; the array may be a view."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give the space back."""
+
+
+class MemoryStore(Store):
+    """One block of memory, allocated once and reused for every row group."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._memory = np.empty(n_bytes, np.uint8)
+
+    def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
+        """Turn the columns straight into their place."""
+        n_bytes = shape[0] * shape[1] * columns.dtype.itemsize
+        turn(columns, self._memory[offset : offset + n_bytes].view(columns.dtype).reshape(shape))
+
+    def take(self, offset: int, n_bytes: int) -> Bytes:
+        """Return a view."""
+        return self._memory[offset : offset + n_bytes]
+
+
+class FileStore(Store):
+    """A nameless file in a folder: gone with the process, whatever ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self._lock = threading.Lock()
+
+    def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
+        """Turn the columns and write them."""
+        rows = np.empty(shape, columns.dtype)
+        turn(columns, rows)
+        view = rows.reshape(-1).view(np.uint8).data
+        while view:
+            n_bytes = self._write(view, offset)
+            view, offset = view[n_bytes:], offset + n_bytes
+
+    def take(self, offset: int, n_bytes: int) -> Bytes:
+        """Return a copy."""
+        out = np.empty(n_bytes, np.uint8)
+        view = out.data
+        while view:
+            n_read = self._read(view, offset)
+            assert n_read, "the stage ends before what was put in"
+            view, offset = view[n_read:], offset + n_read
+        return out
+
+    def close(self) -> None:
+        """Close the file, which removes it."""
+        self._file.close()
+
+    def _write(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), view, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.write(view) or 0
+
+    def _read(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [view], offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(view) or 0
+
+
+class Stage:
+    """The layout of one row group's rows in a store.
+
+    Parameters
+    ----------
+    store : Store
+    fields : mapping of name to Field
+    chunk_rows : sequence of int
+        Rows of each chunk.
+    """
+
+    def __init__(
+        self, store: Store, fields: Mapping[str, Field], chunk_rows: Sequence[int]
+    ) -> None:
+        self._store, self._fields = store, fields
+        self._rows = list(chunk_rows)
+        self.row_bytes = sum(field.row_bytes for field in fields.values())
+        self._bases = np.concatenate([[0], np.cumsum(self._rows)]).astype(np.int64) * self.row_bytes
+        self._field_bases = {}
+        base = 0
+        for name, field in fields.items():
+            self._field_bases[name] = base
+            base += field.row_bytes
+
+    def put(self, name: str, chunk: int, first: int, columns: Array) -> None:
+        """Put a block of a field's columns in: shape (columns, rows of the chunk)."""
+        field = self._fields[name]
+        assert columns.dtype == field.dtype
+        assert columns.shape[1] == self._rows[chunk]
+        offset = self._offset(name, chunk) + first * field.dtype.itemsize * self._rows[chunk]
+        self._store.put(offset, (columns.shape[1], columns.shape[0]), columns)
+
+    def take(self, name: str, chunk: int) -> Iterator[tuple[int, Array]]:
+        """Yield (first column, rows) of each block of a chunk; rows has shape (rows, columns)."""
+        field = self._fields[name]
+        rows = self._rows[chunk]
+        memory = self._store.take(self._offset(name, chunk), rows * field.row_bytes)
+        for first, n_columns in field.blocks():
+            begin = first * field.dtype.itemsize * rows
+            end = begin + n_columns * field.dtype.itemsize * rows
+            yield first, memory[begin:end].view(field.dtype).reshape(rows, n_columns)
+
+    def _offset(self, name: str, chunk: int) -> int:
+        return int(self._bases[chunk]) + self._field_bases[name] * self._rows[chunk]
+
+
+def turn(columns: Array, out: Array) -> None:
+    """Write the transpose of columns (columns, rows) into `out` (rows, columns)."""
+    for first in range(0, len(columns), _TURN_COLUMNS):
+        out[:, first : first + _TURN_COLUMNS] = columns[first : first + _TURN_COLUMNS].T

@@ -1,0 +1,364 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memmap_train.config import TrainConfig
+from memmap_train.errors import ConfigError, MemmapTrainError
+
+KEYS = [key.name for key in dataclasses.fields(TrainConfig)]
+
+
+def refusal(path=None, overrides=()):
+    """The one line with which `TrainConfig.load` refuses."""
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.load(path, overrides)
+    message = str(caught.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes a configuration file and returns its path."""
+
+    def write_text(text):
+        path = tmp_path / "run.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write_text
+
+
+def test_nothing_given_means_the_defaults():
+    assert TrainConfig.load(None) == TrainConfig()
+
+
+def test_the_defaults_are_the_documented_ones():
+    assert TrainConfig().to_dict() == {
+        "features": "all",
+        "targets": ["target"],
+        "validation_eras": None,
+        "embargo_eras": "auto",
+        "allow_overlap": False,
+        "batch_size": 4096,
+        "window_size": None,
+        "pool_batches": None,
+        "memory": None,
+        "fill_missing": None,
+        "model": "mlp",
+        "hidden": [128, 64],
+        "dropout": 0.1,
+        "loss": "mse",
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+        "epochs": 10,
+        "patience": 3,
+        "seed": 0,
+        "deterministic": None,
+        "checkpoint_steps": 0,
+        "checkpoint_minutes": 10.0,
+    }
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_described_in_the_docstring(key):
+    assert f"\n    {key} : " in TrainConfig.__doc__
+
+
+def test_a_file_may_set_every_key(write):
+    chosen = {
+        "features": ["feature_b", "feature_a"],
+        "targets": ["target_x_20", "target_y_60"],
+        "validation_eras": ["0575", "0576"],
+        "embargo_eras": 4,
+        "allow_overlap": True,
+        "batch_size": 512,
+        "window_size": 64,
+        "pool_batches": 8,
+        "memory": 900,
+        "fill_missing": 0.5,
+        "model": "other",
+        "hidden": [],
+        "dropout": 0.0,
+        "loss": "huber",
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "epochs": 2,
+        "patience": 0,
+        "seed": 2**32 - 1,
+        "deterministic": False,
+        "checkpoint_steps": 100,
+        "checkpoint_minutes": 0.5,
+    }
+    assert list(chosen) == KEYS
+    # What JSON writes for these values is TOML as well.
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in chosen.items())
+    config = TrainConfig.load(write(text))
+    assert config.to_dict() == chosen
+    assert all(getattr(config, key) != getattr(TrainConfig(), key) for key in KEYS)
+
+
+def test_overrides_are_stronger_than_the_file_and_the_last_one_counts(write):
+    path = write("epochs = 5\nseed = 1\nbatch_size = 100")
+    config = TrainConfig.load(path, ["seed=2", "epochs=6", "seed=3"])
+    assert (config.epochs, config.seed, config.batch_size) == (6, 3, 100)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("features=medium", "features", "medium"),
+        ('features="medium"', "features", "medium"),
+        ('features=["a", "b"]', "features", ("a", "b")),
+        ("targets=target_x_20", "targets", ("target_x_20",)),
+        ("model=a=b", "model", "a=b"),
+        (" epochs = 7 ", "epochs", 7),
+        ("learning_rate=1", "learning_rate", 1.0),
+        ("learning_rate=3e-4", "learning_rate", 3e-4),
+        ("hidden=[256]", "hidden", (256,)),
+        ("deterministic=true", "deterministic", True),
+        ("validation_eras=12", "validation_eras", 12),
+        ("embargo_eras=0", "embargo_eras", 0),
+        ("fill_missing=-1", "fill_missing", -1.0),
+    ],
+)
+def test_an_override_is_a_toml_value_or_else_text(override, key, value):
+    found = getattr(TrainConfig.load(None, [override]), key)
+    assert found == value
+    assert type(found) is type(value)
+    assert found != getattr(TrainConfig(), key)
+
+
+@pytest.mark.parametrize(
+    "key", ["validation_eras", "window_size", "pool_batches", "memory", "deterministic"]
+)
+def test_auto_takes_a_choice_of_the_file_back(key, write):
+    path = write(f"{key} = {'true' if key == 'deterministic' else 5}")
+    assert getattr(TrainConfig.load(path), key) is not None
+    assert getattr(TrainConfig.load(path, [f"{key}=auto"]), key) is None
+    assert getattr(TrainConfig.load(path, [f'{key}="auto"']), key) is None
+
+
+def test_auto_is_a_value_of_the_embargo_and_of_no_other_key(write):
+    assert TrainConfig.load(write("embargo_eras = 9"), ["embargo_eras=auto"]).embargo_eras == "auto"
+    for key in ("epochs", "fill_missing", "allow_overlap", "hidden"):
+        assert "found 'auto'" in refusal(None, [f"{key}=auto"])
+
+
+def test_a_whole_number_becomes_a_float_where_a_float_is_expected():
+    config = TrainConfig(checkpoint_minutes=5, weight_decay=0, fill_missing=0)
+    for value in (config.checkpoint_minutes, config.weight_decay, config.fill_missing):
+        assert type(value) is float
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("features", ""),
+        ("features", []),
+        ("features", ["a", "a"]),
+        ("features", ["a", 1]),
+        ("features", 42),
+        ("targets", []),
+        ("targets", ""),
+        ("targets", [""]),
+        ("targets", 1),
+        ("validation_eras", 0),
+        ("validation_eras", "0575"),
+        ("validation_eras", [575]),
+        ("validation_eras", []),
+        ("validation_eras", True),
+        ("validation_eras", 0.2),
+        ("embargo_eras", -1),
+        ("embargo_eras", "none"),
+        ("embargo_eras", 8.0),
+        ("allow_overlap", 1),
+        ("allow_overlap", "yes"),
+        ("batch_size", 0),
+        ("batch_size", 4096.0),
+        ("batch_size", True),
+        ("batch_size", "4096"),
+        ("batch_size", None),
+        ("window_size", 0),
+        ("pool_batches", 0),
+        ("memory", 0),
+        ("memory", 1.5),
+        ("fill_missing", "mean"),
+        ("fill_missing", math.nan),
+        ("fill_missing", True),
+        ("model", ""),
+        ("model", 3),
+        ("hidden", 128),
+        ("hidden", [128, 0]),
+        ("hidden", [128, True]),
+        ("hidden", [128.0]),
+        ("dropout", 1),
+        ("dropout", -0.1),
+        ("dropout", True),
+        ("loss", "corr"),
+        ("loss", ["mse"]),
+        ("learning_rate", 0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("learning_rate", 10**400),
+        ("weight_decay", -1e-9),
+        ("epochs", 0),
+        ("patience", -1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("deterministic", 1),
+        ("checkpoint_steps", -1),
+        ("checkpoint_minutes", -1),
+    ],
+)
+def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key, value):
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(**{key: value})
+    message = str(caught.value)
+    assert message.startswith(f"{key}: expected ")
+    found = message.partition(", found ")[2]
+    assert found[:10] == repr(value)[:10]
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_no_key_takes_a_table_or_a_date(key, write):
+    assert f"{key!r} is a table" in refusal(write(f"[{key}]\nx = 1"))
+    assert f"{key}: expected" in refusal(write(f"{key} = 2024-01-05"))
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_one(write):
+    path = write("epoch = 3")
+    message = refusal(path)
+    assert message == f"{path}: unknown key 'epoch'; did you mean 'epochs'?"
+    assert "--set: unknown key 'batchsize'; did you mean 'batch_size'?" in refusal(
+        None, ["batchsize=3"]
+    )
+
+
+def test_an_unknown_key_like_no_other_is_refused_with_all_of_them(write):
+    message = refusal(write("zzz = 3"))
+    assert all(repr(key) in message for key in KEYS)
+
+
+def test_all_faults_are_told_in_one_error_with_their_places(write):
+    path = write('epoch = 3\nbatch_size = 0\nloss = "corr"')
+    message = refusal(path, ["dropout=1", "sed=4"])
+    assert message.split("; ") == [
+        f"{path}: unknown key 'epoch'",
+        "did you mean 'epochs'?",
+        f"{path}: batch_size: expected a whole number of 1 or more, found 0",
+        f'{path}: loss: expected "mse" or "mae" or "huber", found \'corr\'',
+        "--set: dropout: expected a number from 0 to below 1, found 1",
+        "--set: unknown key 'sed'",
+        "did you mean 'seed'?",
+    ]
+
+
+def test_a_fault_in_the_file_is_told_even_if_an_override_hides_it(write):
+    assert "batch_size" in refusal(write("batch_size = 0"), ["batch_size=10"])
+
+
+def test_a_nested_table_is_refused_as_such(write):
+    message = refusal(write("[train]\nepochs = 3"))
+    assert "'train' is a table" in message
+    assert "flat" in message
+    assert "unknown" not in message
+
+
+def test_a_long_value_is_cut_in_the_message():
+    features = [f"feature_{number}" for number in range(3000)]
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(features=[*features, "feature_7"])
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("epochs = 3\nfeatures = medium\n", "line 2"),
+        ("epochs = 3\n\nepochs = 4\n", "line 3"),
+        ("epochs 3\n", "line 1"),
+        ("seed = 007\n", "line 1"),
+    ],
+)
+def test_a_syntax_error_is_one_line_with_file_and_line(text, line, write):
+    path = write(text)
+    message = refusal(path)
+    assert message.startswith(f"{path}: not TOML: ")
+    assert line in message
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"epochs = " + b"9" * 5000, b"epochs ="])
+def test_a_file_of_anything_else_is_one_line_too(content, write):
+    path = write(content)
+    assert refusal(path).startswith(f"{path}: not TOML: ")
+
+
+def test_a_missing_file_is_one_line_with_its_path(tmp_path):
+    path = tmp_path / "nowhere.toml"
+    message = refusal(path)
+    assert message.startswith(f"{path}: ")
+    assert "No such file" in message
+
+
+def test_a_folder_in_place_of_the_file_is_one_line_with_its_path(tmp_path):
+    assert refusal(tmp_path).startswith(f"{tmp_path}: ")
+
+
+def test_overrides_without_a_key_or_a_value_are_refused_together():
+    message = refusal(None, ["epochs", "seed=1", "=3"])
+    assert "'epochs', '=3'" in message
+    assert "seed" not in message
+    assert "key=value" in message
+
+
+def test_an_override_with_a_line_break_sets_no_second_key():
+    message = refusal(None, ["epochs=1\nseed = 5"])
+    assert message.startswith("--set: epochs: expected")
+
+
+def test_the_dictionary_is_json_and_makes_the_same_configuration():
+    config = TrainConfig.load(None, ["hidden=[32]", "targets=target_x_20", "validation_eras=3"])
+    restored = json.loads(json.dumps(config.to_dict()))
+    assert restored == config.to_dict()
+    assert TrainConfig(**restored) == config
+    assert config != TrainConfig()
+
+
+def test_a_configuration_can_be_varied_but_not_changed():
+    config = TrainConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.epochs = 3
+    assert dataclasses.replace(config, epochs=3).epochs == 3
+    with pytest.raises(ConfigError, match="epochs"):
+        dataclasses.replace(config, epochs=0)
+
+
+def test_a_config_error_is_ours_and_a_value_error():
+    assert issubclass(ConfigError, MemmapTrainError)
+    assert issubclass(ConfigError, ValueError)
+
+
+@given(
+    key=st.sampled_from(KEYS),
+    text=st.text(max_size=20) | st.integers().map(str) | st.floats().map(str),
+)
+def test_an_override_of_any_text_is_a_configuration_or_one_line(key, text):
+    try:
+        config = TrainConfig.load(None, [f"{key}={text}"])
+    except ConfigError as error:
+        assert str(error).startswith(f"--set: {key}: expected ") or "is a table" in str(error)
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert TrainConfig(**json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_loading_needs_no_path_object_of_its_own(write):
+    assert TrainConfig.load(Path(write("seed = 9"))).seed == 9
