@@ -13,7 +13,7 @@ _SHOWN_TARGETS = 12
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Return what a dataset holds, JSON-ready; bytes are of the features alone in `feature_sets`."""
+    """Return what a dataset holds, JSON-ready; the bytes of sets are of features alone."""
     manifest = dataset.manifest
     entries = [dataset.entry(era) for era in dataset.eras]
     data_types: dict[str, int] = {}

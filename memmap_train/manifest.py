@@ -56,7 +56,7 @@ import numpy as np
 
 from .errors import ManifestError
 from .schema import era_folder
-from .shard import ARRAY_NAMES
+from .shard import ARRAY_NAMES, HEADER_BYTES
 
 FILE_NAME = "manifest.json"
 FORMAT = "memmap-train"
@@ -216,8 +216,8 @@ class Manifest:
 
 
 def id_width(shard: ShardEntry) -> int:
-    """Return the bytes per id of a shard, which its file's size gives (a 128-byte header)."""
-    return (shard.files["ids"].bytes - 128) // shard.rows
+    """Return the bytes per id of a shard, which its file's size gives."""
+    return (shard.files["ids"].bytes - HEADER_BYTES) // shard.rows
 
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
@@ -283,12 +283,12 @@ def parse_shard_entry(data: Any) -> ShardEntry:
     files = {}
     for name, entry in _mapping(data["files"], "files").items():
         if name in ARRAY_NAMES:  # other arrays are a later version's additions: ignored
-            size = _integer(entry["bytes"], "bytes", least=128)
+            size = _integer(entry["bytes"], "bytes", least=HEADER_BYTES)
             files[name] = FileEntry(size, _text(entry["digest"], "digest"))
     if not {"features", "targets"} <= files.keys():
         raise ManifestError("files: expected features and targets")
     if "ids" in files:
-        width, rest = divmod(files["ids"].bytes - 128, rows)
+        width, rest = divmod(files["ids"].bytes - HEADER_BYTES, rows)
         if rest or not 1 <= width <= _MAX_ID_BYTES:
             raise ManifestError(f"ids: {files['ids'].bytes:,} bytes don't hold {rows:,} ids")
     return ShardEntry(

@@ -273,7 +273,8 @@ def _narrow(
             raise SchemaError(
                 f"{where}: feature set {options.feature_set!r} isn't wholly in the file: "
                 f"{len(lacking):,} of its {len(wanted):,} features are absent "
-                f"({listed(lacking, 3)}); take the features.json of the same data version, or another set"
+                f"({listed(lacking, 3)}); take the features.json of the same data version, or "
+                "another set"
             )
         features = tuple(name for name in features if name in set(wanted))
         if not features:

@@ -92,6 +92,7 @@ class Stages:
         self._progress: Progress | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Say how much of a stage is done; a new name begins a new stage."""
         if what != self._what or self._progress is None:
             self.close()
             self._what, self._progress = what, Progress(what, total, self._unit)

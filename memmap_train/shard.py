@@ -21,6 +21,7 @@ from .errors import ShardError
 Array = npt.NDArray[np.generic]
 
 ARRAY_NAMES = ("features", "targets", "ids")
+HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
 DIGEST_NAME = "xxh3_128"
 _BLOCK_BYTES = 8_000_000  # read or hash at once: larger than a cache, small beside memory
 
@@ -36,7 +37,9 @@ def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
             "shape": shape,
         },
     )
-    return buffer.getvalue()
+    header = buffer.getvalue()
+    assert len(header) == HEADER_BYTES  # numpy pads to 64 and leaves room for the shape to grow
+    return header
 
 
 class ArrayWriter:

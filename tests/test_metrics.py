@@ -117,6 +117,13 @@ def test_pearson_equals_numpys_on_the_labelled_rows():
     assert pearson(predictions, target) == pytest.approx(expected, abs=1e-14)
 
 
+def test_rounding_carries_no_perfect_score_past_one():
+    for seed in range(50):
+        values = np.random.default_rng([seed]).random(20)
+        assert pearson(values, values) <= 1
+        assert pearson(-values, values) >= -1
+
+
 def test_pearson_of_tiny_values_is_no_division_by_zero():
     assert pearson(np.array([1e-200, 2e-200, 3e-200]), np.array([0, 0.5, 1])) == pytest.approx(1)
 

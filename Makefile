@@ -1,0 +1,94 @@
+# `make` lists what can be made. Variables, all optional:
+#   SOURCE="a.parquet b.parquet"  DATASET=folder  RUN=folder  DTYPE=float32|int8
+#   FEATURES_JSON=file  FEATURE_SET=name  TARGET="name name"  ARGS="further arguments"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOL := $(BIN)/memmap-train
+
+# Without SOURCE: the user's own files in data/ where they are, else a sample.
+OWN := $(wildcard data/train.parquet data/validation.parquet)
+SAMPLE := data/sample/train.parquet data/sample/validation.parquet
+SOURCE ?= $(or $(OWN),$(SAMPLE))
+ifeq ($(SOURCE),$(SAMPLE))
+  DATASET ?= data/sample/shards
+  RUN ?= runs/sample
+  FEATURES_JSON ?= data/sample/features.json
+else
+  DATASET ?= data/shards
+  RUN ?= runs/first
+  ifeq ($(SOURCE),$(OWN))
+    FEATURES_JSON ?= $(wildcard data/features.json)
+  endif
+endif
+DTYPE ?= float32
+
+CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) --dtype $(DTYPE) \
+	$(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) \
+	$(if $(FEATURE_SET),--feature-set $(FEATURE_SET)) \
+	$(foreach target,$(TARGET),--target $(target))
+
+.PHONY: help install sample convert inspect verify train test torture check format bench clean
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed  ## make .venv and install the package with its pictures
+
+sample: install  ## write a Numerai-shaped sample to data/sample/
+	$(TOOL) sample data/sample $(ARGS)
+
+convert: install | $(filter data/sample/%,$(SOURCE))  ## convert SOURCE to DATASET
+	$(CONVERT) $(ARGS)
+
+inspect: install  ## show what is in DATASET
+	$(TOOL) inspect $(DATASET) $(ARGS)
+
+verify: install  ## compare DATASET with its manifest
+	$(TOOL) verify $(DATASET) $(ARGS)
+
+train: install | $(filter data/sample/%,$(SOURCE))  ## convert if need be, then train (or carry on) in RUN
+	$(CONVERT)
+	$(TOOL) train $(DATASET) --run $(RUN) --resume $(foreach target,$(firstword $(TARGET)),--set 'targets=["$(target)"]') $(ARGS)
+
+test: $(VENV)/installed-dev  ## run all tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+torture: $(VENV)/installed-dev  ## run the long damage tests
+	$(BIN)/python -m pytest tests/torture $(ARGS)
+
+check: $(VENV)/installed-dev  ## check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed-dev  ## measure speeds beside their physical limits
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean:  ## remove .venv and caches; never data/ or runs/
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find memmap_train tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+data/sample/train.parquet: | install
+	$(TOOL) sample data/sample
+
+data/sample/validation.parquet: | data/sample/train.parquet
+	@test -e $@ || $(TOOL) sample data/sample
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version); name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report,dev]'
+	@touch $@ $(VENV)/installed

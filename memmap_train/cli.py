@@ -1,0 +1,286 @@
+"""The command line: commands, exit codes, what is printed where. Does nothing itself.
+
+stdout is the result, stderr is progress and log. Exit codes: 0 done; 1 an error of ours, as one
+line `error: …`; 2 wrong usage; 130 stopped by SIGINT or SIGTERM. Anything else is a bug and keeps
+its traceback.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ._version import __version__
+from .dataset import open_dataset, verify
+from .errors import MemmapTrainError
+from .inspection import (
+    dataset_text,
+    describe_dataset,
+    describe_era,
+    describe_features,
+    era_text,
+    features_text,
+    in_bytes,
+)
+from .progress import Stages
+
+EXIT_ERROR, EXIT_STOPPED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+    """
+    parsed = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    command: Callable[[argparse.Namespace], int] = parsed.run_command
+    try:
+        code = command(parsed)
+        sys.stdout.flush()
+    except MemmapTrainError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to carry on", file=sys.stderr)
+        return EXIT_STOPPED
+    except BrokenPipeError:  # `… | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _stop(signal_number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+# -- commands -------------------------------------------------------------------------------------
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    from .sample import write_sample  # needs pyarrow
+
+    with Stages() as stages:
+        summary = write_sample(
+            arguments.directory,
+            n_eras=arguments.eras,
+            rows_per_era=arguments.rows_per_era,
+            n_features=arguments.features,
+            seed=arguments.seed,
+            progress=lambda done, total: stages("writing the sample", done, total),
+        )
+    print(
+        f"{arguments.directory}: {summary.n_rows:,} rows, {summary.n_eras:,} eras and a live one, "
+        f"{summary.n_features:,} features; best possible validation score {summary.best:.4f}"
+    )
+    for path in summary.paths:
+        print(f"  {path} ({in_bytes(Path(path).stat().st_size)})")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from .conversion import convert  # needs pyarrow
+
+    with Stages() as stages:
+        report = convert(
+            arguments.sources,
+            arguments.out,
+            dtype=arguments.dtype,
+            features_json=arguments.features_json,
+            feature_set=arguments.feature_set,
+            targets=arguments.target,
+            era_column=arguments.era_column,
+            id_column=arguments.id_column,
+            feature_prefix=arguments.feature_prefix,
+            target_prefix=arguments.target_prefix,
+            missing=arguments.missing,
+            memory=arguments.memory,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+            progress=stages,
+        )
+    dataset = report.dataset
+    if arguments.json:
+        _print_json(
+            {
+                "dataset": str(dataset.path),
+                "status": report.status,
+                "n_rows": report.n_rows,
+                "n_eras": report.n_eras,
+                "n_eras_kept": report.n_eras_kept,
+                "n_features": len(dataset.feature_names),
+                "n_targets": len(dataset.target_names),
+                "dtype": dataset.manifest.dtype,
+                "bytes": report.n_bytes,
+                "seconds": round(report.seconds, 3),
+                "digest": dataset.manifest.digest,
+            }
+        )
+        return 0
+    what = (
+        f"{report.n_rows:,} rows, {report.n_eras:,} eras, {len(dataset.feature_names):,} features, "
+        f"{dataset.manifest.dtype}, {in_bytes(report.n_bytes)}"
+    )
+    if report.status == "up to date":
+        print(f"{dataset.path}: up to date ({what})")
+        return 0
+    rate = report.n_rows / report.seconds
+    print(f"{dataset.path}: converted {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)")
+    if report.n_eras_kept:
+        print(f"  {report.n_eras_kept:,} eras were kept from an interrupted run")
+    for target, named in dataset.manifest.aliases.items():
+        print(f"  {target} equals {named} in every row")
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    data: Any
+    if arguments.era is not None:
+        data, text = describe_era(dataset, arguments.era), era_text
+    elif arguments.features:
+        data, text = describe_features(dataset), features_text
+    else:
+        data, text = describe_dataset(dataset), dataset_text
+    if arguments.json:
+        _print_json(data)
+    else:
+        print(text(data))
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    with Stages("B") as stages:
+        problems = list(
+            verify(
+                arguments.dataset,
+                quick=arguments.quick,
+                progress=lambda done, total: stages("verifying", done, total),
+            )
+        )
+    for problem in problems:
+        print(f"{problem.path}: {problem.what}")
+    if problems:
+        files = "file is" if len(problems) == 1 else "files are"
+        return _fail(f"{arguments.dataset}: {len(problems):,} {files} not what the manifest says")
+    checked = "sizes and headers" if arguments.quick else "sizes, headers and digests"
+    print(f"{arguments.dataset}: all is well ({checked})")
+    return 0
+
+
+# -- parser ---------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memmap-train",
+        description="Train neural networks on all of Numerai's data from memory-mapped shards.",
+        epilog="example: memmap-train convert train.parquet validation.parquet --out data/shards",
+    )
+    parser.add_argument("--version", action="version", version=f"memmap-train {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    sample = _command(
+        commands,
+        "sample",
+        _sample,
+        "write a Numerai-shaped data set with a planted signal",
+        "memmap-train sample data/sample --eras 300 --seed 1",
+    )
+    sample.add_argument("directory", metavar="DIR", help="where the files go")
+    sample.add_argument("--eras", type=int, default=300, metavar="N", help="default: 300")
+    sample.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
+    sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
+    sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+    convert = _command(
+        commands,
+        "convert",
+        _convert,
+        "convert parquet files into a dataset of memory-mapped shards",
+        "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
+        "--features-json data/features.json --dtype int8",
+    )
+    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="parquet files, in order")
+    convert.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
+    convert.add_argument(
+        "--dtype", choices=("float32", "int8"), default="float32", help="default: float32"
+    )
+    convert.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
+    convert.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
+    convert.add_argument(
+        "--target", action="append", metavar="NAME", help="only this target; repeatable"
+    )
+    convert.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
+    convert.add_argument(
+        "--id-column", metavar="NAME", help="default: id, else __index_level_0__, else none"
+    )
+    convert.add_argument("--feature-prefix", default="feature", metavar="TEXT")
+    convert.add_argument("--target-prefix", default="target", metavar="TEXT")
+    convert.add_argument(
+        "--missing",
+        choices=("0.5", "nan"),
+        default="0.5",
+        help="what stands for a missing feature (default: 0.5)",
+    )
+    convert.add_argument(
+        "--memory", type=int, metavar="MB", help="default: a quarter of what is available, <= 2000"
+    )
+    convert.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
+    convert.add_argument("--overwrite", action="store_true", help="replace a dataset that is there")
+    convert.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    inspect = _command(
+        commands,
+        "inspect",
+        _inspect,
+        "show what is in a dataset, or in one of its eras",
+        "memmap-train inspect data/shards --era 0001",
+    )
+    inspect.add_argument("dataset", metavar="DATASET")
+    inspect.add_argument("--era", metavar="E", help="one era: shapes, dtypes, how to open it")
+    inspect.add_argument("--features", action="store_true", help="list all features")
+    inspect.add_argument("--json", action="store_true", help="print as JSON")
+
+    verification = _command(
+        commands,
+        "verify",
+        _verify,
+        "compare every file of a dataset with its manifest",
+        "memmap-train verify data/shards",
+    )
+    verification.add_argument("dataset", metavar="DATASET")
+    verification.add_argument("--quick", action="store_true", help="sizes and headers only")
+    return parser
+
+
+def _command(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    description: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=f"example: {example}",
+    )
+    parser.set_defaults(run_command=run)
+    return parser

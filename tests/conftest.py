@@ -1,0 +1,88 @@
+"""Shared fixtures: toy datasets whose cells know their place (see `toy`)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from toy import Eras, feature_names, write_toy
+
+import memmap_train as mt
+
+# A deadline would be a timed assertion.
+settings.register_profile("memmap-train", deadline=None)
+settings.load_profile("memmap-train")
+
+MakeToy = Callable[..., Path]
+
+# Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one
+# that no number sorts.
+ERAS = {"0001": 40, "0002": 1, "0003": 77, "0005": 30, "0010": 60, "0011": 33, "X": 19}
+N_FEATURES, N_TARGETS = 9, 3
+FEATURE_SETS = {
+    "small": [feature_names(N_FEATURES)[column] for column in (7, 2, 5)],
+    "medium": feature_names(N_FEATURES)[2:6],
+}
+
+
+def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: Any) -> Path:
+    """Write a toy source into a folder, convert it there, and return the dataset's path."""
+    source = folder / "source.parquet"
+    write_toy(source, eras, **options)
+    features_json = folder / "features.json"
+    known = set(feature_names(options.get("n_features", 5)))
+    sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
+    features_json.write_text(json.dumps({"feature_sets": sets}))
+    mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
+    return folder / "dataset"
+
+
+@pytest.fixture
+def make_toy(tmp_path: Path) -> MakeToy:
+    """Return a function that makes a dataset of this test's own, to be damaged at will."""
+
+    def make(eras: Eras = ERAS, **options: Any) -> Path:
+        return convert_toy(tmp_path, eras, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return datasets of the same eras, to be read only.
+
+    `float32` and `int8`: two stores of one source of codes. `coordinates`: of a source of floats.
+    `nulls float32` and `nulls int8`: with missing features and targets.
+    """
+    wanted: dict[str, dict[str, Any]] = {
+        "float32": {"store": "float32", "dtype": "int8"},
+        "int8": {"store": "int8", "dtype": "int8"},
+        "coordinates": {"store": "float32", "dtype": "float32"},
+        "nulls float32": {"store": "float32", "dtype": "int8", "nulls": True},
+        "nulls int8": {"store": "int8", "dtype": "int8", "nulls": True},
+    }
+    return {
+        name: convert_toy(
+            tmp_path_factory.mktemp(name.replace(" ", "-")),
+            ERAS,
+            n_features=N_FEATURES,
+            n_targets=N_TARGETS,
+            row_group_rows=64,
+            **options,
+        )
+        for name, options in wanted.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def many_eras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of 1,300 eras of 3 rows, as many as Numerai will have: to be read only."""
+    return convert_toy(
+        tmp_path_factory.mktemp("many"),
+        {f"{era:04}": 3 for era in range(1, 1301)},
+        n_features=3,
+        n_targets=1,
+        dtype="float32",
+    )

@@ -1,0 +1,206 @@
+"""Tests of the journal: what a rerun may keep, and whose folder it is."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memmap_train.errors import ConversionError
+from memmap_train.journal import WORKPLACE, Journal, is_ours, remove_dataset
+from memmap_train.manifest import FILE_NAME, FileEntry, ShardEntry
+
+JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
+ERAS = ("0001", "X", "a/b")
+
+
+def write_era(journal: Journal, era: str) -> ShardEntry:
+    """Write and publish an era whose files hold its label."""
+    folder = journal.begin(era)
+    files = {}
+    for array in ("features", "targets"):
+        content = f"{array} of {era}".ljust(128).encode()
+        (folder / f"{array}.npy").write_bytes(content)
+        files[array] = FileEntry(len(content), f"digest of {era}")
+    entry = ShardEntry(era, 1, {"train": 1}, 0, {"target": 0}, files)
+    journal.publish(entry, ["target"])
+    return entry
+
+
+def interrupted(out: Path, job: dict[str, Any] = JOB) -> dict[str, ShardEntry]:
+    """Publish all eras and stop before the end."""
+    journal = Journal(out, job)
+    entries = {era: write_era(journal, era) for era in ERAS}
+    journal.close(done=False)
+    return entries
+
+
+def reopened(out: Path, job: dict[str, Any] = JOB) -> dict[str, tuple[ShardEntry, list[str]]]:
+    """Return what a rerun may keep."""
+    journal = Journal(out, job)
+    journal.close(done=False)
+    return journal.finished
+
+
+def visible(folder: Path) -> set[str]:
+    return {name for name in os.listdir(folder) if not name.startswith(".")}
+
+
+def test_a_rerun_of_the_same_job_keeps_what_was_published(tmp_path: Path) -> None:
+    entries = interrupted(tmp_path / "out")
+    assert reopened(tmp_path / "out") == {
+        era: (entry, ["target"]) for era, entry in entries.items()
+    }
+    assert visible(tmp_path / "out") == {entry.folder for entry in entries.values()}
+
+
+def test_what_was_kept_is_kept_again_by_the_rerun_after_that(tmp_path: Path) -> None:
+    interrupted(tmp_path / "out")
+    first = reopened(tmp_path / "out")
+    assert reopened(tmp_path / "out") == first
+
+
+def test_another_job_throws_everything_away(tmp_path: Path) -> None:
+    interrupted(tmp_path / "out")
+    assert reopened(tmp_path / "out", {**JOB, "dtype": "float32"}) == {}
+    assert visible(tmp_path / "out") == set()
+    assert reopened(tmp_path / "out") == {}
+
+
+def test_a_journal_cut_anywhere_loses_only_the_eras_that_were_cut(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out)
+    path = out / WORKPLACE / "journal.jsonl"
+    whole = path.read_bytes()
+    ends = [end for end in range(len(whole)) if whole[end : end + 1] == b"\n"]
+    assert len(ends) == 1 + len(ERAS)
+    for n_whole, end in enumerate(ends):
+        for cut in (end, end - 20):  # without its line feed a line counts as cut
+            folder = tmp_path / f"{n_whole} lines and {cut} bytes"
+            interrupted(folder)
+            (folder / WORKPLACE / "journal.jsonl").write_bytes(whole[:cut])
+            kept = reopened(folder)
+            assert list(kept) == list(ERAS[: max(0, n_whole - 1)])
+            assert visible(folder) == {entry.folder for entry, _ in kept.values()}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\0\0\0\0\n", b"\xff\xfe\n", b"{}\n", b"[]\n", b"7\n", b'{"shard": {}}\n', b"{\n"],
+    ids=["zeros", "not text", "empty", "list", "number", "no entry", "cut"],
+)
+def test_an_era_whose_line_is_damaged_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    interrupted(tmp_path / "out")
+    path = tmp_path / "out" / WORKPLACE / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], damage, *lines[3:]]))
+    kept = reopened(tmp_path / "out")
+    assert ERAS[0] in kept
+    assert ERAS[1] not in kept
+    assert visible(tmp_path / "out") == {entry.folder for entry, _ in kept.values()}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\n", b"\n"])
+def test_a_damaged_first_line_throws_everything_away(tmp_path: Path, damage: bytes) -> None:
+    interrupted(tmp_path / "out")
+    path = tmp_path / "out" / WORKPLACE / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([damage, *lines[1:]]))
+    assert reopened(tmp_path / "out") == {}
+    assert visible(tmp_path / "out") == set()
+
+
+def test_an_era_whose_file_is_cut_or_gone_is_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    entries = interrupted(out)
+    (out / entries["0001"].folder / "features.npy").write_bytes(b"short")
+    (out / entries["X"].folder / "targets.npy").unlink()
+    assert list(reopened(out)) == ["a/b"]
+    assert visible(out) == {entries["a/b"].folder}
+
+
+def test_an_era_that_was_moved_but_not_noted_is_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out)
+    path = out / WORKPLACE / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert list(reopened(out)) == list(ERAS[:-1])
+    assert "era-a%2Fb" not in visible(out)
+
+
+def test_half_written_eras_are_thrown_away(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out", JOB)
+    (journal.begin("0001") / "features.npy").write_bytes(b"half")
+    journal.close(done=False)
+    journal = Journal(tmp_path / "out", JOB)
+    assert list(journal.begin("0001").iterdir()) == []
+    journal.close(done=False)
+
+
+def test_half_written_eras_of_a_killed_run_are_thrown_away(tmp_path: Path) -> None:
+    interrupted(tmp_path / "out")
+    half = tmp_path / "out" / WORKPLACE / "partial" / "era-0009"
+    half.mkdir(parents=True)
+    (half / "features.npy").write_bytes(b"half")
+    journal = Journal(tmp_path / "out", JOB)
+    assert not half.exists()
+    assert list(journal.begin("0009").iterdir()) == []
+    journal.close(done=False)
+
+
+def test_a_finished_conversion_leaves_no_workplace(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out", JOB)
+    entry = write_era(journal, "0001")
+    journal.close(done=True)
+    assert os.listdir(tmp_path / "out") == [entry.folder]
+
+
+def test_a_second_journal_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out", JOB)
+    entry = write_era(journal, "0001")
+    with pytest.raises(ConversionError, match="another process is converting"):
+        Journal(tmp_path / "out", JOB)
+    journal.close(done=False)
+    assert reopened(tmp_path / "out") == {"0001": (entry, ["target"])}
+
+
+def manifest_of(directory: Path, text: str = '{"format": "memmap-train"}') -> None:
+    directory.mkdir()
+    (directory / FILE_NAME).write_text(text)
+
+
+def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
+    interrupted(tmp_path / "unfinished")
+    assert is_ours(tmp_path / "unfinished")
+    manifest_of(tmp_path / "whole")
+    (tmp_path / "whole" / "era-0001").mkdir()
+    assert is_ours(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "other"}', "\x00"])
+def test_a_folder_with_somebody_elses_manifest_is_not_ours(tmp_path: Path, text: str) -> None:
+    manifest_of(tmp_path / "theirs", text)
+    assert not is_ours(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["notes.txt", "train.parquet", "era-notes.txt", "era-0001/notes.txt", "era-0001/deep/x"],
+)
+def test_a_dataset_with_a_foreign_file_is_not_ours_to_delete(tmp_path: Path, foreign: str) -> None:
+    manifest_of(tmp_path / "out")
+    (tmp_path / "out" / "era-0001").mkdir()
+    path = tmp_path / "out" / foreign
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    assert not is_ours(tmp_path / "out")
+
+
+def test_removing_takes_what_is_ours_and_leaves_hidden_files(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out)
+    (out / FILE_NAME).write_text(json.dumps({"format": "memmap-train"}))
+    (out / ".gitignore").write_text("*")
+    remove_dataset(out)
+    assert os.listdir(out) == [".gitignore"]

@@ -1,0 +1,260 @@
+"""A toy source whose cells know their place: any misplacement shows as a wrong coordinate.
+
+Every cell is a function of (era, row, column), computed here a second time for comparison:
+
+- a float cell, and every target, is a *coordinate*: one float32 that holds era, row and column
+  exactly, and no two cells share it; `where` reads it back (use it to see what went wrong);
+- an int8 cell is a code 0..4, a hash of (era, row, column);
+- an id is text made of era and row.
+
+A row's number is its position among the rows of its era *in the file*, whatever lies between them.
+So `toy_features(era, rows, …)` is what the era's shard must hold, however the file is laid out.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Eras = Mapping[str, int] | Sequence[tuple[str, int]]
+Rows = int | Sequence[int] | npt.NDArray[np.integer]
+
+MOST_ROWS, MOST_FEATURES, MOST_TARGETS = 4096, 320, 160
+"""What a coordinate has room for; of eras, labels whose number is below 2,000, or without one."""
+
+
+def toy_table(
+    eras: Eras,
+    *,
+    n_features: int = 5,
+    n_targets: int = 2,
+    dtype: str = "int8",
+    order: Sequence[int] | npt.NDArray[np.integer] | None = None,
+    ids: bool = True,
+    nulls: bool = False,
+    seed: int = 0,
+    data_type: str = "train",
+    first_rows: Mapping[str, int] | None = None,
+) -> pa.Table:
+    """Return the rows of a toy source: era, data_type, feature_*, target*, id.
+
+    Parameters
+    ----------
+    eras : mapping of label to rows, or list of (label, rows)
+        In the file's order. A label that comes again carries on numbering its rows.
+    n_features, n_targets : int
+    dtype : {"int8", "float32", "float64"}
+        Of the features. float64 cells are off the float32 ones by less than its rounding.
+    order : sequence of int, optional
+        A permutation of all rows: which of the rows above stands first, second, … in the file. Rows
+        are numbered after it.
+    ids : bool
+        Whether there is an `id` column.
+    nulls : bool
+        Whether about every seventh feature cell and target cell is missing: null; in float features
+        null in odd columns and NaN in even ones.
+    seed : int
+        Other seeds give other features; targets and ids stay.
+    data_type : str
+        In every row.
+    first_rows : mapping of label to int, optional
+        The number of an era's first row in this file, for an era that another file begins.
+    """
+    pairs = list(eras.items()) if isinstance(eras, Mapping) else list(eras)
+    labels = np.repeat([label for label, _ in pairs], [rows for _, rows in pairs])
+    if order is not None:
+        labels = labels[np.asarray(order)]
+    rows = np.zeros(len(labels), np.int64)
+    for label in dict.fromkeys(labels.tolist()):
+        mine = labels == label
+        rows[mine] = np.arange(mine.sum()) + (first_rows or {}).get(label, 0)
+    features = np.empty((len(labels), n_features), np.int8 if dtype == "int8" else np.float64)
+    no_feature = np.zeros(features.shape, bool)
+    targets = np.empty((len(labels), n_targets), np.float32)
+    names = np.empty(len(labels), object)
+    for label in dict.fromkeys(labels.tolist()):
+        mine = labels == label
+        if dtype == "int8":
+            features[mine] = _codes(label, rows[mine], n_features, seed)
+        else:
+            features[mine] = _coordinates(label, rows[mine] ^ seed, range(n_features))
+        no_feature[mine] = nulls & _missing(label, rows[mine], n_features, "feature")
+        targets[mine] = toy_targets(label, rows[mine], n_targets, nulls=nulls)
+        names[mine] = [name.decode() for name in toy_ids(label, rows[mine])]
+    if dtype == "float64":
+        features *= 1 + 2.0**-30
+    columns: dict[str, Any] = {
+        "era": pa.array(labels.tolist(), pa.string()),
+        "data_type": pa.array([data_type] * len(labels), pa.string()),
+    }
+    for column, name in enumerate(feature_names(n_features)):
+        cells, mask = features[:, column].astype(dtype), no_feature[:, column]
+        if dtype != "int8" and column % 2 == 0:
+            cells, mask = np.where(mask, cells.dtype.type(np.nan), cells), None
+        columns[name] = pa.array(cells, mask=mask)
+    for column, name in enumerate(target_names(n_targets)):
+        columns[name] = pa.array(targets[:, column], from_pandas=True)
+    if ids:
+        columns["id"] = pa.array(names, pa.string())
+    return pa.table(columns)
+
+
+def write_toy(
+    path: Path,
+    eras: Eras,
+    *,
+    n_features: int = 5,
+    n_targets: int = 2,
+    dtype: str = "int8",
+    row_group_rows: int = 1000,
+    order: Sequence[int] | npt.NDArray[np.integer] | None = None,
+    ids: bool = True,
+    nulls: bool = False,
+    seed: int = 0,
+    data_type: str = "train",
+    first_rows: Mapping[str, int] | None = None,
+) -> None:
+    """Write a toy source as parquet, row groups of `row_group_rows` rows; see `toy_table`."""
+    table = toy_table(
+        eras,
+        n_features=n_features,
+        n_targets=n_targets,
+        dtype=dtype,
+        order=order,
+        ids=ids,
+        nulls=nulls,
+        seed=seed,
+        data_type=data_type,
+        first_rows=first_rows,
+    )
+    pq.write_table(table, path, row_group_size=row_group_rows)
+
+
+def feature_names(n_features: int) -> list[str]:
+    """Return the names of the features' columns, in the file's order (not that of the alphabet)."""
+    return [f"feature_{'zyx'[column % 3]}{column}" for column in range(n_features)]
+
+
+def target_names(n_targets: int) -> list[str]:
+    """Return the names of the targets' columns; the first is `target`, and nobody's alias."""
+    return ["target", *(f"target_t{column}_20" for column in range(1, n_targets))][:n_targets]
+
+
+def toy_features(
+    era: str,
+    rows: Rows,
+    n_features: int,
+    dtype: str,
+    *,
+    nulls: bool = False,
+    missing: float = 0.5,
+    seed: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Return the features that a reader must find in rows of an era: float32 (rows, features).
+
+    Parameters
+    ----------
+    era : str
+    rows : int or sequence of int
+        So many rows from the first, or these rows.
+    n_features : int
+    dtype : {"int8", "float32", "float64"}
+        Of the source; the store's makes no difference.
+    nulls, seed
+        As the source was written.
+    missing : float
+        What stands in place of a missing feature.
+    """
+    numbers = _numbers(rows)
+    if dtype == "int8":
+        found = _codes(era, numbers, n_features, seed).astype(np.float32) / np.float32(4)
+    else:
+        found = _coordinates(era, numbers ^ seed, range(n_features))
+    found[nulls & _missing(era, numbers, n_features, "feature")] = missing
+    return found
+
+
+def toy_targets(
+    era: str, rows: Rows, n_targets: int, *, nulls: bool = False
+) -> npt.NDArray[np.float32]:
+    """Return the targets of rows of an era: float32 (rows, targets), NaN where missing."""
+    numbers = _numbers(rows)
+    # Columns of their own: no feature can pass for a target.
+    columns = range(MOST_FEATURES, MOST_FEATURES + n_targets)
+    found = _coordinates(era, numbers, columns)
+    found[nulls & _missing(era, numbers, n_targets, "target")] = np.nan
+    return found
+
+
+def toy_ids(era: str, rows: Rows) -> npt.NDArray[np.bytes_]:
+    """Return the ids of rows of an era: 16 bytes each."""
+    return np.array([f"n{_era_code(era):07x}{row:08x}" for row in _numbers(rows)], "S16")
+
+
+def where(cell: float) -> tuple[int, int, int]:
+    """Return (number of the era, row, column) of a float cell; a target's columns begin at 0 too.
+
+    >>> where(float(toy_features("0012", [34], 6, "float32")[0, 5]))
+    (12, 34, 5)
+    >>> where(float(toy_targets("0012", [34], 2)[0, 1]))
+    (12, 34, 1)
+    """
+    significand, exponent = np.frexp(np.float64(cell))
+    place = round(float(abs(significand)) * 2**24) - 2**23
+    column = (int(exponent) + 120) * 2 + int(cell < 0)
+    return place // MOST_ROWS, place % MOST_ROWS, column % MOST_FEATURES
+
+
+def _numbers(rows: Rows) -> npt.NDArray[np.int64]:
+    return np.arange(rows) if isinstance(rows, int) else np.asarray(rows, np.int64)
+
+
+def _era_code(label: str) -> int:
+    """Return a number below 2,048 for a label: its own where it holds one."""
+    digits = "".join(filter(str.isdigit, label))
+    return int(digits) if digits else 2000 + zlib.crc32(label.encode()) % 48
+
+
+def _coordinates(
+    label: str, rows: npt.NDArray[np.int64], columns: range
+) -> npt.NDArray[np.float32]:
+    """Era and row in the significand's 23 bits, the column in sign and exponent."""
+    assert _era_code(label) < 2048
+    assert columns.stop <= MOST_FEATURES + MOST_TARGETS
+    assert rows.max(initial=0) < MOST_ROWS
+    places = 2**23 + _era_code(label) * MOST_ROWS + rows
+    column = np.array(columns)
+    signs = np.where(column % 2, -1.0, 1.0)
+    return np.float32(np.ldexp(places[:, np.newaxis] * signs, column // 2 - 120 - 24))
+
+
+def _codes(
+    label: str, rows: npt.NDArray[np.int64], n_features: int, seed: int
+) -> npt.NDArray[np.int8]:
+    return (_hash(label, rows, n_features, f"code {seed}") % np.uint64(5)).astype(np.int8)
+
+
+def _missing(
+    label: str, rows: npt.NDArray[np.int64], n_columns: int, what: str
+) -> npt.NDArray[np.bool_]:
+    return _hash(label, rows, n_columns, f"missing {what}") % np.uint64(7) == 0
+
+
+def _hash(
+    label: str, rows: npt.NDArray[np.int64], n_columns: int, purpose: str
+) -> npt.NDArray[np.uint64]:
+    """Hash cells (splitmix64): shape (rows, columns)."""
+    base = zlib.crc32(f"{purpose} {label}".encode())
+    cells = (
+        np.uint64(base) * np.uint64(2**32)
+        + rows[:, np.newaxis].astype(np.uint64) * np.uint64(2**12)
+        + np.arange(n_columns, dtype=np.uint64)
+    )
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        cells = (cells ^ (cells >> np.uint64(shift))) * np.uint64(factor)
+    return cells ^ (cells >> np.uint64(31))
