@@ -41,6 +41,7 @@ _INTRA_ERA_CORRELATION = 0.01
 _LEAST_POOL_BATCHES = 8
 _WARM_WINDOW = 16  # rows: as fast as larger ones when copied from memory
 _COLD_READ_BYTES = 512_000  # a window that a disk reads at nearly its sequential speed
+_MOST_THREADS = 4  # more copy no faster than the memory allows
 _SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
 _GATHER_BELOW = 8  # rows: shorter windows are gathered by era, longer ones copied one by one
 
@@ -166,7 +167,8 @@ class Stream(Iterator[Batch]):
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
-        self._threads = ThreadPoolExecutor(min(n_cores(), 4), thread_name_prefix="memmap-train")
+        self._n_threads = min(n_cores(), _MOST_THREADS)
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
@@ -243,7 +245,9 @@ class Stream(Iterator[Batch]):
 
     def _read(self, epoch: int, pool: int) -> "_PoolReading":
         following = self._following(epoch, pool)
-        return _PoolReading(self._order, self._reader, self._threads, (epoch, pool), following)
+        return _PoolReading(
+            self._order, self._reader, self._threads, self._n_threads, (epoch, pool), following
+        )
 
     def _following(self, epoch: int, pool: int) -> tuple[int, int]:
         if pool + 1 < self._order.pools_per_epoch:
@@ -259,25 +263,28 @@ class _PoolReading:
         order: Order,
         reader: "_Reader",
         threads: ThreadPoolExecutor,
+        n_threads: int,
         key: tuple[int, int],
         following: tuple[int, int],
     ) -> None:
-        self._planned = threads.submit(self._plan, order, reader, threads, key, following)
+        self._planned = threads.submit(
+            self._plan, order, reader, threads, n_threads, key, following
+        )
 
     @staticmethod
     def _plan(
         order: Order,
         reader: "_Reader",
         threads: ThreadPoolExecutor,
+        n_threads: int,
         key: tuple[int, int],
         following: tuple[int, int],
     ) -> tuple[Stored, Float32, list[Future[None]]]:
         pool = order.pool(*key)
         reader.announce(pool)
         x, y = reader.buffers(pool.n_rows)
-        n_tasks = threads._max_workers
         edges = np.searchsorted(
-            np.cumsum(pool.lengths), np.linspace(0, pool.n_rows, n_tasks + 1), side="left"
+            np.cumsum(pool.lengths), np.linspace(0, pool.n_rows, n_threads + 1), side="left"
         )
         edges[-1] = len(pool.eras)
         parts = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)

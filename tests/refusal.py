@@ -1,0 +1,26 @@
+"""What a mistake must meet: an error of ours, of the right class, in one line that says what."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from memmap_train.errors import MemmapTrainError
+
+
+@contextmanager
+def refused(kind: type[MemmapTrainError], *said: str) -> Iterator[None]:
+    """Expect exactly this class of error, saying all of these in one line.
+
+    >>> from memmap_train.errors import ConfigError
+    >>> with refused(ConfigError, "'epochs'", "1 or more"):
+    ...     raise ConfigError("key 'epochs': expected 1 or more, found 0")
+    """
+    with pytest.raises(MemmapTrainError) as caught:
+        yield
+    assert type(caught.value) is kind
+    text = str(caught.value)
+    assert text.strip()
+    assert "\n" not in text
+    for part in said:
+        assert part in text

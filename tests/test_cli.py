@@ -1,0 +1,275 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import memmap_train as mt
+from memmap_train.cli import main
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    assert main(f"sample {folder} --eras 15 --rows-per-era 40 --features 12 --seed 3".split()) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(sample: Path) -> Path:
+    out = sample / "shards"
+    assert main(["convert", *map(str, sources(sample)), "--out", str(out), *json_flag(sample)]) == 0
+    return out
+
+
+def sources(sample: Path) -> list[Path]:
+    return [sample / "train.parquet", sample / "validation.parquet"]
+
+
+def json_flag(sample: Path) -> list[str]:
+    return ["--features-json", str(sample / "features.json")]
+
+
+def test_sample_prints_its_files_and_the_best_possible_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(f"sample {tmp_path} --eras 10 --rows-per-era 30 --features 6".split()) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"best possible validation score -?0\.\d{4}", out)
+    for name in ("train.parquet", "validation.parquet", "live.parquet", "features.json"):
+        assert str(tmp_path / name) in out
+
+
+def test_convert_reports_and_a_second_time_is_up_to_date(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shards"
+    command = ["convert", *map(str, sources(sample)), "--out", str(out), *json_flag(sample)]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    assert "converted 600 rows, 15 eras, 12 features, float32" in first
+    assert "target equals target_alpha_20 in every row" in first
+    manifest = (out / "manifest.json").read_bytes()
+    assert main(command) == 0
+    assert "up to date" in capsys.readouterr().out
+    assert (out / "manifest.json").read_bytes() == manifest
+
+
+def test_convert_takes_every_option(sample: Path, tmp_path: Path) -> None:
+    table = pq.read_table(sources(sample)[0])
+    names = {"era": "week", "id": "stock", "target": "y"}
+    table = table.rename_columns(
+        [
+            names.get(name, name.replace("feature", "x").replace("target", "y"))
+            for name in table.column_names
+        ]
+    ).replace_schema_metadata(None)
+    pq.write_table(table, tmp_path / "other.parquet")
+    features = [name for name in table.column_names if name.startswith("x_")]
+    (tmp_path / "f.json").write_text(json.dumps({"feature_sets": {"three": features[:3]}}))
+    out = tmp_path / "shards"
+    options = (
+        f"--out {out} --dtype int8 --features-json {tmp_path / 'f.json'} --feature-set three "
+        "--target y --target y_beta_60 --era-column week --id-column stock --feature-prefix x "
+        "--target-prefix y --missing 0.5 --memory 300 --workers 1 --json"
+    )
+    assert main(["convert", str(tmp_path / "other.parquet"), *options.split()]) == 0
+    dataset = mt.open_dataset(out)
+    assert dataset.feature_names == tuple(features[:3])
+    assert dataset.target_names == ("y", "y_beta_60")
+    assert dataset.manifest.dtype == "int8"
+    assert dataset["0001"].ids is not None
+
+
+def test_convert_report_as_json_is_the_only_thing_on_stdout(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["convert", *map(str, sources(sample)), "--out", str(tmp_path / "d"), "--json"]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n_rows"], report["n_eras"], report["status"]) == (600, 15, "converted")
+    assert report["digest"] == mt.open_dataset(tmp_path / "d").manifest.digest
+
+
+def test_overwrite_replaces_a_dataset(sample: Path, tmp_path: Path) -> None:
+    train, validation = map(str, sources(sample))
+    out = str(tmp_path / "shards")
+    assert main(["convert", train, "--out", out]) == 0
+    assert main(["convert", validation, "--out", out]) == 1
+    assert len(mt.open_dataset(out).eras) == 12
+    assert main(["convert", validation, "--out", out, "--overwrite"]) == 0
+    assert mt.open_dataset(out).eras == ("0013", "0014", "0015")
+
+
+def test_inspect_shows_the_dataset(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(shards)]) == 0
+    out = capsys.readouterr().out
+    for expected in ("600 rows x 12 features, float32", "0001 to 0015", "medium", "planted"):
+        assert expected in out
+    assert main(["inspect", str(shards), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["n_rows"] == 600
+    assert data["targets"]["target"]["alias_of"] == "target_alpha_20"
+    assert data["targets"]["target_alpha_60"]["labelled_eras"] < 15
+
+
+def test_the_line_that_inspect_shows_for_an_era_opens_it(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(shards), "--era", "0007"]) == 0
+    line = capsys.readouterr().out.strip().splitlines()[-1].removeprefix("open it").strip()
+    array = eval(line, {"numpy": np})  # what a user pastes
+    assert isinstance(array, np.memmap)
+    assert array.shape == (40, 12)
+    assert main(["inspect", str(shards), "--era", "0007", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["arrays"]["features"]["shape"] == [40, 12]
+    assert data["arrays"]["ids"]["dtype"] == "|S16"
+
+
+def test_inspect_lists_features_with_their_sets(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(shards), "--features"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert "small" in lines[0]
+    assert main(["inspect", str(shards), "--features", "--json"]) == 0
+    assert [f["column"] for f in json.loads(capsys.readouterr().out)] == list(range(12))
+
+
+def test_verify_lists_every_damage_and_fails(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shards"
+    assert main(["convert", str(sources(sample)[0]), "--out", str(out)]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert "all is well" in capsys.readouterr().out
+    flipped = bytearray((out / "era-0002" / "features.npy").read_bytes())
+    flipped[-1] ^= 1
+    (out / "era-0002" / "features.npy").write_bytes(flipped)
+    os.truncate(out / "era-0003" / "targets.npy", 200)
+    (out / "notes.txt").write_text("mine")
+    assert main(["verify", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3
+    for name in ("era-0002/features.npy", "era-0003/targets.npy", "notes.txt"):
+        assert name in captured.out
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("error: ")
+    assert main(["verify", str(out), "--quick"]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+BAD = {
+    "no such file": "convert {tmp}/none.parquet --out {tmp}/out",
+    "PAR1": "convert {tmp}/text.parquet --out {tmp}/out",
+    "cut short": "convert {tmp}/cut.parquet --out {tmp}/out",
+    "--era-column": "convert {sample}/train.parquet --out {tmp}/out --era-column weak",
+    "--feature-prefix": "convert {sample}/train.parquet --out {tmp}/out --feature-prefix zz",
+    "--features-json": "convert {sample}/train.parquet --out {tmp}/out --feature-set small",
+    "did you mean 'medium'": "convert {sample}/train.parquet --out {tmp}/out "
+    "--features-json {sample}/features.json --feature-set medum",
+    "did you mean 'target_beta_60'": "convert {sample}/train.parquet --out {tmp}/out "
+    "--target target_beta_06",
+    "the same file": "convert {sample}/train.parquet {sample}/train.parquet --out {tmp}/out",
+    "256 MB": "convert {sample}/train.parquet --out {tmp}/out --memory 3",
+    "won't be touched": "convert {sample}/train.parquet --out {sample}",
+    "no era '0099'": "inspect {shards} --era 0099",
+    "not a dataset": "inspect {sample}",
+    "no such folder": "verify {tmp}/nothing",
+    "expected": "sample {tmp}/out --eras 2",
+}
+
+
+@pytest.mark.parametrize("expected", BAD)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    expected: str,
+    sample: Path,
+    shards: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.parquet").write_text("era,feature_1\n1,2\n")
+    data = sources(sample)[0].read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
+    before = sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))
+    command = BAD[expected].format(tmp=tmp_path, sample=sample, shards=shards)
+    capsys.readouterr()
+    assert main(command.split()) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert (sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "convert a.parquet", "convert --out d", "nonsense", "convert a --out b --dtype int4"],
+)
+def test_wrong_usage_exits_with_2(command: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+
+
+def test_help_of_every_command_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["-h"])
+    commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    assert {"sample", "convert", "inspect", "verify", "train", "predict"} <= set(commands)
+    for command in commands:
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "-h"])
+        assert stopped.value.code == 0
+        ending = " ".join(capsys.readouterr().out.split("example: ")[-1].split())
+        assert ending.startswith(f"memmap-train {command} ")
+
+
+def test_the_module_is_the_command_and_says_its_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "memmap_train", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"memmap-train {mt.__version__}\n")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_conversion_says_that_a_rerun_carries_on(
+    signal_number: int, tmp_path: Path
+) -> None:
+    # Wide enough to take a second: the signal comes while eras are being published.
+    rows = 40_000
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {"era": [f"{row // 100:04}" for row in range(rows)]}
+        | {f"feature_{i}": rng.integers(0, 5, rows, np.int8) for i in range(300)}
+    )
+    pq.write_table(table, tmp_path / "source.parquet", row_group_size=1000)
+    command = [sys.executable, "-m", "memmap_train", "convert", "source.parquet", "--out", "d"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not any(tmp_path.glob("d/era-*")):
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal_number)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "carry on" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "d" / "manifest.json").exists()
+    n_finished = len(list(tmp_path.glob("d/era-*")))
+    assert 0 < n_finished < 400
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    kept = int(re.search(r"(\d+) eras were kept", done.stdout)[1])  # type: ignore[index]
+    assert 0 < kept <= n_finished
+    assert len(mt.open_dataset(tmp_path / "d").eras) == 400
