@@ -172,8 +172,9 @@ class Order:
         """Return one pool of an epoch."""
         windows, ends = self._line(epoch)
         low, high = self._row_range(pool)
-        first = int(np.searchsorted(ends, low, side="right"))
-        last = int(np.searchsorted(ends, high, side="left"))
+        # Of the array's own type: searchsorted would otherwise convert millions of windows.
+        first = int(np.searchsorted(ends, ends.dtype.type(low), side="right"))
+        last = int(np.searchsorted(ends, ends.dtype.type(high), side="left"))
         chosen = windows[first : last + 1].astype(np.int64)
         eras = np.searchsorted(self._last_window, chosen, side="right")
         starts = (chosen - self._first_window[eras]) * self._window_rows

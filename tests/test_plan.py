@@ -235,9 +235,9 @@ def test_files_that_lack_a_column_are_refused(tmp_path: Path, column: str) -> No
     pq.write_table(table.drop_columns(column), tmp_path / "two.parquet")
     for names in (("one", "two"), ("two", "one")):
         paths = [tmp_path / f"{name}.parquet" for name in names]
-        with refused(SchemaError, "one.parquet", "two.parquet"):
+        said = "id" if column == "id" else repr(column)
+        with refused(SchemaError, "one.parquet", "two.parquet", said):
             columns_of(*paths)
-        assert column == "id" or repr(column) in text
 
 
 def test_files_whose_ids_have_other_names_are_refused(tmp_path: Path) -> None:

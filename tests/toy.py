@@ -228,7 +228,7 @@ def _coordinates(
     assert columns.stop <= MOST_FEATURES + MOST_TARGETS
     assert rows.max(initial=0) < MOST_ROWS
     places = 2**23 + _era_code(label) * MOST_ROWS + rows
-    column = np.array(columns)
+    column = np.array(columns, np.int64)
     signs = np.where(column % 2, -1.0, 1.0)
     return np.float32(np.ldexp(places[:, np.newaxis] * signs, column // 2 - 120 - 24))
 

@@ -1,0 +1,642 @@
+"""Tests of conversions that are stopped, killed, repeated, or that meet another one at work."""
+
+import errno
+import itertools
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from refusal import refused
+from toy import toy_table, write_toy
+
+from memmap_train import conversion
+from memmap_train.conversion import Report, convert
+from memmap_train.dataset import open_dataset, verify
+from memmap_train.errors import ConversionError, SourceError
+from memmap_train.journal import WORKPLACE, Journal
+
+ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
+N_ROWS = sum(ERAS.values())
+FOLDERS = {f"era-{era}" for era in ERAS}
+
+CONVERT_AND_DIE = """
+import os, signal, sys
+from memmap_train.conversion import convert
+
+source, out, number, overwrite = sys.argv[1:]
+seen = 0
+
+def watch(event, arguments):
+    global seen
+    if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir") or (
+        event == "open" and str(arguments[0]).startswith(out)
+    ):
+        seen += 1
+        if seen == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+convert(source, out, workers=1, overwrite=bool(overwrite))
+print(seen)
+"""
+"""Converts, and is killed before it changes or opens something in the folder for the n-th time."""
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a conversion early."""
+
+
+def write_source(folder: Path) -> Path:
+    write_toy(folder / "toy.parquet", ERAS, row_group_rows=10, nulls=True)
+    return folder / "toy.parquet"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_source(tmp_path)
+
+
+@pytest.fixture
+def undisturbed(source: Path) -> str:
+    """Return the digest that every conversion of the source must come to."""
+    return convert(source, source.with_name("undisturbed")).dataset.manifest.digest
+
+
+def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[], Any]) -> None:
+    """Convert until this many eras are published."""
+    publish, begun = Journal.publish, itertools.count()
+
+    def limited(self: Journal, *arguments: Any) -> None:
+        if next(begun) >= n_eras:
+            raise StoppedError
+        publish(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "publish", limited)
+        with pytest.raises(StoppedError):
+            act()
+
+
+def visible(folder: Path) -> set[str]:
+    return {name for name in os.listdir(folder) if not name.startswith(".")}
+
+
+def marks(out: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and time of every array: they tell whether it was written anew."""
+    return {
+        str(file.relative_to(out)): (file.stat().st_ino, file.stat().st_mtime_ns)
+        for file in out.glob("era-*/*.npy")
+    }
+
+
+def noted(out: Path) -> dict[str, tuple[int, int]]:
+    """Return the marks of the eras that the journal knows; only whole lines count."""
+    journal = out / WORKPLACE / "journal.jsonl"
+    if not journal.is_file():
+        return {}
+    lines = journal.read_text().split("\n")[1:-1]
+    return {
+        name: mark
+        for name, mark in marks(out).items()
+        if any(f'"era": "{name.split("/")[0].removeprefix("era-")}"' in line for line in lines)
+    }
+
+
+def check_whole(out: Path, digest: str) -> None:
+    """Check that a dataset is there, whole, and the one expected."""
+    assert visible(out) == {"manifest.json", *FOLDERS}
+    assert list(verify(out)) == []
+    assert open_dataset(out).manifest.digest == digest
+
+
+# -- stopped and carried on -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_eras", [0, 1, 3])
+def test_a_rerun_keeps_the_eras_that_were_finished(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, n_eras: int
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, n_eras, lambda: convert(source, out))
+    before = marks(out)
+    assert len(before) == 3 * n_eras
+    assert visible(out) < FOLDERS
+    assert not (out / WORKPLACE / "partial").exists()
+    report = convert(source, out)
+    assert report.status == "converted"
+    assert report.n_eras_kept == n_eras
+    assert before.items() <= marks(out).items()
+    check_whole(out, undisturbed)
+
+
+def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+
+    def stop(*arguments: Any) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "write_manifest", stop)
+        with pytest.raises(StoppedError):
+            convert(source, out)
+    before = marks(out)
+    assert visible(out) == FOLDERS
+    assert convert(source, out).n_eras_kept == len(ERAS)
+    assert marks(out) == before
+    check_whole(out, undisturbed)
+
+
+def test_a_conversion_may_be_stopped_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    for _ in range(3):
+        before = marks(out)
+        stopped_after(monkeypatch, 1, lambda: convert(source, out))
+        assert before.items() < marks(out).items()
+    assert convert(source, out).n_eras_kept == 3
+    check_whole(out, undisturbed)
+
+
+def test_memory_and_workers_may_change_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 2, lambda: convert(source, out, workers=1))
+    monkeypatch.setattr(conversion, "_budget", lambda memory: 0)  # into a file
+    assert convert(source, out, workers=3).n_eras_kept == 2
+    check_whole(out, undisturbed)
+
+
+def test_interleaved_eras_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "toy.parquet"
+    order = sorted(range(N_ROWS), key=lambda row: row * 40503 % 65536)
+    write_toy(path, ERAS, order=order, row_group_rows=10)
+    digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
+    stopped_after(monkeypatch, 2, lambda: convert(path, tmp_path / "out"))
+    assert convert(path, tmp_path / "out").n_eras_kept == 2
+    check_whole(tmp_path / "out", digest)
+
+
+def test_a_rerun_finds_the_alias_in_the_eras_of_both_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    table = toy_table(ERAS, n_targets=3, nulls=True)
+    pq.write_table(table.append_column("target_same", table["target"]), path)
+    stopped_after(monkeypatch, 2, lambda: convert(path, out))
+    assert convert(path, out).dataset.manifest.aliases == {"target": "target_same"}
+
+
+def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undisturbed: str) -> None:
+    out = source.with_name("out")
+
+    pressed: list[int] = []
+
+    def press(what: str, done: int, total: int) -> None:
+        if what == "converting" and done and not pressed:
+            pressed.append(done)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, out, progress=press)
+    assert visible(out) < FOLDERS
+    assert not (out / WORKPLACE / "partial").exists()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("convert", "publish"))]
+    convert(source, out)
+    check_whole(out, undisturbed)
+
+
+# -- other options or sources on an unfinished folder -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": "int8"}, {"missing": "nan"}, {"targets": ["target"]}, {"id_column": "era"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_other_options_start_anew(
+    monkeypatch: pytest.MonkeyPatch, source: Path, options: dict[str, Any]
+) -> None:
+    out = source.with_name("out")
+    digest = convert(source, source.with_name("fresh"), **options).dataset.manifest.digest
+    stopped_after(monkeypatch, 3, lambda: convert(source, out))
+    report = convert(source, out, **options)
+    assert report.n_eras_kept == 0
+    check_whole(out, digest)
+
+
+def test_other_sources_start_anew(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 3, lambda: convert(source, out))
+    write_toy(source, ERAS, seed=1)
+    report = convert(source, out)
+    assert report.n_eras_kept == 0
+    assert report.dataset.manifest.digest != undisturbed
+    assert list(verify(out)) == []
+
+
+def test_another_target_prefix_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "toy.parquet"
+    table = toy_table(ERAS)
+    pq.write_table(table.append_column("target_same", table["target"]), path)
+    out = tmp_path / "out"
+    stopped_after(monkeypatch, 2, lambda: convert(path, out, target_prefix="targ"))
+    assert convert(path, out).dataset.manifest.aliases == {"target": "target_same"}
+
+
+# -- killed -----------------------------------------------------------------------------------
+
+
+def killed(source: Path, out: Path, number: int, *, overwrite: bool = False) -> int:
+    """Run a conversion that is killed at a point; return how many points it has passed."""
+    arguments = [str(source), str(out), str(number), "1" if overwrite else ""]
+    child = subprocess.run(
+        [sys.executable, "-c", CONVERT_AND_DIE, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if number == 0:
+        assert child.returncode == 0, child.stderr
+        return int(child.stdout)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    return number
+
+
+@pytest.fixture(scope="module")
+def n_points(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, int]:
+    """Return at how many points a conversion can be killed, without and with --overwrite."""
+    folder = tmp_path_factory.mktemp("counted")
+    source = write_source(folder)
+    return {
+        overwrite: killed(source, folder / "out", 0, overwrite=overwrite)
+        for overwrite in (False, True)
+    }
+
+
+@pytest.mark.parametrize("tenth", range(11))
+def test_a_rerun_carries_on_after_a_kill(
+    source: Path, undisturbed: str, n_points: dict[bool, int], tenth: int
+) -> None:
+    out = source.with_name("out")
+    killed(source, out, 1 + round((n_points[False] - 1) * tenth / 10))
+    before = noted(out)
+    if (out / "manifest.json").exists():
+        check_whole(out, undisturbed)
+    convert(source, out)
+    assert before.items() <= marks(out).items()
+    check_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("tenth", range(11))
+def test_the_same_overwrite_again_carries_on_after_a_kill(
+    source: Path, undisturbed: str, n_points: dict[bool, int], tenth: int
+) -> None:
+    out = source.with_name("out")
+    convert(source, out, dtype="int8")
+    killed(source, out, 1 + round((n_points[True] - 1) * tenth / 10), overwrite=True)
+    if (out / "manifest.json").exists():
+        assert list(verify(out)) == []
+    convert(source, out, overwrite=True)
+    check_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"job_ver'])
+def test_a_rerun_carries_on_after_a_kill_before_the_journal(
+    source: Path, undisturbed: str, content: bytes | None
+) -> None:
+    out = source.with_name("out")
+    (out / WORKPLACE).mkdir(parents=True)
+    (out / WORKPLACE / "lock").touch()
+    if content is not None:
+        (out / WORKPLACE / "journal.partial").write_bytes(content)
+    convert(source, out)
+    check_whole(out, undisturbed)
+
+
+# -- two at a time ----------------------------------------------------------------------------
+
+
+@contextmanager
+def held_up(source: Path, out: Path) -> Iterator[list[Report]]:
+    """Hold a conversion in another thread up, half done; let it end afterwards."""
+    reached, go_on = threading.Event(), threading.Event()
+    reports: list[Report] = []
+
+    def wait(what: str, done: int, total: int) -> None:
+        if what == "converting" and done:
+            reached.set()
+            go_on.wait()
+
+    def run() -> None:
+        try:
+            reports.append(convert(source, out, progress=wait, workers=1))
+        finally:
+            reached.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        reached.wait()
+        yield reports
+    finally:
+        go_on.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "int8"}, {"overwrite": True}], ids=str)
+def test_a_second_conversion_is_refused_and_disturbs_nothing(
+    source: Path, undisturbed: str, options: dict[str, Any]
+) -> None:
+    out = source.with_name("out")
+    with held_up(source, out) as reports, refused(ConversionError, "another process"):
+        convert(source, out, **options)
+    assert reports[0].n_eras_kept == 0
+    check_whole(out, undisturbed)
+
+
+def test_a_lock_of_another_process_counts_and_ends_with_it(
+    source: Path, undisturbed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 1, lambda: convert(source, out))
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(out / WORKPLACE / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with refused(ConversionError, "another process"):
+            convert(source, out)
+        other.kill()
+    assert convert(source, out).n_eras_kept == 1
+    check_whole(out, undisturbed)
+
+
+def test_a_conversion_that_ends_while_another_plans_stays_as_it_is(
+    source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    before: list[dict[str, tuple[int, int]]] = []
+
+    def overtake(what: str, done: int, total: int) -> None:
+        if not before:
+            convert(source, out)
+            before.append(marks(out))
+
+    with suppress(ConversionError):
+        convert(source, out, progress=overtake)
+    assert marks(out) == before[0]
+    check_whole(out, undisturbed)
+
+
+# -- a full disk ------------------------------------------------------------------------------
+
+
+@contextmanager
+def files_limited_to(n_bytes: int) -> Iterator[None]:
+    """Let no file grow longer; the system then fails the write as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_rerun_carries_on_after_a_write_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_file: bool
+) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 20, "0002": 3000}, n_features=40, row_group_rows=2000)
+    digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
+    with monkeypatch.context() as patch, files_limited_to(50_000):
+        if in_file:
+            patch.setattr(conversion, "_budget", lambda memory: 0)
+        with refused(ConversionError, str(out), "File too large", "carries on"):
+            convert(path, out)
+    assert not (out / "manifest.json").exists()
+    assert not (out / WORKPLACE / "partial").exists()
+    assert convert(path, out).dataset.manifest.digest == digest
+    assert list(verify(out)) == []
+
+
+def test_a_full_disk_at_any_point_is_one_line_and_carried_on(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    fsync = os.fsync
+    for number in itertools.count(1):
+        calls = itertools.count(1)
+
+        def full(descriptor: int, calls: Iterator[int] = calls, number: int = number) -> None:
+            if next(calls) >= number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fsync(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            try:
+                convert(source, out)
+            except ConversionError as error:
+                said = str(error)
+            else:
+                break
+        assert "the disk is full" in said
+        assert "\n" not in said
+        if out.exists():
+            hidden = {name for name in os.listdir(out) if name.startswith(".")}
+            assert hidden <= {WORKPLACE}
+        convert(source, out)
+        check_whole(out, undisturbed)
+        shutil.rmtree(out)
+    assert number > 20
+
+
+# -- the same again ---------------------------------------------------------------------------
+
+
+def test_the_same_again_is_up_to_date(source: Path, undisturbed: str) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    before = marks(out)
+    report = convert(source, out)
+    assert report.status == "up to date"
+    assert (report.n_rows, report.n_eras, report.n_eras_kept) == (N_ROWS, len(ERAS), 0)
+    assert marks(out) == before
+
+
+def test_the_same_file_in_another_folder_is_up_to_date(source: Path) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    (source.parent / "moved").mkdir()
+    moved = source.rename(source.parent / "moved" / source.name)
+    assert convert(moved, out).status == "up to date"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": "int8"}, "dtype"),
+        ({"missing": "nan"}, "missing"),
+        ({"targets": ["target"]}, "targets"),
+        ({"feature_prefix": "feature_z"}, "features"),
+        ({"id_column": "data_type"}, "id column"),
+        ({"era_column": "data_type"}, "era column"),
+    ],
+)
+def test_other_options_on_a_dataset_are_refused(
+    source: Path, undisturbed: str, options: dict[str, Any], said: str
+) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    before = marks(out)
+    with refused(ConversionError, str(out), said, "--overwrite"):
+        convert(source, out, **options)
+    assert marks(out) == before
+    check_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("other", ["touched", "rewritten", "one more", "another name"])
+def test_other_sources_on_a_dataset_are_refused(source: Path, undisturbed: str, other: str) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    sources = [source]
+    if other == "touched":
+        os.utime(source, ns=(0, 0))
+    if other == "rewritten":
+        write_toy(source, ERAS, seed=1)
+    if other in ("one more", "another name"):
+        shutil.copy2(source, source.with_name("more.parquet"))
+        sources = [*sources[: other == "one more"], source.with_name("more.parquet")]
+    with refused(ConversionError, "sources", "--overwrite"):
+        convert(sources, out)
+    check_whole(out, undisturbed)
+
+
+def test_overwrite_replaces_a_dataset(source: Path, undisturbed: str) -> None:
+    out = source.with_name("out")
+    write_toy(source.with_name("other.parquet"), {"0001": 3, "0099": 2}, seed=1)
+    convert(source.with_name("other.parquet"), out, dtype="int8")
+    report = convert(source, out, overwrite=True)
+    assert report.status == "converted"
+    check_whole(out, undisturbed)
+
+
+def test_overwrite_replaces_an_unfinished_one(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 2, lambda: convert(source, out))
+    assert convert(source, out, overwrite=True).n_eras_kept == 0
+    check_whole(out, undisturbed)
+
+
+def test_overwrite_makes_a_dataset_where_nothing_is(source: Path, undisturbed: str) -> None:
+    convert(source, source.with_name("out"), overwrite=True)
+    check_whole(source.with_name("out"), undisturbed)
+
+
+def test_a_mistake_found_in_time_leaves_the_dataset_that_was_to_be_overwritten(
+    source: Path, undisturbed: str
+) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    with suppress(SourceError):
+        convert(source.with_name("none.parquet"), out, overwrite=True)
+    with suppress(ConversionError):
+        convert(source, out, overwrite=True, workers=0)
+    check_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    "foreign", ["notes.txt", "folder/notes.txt", "era-notes.txt", "era-0001/notes.txt"]
+)
+def test_a_folder_with_a_foreign_file_is_not_touched(
+    monkeypatch: pytest.MonkeyPatch, source: Path, begun: bool, foreign: str
+) -> None:
+    out = source.with_name("out")
+    if begun:
+        stopped_after(monkeypatch, 1, lambda: convert(source, out))
+    else:
+        convert(source, out)
+    path = out / foreign
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    before = marks(out), visible(out)
+    with refused(ConversionError, str(out), "won't be touched"):
+        convert(source, out, dtype="int8", overwrite=True)
+    assert (marks(out), visible(out)) == before
+    assert path.read_text() == "mine"
+
+
+def test_hidden_files_are_left_alone(source: Path, undisturbed: str) -> None:
+    out = source.with_name("out")
+    convert(source, out)
+    (out / ".gitignore").write_text("*")
+    convert(source, out, overwrite=True)
+    assert (out / ".gitignore").read_text() == "*"
+    check_whole(out, undisturbed)
+
+
+# -- a source that changes --------------------------------------------------------------------
+
+
+def touch(source: Path) -> None:
+    os.utime(source, ns=(0, 0))
+
+
+def write_into(source: Path) -> None:
+    other = source.with_name("other.parquet")
+    write_toy(other, ERAS, seed=1, row_group_rows=10, nulls=True)
+    source.write_bytes(other.read_bytes())
+
+
+def replace(source: Path) -> None:
+    other = source.with_name("other.parquet")
+    write_toy(other, {"0001": 200}, n_features=9)
+    os.replace(other, source)
+
+
+@pytest.mark.parametrize("moment", ["reading eras", "converting"])
+@pytest.mark.parametrize("change", [touch, write_into, replace, Path.unlink])
+def test_a_source_that_changes_while_it_is_read_is_noticed(
+    source: Path, moment: str, change: Callable[[Path], None]
+) -> None:
+    out = source.with_name("out")
+    changed: list[str] = []
+
+    def meddle(what: str, done: int, total: int) -> None:
+        if what == moment and not changed:
+            changed.append(what)
+            change(source)
+
+    with refused(SourceError, "toy.parquet"):
+        convert(source, out, progress=meddle)
+    assert changed
+    assert not (out / "manifest.json").exists()
+    write_toy(source, ERAS, row_group_rows=7, nulls=True)
+    convert(source, out)
+    check_whole(out, convert(source, source.with_name("fresh")).dataset.manifest.digest)

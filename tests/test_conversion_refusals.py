@@ -1,0 +1,322 @@
+"""Tests of mistakes: each is one line, of the right class, and leaves nothing if found in time."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from refusal import refused
+from toy import toy_table, write_toy
+
+from memmap_train.conversion import convert
+from memmap_train.dataset import verify
+from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
+from memmap_train.journal import WORKPLACE
+
+
+class Mistake(NamedTuple):
+    """A source that can't be converted, and what is said of it."""
+
+    write: Callable[[Path], Any]
+    kind: type[MemmapTrainError]
+    said: str
+
+
+def table(**columns: Any) -> Callable[[Path], Any]:
+    """Return what writes a toy source with these columns replaced, added, or left out (None)."""
+
+    def write(path: Path) -> None:
+        rows = toy_table({"0001": 4, "0002": 3})
+        for name, values in columns.items():
+            if name in rows.column_names and values is not None:
+                rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
+            elif name in rows.column_names:
+                rows = rows.drop_columns(name)
+            else:
+                rows = rows.append_column(name, pa.array(values))
+        pq.write_table(rows, path)
+
+    return write
+
+
+def cut(path: Path, *, end: float) -> None:
+    write_toy(path, {"0001": 40})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * end)])
+
+
+def write_without_features(path: Path) -> None:
+    pq.write_table(pa.table({"era": ["1"], "target": [0.5], "id": ["n"]}), path)
+
+
+def write_a_name_twice(path: Path) -> None:
+    names = ["era", "feature_a", "feature_a"]
+    columns = [pa.array(["1"]), pa.array([1], pa.int8()), pa.array([2], pa.int8())]
+    pq.write_table(pa.Table.from_arrays(columns, names), path)
+
+
+FOUND_IN_TIME = {
+    "no such file": Mistake(lambda path: None, SourceError, "no such file"),
+    "a folder": Mistake(Path.mkdir, SourceError, "a folder"),
+    "empty": Mistake(Path.touch, SourceError, "not a parquet file"),
+    "a text": Mistake(lambda path: path.write_text("era,id\n1,n\n"), SourceError, "not a parquet"),
+    "cut in a page": Mistake(lambda path: cut(path, end=0.3), SourceError, "cut short"),
+    "cut in the footer": Mistake(lambda path: cut(path, end=0.99), SourceError, "cut short"),
+    "no rows": Mistake(
+        lambda path: pq.write_table(toy_table({"1": 1}).slice(1), path), SourceError, "no rows"
+    ),
+    "no era column": Mistake(table(era=None), SchemaError, "'era'"),
+    "a float era": Mistake(table(era=[1.0] * 7), SchemaError, "'era'"),
+    "a null era": Mistake(table(era=["a"] * 6 + [None]), SourceError, "row 6;"),
+    "an empty era": Mistake(table(era=["a"] * 6 + [""]), SourceError, "empty"),
+    "a long era": Mistake(table(era=["a" * 300] * 7), SourceError, "era"),
+    "a null id": Mistake(table(id=["a"] * 6 + [None]), SourceError, "row 6;"),
+    "a long id": Mistake(table(id=["a"] * 6 + ["b" * 5000]), SourceError, "id"),
+    "no features": Mistake(write_without_features, SchemaError, "'feature'"),
+    "a text feature": Mistake(table(feature_z0=["a"] * 7), SchemaError, "'feature_z0'"),
+    "a bool feature": Mistake(table(feature_z0=[True] * 7), SchemaError, "'feature_z0'"),
+    "a list feature": Mistake(table(feature_z0=[[1]] * 7), SchemaError, "'feature_z0'"),
+    "a text target": Mistake(table(target=["a"] * 7), SchemaError, "'target'"),
+    "a name twice": Mistake(write_a_name_twice, SchemaError, "'feature_a'"),
+}
+
+
+@pytest.mark.parametrize("mistake", FOUND_IN_TIME.values(), ids=FOUND_IN_TIME.keys())
+def test_a_bad_source_is_refused_and_leaves_nothing(tmp_path: Path, mistake: Mistake) -> None:
+    path = tmp_path / "bad.parquet"
+    mistake.write(path)
+    with refused(mistake.kind, "bad.parquet", mistake.said):
+        convert(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mistake", FOUND_IN_TIME.values(), ids=FOUND_IN_TIME.keys())
+def test_a_bad_source_beside_a_good_one_is_refused(tmp_path: Path, mistake: Mistake) -> None:
+    write_toy(tmp_path / "good.parquet", {"0003": 3})
+    mistake.write(tmp_path / "bad.parquet")
+    if mistake.said == "no rows":
+        pytest.skip("a file without rows adds none")
+    with refused(mistake.kind, "bad.parquet", mistake.said):
+        convert([tmp_path / "good.parquet", tmp_path / "bad.parquet"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"dtype": "float64"}, SchemaError, "'float64'"),
+        ({"missing": "0"}, SchemaError, "'0'"),
+        ({"missing": "nan", "dtype": "int8"}, SchemaError, "--dtype float32"),
+        ({"feature_set": "small"}, SchemaError, "--features-json"),
+        ({"feature_set": "medum"}, SchemaError, "did you mean 'medium'?"),
+        ({"feature_set": "partly"}, SchemaError, "'feature_gone'"),
+        ({"targets": ["target_t1"]}, SchemaError, "did you mean 'target_t1_20'?"),
+        ({"era_column": "ear"}, SchemaError, "did you mean 'era'?"),
+        ({"id_column": "idd"}, SchemaError, "did you mean 'id'?"),
+        ({"feature_prefix": "f_"}, SchemaError, "--feature-prefix"),
+        ({"memory": 255}, ConversionError, "256 MB"),
+        ({"memory": -1}, ConversionError, "256 MB"),
+        ({"workers": 0}, ConversionError, "workers"),
+    ],
+    ids=str,
+)
+def test_a_bad_option_is_refused_and_leaves_nothing(
+    tmp_path: Path, options: dict[str, Any], kind: type[MemmapTrainError], said: str
+) -> None:
+    write_toy(tmp_path / "toy.parquet", {"0001": 3})
+    if options.get("feature_set") in ("medum", "partly"):
+        sets = {"medium": ["feature_z0"], "partly": ["feature_z0", "feature_gone"]}
+        (tmp_path / "features.json").write_text(json.dumps({"feature_sets": sets}))
+        options = {**options, "features_json": tmp_path / "features.json"}
+    with refused(kind, said):
+        convert(tmp_path / "toy.parquet", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "feature_a", "[]", '{"feature_sets": 1}'])
+def test_a_bad_features_json_is_refused_and_leaves_nothing(
+    tmp_path: Path, content: str | None
+) -> None:
+    write_toy(tmp_path / "toy.parquet", {"0001": 3})
+    path = tmp_path / "features.json"
+    if content is not None:
+        path.write_text(content)
+    with refused(SchemaError, "features.json"):
+        convert(tmp_path / "toy.parquet", tmp_path / "out", features_json=path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_sources_are_refused(tmp_path: Path) -> None:
+    with refused(SourceError, "no sources"):
+        convert([], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "toy.parquet"
+    write_toy(path, {"0001": 3})
+    (tmp_path / "link.parquet").symlink_to(path)
+    for other in (path, tmp_path / "link.parquet"):
+        with refused(SourceError, "twice"):
+            convert([path, other], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("column", ["feature_y1", "target", "id"])
+def test_files_with_other_columns_are_refused(tmp_path: Path, column: str) -> None:
+    table()(tmp_path / "one.parquet")
+    table(**{column: None})(tmp_path / "two.parquet")
+    with refused(SchemaError, "one.parquet", "two.parquet"):
+        convert([tmp_path / "one.parquet", tmp_path / "two.parquet"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# -- where to ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_toy(tmp_path / "toy.parquet", {"0001": 4, "0002": 3})
+    return tmp_path / "toy.parquet"
+
+
+def test_a_file_in_the_folders_place_is_refused(source: Path) -> None:
+    out = source.with_name("out")
+    out.write_text("mine")
+    for overwrite in (False, True):
+        with refused(ConversionError, str(out), "a file"):
+            convert(source, out, overwrite=overwrite)
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("way", ["under a file", "dangling link", "nowhere to be made"])
+def test_a_folder_that_cannot_be_made_is_refused(source: Path, way: str) -> None:
+    out = source.with_name("out")
+    if way == "under a file":
+        out.write_text("mine")
+        out = out / "deeper" / "out"
+    elif way == "dangling link":
+        out.symlink_to(source.with_name("nothing") / "there")
+    else:
+        out = Path("/proc/memmap-train/out")
+    with refused(ConversionError, str(out)):
+        convert(source, out)
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "folder/notes.txt", ".git/config"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_holds_something_else_is_refused(
+    source: Path, foreign: str, overwrite: bool
+) -> None:
+    path = source.with_name("out") / foreign
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with refused(ConversionError, "won't be touched"):
+        convert(source, source.with_name("out"), overwrite=overwrite)
+    assert [file for file in source.with_name("out").rglob("*") if file.is_file()] == [path]
+
+
+def test_the_folder_of_the_sources_is_refused(source: Path) -> None:
+    with refused(ConversionError, "won't be touched"):
+        convert(source, source.parent, overwrite=True)
+    assert os.listdir(source.parent) == [source.name]
+
+
+def test_an_empty_folder_will_do(source: Path) -> None:
+    source.with_name("out").mkdir()
+    assert convert(source, source.with_name("out")).n_rows == 7
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_written(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+    out = source.with_name("deep") / "out"
+    with refused(ConversionError, str(out), "not enough disk", "--dtype int8", "--feature-set"):
+        convert(source, out)
+    assert not out.parent.exists()
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int8", 5), ("int8", -1), ("int8", 127), ("int8", -128), ("uint8", 255), ("int64", 2**40)],
+)
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_an_integer_that_is_no_code_is_refused(
+    tmp_path: Path, dtype: str, value: int, store: str
+) -> None:
+    table(feature_z3=np.array([0, 1, 2, 3, 4, value, 0], dtype))(tmp_path / "toy.parquet")
+    with refused(SourceError, "toy.parquet", "'feature_z3'", f"found {value} "):
+        convert(tmp_path / "toy.parquet", tmp_path / "out", dtype=store)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), 1e39])
+@pytest.mark.parametrize("column", ["feature_y1", "target"])
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_an_infinity_is_refused(tmp_path: Path, value: float, column: str, store: str) -> None:
+    table(**{column: [0.0] * 5 + [value, 0.0]})(tmp_path / "toy.parquet")
+    with refused(SourceError, "toy.parquet", repr(column), "'0002'", "infinity"):
+        convert(tmp_path / "toy.parquet", tmp_path / "out", dtype=store)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("value", [0.1, -0.25, 1.25, 2.0, 4.0, 0.25 + 1e-7, 1e30])
+def test_floats_that_are_no_codes_need_the_float32_store(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "toy.parquet"
+    table(feature_y1=[0.0] * 4 + [value, 0.5, 0.5])(path)
+    with refused(SourceError, "toy.parquet", "'feature_y1'", "'0002'", "--dtype float32"):
+        convert(path, tmp_path / "out", dtype="int8")
+    dataset = convert(path, tmp_path / "out").dataset
+    assert dataset["0002"].features[0, 1] == np.float32(value)
+    assert list(verify(tmp_path / "out")) == []
+
+
+def test_a_damaged_page_is_refused_and_what_was_finished_stays(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {f"{era:04}": 50 for era in range(1, 9)}, row_group_rows=50)
+    whole = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(6).column(3)
+    damaged = bytearray(whole)
+    start = column.dictionary_page_offset
+    damaged[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    path.write_bytes(damaged)
+    with refused(SourceError, "toy.parquet", "row group 6"):
+        convert(path, out)
+    assert set(os.listdir(out)) <= {WORKPLACE, *(f"era-{era:04}" for era in range(1, 7))}
+    assert not (out / WORKPLACE / "partial").exists()
+    path.write_bytes(whole)
+    assert convert(path, out).n_rows == 400
+    assert list(verify(out)) == []
+
+
+def test_a_flipped_byte_is_refused_or_makes_a_whole_dataset(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 60, "0002": 20}, n_features=3, n_targets=1, row_group_rows=50)
+    whole = path.read_bytes()
+    random = np.random.default_rng([2, 7])
+    n_refused = 0
+    for position in random.choice(len(whole), 80, replace=False):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            convert(path, out)
+        except (SourceError, SchemaError) as error:
+            n_refused += 1
+            text = str(error)
+        else:
+            text = "converted"
+            assert list(verify(out)) == []
+        assert "\n" not in text
+        shutil.rmtree(out, ignore_errors=True)
+    assert 10 < n_refused < 80
