@@ -151,6 +151,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     data: Any
+    text: Callable[[Any], str]
     if arguments.era is not None:
         data, text = describe_era(dataset, arguments.era), era_text
     elif arguments.features:

@@ -120,15 +120,10 @@ class Order:
     ) -> None:
         rows = np.asarray(rows_per_era, dtype=np.int64)
         self.n_rows = int(rows.sum())
-        for name, value in (
-            ("batch_size", batch_size),
-            ("window_size", window_size),
-            ("pool_batches", pool_batches),
-        ):
-            if value < 1:
-                raise BatchError(f"{name}: expected 1 or more, found {value}")
-        if seed < 0:
-            raise BatchError(f"seed: expected 0 or more, found {seed}")
+        batch_size = whole("batch_size", batch_size)
+        window_size = whole("window_size", window_size)
+        pool_batches = whole("pool_batches", pool_batches)
+        seed = whole("seed", seed, least=0)
         if batch_size > self.n_rows:
             raise BatchError(
                 f"batch_size {batch_size:,} is larger than the data ({self.n_rows:,} rows); "
@@ -158,8 +153,7 @@ class Order:
         BatchError
             The step is negative.
         """
-        if step < 0:
-            raise BatchError(f"step: expected 0 or more, found {step}")
+        step = whole("step", step, least=0)
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         # The largest pool whose first step isn't behind this one; see `_first_step`.
         pool = ((step_in_epoch + 1) * self.pools_per_epoch - 1) // self.steps_per_epoch
@@ -224,6 +218,17 @@ class Order:
                     del self._lines[old]
                 self._lines[epoch] = windows, ends
             return self._lines[epoch]
+
+
+def whole(name: str, value: object, *, least: int = 1) -> int:
+    """Return a value as an int; BatchError if it isn't a whole number from `least` on.
+
+    >>> whole("batch_size", np.int64(7))
+    7
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise BatchError(f"{name}: expected {least} or more, found {value}")
 
 
 def _index_dtype(n: int) -> type[np.signedinteger[Any]]:

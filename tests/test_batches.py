@@ -27,7 +27,8 @@ from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
-from memmap_train.batches import ALIGNMENT, Batch, Stream
+from memmap_train.batches import Batch, Stream
+from memmap_train.buffers import ALIGNMENT
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.order import Order, Pool
 

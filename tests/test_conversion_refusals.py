@@ -96,12 +96,11 @@ def test_a_bad_source_is_refused_and_leaves_nothing(tmp_path: Path, mistake: Mis
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("mistake", FOUND_IN_TIME.values(), ids=FOUND_IN_TIME.keys())
-def test_a_bad_source_beside_a_good_one_is_refused(tmp_path: Path, mistake: Mistake) -> None:
+@pytest.mark.parametrize("name", sorted(FOUND_IN_TIME.keys() - {"no rows"}))
+def test_a_bad_source_beside_a_good_one_is_refused(tmp_path: Path, name: str) -> None:
+    mistake = FOUND_IN_TIME[name]
     write_toy(tmp_path / "good.parquet", {"0003": 3})
     mistake.write(tmp_path / "bad.parquet")
-    if mistake.said == "no rows":
-        pytest.skip("a file without rows adds none")
     with refused(mistake.kind, "bad.parquet", mistake.said):
         convert([tmp_path / "good.parquet", tmp_path / "bad.parquet"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -195,16 +194,15 @@ def test_a_file_in_the_folders_place_is_refused(source: Path) -> None:
     assert out.read_text() == "mine"
 
 
-@pytest.mark.parametrize("way", ["under a file", "dangling link", "nowhere to be made"])
-def test_a_folder_that_cannot_be_made_is_refused(source: Path, way: str) -> None:
+def test_a_folder_under_a_file_is_refused(source: Path) -> None:
+    source.with_name("file").write_text("mine")
+    with refused(ConversionError, "file"):
+        convert(source, source.with_name("file") / "deeper" / "out")
+
+
+def test_a_link_to_nowhere_in_the_folders_place_is_refused(source: Path) -> None:
     out = source.with_name("out")
-    if way == "under a file":
-        out.write_text("mine")
-        out = out / "deeper" / "out"
-    elif way == "dangling link":
-        out.symlink_to(source.with_name("nothing") / "there")
-    else:
-        out = Path("/proc/memmap-train/out")
+    out.symlink_to(source.with_name("nothing") / "there")
     with refused(ConversionError, str(out)):
         convert(source, out)
 
@@ -270,7 +268,7 @@ def test_an_infinity_is_refused(tmp_path: Path, value: float, column: str, store
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("value", [0.1, -0.25, 1.25, 2.0, 4.0, 0.25 + 1e-7, 1e30])
+@pytest.mark.parametrize("value", [0.1, -0.25, 1.25, 2.0, 4.0, 0.25 + 1e-7, 3e38])
 def test_floats_that_are_no_codes_need_the_float32_store(tmp_path: Path, value: float) -> None:
     path = tmp_path / "toy.parquet"
     table(feature_y1=[0.0] * 4 + [value, 0.5, 0.5])(path)

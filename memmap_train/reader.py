@@ -1,0 +1,242 @@
+"""Bytes of rows: from the maps of a dataset's eras into buffers, at the speed of memory or disk.
+
+In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. Knows no
+random generator and no step. Threads may fill different parts of a pool at once: numpy's copies
+release the interpreter's lock.
+"""
+
+import mmap
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .buffers import Recycler
+from .dataset import Dataset
+from .machine import open_file_limit
+from .order import Pool
+from .schema import era_folder
+from .shard import HEADER_BYTES
+
+Float32 = npt.NDArray[np.float32]
+Stored = npt.NDArray[np.generic]
+Batch = tuple[Float32, Float32]
+
+_SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
+_LEAST_MAPS = 8  # eras, however few files may be open
+_GATHER_BELOW = 8  # rows: shorter windows are gathered by era, longer ones copied one by one
+
+
+class Reader:
+    """Copies rows from the maps of a dataset's eras into buffers; thread-safe."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        feature_columns: tuple[int, ...] | None,
+        target_columns: tuple[int, ...] | None,
+    ) -> None:
+        self._dataset = dataset
+        self._feature_columns = _Columns(feature_columns, len(dataset.feature_names))
+        self._target_columns = _Columns(target_columns, len(dataset.target_names))
+        self.feature_names = self._feature_columns.names(dataset.feature_names)
+        self.target_names = self._target_columns.names(dataset.target_names)
+        self._store_dtype = dataset.manifest.store_dtype
+        self.stored_row_bytes = len(dataset.feature_names) * self._store_dtype.itemsize
+        """Bytes of a whole row of features in its file."""
+        self.decodes = dataset.manifest.scale is not None
+        self._maps = _Maps(dataset)
+        self._memory = Recycler()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row's selected features as stored."""
+        return len(self.feature_names) * self._store_dtype.itemsize
+
+    def buffers(self, n_rows: int) -> tuple[Stored, Float32]:
+        """Return reused arrays for the features (store dtype) and targets of so many rows."""
+        return (
+            self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
+            self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
+        )
+
+    def announce(self, pool: Pool) -> None:
+        """Have the kernel begin to read a pool's windows, all at once, in file order.
+
+        Where the dataset doesn't fit in memory this makes the difference between the disk's latency
+        and its throughput. A hint: systems without it read when a row is copied. Where a sample of
+        the windows is in memory already, nothing is said: saying it would cost half of the copying.
+        """
+        if not hasattr(os, "posix_fadvise") or self._is_resident(pool):
+            return
+        edges = np.flatnonzero(np.diff(pool.eras, prepend=-1, append=-1))
+        for begin, end in pairwise(edges.tolist()):
+            starts = HEADER_BYTES + pool.starts[begin:end] * self.stored_row_bytes
+            n_bytes = pool.lengths[begin:end] * self.stored_row_bytes
+            with self._feature_file(int(pool.eras[begin])) as file:
+                if file is None:
+                    continue  # reading will say what is wrong, and name the file
+                for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
+                    os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
+
+    def _is_resident(self, pool: Pool) -> bool:
+        """Tell whether all of a sample of a pool's windows are in the page cache."""
+        if not hasattr(os, "RWF_NOWAIT"):
+            return False
+        buffer = bytearray(1)
+        sample = np.linspace(0, len(pool.eras) - 1, min(_SAMPLED_WINDOWS, len(pool.eras)))
+        for window in sample.astype(np.int64).tolist():
+            last_row = int(pool.starts[window] + pool.lengths[window]) - 1
+            with self._feature_file(int(pool.eras[window])) as file:
+                if file is None:
+                    return False
+                try:
+                    offset = HEADER_BYTES + last_row * self.stored_row_bytes
+                    os.preadv(file, [buffer], offset, os.RWF_NOWAIT)
+                except OSError:  # not there yet, or a file system that can't tell
+                    return False
+        return True
+
+    @contextmanager
+    def _feature_file(self, era: int) -> Iterator[int | None]:
+        """Open the features of the era at a position; None where that fails."""
+        path = self._dataset.path / era_folder(self._dataset.eras[era]) / "features.npy"
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except OSError:
+            yield None
+            return
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def fill(self, pool: Pool, x: Stored, y: Float32, low: int, high: int) -> None:
+        """Copy the windows low … high of a pool to their places."""
+        eras = pool.eras[low:high]
+        starts, lengths = pool.starts[low:high], pool.lengths[low:high]
+        first_place = int(pool.lengths[:low].sum())
+        places = pool.places[first_place : first_place + int(lengths.sum())]
+        if not len(eras):
+            return
+        edges = np.flatnonzero(np.diff(eras)) + 1
+        ends = np.cumsum(lengths)
+        for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(eras)], strict=True):
+            features, targets = self._maps.get(int(eras[begin]))
+            place = int(ends[begin] - lengths[begin])
+            if lengths[begin:end].mean() < _GATHER_BELOW:
+                rows = np.repeat(starts[begin:end], lengths[begin:end])
+                rows += np.arange(len(rows)) - np.repeat(
+                    ends[begin:end] - lengths[begin:end] - place, lengths[begin:end]
+                )
+                to = places[place : place + len(rows)]
+                self._feature_columns.gather(features, rows, x, to)
+                self._target_columns.gather(targets, rows, y, to)
+            else:
+                for start, length in zip(
+                    starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
+                ):
+                    to = places[place : place + length]
+                    self._feature_columns.copy(features[start : start + length], x, to)
+                    self._target_columns.copy(targets[start : start + length], y, to)
+                    place += length
+
+    def decode(self, x: Stored) -> Float32:
+        """Return stored features as float32: themselves, or decoded into a reused buffer."""
+        if not self.decodes:
+            return x  # type: ignore[return-value]
+        return self._dataset.decode(x, self._memory.array(x.shape, np.dtype(np.float32)))
+
+    def decode_batch(self, x: Stored, y: Float32) -> Batch:
+        """Return a batch as float32."""
+        return self.decode(x), y
+
+
+class _Columns:
+    """Columns to take from rows: all of them, a contiguous range, or any."""
+
+    def __init__(self, columns: tuple[int, ...] | None, n_columns: int) -> None:
+        self._columns: Any = None if columns is None else np.array(columns)
+        self._slice = slice(0, n_columns) if columns is None else None
+        if columns is not None and columns == tuple(range(columns[0], columns[0] + len(columns))):
+            self._slice = slice(columns[0], columns[0] + len(columns))
+
+    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return names if self._columns is None else tuple(names[i] for i in self._columns)
+
+    def copy(self, rows: Stored, buffer: Stored, places: npt.NDArray[np.int64]) -> None:
+        if self._slice is not None:
+            buffer[places] = rows[:, self._slice]
+        else:
+            buffer[places] = rows.take(self._columns, axis=1)
+
+    def gather(
+        self,
+        stored: Stored,
+        rows: npt.NDArray[np.int64],
+        buffer: Stored,
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        if self._columns is None:
+            buffer[places] = stored[rows]
+        elif self._slice is not None:
+            buffer[places] = stored[:, self._slice][rows]
+        else:
+            buffer[places] = stored[rows[:, np.newaxis], self._columns]
+
+
+class _Maps:
+    """Maps of eras, the most recently used ones, as many as the process may have files open.
+
+    A map keeps a descriptor, and descriptors belong to the process: all instances share a number of
+    them, and the one that holds most gives way.
+    """
+
+    _instances: ClassVar[weakref.WeakSet["_Maps"]] = weakref.WeakSet()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._open: OrderedDict[int, tuple[Stored, Stored]] = OrderedDict()
+        # Two files an era, and half of the descriptors are left to everybody else.
+        self._most_of_all = max(_LEAST_MAPS, open_file_limit() // 4)
+        with self._lock:
+            self._instances.add(self)
+
+    def get(self, era: int) -> tuple[Stored, Stored]:
+        """Return the features and targets of the era at a position; plain read-only arrays."""
+        with self._lock:
+            arrays = self._open.get(era)
+            if arrays is not None:
+                self._open.move_to_end(era)
+                return arrays
+            self._make_room()
+        shard = self._dataset[self._dataset.eras[era]]
+        features = shard.features
+        _read_no_more_than_asked(features)
+        # np.asarray: a memmap's own indexing costs microseconds more for each slice.
+        arrays = (np.asarray(features), np.asarray(shard.targets))
+        with self._lock:
+            self._open[era] = arrays
+        return arrays
+
+    def _make_room(self) -> None:
+        instances = list(self._instances)
+        n_open = sum(len(maps._open) for maps in instances)
+        while n_open >= self._most_of_all:
+            max(instances, key=lambda maps: len(maps._open))._open.popitem(last=False)
+            n_open -= 1
+
+
+def _read_no_more_than_asked(array: np.memmap) -> None:
+    """Switch the kernel's read-ahead off for a map: up to 8 MB are read for each row otherwise."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)

@@ -1,0 +1,285 @@
+"""The folder of a run: whose it is, and what is written into it.  Imports no TensorFlow.
+
+::
+
+    RUN/
+      config.json      all that was decided before the first step: flat, sorted keys
+      history.csv      a row per epoch: loss, validation scores, rates
+      era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
+      model.keras      the best epoch's model
+      checkpoints/     see `checkpoints`
+      state.json       the result; only a finished run has it
+
+In come plain values, out come files. Each is written beside its final name and renamed, so that it
+is whole or absent whatever kills the process.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError, listed
+from .manifest import sync_directory
+
+FORMAT = "memmap-train run"
+FORMAT_VERSION = 1
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "loss",
+    "val_corr_mean",
+    "val_corr_std",
+    "val_corr_sharpe",
+    "val_max_drawdown",
+    "val_pearson_mean",
+    "val_pearson_std",
+    "val_pearson_sharpe",
+    "val_pearson_max_drawdown",
+    "seconds",
+    "rows_per_second",
+    "data_wait",
+)
+ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
+
+_CONFIG, _STATE, _HISTORY, _ERA_SCORES = (
+    "config.json",
+    "state.json",
+    "history.csv",
+    "era_scores.csv",
+)
+
+# What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
+# not what is computed.
+_FREE_KEYS = frozenset({"epochs", "memory", "checkpoint_steps", "checkpoint_minutes"})
+# What is recorded for the reader, and may have changed under a run.
+_NOTED_KEYS = frozenset({"created_by", "dataset", "dataset_digest"})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; make what was written durable and move it to `path`.
+
+    When the block fails, `path` stays as it was and nothing is left beside it.
+
+    Yields
+    ------
+    Path
+        In the same folder, with the same suffix.
+    """
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+class Run:
+    """A run's folder; made by `begin_run`, which says who may write to it, or by `open_run`.
+
+    Attributes
+    ----------
+    path : Path
+    config : dict
+        What `config.json` holds.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = dict(config)
+
+    @property
+    def model_path(self) -> Path:
+        """The best epoch's model."""
+        return self.path / "model.keras"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def chart_path(self) -> Path:
+        """The picture of the cumulative validation score."""
+        return self.path / "validation.png"
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return what `finish` recorded, or None where the run isn't finished."""
+        try:
+            return _read_json(self.path / _STATE)
+        except FileNotFoundError:
+            return None
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Record the result, which makes the run a finished one: the last thing to be written."""
+        _write_json(self.path / _STATE, result)
+
+    def reopen(self) -> None:
+        """Make a finished run an unfinished one, because more epochs are wanted."""
+        (self.path / _STATE).unlink(missing_ok=True)
+        sync_directory(self.path)
+
+    def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
+        lines = ([repr(row[name]) for name in HISTORY_COLUMNS] for row in rows)
+        _write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
+
+    def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
+        """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""
+        lines = ([era, target, repr(corr), repr(plain)] for era, target, corr, plain in rows)
+        _write_csv(self.path / _ERA_SCORES, ERA_SCORE_COLUMNS, lines)
+
+
+def open_run(path: Path) -> Run:
+    """Open the folder of a run.
+
+    Raises
+    ------
+    RunError
+        There is none, or its configuration can't be read.
+    """
+    try:
+        config = _read_json(path / _CONFIG)
+    except (FileNotFoundError, NotADirectoryError):
+        found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
+        raise RunError(
+            f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
+        ) from None
+    if config.get("format") != FORMAT:
+        raise RunError(f"{path / _CONFIG}: not the configuration of a run")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise RunError(
+            f"{path / _CONFIG}: format_version {config.get('format_version')!r} isn't known here "
+            f"(expected {FORMAT_VERSION}); upgrade with `pip install --upgrade memmap-train`"
+        )
+    return Run(path, config)
+
+
+def find_run(path: Path, *, resume: bool) -> Run | None:
+    """Return the run to resume, or None where one can begin.
+
+    Parameters
+    ----------
+    path : Path
+    resume : bool
+        Whether a run that is there may be carried on.
+
+    Raises
+    ------
+    RunError
+        A run is there and `resume` is false, or the folder holds something else.
+    """
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise RunError(f"{path}: it is a file; expected a folder for the run: choose another --run")
+    if (path / _CONFIG).exists():
+        run = open_run(path)
+        if not resume:
+            finished = "a finished run" if run.read_result() else "a run"
+            raise RunError(
+                f"{path}: {finished} is there already; carry it on with --resume, or choose "
+                "another --run"
+            )
+        return run
+    foreign = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    if foreign:
+        raise RunError(
+            f"{path}: the folder isn't a run, it holds {listed(foreign, most=3)}; expected a new "
+            "or an empty folder: choose another --run"
+        )
+    return None
+
+
+def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
+    """Make the folder of a new run and write its `config.json`.
+
+    Raises
+    ------
+    RunError
+        The folder can't be made or written to.
+    """
+    run = Run(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **config})
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _write_json(path / _CONFIG, run.config)
+    except OSError as error:
+        raise RunError(f"{path}: the run can't be written there: {error.strerror}") from error
+    return run
+
+
+def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
+    """Check that a run can be carried on with a configuration, and record what may change.
+
+    Raises
+    ------
+    RunError
+        The dataset is another one, a key differs, or fewer epochs are wanted than before; it names
+        all such keys.
+    """
+    old = run.config
+    if config["dataset_digest"] != old["dataset_digest"]:
+        raise RunError(
+            f"{run.path}: the dataset has changed since the run began: expected digest "
+            f"{old['dataset_digest']} (then {old['dataset']}), found {config['dataset_digest']} in "
+            f"{config['dataset']}; begin a new run with another --run"
+        )
+    changed = [
+        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
+        for key, value in config.items()
+        if key not in _FREE_KEYS | _NOTED_KEYS and old.get(key) != value
+    ]
+    if config["epochs"] < old["epochs"]:
+        changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
+    if changed:
+        raise RunError(
+            f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
+            "without these changes, or begin a new run with another --run"
+        )
+    kept = {key: config[key] for key in config if key in _FREE_KEYS}
+    if all(old[key] == value for key, value in kept.items()):
+        return run
+    more_epochs = config["epochs"] > old["epochs"]
+    run = begin_run(run.path, {**old, **kept})
+    if more_epochs:
+        run.reopen()
+    return run
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(f"{path}: damaged: not valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: damaged: expected a JSON object")
+    return data
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="\n")

@@ -1,0 +1,17 @@
+"""DOOR 2: the only rooms that import TensorFlow and Keras.
+
+From `Batches` to a trained model and its predictions. Everything else of the package works without
+these rooms, and nothing is imported here before one of them is asked for:
+
+=================  =================================================================================
+model              the built-in models; the only thing here to touch for another network
+step               one compiled step: masked loss, gradients, optimizer; and all state it changes
+predict            a model over eras in order: predictions, and the CSV file of them
+validation         per-era scores of a model
+loop               `train`: epochs, checkpoints, early stopping, the run's folder
+keras_batches      batches for anybody's own ``model.fit``
+=================  =================================================================================
+
+None of them imports pyarrow or `memmap_train.parquet` (Keras imports pandas where that is installed,
+and pandas imports pyarrow: that is none of ours).
+"""

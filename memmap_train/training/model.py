@@ -1,0 +1,80 @@
+"""The built-in models: features of 0 to 1 in, one output per target.
+
+Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
+package isn't installed.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+from ..config import TrainConfig
+from ..errors import ConfigError, listed, nearest
+
+# Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
+_FEATURE_MEAN = 0.5
+_FEATURE_STD = 0.125**0.5
+_TARGET_MEAN = 0.5
+
+
+def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
+    """Build the model that a configuration names.
+
+    Parameters
+    ----------
+    n_features, n_targets : int
+    config : TrainConfig
+        Of it `model`, `hidden` and `dropout`.
+
+    Returns
+    -------
+    keras.Model
+        float32 (rows, features) to float32 (rows, targets); not compiled. Its first weights come
+        from Keras's global seed (``keras.utils.set_random_seed``).
+
+    Raises
+    ------
+    ConfigError
+        There is no model of that name.
+    """
+    check_model_name(config.model)
+    inputs = keras.Input((n_features,), name="features")
+    x = keras.layers.Rescaling(
+        1 / _FEATURE_STD, offset=-_FEATURE_MEAN / _FEATURE_STD, name="standardised"
+    )(inputs)
+    x = _BODIES[config.model](x, config)
+    outputs = keras.layers.Dense(
+        n_targets,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=keras.initializers.Constant(_TARGET_MEAN),
+        name="targets",
+    )(x)
+    return keras.Model(inputs, outputs, name=config.model)
+
+
+def check_model_name(name: str) -> None:
+    """Raise a ConfigError if there is no model of that name."""
+    if name not in _BODIES:
+        raise ConfigError(
+            f"model: expected {listed(_BODIES)}, found {name!r}{nearest(name, _BODIES)}"
+        )
+
+
+def _mlp(x: Any, config: TrainConfig) -> Any:
+    for number, units in enumerate(config.hidden, start=1):
+        x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
+        if config.dropout:
+            x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+    return x
+
+
+def _linear(x: Any, config: TrainConfig) -> Any:
+    del config  # nothing of it concerns a linear model
+    return x
+
+
+_BODIES: Mapping[str, Callable[[Any, TrainConfig], Any]] = MappingProxyType(
+    {"mlp": _mlp, "linear": _linear}
+)

@@ -1,0 +1,385 @@
+"""Tests of an opened dataset: read era by era, narrowed, verified, damaged by cut and flip."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
+from refusal import refused
+from toy import feature_names, target_names, toy_features, toy_ids, toy_targets
+
+import memmap_train as mt
+from memmap_train.dataset import Problem
+from memmap_train.errors import DatasetError, ManifestError, ShardError
+from memmap_train.manifest import FILE_NAME
+from memmap_train.shard import ARRAY_NAMES
+
+SMALL = {"0001": 6, "0002": 4, "X": 5}
+
+
+def problems(path: Path, **options: Any) -> list[Problem]:
+    return list(mt.verify(path, **options))
+
+
+def flip(file: Path, position: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[position] ^= 0x10
+    file.write_bytes(content)
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_a_dataset_tells_what_is_in_it(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    assert dataset.eras == tuple(ERAS)
+    assert dataset.rows_per_era == tuple(ERAS.values())
+    assert dataset.n_rows == len(dataset) == sum(ERAS.values())
+    assert dataset.feature_names == tuple(feature_names(N_FEATURES))
+    assert dataset.target_names == tuple(target_names(N_TARGETS))
+    assert dataset.feature_bytes == sum(ERAS.values()) * N_FEATURES * 4
+    assert mt.open_dataset(toys["int8"]).feature_bytes == sum(ERAS.values()) * N_FEATURES
+    assert dataset.manifest.dtype == "float32"
+    assert str(toys["float32"]) in repr(dataset)
+
+
+def test_a_dataset_may_be_named_by_text_or_path(toys: dict[str, Path]) -> None:
+    assert mt.open_dataset(str(toys["int8"])).path == mt.open_dataset(toys["int8"]).path
+
+
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_every_cell_of_every_era_is_at_its_place(toys: dict[str, Path], store: str) -> None:
+    dataset = mt.open_dataset(toys[store])
+    for era, rows in ERAS.items():
+        shard = dataset[era]
+        assert shard.era == era
+        assert shard.n_rows == rows
+        assert shard.features.dtype == store
+        decoded = dataset.decode(shard.features, np.empty((rows, N_FEATURES), np.float32))
+        np.testing.assert_array_equal(decoded, toy_features(era, rows, N_FEATURES, "int8"))
+        np.testing.assert_array_equal(shard.targets, toy_targets(era, rows, N_TARGETS))
+        assert shard.ids is not None
+        np.testing.assert_array_equal(shard.ids, toy_ids(era, rows))
+
+
+def test_arrays_are_read_only_maps_made_once(toys: dict[str, Path]) -> None:
+    shard = mt.open_dataset(toys["float32"])["0001"]
+    for array in (shard.features, shard.targets, shard.ids):
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+    assert shard.features is shard.features
+
+
+def test_numpy_alone_can_read_every_array(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["int8"])
+    shard = dataset["0005"]
+    for name in ARRAY_NAMES:
+        loaded = np.load(dataset.path / "era-0005" / f"{name}.npy", mmap_mode="r")
+        np.testing.assert_array_equal(loaded, getattr(shard, name))
+
+
+def test_ids_are_none_where_the_source_has_none(make_toy: MakeToy) -> None:
+    dataset = mt.open_dataset(make_toy(SMALL, ids=False))
+    assert dataset["0001"].ids is None
+    assert sorted(os.listdir(dataset.path / "era-0001")) == ["features.npy", "targets.npy"]
+
+
+def test_decoding_writes_into_the_callers_array(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["int8"])
+    out = np.full((40, N_FEATURES), -1, np.float32)
+    assert dataset.decode(dataset["0001"].features, out) is out
+    assert set(np.unique(out)) == {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_1300_eras_are_opened_without_a_map(many_eras: Path) -> None:
+    before = open_files()
+    dataset = mt.open_dataset(many_eras)
+    assert open_files() == before
+    assert dataset.eras == tuple(f"{era:04}" for era in range(1, 1301))
+    assert dataset["1300"].features.shape == (3, 3)
+    assert problems(many_eras) == []
+
+
+def open_files() -> int | None:
+    descriptors = Path("/proc/self/fd")
+    return len(os.listdir(descriptors)) if descriptors.is_dir() else None
+
+
+# -- narrowing ------------------------------------------------------------------------------------
+
+
+def test_a_selection_keeps_the_datasets_order(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    part = dataset.select(["X", "0010", "0002", "X"])
+    assert part.eras == ("0002", "0010", "X")
+    assert part.rows_per_era == (ERAS["0002"], ERAS["0010"], ERAS["X"])
+    assert part.manifest is dataset.manifest
+    assert dataset.select("0003").eras == ("0003",)
+    assert dataset.eras == tuple(ERAS)
+
+
+def test_eras_left_out_are_out_of_reach(toys: dict[str, Path]) -> None:
+    part = mt.open_dataset(toys["float32"]).select(["0001", "0003", "X"])
+    for asking in (part.__getitem__, part.entry, part.select, lambda era: part.select([era])):
+        with refused(DatasetError, "no era '0002' among 3"):
+            asking("0002")
+    assert part.select(["0003"]).eras == ("0003",)
+    assert part.labelled_eras("target") == ("0001", "0003", "X")
+
+
+def test_an_unknown_era_comes_with_the_nearest(toys: dict[str, Path]) -> None:
+    with refused(DatasetError, "no era '005' among 7", "did you mean '0005'?"):
+        mt.open_dataset(toys["float32"])["005"]
+    with pytest.raises(LookupError):
+        mt.open_dataset(toys["float32"])["zzz"]
+
+
+def test_no_eras_at_all_are_refused(toys: dict[str, Path]) -> None:
+    with refused(DatasetError, "no eras selected"):
+        mt.open_dataset(toys["float32"]).select([])
+
+
+def test_eras_with_a_label_are_told_by_target(make_toy: MakeToy) -> None:
+    """Made of counts in the manifest: no array needs to be read."""
+    path = make_toy(SMALL, n_targets=2)
+    data = json.loads((path / FILE_NAME).read_bytes())
+    for shard, nulls in zip(data["shards"], [(6, 0), (3, 4), (5, 5)], strict=True):
+        shard["target_nulls"] = dict(zip(data["targets"], nulls, strict=True))
+    (path / FILE_NAME).write_text(json.dumps(data))
+    dataset = mt.open_dataset(path)
+    assert dataset.labelled_eras("target") == ("0002",)
+    assert dataset.labelled_eras("target_t1_20") == ("0001",)
+    assert dataset.select(["0001", "X"]).labelled_eras("target") == ()
+    with refused(DatasetError, "no target 'targe'", "did you mean 'target'?"):
+        dataset.labelled_eras("targe")
+
+
+def test_an_era_without_a_single_label_isnt_labelled(make_toy: MakeToy) -> None:
+    path = make_toy({f"{era:04}": 1 for era in range(1, 21)}, nulls=True)
+    dataset = mt.open_dataset(path)
+    expected = [era for era in dataset.eras if not np.isnan(dataset[era].targets[0, 0])]
+    assert 0 < len(expected) < 20
+    assert list(dataset.labelled_eras("target")) == expected
+
+
+# -- columns --------------------------------------------------------------------------------------
+
+
+def test_features_become_columns(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    names = dataset.feature_names
+    assert dataset.feature_columns(None) is None
+    assert dataset.feature_columns("all") is None
+    assert dataset.feature_columns(names) is None
+    assert dataset.feature_columns("small") == (2, 5, 7)
+    assert dataset.feature_columns(FEATURE_SETS["small"]) == (7, 2, 5)
+    assert dataset.feature_columns(names[::-1]) == tuple(range(N_FEATURES))[::-1]
+
+
+def test_targets_become_columns(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    assert dataset.target_columns(None) is None
+    assert dataset.target_columns(["target_t2_20", "target"]) == (2, 0)
+    assert dataset.target_columns("target_t1_20") == (1,)
+
+
+@pytest.mark.parametrize("wrong", ["medum", ["feature_q"], [], ["feature_z0", "feature_z0"]])
+def test_features_that_cant_be_are_refused(toys: dict[str, Path], wrong: Any) -> None:
+    with refused(DatasetError, str(toys["float32"])):
+        mt.open_dataset(toys["float32"]).feature_columns(wrong)
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+
+def test_what_isnt_a_dataset_is_refused(tmp_path: Path) -> None:
+    for function in (mt.open_dataset, problems):
+        with refused(ManifestError, "not a dataset", "convert"):
+            function(tmp_path)
+
+
+@pytest.mark.parametrize("array", ARRAY_NAMES)
+def test_opening_finds_a_file_of_another_size(make_toy: MakeToy, array: str) -> None:
+    path = make_toy(SMALL)
+    file = path / "era-0002" / f"{array}.npy"
+    whole = file.read_bytes()
+    for content, said in ((whole[:-1], "cut short"), (whole + b"x", "too long")):
+        file.write_bytes(content)
+        with refused(ShardError, str(file), said, f"expected {len(whole)} bytes", "verify"):
+            mt.open_dataset(path)
+    file.unlink()
+    with refused(ShardError, str(file), "missing", "verify"):
+        mt.open_dataset(path)
+
+
+def test_checking_opens_nothing_but_finds_what_opening_a_map_would(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    dataset = mt.open_dataset(path)
+    dataset.check()
+    file = path / "era-0002" / "features.npy"
+    flip(file, 40)
+    with refused(ShardError, str(file)):
+        dataset.check()
+    dataset.select(["0001", "X"]).check()
+    file.unlink()
+    file.mkdir()
+    with refused(ShardError, str(file)):
+        dataset.check()
+
+
+def cut_short(path: Path) -> None:
+    file = path / "era-0002" / "features.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def make_longer(path: Path) -> None:
+    file = path / "era-0002" / "features.npy"
+    file.write_bytes(file.read_bytes() + b"\0")
+
+
+def remove_file(path: Path) -> None:
+    (path / "era-0002" / "features.npy").unlink()
+
+
+def edit_the_header(path: Path) -> None:
+    """Say int32 where float32 was: the same size, other numbers."""
+    file = path / "era-0002" / "features.npy"
+    content = file.read_bytes()
+    assert b"<f4" in content
+    file.write_bytes(content.replace(b"<f4", b"<i4", 1))
+
+
+def put_a_folder_in_its_place(path: Path) -> None:
+    remove_file(path)
+    (path / "era-0002" / "features.npy").mkdir()
+
+
+def empty_it(path: Path) -> None:
+    (path / "era-0002" / "features.npy").write_bytes(b"")
+
+
+def put_a_link_in_its_place(path: Path) -> None:
+    file = path / "era-0002" / "features.npy"
+    os.replace(file, path.parent / "elsewhere.npy")
+    file.symlink_to(path.parent / "elsewhere.npy")
+
+
+def say_another_size_in_the_manifest(path: Path) -> None:
+    data = json.loads((path / FILE_NAME).read_bytes())
+    data["shards"][1]["files"]["features"]["bytes"] += 4
+    (path / FILE_NAME).write_text(json.dumps(data))
+
+
+DAMAGES = [
+    cut_short,
+    make_longer,
+    remove_file,
+    edit_the_header,
+    put_a_folder_in_its_place,
+    empty_it,
+    put_a_link_in_its_place,
+    say_another_size_in_the_manifest,
+]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_verifying_finds_the_damage_and_nothing_else(
+    make_toy: MakeToy, damage: Callable[[Path], None], quick: bool
+) -> None:
+    path = make_toy(SMALL)
+    assert problems(path, quick=quick) == []
+    damage(path)
+    (problem,) = problems(path, quick=quick)
+    assert problem.path == "era-0002/features.npy"
+    assert problem.what
+    assert problem.what[0] not in ": "
+    assert "\n" not in problem.what
+    assert str(path) not in problem.what
+
+
+@pytest.mark.parametrize("array", ARRAY_NAMES)
+@pytest.mark.parametrize("position", [128, -1])
+def test_a_flipped_byte_is_found_by_its_digest_only(
+    make_toy: MakeToy, array: str, position: int
+) -> None:
+    path = make_toy(SMALL)
+    flip(path / "era-0001" / f"{array}.npy", position)
+    assert problems(path, quick=True) == []
+    (problem,) = problems(path)
+    assert problem.path == f"era-0001/{array}.npy"
+    assert "digest" in problem.what
+    mt.open_dataset(path).check()
+
+
+def test_a_flipped_byte_of_the_header_is_found_quickly(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    flip(path / "era-0001" / "targets.npy", 3)
+    for quick in (True, False):
+        assert [p.path for p in problems(path, quick=quick)] == ["era-0001/targets.npy"]
+
+
+def test_files_of_two_eras_that_changed_places_are_found(make_toy: MakeToy) -> None:
+    path = make_toy({"0001": 5, "0002": 5, "0003": 5})
+    one, two, spare = (path / folder for folder in ("era-0001", "era-0002", ".spare"))
+    one.rename(spare)
+    two.rename(one)
+    spare.rename(two)
+    assert problems(path, quick=True) == []
+    assert {p.path for p in problems(path)} == {
+        f"{era}/{array}.npy" for era in ("era-0001", "era-0002") for array in ARRAY_NAMES
+    }
+
+
+def test_a_missing_era_is_found_array_by_array(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    shutil.rmtree(path / "era-0002")
+    found = problems(path)
+    assert sorted(p.path for p in found) == sorted(f"era-0002/{a}.npy" for a in ARRAY_NAMES)
+    assert {p.what for p in found} == {"the file is missing"}
+
+
+def test_an_era_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    os.replace(path / "era-0002", path.parent / "elsewhere")
+    (path / "era-0002").symlink_to(path.parent / "elsewhere")
+    assert {p.path.split("/")[0] for p in problems(path, quick=True)} == {"era-0002"}
+
+
+def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    for name in ("notes.txt", ".hidden", "era-0001/more.npy", "era-0001/.hidden"):
+        (path / name).write_text("x")
+    (path / "era-0009").mkdir()
+    found = problems(path)
+    assert [p.path for p in found] == ["era-0001/more.npy", "era-0009", "notes.txt"]
+    assert all("foreign" in p.what for p in found)
+
+
+def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    flip(path / "era-0001" / "features.npy", 200)
+    (path / "era-0002" / "targets.npy").unlink()
+    (path / "era-X" / "ids.npy").write_bytes(b"")
+    (path / "foreign").write_text("x")
+    assert [p.path for p in problems(path)] == [
+        "era-0001/features.npy",
+        "era-0002/targets.npy",
+        "era-X/ids.npy",
+        "foreign",
+    ]
+
+
+def test_verifying_tells_how_far_it_is(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    calls: list[tuple[int, int]] = []
+    assert problems(path, progress=lambda done, total: calls.append((done, total))) == []
+    n_bytes = sum(file.stat().st_size for file in path.glob("era-*/*.npy"))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert {total for _, total in calls} == {n_bytes}
+    assert calls[-1][0] == n_bytes

@@ -1,0 +1,220 @@
+"""Tests of what columns and eras mean, from names and kinds alone."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from refusal import refused
+
+from memmap_train.errors import SchemaError
+from memmap_train.schema import (
+    ColumnOptions,
+    Kind,
+    Schema,
+    common_schema,
+    era_folder,
+    era_number,
+    era_sort_key,
+    read_schema,
+)
+
+NUMERAI: list[tuple[str, Kind]] = [
+    ("era", "text"),
+    ("data_type", "text"),
+    ("feature_b", "integer"),
+    ("feature_a", "integer"),
+    ("target", "float"),
+    ("target_t1_20", "float"),
+    ("id", "text"),
+]
+
+labels = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+def read(kinds: list[tuple[str, Kind]], **options: Any) -> Schema:
+    return read_schema(kinds, ColumnOptions(**options), where="train.parquet")
+
+
+def replaced(name: str, kind: Kind) -> list[tuple[str, Kind]]:
+    assert name in dict(NUMERAI)
+    return [(n, kind if n == name else k) for n, k in NUMERAI]
+
+
+def without(*names: str) -> list[tuple[str, Kind]]:
+    return [(n, k) for n, k in NUMERAI if n not in names]
+
+
+# -- columns --------------------------------------------------------------------------------------
+
+
+def test_numerais_columns_are_known_by_their_names_in_the_files_order() -> None:
+    assert read(NUMERAI) == Schema(
+        era="era",
+        id="id",
+        data_type="data_type",
+        features=("feature_b", "feature_a"),
+        targets=("target", "target_t1_20"),
+        integer_features=True,
+    )
+
+
+def test_a_source_may_lack_ids_targets_and_data_types() -> None:
+    schema = read(without("id", "target", "target_t1_20", "data_type"))
+    assert (schema.id, schema.data_type, schema.targets) == (None, None, ())
+
+
+def test_an_index_of_pandas_serves_as_id_unless_there_is_one() -> None:
+    index: list[tuple[str, Kind]] = [("__index_level_0__", "text")]
+    assert read(without("id") + index).id == "__index_level_0__"
+    assert read(NUMERAI + index).id == "id"
+    assert read(NUMERAI + index, id_column="__index_level_0__").id == "__index_level_0__"
+
+
+def test_names_and_prefixes_can_be_chosen() -> None:
+    kinds: list[tuple[str, Kind]] = [
+        ("date", "integer"), ("key", "integer"), ("x_1", "float"), ("y_1", "integer"),
+        ("feature_a", "integer"), ("x_key", "text"),
+    ]  # fmt: skip
+    schema = read(kinds, era_column="date", id_column="x_key", feature_prefix="x_",
+                  target_prefix="y_")  # fmt: skip
+    assert schema == Schema("date", "x_key", None, ("x_1",), ("y_1",), False)
+
+
+def test_an_era_or_id_that_begins_like_a_feature_isnt_one() -> None:
+    kinds: list[tuple[str, Kind]] = [("feature_era", "text"), ("feature_id", "text"), *NUMERAI]
+    schema = read(kinds, era_column="feature_era", id_column="feature_id")
+    assert schema.features == ("feature_b", "feature_a")
+
+
+def test_features_are_codes_only_if_all_of_them_are_integers() -> None:
+    assert not read(replaced("feature_a", "float")).integer_features
+
+
+@pytest.mark.parametrize("kind", ["integer", "float", "null"])
+def test_targets_may_be_numbers_or_nothing_but_null(kind: Kind) -> None:
+    assert read(replaced("target", kind)).targets == ("target", "target_t1_20")
+
+
+def test_data_types_that_arent_text_are_passed_over() -> None:
+    assert read(replaced("data_type", "integer")).data_type is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "said"),
+    [
+        (without("era"), {}, ("no era column 'era'", "6 columns", "--era-column")),
+        (NUMERAI, {"era_column": "eras"}, ("no era column 'eras'", "did you mean 'era'?")),
+        (replaced("era", "float"), {}, ("era column 'era' holds float values",)),
+        (replaced("era", "null"), {}, ("era column 'era' holds null values",)),
+        (NUMERAI, {"id_column": "ids"}, ("no id column 'ids'", "did you mean 'id'?")),
+        (replaced("id", "float"), {}, ("id column 'id' holds float values",)),
+        (NUMERAI, {"feature_prefix": "f_"}, ("begins with 'f_'", "--feature-prefix")),
+        (replaced("feature_a", "text"), {}, ("feature 'feature_a' holds text values", "0 to 4")),
+        (replaced("feature_a", "other"), {}, ("feature 'feature_a' holds other values",)),
+        (replaced("target", "text"), {}, ("target 'target' holds text values",)),
+        ([*NUMERAI, ("feature_a", "integer")], {}, ("'feature_a' stands for several columns",)),
+    ],
+)
+def test_columns_that_cant_be_are_refused(
+    kinds: list[tuple[str, Kind]], options: dict[str, str], said: tuple[str, ...]
+) -> None:
+    with refused(SchemaError, "train.parquet: ", *said):
+        read(kinds, **options)
+
+
+def test_several_wrong_columns_are_one_error() -> None:
+    kinds: list[tuple[str, Kind]] = [(f"feature_{i}", "text") for i in range(8)]
+    with refused(SchemaError, "'feature_0', 'feature_1'", "and 3 more"):
+        read([*NUMERAI, *kinds])
+
+
+# -- several sources ------------------------------------------------------------------------------
+
+
+def test_sources_with_the_same_columns_share_the_firsts_order() -> None:
+    first, second = read(NUMERAI), read(NUMERAI[::-1])
+    assert common_schema({"a": first, "b": second}) == first
+    assert common_schema({"b": second, "a": first}).features == ("feature_a", "feature_b")
+
+
+def test_one_source_of_floats_makes_all_features_floats() -> None:
+    floats = read(replaced("feature_a", "float"))
+    assert not common_schema({"a": read(NUMERAI), "b": floats}).integer_features
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (without("feature_a"), ("features differ", "lacks 'feature_a'")),
+        ([*NUMERAI, ("feature_c", "integer")], ("features differ", "has 'feature_c' besides")),
+        (without("target"), ("targets differ", "lacks 'target'")),
+        (without("id"), ("id column",)),
+    ],
+)
+def test_sources_that_differ_say_how(kinds: list[tuple[str, Kind]], said: tuple[str, ...]) -> None:
+    with refused(SchemaError, "b.parquet: ", "a.parquet", *said):
+        common_schema({"a.parquet": read(NUMERAI), "b.parquet": read(kinds)})
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_sources_that_name_their_ids_otherwise_or_lack_data_types_are_told_or_understood(
+    first: bool,
+) -> None:
+    """The common schema's columns must be there in every source, or it must be refused."""
+    index: list[tuple[str, Kind]] = [("__index_level_0__", "text")]
+    for other in (without("id") + index, without("data_type")):
+        kinds = [NUMERAI, other] if first else [other, NUMERAI]
+        sources = {f"{i}.parquet": read(k) for i, k in enumerate(kinds)}
+        try:
+            common = common_schema(sources)
+        except SchemaError:
+            continue
+        for names in map(dict, kinds):
+            assert {common.id, common.data_type} - {None} <= names.keys()
+
+
+# -- eras -----------------------------------------------------------------------------------------
+
+
+def test_eras_sort_as_numbers_whatever_stands_before_them() -> None:
+    shuffled = ["eraX", "era10", "0002", "X", "era1", "12", "0011", "", "1e"]
+    expected = ["era1", "0002", "era10", "0011", "12", "", "1e", "X", "eraX"]
+    assert sorted(shuffled, key=era_sort_key) == expected
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True))
+def test_padded_and_plain_numbers_sort_alike(numbers: list[int]) -> None:
+    for form in ("{:04}", "era{}", "{}"):
+        eras = sorted((form.format(n) for n in numbers), key=era_sort_key)
+        assert [era_number(era) for era in eras] == sorted(numbers)
+
+
+@given(labels, labels)
+def test_eras_that_differ_sort_apart(one: str, other: str) -> None:
+    assert (era_sort_key(one) == era_sort_key(other)) == (one == other)
+
+
+def test_folders_are_named_as_the_specification_says() -> None:
+    names = {"0001": "era-0001", "7": "era-7", "era7": "era-era7", "X": "era-X"}
+    names |= {"a/b": "era-a%2Fb", "50%": "era-50%25", "é": "era-%C3%A9", " ": "era-%20"}
+    assert {label: era_folder(label) for label in names} == names
+
+
+@given(labels)
+def test_a_folder_is_one_plain_name_that_can_be_read_back(label: str) -> None:
+    folder = era_folder(label)
+    assert folder.isascii()
+    assert folder.isprintable()
+    assert not set(folder) & set('/\\:*?"<>| ')
+    assert os.path.basename(folder) == folder
+    assert (Path("/data") / folder).resolve() == Path("/data", folder)
+    assert unquote(folder.removeprefix("era-")) == label
+
+
+@given(labels, labels)
+def test_no_two_eras_share_a_folder(one: str, other: str) -> None:
+    assert (era_folder(one) == era_folder(other)) == (one == other)
