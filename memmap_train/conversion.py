@@ -11,8 +11,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +23,9 @@ import numpy.typing as npt
 
 from ._version import __version__
 from .dataset import Dataset, open_dataset
-from .errors import ConversionError, SourceError
-from .journal import Journal, is_ours, remove_dataset
+from .encoding import FeatureEncoder, refuse_infinities
+from .errors import ConversionError, MemmapTrainError, SourceError
+from .journal import FolderLock, Journal, is_ours, remove_dataset
 from .machine import available_memory, n_cores
 from .manifest import (
     FILE_NAME,
@@ -35,7 +37,7 @@ from .manifest import (
     write_manifest,
 )
 from .parquet import PYARROW_VERSION
-from .parquet.reading import MISSING_CODE, Source
+from .parquet.reading import Source
 from .plan import Columns, ConvertOptions, Plan, RowGroup, choose_columns, make_plan, open_sources
 from .schema import ColumnOptions
 from .shard import ArrayWriter
@@ -162,31 +164,59 @@ def convert(
     opened = open_sources(paths)
     try:
         columns = choose_columns(opened, options)
-        _check_folder(directory, overwrite=overwrite)
-        if not overwrite and (directory / FILE_NAME).exists():
+
+        def is_up_to_date() -> bool:
+            _check_folder(directory, overwrite=overwrite)
+            if overwrite or not (directory / FILE_NAME).exists():
+                return False
             _check_same(read_manifest(directory), opened, columns, options, directory)
+            return True
+
+        if is_up_to_date():
             return _report(directory, "up to date", 0, started)
         notify = _Notifier(progress)
         plan = make_plan(opened, columns, options, notify.reading)
-        _check_disk(directory, plan)
-        if overwrite and directory.exists():
-            remove_dataset(directory)
-        journal = Journal(directory, _job(plan))
-        done = False
-        try:
-            shards = _Conversion(plan, opened, journal, budget, n_workers, notify).run()
-            for source in opened:
-                source.check_unchanged()
-            write_manifest(_manifest(plan, shards), directory)
-            done = True
-        except OSError as error:
-            raise _explained(error, directory) from error
-        finally:
-            journal.close(done=done)
+        for source in opened:
+            source.check_unchanged()
+        with _explained(directory):
+            _check_disk(directory, plan)
+            lock = FolderLock(directory)
+            done = False
+            try:
+                # Planning took a while: another process may have finished meanwhile.
+                done = is_up_to_date()
+                if done:
+                    return _report(directory, "up to date", 0, started)
+                if (directory / FILE_NAME).exists():
+                    remove_dataset(directory)
+                n_eras_kept = _write(plan, opened, directory, budget, n_workers, notify)
+                done = True
+            finally:
+                lock.release(done=done)
     finally:
         for source in opened:
             source.close()
-    return _report(directory, "converted", len(journal.finished), started)
+    return _report(directory, "converted", n_eras_kept, started)
+
+
+def _write(
+    plan: Plan,
+    sources: Sequence[Source],
+    directory: Path,
+    budget: int,
+    n_workers: int,
+    notify: "_Notifier",
+) -> int:
+    """Write shards and manifest; return how many eras an earlier run had finished."""
+    journal = Journal(directory, _job(plan))
+    try:
+        shards = _Conversion(plan, sources, journal, budget, n_workers, notify).run()
+        for source in sources:
+            source.check_unchanged()
+        write_manifest(_manifest(plan, shards), directory)
+    finally:
+        journal.close()
+    return len(journal.finished)
 
 
 class _Notifier:
@@ -253,6 +283,9 @@ class _Conversion:
         self._stores, fields_budget = self._make_stores(budget)
         self._fields = self._make_fields(fields_budget)
         self._shards: dict[str, _Shard] = {}
+        self._encoder = FeatureEncoder(
+            self._schema.features, plan.options.dtype, plan.options.missing
+        )
         self._finished = dict(journal.finished)
         alias = plan.options.columns.target_prefix
         targets = self._schema.targets
@@ -284,7 +317,7 @@ class _Conversion:
                 publishing = [future for future in publishing if not future.done()]
                 _results(filling)
                 writing = [
-                    threads.submit(self._write, stage, piece, publishers) for piece in pieces
+                    threads.submit(self._write, group, stage, piece, publishers) for piece in pieces
                 ]
             publishing += [future for future in _results(writing) if future is not None]
             _results(publishing)
@@ -411,12 +444,13 @@ class _Conversion:
     # -- from the stage into shards -----------------------------------------------------------
 
     def _write(
-        self, stage: Stage, piece: _Piece, publishers: ThreadPoolExecutor
+        self, group: RowGroup, stage: Stage, piece: _Piece, publishers: ThreadPoolExecutor
     ) -> Future[None] | None:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)
         schema = self._schema
         store_dtype = np.dtype(self._plan.options.dtype)
+        where = f"{self._sources[group.source].path}: era {piece.era!r}"
         features, staged = np.empty(0, store_dtype), np.empty(0, np.float32)
         for chunk in piece.chunks:
             blocks = list(stage.take("features", chunk))
@@ -425,13 +459,14 @@ class _Conversion:
                 features = np.empty((rows, len(schema.features)), store_dtype)
             for first, block in blocks:
                 out = features[:, first : first + block.shape[1]]
-                shard.missing_features += self._encode(block, out, first, piece.era)
+                shard.missing_features += self._encoder.encode(block, out, first, where)
             shard.writers["features"].append(features)
             if schema.targets:
                 if len(staged) != rows:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
                 for first, block in stage.take("targets", chunk):
                     np.copyto(staged[:, first : first + block.shape[1]], block)
+                refuse_infinities("target", schema.targets, staged, where)
                 self._count_targets(shard, staged)
                 shard.writers["targets"].append(staged)
             else:
@@ -468,60 +503,8 @@ class _Conversion:
         )
         return shard
 
-    def _encode(self, block: Array, out: Array, first: int, era: str) -> int:
-        """Write staged features as they are stored into `out`; return how many were missing."""
-        options = self._plan.options
-        if self._staged_as_codes:
-            missing = block == MISSING_CODE
-            n_missing = int(np.count_nonzero(missing))
-            if options.dtype == "int8":
-                np.copyto(out, block)
-            else:
-                np.multiply(block, np.float32(0.25), out=out, dtype=np.float32)
-            filler: Any = np.int8(2) if options.dtype == "int8" else np.float32(0.5)
-        else:
-            missing = np.isnan(block)
-            n_missing = int(np.count_nonzero(missing))
-            if np.isinf(block).any():
-                column = int(np.argmax(np.isinf(block).any(axis=0)))
-                raise SourceError(
-                    f"feature {self._schema.features[first + column]!r}, era {era!r}: found an "
-                    "infinity (as float32); expected finite values or NaN"
-                )
-            if options.dtype == "int8":
-                self._encode_floats_as_codes(block, out, missing, first, era)
-                filler = np.int8(2)
-            else:
-                np.add(block, np.float32(0), out=out)  # turns -0.0 into 0.0
-                filler = np.float32(0.5)
-        if n_missing:
-            np.copyto(
-                out, np.float32(np.nan) if options.missing == "nan" else filler, where=missing
-            )
-        return n_missing
-
-    def _encode_floats_as_codes(
-        self, block: Array, out: Array, missing: Array, first: int, era: str
-    ) -> None:
-        codes = np.where(missing, np.float32(2), np.multiply(block, np.float32(4)))
-        wrong = (codes != np.rint(codes)) | (codes < 0) | (codes > 4)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise SourceError(
-                f"feature {self._schema.features[first + int(column)]!r}, era {era!r}: found "
-                f"{float(block[row, column])!r}, which isn't one of the codes 0, 0.25, 0.5, 0.75, "
-                "1 that an int8 store can hold; use --dtype float32"
-            )
-        np.copyto(out, codes, casting="unsafe")
-
     def _count_targets(self, shard: _Shard, targets: npt.NDArray[np.float32]) -> None:
         null = np.isnan(targets)
-        if np.isinf(targets).any():
-            column = int(np.argmax(np.isinf(targets).any(axis=0)))
-            raise SourceError(
-                f"target {self._schema.targets[column]!r}, era {shard.era!r}: found an infinity; "
-                "expected finite values or NaN"
-            )
         shard.target_nulls += null.sum(axis=0)
         if self._alias_column is not None:
             alias = targets[:, [self._alias_column]]
@@ -566,7 +549,11 @@ def _budget(memory: int | None) -> int:
 
 
 def _check_folder(directory: Path, *, overwrite: bool) -> None:
-    if not directory.exists():
+    existing = _nearest_existing(directory)
+    if existing != directory:
+        if not existing.is_dir() or os.path.lexists(directory):
+            what = existing if not existing.is_dir() else f"{directory} (a link to nowhere)"
+            raise ConversionError(f"{directory}: can't be made: {what} is no folder")
         return
     if not directory.is_dir():
         raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
@@ -576,6 +563,12 @@ def _check_folder(directory: Path, *, overwrite: bool) -> None:
             f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
             f"touched{advice}"
         )
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _check_same(
@@ -617,10 +610,7 @@ def _check_same(
 
 def _check_disk(directory: Path, plan: Plan) -> None:
     """Refuse before writing where the dataset won't fit on the disk."""
-    existing = directory
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_nearest_existing(directory)).free
     if directory.is_dir():  # what an earlier run has written will be kept or replaced
         free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
     if plan.n_bytes > free:
@@ -635,18 +625,22 @@ def _check_disk(directory: Path, plan: Plan) -> None:
         )
 
 
-def _explained(error: OSError, directory: Path) -> OSError:
-    """Turn the system's errors while writing into one of ours; leave ours as they are."""
-    if type(error).__module__.startswith("memmap_train"):
-        return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = "the disk is full"
-    else:
-        what = f"can't be written: {error.strerror or error}"
-    return ConversionError(
-        f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
-        "carries on"
-    )
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Turn the system's errors while writing into one of ours."""
+    try:
+        yield
+    except MemmapTrainError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "the disk is full"
+        else:
+            what = f"can't be written: {error.strerror or error}"
+        raise ConversionError(
+            f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
+            "carries on"
+        ) from error
 
 
 def _job(plan: Plan) -> dict[str, Any]:
@@ -659,6 +653,7 @@ def _job(plan: Plan) -> dict[str, Any]:
         "features": list(schema.features),
         "targets": list(schema.targets),
         "columns": {"era": schema.era, "id": schema.id},
+        "alias": plan.options.columns.target_prefix,
         "sources": [
             [source.name, source.bytes, source.modified, source.footer_digest]
             for source in plan.sources

@@ -280,11 +280,13 @@ def verify(
                 if file.is_symlink() or folder.is_symlink():
                     raise ShardError(f"{file}: a link; expected a file of the dataset's own")
                 check_array(file, *layout[array])
+                if (size := file.stat().st_size) != entry.bytes:
+                    raise ShardError(f"{file}: expected {entry.bytes:,} bytes, found {size:,}")
                 if not quick and (found := digest_file(file)) != entry.digest:
                     raise ShardError(f"{file}: expected digest {entry.digest}, found {found}")
             except OSError as error:
-                what = str(error) if isinstance(error, ShardError) else f": {error.strerror}"
-                yield Problem(name, what.removeprefix(f"{file}: "))
+                what = str(error).removeprefix(f"{file}: ")
+                yield Problem(name, what if isinstance(error, ShardError) else str(error.strerror))
             done += entry.bytes
             if progress is not None:
                 progress(done, total)

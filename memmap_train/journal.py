@@ -17,24 +17,18 @@ from typing import IO, Any
 from .errors import ConversionError
 from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
 from .schema import era_folder
+from .shard import ARRAY_NAMES
 
 WORKPLACE = ".convert"
 
 
-class Journal:
-    """The workplace of one conversion, locked for this process.
+class FolderLock:
+    """Makes this process the only one that converts into a folder, for as long as it lives.
 
     Parameters
     ----------
     directory : Path
-        The dataset's folder; made if absent.
-    job : dict
-        What is converted, JSON-ready: a rerun with an equal job carries on, another starts anew.
-
-    Attributes
-    ----------
-    finished : dict of era to (ShardEntry, list of str)
-        Eras published by an earlier run, with the targets equal to the alias in them.
+        The dataset's folder; made if absent, with its workplace.
 
     Raises
     ------
@@ -42,24 +36,67 @@ class Journal:
         Another process is converting into this folder.
     """
 
+    def __init__(self, directory: Path) -> None:
+        self._workplace = directory / WORKPLACE
+        path = self._workplace / "lock"
+        while True:
+            self._workplace.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "ab")  # noqa: SIM115
+            try:
+                _lock(self._file)
+            except OSError:
+                self._file.close()
+                raise ConversionError(
+                    f"{directory}: another process is converting into this folder; wait for it to "
+                    "end, or choose another --out"
+                ) from None
+            # Whoever held it may have removed the workplace just now, and this file with it.
+            if path.exists() and os.path.samestat(os.fstat(self._file.fileno()), path.stat()):
+                break
+            self._file.close()
+
+    def release(self, *, done: bool) -> None:
+        """Let others go on; remove the workplace if there is nothing left to do in it."""
+        if done:
+            shutil.rmtree(self._workplace)
+        self._file.close()
+
+
+class Journal:
+    """What a conversion has finished, and where it writes what it hasn't.
+
+    Parameters
+    ----------
+    directory : Path
+        The dataset's folder, locked by this process.
+    job : dict
+        What is converted, JSON-ready: a rerun with an equal job carries on, another starts anew.
+
+    Attributes
+    ----------
+    finished : dict of era to (ShardEntry, list of str)
+        Eras published by an earlier run, with the targets equal to the alias in them.
+    """
+
     def __init__(self, directory: Path, job: dict[str, Any]) -> None:
         self.directory = directory
         self._folder = directory / WORKPLACE
         self._partial = self._folder / "partial"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self._folder / "lock", directory)
         self._write_lock = threading.Lock()
         self._path = self._folder / "journal.jsonl"
         self.finished = self._read(job)
         self._clean()
         # Written anew: a killed run may have left half a line at the end.
         fresh = self._folder / "journal.partial"
-        self._file = open(fresh, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._append(job)
-        for entry, equal_targets in self.finished.values():
-            self._append({"shard": entry.to_json(), "equal_targets": equal_targets})
+        kept = [_shard_line(*finished) for finished in self.finished.values()]
+        with open(fresh, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines([_line(job), *kept])
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(fresh, self._path)
         sync_directory(self._folder)
+        self._file = open(self._path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
 
     @property
     def scratch(self) -> Path:
@@ -78,43 +115,34 @@ class Journal:
         sync_directory(folder)
         os.rename(folder, self.directory / entry.folder)
         sync_directory(self.directory)
-        self._append({"shard": entry.to_json(), "equal_targets": equal_targets})
-
-    def close(self, *, done: bool) -> None:
-        """Let go of the folder; remove the workplace if the conversion is done."""
-        self._file.close()
-        if done:
-            shutil.rmtree(self._folder)
-        else:
-            shutil.rmtree(self._partial, ignore_errors=True)
-        self._lock.close()
-
-    def _append(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line, sort_keys=True) + "\n"
         with self._write_lock:
-            self._file.write(text)
+            self._file.write(_shard_line(entry, equal_targets))
             self._file.flush()
             os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the journal and remove half-written shards."""
+        self._file.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
 
     def _read(self, job: dict[str, Any]) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Return the eras that an interrupted run of the same job has published."""
         try:
-            lines = self._path.read_text("utf-8").split("\n")
-        except FileNotFoundError:
+            first, *lines = self._path.read_bytes().split(b"\n")
+            if json.loads(first) != json.loads(json.dumps(job)):
+                return {}
+        except (FileNotFoundError, ValueError):
             return {}
         finished = {}
-        for number, line in enumerate(lines[:-1]):  # the last has no end: cut short, or empty
+        for line in lines[:-1]:  # the last has no end: cut short, or empty
             try:
                 data = json.loads(line)
-            except ValueError:
-                break
-            if number == 0:
-                if data != json.loads(json.dumps(job)):
-                    return {}
-                continue
-            entry = parse_shard_entry(data["shard"])
+                entry = parse_shard_entry(data["shard"])
+                equal_targets = [str(name) for name in data["equal_targets"]]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # damaged: the era is made again
             if self._is_whole(entry):
-                finished[entry.era] = (entry, [str(name) for name in data["equal_targets"]])
+                finished[entry.era] = (entry, equal_targets)
         return finished
 
     def _is_whole(self, entry: ShardEntry) -> bool:
@@ -131,49 +159,55 @@ class Journal:
         """Remove half-written shards, and published ones that the journal doesn't know."""
         shutil.rmtree(self._partial, ignore_errors=True)
         keep = {entry.folder for entry, _ in self.finished.values()}
-        for name in os.listdir(self.directory):
-            if name.startswith("era-") and name not in keep:
-                shutil.rmtree(self.directory / name)
+        for folder in self.directory.iterdir():
+            if _is_shard(folder) and folder.name not in keep:
+                shutil.rmtree(folder)
+
+
+def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
+    return _line({"shard": entry.to_json(), "equal_targets": equal_targets})
+
+
+def _line(data: dict[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True) + "\n"
 
 
 def is_ours(directory: Path) -> bool:
     """Tell whether a folder holds a dataset of ours, whole or unfinished, and nothing else."""
     names = {name for name in os.listdir(directory) if not name.startswith(".")}
-    begun = (directory / WORKPLACE / "journal.jsonl").is_file()
+    begun = (directory / WORKPLACE).is_dir()
     finished = False
     with contextlib.suppress(OSError, ValueError):
         data = json.loads((directory / FILE_NAME).read_bytes())
         finished = isinstance(data, dict) and data.get("format") == "memmap-train"
     return (begun or finished) and all(
-        name == FILE_NAME or name.startswith("era-") for name in names
+        name == FILE_NAME or _is_shard(directory / name) for name in names
+    )
+
+
+def _is_shard(folder: Path) -> bool:
+    known = {f"{array}.npy" for array in ARRAY_NAMES}
+    return (
+        folder.name.startswith("era-") and folder.is_dir() and known.issuperset(os.listdir(folder))
     )
 
 
 def remove_dataset(directory: Path) -> None:
-    """Remove what is ours from a folder, the manifest first: from then on there is no dataset."""
+    """Remove a dataset's files, the manifest first: from then on there is no dataset."""
     (directory / FILE_NAME).unlink(missing_ok=True)
     sync_directory(directory)
-    for name in os.listdir(directory):
-        if name.startswith("era-") or name == WORKPLACE:
-            shutil.rmtree(directory / name)
+    for folder in directory.iterdir():
+        if _is_shard(folder):
+            shutil.rmtree(folder)
 
 
-def _lock(path: Path, directory: Path) -> IO[bytes]:
-    """Lock a file for as long as this process lives, or refuse."""
-    file = open(path, "ab")  # noqa: SIM115
-    try:
-        if sys.platform == "win32":
-            import msvcrt  # Windows only
+def _lock(file: IO[bytes]) -> None:
+    """Lock an open file; OSError if another process, or another handle of this one, has."""
+    if sys.platform == "win32":
+        import msvcrt  # Windows only
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # POSIX only
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl  # POSIX only
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConversionError(
-            f"{directory}: another process is converting into this folder; wait for it to end, "
-            "or choose another --out"
-        ) from None
-    return file
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -69,16 +69,16 @@ def _group_rests() -> Iterator[int]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            root, limit, usage, cache = _CGROUP_V2, "memory.max", "memory.current", "file"
+            root, limit, usage, prefix = _CGROUP_V2, "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
             root = _CGROUP_V1
             limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cache = "total_cache"
+            prefix = "total_"
         else:
             continue
         folder = root / path.lstrip("/")
         while True:  # a limit above counts as well
-            rest = _group_rest(folder, limit, usage, cache)
+            rest = _group_rest(folder, limit, usage, prefix)
             if rest is not None:
                 yield rest
             if folder == root or root not in folder.parents:
@@ -86,11 +86,13 @@ def _group_rests() -> Iterator[int]:
             folder = folder.parent
 
 
-def _group_rest(folder: Path, limit: str, usage: str, cache: str) -> int | None:
+def _group_rest(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
     try:
         most = int((folder / limit).read_text())
         used = int((folder / usage).read_text())
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no such group here, or "max": no limit
         return None
-    return max(0, most - used + int(stat.get(cache, 0)))
+    # What lies in shared memory counts as cache, but can't be dropped.
+    cache = int(stat.get(f"{prefix}cache", stat.get(f"{prefix}file", 0)))
+    return max(0, most - used + cache - int(stat.get(f"{prefix}shmem", 0)))

@@ -62,8 +62,9 @@ FILE_NAME = "manifest.json"
 FORMAT = "memmap-train"
 FORMAT_VERSION = 1
 STORE_DTYPES = ("float32", "int8")
-_MAX_ID_BYTES = 4096
-_MAX_ROWS = 2**40
+MAX_ID_BYTES = 4096
+_MAX_ROWS = 2**40  # and bytes of a file
+_MAX_NUMBER = 1e30  # of a scale; leaves room in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +225,16 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
     """Write `manifest.json` so that it is there whole or not at all, and survives a power cut."""
     temporary = directory / f".{FILE_NAME}.partial"
     text = json.dumps(manifest.to_json(), sort_keys=True, ensure_ascii=False, indent=1)
-    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(directory)
-    os.replace(temporary, directory / FILE_NAME)
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(directory)
+        os.replace(temporary, directory / FILE_NAME)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(directory)
 
 
@@ -287,18 +292,17 @@ def parse_shard_entry(data: Any) -> ShardEntry:
             files[name] = FileEntry(size, _text(entry["digest"], "digest"))
     if not {"features", "targets"} <= files.keys():
         raise ManifestError("files: expected features and targets")
+    nulls = _mapping(data["target_nulls"], "target_nulls")
     if "ids" in files:
         width, rest = divmod(files["ids"].bytes - HEADER_BYTES, rows)
-        if rest or not 1 <= width <= _MAX_ID_BYTES:
+        if rest or not 1 <= width <= MAX_ID_BYTES:
             raise ManifestError(f"ids: {files['ids'].bytes:,} bytes don't hold {rows:,} ids")
     return ShardEntry(
         era=_text(data["era"], "era"),
         rows=rows,
         data_type={k: _integer(v, k) for k, v in _mapping(data["data_type"], "data_type").items()},
         missing_features=_integer(data["missing_features"], "missing_features"),
-        target_nulls={
-            k: _integer(v, k) for k, v in _mapping(data["target_nulls"], "target_nulls").items()
-        },
+        target_nulls={k: _integer(v, "target_nulls", most=rows) for k, v in nulls.items()},
         files=files,
     )
 
@@ -325,8 +329,16 @@ def _parse(data: Any, path: Path) -> Manifest:
     if not features:
         raise ManifestError("features: expected at least one")
     shards = tuple(parse_shard_entry(entry) for entry in data["shards"])
+    if not shards:
+        raise ManifestError("shards: expected at least one")
     if len({shard.era for shard in shards}) < len(shards):
         raise ManifestError("shards: an era stands there twice")
+    for shard in shards:
+        if set(shard.target_nulls) != set(targets):
+            raise ManifestError(f"target_nulls: era {shard.era!r}: expected the dataset's targets")
+    aliases = {k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()}
+    if not set(targets).issuperset(aliases.keys() | set(aliases.values())):
+        raise ManifestError("aliases: holds a target that the dataset lacks")
     known = set(features)
     feature_sets = {
         name: _names(names, f"feature_sets.{name}")
@@ -342,7 +354,7 @@ def _parse(data: Any, path: Path) -> Manifest:
         missing=_text(data["missing"], "missing"),
         features=features,
         targets=targets,
-        aliases={k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()},
+        aliases=aliases,
         feature_sets=feature_sets,
         columns=_mapping(data.get("columns", {}), "columns"),
         sources=tuple(
@@ -378,21 +390,25 @@ def _reading(path: Path) -> Iterator[None]:
         raise ManifestError(f"{path}: a value is of the wrong kind: {error}") from None
 
 
-def _integer(value: Any, what: str, *, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _MAX_ROWS:
-        raise ManifestError(f"{what}: expected a whole number from {least}, found {value!r}")
+def _integer(value: Any, what: str, *, least: int = 0, most: int = _MAX_ROWS) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ManifestError(
+            f"{what}: expected a whole number from {least} to {most:,}, found {value!r:.40}"
+        )
     return value
 
 
 def _number(value: Any, what: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
-        raise ManifestError(f"{what}: expected a number, found {value!r}")
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER:
+        return float(value)
+    raise ManifestError(f"{what}: expected a number, found {value!r:.40}")
 
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise ManifestError(f"{what}: expected text, found {value!r}")
+        raise ManifestError(f"{what}: expected text, found {value!r:.40}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ManifestError(f"{what}: expected text, found half a character in {value!r:.40}")
     return value
 
 
@@ -403,8 +419,9 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 def _names(value: Any, what: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list):
         raise ManifestError(f"{what}: expected a list of names")
-    if len(set(value)) < len(value):
+    names = tuple(_text(name, what) for name in value)
+    if len(set(names)) < len(names):
         raise ManifestError(f"{what}: a name stands there twice")
-    return tuple(value)
+    return names

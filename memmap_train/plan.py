@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 
 from .errors import SchemaError, SourceError, listed, nearest
-from .manifest import STORE_DTYPES, SourceEntry
+from .manifest import MAX_ID_BYTES, STORE_DTYPES, SourceEntry
 from .parquet.reading import Source
-from .schema import ColumnOptions, Schema, common_schema, era_sort_key, read_schema
+from .schema import (
+    ColumnOptions,
+    Schema,
+    common_schema,
+    data_type_column,
+    era_folder,
+    era_sort_key,
+    read_schema,
+)
 
 MISSING_CHOICES = ("0.5", "nan")
+_MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
@@ -131,14 +140,11 @@ def open_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
     if not paths:
         raise SourceError("no sources; expected at least one parquet file")
     sources = [Source(path) for path in paths]
-    seen: dict[Path, Path] = {}
-    for source in sources:
-        real = source.path.resolve()
-        if real in seen:
+    for position, source in enumerate(sources):
+        if any(source.path.samefile(other.path) for other in sources[:position]):
             raise SourceError(
                 f"{source.path}: the same file is named twice; its rows would come twice"
             )
-        seen[real] = source.path
     return sources
 
 
@@ -204,7 +210,7 @@ def make_plan(
             if rows == 0:
                 continue
             eras = source.eras(index, schema.era)
-            counts = source.counts(index, eras, schema.data_type)
+            counts = source.counts(index, eras, data_type_column(source.kinds))
             groups.append(
                 RowGroup(position, index, rows, {e: sum(n.values()) for e, n in counts.items()})
             )
@@ -214,6 +220,17 @@ def make_plan(
                     total[name] = total.get(name, 0) + n
             if schema.id is not None:
                 id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
+                if id_width > MAX_ID_BYTES:
+                    raise SourceError(
+                        f"{source.path}: id column {schema.id!r}: an id of {id_width:,} bytes; "
+                        f"expected at most {MAX_ID_BYTES:,}"
+                    )
+            for era in counts:
+                if len(era_folder(era)) > _MOST_FOLDER_BYTES:
+                    raise SourceError(
+                        f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
+                        f"the name of a folder ({_MOST_FOLDER_BYTES} bytes)"
+                    )
             done += rows
             if progress is not None:
                 progress(done, n_rows)
@@ -247,7 +264,7 @@ def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:
         raise SchemaError(f"{path}: no such file") from None
     except OSError as error:
         raise SchemaError(f"{path}: can't be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SchemaError(f"{path}: not valid JSON: {error}") from None
     sets = data.get("feature_sets") if isinstance(data, dict) else None
     if not isinstance(sets, dict) or not all(
@@ -290,7 +307,6 @@ def _narrow(
     return Schema(
         era=schema.era,
         id=schema.id,
-        data_type=schema.data_type,
         features=features,
         targets=targets,
         integer_features=schema.integer_features,

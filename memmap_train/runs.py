@@ -55,9 +55,15 @@ _CONFIG, _STATE, _HISTORY, _ERA_SCORES = (
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
-_FREE_KEYS = frozenset({"epochs", "memory", "checkpoint_steps", "checkpoint_minutes"})
+_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes")
 # What is recorded for the reader, and may have changed under a run.
-_NOTED_KEYS = frozenset({"created_by", "dataset", "dataset_digest"})
+VERSION_KEYS = (
+    "memmap_train_version",
+    "python_version",
+    "numpy_version",
+    "keras_version",
+    "tensorflow_version",
+)
 
 
 @contextmanager
@@ -120,8 +126,13 @@ class Run:
             return None
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Record the result, which makes the run a finished one: the last thing to be written."""
-        _write_json(self.path / _STATE, result)
+        """Record the result, which makes the run a finished one: the last thing to be written.
+
+        JSON has no NaN: it becomes null.
+        """
+        undefined = {name for name, value in result.items() if value != value}
+        known = {name: None if name in undefined else value for name, value in result.items()}
+        _write_json(self.path / _STATE, known)
 
     def reopen(self) -> None:
         """Make a finished run an unfinished one, because more epochs are wanted."""
@@ -217,26 +228,29 @@ def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
     return run
 
 
+def check_same_dataset(run: Run, path: Path, digest: str) -> None:
+    """Raise a RunError if a dataset isn't the one that the run began with, whatever its path."""
+    if digest != run.config["dataset_digest"]:
+        raise RunError(
+            f"{run.path}: the dataset has changed since the run began: expected digest "
+            f"{run.config['dataset_digest']} (then in {run.config['dataset']}), found {digest} in "
+            f"{path}; begin a new run with another --run"
+        )
+
+
 def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
     """Check that a run can be carried on with a configuration, and record what may change.
 
     Raises
     ------
     RunError
-        The dataset is another one, a key differs, or fewer epochs are wanted than before; it names
-        all such keys.
+        A key differs, or fewer epochs are wanted than before; it names all such keys.
     """
     old = run.config
-    if config["dataset_digest"] != old["dataset_digest"]:
-        raise RunError(
-            f"{run.path}: the dataset has changed since the run began: expected digest "
-            f"{old['dataset_digest']} (then {old['dataset']}), found {config['dataset_digest']} in "
-            f"{config['dataset']}; begin a new run with another --run"
-        )
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
         for key, value in config.items()
-        if key not in _FREE_KEYS | _NOTED_KEYS and old.get(key) != value
+        if key not in (*_FREE_KEYS, *VERSION_KEYS, "dataset") and old.get(key) != value
     ]
     if config["epochs"] < old["epochs"]:
         changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
@@ -245,14 +259,13 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
             "without these changes, or begin a new run with another --run"
         )
-    kept = {key: config[key] for key in config if key in _FREE_KEYS}
+    if config["epochs"] > old["epochs"]:
+        # Before the new number is written: a finished run must not have epochs to do.
+        run.reopen()
+    kept = {key: config[key] for key in _FREE_KEYS}
     if all(old[key] == value for key, value in kept.items()):
         return run
-    more_epochs = config["epochs"] > old["epochs"]
-    run = begin_run(run.path, {**old, **kept})
-    if more_epochs:
-        run.reopen()
-    return run
+    return begin_run(run.path, {**old, **kept})
 
 
 def _short(value: object) -> str:

@@ -43,7 +43,6 @@ class Schema:
 
     era: str
     id: str | None
-    data_type: str | None
     features: tuple[str, ...]
     targets: tuple[str, ...]
     integer_features: bool
@@ -124,7 +123,6 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     return Schema(
         era=options.era_column,
         id=id_column,
-        data_type=DATA_TYPE_COLUMN if kind_of.get(DATA_TYPE_COLUMN) == "text" else None,
         features=features,
         targets=targets,
         integer_features=all(kind_of[name] == "integer" for name in features),
@@ -159,16 +157,26 @@ def common_schema(schemas: Mapping[str, Schema]) -> Schema:
                     "convert files of one data version together, or choose columns they share "
                     "(--feature-set, --target)"
                 )
-        if (first.id is None) != (other.id is None):
-            raise SchemaError(f"{name}: one of it and {first_name} has an id column, one has none")
+        if first.id != other.id:
+            found, expected = (
+                "no id column" if column is None else f"id column {column!r}"
+                for column in (other.id, first.id)
+            )
+            raise SchemaError(
+                f"{name}: {found}, but {first_name} has {expected}; expected the same in all files"
+            )
     return Schema(
         era=first.era,
         id=first.id,
-        data_type=first.data_type,
         features=first.features,
         targets=first.targets,
         integer_features=all(schema.integer_features for schema in schemas.values()),
     )
+
+
+def data_type_column(kinds: Sequence[tuple[str, Kind]]) -> str | None:
+    """Return the column that says train, validation, test or live, if a source has one."""
+    return DATA_TYPE_COLUMN if (DATA_TYPE_COLUMN, "text") in kinds else None
 
 
 def era_number(label: str) -> int | None:

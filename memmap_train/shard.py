@@ -7,10 +7,13 @@ renaming the folder: a shard is whole or absent, and is never rewritten in place
 shrinks under a map would kill its readers).
 """
 
+import ast
 import io
 import os
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,7 @@ Array = npt.NDArray[np.generic]
 ARRAY_NAMES = ("features", "targets", "ids")
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
 DIGEST_NAME = "xxh3_128"
+_MOST_HEADER_BYTES = 4096
 _BLOCK_BYTES = 8_000_000  # read or hash at once: larger than a cache, small beside memory
 
 
@@ -128,14 +132,8 @@ def open_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
         with open(path, "rb") as file:
             offset = _check_header(file, path, dtype, shape)
             return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
-    except FileNotFoundError:
-        raise ShardError(
-            f"{path}: the file is missing; make it again with `convert --overwrite`"
-        ) from None
     except OSError as error:
-        if isinstance(error, ShardError):
-            raise
-        raise ShardError(f"{path}: can't be opened: {error.strerror}") from error
+        raise _explained(error, path) from None
 
 
 def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
@@ -143,8 +141,8 @@ def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...])
     try:
         with open(path, "rb") as file:
             _check_header(file, path, dtype, shape)
-    except FileNotFoundError:
-        raise ShardError(f"{path}: the file is missing") from None
+    except OSError as error:
+        raise _explained(error, path) from None
 
 
 def digest_file(path: Path) -> str:
@@ -163,6 +161,14 @@ def _blocks(path: Path) -> Iterator[memoryview]:
             yield view[:n_bytes]
 
 
+def _explained(error: OSError, path: Path) -> ShardError:
+    if isinstance(error, ShardError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return ShardError(f"{path}: the file is missing")
+    return ShardError(f"{path}: can't be opened: {error.strerror}")
+
+
 def _check_header(
     file: io.BufferedReader, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]
 ) -> int:
@@ -170,29 +176,39 @@ def _check_header(
     expected_header = npy_header(dtype, shape)
     offset = len(expected_header)
     if file.read(offset) != expected_header:  # the header we write: no parsing needed
-        file.seek(0)
-        try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("another version of the .npy format")
-            found_shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
-        except (ValueError, SyntaxError, EOFError) as error:
-            raise ShardError(f"{path}: not a .npy file (format 1.0): {_one_line(error)}") from None
-        offset = file.tell()
-        if (found_shape, found_dtype) != (shape, dtype) or (fortran_order and len(shape) > 1):
+        offset, found = _parse_header(file, path)
+        expected = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        if found != expected:
+            in_order = " in Fortran order" if found.get("fortran_order") else ""
             raise ShardError(
-                f"{path}: expected {dtype.str} {shape}, found {found_dtype.str} {found_shape}"
-                f"{' in Fortran order' if fortran_order else ''}"
+                f"{path}: expected {dtype.str} {shape}, found {found.get('descr')} "
+                f"{found.get('shape')}{in_order}"
             )
     size = os.fstat(file.fileno()).st_size
-    expected = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if size != expected:
-        how = "cut short" if size < expected else "too long"
+    expected_size = offset + dtype.itemsize * prod(shape)
+    if size != expected_size:
+        how = "cut short" if size < expected_size else "too long"
         raise ShardError(
-            f"{path}: {how}: expected {expected:,} bytes, found {size:,}; "
+            f"{path}: {how}: expected {expected_size:,} bytes, found {size:,}; "
             "`memmap-train verify` lists all that is wrong"
         )
     return offset
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _parse_header(file: io.BufferedReader, path: Path) -> tuple[int, dict[str, Any]]:
+    """Return the offset of the data and what a header that isn't ours says; it may be hostile.
+
+    numpy's own parser warns about, or fails on, some of what can stand there in its own ways.
+    """
+    file.seek(0)
+    start = file.read(10)
+    n_bytes = int.from_bytes(start[8:], "little")
+    if start[:8] != b"\x93NUMPY\x01\x00" or n_bytes > _MOST_HEADER_BYTES:
+        raise ShardError(f"{path}: not a .npy file of format 1.0")
+    try:
+        found = ast.literal_eval(file.read(n_bytes).decode("latin-1"))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ShardError(f"{path}: not a .npy file of format 1.0: its header can't be read")
+    return 10 + n_bytes, found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memmap_train.errors import ConversionError
-from memmap_train.journal import WORKPLACE, Journal, is_ours, remove_dataset
+from memmap_train.journal import WORKPLACE, FolderLock, Journal, is_ours, remove_dataset
 from memmap_train.manifest import FILE_NAME, FileEntry, ShardEntry
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
@@ -32,14 +32,14 @@ def interrupted(out: Path, job: dict[str, Any] = JOB) -> dict[str, ShardEntry]:
     """Publish all eras and stop before the end."""
     journal = Journal(out, job)
     entries = {era: write_era(journal, era) for era in ERAS}
-    journal.close(done=False)
+    journal.close()
     return entries
 
 
 def reopened(out: Path, job: dict[str, Any] = JOB) -> dict[str, tuple[ShardEntry, list[str]]]:
     """Return what a rerun may keep."""
     journal = Journal(out, job)
-    journal.close(done=False)
+    journal.close()
     return journal.finished
 
 
@@ -132,10 +132,10 @@ def test_an_era_that_was_moved_but_not_noted_is_made_again(tmp_path: Path) -> No
 def test_half_written_eras_are_thrown_away(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out", JOB)
     (journal.begin("0001") / "features.npy").write_bytes(b"half")
-    journal.close(done=False)
+    journal.close()
     journal = Journal(tmp_path / "out", JOB)
     assert list(journal.begin("0001").iterdir()) == []
-    journal.close(done=False)
+    journal.close()
 
 
 def test_half_written_eras_of_a_killed_run_are_thrown_away(tmp_path: Path) -> None:
@@ -146,23 +146,25 @@ def test_half_written_eras_of_a_killed_run_are_thrown_away(tmp_path: Path) -> No
     journal = Journal(tmp_path / "out", JOB)
     assert not half.exists()
     assert list(journal.begin("0009").iterdir()) == []
-    journal.close(done=False)
+    journal.close()
 
 
 def test_a_finished_conversion_leaves_no_workplace(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path / "out")
     journal = Journal(tmp_path / "out", JOB)
     entry = write_era(journal, "0001")
-    journal.close(done=True)
+    journal.close()
+    lock.release(done=True)
     assert os.listdir(tmp_path / "out") == [entry.folder]
 
 
-def test_a_second_journal_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "out", JOB)
-    entry = write_era(journal, "0001")
+def test_a_second_lock_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path / "out")
     with pytest.raises(ConversionError, match="another process is converting"):
-        Journal(tmp_path / "out", JOB)
-    journal.close(done=False)
-    assert reopened(tmp_path / "out") == {"0001": (entry, ["target"])}
+        FolderLock(tmp_path / "out")
+    lock.release(done=False)
+    FolderLock(tmp_path / "out").release(done=True)
+    assert os.listdir(tmp_path / "out") == []
 
 
 def manifest_of(directory: Path, text: str = '{"format": "memmap-train"}') -> None:
@@ -203,4 +205,4 @@ def test_removing_takes_what_is_ours_and_leaves_hidden_files(tmp_path: Path) -> 
     (out / FILE_NAME).write_text(json.dumps({"format": "memmap-train"}))
     (out / ".gitignore").write_text("*")
     remove_dataset(out)
-    assert os.listdir(out) == [".gitignore"]
+    assert sorted(os.listdir(out)) == [WORKPLACE, ".gitignore"]

@@ -16,6 +16,7 @@ from memmap_train.schema import (
     Kind,
     Schema,
     common_schema,
+    data_type_column,
     era_folder,
     era_number,
     era_sort_key,
@@ -55,7 +56,6 @@ def test_numerais_columns_are_known_by_their_names_in_the_files_order() -> None:
     assert read(NUMERAI) == Schema(
         era="era",
         id="id",
-        data_type="data_type",
         features=("feature_b", "feature_a"),
         targets=("target", "target_t1_20"),
         integer_features=True,
@@ -64,7 +64,7 @@ def test_numerais_columns_are_known_by_their_names_in_the_files_order() -> None:
 
 def test_a_source_may_lack_ids_targets_and_data_types() -> None:
     schema = read(without("id", "target", "target_t1_20", "data_type"))
-    assert (schema.id, schema.data_type, schema.targets) == (None, None, ())
+    assert (schema.id, schema.targets) == (None, ())
 
 
 def test_an_index_of_pandas_serves_as_id_unless_there_is_one() -> None:
@@ -81,7 +81,7 @@ def test_names_and_prefixes_can_be_chosen() -> None:
     ]  # fmt: skip
     schema = read(kinds, era_column="date", id_column="x_key", feature_prefix="x_",
                   target_prefix="y_")  # fmt: skip
-    assert schema == Schema("date", "x_key", None, ("x_1",), ("y_1",), False)
+    assert schema == Schema("date", "x_key", ("x_1",), ("y_1",), False)
 
 
 def test_an_era_or_id_that_begins_like_a_feature_isnt_one() -> None:
@@ -100,7 +100,8 @@ def test_targets_may_be_numbers_or_nothing_but_null(kind: Kind) -> None:
 
 
 def test_data_types_that_arent_text_are_passed_over() -> None:
-    assert read(replaced("data_type", "integer")).data_type is None
+    assert data_type_column(replaced("data_type", "integer")) is None
+    assert data_type_column(NUMERAI) == "data_type"
 
 
 @pytest.mark.parametrize(
@@ -160,21 +161,12 @@ def test_sources_that_differ_say_how(kinds: list[tuple[str, Kind]], said: tuple[
         common_schema({"a.parquet": read(NUMERAI), "b.parquet": read(kinds)})
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_sources_that_name_their_ids_otherwise_or_lack_data_types_are_told_or_understood(
-    first: bool,
-) -> None:
-    """The common schema's columns must be there in every source, or it must be refused."""
+def test_sources_that_name_their_ids_otherwise_are_refused() -> None:
     index: list[tuple[str, Kind]] = [("__index_level_0__", "text")]
-    for other in (without("id") + index, without("data_type")):
-        kinds = [NUMERAI, other] if first else [other, NUMERAI]
-        sources = {f"{i}.parquet": read(k) for i, k in enumerate(kinds)}
-        try:
-            common = common_schema(sources)
-        except SchemaError:
-            continue
-        for names in map(dict, kinds):
-            assert {common.id, common.data_type} - {None} <= names.keys()
+    named, unnamed = read(NUMERAI), read(without("id") + index)
+    for first, second in ((named, unnamed), (unnamed, named)):
+        with refused(SchemaError, "b.parquet: ", "a.parquet", "'id'", "'__index_level_0__'"):
+            common_schema({"a.parquet": first, "b.parquet": second})
 
 
 # -- eras -----------------------------------------------------------------------------------------

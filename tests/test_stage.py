@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memmap_train.stage import Field, FileStore, MemoryStore, Stage, Store, turn
@@ -73,7 +73,7 @@ fields_of_any_size = st.dictionaries(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     fields=fields_of_any_size,
     chunk_rows=st.lists(st.integers(1, 40), min_size=1, max_size=6),

@@ -93,9 +93,8 @@ class Source:
 
     def item_bytes(self, columns: Sequence[str]) -> int:
         """Return the bytes of a decoded value of the widest of some numeric columns."""
-        return max(
-            (_value_type(self._types[name]).bit_width // 8 or 1 for name in columns), default=1
-        )
+        types = [_value_type(self._types[name]) for name in columns]
+        return max((t.bit_width // 8 for t in types if not pa.types.is_null(t)), default=1)
 
     def reopened(self) -> "Source":
         """Return another handle on the file, for another thread, without parsing its footer again.
@@ -105,6 +104,7 @@ class Source:
         SourceError
             The file isn't the one that was opened first.
         """
+        self.check_unchanged()
         twin = object.__new__(Source)
         for name, value in vars(self).items():
             setattr(twin, name, value)
@@ -142,7 +142,7 @@ class Source:
                 f"{self.path}: era column {column!r}: {array.null_count:,} rows without an era, "
                 f"the first at row {row:,}; expected a label in every row"
             )
-        labels, codes = _encode(array)
+        labels, codes = self._encode(array, column)
         if "" in labels:
             raise SourceError(f"{self.path}: era column {column!r}: an era's label is empty")
         return RowGroupRows(labels, codes)
@@ -154,7 +154,7 @@ class Source:
         if column is None:
             per_era = np.bincount(rows.codes, minlength=len(rows.labels))
             return {label: {"": int(n)} for label, n in zip(rows.labels, per_era, strict=True) if n}
-        types, type_codes = _encode(self._read(group, [column])[0].fill_null(""))
+        types, type_codes = self._encode(self._read(group, [column])[0].fill_null(""), column)
         pairs = rows.codes.astype(np.int64) * len(types) + type_codes
         counted = np.bincount(pairs, minlength=len(rows.labels) * len(types))
         return {
@@ -224,6 +224,15 @@ class Source:
 
     def _first_row(self, group: int) -> int:
         return sum(self.row_groups[:group])
+
+    def _encode(self, array: Any, column: str) -> tuple[list[str], npt.NDArray[np.int32]]:
+        """Return (distinct values as text, position of each row's value)."""
+        encoded = pc.dictionary_encode(array)
+        try:
+            labels = [str(value) for value in encoded.dictionary.to_pylist()]
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{self.path}: column {column!r}: not UTF-8 text: {error}") from None
+        return labels, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
 
     def _check_range(self, group: int, name: str, array: Any) -> None:
         values = array.to_numpy(zero_copy_only=False)
@@ -310,16 +319,11 @@ def _plain(column: Any) -> Any:
     """Return a chunked column as one array of its value type."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if hasattr(pa.types, "is_string_view") and pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())  # few kernels know views
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def _encode(array: Any) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Return (distinct values as text, position of each row's value)."""
-    encoded = pc.dictionary_encode(array)
-    labels = [str(value) for value in encoded.dictionary.to_pylist()]
-    return labels, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
 
 
 def _fixed_width(array: Any) -> npt.NDArray[np.bytes_]:

@@ -8,10 +8,12 @@ model              the built-in models; the only thing here to touch for another
 step               one compiled step: masked loss, gradients, optimizer; and all state it changes
 predict            a model over eras in order: predictions, and the CSV file of them
 validation         per-era scores of a model
+setup              a configuration resolved for a dataset
+reporting          what a training says while it runs and when it is done
 loop               `train`: epochs, checkpoints, early stopping, the run's folder
 keras_batches      batches for anybody's own ``model.fit``
 =================  =================================================================================
 
-None of them imports pyarrow or `memmap_train.parquet` (Keras imports pandas where that is installed,
-and pandas imports pyarrow: that is none of ours).
+None of them imports pyarrow or `memmap_train.parquet` (Keras imports pandas where that is
+installed, and pandas imports pyarrow: that is none of ours).
 """

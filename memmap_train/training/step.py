@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ..buffers import ALIGNMENT
 from ..config import TrainConfig
+from ..errors import RunError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -65,8 +66,22 @@ class TrainStep:
         return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take back what `arrays` returned, under the same configuration."""
-        for name, variable in self._variables().items():
+        """Take back what `arrays` returned, under the same configuration.
+
+        Raises
+        ------
+        RunError
+            These are the arrays of another model, or of another version of Keras.
+        """
+        variables = self._variables()
+        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != expected:
+            raise RunError(
+                f"a checkpoint holds {len(found)} arrays, expected {len(expected)} of other names "
+                "or shapes: install the versions that config.json names, or begin a new run"
+            )
+        for name, variable in variables.items():
             variable.assign(arrays[name])
 
     def weights(self) -> list[npt.NDArray[Any]]:

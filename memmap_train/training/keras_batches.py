@@ -1,0 +1,160 @@
+"""Batches for anybody's own Keras model: a `tf.data.Dataset` in this package's order.
+
+Why a `tf.data.Dataset`, and why so: ``fit`` permutes the batches of a finite `PyDataset`, wants
+`steps_per_epoch` for an infinite one, and hands on a dataset of known length as it is. But it makes
+more iterators than there are epochs: one to look at a first batch, one at the end of each epoch
+that it never uses, and early stopping leaves one half used. So the epoch isn't counted by
+iterators. An iterator takes its epoch when its first batch is asked for, and an epoch is over when
+its last batch was handed out; nothing behind that point reads ahead (the stream before it does).
+"""
+
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..batches import Batches, Stream
+from ..dataset import Dataset, Selection
+from ..reader import Batch
+
+
+def keras_batches(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    seed: int,
+    features: Selection = None,
+    targets: Selection = None,
+    window_size: int | None = None,
+    pool_batches: int | None = None,
+    memory: int | None = None,
+    drop_remainder: bool = True,
+    start: int = 0,
+) -> Any:
+    """Return shuffled batches of a dataset for ``model.fit``, ``evaluate`` or your own loop.
+
+    The epochs of ``fit`` see exactly ``batches[0]``, ``batches[1]``, … of `Batches` with the same
+    arguments, whatever Keras peeks at, and the steps per epoch are known.
+
+    Parameters
+    ----------
+    dataset, batch_size, seed, features, targets, window_size, pool_batches, memory, drop_remainder
+        As for `Batches`. Give ``drop_remainder=False`` for validation, to have every row.
+    start : int
+        The first step; ``k * len(batches)`` begins with epoch k.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of ``(x, y)``, float32, shapes (batch, features) and (batch, targets). Its length, and its
+        ``cardinality()``, is the number of steps of an epoch.
+
+    Raises
+    ------
+    BatchError, DatasetError
+        As for `Batches`; a negative start.
+
+    Notes
+    -----
+    - Each full pass counts as an epoch, and a second ``fit`` carries on where the first one ended.
+      A pass that was left early (early stopping, an error) starts again. Use one of these for
+      training and another one for validation. With a single step per epoch, Keras's look at the
+      first batch of a model that isn't built is a full pass.
+    - ``fit(..., shuffle=False)`` saves Keras's warning that it doesn't shuffle; it never does.
+    - Missing targets are handed on as NaN, and one NaN makes the loss NaN: choose labelled eras
+      (``dataset.labelled_eras(target)``), or mask them in your loss.
+    - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
+      `memmap_train.training.predict` for rows in the dataset's order.
+
+    Examples
+    --------
+    ::
+
+        ds = mt.open_dataset("data/shards")
+        eras = ds.labelled_eras("target")
+        common = dict(batch_size=4096, seed=7, targets=["target"])
+        train = mt.keras_batches(ds.select(eras[:-100]), **common)
+        val = mt.keras_batches(ds.select(eras[-84:]), drop_remainder=False, **common)
+        model.fit(train, validation_data=val, epochs=3, shuffle=False)
+    """
+    batches = Batches(
+        dataset,
+        batch_size=batch_size,
+        seed=seed,
+        features=features,
+        targets=targets,
+        window_size=window_size,
+        pool_batches=pool_batches,
+        memory=memory,
+        drop_remainder=drop_remainder,
+    )
+    feed = _Feed(batches, start)
+    # TensorFlow keeps Python functions of a dataset for ever (`_py_funcs_used_in_graph` of the
+    # default graph), and with them would keep the stream's buffers. Iterators and derived datasets
+    # hold on to the dataset, and only the dataset holds on to the feed.
+    feed_of = weakref.ref(feed)
+    rows = batch_size if drop_remainder else None
+    shapes = ((rows, len(batches.feature_names)), (rows, len(batches.target_names)))
+
+    def begin() -> np.int64:
+        return np.int64(_alive(feed_of()).first_step())
+
+    def batch(step: np.int64) -> Batch:
+        return _alive(feed_of()).batch(int(step))
+
+    def steps_of_pass(_: Any) -> Any:
+        first = tf.ensure_shape(tf.numpy_function(begin, [], tf.int64), ())
+        return tf.data.Dataset.range(first, first + len(batches))
+
+    def batch_of_step(step: Any) -> tuple[Any, Any]:
+        x, y = tf.numpy_function(batch, [step], (tf.float32, tf.float32))
+        return tf.ensure_shape(x, shapes[0]), tf.ensure_shape(y, shapes[1])
+
+    steps = tf.data.Dataset.range(1).flat_map(_as_it_is(steps_of_pass))
+    data = steps.map(_as_it_is(batch_of_step))
+    data = data.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    data = data.with_options(options)
+    data.memmap_train_feed = feed
+    return data
+
+
+class _Feed:
+    """Hands out the batches of passes and knows which pass is next; thread-safe."""
+
+    def __init__(self, batches: Batches, start: int) -> None:
+        batches.order.locate(start)  # refuses a negative step at once
+        self._batches = batches
+        self._start = self._next = start
+        self._stream: Stream | None = None
+        self._lock = threading.Lock()
+
+    def first_step(self) -> int:
+        """Return the first step of a pass that begins now."""
+        return self._next
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step; the last one of a pass ends the pass."""
+        with self._lock:
+            if self._stream is None:
+                self._stream = self._batches.stream(step)
+            batch = self._stream.at(step)
+            # The maximum: of two passes at once, the one that ends last may have begun first.
+            if (step + 1 - self._start) % len(self._batches) == 0:
+                self._next = max(self._next, step + 1)
+        return batch
+
+
+def _alive(feed: _Feed | None) -> _Feed:
+    if feed is None:
+        raise ReferenceError("these batches are used after their tf.data.Dataset was deleted")
+    return feed
+
+
+def _as_it_is(function: Any) -> Any:
+    """Have TensorFlow trace a function without rewriting its source first."""
+    return tf.autograph.experimental.do_not_convert(function)

@@ -1,0 +1,456 @@
+"""`train`: one loop of our own around a compiled step, and the folder of the run.
+
+In come a dataset and a configuration; out come the run's files and a `TrainReport`. What happens on
+the way is told to a `Reporter`; nothing is printed here.
+
+The state of a training is the arrays of `TrainStep` (among them the number of steps done) and one
+immutable `_Progress`, replaced once per epoch. Both are whole at any moment, so a checkpoint can be
+taken wherever the program is stopped; the data need none, since a stream begins at any step.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy.typing as npt
+import tensorflow as tf
+
+from ..batches import Stream
+from ..chart import draw_scores
+from ..checkpoints import Checkpoint, load_newest, save_checkpoint
+from ..config import TrainConfig
+from ..dataset import open_dataset
+from ..errors import ConfigError, RunError
+from ..runs import (
+    VERSION_KEYS,
+    Run,
+    begin_run,
+    check_same_dataset,
+    continue_run,
+    find_run,
+    replacing,
+)
+from .model import build
+from .predict import Predictor, require_tensorflow
+from .reporting import Reporter, TrainPlan, TrainReport
+from .setup import Setup, prepare
+from .step import TrainStep
+from .validation import EraScores, score_eras
+
+_SECONDS_BETWEEN_REPORTS = 0.1
+_SCORES = ("corr_mean", "corr_std", "corr_sharpe", "max_drawdown", "pearson_mean")
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The best epoch so far."""
+
+    epoch: int
+    step: int
+    scores: EraScores
+    weights: list[npt.NDArray[Any]]
+
+    @property
+    def score(self) -> float:
+        return self.scores.corr_summary().mean
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """What is known after a whole number of epochs.
+
+    `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
+    step's sums less these.
+    """
+
+    history: tuple[Mapping[str, float], ...] = ()
+    best: _Best | None = None
+    loss_sum: float = 0.0
+    labels: float = 0.0
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+    def is_out_of_patience(self, patience: int) -> bool:
+        """Tell whether the score hasn't become better for so many epochs."""
+        if not patience or self.best is None:
+            return False
+        return self.epochs_done - self.best.epoch >= patience
+
+
+@dataclass(slots=True)
+class _Clock:
+    """How long the running epoch has trained and waited, in this process and those before."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+    steps: int = 0
+
+    @property
+    def data_wait(self) -> float:
+        return self.waited / self.seconds if self.seconds else 0.0
+
+    def rows_per_second(self, batch_size: int) -> float:
+        return self.steps * batch_size / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Says yes at most ten times a second."""
+
+    last: float = -math.inf
+
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < _SECONDS_BETWEEN_REPORTS:
+            return False
+        self.last = now
+        return True
+
+
+def train(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    report: Reporter | None = None,
+) -> TrainReport:
+    """Train a model on a dataset and write the run's folder.
+
+    Parameters
+    ----------
+    dataset_path : path
+    run_dir : path
+        A new or an empty folder; with `resume` also that of a run.
+    config : TrainConfig, optional
+        By default that of the run which is resumed, or else the defaults.
+    resume : bool
+        Carry on a run that is there: from its newest checkpoint, or from the beginning where it
+        has none. `epochs` may be raised, and `memory` and `checkpoint_*` changed; all else must be
+        as it was. A run that is finished stays as it is.
+    report : Reporter, optional
+
+    Returns
+    -------
+    TrainReport
+
+    Raises
+    ------
+    RunError
+        The folder is taken, the dataset or the configuration has changed, or the run can't be
+        written.
+    ConfigError, DatasetError, FoldError, BatchError
+        The configuration doesn't suit the dataset, or the loss is no number any more.
+    KeyboardInterrupt
+        After a checkpoint was saved: resuming carries on with the step that would have been next.
+
+    Notes
+    -----
+    With a deterministic configuration (the default on a CPU) equal runs on one machine end in equal
+    bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
+    is switched on for the process.
+    """
+    require_tensorflow()
+    report = report or Reporter()
+    dataset = open_dataset(dataset_path)
+    run = find_run(Path(run_dir), resume=resume)
+    if run:
+        check_same_dataset(run, dataset.path, dataset.manifest.digest)
+    setup = prepare(dataset, run, config)
+    if run:
+        _tell_versions(run, setup.record, report)
+        run = continue_run(run, setup.record)
+    else:
+        run = begin_run(Path(run_dir), setup.record)
+    result = run.read_result()
+    if result is not None:
+        return _report_again(run, result)
+    return _Training(run, setup, report).finish()
+
+
+def _report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
+    """Return the report that a finished run recorded."""
+    undefined = {name: math.nan for name in _SCORES if result[name] is None}
+    chart_path = str(run.chart_path) if run.chart_path.exists() else None
+    here = {"run_dir": str(run.path), "chart_path": chart_path, "already_finished": True}
+    return TrainReport(**{**result, **undefined, **here})
+
+
+def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
+    """Warn where a run is carried on by other software than it began with."""
+    changed = [
+        f"{key.removesuffix('_version')} {run.config[key]} → {record[key]}"
+        for key in VERSION_KEYS
+        if run.config[key] != record[key]
+    ]
+    if changed:
+        report.warning(
+            f"{run.path}: carried on with other versions than it began with: {', '.join(changed)}; "
+            "the results may differ from those of an uninterrupted run"
+        )
+
+
+def _is_better(score: float, than: float) -> bool:
+    """Compare two scores, of which a NaN is the worst."""
+    return score > than or (math.isnan(than) and not math.isnan(score))
+
+
+class _Training:
+    """A training under way: the step, the progress, and the files that follow from them."""
+
+    def __init__(self, run: Run, setup: Setup, report: Reporter) -> None:
+        self._run, self._setup, self._report = run, setup, report
+        self._config, self._batches = setup.config, setup.batches
+        config = self._config
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(config.seed)
+        n_features, n_targets = len(self._batches.feature_names), len(config.targets)
+        self._model = build(n_features, n_targets, config)
+        self._step = TrainStep(self._model, n_features, n_targets, config)
+        self._predictor = Predictor(self._model, config.fill_missing)
+        self._validation = setup.dataset.select(setup.fold.validation)
+        self._progress, self._clock = _Progress(), _Clock()
+        self._pace = _Pace()
+        self._saved_at = time.monotonic()
+        self._restore()
+
+    def finish(self) -> TrainReport:
+        """Train until the last epoch or until patience ends; write the results."""
+        self._report.started(self._plan())
+        try:
+            # One stream for all epochs: the next one's first rows are read during validation.
+            with self._batches.stream(start=self._step.count) as stream:
+                while not self._is_over():
+                    self._train_epoch(stream)
+                    self._end_epoch()
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        return self._conclude()
+
+    def _is_over(self) -> bool:
+        progress, config = self._progress, self._config
+        if progress.epochs_done >= config.epochs:
+            return True
+        return progress.is_out_of_patience(config.patience)
+
+    def _train_epoch(self, stream: Stream) -> None:
+        """Do what is left of the running epoch's steps."""
+        config, clock, n_steps = self._config, self._clock, len(self._batches)
+        clock.steps = self._step.count - self._progress.epochs_done * n_steps
+        while clock.steps < n_steps:
+            began, waited = time.perf_counter(), stream.wait_seconds
+            self._step(*next(stream))
+            clock.seconds += time.perf_counter() - began
+            clock.waited += stream.wait_seconds - waited
+            clock.steps += 1
+            if self._pace.is_due():
+                self._report.step(
+                    clock.steps,
+                    clock.steps * config.batch_size,
+                    self._epoch_loss(),
+                    clock.rows_per_second(config.batch_size),
+                    clock.data_wait,
+                )
+            if self._is_checkpoint_due():
+                self._save()
+
+    def _epoch_loss(self) -> float:
+        loss_sum, labels = self._step.sums
+        labels -= self._progress.labels
+        return (loss_sum - self._progress.loss_sum) / labels if labels else math.nan
+
+    def _end_epoch(self) -> None:
+        """Score the model, and record the epoch."""
+        began = time.perf_counter()
+        loss, n_done = self._epoch_loss(), self._progress.epochs_done + 1
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"{self._run.path}: the loss of epoch {n_done} is {loss}: lower learning_rate "
+                f"(now {self._config.learning_rate}), and begin a new run"
+            )
+        scores = score_eras(
+            self._predictor,
+            self._validation,
+            self._batches.feature_names,
+            self._config.targets,
+            progress=self._tell_validation,
+        )
+        corr, plain = scores.corr_summary(), scores.pearson_summary()
+        row = {
+            "epoch": n_done,
+            "loss": loss,
+            "val_corr_mean": corr.mean,
+            "val_corr_std": corr.std,
+            "val_corr_sharpe": corr.sharpe,
+            "val_max_drawdown": corr.max_drawdown,
+            "val_pearson_mean": plain.mean,
+            "val_pearson_std": plain.std,
+            "val_pearson_sharpe": plain.sharpe,
+            "val_pearson_max_drawdown": plain.max_drawdown,
+            "seconds": self._clock.seconds + time.perf_counter() - began,
+            "rows_per_second": self._clock.rows_per_second(self._config.batch_size),
+            "data_wait": self._clock.data_wait,
+        }
+        best = self._progress.best
+        if best is None or _is_better(corr.mean, best.score):
+            best = _Best(n_done, self._step.count, scores, self._step.weights())
+        loss_sum, labels = self._step.sums
+        is_best = best is not self._progress.best
+        self._progress = _Progress((*self._progress.history, row), best, loss_sum, labels)
+        self._clock = _Clock()
+        with self._surviving_a_full_disk("the epoch's results"):
+            self._run.write_history(self._progress.history)
+            if is_best:
+                self._write_best(best)
+        self._save()
+        self._report.epoch(row)
+
+    def _conclude(self) -> TrainReport:
+        """Write the results for good: files that couldn't be written before may be now."""
+        run, progress, best = self._run, self._progress, self._progress.best
+        assert best is not None  # an epoch at least is done
+        best_possible = self._setup.best_possible
+        corr, plain = best.scores.corr_summary(), best.scores.pearson_summary()
+        try:
+            run.write_history(progress.history)
+            self._write_best(best)
+            chart_path = draw_scores(
+                run.chart_path,
+                self._validation.eras,
+                best.scores.corr[:, 0],
+                title=f"{run.path.name}: {self._setup.main_target}, epoch {best.epoch}",
+                best_possible=best_possible,
+            )
+            result = TrainReport(
+                run_dir=str(run.path),
+                n_epochs=progress.epochs_done,
+                n_steps=self._step.count,
+                stopped_early=progress.is_out_of_patience(self._config.patience),
+                best_epoch=best.epoch,
+                corr_mean=corr.mean,
+                corr_std=corr.std,
+                corr_sharpe=corr.sharpe,
+                max_drawdown=corr.max_drawdown,
+                pearson_mean=plain.mean,
+                best_possible=best_possible,
+                chart_path=None if chart_path is None else str(chart_path),
+            )
+            run.finish(asdict(result))
+        except OSError as error:
+            raise RunError(
+                f"{run.path}: the results can't be written: {error.strerror}; training itself is "
+                "done: make room, and add --resume"
+            ) from error
+        return result
+
+    def _write_best(self, best: _Best) -> None:
+        """Write the best epoch's scores and model."""
+        targets = self._config.targets
+        self._run.write_era_scores(
+            (era, target, float(corr), float(plain))
+            for era, corrs, plains in zip(
+                self._validation.eras, best.scores.corr, best.scores.pearson, strict=True
+            )
+            for target, corr, plain in zip(targets, corrs, plains, strict=True)
+        )
+        model = keras.models.clone_model(self._model)
+        model.set_weights(best.weights)
+        with replacing(self._run.model_path) as temporary:
+            model.save(temporary)
+
+    def _plan(self) -> TrainPlan:
+        setup, config = self._setup, self._config
+        return TrainPlan(
+            n_train_eras=len(setup.fold.train),
+            n_train_rows=self._batches.dataset.n_rows,
+            n_validation_eras=len(setup.fold.validation),
+            n_validation_rows=self._validation.n_rows,
+            n_embargo_eras=len(setup.fold.embargo),
+            n_features=len(self._batches.feature_names),
+            n_targets=len(config.targets),
+            n_parameters=self._model.count_params(),
+            main_target=setup.main_target,
+            named_target=setup.named_target,
+            batch_size=config.batch_size,
+            window_size=self._batches.window_size,
+            pool_batches=self._batches.pool_batches,
+            steps_per_epoch=len(self._batches),
+            epochs=config.epochs,
+            first_step=self._step.count,
+            deterministic=bool(config.deterministic),
+        )
+
+    def _tell_validation(self, rows_done: int, n_rows: int) -> None:
+        if self._pace.is_due():
+            self._report.validation(rows_done, n_rows)
+
+    def _is_checkpoint_due(self) -> bool:
+        config = self._config
+        step = self._progress.epochs_done * len(self._batches) + self._clock.steps
+        if config.checkpoint_steps and step % config.checkpoint_steps == 0:
+            return True
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return 0 < config.checkpoint_minutes <= minutes
+
+    def _save(self) -> None:
+        """Save a checkpoint; on a full disk go on without it."""
+        progress, clock, best = self._progress, self._clock, self._progress.best
+        arrays = {f"step/{name}": array for name, array in self._step.arrays().items()}
+        state: dict[str, Any] = {
+            "history": [dict(row) for row in progress.history],
+            "loss_sum": progress.loss_sum,
+            "labels": progress.labels,
+            "seconds": clock.seconds,
+            "waited": clock.waited,
+            "best": None,
+        }
+        if best is not None:
+            state["best"] = {"epoch": best.epoch, "step": best.step}
+            arrays["best/corr"], arrays["best/pearson"] = best.scores.corr, best.scores.pearson
+            for number, weight in enumerate(best.weights):
+                arrays[f"best/weights/{number:04d}"] = weight
+        checkpoint = Checkpoint(self._step.count, state, arrays)
+        with self._surviving_a_full_disk("a checkpoint"):
+            best_step = best.step if best else None
+            save_checkpoint(self._run.checkpoint_dir, checkpoint, best_step=best_step)
+        self._saved_at = time.monotonic()
+
+    def _restore(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        checkpoint = load_newest(self._run.checkpoint_dir, self._report.warning)
+        if checkpoint is None:
+            return
+        arrays, state, best = checkpoint.arrays, checkpoint.state, None
+        if state["best"] is not None:
+            weights = [arrays[name] for name in sorted(arrays) if name.startswith("best/weights/")]
+            scores = EraScores(arrays["best/corr"], arrays["best/pearson"])
+            best = _Best(state["best"]["epoch"], state["best"]["step"], scores, weights)
+        of_step = {
+            name.removeprefix("step/"): array
+            for name, array in arrays.items()
+            if name.startswith("step/")
+        }
+        self._step.restore(of_step)
+        history = tuple(state["history"])
+        self._progress = _Progress(history, best, state["loss_sum"], state["labels"])
+        self._clock = _Clock(state["seconds"], state["waited"])
+
+    @contextmanager
+    def _surviving_a_full_disk(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._report.warning(
+                f"{self._run.path}: {what} couldn't be written ({error.strerror}); training goes "
+                "on, and what was written before is kept"
+            )

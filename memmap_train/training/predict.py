@@ -1,0 +1,255 @@
+"""A model over eras in order: predictions era by era, and the CSV file of them.
+
+In come a model and a dataset, out come float32 predictions of every row, in the dataset's order.
+Rows pass the model in blocks of one fixed size, so that a row's prediction never depends on a batch
+size; two blocks and one era are held in memory at a time.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from scipy.stats import rankdata
+
+from ..buffers import Recycler
+from ..dataset import Dataset, open_dataset
+from ..errors import ConfigError, DatasetError, RunError, listed
+from ..runs import open_run, replacing
+from .step import as_tensor, filled
+
+Float32 = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+BLOCK_ROWS = 4096
+
+
+class Predictor:
+    """A model that predicts whole eras.
+
+    Parameters
+    ----------
+    model : keras.Model
+    fill_missing : float or None
+        What missing features become; None: there are none.
+    """
+
+    def __init__(self, model: Any, fill_missing: float | None) -> None:
+        n_features = model.input_shape[1]
+        signature = [tf.TensorSpec((BLOCK_ROWS, n_features), tf.float32)]
+
+        @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+        def run(x: Any) -> Any:
+            return model(filled(x, fill_missing), training=False)
+
+        self._run = run
+        # Never given back: the two blocks are filled in turn, each when its predictions are there.
+        memory = Recycler()
+        shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
+        self._blocks = [memory.array(shape, dtype) for _ in range(2)]
+        for block in self._blocks:
+            block.fill(0)
+
+    def predict(
+        self,
+        dataset: Dataset,
+        feature_names: Sequence[str],
+        *,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[str, Float32]]:
+        """Yield every era of a dataset with the predictions of its rows.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        feature_names : sequence of str
+            In the model's order.
+        progress : callable(rows done, rows), optional
+            Called after each block.
+
+        Yields
+        ------
+        tuple of str and ndarray of float32, shape (rows, targets)
+            The array is the caller's own.
+
+        Raises
+        ------
+        DatasetError
+            The dataset lacks a feature.
+        """
+        columns = dataset.feature_columns(list(feature_names))
+        firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
+        n_rows = dataset.n_rows
+        pending: list[Float32] = []
+        era = 0
+        with ThreadPoolExecutor(1, thread_name_prefix="memmap-train-predict") as reader:
+            future = reader.submit(_fill, self._blocks[0], dataset, firsts, columns, 0)
+            for number, low in enumerate(range(0, n_rows, BLOCK_ROWS)):
+                future.result()
+                high = min(low + BLOCK_ROWS, n_rows)
+                if high < n_rows:
+                    other = self._blocks[(number + 1) % 2]
+                    future = reader.submit(_fill, other, dataset, firsts, columns, high)
+                # Waiting for the result is what makes it safe to fill this block again.
+                output = np.array(self._run(as_tensor(self._blocks[number % 2])).numpy())
+                pending.append(output[: high - low])
+                if progress is not None:
+                    progress(high, n_rows)
+                while era < len(dataset.eras) and firsts[era + 1] <= high:
+                    known = np.concatenate(pending)
+                    n_era = firsts[era + 1] - firsts[era]
+                    yield dataset.eras[era], known[:n_era].copy()
+                    pending, era = [known[n_era:]], era + 1
+
+
+def _fill(
+    block: Float32,
+    dataset: Dataset,
+    firsts: Sequence[int],
+    columns: tuple[int, ...] | None,
+    low: int,
+) -> None:
+    """Copy a dataset's rows from `low` on into a block, as float32, until it is full."""
+    high = min(low + len(block), firsts[-1])
+    era = int(np.searchsorted(firsts, low, side="right")) - 1
+    row = low
+    while row < high:
+        stop = min(high, firsts[era + 1])
+        stored = dataset[dataset.eras[era]].features[row - firsts[era] : stop - firsts[era]]
+        if columns is not None:
+            stored = stored.take(columns, axis=1)
+        dataset.decode(stored, block[row - low : stop - low])
+        row, era = stop, era + 1
+
+
+def predict(
+    run_dir: str | os.PathLike[str],
+    dataset_path: str | os.PathLike[str],
+    out_path: str | os.PathLike[str],
+    *,
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Predict every row of a dataset with a run's model; write `id,era,prediction`.
+
+    Parameters
+    ----------
+    run_dir : path
+        A run's folder; its best epoch's model is used.
+    dataset_path : path
+        Any dataset that has the run's features, by name; targets aren't needed.
+    out_path : path
+        A CSV file, rows in the dataset's order; it is there whole or not at all.
+    raw : bool
+        Write the model's own output of the main target; by default its rank among the rows of
+        its era, evenly spaced between 0 and 1, which is what Numerai expects.
+    progress : callable(rows done, rows), optional
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    RunError
+        There is no such run, it has no model yet, its model's predictions aren't numbers, or the
+        file can't be written.
+    DatasetError
+        The dataset has no ids, or lacks some of the features.
+    ConfigError
+        Features are missing in it, and the run doesn't say what they should become.
+    """
+    require_tensorflow()
+    run = open_run(Path(run_dir))
+    dataset = open_dataset(dataset_path)
+    out = Path(out_path)
+    dataset.feature_columns(run.config["features"])
+    without_ids = [entry.era for entry in dataset.manifest.shards if "ids" not in entry.files]
+    if without_ids:
+        raise DatasetError(
+            f"{dataset.path}: era {listed(without_ids, most=3)} has no ids, which the first column "
+            "of the predictions is made of; convert again, with --id-column NAME if the column "
+            "isn't called 'id'"
+        )
+    check_missing(dataset, run.config["fill_missing"])
+    if not run.model_path.exists():
+        raise RunError(
+            f"{run.path}: there is no model.keras yet, since no epoch is finished; "
+            f"run `memmap-train train {run.config['dataset']} --run {run.path} --resume`"
+        )
+    model = keras.models.load_model(run.model_path, compile=False)
+    predictor = Predictor(model, run.config["fill_missing"])
+    eras = predictor.predict(dataset, run.config["features"], progress=progress)
+    try:
+        with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(("id", "era", "prediction"))
+            for era, predictions in eras:
+                values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+                ids = np.char.decode(np.asarray(dataset[era].ids), "utf-8").tolist()
+                written = _shortest(values) if raw else per_era_rank(values).tolist()
+                writer.writerows(zip(ids, repeat(era), written, strict=False))
+    except OSError as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
+    return dataset.n_rows
+
+
+def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:
+    """Return the ranks of one era's predictions, evenly spaced between 0 and 1.
+
+    Ties share their mean rank.
+
+    >>> per_era_rank(np.array([0.3, 0.1, 0.2, 0.3], np.float32)).tolist()
+    [0.75, 0.125, 0.375, 0.75]
+    """
+    ranks: npt.NDArray[np.float64] = (rankdata(predictions) - 0.5) / len(predictions)
+    return ranks
+
+
+def check_missing(dataset: Dataset, fill_missing: float | None) -> None:
+    """Raise a ConfigError if features are missing and nothing says what they should become."""
+    if fill_missing is not None or dataset.manifest.missing != "nan":
+        return
+    eras = [era for era in dataset.eras if dataset.entry(era).missing_features]
+    if eras:
+        raise ConfigError(
+            f"{dataset.path}: features are missing (NaN) in {len(eras):,} eras: {listed(eras, 3)}; "
+            "train with --set fill_missing=0.5, or convert without --missing nan"
+        )
+
+
+def require_tensorflow() -> None:
+    """Raise a ConfigError if Keras computes with something else."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ConfigError(
+            f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
+        )
+
+
+def _checked(values: Float32, where: str) -> Float32:
+    if not np.isfinite(values).all():
+        raise RunError(
+            f"{where}: the model's predictions aren't numbers; train again with a lower "
+            "learning_rate"
+        )
+    return values
+
+
+def _shortest(values: Float32) -> list[str]:
+    """Return float32 numbers as the shortest texts that give them back.
+
+    >>> _shortest(np.array([0.1, 1 / 3], np.float32))
+    ['0.1', '0.33333334']
+    """
+    return [np.format_float_positional(value, trim="0") for value in values]

@@ -1,0 +1,122 @@
+"""What a training says while it runs, and when it is done.
+
+A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainPlan:
+    """What is about to be trained.
+
+    Attributes
+    ----------
+    n_train_eras, n_train_rows, n_validation_eras, n_validation_rows, n_embargo_eras : int
+    n_features, n_targets, n_parameters : int
+    main_target, named_target : str
+        The target that is scored, and the one that it is an alias of (or itself).
+    batch_size, window_size, pool_batches, steps_per_epoch, epochs : int
+    first_step : int
+        Steps that were done before, counted over all epochs; 0 for a new run.
+    deterministic : bool
+    """
+
+    n_train_eras: int
+    n_train_rows: int
+    n_validation_eras: int
+    n_validation_rows: int
+    n_embargo_eras: int
+    n_features: int
+    n_targets: int
+    n_parameters: int
+    main_target: str
+    named_target: str
+    batch_size: int
+    window_size: int
+    pool_batches: int
+    steps_per_epoch: int
+    epochs: int
+    first_step: int
+    deterministic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """What came of a training.
+
+    Attributes
+    ----------
+    run_dir : str
+    n_epochs, n_steps : int
+        Done in all.
+    stopped_early : bool
+        Whether the validation score hadn't become better for `patience` epochs.
+    best_epoch : int
+        From 1. Its model and its scores are what is kept.
+    corr_mean, corr_std, corr_sharpe, max_drawdown : float
+        `numerai_corr` of the main target over the validation eras, in the best epoch; NaN where
+        undefined.
+    pearson_mean : float
+        The plain correlation, likewise.
+    best_possible : float or None
+        The best `corr_mean` that a model can expect, where the dataset is a sample that knows.
+    chart_path : str or None
+        The picture of the cumulative score; None without matplotlib.
+    already_finished : bool
+        Whether the run was finished before, and nothing was done.
+    """
+
+    run_dir: str
+    n_epochs: int
+    n_steps: int
+    stopped_early: bool
+    best_epoch: int
+    corr_mean: float
+    corr_std: float
+    corr_sharpe: float
+    max_drawdown: float
+    pearson_mean: float
+    best_possible: float | None
+    chart_path: str | None
+    already_finished: bool = False
+
+
+class Reporter:
+    """Is told what happens in a training. This one keeps silent; override what shall be shown."""
+
+    def started(self, plan: TrainPlan) -> None:
+        """Take note that training begins, once, before the first step."""
+
+    def step(
+        self,
+        step_in_epoch: int,
+        rows: int,
+        loss: float,
+        rows_per_second: float,
+        data_wait: float,
+    ) -> None:
+        """Take note of the running epoch, at most ten times a second.
+
+        Parameters
+        ----------
+        step_in_epoch : int
+            Steps done in this epoch, those before an interruption included.
+        rows : int
+            Rows of these steps.
+        loss : float
+            Mean over the epoch's labels so far.
+        rows_per_second : float
+        data_wait : float
+            Share of the epoch's time so far spent waiting for data, 0 to 1.
+        """
+
+    def validation(self, rows_done: int, n_rows: int) -> None:
+        """Take note of the validation at an epoch's end, at most ten times a second."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Take note of a finished epoch: its row of `history.csv`, by column."""
+
+    def warning(self, text: str) -> None:
+        """Take note of something that went wrong and doesn't stop the training: one line."""

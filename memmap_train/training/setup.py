@@ -1,0 +1,147 @@
+"""A configuration meets a dataset: everything that was left open is decided, and checked.
+
+In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it recorded. Out comes a
+`Setup`, with the configuration resolved and the record of it that `config.json` will hold. Nothing
+is written here.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .._version import __version__
+from ..batches import Batches
+from ..config import TrainConfig
+from ..dataset import Dataset
+from ..folds import Fold, split
+from ..order import ORDER_VERSION
+from ..runs import Run
+from .model import check_model_name
+from .predict import check_missing
+
+_CONFIG_KEYS = frozenset(TrainConfig().to_dict())
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration resolved for a dataset.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        With all its eras.
+    config : TrainConfig
+        Nothing in it is left open.
+    fold : Fold
+    batches : Batches
+        Of the eras to train on.
+    record : mapping
+        What `config.json` holds: the configuration, and what else belongs to the run.
+    """
+
+    dataset: Dataset
+    config: TrainConfig
+    fold: Fold
+    batches: Batches
+    record: Mapping[str, Any]
+
+    @property
+    def main_target(self) -> str:
+        """The target that is scored."""
+        return self.config.targets[0]
+
+    @property
+    def named_target(self) -> str:
+        """The target that the main one is an alias of, or itself."""
+        return self.dataset.manifest.aliases.get(self.main_target, self.main_target)
+
+    @property
+    def best_possible(self) -> float | None:
+        """The sample's best score, if the main target is the one that it is known for."""
+        manifest = self.dataset.manifest
+        planted_for = manifest.aliases.get("target", "target")
+        return manifest.planted if self.named_target == planted_for else None
+
+
+def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Setup:
+    """Decide everything that is left open, and check that it suits the dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    run : Run or None
+        The run to resume, which decides where the configuration leaves something open.
+    config : TrainConfig or None
+        None: the run's, or the defaults.
+
+    Raises
+    ------
+    ConfigError, DatasetError, FoldError, BatchError
+        Names that the dataset lacks, too few eras or rows, missing features.
+    """
+    recorded = run.config if run else {}
+    if config is None:
+        config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS if key in recorded})
+    check_model_name(config.model)
+    features = dataset.feature_columns(config.features)
+    dataset.target_columns(config.targets)
+    main = config.targets[0]
+    fold = split(
+        dataset.eras,
+        dataset.labelled_eras(main),
+        validation_eras=config.validation_eras,
+        embargo_eras=config.embargo_eras,
+        targets=config.targets,
+        aliases=dataset.manifest.aliases,
+        allow_overlap=config.allow_overlap,
+    )
+    check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
+    names = dataset.feature_names
+    if config.deterministic is None:
+        deterministic = recorded.get("deterministic", not tf.config.list_physical_devices("GPU"))
+    else:
+        deterministic = config.deterministic
+    # The choice may depend on the memory that is free: it is made once in a run.
+    window_size = config.window_size or recorded.get("window_size")
+    pool_batches = config.pool_batches or recorded.get("pool_batches")
+    feature_names = names if features is None else tuple(names[column] for column in features)
+    batches = Batches(
+        dataset.select(fold.train),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        features=feature_names,
+        targets=config.targets,
+        window_size=window_size,
+        pool_batches=pool_batches,
+        memory=config.memory,
+    )
+    resolved = replace(
+        config,
+        features=feature_names,
+        validation_eras=fold.validation,
+        embargo_eras=fold.embargo_eras,
+        window_size=batches.window_size,
+        pool_batches=batches.pool_batches,
+        deterministic=deterministic,
+    )
+    record = {
+        **resolved.to_dict(),
+        "train_eras": list(fold.train),
+        "embargoed_eras": list(fold.embargo),
+        "main_target": main,
+        "named_targets": [dataset.manifest.aliases.get(name, name) for name in config.targets],
+        "order_version": ORDER_VERSION,
+        "dataset": str(dataset.path.resolve()),
+        "dataset_digest": dataset.manifest.digest,
+        "memmap_train_version": __version__,
+        "python_version": platform.python_version(),
+        "numpy_version": np.__version__,
+        "keras_version": keras.__version__,
+        "tensorflow_version": tf.__version__,
+    }
+    return Setup(dataset, resolved, fold, batches, record)

@@ -1,0 +1,70 @@
+"""Per-era scores of a model on labelled eras.
+
+In come a model and a dataset of validation eras, out comes one score per era and target. Eras are
+read one after another; none but the present one is held.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset import Dataset
+from ..metrics import Summary, numerai_corr, pearson, summary
+from .predict import Predictor, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class EraScores:
+    """The scores of a model, by era and target.
+
+    Attributes
+    ----------
+    corr, pearson : ndarray of float64, shape (eras, targets)
+        `numerai_corr` and plain correlation; NaN where undefined.
+    """
+
+    corr: npt.NDArray[np.float64]
+    pearson: npt.NDArray[np.float64]
+
+    def corr_summary(self) -> Summary:
+        """Summarise `numerai_corr` of the main target, the first."""
+        return summary(self.corr[:, 0])
+
+    def pearson_summary(self) -> Summary:
+        """Summarise the plain correlation of the main target, the first."""
+        return summary(self.pearson[:, 0])
+
+
+def score_eras(
+    predictor: Predictor,
+    dataset: Dataset,
+    feature_names: Sequence[str],
+    target_names: Sequence[str],
+    *,
+    progress: Progress | None = None,
+) -> EraScores:
+    """Score a model on every era of a dataset.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    dataset : Dataset
+        Of the validation eras alone.
+    feature_names, target_names : sequence of str
+        In the order of the model's inputs and outputs.
+    progress : callable(rows done, rows), optional
+    """
+    columns = dataset.target_columns(list(target_names))
+    corr = np.empty((len(dataset.eras), len(target_names)))
+    plain = np.empty_like(corr)
+    eras = predictor.predict(dataset, feature_names, progress=progress)
+    for position, (era, predictions) in enumerate(eras):
+        targets = np.asarray(dataset[era].targets)
+        if columns is not None:
+            targets = targets[:, columns]
+        for column in range(len(target_names)):
+            corr[position, column] = numerai_corr(predictions[:, column], targets[:, column])
+            plain[position, column] = pearson(predictions[:, column], targets[:, column])
+    return EraScores(corr, plain)

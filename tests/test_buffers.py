@@ -1,0 +1,124 @@
+"""Tests of recycled memory: aligned, reused, and never shared by two arrays that are alive."""
+
+import gc
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memmap_train.buffers import ALIGNMENT, Recycler
+
+FLOAT32, INT8 = np.dtype(np.float32), np.dtype(np.int8)
+
+
+def address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, INT8])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (1000, 7), (4, 0), (0, 4)])
+def test_arrays_are_aligned_writeable_and_of_the_shape_asked(
+    shape: tuple[int, int], dtype: np.dtype[Any]
+) -> None:
+    recycler = Recycler()
+    for _ in range(5):
+        array = recycler.array(shape, dtype)
+        assert array.shape == shape
+        assert array.dtype == dtype
+        assert array.flags.c_contiguous
+        assert address(array) % ALIGNMENT == 0
+        array[:] = 1
+        assert (array == 1).all()
+
+
+def test_memory_returns_when_the_last_array_that_shows_it_is_gone() -> None:
+    recycler = Recycler()
+    array = recycler.array((100, 10), FLOAT32)
+    block = address(array)
+    row = array[57].view(np.int32)[2:3]
+    del array
+    other = recycler.array((100, 10), FLOAT32)
+    assert address(other) != block
+    del row
+    assert address(recycler.array((100, 10), FLOAT32)) == block
+
+
+def test_a_memoryview_keeps_its_memory() -> None:
+    recycler = Recycler()
+    array = recycler.array((100, 10), FLOAT32)
+    array[:] = 7
+    view = memoryview(array)
+    del array
+    recycler.array((100, 10), FLOAT32)[:] = 0
+    assert (np.asarray(view) == 7).all()
+
+
+def test_a_block_serves_a_little_less_but_not_much_less() -> None:
+    recycler = Recycler()
+    block = address(recycler.array((10_000, 10), INT8))
+    assert address(recycler.array((9_000, 10), INT8)) == block
+    small = recycler.array((1_000, 10), INT8)
+    assert address(small) != block
+    assert address(recycler.array((10_000, 10), INT8)) == block
+
+
+def test_only_a_few_blocks_are_kept() -> None:
+    recycler = Recycler()
+    tracemalloc.start()
+    try:
+        held = [recycler.array((10_000, 10), INT8) for _ in range(100)]
+        assert len({address(array) for array in held}) == 100
+        del held
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 1 * 100_000 < kept < 20 * 100_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2000), st.booleans()), max_size=60),
+)
+def test_arrays_that_are_alive_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
+    recycler = Recycler()
+    held: dict[int, Any] = {}
+    for number, (slot, n_rows, keep) in enumerate(actions):
+        array = recycler.array((n_rows, 3), INT8)
+        array[:] = number % 100
+        held.pop(slot, None)
+        if keep:
+            held[slot] = (array, number % 100)
+        del array
+        for kept, written in held.values():
+            assert (kept == written).all()
+
+
+def test_threads_never_get_the_same_memory() -> None:
+    recycler = Recycler()
+    start = threading.Barrier(4)
+
+    def work(number: int) -> int:
+        start.wait()
+        n_wrong = 0
+        for _ in range(500):
+            array = recycler.array((500, 4), INT8)
+            array[:] = number
+            n_wrong += int((array != number).any())
+        return n_wrong
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(4))) == [0] * 4
+
+
+def test_memory_in_a_reference_cycle_returns_when_it_is_collected() -> None:
+    recycler = Recycler()
+    cycle: list[Any] = [recycler.array((100, 10), FLOAT32)]
+    block = address(cycle[0])
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert address(recycler.array((100, 10), FLOAT32)) == block

@@ -1,0 +1,155 @@
+"""Tests of what the machine can give: control groups from trees made of files."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memmap_train import machine
+
+MEMINFO = "MemTotal: 16000 kB\nMemFree: 100 kB\nMemAvailable: {} kB\n"
+
+
+class Trees:
+    """Fakes of /proc and of the control groups; a group is in either version's tree."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.proc("meminfo", MEMINFO.format(8_000_000))
+        self.proc("self/cgroup", "0::/\n")
+
+    def proc(self, name: str, text: str) -> None:
+        (self.root / "proc" / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / "proc" / name).write_text(text)
+
+    def group_v2(self, path: str, most: int | str, used: int, cache: int, shared: int = 0) -> None:
+        self._write(self.root / "v2" / path, {
+            "memory.max": f"{most}\n",
+            "memory.current": f"{used}\n",
+            "memory.stat": f"anon 5\nfile {cache}\nshmem {shared}\n"
+            f"inactive_file {cache - shared}\nactive_file 0\nslab 1\n",
+        })  # fmt: skip
+
+    def group_v1(self, path: str, most: int, used: int, cache: int) -> None:
+        self._write(self.root / "v1" / path, {
+            "memory.limit_in_bytes": f"{most}\n",
+            "memory.usage_in_bytes": f"{used}\n",
+            "memory.stat": f"cache 1\nrss 5\nshmem 0\ntotal_cache {cache}\ntotal_shmem 0\n"
+            f"total_inactive_file {cache}\ntotal_active_file 0\n",
+        })  # fmt: skip
+
+    def _write(self, folder: Path, files: dict[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+
+
+@pytest.fixture
+def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
+    def in_root(name: str) -> Path:
+        return tmp_path / name.lstrip("/") if name.startswith("/proc/") else Path(name)
+
+    monkeypatch.setattr(machine, "Path", in_root)
+    monkeypatch.setattr(machine, "_CGROUP_V2", tmp_path / "v2")
+    monkeypatch.setattr(machine, "_CGROUP_V1", tmp_path / "v1")
+    return Trees(tmp_path)
+
+
+def test_without_groups_it_is_what_the_kernel_calls_available(trees: Trees) -> None:
+    assert machine.available_memory() == 8_000_000 * 1024
+
+
+def test_a_group_leaves_its_limit_less_what_is_used_but_for_its_cache(trees: Trees) -> None:
+    trees.group_v2("", 1_000_000, 700_000, 300_000)
+    assert machine.available_memory() == 600_000
+
+
+def test_a_group_larger_than_the_machine_says_nothing(trees: Trees) -> None:
+    trees.group_v2("", 10**18, 5, 1)
+    assert machine.available_memory() == 8_000_000 * 1024
+
+
+def test_a_group_without_a_limit_says_nothing(trees: Trees) -> None:
+    trees.group_v2("", "max", 700_000, 300_000)
+    assert machine.available_memory() == 8_000_000 * 1024
+
+
+@pytest.mark.parametrize(("outer", "inner", "expected"), [(900, 500, 500), (400, 500, 400)])
+def test_the_tightest_group_on_the_way_up_counts(
+    trees: Trees, outer: int, inner: int, expected: int
+) -> None:
+    trees.proc("self/cgroup", "0::/user.slice/job-1\n")
+    trees.group_v2("", "max", 0, 0)
+    trees.group_v2("user.slice", outer, 0, 0)
+    trees.group_v2("user.slice/job-1", inner, 0, 0)
+    assert machine.available_memory() == expected
+
+
+def test_a_group_named_from_outside_the_container_is_looked_for_at_its_root(trees: Trees) -> None:
+    trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
+    trees.group_v1("", 1_000_000, 400_000, 100_000)
+    assert machine.available_memory() == 700_000
+
+
+def test_version_1_takes_the_controllers_that_hold_memory(trees: Trees) -> None:
+    trees.proc("self/cgroup", "4:cpu:/a\n9:hugetlb,memory:/a\n")
+    trees.group_v1("a", 5_000, 1_000, 500)
+    trees.group_v1("", 2**63 - 4096, 10**9, 0)
+    assert machine.available_memory() == 4_500
+
+
+def test_more_used_than_allowed_leaves_nothing(trees: Trees) -> None:
+    trees.group_v2("", 1_000, 1_500, 100)
+    assert machine.available_memory() == 0
+
+
+def test_files_in_shared_memory_arent_cache_that_can_go(trees: Trees) -> None:
+    """A tmpfs is counted as cache, but the kernel can't drop it."""
+    trees.group_v2("", 1_000_000, 700_000, 300_000, shared=200_000)
+    assert machine.available_memory() == 400_000
+
+
+@pytest.mark.parametrize("text", ["", "0::\n", "9:memory:/a:b\n", "::\n"])
+def test_lists_of_groups_that_nobody_expected_do_no_harm(trees: Trees, text: str) -> None:
+    trees.proc("self/cgroup", text)
+    assert machine.available_memory() == 8_000_000 * 1024
+
+
+def test_damaged_groups_do_no_harm(trees: Trees) -> None:
+    trees.group_v2("", 1_000, 100, 0)
+    (trees.root / "v2" / "memory.stat").write_text("one two three\n")
+    assert machine.available_memory() == 8_000_000 * 1024
+    (trees.root / "v2" / "memory.stat").unlink()
+    assert machine.available_memory() == 8_000_000 * 1024
+
+
+def test_a_system_without_proc_still_gives_a_number(trees: Trees) -> None:
+    (trees.root / "proc" / "meminfo").unlink()
+    (trees.root / "proc" / "self" / "cgroup").unlink()
+    assert machine.available_memory() > 100_000_000
+
+
+def test_this_machine_gives_numbers() -> None:
+    assert machine.available_memory() > 0
+    assert 1 <= machine.n_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"), [(64, 200, 200), (64, 64, 64), (100, 10**5, 65_536)]
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
+    soft: int, hard: int, expected: int
+) -> None:
+    if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 0:
+        pytest.skip("this process may not open so many files")
+    code = (
+        "import resource\n"
+        "from memmap_train.machine import open_file_limit\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
+        "print(open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{expected} {expected}\n"
