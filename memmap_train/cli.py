@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ._version import __version__
+from .chart import HOW_TO_GET_PICTURES
+from .config import TrainConfig
 from .dataset import open_dataset, verify
 from .errors import MemmapTrainError
 from .inspection import (
@@ -26,7 +28,7 @@ from .inspection import (
     features_text,
     in_bytes,
 )
-from .progress import Stages
+from .progress import Stages, TrainProgress
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 
@@ -184,6 +186,56 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _train(arguments: argparse.Namespace) -> int:
+    config = None  # a run that is carried on keeps its own
+    if arguments.config is not None or arguments.set or not arguments.resume:
+        config = TrainConfig.load(arguments.config, arguments.set)
+    _quieten_tensorflow()
+    from .training.loop import train  # needs TensorFlow
+
+    with TrainProgress() as progress:
+        report = train(
+            arguments.dataset, arguments.run, config, resume=arguments.resume, report=progress
+        )
+    if report.already_finished:
+        print(f"{report.run_dir}: already finished; nothing to do")
+    stopped = ", stopped early" if report.stopped_early else ""
+    print(
+        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}\n"
+        f"validation  numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}), "
+        f"Pearson {report.pearson_mean:.4f}"
+    )
+    if report.best_possible is not None:
+        print(
+            f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
+            f"{report.corr_mean / report.best_possible:.0%} of what any model can"
+        )
+    print(f"chart       {report.chart_path or HOW_TO_GET_PICTURES}")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    _quieten_tensorflow()
+    from .training.predict import predict  # needs TensorFlow
+
+    with Stages() as stages:
+        n_rows = predict(
+            arguments.run,
+            arguments.dataset,
+            arguments.out,
+            raw=arguments.raw,
+            progress=lambda done, total: stages("predicting", done, total),
+        )
+    print(f"{arguments.out}: {n_rows:,} predictions")
+    return 0
+
+
+def _quieten_tensorflow() -> None:
+    """Keep TensorFlow's start-up notes off stderr, unless the user has asked for them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
 # -- parser ---------------------------------------------------------------------------------------
 
 
@@ -267,6 +319,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     verification.add_argument("dataset", metavar="DATASET")
     verification.add_argument("--quick", action="store_true", help="sizes and headers only")
+
+    train = _command(
+        commands,
+        "train",
+        _train,
+        "train a model on a dataset",
+        "memmap-train train data/shards --run runs/first --set features=medium --set epochs=20",
+    )
+    train.add_argument("dataset", metavar="DATASET")
+    train.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
+    train.add_argument("--config", type=Path, metavar="FILE", help="a flat TOML file")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the configuration; repeatable",
+    )
+    train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
+
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "predict every row of a dataset with a run's model",
+        "memmap-train predict runs/first data/live --out predictions.csv",
+    )
+    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument("dataset", metavar="DATASET")
+    predict.add_argument("--out", required=True, metavar="FILE.csv")
+    predict.add_argument(
+        "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
+    )
     return parser
 
 

@@ -6,10 +6,13 @@ can show a rate and the time left.
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
+
+from .training.reporting import Reporter, TrainPlan
 
 _LINE_SECONDS = 10.0
 
@@ -91,12 +94,12 @@ class Stages:
         self._what = ""
         self._progress: Progress | None = None
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Say how much of a stage is done; a new name begins a new stage."""
         if what != self._what or self._progress is None:
             self.close()
             self._what, self._progress = what, Progress(what, total, self._unit)
-        self._progress.update(done)
+        self._progress.update(done, note)
 
     def close(self) -> None:
         """End the last bar."""
@@ -114,3 +117,76 @@ class Stages:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class TrainProgress(Reporter):
+    """Shows a training: what it will be, a bar for each epoch, and a line when it is done."""
+
+    def __init__(self) -> None:
+        self._stages = Stages()
+        self._plan: TrainPlan | None = None
+        self._n_epochs_done = 0
+
+    def started(self, plan: TrainPlan) -> None:
+        """Say what is about to be trained."""
+        self._plan = plan
+        self._n_epochs_done = plan.first_step // plan.steps_per_epoch
+        equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
+        self._say(
+            f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras; "
+            f"{plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an epoch\n"
+            f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras; "
+            f"{plan.n_embargo_eras:,} eras between them left out\n"
+            f"model       {plan.n_features:,} features, {plan.n_parameters:,} parameters; "
+            f"target: {plan.main_target}{equals}\n"
+            f"shuffling   windows of {plan.window_size:,} rows in pools of {plan.pool_batches:,} "
+            "batches"
+        )
+        if plan.first_step:
+            self._say(f"resumed     after {plan.first_step:,} steps")
+
+    def step(
+        self,
+        step_in_epoch: int,
+        rows: int,
+        loss: float,
+        rows_per_second: float,
+        data_wait: float,
+    ) -> None:
+        """Move the epoch's bar."""
+        assert self._plan is not None
+        total = self._plan.steps_per_epoch * self._plan.batch_size
+        note = f"loss {loss:.5f}, waits for data {data_wait:.0%}"
+        self._stages(f"epoch {self._n_epochs_done + 1}", rows, total, note)
+
+    def validation(self, rows_done: int, n_rows: int) -> None:
+        """Move the validation's bar."""
+        self._stages("validation", rows_done, n_rows)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Say how an epoch went."""
+        self._n_epochs_done += 1
+        self._say(
+            f"epoch {self._n_epochs_done:<5} loss {row['loss']:.5f}, validation numerai_corr "
+            f"{row['val_corr_mean']:.4f}, Sharpe {row['val_corr_sharpe']:.2f}; "
+            f"{row['rows_per_second']:,.0f} rows/s, waits for data {row['data_wait']:.0%}"
+        )
+
+    def warning(self, text: str) -> None:
+        """Say what went wrong."""
+        self._say(f"warning: {text}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stages.close()
+
+    def _say(self, text: str) -> None:
+        self._stages.close()
+        print(text, file=sys.stderr, flush=True)

@@ -28,12 +28,12 @@ from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
 from memmap_train.batches import Batch, Stream
-from memmap_train.buffers import ALIGNMENT
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.order import Order, Pool
 
 Float32 = npt.NDArray[np.float32]
 
+ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 STORES = ["float32", "int8"]
 # Windows that are gathered (below 8 rows), copied (from 8 on), and longer than every era.
 WINDOWS = [1, 3, 16, 1000]

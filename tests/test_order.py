@@ -188,20 +188,27 @@ def test_another_argument_gives_another_order(change: dict[str, int]) -> None:
     assert one[:100].tolist() != two[:100].tolist()
 
 
-def test_epochs_differ_in_windows_and_in_places() -> None:
-    order = make(ROWS)
-    orders = [np.concatenate(epoch(order, ROWS, number)).tolist() for number in range(4)]
-    assert len({tuple(rows) for rows in orders}) == 4
-    first, second = order.pool(0, 0), order.pool(1, 0)
-    assert set(zip(first.eras, first.starts, strict=True)) != set(
-        zip(second.eras, second.starts, strict=True)
-    )
+def test_windows_are_permuted_anew_in_every_epoch_and_for_every_seed() -> None:
+    """Seen where every batch is one window of one row."""
+    alone = {"batch_size": 1, "window_size": 1, "pool_batches": 1}
+    found = {
+        tuple(np.concatenate(epoch(make([30], seed=seed, **alone), [30], number)).tolist())
+        for seed in (0, 1, 2**32)
+        for number in range(3)
+    }
+    assert len(found) == 9
+    assert tuple(range(30)) not in found
 
 
-def test_the_pools_of_an_epoch_are_permuted_differently() -> None:
-    order = make([4] * 100, window_size=4, batch_size=8, pool_batches=2)
-    places = {tuple(order.pool(0, pool).only(0, 16).places) for pool in range(5)}
-    assert len(places) == 5
+def test_rows_are_permuted_anew_in_every_pool_and_epoch_and_for_every_seed() -> None:
+    """Seen where all rows are one window: its pieces keep their order until they are mixed."""
+    found = {
+        tuple(make([80], window_size=80, batch_size=8, pool_batches=2, seed=seed).pool(*key).places)
+        for seed in (0, 1, 2**32)
+        for key in [(0, 0), (0, 1), (1, 0), (1, 1)]
+    }
+    assert len(found) == 12
+    assert tuple(range(16)) not in found
 
 
 def test_the_rows_that_are_dropped_differ_between_epochs() -> None:
