@@ -29,6 +29,7 @@ from .inspection import (
     in_bytes,
 )
 from .progress import Stages, TrainProgress
+from .training.startup import start_tensorflow
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 
@@ -190,7 +191,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = None  # a run that is carried on keeps its own
     if arguments.config is not None or arguments.set or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
-    _quieten_tensorflow()
+    start_tensorflow()
     from .training.loop import train  # needs TensorFlow
 
     with TrainProgress() as progress:
@@ -216,7 +217,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    _quieten_tensorflow()
+    start_tensorflow()
     from .training.predict import predict  # needs TensorFlow
 
     with Stages() as stages:
@@ -229,11 +230,6 @@ def _predict(arguments: argparse.Namespace) -> int:
         )
     print(f"{arguments.out}: {n_rows:,} predictions")
     return 0
-
-
-def _quieten_tensorflow() -> None:
-    """Keep TensorFlow's start-up notes off stderr, unless the user has asked for them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 # -- parser ---------------------------------------------------------------------------------------

@@ -142,7 +142,11 @@ class _Feed:
         with self._lock:
             if self._stream is None:
                 self._stream = self._batches.stream(step)
-            batch = self._stream.at(step)
+            try:
+                batch = self._stream.at(step)
+            except BaseException:
+                self._stream = None  # it ends with its first error; the next pass tries again
+                raise
             # The maximum: of two passes at once, the one that ends last may have begun first.
             if (step + 1 - self._start) % len(self._batches) == 0:
                 self._next = max(self._next, step + 1)

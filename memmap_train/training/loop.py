@@ -387,6 +387,7 @@ class _Training:
             steps_per_epoch=len(self._batches),
             epochs=config.epochs,
             first_step=self._step.count,
+            epochs_done=self._progress.epochs_done,
             deterministic=bool(config.deterministic),
         )
 

@@ -18,8 +18,8 @@ class TrainPlan:
     main_target, named_target : str
         The target that is scored, and the one that it is an alias of (or itself).
     batch_size, window_size, pool_batches, steps_per_epoch, epochs : int
-    first_step : int
-        Steps that were done before, counted over all epochs; 0 for a new run.
+    first_step, epochs_done : int
+        Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
     """
 
@@ -39,6 +39,7 @@ class TrainPlan:
     steps_per_epoch: int
     epochs: int
     first_step: int
+    epochs_done: int
     deterministic: bool
 
 
