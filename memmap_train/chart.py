@@ -96,11 +96,14 @@ def _draw(
     axes.fill_between(line_x, np.maximum.accumulate(line_y), line_y, color=_SCORE, alpha=0.12)
     axes.axhline(0, color=_INK, linewidth=0.8)
 
-    axes.set_title(title, loc="left", color=_INK, fontsize=14, fontweight="bold", pad=12)
+    # A dollar sign in a name is no formula.
+    axes.set_title(
+        title, loc="left", color=_INK, fontsize=14, fontweight="bold", pad=12, parse_math=False
+    )
     axes.set_xlabel("validation era", color=_INK)
     axes.set_ylabel("cumulative numerai_corr", color=_INK)
     shown = np.unique(np.linspace(1, len(eras), min(len(eras), 9)).astype(int))
-    axes.set_xticks(shown, [eras[position - 1] for position in shown])
+    axes.set_xticks(shown, [eras[position - 1] for position in shown], parse_math=False)
     axes.set_xlim(0, len(eras) + 0.6)
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)

@@ -121,7 +121,7 @@ def _steps(directory: Path) -> dict[int, Path]:
 def _pack(checkpoint: Checkpoint) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        state = json.dumps(dict(checkpoint.state), sort_keys=True).encode()
+        state = json.dumps(dict(checkpoint.state)).encode()
         archive.writestr(zipfile.ZipInfo(_STATE, _EPOCH_OF_ZIP), state)
         for name, array in checkpoint.arrays.items():
             member = io.BytesIO()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from .manifest import (
     write_manifest,
 )
 from .parquet import PYARROW_VERSION
-from .parquet.reading import Source
+from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Columns, ConvertOptions, Plan, RowGroup, choose_columns, make_plan, open_sources
 from .schema import ColumnOptions
 from .shard import ArrayWriter
@@ -52,7 +52,7 @@ _LEAST_MEMORY = 256_000_000  # bytes; below it blocks of columns get too narrow 
 _MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 1024
-_MOST_BLOCK = 256  # columns decoded at once
+_LEAST_BLOCK, _MOST_BLOCK = 32, 256  # columns collected before they are turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def convert(
     dtype: str = "float32",
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
-    targets: Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
     era_column: str = "era",
     id_column: str | None = None,
     feature_prefix: str = "feature",
@@ -111,7 +111,7 @@ def convert(
         Numerai's `features.json`; its feature sets are recorded where they are wholly present.
     feature_set : str, optional
         Convert only the features of this set.
-    targets : sequence of str, optional
+    targets : str or sequence of str, optional
         Convert only these targets.
     era_column, id_column, feature_prefix, target_prefix : str
         How to tell the columns apart. Without `id_column`: `id`, else `__index_level_0__`, else
@@ -149,7 +149,11 @@ def convert(
         missing=missing,
         features_json=features_json,
         feature_set=feature_set,
-        targets=None if targets is None else tuple(targets),
+        targets=None
+        if targets is None
+        else (targets,)
+        if isinstance(targets, str)
+        else tuple(targets),
         columns=ColumnOptions(
             era_column=era_column,
             id_column=id_column,
@@ -179,7 +183,7 @@ def convert(
         for source in opened:
             source.check_unchanged()
         with _explained(directory):
-            _check_disk(directory, plan)
+            _check_disk(directory, plan, budget)
             lock = FolderLock(directory)
             done = False
             try:
@@ -280,8 +284,8 @@ class _Conversion:
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
-        self._stores, fields_budget = self._make_stores(budget)
-        self._fields = self._make_fields(fields_budget)
+        self._stores, rest = self._make_stores(budget)
+        self._fields = self._make_fields(rest)
         self._shards: dict[str, _Shard] = {}
         self._encoder = FeatureEncoder(
             self._schema.features, plan.options.dtype, plan.options.missing
@@ -295,12 +299,16 @@ class _Conversion:
         """Convert all row groups that aren't finished; return every era's entry."""
         kept = sum(entry.rows for entry, _ in self._finished.values())
         self._notify.written(kept, self._plan.n_rows)
-        threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
-        # Waiting for the disk is no work for the cores.
-        publishers = ThreadPoolExecutor(2, thread_name_prefix="publish")
         publishing: list[Future[None]] = []
         writing: list[Future[Future[None] | None]] = []
-        try:
+        with ExitStack() as at_the_end:  # in reverse order, and all of it whatever happens
+            for store in self._stores:
+                at_the_end.callback(store.close)
+            # Waiting for the disk is no work for the cores.
+            publishers = ThreadPoolExecutor(2, thread_name_prefix="publish")
+            at_the_end.callback(publishers.shutdown)
+            threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
+            at_the_end.callback(threads.shutdown, cancel_futures=True)
             for number, group in enumerate(self._groups):
                 if len(self._stores) == 1:  # the stage is still being written from
                     _results(writing)
@@ -321,21 +329,14 @@ class _Conversion:
                 ]
             publishing += [future for future in _results(writing) if future is not None]
             _results(publishing)
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
-            publishers.shutdown(wait=True, cancel_futures=True)
-            for store in self._stores:
-                store.close()
         return self._finished
 
     # -- what takes how much memory -----------------------------------------------------------
 
     def _make_stores(self, budget: int) -> tuple[list[Store], int]:
         """Return two stages in memory, or one, or one in a file, and what is left for decoding."""
-        item = 1 if self._staged_as_codes else 4
-        schema = self._schema
-        row_bytes = item * len(schema.features) + 4 * len(schema.targets) + self._plan.id_width
-        largest = max((self._todo_rows(group) for group in self._groups), default=0) * row_bytes
+        largest = max((self._todo_rows(group) for group in self._groups), default=0)
+        largest *= self._plan.staged_row_bytes
         for n_stores in (2, 1):
             if n_stores * largest <= budget // 2:
                 n_stores = min(n_stores, max(1, len(self._groups)))
@@ -343,28 +344,31 @@ class _Conversion:
         return [FileStore(self._journal.scratch)], budget
 
     def _make_fields(self, budget: int) -> dict[str, Field]:
-        """Choose how many columns are decoded at once, so that all workers stay within a budget."""
+        """Choose workers, and how many columns each collects, so that all stay within a budget."""
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
-        chunk_bytes = 2 * _CHUNK_BYTES  # encoded rows, and the codes that they are made of
-        per_worker = max(1, (budget // 2) // self._n_workers - chunk_bytes)
-
-        def block(names: Sequence[str], item: int) -> int:
-            # Compressed pages, decoded values, and the block that they are collected in.
-            decoded = max(source.item_bytes(names) for source in self._sources) if names else 1
-            fits = per_worker // (rows * (2 * decoded + item))
-            share = -(-len(names) // (2 * self._n_workers))  # two blocks per worker at least
-            return int(max(1, min(fits, max(32, share), _MOST_BLOCK)))
-
-        fields = {}
-        dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)
-        fields["features"] = Field(
-            dtype, len(schema.features), block(schema.features, dtype.itemsize)
+        # Encoded rows and what they are made of; what Arrow holds for the columns of one call.
+        decoded = DECODING_BYTES + max(
+            source.item_bytes(schema.features) for source in self._sources
         )
+        fixed = 2 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
+
+        def least(item: int) -> int:
+            return fixed + _LEAST_BLOCK * rows * item
+
+        dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)
+        self._n_workers = max(1, min(self._n_workers, budget // least(dtype.itemsize)))
+        per_worker = budget // self._n_workers - fixed
+
+        def block(n_columns: int, item: int) -> int:
+            share = -(-n_columns // (2 * self._n_workers))  # two blocks per worker at least
+            fits = per_worker // (rows * item)
+            return max(_LEAST_BLOCK, min(fits, share, _MOST_BLOCK))
+
+        n_features, n_targets = len(schema.features), len(schema.targets)
+        fields = {"features": Field(dtype, n_features, block(n_features, dtype.itemsize))}
         if schema.targets:
-            fields["targets"] = Field(
-                np.dtype(np.float32), len(schema.targets), block(schema.targets, 4)
-            )
+            fields["targets"] = Field(np.dtype(np.float32), n_targets, block(n_targets, 4))
         if schema.id is not None:
             fields["ids"] = Field(np.dtype(f"S{self._plan.id_width}"), 1, 1)
         return fields
@@ -608,19 +612,23 @@ def _check_same(
         )
 
 
-def _check_disk(directory: Path, plan: Plan) -> None:
+def _check_disk(directory: Path, plan: Plan, budget: int) -> None:
     """Refuse before writing where the dataset won't fit on the disk."""
     free = shutil.disk_usage(_nearest_existing(directory)).free
     if directory.is_dir():  # what an earlier run has written will be kept or replaced
         free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
-    if plan.n_bytes > free:
+    needed = plan.n_bytes
+    largest = max(group.rows for group in plan.groups) * plan.staged_row_bytes
+    if largest > budget // 2:  # it is staged in a file
+        needed += largest
+    if needed > free:
         advice = "free some, or choose another disk with --out"
         if plan.options.dtype == "float32":
             advice += ", or a quarter of the bytes with --dtype int8"
         if plan.options.feature_set is None:
             advice += ", or fewer features with --feature-set"
         raise ConversionError(
-            f"{directory}: not enough disk: expected {plan.n_bytes / 1e9:,.2f} GB free, found "
+            f"{directory}: not enough disk: expected {needed / 1e9:,.2f} GB free, found "
             f"{free / 1e9:,.2f} GB; {advice}"
         )
 

@@ -19,7 +19,7 @@ from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
 from .schema import era_folder
 from .shard import ARRAY_NAMES
 
-WORKPLACE = ".convert"
+WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
 
 
 class FolderLock:
@@ -38,27 +38,37 @@ class FolderLock:
 
     def __init__(self, directory: Path) -> None:
         self._workplace = directory / WORKPLACE
-        path = self._workplace / "lock"
+        path = self._workplace / LOCK
         while True:
-            self._workplace.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "ab")  # noqa: SIM115
+            # Whoever held it may remove the workplace at any moment, and this file with it.
+            try:
+                os.makedirs(self._workplace, exist_ok=True)
+                self._file = open(path, "ab")  # noqa: SIM115
+            except (FileNotFoundError, FileExistsError):
+                continue
             try:
                 _lock(self._file)
-            except OSError:
+            except (BlockingIOError, PermissionError):
                 self._file.close()
                 raise ConversionError(
                     f"{directory}: another process is converting into this folder; wait for it to "
                     "end, or choose another --out"
                 ) from None
-            # Whoever held it may have removed the workplace just now, and this file with it.
-            if path.exists() and os.path.samestat(os.fstat(self._file.fileno()), path.stat()):
-                break
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(path)):
+                    break
             self._file.close()
 
     def release(self, *, done: bool) -> None:
         """Let others go on; remove the workplace if there is nothing left to do in it."""
         if done:
-            shutil.rmtree(self._workplace)
+            shutil.rmtree(self._workplace / PARTIAL, ignore_errors=True)
+            for name in os.listdir(self._workplace):
+                if name != LOCK:
+                    (self._workplace / name).unlink()
+            (self._workplace / LOCK).unlink()
+            with contextlib.suppress(OSError):  # the next one is waiting in it
+                self._workplace.rmdir()
         self._file.close()
 
 
@@ -81,7 +91,7 @@ class Journal:
     def __init__(self, directory: Path, job: dict[str, Any]) -> None:
         self.directory = directory
         self._folder = directory / WORKPLACE
-        self._partial = self._folder / "partial"
+        self._partial = self._folder / PARTIAL
         self._folder.mkdir(parents=True, exist_ok=True)
         self._write_lock = threading.Lock()
         self._path = self._folder / "journal.jsonl"

@@ -8,6 +8,7 @@ era, data type and id columns only.
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ class Plan:
         return item * len(schema.features) + 4 * len(schema.targets) + self.id_width
 
     @property
+    def staged_row_bytes(self) -> int:
+        """Bytes of a row between decoding and encoding: features as codes, or as float32."""
+        schema = self.columns.schema
+        item = 1 if schema.integer_features else 4
+        return item * len(schema.features) + 4 * len(schema.targets) + self.id_width
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of the whole dataset: the arrays, their headers, and room for the manifest."""
         per_shard = 3 * 4096 + 1500  # blocks that files end in, and a manifest's entry
@@ -139,12 +147,17 @@ def open_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
     """
     if not paths:
         raise SourceError("no sources; expected at least one parquet file")
-    sources = [Source(path) for path in paths]
-    for position, source in enumerate(sources):
-        if any(source.path.samefile(other.path) for other in sources[:position]):
-            raise SourceError(
-                f"{source.path}: the same file is named twice; its rows would come twice"
-            )
+    with ExitStack() as on_failure:
+        sources: list[Source] = []
+        for path in paths:
+            source = Source(path)
+            on_failure.callback(source.close)
+            if any(source.path.samefile(other.path) for other in sources):
+                raise SourceError(
+                    f"{path}: the same file is named twice; its rows would come twice"
+                )
+            sources.append(source)
+        on_failure.pop_all()
     return sources
 
 
@@ -285,7 +298,8 @@ def _narrow(
     features, targets = schema.features, schema.targets
     if options.feature_set is not None:
         wanted = sets[options.feature_set]
-        lacking = [name for name in wanted if name not in set(features)]
+        present = set(features)
+        lacking = [name for name in wanted if name not in present]
         if lacking:
             raise SchemaError(
                 f"{where}: feature set {options.feature_set!r} isn't wholly in the file: "
@@ -293,7 +307,8 @@ def _narrow(
                 f"({listed(lacking, 3)}); take the features.json of the same data version, or "
                 "another set"
             )
-        features = tuple(name for name in features if name in set(wanted))
+        chosen = set(wanted)
+        features = tuple(name for name in features if name in chosen)
         if not features:
             raise SchemaError(f"{where}: feature set {options.feature_set!r} is empty")
     if options.targets is not None:

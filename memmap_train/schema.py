@@ -8,11 +8,11 @@ pyarrow.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from .errors import SchemaError, listed, nearest
 
-Kind = Literal["integer", "float", "text", "null", "other"]
+Kind = str
+"""Of a column: "integer", "float", "text", "null", or the name of another type."""
 
 DATA_TYPE_COLUMN = "data_type"
 ID_CANDIDATES = ("id", "__index_level_0__")
@@ -144,8 +144,8 @@ def common_schema(schemas: Mapping[str, Schema]) -> Schema:
             ("features", first.features, other.features),
             ("targets", first.targets, other.targets),
         ):
-            lacking = [column for column in mine if column not in set(theirs)]
-            added = [column for column in theirs if column not in set(mine)]
+            lacking = sorted(set(mine) - set(theirs), key=mine.index)
+            added = sorted(set(theirs) - set(mine), key=theirs.index)
             if lacking or added:
                 parts = []
                 if lacking:

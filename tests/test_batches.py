@@ -685,7 +685,7 @@ def test_batches_survive_the_replacement_of_the_files_they_have_mapped(make_toy:
 def run_python(code: str) -> str:
     """Run code in a fresh interpreter and return its output; one that hangs is stopped."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -353,6 +353,18 @@ def test_everything_of_a_toy_source_is_where_it_belongs(tmp_path: Path) -> None:
     assert source.ids(0, "id").tolist() == toy_ids("0001", 5).tolist()
 
 
+def test_a_wide_block_is_decoded_a_few_columns_at_a_time(tmp_path: Path) -> None:
+    n_rows, n_columns = 2**15, 200
+    codes = pa.array(np.arange(n_rows) % 5, pa.int8())
+    names = [f"feature_{column}" for column in range(n_columns)]
+    source = Source(write(tmp_path / "wide.parquet", pa.table(dict.fromkeys(names, codes))))
+    before = pa.total_allocated_bytes()
+    # Arrow takes some 9 bytes per value of all columns of one call, and one byte stays.
+    held = [pa.total_allocated_bytes() - before for _ in source.features(0, names)]
+    assert len(held) == n_columns
+    assert max(held) < n_rows * n_columns / 4
+
+
 def test_metadata_leaves_out_what_arrow_and_pandas_keep_there(tmp_path: Path) -> None:
     table = pa.table({"a": [1]}).replace_schema_metadata({"key": "value", "pandas": "{}"})
     assert Source(write(tmp_path / "meta.parquet", table)).metadata == {"key": "value"}

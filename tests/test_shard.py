@@ -208,6 +208,8 @@ def test_no_flipped_byte_of_a_header_goes_unnoticed_or_ends_in_a_traceback(file:
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (12L, 5L)}",
         b"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (12, 5)}",
         b"{'descr': 5, 'fortran_order': 0, 'shape': '12'}",
+        b"{'descr': 'a\\nb', 'fortran_order': False, 'shape': (12, 5)}",
+        b"{'descr': '" + b"x" * 3000 + b"', 'fortran_order': False, 'shape': (12, 5)}",
         b"__import__('os').abort()",
     ],
     ids=lambda said: said[:40].decode("latin-1").strip(),

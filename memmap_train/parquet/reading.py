@@ -25,6 +25,9 @@ from ..schema import Kind
 MISSING_CODE = 5
 """Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
 _MAGIC = b"PAR1"
+DECODING_BYTES = 10
+"""Per value, measured for int8: int32 values and their levels, in buffers that double."""
+_LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**18
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 
 
@@ -190,7 +193,7 @@ class Source:
         SourceError
             A value outside 0 to 4.
         """
-        for name, array in zip(names, self._read(group, names), strict=True):
+        for name, array in zip(names, self._columns(group, names), strict=True):
             if array.null_count:
                 self._check_range(group, name, array.drop_null())
                 array = array.fill_null(MISSING_CODE)
@@ -203,7 +206,7 @@ class Source:
 
         Integer features come as code / 4, after the same check as in `features`.
         """
-        for name, array in zip(names, self._read(group, names), strict=True):
+        for name, array in zip(names, self._columns(group, names), strict=True):
             if pa.types.is_null(array.type):
                 yield np.full(len(array), np.nan, np.float32)
             elif pa.types.is_integer(array.type):
@@ -215,7 +218,7 @@ class Source:
 
     def targets(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
         """Yield targets of a row group as float32, NaN where null."""
-        for array in self._read(group, names):
+        for array in self._columns(group, names):
             if pa.types.is_null(array.type):
                 yield np.full(len(array), np.nan, np.float32)
             else:
@@ -246,6 +249,12 @@ class Source:
                 f"(row group {group})"
             )
 
+    def _columns(self, group: int, names: Sequence[str]) -> Iterator[Any]:
+        """Yield columns of a row group, decoded a few at a time."""
+        at_once = columns_at_once(self.row_groups[group])
+        for first in range(0, len(names), at_once):
+            yield from self._read(group, names[first : first + at_once])
+
     def _read(self, group: int, names: Sequence[str]) -> list[Any]:
         """Return columns of a row group as plain arrays: one chunk, no dictionaries."""
         try:
@@ -260,6 +269,15 @@ class Source:
                 f"found {len(table):,}"
             )
         return [_plain(table.column(name)) for name in names]
+
+
+def columns_at_once(n_rows: int) -> int:
+    """Return how many columns of so many rows are decoded by one call.
+
+    Arrow holds `DECODING_BYTES` per value for all columns of a call, so few columns keep a row
+    group of a million rows small; a call costs some 100 µs, so many keep one of a thousand fast.
+    """
+    return max(_LEAST_AT_ONCE, _VALUES_AT_ONCE // max(n_rows, 1))
 
 
 def describe_file(path: Path) -> SourceEntry:
@@ -308,7 +326,7 @@ def _kind(data_type: Any) -> Kind:
         return "text"
     if hasattr(pa.types, "is_string_view") and pa.types.is_string_view(data_type):
         return "text"
-    return "null" if pa.types.is_null(data_type) else "other"
+    return "null" if pa.types.is_null(data_type) else str(data_type)
 
 
 def _value_type(data_type: Any) -> Any:

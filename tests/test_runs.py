@@ -1,0 +1,188 @@
+import csv
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from refusal import refused
+
+from memmap_train.errors import RunError
+from memmap_train.runs import (
+    HISTORY_COLUMNS,
+    Run,
+    begin_run,
+    check_same_dataset,
+    continue_run,
+    find_run,
+    open_run,
+    replacing,
+)
+
+CONFIG = {
+    "epochs": 3,
+    "memory": None,
+    "checkpoint_steps": 0,
+    "checkpoint_minutes": 10.0,
+    "learning_rate": 0.001,
+    "features": [f"feature_{number}" for number in range(50)],
+    "dataset": "/data/shards",
+    "dataset_digest": "sha256:aa",
+    "keras_version": "3.15.1",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return begin_run(tmp_path / "run", CONFIG)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        assert temporary.suffix == ".keras"
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["model.keras"]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_a_run_begins_in_a_new_or_an_empty_folder(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "first"
+    assert find_run(path, resume=False) is None
+    path.mkdir(parents=True)
+    (path / ".partial-config.json").write_text("{")  # of a run that was killed at once
+    assert find_run(path, resume=False) is None
+    begin_run(path, CONFIG)
+    assert open_run(path).config.items() >= CONFIG.items()
+
+
+def test_the_configuration_is_flat_and_sorted(run: Run) -> None:
+    text = (run.path / "config.json").read_text()
+    keys = list(json.loads(text))
+    assert keys == sorted(keys)
+    assert not any(isinstance(value, dict) for value in json.loads(text).values())
+
+
+def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
+    with refused(RunError, str(run.path), "a run is there", "--resume", "another --run"):
+        find_run(run.path, resume=False)
+    found = find_run(run.path, resume=True)
+    assert found is not None
+    assert found.config == run.config
+
+
+def test_a_finished_run_is_refused_as_such(run: Run) -> None:
+    run.finish({"best_epoch": 2})
+    with refused(RunError, "a finished run", "--resume"):
+        find_run(run.path, resume=False)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with refused(RunError, str(tmp_path), "thesis.tex", "another --run"):
+        find_run(tmp_path, resume=resume)
+    with refused(RunError, "it is a file"):
+        find_run(tmp_path / "thesis.tex", resume=resume)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_configuration_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"name": "other"}')
+    with refused(RunError, "config.json", "not the configuration of a run"):
+        find_run(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_damaged_configuration_is_refused(run: Run, text: str) -> None:
+    (run.path / "config.json").write_text(text)
+    with refused(RunError, "config.json", "damaged"):
+        open_run(run.path)
+
+
+def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
+    begin_run(run.path, CONFIG)
+    path = run.path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    with refused(RunError, "format_version 2", "upgrade"):
+        open_run(run.path)
+
+
+def test_what_isnt_a_run_says_how_one_is_made(tmp_path: Path) -> None:
+    with refused(RunError, "no such folder", "memmap-train train"):
+        open_run(tmp_path / "none")
+    with refused(RunError, "no config.json", "memmap-train train"):
+        open_run(tmp_path)
+
+
+def test_a_run_that_cant_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with refused(RunError, "can't be written"):
+        begin_run(tmp_path / "file" / "run", CONFIG)
+
+
+def test_a_run_continues_with_the_same_configuration(run: Run) -> None:
+    before = (run.path / "config.json").stat().st_mtime_ns
+    assert continue_run(run, CONFIG).config == run.config
+    assert (run.path / "config.json").stat().st_mtime_ns == before
+
+
+def test_all_changed_keys_are_named(run: Run) -> None:
+    changed = CONFIG | {"learning_rate": 0.1, "features": ["feature_0"], "epochs": 2}
+    with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
+        continue_run(run, changed)
+    assert open_run(run.path).config == run.config
+
+
+def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
+    run.finish({"best_epoch": 2})
+    more_checkpoints = continue_run(run, CONFIG | {"checkpoint_steps": 5})
+    assert more_checkpoints.read_result() == {"best_epoch": 2}
+    longer = continue_run(more_checkpoints, CONFIG | {"checkpoint_steps": 5, "epochs": 7})
+    assert longer.read_result() is None
+    assert open_run(run.path).config == run.config | {"checkpoint_steps": 5, "epochs": 7}
+
+
+def test_other_versions_and_a_moved_dataset_are_no_other_configuration(run: Run) -> None:
+    continue_run(run, CONFIG | {"keras_version": "3.99", "dataset": "/elsewhere"})
+    assert open_run(run.path).config["keras_version"] == "3.15.1"
+
+
+def test_another_dataset_is_refused(run: Run) -> None:
+    check_same_dataset(run, Path("/elsewhere"), "sha256:aa")
+    with refused(RunError, "dataset has changed", "sha256:aa", "/data/shards", "sha256:bb", "/new"):
+        check_same_dataset(run, Path("/new"), "sha256:bb")
+
+
+def test_history_keeps_every_bit(run: Run) -> None:
+    row = {name: 1 / (3 + number) for number, name in enumerate(HISTORY_COLUMNS)}
+    row |= {"epoch": 1, "val_corr_sharpe": math.nan}
+    run.write_history([row, row | {"epoch": 2}])
+    with open(run.path / "history.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [line["epoch"] for line in found] == ["1", "2"]
+    assert tuple(found[0]) == HISTORY_COLUMNS
+    assert math.isnan(float(found[0].pop("val_corr_sharpe")))
+    assert all(float(value) == row[name] for name, value in found[0].items())
+
+
+def test_era_scores_are_readable_whatever_the_label(run: Run) -> None:
+    run.write_era_scores([('a,"b', "target", 0.125, math.nan)])
+    with open(run.path / "era_scores.csv", newline="") as file:
+        found = list(csv.reader(file))
+    assert found == [["era", "target", "numerai_corr", "pearson"], ['a,"b', "target", "0.125", "nan"]]
+
+
+def test_a_result_is_valid_json(run: Run) -> None:
+    assert run.read_result() is None
+    run.finish({"corr_sharpe": math.nan, "chart_path": None, "stopped_early": True})
+    text = (run.path / "state.json").read_text()
+    assert "NaN" not in text
+    assert run.read_result() == {"corr_sharpe": None, "chart_path": None, "stopped_early": True}

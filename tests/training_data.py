@@ -1,0 +1,128 @@
+"""Small samples to train on, and a reporter that stops a training where a test wants it stopped."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import memmap_train as mt
+from memmap_train.config import TrainConfig
+from memmap_train.sample import write_sample
+from memmap_train.training.reporting import Reporter, TrainPlan
+
+N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
+STEPS_PER_EPOCH = 15  # 12 eras of 80 rows are left to train on, in batches of 64
+
+
+def small_config(**changes: Any) -> TrainConfig:
+    """Return a configuration for the small sample: 15 steps an epoch, several pools."""
+    values: dict[str, Any] = {
+        "batch_size": 64,
+        "window_size": 4,
+        "pool_batches": 4,
+        "hidden": (8,),
+        "dropout": 0.2,
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "epochs": 2,
+        "patience": 0,
+        "validation_eras": 4,
+        "checkpoint_minutes": 0.0,
+    }
+    return TrainConfig(**(values | changes))
+
+
+@pytest.fixture(scope="session")
+def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the parquet files of a small sample."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, n_eras=N_ERAS, rows_per_era=ROWS_PER_ERA, n_features=N_FEATURES)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def convert_sample(
+    sample_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Return a function that converts files of the small sample into a new dataset."""
+
+    def convert(*names: str, **options: Any) -> Path:
+        path = tmp_path_factory.mktemp("converted") / "dataset"
+        names = names or ("train.parquet", "validation.parquet")
+        mt.convert([sample_files / name for name in names], path, workers=1, **options)
+        return path
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def sample(convert_sample: Callable[..., Path]) -> Path:
+    """Return a small sample's dataset, float32: to be read only."""
+    return convert_sample(dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def live(convert_sample: Callable[..., Path]) -> Path:
+    """Return the dataset of a small sample's live era: no labels."""
+    return convert_sample("live.parquet", dtype="int8")
+
+
+class Script(Reporter):
+    """Records what it is told, and calls `action` at one of the calls.
+
+    Parameters
+    ----------
+    call : str
+        "step 7", "validation 1", "epoch 2": the so many-th call of a method.
+    action : callable
+    """
+
+    def __init__(self, call: str = "", action: Callable[[], None] = lambda: None) -> None:
+        self.calls: list[str] = []
+        self.rows: list[Mapping[str, float]] = []
+        self.steps: list[tuple[int, int, float, float, float]] = []
+        self.warnings: list[str] = []
+        self.plan: TrainPlan | None = None
+        self._call, self._action = call, action
+
+    def started(self, plan: TrainPlan) -> None:
+        self.plan = plan
+        self._note("started")
+
+    def step(
+        self, step_in_epoch: int, rows: int, loss: float, rows_per_second: float, data_wait: float
+    ) -> None:
+        self.steps.append((step_in_epoch, rows, loss, rows_per_second, data_wait))
+        self._note("step")
+
+    def validation(self, rows_done: int, n_rows: int) -> None:
+        self._note("validation")
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.rows.append(row)
+        self._note("epoch")
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def _note(self, name: str) -> None:
+        self.calls.append(name)
+        if self._call == f"{name} {self.calls.count(name)}":
+            self._action()
+
+
+def all_rows(
+    dataset: mt.Dataset, target: str = "target"
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return features as float32 and one target of all rows, in the dataset's order."""
+    features = [
+        dataset.decode(np.asarray(dataset[era].features), np.empty(shape, np.float32))
+        for era in dataset.eras
+        for shape in [dataset[era].features.shape]
+    ]
+    column = dataset.target_names.index(target)
+    targets = [np.asarray(dataset[era].targets)[:, column] for era in dataset.eras]
+    return np.concatenate(features), np.concatenate(targets)
