@@ -22,9 +22,11 @@ from .machine import available_memory, n_cores
 from .order import Order, whole
 from .reader import Batch, Float32, Reader, Stored
 
-_INFLATION_CEILING = 0.05  # of the gradient's variance, at …
-_INTRA_ERA_CORRELATION = 0.01
+# Rows of window for each batch of a pool at which windows inflate the gradient's variance by 5 %,
+# where rows of one era share 1 % of it: 0.05 / 0.01. See `_choose_pool`.
+_WINDOW_PER_POOL_BATCH = 5
 _LEAST_POOL_BATCHES = 8
+_LEAST_CHOSEN_POOL = 2  # where memory is short
 _WARM_WINDOW = 40  # rows: copied from memory as fast as larger ones, in the smallest pools
 _WARM_SHARE = 0.8  # of the memory available: a dataset below it stays in the page cache
 _COLD_READ_BYTES = 512_000  # a window that a disk reads at nearly its sequential speed
@@ -50,8 +52,8 @@ class Batches:
         Batches that are shuffled together; by default so many that windows inflate the gradient's
         variance by at most 5 % at an intra-era correlation of 0.01.
     memory : int, optional
-        MB that buffers may take, for choosing the window; by default an eighth of what is
-        available.
+        MB that two pools of buffers may take, where window and pool are to be chosen (two batches a
+        pool are the least); by default an eighth of what is available.
     drop_remainder : bool
         Leave out the rows that don't fill a last batch. False makes every row come exactly once
         per epoch, in a last batch that may be short.
@@ -94,11 +96,12 @@ class Batches:
         self.target_names = self._reader.target_names
         batch_size = whole("batch_size", batch_size)
         budget = available_memory() // 8 if memory is None else whole("memory", memory) * 1_000_000
+        if pool_batches is not None:
+            pool_batches = whole("pool_batches", pool_batches)
         if window_size is None:
-            window_size = self._choose_window(batch_size, budget)
-        window_size = whole("window_size", window_size)
-        if pool_batches is None:
-            pool_batches = _choose_pool(window_size)
+            window_size, pool_batches = self._choose(batch_size, pool_batches, budget)
+        elif pool_batches is None:
+            pool_batches = _choose_pool(whole("window_size", window_size))
         self.order = Order(
             dataset.rows_per_era,
             batch_size=batch_size,
@@ -109,19 +112,17 @@ class Batches:
         )
         self.window_size, self.pool_batches = window_size, pool_batches
 
-    def _choose_window(self, batch_size: int, budget: int) -> int:
-        """Return the window for a dataset that fits in memory, or for one that comes from disk."""
-        if self.dataset.feature_bytes < available_memory() * _WARM_SHARE:
-            return _WARM_WINDOW
-        # What is read of a file are whole rows, what is buffered are the chosen columns.
-        window = min(
-            max(_WARM_WINDOW, ceil(_COLD_READ_BYTES / self._reader.stored_row_bytes)),
-            max(self.dataset.rows_per_era),
-        )
-        pool_row_bytes = 2 * batch_size * self._reader.row_bytes  # two pools of buffers
-        while window > _WARM_WINDOW and _choose_pool(window) * pool_row_bytes > budget:
-            window = max(_WARM_WINDOW, window * 3 // 4)
-        return window
+    def _choose(self, batch_size: int, pool_batches: int | None, budget: int) -> tuple[int, int]:
+        """Return window and pool for a dataset that fits in memory, or one that comes from disk."""
+        wanted = _WARM_WINDOW
+        if self.dataset.feature_bytes > available_memory() * _WARM_SHARE:
+            # What is read of a file are whole rows, what is buffered are the chosen columns.
+            window = max(wanted, ceil(_COLD_READ_BYTES / self._reader.stored_row_bytes))
+            wanted = min(window, max(self.dataset.rows_per_era))
+        if pool_batches is None:
+            two_batches = 2 * batch_size * self._reader.row_bytes  # one of each of two pools
+            pool_batches = min(_choose_pool(wanted), max(_LEAST_CHOSEN_POOL, budget // two_batches))
+        return max(1, min(wanted, pool_batches * _WINDOW_PER_POOL_BATCH)), pool_batches
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -310,7 +311,10 @@ class _PoolReading:
         return x, y
 
     def is_done(self) -> bool:
-        return self._planned.done() and all(fill.done() for fill in self._planned.result()[2])
+        """Tell whether the rows are there; an error will be told by `result`."""
+        if not self._planned.done() or self._planned.exception() is not None:
+            return False
+        return all(fill.done() for fill in self._planned.result()[2])
 
 
 def _shut_down(*executors: ThreadPoolExecutor) -> None:
@@ -327,5 +331,4 @@ def _choose_pool(window_size: int) -> int:
     With rows of one era sharing a part rho of the gradient's variance, that inflates the variance
     of a batch's mean by about rho * (window - 1) / pool_batches.
     """
-    needed = _INTRA_ERA_CORRELATION * (window_size - 1) / _INFLATION_CEILING
-    return max(_LEAST_POOL_BATCHES, ceil(needed))
+    return max(_LEAST_POOL_BATCHES, ceil((window_size - 1) / _WINDOW_PER_POOL_BATCH))

@@ -48,11 +48,6 @@ class Shard:
         """Return the path of one array's file."""
         return self.path / f"{array}.npy"
 
-    def check(self) -> None:
-        """Check that every file is there with the size and header that the manifest promises."""
-        for array, (dtype, shape) in self._layout.items():
-            check_array(self.file(array), dtype, shape)
-
     def _open(self, array: str) -> np.memmap:
         dtype, shape = self._layout[array]
         return open_array(self.file(array), dtype, shape)
@@ -187,14 +182,6 @@ class Dataset:
             if scale.add:
                 np.add(out, np.float32(scale.add), out=out)
         return out
-
-    def check(self) -> None:
-        """Check sizes and headers of all files of these eras; ShardError for the first that is off.
-
-        A file cut short would otherwise kill the process when its map is read.
-        """
-        for era in self.eras:
-            self[era].check()
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:

@@ -120,6 +120,8 @@ class Order:
     ) -> None:
         rows = np.asarray(rows_per_era, dtype=np.int64)
         self.n_rows = int(rows.sum())
+        if rows.min(initial=1) < 1 or not len(rows):
+            raise BatchError("rows_per_era: expected at least one era, and rows in every era")
         batch_size = whole("batch_size", batch_size)
         window_size = whole("window_size", window_size)
         pool_batches = whole("pool_batches", pool_batches)
@@ -182,7 +184,7 @@ class Order:
 
         places = np.arange(high - low, dtype=np.int64)
         np.random.default_rng([_PLACES, epoch, pool, self.seed]).shuffle(places)
-        by_position = np.lexsort((starts, eras))
+        by_position = np.argsort(chosen)  # windows are numbered in file order
         offsets = np.cumsum(lengths) - lengths
         lengths_sorted = lengths[by_position]
         return Pool(
@@ -214,7 +216,7 @@ class Order:
                     (self._last_window - self._first_window) * self._window_rows - self._rows
                 ).astype(lengths.dtype)
                 ends: Index = np.cumsum(lengths[windows], dtype=lengths.dtype)
-                for old in [key for key in self._lines if key < epoch - 1 or key > epoch + 1]:
+                for old in [key for key in self._lines if not epoch <= key <= epoch + 1]:
                     del self._lines[old]
                 self._lines[epoch] = windows, ends
             return self._lines[epoch]
@@ -228,7 +230,7 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
         return int(value)
-    raise BatchError(f"{name}: expected {least} or more, found {value}")
+    raise BatchError(f"{name}: expected a whole number, {least} or more, found {value!r}")
 
 
 def _index_dtype(n: int) -> type[np.signedinteger[Any]]:

@@ -22,7 +22,6 @@ from .buffers import Recycler
 from .dataset import Dataset
 from .machine import open_file_limit
 from .order import Pool
-from .schema import era_folder
 from .shard import HEADER_BYTES
 
 Float32 = npt.NDArray[np.float32]
@@ -107,7 +106,7 @@ class Reader:
     @contextmanager
     def _feature_file(self, era: int) -> Iterator[int | None]:
         """Open the features of the era at a position; None where that fails."""
-        path = self._dataset.path / era_folder(self._dataset.eras[era]) / "features.npy"
+        path = self._dataset[self._dataset.eras[era]].file("features")
         try:
             file = os.open(path, os.O_RDONLY)
         except OSError:

@@ -181,8 +181,8 @@ def _check_header(
         if found != expected:
             in_order = " in Fortran order" if found.get("fortran_order") else ""
             raise ShardError(
-                f"{path}: expected {dtype.str} {shape}, found {found.get('descr')} "
-                f"{found.get('shape')}{in_order}"
+                f"{path}: expected {dtype.str!r} {shape}, found {found.get('descr')!r:.40} "
+                f"{found.get('shape')!r:.40}{in_order}"
             )
     size = os.fstat(file.fileno()).st_size
     expected_size = offset + dtype.itemsize * prod(shape)

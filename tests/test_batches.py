@@ -736,14 +736,14 @@ print(hashlib.sha256(b"".join(a.tobytes() for s in (70, 3, 41) for a in batches[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected 1 or more, found 0"),
-        ({"batch_size": -3}, "batch_size: expected 1 or more, found -3"),
+        ({"batch_size": 0}, "batch_size: expected a whole number, 1 or more, found 0"),
+        ({"batch_size": -3}, "batch_size: expected a whole number, 1 or more, found -3"),
         ({"batch_size": N_ROWS + 1}, f"batch_size {N_ROWS + 1} is larger than the data"),
         ({"batch_size": 2.5}, "batch_size: expected .*, found 2.5"),
         ({"batch_size": "64"}, "batch_size: expected .*, found '64'"),
-        ({"window_size": 0}, "window_size: expected 1 or more, found 0"),
-        ({"pool_batches": 0}, "pool_batches: expected 1 or more, found 0"),
-        ({"seed": -1}, "seed: expected 0 or more, found -1"),
+        ({"window_size": 0}, "window_size: expected a whole number, 1 or more, found 0"),
+        ({"pool_batches": 0}, "pool_batches: expected a whole number, 1 or more, found 0"),
+        ({"seed": -1}, "seed: expected a whole number, 0 or more, found -1"),
         ({"memory": 0}, "memory"),
     ],
 )
@@ -777,9 +777,9 @@ def test_unknown_names_are_refused_at_once_with_the_nearest(
 def test_negative_steps_are_refused_at_once(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
     before = reader_threads()
-    with pytest.raises(BatchError, match="step: expected 0 or more, found -1"):
+    with pytest.raises(BatchError, match="step: expected a whole number, 0 or more, found -1"):
         batches[-1]
-    with pytest.raises(BatchError, match="step: expected 0 or more, found -5"):
+    with pytest.raises(BatchError, match="step: expected a whole number, 0 or more, found -5"):
         batches.stream(start=-5)
     assert reader_threads() == before
 

@@ -376,5 +376,5 @@ def test_numbers_out_of_range_are_refused(option: str, value: int) -> None:
 
 
 def test_a_negative_step_is_refused() -> None:
-    with pytest.raises(BatchError, match="step: expected 0 or more, found -1"):
+    with pytest.raises(BatchError, match="step: expected a whole number, 0 or more, found -1"):
         make(ROWS).locate(-1)

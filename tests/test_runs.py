@@ -177,7 +177,10 @@ def test_era_scores_are_readable_whatever_the_label(run: Run) -> None:
     run.write_era_scores([('a,"b', "target", 0.125, math.nan)])
     with open(run.path / "era_scores.csv", newline="") as file:
         found = list(csv.reader(file))
-    assert found == [["era", "target", "numerai_corr", "pearson"], ['a,"b', "target", "0.125", "nan"]]
+    assert found == [
+        ["era", "target", "numerai_corr", "pearson"],
+        ['a,"b', "target", "0.125", "nan"],
+    ]
 
 
 def test_a_result_is_valid_json(run: Run) -> None:

@@ -2,10 +2,11 @@
 
 Why a `tf.data.Dataset`, and why so: ``fit`` permutes the batches of a finite `PyDataset`, wants
 `steps_per_epoch` for an infinite one, and hands on a dataset of known length as it is. But it makes
-more iterators than there are epochs: one to look at a first batch, one at the end of each epoch
-that it never uses, and early stopping leaves one half used. So the epoch isn't counted by
-iterators. An iterator takes its epoch when its first batch is asked for, and an epoch is over when
-its last batch was handed out; nothing behind that point reads ahead (the stream before it does).
+more iterators than there are epochs: one to look at a first batch (under a distribution strategy),
+one at the end of each epoch that it never uses, and early stopping leaves one half used. So the
+epoch isn't counted by iterators. An iterator takes its epoch when its first batch is asked for, and
+an epoch is over when its last batch was handed out; nothing behind that point reads ahead (the
+stream before it does).
 """
 
 import threading
@@ -60,8 +61,8 @@ def keras_batches(
     -----
     - Each full pass counts as an epoch, and a second ``fit`` carries on where the first one ended.
       A pass that was left early (early stopping, an error) starts again. Use one of these for
-      training and another one for validation. With a single step per epoch, Keras's look at the
-      first batch of a model that isn't built is a full pass.
+      training and another one for validation. (In epochs of three steps or fewer, the look that
+      Keras takes at the first batches under a distribution strategy is a full pass.)
     - ``fit(..., shuffle=False)`` saves Keras's warning that it doesn't shuffle; it never does.
     - Missing targets are handed on as NaN, and one NaN makes the loss NaN: choose labelled eras
       (``dataset.labelled_eras(target)``), or mask them in your loss.
