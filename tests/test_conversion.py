@@ -25,7 +25,7 @@ from toy import (
     write_toy,
 )
 
-from memmap_train import conversion, stage
+from memmap_train import conversion, pipeline, stage
 from memmap_train.conversion import convert
 from memmap_train.dataset import Dataset, verify
 from memmap_train.plan import BEST_KEY
@@ -248,7 +248,7 @@ def test_the_budget_decides_where_rows_are_staged(
             made.append(kind.__name__)
             return kind(*arguments)
 
-        monkeypatch.setattr(conversion, kind.__name__, make)
+        monkeypatch.setattr(pipeline, kind.__name__, make)
     rows = Rows({"0001": 900, "0002": 300}, None, 10, 1, True, False, "int8", "int8", "0.5")
     cut_evenly = Layout([], [400, 800], 0, n_bytes, 2, 1024, 256)
     check_rows(convert_layout(tmp_path / "toy", rows, cut_evenly), rows)

@@ -40,10 +40,15 @@ def run(tmp_path: Path) -> Run:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
-        assert temporary.suffix == ".keras"
-        temporary.write_text("ne")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            assert temporary.suffix == ".keras"
+            temporary.write_text("ne")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["model.keras"]
     with replacing(path) as temporary:

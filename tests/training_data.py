@@ -1,16 +1,16 @@
-"""Small samples to train on, and a reporter that stops a training where a test wants it stopped."""
+"""What the tests of training share: a configuration, rows, a reporter that stops where it is told.
+
+The datasets are in `training_fixtures`.
+"""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 import memmap_train as mt
 from memmap_train.config import TrainConfig
-from memmap_train.sample import write_sample
 from memmap_train.training.reporting import Reporter, TrainPlan
 
 N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
@@ -33,41 +33,6 @@ def small_config(**changes: Any) -> TrainConfig:
         "checkpoint_minutes": 0.0,
     }
     return TrainConfig(**(values | changes))
-
-
-@pytest.fixture(scope="session")
-def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the parquet files of a small sample."""
-    folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, n_eras=N_ERAS, rows_per_era=ROWS_PER_ERA, n_features=N_FEATURES)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def convert_sample(
-    sample_files: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Path]:
-    """Return a function that converts files of the small sample into a new dataset."""
-
-    def convert(*names: str, **options: Any) -> Path:
-        path = tmp_path_factory.mktemp("converted") / "dataset"
-        names = names or ("train.parquet", "validation.parquet")
-        mt.convert([sample_files / name for name in names], path, workers=1, **options)
-        return path
-
-    return convert
-
-
-@pytest.fixture(scope="session")
-def sample(convert_sample: Callable[..., Path]) -> Path:
-    """Return a small sample's dataset, float32: to be read only."""
-    return convert_sample(dtype="float32")
-
-
-@pytest.fixture(scope="session")
-def live(convert_sample: Callable[..., Path]) -> Path:
-    """Return the dataset of a small sample's live era: no labels."""
-    return convert_sample("live.parquet", dtype="int8")
 
 
 class Script(Reporter):

@@ -1,0 +1,782 @@
+"""Training on a small sample: what is computed and written, and that stopping costs nothing."""
+
+import csv
+import gc
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from refusal import refused
+from training_data import ROWS_PER_ERA, STEPS_PER_EPOCH, Script, all_rows, small_config
+
+import memmap_train as mt
+from memmap_train.buffers import Recycler
+from memmap_train.checkpoints import load_newest
+from memmap_train.errors import (
+    BatchError,
+    ConfigError,
+    DatasetError,
+    FoldError,
+    MemmapTrainError,
+    RunError,
+)
+from memmap_train.metrics import numerai_corr, pearson, summary
+from memmap_train.training import loop
+from memmap_train.training.loop import train
+from memmap_train.training.model import build
+from memmap_train.training.predict import Predictor
+from memmap_train.training.reporting import TrainReport
+from memmap_train.training.step import TrainStep, as_tensor, masked_loss
+from memmap_train.training.validation import score_eras
+
+pytest_plugins = ["training_fixtures"]
+
+TIMES = ("seconds", "rows_per_second", "data_wait")
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
+    """Return a run of two epochs that nothing interrupted, and its report."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    return path, train(sample, path, small_config())
+
+
+def weights(run_dir: Path) -> list[npt.NDArray[np.float32]]:
+    return keras.models.load_model(run_dir / "model.keras", compile=False).get_weights()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(run_dir: Path) -> dict[str, Any]:
+    """Return everything that equal runs have in common, to the last bit."""
+    newest = load_newest(run_dir / "checkpoints", print)
+    assert newest is not None
+    history = [
+        {name: value for name, value in row.items() if name not in TIMES}
+        for row in read_csv(run_dir / "history.csv")
+    ]
+    return {
+        "history": history,
+        "era scores": (run_dir / "era_scores.csv").read_bytes(),
+        "model": [array.tobytes() for array in weights(run_dir)],
+        "state": {name: array.tobytes() for name, array in newest.arrays.items()},
+        "step": newest.step,
+    }
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+# -- tensors --------------------------------------------------------------------------------------
+
+
+def aligned(n_values: int) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = Recycler().array((n_values,), np.dtype(np.float32))
+    array[:] = np.arange(n_values)
+    return array
+
+
+def test_an_aligned_array_becomes_a_tensor_without_a_copy() -> None:
+    array = aligned(64)
+    tensor = as_tensor(array)
+    array[5] = 77
+    assert tensor[5] == 77
+
+
+@pytest.mark.parametrize("first", [1, 4, 8, 15])
+def test_an_array_that_isnt_aligned_is_copied(first: int) -> None:
+    # Taken over, it would abort the process.
+    array = aligned(64)[first:]
+    tensor = as_tensor(array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    array[5] = 77
+    assert tensor[5] != 77
+
+
+def test_arrays_that_cant_be_shared_are_copied() -> None:
+    columns = aligned(64).reshape(8, 8)[:, :3]
+    np.testing.assert_array_equal(as_tensor(columns).numpy(), columns)
+    frozen = aligned(64)
+    frozen.flags.writeable = False
+    np.testing.assert_array_equal(as_tensor(frozen).numpy(), frozen)
+
+
+def test_memory_is_used_again_only_after_the_tensor_is_gone() -> None:
+    memory, shape, dtype = Recycler(), (64,), np.dtype(np.float32)
+    array = memory.array(shape, dtype)
+    array[:] = 1
+    address = array.ctypes.data
+    tensor = as_tensor(array)
+    del array
+    gc.collect()
+    others = [memory.array(shape, dtype) for _ in range(3)]
+    for other in others:
+        other[:] = 2
+    assert address not in [other.ctypes.data for other in others]
+    np.testing.assert_array_equal(tensor.numpy(), np.ones(64))
+    del tensor
+    gc.collect()
+    assert memory.array(shape, dtype).ctypes.data == address
+
+
+# -- the step -------------------------------------------------------------------------------------
+
+
+def numpy_loss(kind: str, predictions: Any, targets: Any) -> tuple[float, int]:
+    error = (predictions.astype(np.float64) - targets)[~np.isnan(targets)]
+    size = np.abs(error)
+    loss = {
+        "mse": error**2,
+        "mae": size,
+        "huber": np.where(size < 0.25, error**2 / 2, 0.25 * (size - 0.125)),
+    }[kind]
+    return float(loss.sum()), len(error)
+
+
+def some_targets(rows: int, columns: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    generator = np.random.default_rng([seed])
+    targets = generator.choice([0, 0.25, 0.5, 0.75, 1], (rows, columns)).astype(np.float32)
+    targets[generator.random(targets.shape) < 0.3] = np.nan
+    return targets
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
+def test_the_loss_is_that_of_labelled_cells(kind: str) -> None:
+    predictions = np.random.default_rng([1]).normal(0.5, 0.5, (50, 3)).astype(np.float32)
+    targets = some_targets(50, 3)
+    expected, n_labels = numpy_loss(kind, predictions, targets)
+    loss, labels = masked_loss(kind, tf.constant(predictions), tf.constant(targets))
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    assert int(labels) == n_labels
+    assert 0 < n_labels < targets.size
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
+def test_missing_labels_have_no_gradient(kind: str) -> None:
+    predictions = tf.Variable(np.full((50, 3), 0.4, np.float32))
+    targets = some_targets(50, 3)
+    with tf.GradientTape() as tape:
+        loss, _ = masked_loss(kind, predictions, tf.constant(targets))
+    gradient = tape.gradient(loss, predictions).numpy()
+    assert np.isfinite(gradient).all()
+    assert not gradient[np.isnan(targets)].any()
+    assert gradient[~np.isnan(targets)].all()
+
+
+def linear_step(batch_size: int = 16, n_targets: int = 2, **changes: Any) -> TrainStep:
+    config = small_config(model="linear", batch_size=batch_size, **changes)
+    keras.utils.set_random_seed(0)
+    return TrainStep(build(4, n_targets, config), 4, n_targets, config)
+
+
+def test_sums_and_steps_are_counted_over_batches() -> None:
+    step = linear_step(learning_rate=1e-12, weight_decay=0.0)
+    generator = np.random.default_rng([2])
+    expected, n_labels = 0.0, 0
+    for number in range(3):
+        x = generator.random((16, 4), np.float32)
+        y = some_targets(16, 2, seed=number)
+        loss, labels = numpy_loss("mse", step.model(x).numpy(), y)
+        expected, n_labels = expected + loss, n_labels + labels
+        step(x, y)
+    assert step.count == 3
+    assert step.sums == (pytest.approx(expected, rel=1e-5), n_labels)
+
+
+def test_a_batch_without_labels_counts_nothing_and_only_decays() -> None:
+    step = linear_step(learning_rate=0.1, weight_decay=0.5)
+    kernel, bias = step.weights()
+    step(np.ones((16, 4), np.float32), np.full((16, 2), np.nan, np.float32))
+    assert step.sums == (0.0, 0.0)
+    assert step.count == 1
+    after = step.weights()
+    np.testing.assert_allclose(after[0], kernel * (1 - 0.1 * 0.5), rtol=1e-6)
+    np.testing.assert_array_equal(after[1], bias)
+
+
+def test_a_target_without_labels_leaves_the_other_as_it_is() -> None:
+    x = np.random.default_rng([3]).random((16, 4), np.float32)
+    y = some_targets(16, 2)
+    y[:, 1] = np.nan
+    both, alone = linear_step(), linear_step(n_targets=1)
+    alone.model.set_weights([w[..., :1] for w in both.weights()])
+    for _ in range(5):
+        both(x, y)
+        alone(x, np.ascontiguousarray(y[:, :1]))
+    for together, single in zip(both.weights(), alone.weights(), strict=True):
+        np.testing.assert_allclose(together[..., :1], single, rtol=1e-5)
+
+
+def test_missing_features_are_filled_in_the_step() -> None:
+    x = np.random.default_rng([4]).integers(0, 5, (16, 4)).astype(np.float32) / 4
+    y, holes = some_targets(16, 2), x.copy()
+    holes[::3, 1] = np.nan
+    x[::3, 1] = 0.25
+    filling, plain = linear_step(fill_missing=0.25), linear_step()
+    for _ in range(3):
+        filling(holes, y)
+        plain(x, y)
+    assert [w.tobytes() for w in filling.weights()] == [w.tobytes() for w in plain.weights()]
+
+
+def test_state_comes_back_to_the_last_bit() -> None:
+    config = small_config(batch_size=16, dropout=0.5)
+    x, y = np.ones((16, 4), np.float32), some_targets(16, 1)
+    first, second = (TrainStep(build(4, 1, config), 4, 1, config) for _ in range(2))
+    for _ in range(3):
+        first(x, y)
+    kept = first.arrays()
+    for _ in range(3):
+        first(x, y)
+    second.restore(kept)
+    assert second.count == 3
+    for _ in range(3):
+        second(x, y)
+    assert first.sums == second.sums
+    for name, array in first.arrays().items():
+        assert second.arrays()[name].tobytes() == array.tobytes(), name
+    assert not np.array_equal(kept["model/0000"], first.arrays()["model/0000"])
+
+
+def test_the_state_of_another_model_is_refused() -> None:
+    with refused(RunError, "checkpoint", "begin a new run"):
+        linear_step(n_targets=1).restore(linear_step(n_targets=2).arrays())
+
+
+# -- models ---------------------------------------------------------------------------------------
+
+
+def test_models_begin_near_the_middle_of_the_targets() -> None:
+    x = np.random.default_rng([5]).integers(0, 5, (500, 20)).astype(np.float32) / 4
+    for name in ("mlp", "linear"):
+        predictions = build(20, 2, small_config(model=name)).predict(x, verbose=0)
+        assert predictions.shape == (500, 2)
+        assert np.abs(predictions - 0.5).max() < 0.3
+
+
+def test_hidden_layers_are_those_of_the_configuration() -> None:
+    model = build(20, 2, small_config(hidden=(7, 5), dropout=0.0))
+    assert [w.shape for w in model.get_weights()] == [(20, 7), (7,), (7, 5), (5,), (5, 2), (2,)]
+    assert len(build(20, 2, small_config(model="linear")).get_weights()) == 2
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with refused(ConfigError, "'mpl'", "did you mean 'mlp'?"):
+        build(20, 2, small_config(model="mpl"))
+
+
+# -- validation -----------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
+    dataset = mt.open_dataset(sample)
+    dataset = dataset.select(dataset.eras[3:9])
+    targets = ["target_beta_20", "target"]
+    names = list(reversed(dataset.feature_names))
+    model = build(len(names), 2, small_config())
+    seen: list[tuple[int, int]] = []
+    scores = score_eras(
+        Predictor(model, None), dataset, names, targets, progress=lambda *now: seen.append(now)
+    )
+    assert scores.corr.shape == scores.pearson.shape == (6, 2)
+    for position, era in enumerate(dataset.eras):
+        one = dataset.select([era])
+        predictions = model(all_rows(one)[0][:, ::-1]).numpy()
+        for column, target in enumerate(targets):
+            labels = all_rows(one, target)[1]
+            assert scores.corr[position, column] == numerai_corr(predictions[:, column], labels)
+            assert scores.pearson[position, column] == pearson(predictions[:, column], labels)
+    assert scores.corr_summary() == summary(scores.corr[:, 0])
+    assert scores.pearson_summary() == summary(scores.pearson[:, 0])
+    assert seen[-1] == (6 * ROWS_PER_ERA, 6 * ROWS_PER_ERA)
+
+
+# -- a whole run ----------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_what_it_promises(finished: tuple[Path, TrainReport]) -> None:
+    path, _ = finished
+    assert {entry.name for entry in path.iterdir()} >= {
+        "config.json",
+        "history.csv",
+        "era_scores.csv",
+        "model.keras",
+        "state.json",
+        "checkpoints",
+    }
+    assert not [entry for entry in path.rglob("*") if entry.name.startswith(".")]
+
+
+def test_the_configuration_is_resolved(finished: tuple[Path, TrainReport], sample: Path) -> None:
+    config = json.loads((finished[0] / "config.json").read_text())
+    dataset = mt.open_dataset(sample)
+    assert config["features"] == list(dataset.feature_names)
+    assert config["validation_eras"] == list(dataset.eras[-4:])
+    assert config["embargo_eras"] == 8
+    assert config["embargoed_eras"] == list(dataset.eras[-12:-4])
+    assert config["train_eras"] == list(dataset.eras[:-12])
+    assert (config["main_target"], config["named_targets"]) == ("target", ["target_alpha_20"])
+    assert (config["window_size"], config["pool_batches"]) == (4, 4)
+    assert config["deterministic"] is True
+    assert config["dataset_digest"] == dataset.manifest.digest
+    assert config["tensorflow_version"] == tf.__version__
+    assert config["order_version"] == mt.order.ORDER_VERSION
+
+
+def test_history_agrees_with_the_scores_and_the_model(
+    finished: tuple[Path, TrainReport], sample: Path
+) -> None:
+    path, report = finished
+    history = read_csv(path / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    means = [float(row["val_corr_mean"]) for row in history]
+    assert report.best_epoch == 1 + int(np.argmax(means))
+    assert report.corr_mean == max(means)
+    best = history[report.best_epoch - 1]
+
+    dataset = mt.open_dataset(sample)
+    model = keras.models.load_model(path / "model.keras", compile=False)
+    scores = read_csv(path / "era_scores.csv")
+    assert [(row["era"], row["target"]) for row in scores] == [
+        (era, "target") for era in dataset.eras[-4:]
+    ]
+    for row in scores:
+        x, y = all_rows(dataset.select([row["era"]]))
+        predictions = model(x).numpy()[:, 0]
+        assert float(row["numerai_corr"]) == numerai_corr(predictions, y)
+        assert float(row["pearson"]) == pearson(predictions, y)
+    corr = summary([float(row["numerai_corr"]) for row in scores])
+    plain = summary([float(row["pearson"]) for row in scores])
+    assert [float(best[f"val_corr_{name}"]) for name in ("mean", "std", "sharpe")] == [
+        corr.mean,
+        corr.std,
+        corr.sharpe,
+    ]
+    assert float(best["val_max_drawdown"]) == corr.max_drawdown
+    assert float(best["val_pearson_mean"]) == plain.mean
+    assert report.best_possible == dataset.manifest.planted
+
+
+def test_the_model_opens_without_this_package(finished: tuple[Path, TrainReport]) -> None:
+    with zipfile.ZipFile(finished[0] / "model.keras") as archive:
+        text = archive.read("config.json").decode()
+    assert "memmap" not in text
+    assert '"registered_name": "' not in text.replace('"registered_name": "Functional"', "")
+
+
+def test_a_reporter_is_told_everything_in_order(sample: Path, tmp_path: Path) -> None:
+    script = Script()
+    report = train(sample, tmp_path / "run", small_config(), report=script)
+    an_epoch = ["step"] * STEPS_PER_EPOCH + ["validation"] + ["epoch"]
+    assert script.calls == ["started", *an_epoch, *an_epoch]
+    assert script.plan is not None
+    assert script.plan.steps_per_epoch == STEPS_PER_EPOCH
+    assert (script.plan.n_train_rows, script.plan.n_embargo_eras) == (12 * ROWS_PER_ERA, 8)
+    steps, rows, losses, rates, waits = zip(*script.steps, strict=True)
+    assert steps == (*range(1, STEPS_PER_EPOCH + 1), *range(1, STEPS_PER_EPOCH + 1))
+    assert all(n == 64 * step for n, step in zip(rows, steps, strict=True))
+    assert [losses[STEPS_PER_EPOCH - 1], losses[-1]] == [row["loss"] for row in script.rows]
+    assert min(rates) > 0
+    assert 0 <= min(waits) <= max(waits) <= 1
+    assert script.warnings == []
+    assert report.n_steps == 2 * STEPS_PER_EPOCH
+
+
+def test_the_loss_is_the_mean_over_all_labels_of_the_epoch(sample: Path, tmp_path: Path) -> None:
+    # Nearly no learning: every batch meets the same model.
+    config = small_config(epochs=1, learning_rate=1e-12, weight_decay=0.0, dropout=0.0)
+    train(sample, tmp_path / "run", config)
+    dataset = mt.open_dataset(sample)
+    x, y = all_rows(dataset.select(dataset.eras[:12]))
+    model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
+    (row,) = read_csv(tmp_path / "run" / "history.csv")
+    expected, n_labels = numpy_loss("mse", model(x).numpy()[:, 0], y)
+    assert n_labels == STEPS_PER_EPOCH * 64
+    assert float(row["loss"]) == pytest.approx(expected / n_labels, rel=1e-5)
+
+
+def test_equal_runs_are_equal_to_the_last_bit(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    np.random.default_rng().random()
+    tf.random.set_seed(1234)  # whatever the process did before
+    train(sample, tmp_path / "run", small_config())
+    assert results(tmp_path / "run") == results(finished[0])
+    train(sample, tmp_path / "other", small_config(seed=1))
+    assert results(tmp_path / "other")["model"] != results(finished[0])["model"]
+
+
+def test_the_store_dtype_makes_no_difference(
+    finished: tuple[Path, TrainReport], convert_sample: Callable[..., Path], tmp_path: Path
+) -> None:
+    train(convert_sample(dtype="int8"), tmp_path / "run", small_config())
+    assert results(tmp_path / "run") == results(finished[0])
+
+
+def test_the_signal_is_found(sample: Path, tmp_path: Path) -> None:
+    # 8 features and 960 rows: little, but far from nothing.
+    report = train(sample, tmp_path / "run", small_config(epochs=6, hidden=(), weight_decay=1.0))
+    assert report.corr_mean > 0
+
+
+def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) -> None:
+    targets = ("target_alpha_20", "target_beta_60", "target_beta_20")
+    report = train(sample, tmp_path / "run", small_config(targets=targets, features="small"))
+    dataset = mt.open_dataset(sample)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
+    n_small = len(dataset.manifest.feature_sets["small"])
+    assert (model.input_shape[1], model.output_shape[1]) == (n_small, 3)
+    scores = read_csv(tmp_path / "run" / "era_scores.csv")
+    assert [row["target"] for row in scores] == list(targets) * 4
+    main = [float(row["numerai_corr"]) for row in scores if row["target"] == targets[0]]
+    assert summary(main).mean == report.corr_mean
+    # The last era's 60-day target isn't known yet: it has no score, and that is all.
+    unknown = [row for row in scores if math.isnan(float(row["numerai_corr"]))]
+    assert {row["target"] for row in unknown} == {"target_beta_60"}
+    # target_alpha_20 is what the best possible score is known for; the beta targets aren't.
+    assert report.best_possible == dataset.manifest.planted
+    beta = small_config(targets="target_beta_20", epochs=1)
+    assert train(sample, tmp_path / "beta", beta).best_possible is None
+
+
+def test_patience_ends_a_run(sample: Path, tmp_path: Path) -> None:
+    # Nearly no learning: no epoch is better than the first one.
+    config = small_config(epochs=9, patience=2, learning_rate=1e-12, weight_decay=0.0)
+    report = train(sample, tmp_path / "run", config)
+    assert (report.n_epochs, report.best_epoch, report.stopped_early) == (3, 1, True)
+    longer = small_config(epochs=12, patience=2, learning_rate=1e-12, weight_decay=0.0)
+    again = train(sample, tmp_path / "run", longer, resume=True)
+    assert (again.n_epochs, again.stopped_early) == (3, True)
+
+
+def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "dataset"
+    shutil.copytree(sample, copy)
+    embargoed = mt.open_dataset(copy).eras[-12:-4]
+    for era in embargoed:
+        for file in (copy / f"era-{era}").iterdir():
+            file.write_bytes(b"\xff" * file.stat().st_size)
+    with pytest.raises(MemmapTrainError):
+        _ = mt.open_dataset(copy)[embargoed[0]].features
+    report = train(copy, tmp_path / "run", small_config(epochs=1))
+    assert math.isfinite(report.corr_mean)
+
+
+def test_validation_eras_are_not_trained_on(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "dataset"
+    shutil.copytree(sample, copy)
+    for era in mt.open_dataset(copy).eras[-4:]:
+        file = copy / f"era-{era}" / "targets.npy"
+        targets = np.load(file)
+        np.save(file, targets[::-1])
+    train(copy, tmp_path / "run", small_config())
+    losses = [row["loss"] for row in read_csv(tmp_path / "run" / "history.csv")]
+    assert losses == [row["loss"] for row in read_csv(finished[0] / "history.csv")]
+    scores = (tmp_path / "run" / "era_scores.csv").read_bytes()
+    assert scores != (finished[0] / "era_scores.csv").read_bytes()
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"model": "mpl"}, ConfigError, "mlp"),
+        ({"features": "smal"}, DatasetError, "small"),
+        ({"targets": ("targte",)}, DatasetError, "target"),
+        ({"batch_size": 5000}, BatchError, "5,000"),
+        ({"validation_eras": 40}, FoldError, "40"),
+        ({"embargo_eras": 2}, FoldError, "embargo_eras"),
+    ],
+)
+def test_what_doesnt_suit_the_dataset_leaves_nothing_behind(
+    sample: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    kind: type[MemmapTrainError],
+    said: str,
+) -> None:
+    with refused(kind, said):
+        train(sample, tmp_path / "run", small_config(**changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_refused_and_left_alone(
+    finished: tuple[Path, TrainReport], sample: Path
+) -> None:
+    before = results(finished[0])
+    with refused(RunError, str(finished[0]), "--resume"):
+        train(sample, finished[0], small_config())
+    assert results(finished[0]) == before
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line(sample: Path, tmp_path: Path) -> None:
+    with refused(ConfigError, "loss of epoch 1", "learning_rate"):
+        train(sample, tmp_path / "run", small_config(learning_rate=1e30))
+
+
+def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {
+        "embargo_eras": 0,
+        "allow_overlap": True,
+        "targets": ("target_t1_20",),
+        "batch_size": 32,
+    }
+    with refused(ConfigError, "missing", "fill_missing"):
+        train(with_missing, tmp_path / "refused", small_config(**common))
+    assert not (tmp_path / "refused").exists()
+    train(with_missing, tmp_path / "filled", small_config(fill_missing=0.5, **common))
+    filled = results(tmp_path / "filled")
+    assert all(float(row["loss"]) > 0 for row in filled["history"])
+
+
+# -- stopped and resumed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["started 1", "step 1", "step 7", "step 15", "validation 1", "epoch 1", "step 16", "step 30"],
+)
+def test_an_interrupted_run_ends_like_one_that_wasnt(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path, call: str
+) -> None:
+    run = tmp_path / "run"
+    script = Script(call, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, run, small_config(), report=script)
+    n_steps = script.calls.count("step")
+    resumed = Script()
+    report = train(sample, run, small_config(), resume=True, report=resumed)
+    assert results(run) == results(finished[0])
+    assert resumed.plan is not None
+    # Only "started" comes before anything could be saved.
+    assert resumed.plan.first_step == n_steps
+    assert n_steps + resumed.calls.count("step") == 2 * STEPS_PER_EPOCH
+    assert report.corr_mean == finished[1].corr_mean
+
+
+def test_many_interruptions_end_like_none(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    run, n_interruptions = tmp_path / "run", 0
+    while not (run / "state.json").exists():
+        try:
+            train(sample, run, small_config(), resume=True, report=Script("step 4", interrupt))
+        except KeyboardInterrupt:
+            n_interruptions += 1
+    assert n_interruptions == 7
+    assert results(run) == results(finished[0])
+
+
+def test_a_killed_run_ends_like_one_that_wasnt(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from training_data import Script, small_config
+from memmap_train.training import loop
+loop._SECONDS_BETWEEN_REPORTS = 0.0
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+loop.train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
+           report=Script("step 23", die))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (tmp_path / "run" / "state.json").exists()
+    resumed = Script()
+    train(sample, tmp_path / "run", small_config(), resume=True, report=resumed)
+    assert resumed.plan is not None
+    assert resumed.plan.first_step == 20
+    assert results(tmp_path / "run") == results(finished[0])
+
+
+def test_checkpoints_come_by_steps_and_the_last_two_and_the_best_stay(
+    sample: Path, tmp_path: Path
+) -> None:
+    def names() -> None:
+        seen.append(sorted(os.listdir(tmp_path / "run" / "checkpoints")))
+
+    seen: list[list[str]] = []
+    config = small_config(checkpoint_steps=4)
+    train(sample, tmp_path / "run", config, report=Script("step 14", names))
+    assert seen == [["step-000000008.npz", "step-000000012.npz"]]
+    names()
+    best_step = 15 * train(sample, tmp_path / "run", None, resume=True).best_epoch
+    kept = {28, 30, best_step}
+    assert seen[1] == [f"step-{step:09d}.npz" for step in sorted(kept)]
+
+
+def test_checkpoints_come_by_minutes(sample: Path, tmp_path: Path) -> None:
+    names: list[str] = []
+    script = Script("step 14", lambda: names.extend(os.listdir(tmp_path / "run" / "checkpoints")))
+    train(sample, tmp_path / "run", small_config(checkpoint_minutes=1e-9), report=script)
+    assert sorted(names) == ["step-000000012.npz", "step-000000013.npz"]
+
+
+def test_a_damaged_checkpoint_costs_a_few_steps_and_nothing_else(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, run, small_config(checkpoint_steps=4), report=Script("step 21", interrupt))
+    newest = run / "checkpoints" / "step-000000021.npz"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    script = Script()
+    train(sample, run, small_config(), resume=True, report=script)
+    assert script.plan is not None
+    assert script.plan.first_step == 20
+    (warning,) = script.warnings
+    assert "step-000000021.npz" in warning
+    assert results(run) == results(finished[0])
+
+
+def test_a_full_disk_is_survived(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run, sizes = tmp_path / "run", []
+
+    class FullDisk(Script):
+        """Nothing larger than 1 kB can be written from step 5 to the end of the last epoch."""
+
+        def step(self, *numbers: Any) -> None:
+            super().step(*numbers)
+            if self.calls.count("step") == 5:
+                sizes.extend(os.listdir(run / "checkpoints"))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+        def epoch(self, row: Any) -> None:
+            super().epoch(row)
+            if row["epoch"] == 2:
+                assert set(sizes) <= set(os.listdir(run / "checkpoints"))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    script = FullDisk()
+    try:
+        train(sample, run, small_config(checkpoint_steps=4), report=script)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sizes == ["step-000000004.npz"]
+    assert len(script.warnings) >= 4
+    assert all("couldn't be written" in warning for warning in script.warnings)
+    assert [row["loss"] for row in script.rows] == [
+        float(row["loss"]) for row in read_csv(finished[0] / "history.csv")
+    ]
+    # In the end there was room again.
+    assert (run / "era_scores.csv").read_bytes() == (finished[0] / "era_scores.csv").read_bytes()
+    assert [w.tobytes() for w in weights(run)] == [w.tobytes() for w in weights(finished[0])]
+
+
+def test_resuming_what_hasnt_begun_begins(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "new", small_config(), resume=True)
+    assert results(tmp_path / "new") == results(finished[0])
+
+
+def test_a_finished_run_ends_well_at_once(finished: tuple[Path, TrainReport], sample: Path) -> None:
+    path, report = finished
+    before = {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")}
+    for config in (None, small_config()):
+        script = Script()
+        again = train(sample, path, config, resume=True, report=script)
+        assert again.already_finished
+        assert script.calls == []
+        assert (again.corr_mean, again.best_epoch) == (report.corr_mean, report.best_epoch)
+    assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
+
+
+def test_a_run_remembers_its_configuration(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
+    train(sample, tmp_path / "run", None, resume=True)
+    assert results(tmp_path / "run") == results(finished[0])
+
+
+def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> None:
+    open_choice = small_config(window_size=None, pool_batches=None)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", open_choice, report=Script("step 3", interrupt))
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    chosen = (config["window_size"], config["pool_batches"])
+    other = (chosen[0] + 3, chosen[1] + 1)  # as another machine would have chosen
+    path.write_text(json.dumps(config | {"window_size": other[0], "pool_batches": other[1]}))
+    script = Script()
+    train(sample, tmp_path / "run", open_choice, resume=True, report=script)
+    assert script.plan is not None
+    assert (script.plan.window_size, script.plan.pool_batches) == other
+
+
+def test_more_epochs_are_those_of_a_longer_run(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "long", small_config(epochs=3))
+    shutil.copytree(finished[0], tmp_path / "run")
+    report = train(sample, tmp_path / "run", small_config(epochs=3), resume=True)
+    assert not report.already_finished
+    assert report.n_epochs == 3
+    assert results(tmp_path / "run") == results(tmp_path / "long")
+    with refused(RunError, "epochs: 3 in the run, 2 now"):
+        train(sample, tmp_path / "run", small_config(), resume=True)
+
+
+def test_another_configuration_is_refused_naming_what_differs(
+    finished: tuple[Path, TrainReport], sample: Path
+) -> None:
+    before = results(finished[0])
+    other = small_config(learning_rate=0.02, dropout=0.3, validation_eras=3)
+    with refused(RunError, "learning_rate", "dropout", "validation_eras"):
+        train(sample, finished[0], other, resume=True)
+    assert results(finished[0]) == before
+
+
+def test_another_dataset_is_refused(
+    finished: tuple[Path, TrainReport], convert_sample: Callable[..., Path]
+) -> None:
+    other = convert_sample("train.parquet")
+    with refused(RunError, "dataset has changed"):
+        train(other, finished[0], small_config(), resume=True)
+
+
+def test_other_versions_are_told(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"keras_version": "3.0.0"}))
+    script = Script()
+    train(sample, tmp_path / "run", small_config(), resume=True, report=script)
+    (warning,) = script.warnings
+    assert f"keras 3.0.0 → {keras.__version__}" in warning

@@ -1,0 +1,60 @@
+"""Small samples to train on; a plugin of the test modules that name it in `pytest_plugins`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import write_toy
+from training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA
+
+import memmap_train as mt
+from memmap_train.sample import write_sample
+
+
+@pytest.fixture(scope="session")
+def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the parquet files of a small sample."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, n_eras=N_ERAS, rows_per_era=ROWS_PER_ERA, n_features=N_FEATURES)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def convert_sample(
+    sample_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Return a function that converts files of the small sample into a new dataset."""
+
+    def convert(*names: str, **options: Any) -> Path:
+        path = tmp_path_factory.mktemp("converted") / "dataset"
+        names = names or ("train.parquet", "validation.parquet")
+        sources = [sample_files / name for name in names]
+        mt.convert(
+            sources, path, workers=1, features_json=sample_files / "features.json", **options
+        )
+        return path
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def sample(convert_sample: Callable[..., Path]) -> Path:
+    """Return a small sample's dataset, float32: to be read only."""
+    return convert_sample(dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def live(convert_sample: Callable[..., Path]) -> Path:
+    """Return the dataset of a small sample's live era: no labels."""
+    return convert_sample("live.parquet", dtype="int8")
+
+
+@pytest.fixture(scope="session")
+def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a toy dataset that keeps missing features as NaN: to be read only."""
+    folder = tmp_path_factory.mktemp("missing")
+    eras = {f"{number:04}": 40 for number in range(1, 13)}
+    write_toy(folder / "source.parquet", eras, n_features=5, n_targets=2, nulls=True)
+    mt.convert(folder / "source.parquet", folder / "dataset", missing="nan", workers=1)
+    return folder / "dataset"
