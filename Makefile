@@ -29,7 +29,7 @@ CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) --dtype $(DTYPE) \
 	$(if $(FEATURE_SET),--feature-set $(FEATURE_SET)) \
 	$(foreach target,$(TARGET),--target $(target))
 
-.PHONY: help install sample convert inspect verify train test torture check format bench clean
+.PHONY: help install sample plan convert inspect verify train test torture check format bench clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ install: $(VENV)/installed  ## make .venv and install the package with its pictu
 
 sample: install  ## write a Numerai-shaped sample to data/sample/
 	$(TOOL) sample data/sample $(ARGS)
+
+plan: install | $(filter data/sample/%,$(SOURCE))  ## say what SOURCE needs, and what to type next
+	$(TOOL) plan $(SOURCE) $(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) $(ARGS)
 
 convert: install | $(filter data/sample/%,$(SOURCE))  ## convert SOURCE to DATASET
 	$(CONVERT) $(ARGS)

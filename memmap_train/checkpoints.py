@@ -81,6 +81,8 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
     for step, file in _steps(directory).items():
         if step not in kept:
             file.unlink(missing_ok=True)
+    for unfinished in directory.glob(".partial-step-*.npz"):  # of a process that was killed
+        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -91,20 +93,23 @@ def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | No
     ----------
     directory : Path
     warn : callable
-        Called with one line for each damaged checkpoint that is passed over; it is renamed to
-        `*.damaged`, so that it counts no more.
+        Called with one line for each damaged checkpoint that is passed over (it is renamed to
+        `*.damaged`, so that it counts no more), and with another one if none is left.
 
     Returns
     -------
     Checkpoint or None
         None where there is none, or none whole.
     """
-    for step, path in reversed(_steps(directory).items()):
+    found = _steps(directory)
+    for step, path in reversed(found.items()):
         try:
             return _unpack(path, step)
         except (OSError, RunError) as error:
             warn(f"{error}; going back to the checkpoint before it")
             path.replace(path.with_suffix(".damaged"))
+    if found:
+        warn(f"{directory}: no checkpoint is whole; starting at the beginning")
     return None
 
 

@@ -18,7 +18,7 @@ from ._version import __version__
 from .chart import HOW_TO_GET_PICTURES
 from .config import TrainConfig
 from .dataset import open_dataset, verify
-from .errors import MemmapTrainError
+from .errors import MemmapTrainError, listed
 from .inspection import (
     dataset_text,
     describe_dataset,
@@ -29,6 +29,7 @@ from .inspection import (
     in_bytes,
 )
 from .progress import Stages, TrainProgress
+from .schema import ColumnOptions
 from .training.startup import start_tensorflow
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemmapTrainError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again to carry on", file=sys.stderr)
+        print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
         return EXIT_STOPPED
     except BrokenPipeError:  # `… | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,6 +97,28 @@ def _sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(arguments: argparse.Namespace) -> int:
+    from .survey import describe_survey, survey_sources, survey_text  # needs pyarrow
+
+    with Stages("values") as stages:
+        survey = survey_sources(
+            arguments.sources,
+            features_json=arguments.features_json,
+            columns=ColumnOptions(
+                era_column=arguments.era_column,
+                id_column=arguments.id_column,
+                feature_prefix=arguments.feature_prefix,
+                target_prefix=arguments.target_prefix,
+            ),
+            progress=lambda done, total: stages("reading eras and targets", done, total),
+        )
+    if arguments.json:
+        _print_json(describe_survey(survey))
+    else:
+        print(survey_text(survey))
+    return 0
+
+
 def _convert(arguments: argparse.Namespace) -> int:
     from .conversion import convert  # needs pyarrow
 
@@ -115,6 +138,7 @@ def _convert(arguments: argparse.Namespace) -> int:
             memory=arguments.memory,
             workers=arguments.workers,
             overwrite=arguments.overwrite,
+            trust_features=arguments.trust_features,
             progress=stages,
         )
     dataset = report.dataset
@@ -126,6 +150,9 @@ def _convert(arguments: argparse.Namespace) -> int:
                 "n_rows": report.n_rows,
                 "n_eras": report.n_eras,
                 "n_eras_kept": report.n_eras_kept,
+                "n_eras_new": report.n_eras_new,
+                "n_eras_changed": report.n_eras_changed,
+                "left_out": list(report.left_out),
                 "n_features": len(dataset.feature_names),
                 "n_targets": len(dataset.target_names),
                 "dtype": dataset.manifest.dtype,
@@ -143,7 +170,16 @@ def _convert(arguments: argparse.Namespace) -> int:
         print(f"{dataset.path}: up to date ({what})")
         return 0
     rate = report.n_rows / report.seconds
-    print(f"{dataset.path}: converted {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)")
+    print(f"{dataset.path}: {report.status} {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)")
+    if report.status == "updated":
+        print(
+            f"  {report.n_eras_new:,} new eras; new targets in {report.n_eras_changed:,} old ones"
+        )
+    if report.left_out:
+        print(
+            f"  left out: {len(report.left_out):,} columns that the dataset doesn't have "
+            f"({listed(report.left_out, 3)})"
+        )
     if report.n_eras_kept:
         print(f"  {report.n_eras_kept:,} eras were kept from an interrupted run")
     for target, named in dataset.manifest.aliases.items():
@@ -155,10 +191,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     data: Any
     text: Callable[[Any], str]
-    if arguments.era is not None:
+    if arguments.features:
+        data, text = describe_features(dataset, arguments.era), features_text
+    elif arguments.era is not None:
         data, text = describe_era(dataset, arguments.era), era_text
-    elif arguments.features:
-        data, text = describe_features(dataset), features_text
     else:
         data, text = describe_dataset(dataset), dataset_text
     if arguments.json:
@@ -257,6 +293,17 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
+    plan = _command(
+        commands,
+        "plan",
+        _plan,
+        "say what parquet files hold, what a dataset would take, and what to type next",
+        "memmap-train plan data/train.parquet data/validation.parquet "
+        "--features-json data/features.json",
+    )
+    _add_sources(plan)
+    plan.add_argument("--json", action="store_true", help="print as JSON")
+
     convert = _command(
         commands,
         "convert",
@@ -265,22 +312,15 @@ def _parser() -> argparse.ArgumentParser:
         "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
         "--features-json data/features.json --dtype int8",
     )
-    convert.add_argument("sources", nargs="+", metavar="SOURCE", help="parquet files, in order")
+    _add_sources(convert)
     convert.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
     convert.add_argument(
         "--dtype", choices=("float32", "int8"), default="float32", help="default: float32"
     )
-    convert.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     convert.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
     convert.add_argument(
         "--target", action="append", metavar="NAME", help="only this target; repeatable"
     )
-    convert.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
-    convert.add_argument(
-        "--id-column", metavar="NAME", help="default: id, else __index_level_0__, else none"
-    )
-    convert.add_argument("--feature-prefix", default="feature", metavar="TEXT")
-    convert.add_argument("--target-prefix", default="target", metavar="TEXT")
     convert.add_argument(
         "--missing",
         choices=("0.5", "nan"),
@@ -292,6 +332,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
     convert.add_argument("--overwrite", action="store_true", help="replace a dataset that is there")
+    convert.add_argument(
+        "--trust-features",
+        action="store_true",
+        help="in an update, don't decode and compare the features of old eras",
+    )
     convert.add_argument("--json", action="store_true", help="print the report as JSON")
 
     inspect = _command(
@@ -303,7 +348,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("dataset", metavar="DATASET")
     inspect.add_argument("--era", metavar="E", help="one era: shapes, dtypes, how to open it")
-    inspect.add_argument("--features", action="store_true", help="list all features")
+    inspect.add_argument(
+        "--features",
+        action="store_true",
+        help="all features and what their rows hold (with --era, in that era too)",
+    )
     inspect.add_argument("--json", action="store_true", help="print as JSON")
 
     verification = _command(
@@ -334,6 +383,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a key of the configuration; repeatable",
     )
     train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
+    train.set_defaults(to_carry_on="run the same command with --resume")
 
     predict = _command(
         commands,
@@ -351,6 +401,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the parquet files, and how to tell their columns apart."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="parquet files, in order")
+    parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
+    parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="default: id, else __index_level_0__, else none"
+    )
+    parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
+    parser.add_argument("--target-prefix", default="target", metavar="TEXT")
+
+
 def _command(
     commands: Any,
     name: str,
@@ -364,5 +426,5 @@ def _command(
         description=f"{description[0].upper()}{description[1:]}.",
         epilog=f"example: {example}",
     )
-    parser.set_defaults(run_command=run)
+    parser.set_defaults(run_command=run, to_carry_on="run the same command again")
     return parser

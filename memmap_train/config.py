@@ -220,11 +220,11 @@ class TrainConfig:
     dropout : float
         Share of the units that is dropped after each hidden layer, from 0 to below 1.
     loss : str
-        "mse", "mae" or "huber".
+        "mse", "mae" or "huber" (linear beyond 0.25, the distance of two bins of a target).
     learning_rate : float
         Of the optimizer, above 0.
     weight_decay : float
-        Share of each weight taken off in a step, times the learning rate; 0: none.
+        Share of each weight (not of biases) taken off in a step, times the learning rate; 0: none.
     epochs : int
         The most epochs to train.
     patience : int
@@ -273,10 +273,10 @@ class TrainConfig:
 
     model: str = _key("mlp", _text("the name of a model"))
     hidden: tuple[int, ...] = _key((128, 64), _widths())
-    dropout: float = _key(0.1, _number("from 0 to below 1", lambda value: 0 <= value < 1))
+    dropout: float = _key(0.3, _number("from 0 to below 1", lambda value: 0 <= value < 1))
     loss: str = _key("mse", _choice("mse", "mae", "huber"))
     learning_rate: float = _key(1e-3, _number("above 0", lambda value: value > 0))
-    weight_decay: float = _key(0.0, _number("of 0 or more", lambda value: value >= 0))
+    weight_decay: float = _key(1.0, _number("of 0 or more", lambda value: value >= 0))
 
     epochs: int = _key(10, _whole(1))
     patience: int = _key(3, _whole(0))

@@ -7,23 +7,21 @@ by who converts.
 
 import errno
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ._version import __version__
 from .dataset import Dataset, open_dataset
-from .errors import ConversionError, MemmapTrainError
-from .journal import FolderLock, Journal, is_ours, remove_dataset
-from .machine import available_memory, n_cores
+from .errors import ConversionError, MemmapTrainError, listed
+from .journal import WORKPLACE, FolderLock, Journal, is_ours, remove_dataset
+from .machine import available_memory, free_disk, n_cores, nearest_existing
 from .manifest import (
     FILE_NAME,
     Manifest,
@@ -35,16 +33,31 @@ from .manifest import (
 from .parquet import PYARROW_VERSION
 from .parquet.reading import Source
 from .pipeline import Pipeline
-from .plan import Columns, ConvertOptions, Plan, choose_columns, make_plan, open_sources
+from .plan import (
+    LEAST_BUDGET,
+    Columns,
+    ConvertOptions,
+    Plan,
+    choose_columns,
+    default_budget,
+    make_plan,
+    open_sources,
+)
 from .schema import ColumnOptions
+from .update import (
+    ChangedEraError,
+    UpdateJournal,
+    changed_features,
+    check_rows,
+    commit,
+    finish_commit,
+    is_begun,
+    narrow_to_dataset,
+)
 
-Array = npt.NDArray[np.generic]
 Progress = Callable[[str, int, int], None]
-T = TypeVar("T")
 
 CODE_SCALE = Scale(multiply=0.25, add=0.0)
-_LEAST_MEMORY = 256_000_000  # bytes; below it blocks of columns get too narrow to decode well
-_MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +67,15 @@ class Report:
     Attributes
     ----------
     dataset : Dataset
-    status : {"converted", "up to date"}
+    status : {"converted", "updated", "up to date"}
     n_rows, n_eras, n_bytes : int
         Of the whole dataset; bytes of all arrays.
     n_eras_kept : int
         Eras that an interrupted run had finished before.
+    n_eras_new, n_eras_changed : int
+        Eras that weren't there before; eras whose targets are other ones now.
+    left_out : tuple of str
+        Features and targets of the sources that an updated dataset doesn't have.
     seconds : float
     """
 
@@ -68,6 +85,9 @@ class Report:
     n_eras: int
     n_bytes: int
     n_eras_kept: int
+    n_eras_new: int
+    n_eras_changed: int
+    left_out: tuple[str, ...]
     seconds: float
 
 
@@ -87,6 +107,7 @@ def convert(
     memory: int | None = None,
     workers: int | None = None,
     overwrite: bool = False,
+    trust_features: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Convert parquet files into a dataset.
@@ -96,7 +117,8 @@ def convert(
     sources : path or sequence of paths
         Parquet files with the same columns; their rows are taken in this order.
     out : path
-        The dataset's folder: absent, empty, or with an unfinished conversion of the same sources.
+        The dataset's folder: absent, empty, with an unfinished conversion of the same sources, or
+        with a dataset that was made from earlier versions of them, which is then updated.
     dtype : {"float32", "int8"}
         The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space.
     features_json : path, optional
@@ -117,6 +139,8 @@ def convert(
         Threads; by default one per core.
     overwrite : bool
         Replace a dataset of ours that is there.
+    trust_features : bool
+        In an update, take features of old eras to be what they were, without decoding them.
     progress : callable(what, rows done, rows in all), optional
         Called from several threads, one at a time.
 
@@ -131,7 +155,8 @@ def convert(
     SchemaError
         Columns are missing, differ between sources, or were asked for and aren't there.
     ConversionError
-        The folder is taken, the disk too small or full, or another process is at work.
+        The folder is taken, the disk too small or full, another process is at work, or the
+        sources no longer hold what the dataset was made of.
     """
     started = time.perf_counter()
     directory = Path(out)
@@ -157,62 +182,74 @@ def convert(
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
+    notify = _Notifier(progress)
     opened = open_sources(paths)
-    try:
+    with ExitStack() as at_the_end, _explained(directory):
+        for source in opened:
+            at_the_end.callback(source.close)
         columns = choose_columns(opened, options)
-
-        def is_up_to_date() -> bool:
-            _check_folder(directory, overwrite=overwrite)
-            if overwrite or not (directory / FILE_NAME).exists():
-                return False
-            _check_same(read_manifest(directory), opened, columns, options, directory)
-            return True
-
-        if is_up_to_date():
-            return _report(directory, "up to date", 0, started)
-        notify = _Notifier(progress)
+        _check_folder(directory, overwrite=overwrite)
+        _finish_begun(directory)
+        old = _current(directory, overwrite=overwrite)
+        if _is_up_to_date(old, opened, columns, options, directory):
+            if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up
+                FolderLock(directory).release(done=True)
+            return _report(directory, "up to date", started)
+        left_out: list[str] = []
+        if old is not None:
+            _check_updatable(old, opened, columns, options, directory)
+            columns, left_out = narrow_to_dataset(columns, old, directory)
         plan = make_plan(opened, columns, options, notify.reading)
         for source in opened:
             source.check_unchanged()
-        with _explained(directory):
-            _check_disk(directory, plan, budget)
-            lock = FolderLock(directory)
-            done = False
-            try:
-                # Planning took a while: another process may have finished meanwhile.
-                done = is_up_to_date()
-                if done:
-                    return _report(directory, "up to date", 0, started)
-                if (directory / FILE_NAME).exists():
-                    remove_dataset(directory)
-                n_eras_kept = _write(plan, opened, directory, budget, n_workers, notify)
+        if old is not None:
+            check_rows(plan, old, directory)
+        _check_disk(directory, plan, budget, old)
+        lock = FolderLock(directory)
+        done = False
+        try:
+            # Planning took a while: another process may have finished meanwhile.
+            now = _current(directory, overwrite=overwrite)
+            if _is_up_to_date(now, opened, columns, options, directory):
                 done = True
+                return _report(directory, "up to date", started)
+            if now != old:
+                raise ConversionError(
+                    f"{directory}: another process has changed the dataset meanwhile; run the same "
+                    "command again"
+                )
+            if overwrite and (directory / FILE_NAME).exists():
+                remove_dataset(directory)
+            journal = (
+                Journal(directory, _job(plan, None))
+                if old is None
+                else UpdateJournal(directory, _job(plan, old), old, trusts_features=trust_features)
+            )
+            try:
+                shards = Pipeline(plan, opened, journal, budget, n_workers, notify.written).run()
+                for source in opened:
+                    source.check_unchanged()
+            except ChangedEraError as error:
+                done = True  # nothing of it is of use
+                raise _changed(error, plan, opened, directory) from None
             finally:
-                lock.release(done=done)
-    finally:
-        for source in opened:
-            source.close()
-    return _report(directory, "converted", n_eras_kept, started)
-
-
-def _write(
-    plan: Plan,
-    sources: Sequence[Source],
-    directory: Path,
-    budget: int,
-    n_workers: int,
-    notify: "_Notifier",
-) -> int:
-    """Write shards and manifest; return how many eras an earlier run had finished."""
-    journal = Journal(directory, _job(plan))
-    try:
-        shards = Pipeline(plan, sources, journal, budget, n_workers, notify.written).run()
-        for source in sources:
-            source.check_unchanged()
-        write_manifest(_manifest(plan, shards), directory)
-    finally:
-        journal.close()
-    return len(journal.finished)
+                journal.close()
+            manifest = _manifest(plan, shards, old)
+            if old is None:
+                write_manifest(manifest, directory)
+            else:
+                commit(directory, manifest)
+            done = True
+        finally:
+            lock.release(done=done)
+        return _report(
+            directory,
+            "converted" if old is None else "updated",
+            started,
+            n_eras_kept=len(journal.finished),
+            old=old,
+            left_out=left_out,
+        )
 
 
 class _Notifier:
@@ -236,16 +273,16 @@ class _Notifier:
 
 def _budget(memory: int | None) -> int:
     if memory is None:
-        return max(_LEAST_MEMORY, min(available_memory() // 4, _MOST_MEMORY))
-    if memory * 1_000_000 < _LEAST_MEMORY:
+        return default_budget(available_memory())
+    if memory * 1_000_000 < LEAST_BUDGET:
         raise ConversionError(
-            f"memory: expected {_LEAST_MEMORY // 1_000_000} MB or more, found {memory}"
+            f"memory: expected {LEAST_BUDGET // 1_000_000} MB or more, found {memory}"
         )
     return memory * 1_000_000
 
 
 def _check_folder(directory: Path, *, overwrite: bool) -> None:
-    existing = _nearest_existing(directory)
+    existing = nearest_existing(directory)
     if existing != directory:
         if not existing.is_dir() or os.path.lexists(directory):
             what = existing if not existing.is_dir() else f"{directory} (a link to nowhere)"
@@ -261,42 +298,92 @@ def _check_folder(directory: Path, *, overwrite: bool) -> None:
         )
 
 
-def _nearest_existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
+def _finish_begun(directory: Path) -> None:
+    """Finish an update that was interrupted while its files were renamed into place."""
+    if is_begun(directory):
+        lock = FolderLock(directory)
+        done = False
+        try:
+            if is_begun(directory):
+                finish_commit(directory)
+            done = True
+        finally:
+            lock.release(done=done)
 
 
-def _check_same(
-    manifest: Manifest,
+def _current(directory: Path, *, overwrite: bool) -> Manifest | None:
+    """Return the manifest of the dataset that is there, unless it is to be replaced."""
+    if overwrite or not (directory / FILE_NAME).exists():
+        return None
+    return read_manifest(directory)
+
+
+def _is_up_to_date(
+    old: Manifest | None,
+    sources: Sequence[Source],
+    columns: Columns,
+    options: ConvertOptions,
+    directory: Path,
+) -> bool:
+    """Tell whether a dataset was made from just these sources; refuse if with other options."""
+    if old is None or old.sources != tuple(source.entry for source in sources):
+        return False
+    schema = columns.schema
+    if old.history:  # additional columns were left out by an update
+        known = {*old.features, *old.targets}
+        schema = replace(
+            schema,
+            features=tuple(name for name in schema.features if name in known),
+            targets=tuple(name for name in schema.targets if name in known),
+        )
+        columns = replace(columns, feature_sets=dict(old.feature_sets))
+    _check_same(
+        old,
+        {
+            **_options_of(columns, options),
+            "features": set(schema.features),
+            "targets": set(schema.targets),
+            "feature sets": columns.feature_sets,
+        },
+        directory,
+    )
+    return True
+
+
+def _check_updatable(
+    old: Manifest,
     sources: Sequence[Source],
     columns: Columns,
     options: ConvertOptions,
     directory: Path,
 ) -> None:
-    """Raise a ConversionError if a finished dataset was made from other sources or options."""
-    schema = columns.schema
+    """Refuse to update a dataset from sources of other names, or with other options."""
+    names = [source.name for source in sources]
+    _check_same(old, {**_options_of(columns, options), "sources": names}, directory)
+
+
+def _options_of(columns: Columns, options: ConvertOptions) -> dict[str, Any]:
+    return {
+        "dtype": options.dtype,
+        "missing": options.missing,
+        "era column": columns.schema.era,
+        "id column": columns.schema.id,
+    }
+
+
+def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> None:
+    """Raise a ConversionError that names what of a finished dataset isn't as it is wanted."""
     found = {
-        "sources": manifest.sources,
+        "sources": [source.name for source in manifest.sources],
         "dtype": manifest.dtype,
         "missing": manifest.missing,
-        "features": manifest.features,
-        "targets": manifest.targets,
+        "features": set(manifest.features),
+        "targets": set(manifest.targets),
         "feature sets": dict(manifest.feature_sets),
         "era column": manifest.columns.get("era"),
         "id column": manifest.columns.get("id"),
     }
-    wanted = {
-        "sources": tuple(source.entry for source in sources),
-        "dtype": options.dtype,
-        "missing": options.missing,
-        "features": schema.features,
-        "targets": schema.targets,
-        "feature sets": columns.feature_sets,
-        "era column": schema.era,
-        "id column": schema.id,
-    }
-    differing = [name for name in found if found[name] != wanted[name]]
+    differing = [name for name in wanted if found[name] != wanted[name]]
     if differing:
         raise ConversionError(
             f"{directory}: holds a dataset made with other {', '.join(differing)}; choose another "
@@ -304,15 +391,31 @@ def _check_same(
         )
 
 
-def _check_disk(directory: Path, plan: Plan, budget: int) -> None:
+def _changed(
+    error: ChangedEraError, plan: Plan, sources: Sequence[Source], directory: Path
+) -> ConversionError:
+    """Explain an old era that isn't what it was: which features, in which era."""
+    names: list[str] = []
+    if error.array == "features":
+        names = changed_features(plan, sources, open_dataset(directory), error.era)
+    what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
+    return ConversionError(
+        f"{directory}: era {error.era!r}: {what} of the sources differ from the dataset's; the "
+        "dataset stays as it is; choose another --out for the new files, replace it with "
+        "--overwrite, or keep its features with --trust-features"
+    )
+
+
+def _check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
     """Refuse before writing where the dataset won't fit on the disk."""
-    free = shutil.disk_usage(_nearest_existing(directory)).free
-    if directory.is_dir():  # what an earlier run has written will be kept or replaced
+    free = free_disk(directory)
+    if old is not None:  # of old eras nothing but targets is written
+        free += sum(entry.rows for entry in old.shards) * (
+            plan.row_bytes - 4 * len(plan.columns.schema.targets)
+        )
+    elif directory.is_dir():  # what an earlier run has written will be kept or replaced
         free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
-    needed = plan.n_bytes
-    largest = max(group.rows for group in plan.groups) * plan.staged_row_bytes
-    if largest > budget // 2:  # it is staged in a file
-        needed += largest
+    needed = plan.disk_bytes(budget)
     if needed > free:
         advice = "free some, or choose another disk with --out"
         if plan.options.dtype == "float32":
@@ -343,11 +446,12 @@ def _explained(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _job(plan: Plan) -> dict[str, Any]:
+def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
     """Return what identifies a conversion: with an equal job a rerun carries on."""
     schema = plan.columns.schema
     return {
-        "job_version": 1,
+        "job_version": 2,
+        "updates": None if old is None else old.digest,
         "dtype": plan.options.dtype,
         "missing": plan.options.missing,
         "features": list(schema.features),
@@ -362,7 +466,9 @@ def _job(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _manifest(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> Manifest:
+def _manifest(
+    plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]], old: Manifest | None
+) -> Manifest:
     schema = plan.columns.schema
     return Manifest(
         dtype=plan.options.dtype,
@@ -377,6 +483,7 @@ def _manifest(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> Ma
         shards=tuple(shards[era][0] for era in plan.rows_per_era),
         created_by={"package": __version__, "numpy": np.__version__, "pyarrow": PYARROW_VERSION},
         planted=plan.columns.planted,
+        history=() if old is None else (*old.history, old.sources),
     )
 
 
@@ -392,14 +499,31 @@ def _aliases(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> dic
     return {alias: next(name for name in targets if name in equal)} if equal else {}
 
 
-def _report(directory: Path, status: str, n_eras_kept: int, started: float) -> Report:
+def _report(
+    directory: Path,
+    status: str,
+    started: float,
+    *,
+    n_eras_kept: int = 0,
+    old: Manifest | None = None,
+    left_out: Sequence[str] = (),
+) -> Report:
     dataset = open_dataset(directory)
+    shards = dataset.manifest.shards
+    before = {} if old is None else {entry.era: entry for entry in old.shards}
     return Report(
         dataset=dataset,
         status=status,
         n_rows=dataset.n_rows,
         n_eras=len(dataset.eras),
-        n_bytes=sum(f.bytes for s in dataset.manifest.shards for f in s.files.values()),
+        n_bytes=sum(file.bytes for entry in shards for file in entry.files.values()),
         n_eras_kept=n_eras_kept,
+        n_eras_new=0 if status == "up to date" else sum(e.era not in before for e in shards),
+        n_eras_changed=sum(
+            entry.files["targets"] != before[entry.era].files["targets"]
+            for entry in shards
+            if entry.era in before
+        ),
+        left_out=tuple(left_out),
         seconds=time.perf_counter() - started,
     )

@@ -4,7 +4,9 @@ In comes a folder, out come read-only maps. Knows no order, no batches, and no p
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DatasetError, ShardError, listed, nearest
-from .manifest import FILE_NAME, Manifest, ShardEntry, read_manifest
-from .shard import check_array, digest_file, open_array
+from .machine import n_cores
+from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
+from .shard import DIGEST_BYTES, check_array, digest_file, open_array
 
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
@@ -23,11 +26,14 @@ Selection = str | Sequence[str] | None
 class Shard:
     """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
 
-    def __init__(self, directory: Path, manifest: Manifest, entry: ShardEntry) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, entry: ShardEntry, inodes: Mapping[str, int]
+    ) -> None:
         self.path = directory / entry.folder
         self.era = entry.era
         self.n_rows = entry.rows
         self._layout = manifest.layout(entry)
+        self._inodes = inodes
 
     @cached_property
     def features(self) -> np.memmap:
@@ -44,13 +50,21 @@ class Shard:
         """Ids as fixed-width bytes, shape (rows,); None where the source had none."""
         return self._open("ids") if "ids" in self._layout else None
 
+    @cached_property
+    def counts(self) -> np.memmap | None:
+        """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
+
+        As found in the source. None in datasets that were made before there were counts.
+        """
+        return self._open("counts") if "counts" in self._layout else None
+
     def file(self, array: str) -> Path:
         """Return the path of one array's file."""
         return self.path / f"{array}.npy"
 
     def _open(self, array: str) -> np.memmap:
         dtype, shape = self._layout[array]
-        return open_array(self.file(array), dtype, shape)
+        return open_array(self.file(array), dtype, shape, self._inodes[array])
 
 
 class Dataset:
@@ -67,13 +81,17 @@ class Dataset:
         In the order of the arrays' columns.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, eras: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, inodes: Mapping[str, Mapping[str, int]]
+    ) -> None:
         self.path = path
         self.manifest = manifest
-        self.eras = eras
+        self.eras = tuple(inodes)
         self.feature_names = manifest.features
         self.target_names = manifest.targets
-        self._entries = {era: manifest.shard(era) for era in eras}
+        self._entries = {era: manifest.shard(era) for era in self.eras}
+        # Of every file when the manifest was read: an update replaces files, never changes them.
+        self._inodes = inodes
 
     def __repr__(self) -> str:
         return (
@@ -85,7 +103,7 @@ class Dataset:
         return self.n_rows
 
     def __getitem__(self, era: str) -> Shard:
-        return Shard(self.path, self.manifest, self.entry(era))
+        return Shard(self.path, self.manifest, self.entry(era), self._inodes[era])
 
     def entry(self, era: str) -> ShardEntry:
         """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
@@ -127,7 +145,8 @@ class Dataset:
         wanted = set(eras)
         if not wanted:
             raise DatasetError(f"{self.path}: no eras selected; expected at least one")
-        return Dataset(self.path, self.manifest, tuple(era for era in self.eras if era in wanted))
+        chosen = tuple(era for era in self.eras if era in wanted)
+        return Dataset(self.path, self.manifest, {era: self._inodes[era] for era in chosen})
 
     def labelled_eras(self, target: str) -> tuple[str, ...]:
         """Return the eras in which a target has at least one label."""
@@ -178,7 +197,8 @@ class Dataset:
         if scale is None:
             np.copyto(out, stored)
         else:
-            np.multiply(stored, np.float32(scale.multiply), out=out, dtype=np.float32)
+            np.copyto(out, stored)  # apart from the product: twice as fast as a buffered cast
+            np.multiply(out, np.float32(scale.multiply), out=out)
             if scale.add:
                 np.add(out, np.float32(scale.add), out=out)
         return out
@@ -206,23 +226,26 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """
     directory = Path(path)
     manifest = read_manifest(directory)
+    inodes: dict[str, dict[str, int]] = {entry.era: {} for entry in manifest.shards}
     for entry in manifest.shards:
         for array, file_entry in entry.files.items():
             file = directory / entry.folder / f"{array}.npy"
             try:
-                size = os.stat(file).st_size
+                status = os.stat(file)
             except OSError:
                 raise ShardError(
                     f"{file}: the file is missing; `memmap-train verify {directory}` lists all "
                     "that is wrong"
                 ) from None
+            size = status.st_size
+            inodes[entry.era][array] = status.st_ino
             if size != file_entry.bytes:
                 how = "cut short" if size < file_entry.bytes else "too long"
                 raise ShardError(
                     f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
                     f"`memmap-train verify {directory}` lists all that is wrong"
                 )
-    return Dataset(directory, manifest, tuple(entry.era for entry in manifest.shards))
+    return Dataset(directory, manifest, inodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +262,9 @@ def verify(
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Problem]:
-    """Compare all files of a dataset with its manifest; yield whatever is wrong.
+    """Compare all files of a dataset with its manifest; yield whatever is wrong, in its order.
+
+    On all cores: files are read and digested by threads.
 
     Parameters
     ----------
@@ -247,6 +272,7 @@ def verify(
     quick : bool
         Sizes and headers only, not the digests.
     progress : callable(bytes done, bytes in all), optional
+        Called from the thread that asks for problems.
 
     Raises
     ------
@@ -257,29 +283,57 @@ def verify(
     manifest = read_manifest(directory)
     total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
     done = 0
-    for shard in manifest.shards:
-        folder = directory / shard.folder
-        layout = manifest.layout(shard)
-        for array, entry in shard.files.items():
-            name = f"{shard.folder}/{array}.npy"
-            file = folder / f"{array}.npy"
-            try:
-                if file.is_symlink() or folder.is_symlink():
-                    raise ShardError(f"{file}: a link; expected a file of the dataset's own")
-                check_array(file, *layout[array])
-                if (size := file.stat().st_size) != entry.bytes:
-                    raise ShardError(f"{file}: expected {entry.bytes:,} bytes, found {size:,}")
-                if not quick and (found := digest_file(file)) != entry.digest:
-                    raise ShardError(f"{file}: expected digest {entry.digest}, found {found}")
-            except OSError as error:
-                what = str(error).removeprefix(f"{file}: ")
-                yield Problem(name, what if isinstance(error, ShardError) else str(error.strerror))
-            done += entry.bytes
-            if progress is not None:
-                progress(done, total)
-        expected = {f"{array}.npy" for array in shard.files}
-        yield from _foreign(folder, expected, f"{shard.folder}/")
+    local = threading.local()
+
+    def check(shard: ShardEntry, array: str) -> str | None:
+        if not hasattr(local, "buffer"):
+            local.buffer = bytearray(DIGEST_BYTES)
+        dtype, shape = manifest.layout(shard)[array]
+        file = directory / shard.folder / f"{array}.npy"
+        return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
+
+    threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
+    try:
+        checks = {
+            (shard.era, array): threads.submit(check, shard, array)
+            for shard in manifest.shards
+            for array in shard.files
+        }
+        for shard in manifest.shards:
+            for array, entry in shard.files.items():
+                if what := checks[shard.era, array].result():
+                    yield Problem(f"{shard.folder}/{array}.npy", what)
+                done += entry.bytes
+                if progress is not None:
+                    progress(done, total)
+            expected = {f"{array}.npy" for array in shard.files}
+            yield from _foreign(directory / shard.folder, expected, f"{shard.folder}/")
+    finally:  # whoever asks may have seen enough
+        threads.shutdown(cancel_futures=True)
     yield from _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+
+
+def _fault(
+    file: Path,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    entry: FileEntry,
+    buffer: bytearray | None,
+) -> str | None:
+    """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
+    try:
+        if file.is_symlink() or file.parent.is_symlink():
+            return "a link; expected a file of the dataset's own"
+        check_array(file, dtype, shape)
+        if (size := file.stat().st_size) != entry.bytes:
+            return f"expected {entry.bytes:,} bytes, found {size:,}"
+        if buffer is not None and (found := digest_file(file, buffer)) != entry.digest:
+            return f"expected digest {entry.digest}, found {found}"
+    except ShardError as error:
+        return str(error).removeprefix(f"{file}: ")
+    except OSError as error:
+        return str(error.strerror)
+    return None
 
 
 def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:

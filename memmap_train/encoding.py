@@ -1,9 +1,10 @@
 """Values as a dataset holds them: what stands for a missing one, and which ones are refused.
 
 In come rows from the stage: int8 codes (`MISSING_CODE` where null) or float32 (NaN where missing).
-Out go rows as stored: float32, or int8 codes.
+Out go rows as stored: float32, or int8 codes; and how many rows hold which code, or none.
 """
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +12,17 @@ import numpy.typing as npt
 
 from .errors import SourceError
 from .parquet.reading import MISSING_CODE
+from .shard import N_COUNTS
 
 Array = npt.NDArray[np.generic]
 
 _MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
+_MISSING = N_COUNTS - 1  # column of the counts
+_CODES = np.array([[0], [1], [2], [3], [4], [MISSING_CODE]], np.int8)
+_QUARTERS = _CODES[:_MISSING] * _CODE_STEP
+_FOLD = 8  # rows added as one long row: numpy's cost per row is then a small part
+_MOST_FOLDED_ROWS = 255 * _FOLD  # so that sums fit into bytes
 
 
 class FeatureEncoder:
@@ -32,15 +39,20 @@ class FeatureEncoder:
     def __init__(self, names: Sequence[str], store_dtype: str, missing: str) -> None:
         self._names = names
         self._as_codes = store_dtype == "int8"
+        self._local = threading.local()
         self._filler = np.float32(0.5) if missing == "0.5" else np.float32(np.nan)
 
-    def encode(self, block: Array, out: Array, first: int, where: str) -> int:
-        """Write a block of staged columns into `out`; return how many values were missing.
+    def encode(
+        self, block: Array, out: Array, counts: npt.NDArray[np.int32], first: int, where: str
+    ) -> None:
+        """Write a block of staged columns into `out`, and add what it holds to `counts`.
 
         Parameters
         ----------
         block : ndarray of int8 or float32, shape (rows, columns)
         out : ndarray of the store dtype, shape (rows, columns)
+        counts : ndarray of int32, shape (columns, 6)
+            Rows with code 0, 1, 2, 3, 4, and rows where it is missing; other floats count nowhere.
         first : int
             Column of the block's first one.
         where : str
@@ -51,24 +63,51 @@ class FeatureEncoder:
         SourceError
             An infinity; for the int8 store a float that isn't a code.
         """
+        any_missing, missing = self._count(block, counts)
         if block.dtype == np.int8:
-            missing = block == MISSING_CODE
             if self._as_codes:
                 np.copyto(out, block)
             else:
                 np.multiply(block, _CODE_STEP, out=out, dtype=np.float32)
         else:
-            missing = np.isnan(block)
             refuse_infinities("feature", self._names[first : first + block.shape[1]], block, where)
             if self._as_codes:
                 self._encode_floats_as_codes(block, out, missing, first, where)
             else:
                 np.add(block, np.float32(0), out=out)  # turns -0.0 into 0.0
-        n_missing = int(np.count_nonzero(missing))
-        if n_missing:
+        if any_missing:
             filler = _MIDDLE_CODE if self._as_codes else self._filler
             np.copyto(out, filler, where=missing)
-        return n_missing
+
+    def _count(
+        self, block: Array, counts: npt.NDArray[np.int32]
+    ) -> tuple[bool, npt.NDArray[np.bool_]]:
+        """Add what a block holds to `counts`; return whether cells are missing, and which.
+
+        All codes are looked for in one call: threads wait for each other at every call.
+        """
+        cells = block.reshape(-1)
+        found = self._masks(N_COUNTS, len(cells))
+        missing = found[_MISSING].reshape(block.shape)
+        if block.dtype == np.int8:
+            any_missing = bool(block.max() == MISSING_CODE)  # the largest
+            found = found[1 : N_COUNTS if any_missing else _MISSING]
+            np.equal(cells, _CODES[1 : len(found) + 1], out=found)
+            n_rows = _count_true(found, block.shape[1])
+            counts[:, 1 : len(found) + 1] += n_rows.T
+            counts[:, 0] += len(block) - n_rows.sum(axis=0)
+        else:
+            np.equal(cells, _QUARTERS, out=found[:_MISSING])
+            any_missing = bool(np.isnan(cells, out=found[_MISSING]).any())
+            counts += _count_true(found, block.shape[1]).T
+        return any_missing, missing
+
+    def _masks(self, n_masks: int, n_cells: int) -> npt.NDArray[np.bool_]:
+        """Return room for masks, this thread's own: fresh memory would cost more than they do."""
+        memory: npt.NDArray[np.bool_] = self._local.__dict__.get("memory", np.empty(0, np.bool_))
+        if len(memory) < n_masks * n_cells:
+            memory = self._local.memory = np.empty(n_masks * n_cells, np.bool_)
+        return memory[: n_masks * n_cells].reshape(n_masks, n_cells)
 
     def _encode_floats_as_codes(
         self, block: Array, out: Array, missing: Array, first: int, where: str
@@ -84,6 +123,26 @@ class FeatureEncoder:
                 "an int8 store can hold; use --dtype float32"
             )
         np.copyto(out, codes, casting="unsafe")
+
+
+def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.int32]:
+    """Return how many rows of each column are true in each mask: shape (masks, columns).
+
+    Ten times as fast as `sum`: eight rows are added as one long row, and sums of up to 255 fit into
+    bytes, of which 32 are added at once.
+    """
+    counts = np.zeros((len(masks), n_columns), np.int32)
+    cells = masks.view(np.uint8)
+    for first in range(0, cells.shape[1], _MOST_FOLDED_ROWS * n_columns):
+        part = cells[:, first : first + _MOST_FOLDED_ROWS * n_columns]
+        whole = part.shape[1] // (_FOLD * n_columns) * (_FOLD * n_columns)
+        folded = part[:, :whole].reshape(len(masks), -1, _FOLD * n_columns)
+        sums = np.add.reduce(folded, axis=1, dtype=np.uint8).reshape(len(masks), _FOLD, n_columns)
+        counts += np.add.reduce(sums, axis=1, dtype=np.uint16)
+        if whole < part.shape[1]:
+            rest = part[:, whole:].reshape(len(masks), -1, n_columns)
+            counts += np.add.reduce(rest, axis=1, dtype=np.uint8)
+    return counts
 
 
 def refuse_infinities(kind: str, names: Sequence[str], block: Array, where: str) -> None:

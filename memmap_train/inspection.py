@@ -3,13 +3,19 @@
 In comes a `Dataset`, out come dicts and lines; nothing is printed here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .dataset import Dataset
+from .dataset import Dataset, Shard
+from .shard import N_COUNTS
+
+Counts = npt.NDArray[np.int64]
 
 _SHOWN_TARGETS = 12
+_COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -52,6 +58,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             for target in manifest.targets
         },
         "has_ids": all("ids" in entry.files for entry in entries),
+        "eras_with_constant_features": _eras_with_constant_features(dataset),
         "data_type": data_types,
         "sources": [source.name for source in manifest.sources],
         "created_by": dict(manifest.created_by),
@@ -69,6 +76,9 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
     arrays = {"features": shard.features, "targets": shard.targets}
     if shard.ids is not None:
         arrays["ids"] = shard.ids
+    if shard.counts is not None:
+        arrays["counts"] = shard.counts
+    constant = _constant(shard)
     return {
         "era": era,
         "rows": entry.rows,
@@ -84,6 +94,8 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
         },
         "data_type": dict(entry.data_type),
         "missing_features": entry.missing_features,
+        "constant_features": None if constant is None else int(constant.sum()),
+        "duplicated_ids": None if shard.ids is None else _n_duplicated(shard.ids),
         "target_nulls": dict(entry.target_nulls),
         "target_mean": {
             name: None if np.isnan(column).all() else round(float(np.nanmean(column)), 6)
@@ -93,16 +105,88 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
     }
 
 
-def describe_features(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return each feature's column, name and feature sets, JSON-ready."""
+def describe_features(dataset: Dataset, era: str | None = None) -> list[dict[str, Any]]:
+    """Return each feature's column, name, feature sets and what its rows hold, JSON-ready.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    era : str, optional
+        An era whose counts are to be given too: rows with code 0, 1, 2, 3, 4, and missing ones.
+
+    Returns
+    -------
+    list of dict
+        With `missing_share`, `constant_eras` (in how many eras all rows have one code, or none at
+        all) and `mean_code` (of the rows that have a code; None if none has): of all eras, and None
+        where one of them has no counts.
+    """
     members: dict[str, list[str]] = {name: [] for name in dataset.feature_names}
     for name, features in dataset.manifest.feature_sets.items():
         for feature in features:
             members[feature].append(name)
+    counts = None if era is None else dataset[era].counts
+    in_era: Sequence[dict[str, int] | None] = [None] * len(members)
+    if counts is not None:
+        in_era = [dict(zip(_COUNT_NAMES, row, strict=True)) for row in counts.tolist()]
     return [
-        {"column": column, "feature": name, "feature_sets": members[name]}
-        for column, name in enumerate(dataset.feature_names)
+        {
+            "column": column,
+            "feature": name,
+            "feature_sets": members[name],
+            **rows,
+            **({} if era is None else {"era_counts": era_counts}),
+        }
+        for column, (name, rows, era_counts) in enumerate(
+            zip(dataset.feature_names, _rows_of_features(dataset), in_era, strict=True)
+        )
     ]
+
+
+def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return what the rows of all eras hold, for each feature."""
+    total: Counts = np.zeros((len(dataset.feature_names), N_COUNTS), np.int64)
+    constant_eras = np.zeros(len(total), np.int64)
+    for era in dataset.eras:
+        shard = dataset[era]
+        constant = _constant(shard)
+        if shard.counts is None or constant is None:
+            return [dict.fromkeys(("missing_share", "constant_eras", "mean_code")) for _ in total]
+        total += shard.counts
+        constant_eras += constant
+    n_coded = total[:, :-1].sum(axis=1)
+    code_sums = total[:, :-1] @ np.arange(N_COUNTS - 1)
+    return [
+        {
+            "missing_share": missing / dataset.n_rows,
+            "constant_eras": n_eras,
+            "mean_code": round(code_sum / coded, 6) if coded else None,
+        }
+        for missing, n_eras, code_sum, coded in zip(
+            total[:, -1].tolist(),
+            constant_eras.tolist(),
+            code_sums.tolist(),
+            n_coded.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _constant(shard: Shard) -> npt.NDArray[np.bool_] | None:
+    """Return which features have one code, or none at all, in all rows: they are unavailable."""
+    return None if shard.counts is None else np.asarray((shard.counts == shard.n_rows).any(axis=1))
+
+
+def _eras_with_constant_features(dataset: Dataset) -> int | None:
+    constant = [_constant(dataset[era]) for era in dataset.eras]
+    if any(features is None for features in constant):
+        return None
+    return sum(bool(features.any()) for features in constant if features is not None)
+
+
+def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
+    """Return how many ids stand in more than one row."""
+    return int((np.unique(ids, return_counts=True)[1] > 1).sum())
 
 
 def dataset_text(description: dict[str, Any]) -> str:
@@ -123,10 +207,13 @@ def dataset_text(description: dict[str, Any]) -> str:
     lines.append(
         f"missing   {d['missing_features']:,} feature values ({d['missing_share']:.3%}), {filler}"
     )
+    if (constant := d["eras_with_constant_features"]) is not None:
+        lines.append(f"constant  features in {constant:,} of {d['n_eras']:,} eras")
     lines.append(f"ids       {'yes' if d['has_ids'] else 'none'}")
     lines.append("sets      name, features, bytes to read in an epoch")
+    widest = max(map(len, d["feature_sets"]))
     lines += [
-        f"          {name:<16} {s['features']:>6,} {in_bytes(s['bytes']):>10}"
+        f"          {name:<{widest}} {s['features']:>6,} {in_bytes(s['bytes']):>10}"
         for name, s in d["feature_sets"].items()
     ]
     targets = d["targets"]
@@ -156,6 +243,10 @@ def era_text(description: dict[str, Any]) -> str:
     if d["data_type"]:
         lines.append("rows      " + ", ".join(f"{k} {n:,}" for k, n in d["data_type"].items()))
     lines.append(f"missing   {d['missing_features']:,} feature values")
+    if d["constant_features"] is not None:
+        lines.append(f"constant  {d['constant_features']:,} features")
+    if d["duplicated_ids"] is not None:
+        lines.append(f"ids       {d['duplicated_ids']:,} stand in more than one row")
     nulls = {name: n for name, n in d["target_nulls"].items() if n}
     lines.append(
         "nulls     " + (", ".join(f"{k} {n:,}" for k, n in nulls.items()) if nulls else "none")
@@ -165,11 +256,25 @@ def era_text(description: dict[str, Any]) -> str:
 
 
 def features_text(features: list[dict[str, Any]]) -> str:
-    """Return `describe_features`'s data as lines to read."""
-    return "\n".join(
-        f"{f['column']:>5}  {f['feature']}  {', '.join(f['feature_sets'])}".rstrip()
-        for f in features
-    )
+    """Return `describe_features`'s data as lines to read, under a line of headings."""
+    width = max(len(f["feature"]) for f in features)
+    with_era = "era_counts" in features[0]
+    headings = f"{'column':>6}  {'feature':<{width}} {'missing':>8} {'constant':>8} {'mean':>6}"
+    if with_era:
+        headings += "".join(f" {name:>7}" for name in _COUNT_NAMES)
+    lines = [f"{headings}  sets"]
+    for f in features:
+        if f["missing_share"] is None:
+            rows = f"{'-':>8} {'-':>8} {'-':>6}"
+        else:
+            mean = "-" if f["mean_code"] is None else f"{f['mean_code']:.3f}"
+            rows = f"{f['missing_share']:>8.3%} {f['constant_eras']:>8,} {mean:>6}"
+        if with_era:
+            counts = f["era_counts"] or dict.fromkeys(_COUNT_NAMES, "-")
+            rows += "".join(f" {counts[name]:>7}" for name in _COUNT_NAMES)
+        sets = ", ".join(f["feature_sets"])
+        lines.append(f"{f['column']:>6}  {f['feature']:<{width}} {rows}  {sets}".rstrip())
+    return "\n".join(lines)
 
 
 def in_bytes(n_bytes: float) -> str:

@@ -62,10 +62,11 @@ class FolderLock:
     def release(self, *, done: bool) -> None:
         """Let others go on; remove the workplace if there is nothing left to do in it."""
         if done:
-            shutil.rmtree(self._workplace / PARTIAL, ignore_errors=True)
-            for name in os.listdir(self._workplace):
-                if name != LOCK:
-                    (self._workplace / name).unlink()
+            for path in self._workplace.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
             (self._workplace / LOCK).unlink()
             with contextlib.suppress(OSError):  # the next one is waiting in it
                 self._workplace.rmdir()
@@ -119,12 +120,26 @@ class Journal:
         folder.mkdir(parents=True)
         return folder
 
-    def publish(self, entry: ShardEntry, equal_targets: list[str]) -> None:
-        """Move a finished era's folder into place, then note it. Thread-safe."""
-        folder = self._partial / entry.folder
-        sync_directory(folder)
-        os.rename(folder, self.directory / entry.folder)
-        sync_directory(self.directory)
+    def only_digested(self, era: str) -> frozenset[str]:
+        """Return the arrays of an era that are compared by their digest, not written."""
+        return frozenset()
+
+    def skips_features(self, era: str) -> bool:
+        """Tell whether an era's features needn't be decoded."""
+        return False
+
+    def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
+        """Move a finished era's folder into place, then note it; return its entry. Thread-safe."""
+        self._move(entry.folder, self.directory)
+        self._note(entry, equal_targets)
+        return entry
+
+    def _move(self, folder: str, to: Path) -> None:
+        sync_directory(self._partial / folder)
+        os.rename(self._partial / folder, to / folder)
+        sync_directory(to)
+
+    def _note(self, entry: ShardEntry, equal_targets: list[str]) -> None:
         with self._write_lock:
             self._file.write(_shard_line(entry, equal_targets))
             self._file.flush()

@@ -1,9 +1,10 @@
-"""What this machine can give: memory really available, cores, open files. Numbers only.
+"""What this machine can give: memory really available, free disk, cores, open files.
 
 Everything is read when asked for, nothing is cached: another process may take what was free.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,18 @@ def available_memory() -> int:
     available, since the kernel drops it before it refuses memory.
     """
     return min([_system_available(), *_group_rests()])
+
+
+def free_disk(path: Path) -> int:
+    """Return the free bytes of the disk that a file or folder is on, or would be once made."""
+    return shutil.disk_usage(nearest_existing(path)).free
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def n_cores() -> int:

@@ -8,10 +8,16 @@ A dataset is a folder::
         features.npy           (rows, features)  float32, or int8 codes; C order; little endian
         targets.npy            (rows, targets)   float32, NaN where unlabelled
         ids.npy                (rows,)           fixed-width bytes; absent if the source has no id
+        counts.npy             (features, 6)     int32; absent in datasets of earlier versions
 
-Row *i* of every array of an era is the same row; rows keep the order of the source. Eras are sorted
-as numbers where their label holds one, others after them. The folder is `era-` + the label,
-percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
+Row *i* of an era's features, targets and ids is the same row; rows keep the order of the source.
+Eras are sorted as numbers where their label holds one, others after them. The folder is `era-` +
+the label, percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
+
+`counts` says of each feature in how many rows of the era the source has code 0, 1, 2, 3, 4 (columns
+0 to 4) and in how many it is missing (column 5), before anything takes the place of a missing one.
+Of a source of floats, the value of a code is 0, 0.25, 0.5, 0.75 or 1, as float32; other values are
+counted in no column, so the six add up to fewer than the era's rows where there are any.
 
 `manifest.json` is UTF-8 JSON with sorted keys. A reader ignores keys that it doesn't know and
 refuses a `format_version` that it doesn't know.
@@ -33,6 +39,7 @@ n_rows             rows of all eras
 columns            {era, id: the sources' column names}
 planted            the best possible score of a sample's validation eras; absent elsewhere
 sources            [{name, bytes, modified (UTC, ISO 8601), footer_digest}]
+history            the sources before each update, oldest first; absent before the first one
 shards             [{era, rows, data_type {value: rows}, missing_features, target_nulls {name: n},
                    files {array: {bytes, digest}}}]
 =================  =================================================================================
@@ -56,7 +63,7 @@ import numpy as np
 
 from .errors import ManifestError
 from .schema import era_folder
-from .shard import ARRAY_NAMES, HEADER_BYTES
+from .shard import ARRAY_NAMES, HEADER_BYTES, N_COUNTS
 
 FILE_NAME = "manifest.json"
 FORMAT = "memmap-train"
@@ -83,6 +90,15 @@ class SourceEntry:
     bytes: int
     modified: str
     footer_digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON-ready data."""
+        return {
+            "name": self.name,
+            "bytes": self.bytes,
+            "modified": self.modified,
+            "footer_digest": self.footer_digest,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,7 @@ class Manifest:
     shards: tuple[ShardEntry, ...]
     created_by: Mapping[str, str]
     planted: float | None = None
+    history: tuple[tuple[SourceEntry, ...], ...] = ()
     _by_era: Mapping[str, ShardEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +198,8 @@ class Manifest:
         }
         if "ids" in shard.files:
             arrays["ids"] = (np.dtype(f"S{id_width(shard)}"), (shard.rows,))
+        if "counts" in shard.files:
+            arrays["counts"] = (np.dtype("<i4"), (len(self.features), N_COUNTS))
         return arrays
 
     def to_json(self) -> dict[str, Any]:
@@ -200,17 +219,11 @@ class Manifest:
             "feature_sets": {name: list(names) for name, names in self.feature_sets.items()},
             "n_rows": self.n_rows,
             "columns": dict(self.columns),
-            "sources": [
-                {
-                    "name": source.name,
-                    "bytes": source.bytes,
-                    "modified": source.modified,
-                    "footer_digest": source.footer_digest,
-                }
-                for source in self.sources
-            ],
+            "sources": [source.to_json() for source in self.sources],
             "shards": [shard.to_json() for shard in self.shards],
         }
+        if self.history:
+            data["history"] = [[source.to_json() for source in past] for past in self.history]
         if self.planted is not None:
             data["planted"] = self.planted
         return data
@@ -357,15 +370,8 @@ def _parse(data: Any, path: Path) -> Manifest:
         aliases=aliases,
         feature_sets=feature_sets,
         columns=_mapping(data.get("columns", {}), "columns"),
-        sources=tuple(
-            SourceEntry(
-                _text(source["name"], "name"),
-                _integer(source["bytes"], "bytes"),
-                _text(source["modified"], "modified"),
-                _text(source["footer_digest"], "footer_digest"),
-            )
-            for source in data["sources"]
-        ),
+        sources=_sources(data["sources"]),
+        history=tuple(_sources(past) for past in data.get("history", [])),
         shards=shards,
         created_by=_mapping(data["created_by"], "created_by"),
         planted=None if planted is None else _number(planted, "planted"),
@@ -375,6 +381,18 @@ def _parse(data: Any, path: Path) -> Manifest:
             f"n_rows: {data['n_rows']!r}, but the shards' rows add up to {manifest.n_rows:,}"
         )
     return manifest
+
+
+def _sources(data: Any) -> tuple[SourceEntry, ...]:
+    return tuple(
+        SourceEntry(
+            _text(source["name"], "name"),
+            _integer(source["bytes"], "bytes"),
+            _text(source["modified"], "modified"),
+            _text(source["footer_digest"], "footer_digest"),
+        )
+        for source in data
+    )
 
 
 @contextmanager

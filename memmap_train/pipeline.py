@@ -22,7 +22,7 @@ from .journal import Journal
 from .manifest import FileEntry, ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
-from .shard import ArrayWriter
+from .shard import N_COUNTS, ArrayWriter
 from .stage import Field, FileStore, MemoryStore, Stage, Store
 
 Array = npt.NDArray[np.generic]
@@ -41,7 +41,8 @@ class _Shard:
     rows: int
     folder: Path
     writers: dict[str, ArrayWriter]
-    missing_features: int = 0
+    counts: npt.NDArray[np.int32]
+    """Of each feature: rows with code 0, 1, 2, 3, 4, and rows where it is missing."""
     target_nulls: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     equal_targets: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     """Which targets have equalled the alias in every row so far."""
@@ -121,7 +122,7 @@ class Pipeline:
                 stage, pieces, order = self._lay_out(group, store)
                 filling = [
                     threads.submit(self._fill, group, stage, name, first, n_columns, order)
-                    for name, blocks in self._fields.items()
+                    for name, blocks in stage.fields.items()
                     for first, n_columns in blocks.blocks()
                 ]
                 # An era's rows are appended in the order of the source: first finish the last ones.
@@ -168,7 +169,7 @@ class Pipeline:
         def block(n_columns: int, item: int) -> int:
             share = -(-n_columns // (2 * self._n_workers))  # two blocks per worker at least
             fits = per_worker // (rows * item)
-            return max(_LEAST_BLOCK, min(fits, share, _MOST_BLOCK))
+            return min(max(_LEAST_BLOCK, min(fits, share)), _MOST_BLOCK)
 
         n_features, n_targets = len(schema.features), len(schema.targets)
         fields = {"features": Field(dtype, n_features, block(n_features, dtype.itemsize))}
@@ -211,7 +212,10 @@ class Pipeline:
         lengths = [
             part.stop - part.start if isinstance(part, slice) else len(part) for part in order
         ]
-        return Stage(store, self._fields, lengths), pieces, order
+        fields = dict(self._fields)
+        if all(self._journal.skips_features(piece.era) for piece in pieces):
+            del fields["features"]
+        return Stage(store, fields, lengths), pieces, order
 
     def _fill(
         self,
@@ -262,14 +266,15 @@ class Pipeline:
         where = f"{self._sources[group.source].path}: era {piece.era!r}"
         features, staged = np.empty(0, store_dtype), np.empty(0, np.float32)
         for chunk in piece.chunks:
-            blocks = list(stage.take("features", chunk))
-            rows = len(blocks[0][1])
-            if len(features) != rows:
-                features = np.empty((rows, len(schema.features)), store_dtype)
-            for first, block in blocks:
-                out = features[:, first : first + block.shape[1]]
-                shard.missing_features += self._encoder.encode(block, out, first, where)
-            shard.writers["features"].append(features)
+            rows = stage.chunk_rows[chunk]
+            if "features" in shard.writers:
+                if len(features) != rows:
+                    features = np.empty((rows, len(schema.features)), store_dtype)
+                for first, block in stage.take("features", chunk):
+                    end = first + block.shape[1]
+                    out, counts = features[:, first:end], shard.counts[first:end]
+                    self._encoder.encode(block, out, counts, first, where)
+                shard.writers["features"].append(features)
             if schema.targets:
                 if len(staged) != rows:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
@@ -284,7 +289,7 @@ class Pipeline:
                 for _, ids in stage.take("ids", chunk):
                     shard.writers["ids"].append(np.ascontiguousarray(ids[:, 0]))
             self._progress(rows, self._plan.n_rows)
-        if shard.writers["features"].rows_written < shard.rows:
+        if shard.writers["targets"].rows_written < shard.rows:
             return None
         del self._shards[piece.era]
         return publishers.submit(self._publish, shard)
@@ -293,10 +298,14 @@ class Pipeline:
         schema = self._schema
         rows = self._plan.rows_per_era[era]
         folder = self._journal.begin(era)
+        digested = self._journal.only_digested(era)
         layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
             "features": (np.dtype(self._plan.options.dtype), (rows, len(schema.features))),
             "targets": (np.dtype(np.float32), (rows, len(schema.targets))),
+            "counts": (np.dtype(np.int32), (len(schema.features), N_COUNTS)),
         }
+        if self._journal.skips_features(era):
+            del layout["features"], layout["counts"]
         if schema.id is not None:
             layout["ids"] = (np.dtype(f"S{self._plan.id_width}"), (rows,))
         shard = self._shards[era] = _Shard(
@@ -304,9 +313,12 @@ class Pipeline:
             rows,
             folder,
             {
-                name: ArrayWriter(folder / f"{name}.npy", dtype, shape)
+                name: ArrayWriter(
+                    None if name in digested else folder / f"{name}.npy", dtype, shape
+                )
                 for name, (dtype, shape) in layout.items()
             },
+            counts=np.zeros((len(schema.features), N_COUNTS), np.int32),
             target_nulls=np.zeros(len(schema.targets), np.int64),
             equal_targets=np.ones(len(schema.targets), np.bool_),
         )
@@ -321,6 +333,8 @@ class Pipeline:
             shard.equal_targets &= equal.all(axis=0)
 
     def _publish(self, shard: _Shard) -> None:
+        if "counts" in shard.writers:
+            shard.writers["counts"].append(shard.counts)
         files = {}
         for name, writer in shard.writers.items():
             size, digest = writer.finish()
@@ -330,13 +344,13 @@ class Pipeline:
             era=shard.era,
             rows=shard.rows,
             data_type=self._plan.data_types[shard.era],
-            missing_features=shard.missing_features,
+            missing_features=int(shard.counts[:, -1].sum(dtype=np.int64)),
             target_nulls=dict(zip(targets, map(int, shard.target_nulls), strict=True)),
             files=files,
         )
         equal = [] if self._alias_column is None else list(np.array(targets)[shard.equal_targets])
-        self._journal.publish(entry, [str(name) for name in equal])
-        self._finished[shard.era] = (entry, [str(name) for name in equal])
+        equal = [str(name) for name in equal]
+        self._finished[shard.era] = (self._journal.publish(entry, equal), equal)
 
 
 def _results(futures: Sequence[Future[T]]) -> list[T]:

@@ -27,8 +27,12 @@ from .schema import (
     era_sort_key,
     read_schema,
 )
+from .shard import N_COUNTS
 
 MISSING_CHOICES = ("0.5", "nan")
+LEAST_BUDGET = 256_000_000
+"""Bytes of a conversion's buffers; below it blocks of columns get too narrow to decode well."""
+_MOST_BUDGET = 2_000_000_000  # bytes, by default: more makes nothing faster
 _MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
@@ -132,9 +136,25 @@ class Plan:
     @property
     def n_bytes(self) -> int:
         """Bytes of the whole dataset: the arrays, their headers, and room for the manifest."""
-        per_shard = 3 * 4096 + 1500  # blocks that files end in, and a manifest's entry
-        names = 100 * (len(self.columns.schema.features) + 1)
+        n_features = len(self.columns.schema.features)
+        counts = 4 * N_COUNTS * n_features
+        per_shard = counts + 4 * 4096 + 1500  # blocks that files end in, and a manifest's entry
+        names = 100 * (n_features + 1)
         return self.n_rows * self.row_bytes + len(self.rows_per_era) * per_shard + names
+
+    def disk_bytes(self, budget: int) -> int:
+        """Return the most bytes of disk that are taken at once, with buffers of `budget` bytes."""
+        staged = max(group.rows for group in self.groups) * self.staged_row_bytes
+        return self.n_bytes + (staged if staged > budget // 2 else 0)  # it is staged in a file
+
+
+def default_budget(available: int) -> int:
+    """Return the bytes that a conversion's buffers take where nothing is said, of those available.
+
+    >>> default_budget(4_000_000_000)
+    1000000000
+    """
+    return max(LEAST_BUDGET, min(available // 4, _MOST_BUDGET))
 
 
 def open_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:

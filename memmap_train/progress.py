@@ -130,7 +130,7 @@ class TrainProgress(Reporter):
     def started(self, plan: TrainPlan) -> None:
         """Say what is about to be trained."""
         self._plan = plan
-        self._n_epochs_done = plan.first_step // plan.steps_per_epoch
+        self._n_epochs_done = plan.epochs_done
         equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
         self._say(
             f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras; "

@@ -1,16 +1,15 @@
 """One era on disk: its arrays written, opened and checked.
 
 A shard is a folder of plain `.npy` files (numpy's format 1.0, C order, little endian):
-`features.npy`, `targets.npy` and, where the source has ids, `ids.npy`. Nothing here knows a
-manifest or another era. Files are only ever written beside their final name and published by
-renaming the folder: a shard is whole or absent, and is never rewritten in place (a file that
-shrinks under a map would kill its readers).
+`features.npy`, `targets.npy`, `counts.npy` (which codes each feature has in how many rows) and,
+where the source has ids, `ids.npy`. Nothing here knows a manifest or another era. Files are only
+ever written beside their final name and published by renaming the folder: a shard is whole or
+absent, and is never rewritten in place (a file that shrinks under a map would kill its readers).
 """
 
 import ast
 import io
 import os
-from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,13 @@ from .errors import ShardError
 
 Array = npt.NDArray[np.generic]
 
-ARRAY_NAMES = ("features", "targets", "ids")
+ARRAY_NAMES = ("features", "targets", "ids", "counts")
+N_COUNTS = 6
+"""Columns of `counts`: rows that hold code 0, 1, 2, 3, 4, and rows where it is missing."""
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
 DIGEST_NAME = "xxh3_128"
 _MOST_HEADER_BYTES = 4096
-_BLOCK_BYTES = 8_000_000  # read or hash at once: larger than a cache, small beside memory
+DIGEST_BYTES = 1_000_000  # of a buffer: read and hashed at once, within a core's own cache
 
 
 def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
@@ -53,8 +54,8 @@ class ArrayWriter:
 
     Parameters
     ----------
-    path : Path
-        A file that doesn't exist yet.
+    path : Path or None
+        A file that doesn't exist yet; None to digest the rows and write nothing.
     dtype : numpy.dtype
     shape : tuple of int
         The whole array's shape; known before the first row.
@@ -62,13 +63,16 @@ class ArrayWriter:
 
     __slots__ = ("_digest", "_dtype", "_header_bytes", "_path", "_rows_written", "_shape")
 
-    def __init__(self, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, path: Path | None, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+    ) -> None:
         self._path, self._dtype, self._shape = path, dtype, shape
         header = npy_header(dtype, shape)
         self._header_bytes = len(header)
         self._digest = xxhash.xxh3_128(header)
         self._rows_written = 0
-        path.write_bytes(header)
+        if path is not None:
+            path.write_bytes(header)
 
     @property
     def rows_written(self) -> int:
@@ -84,10 +88,11 @@ class ArrayWriter:
         if rows.nbytes:
             view = rows.reshape(-1).view(np.uint8).data
             self._digest.update(view)
-            with open(self._path, "r+b", buffering=0) as file:
-                file.seek(0, os.SEEK_END)
-                while view:
-                    view = view[file.write(view) :]
+            if self._path is not None:
+                with open(self._path, "r+b", buffering=0) as file:
+                    file.seek(0, os.SEEK_END)
+                    while view:
+                        view = view[file.write(view) :]
         self._rows_written += len(rows)
 
     def finish(self) -> tuple[int, str]:
@@ -100,15 +105,18 @@ class ArrayWriter:
         """
         assert self._rows_written == self._shape[0]
         expected = self._header_bytes + self._dtype.itemsize * int(np.prod(self._shape))
-        with open(self._path, "r+b") as file:
-            size = os.fstat(file.fileno()).st_size
-            os.fsync(file.fileno())
-        if size != expected:
-            raise ShardError(f"{self._path}: expected {expected:,} bytes, found {size:,}")
-        return size, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
+        if self._path is not None:
+            with open(self._path, "r+b") as file:
+                size = os.fstat(file.fileno()).st_size
+                os.fsync(file.fileno())
+            if size != expected:
+                raise ShardError(f"{self._path}: expected {expected:,} bytes, found {size:,}")
+        return expected, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
 
 
-def open_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.memmap:
+def open_array(
+    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
+) -> np.memmap:
     """Map one `.npy` file read-only, after checking that it holds what is expected.
 
     Parameters
@@ -117,6 +125,8 @@ def open_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
     dtype : numpy.dtype
     shape : tuple of int
         What the manifest says the file holds.
+    inode : int, optional
+        Of the file that was there when the manifest was read.
 
     Returns
     -------
@@ -126,10 +136,16 @@ def open_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
     Raises
     ------
     ShardError
-        The file is missing, cut short, too long, or holds another dtype or shape.
+        The file is missing, cut short, too long, another one than before, or holds another dtype
+        or shape.
     """
     try:
         with open(path, "rb") as file:
+            if inode is not None and os.fstat(file.fileno()).st_ino != inode:
+                raise ShardError(
+                    f"{path}: another file than when the dataset was opened: it was updated "
+                    "meanwhile; open it again (a run carries on with --resume)"
+                )
             offset = _check_header(file, path, dtype, shape)
             return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
     except OSError as error:
@@ -145,20 +161,24 @@ def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...])
         raise _explained(error, path) from None
 
 
-def digest_file(path: Path) -> str:
-    """Return the digest of a whole file as `xxh3_128:<hex>`."""
-    digest = xxhash.xxh3_128()
-    for block in _blocks(path):
-        digest.update(block)
-    return f"{DIGEST_NAME}:{digest.hexdigest()}"
+def digest_file(path: Path, buffer: bytearray | None = None) -> str:
+    """Return the digest of a whole file as `xxh3_128:<hex>`.
 
-
-def _blocks(path: Path) -> Iterator[memoryview]:
-    buffer = bytearray(_BLOCK_BYTES)
+    Parameters
+    ----------
+    path : Path
+    buffer : bytearray, optional
+        To read into, of `DIGEST_BYTES` at best: one for many files spares their memory.
+    """
+    buffer = bytearray(DIGEST_BYTES) if buffer is None else buffer
     view = memoryview(buffer)
+    digest = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):  # the kernel reads further ahead
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while n_bytes := file.readinto(buffer):
-            yield view[:n_bytes]
+            digest.update(view[:n_bytes])
+    return f"{DIGEST_NAME}:{digest.hexdigest()}"
 
 
 def _explained(error: OSError, path: Path) -> ShardError:

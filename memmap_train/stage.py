@@ -130,10 +130,12 @@ class Stage:
     def __init__(
         self, store: Store, fields: Mapping[str, Field], chunk_rows: Sequence[int]
     ) -> None:
-        self._store, self._fields = store, fields
-        self._rows = list(chunk_rows)
+        self._store, self.fields = store, fields
+        self.chunk_rows = list(chunk_rows)
         self.row_bytes = sum(field.row_bytes for field in fields.values())
-        self._bases = np.concatenate([[0], np.cumsum(self._rows)]).astype(np.int64) * self.row_bytes
+        self._bases = (
+            np.concatenate([[0], np.cumsum(self.chunk_rows)]).astype(np.int64) * self.row_bytes
+        )
         self._field_bases = {}
         base = 0
         for name, field in fields.items():
@@ -142,16 +144,16 @@ class Stage:
 
     def put(self, name: str, chunk: int, first: int, columns: Array) -> None:
         """Put a block of a field's columns in: shape (columns, rows of the chunk)."""
-        field = self._fields[name]
+        field = self.fields[name]
         assert columns.dtype == field.dtype
-        assert columns.shape[1] == self._rows[chunk]
-        offset = self._offset(name, chunk) + first * field.dtype.itemsize * self._rows[chunk]
+        assert columns.shape[1] == self.chunk_rows[chunk]
+        offset = self._offset(name, chunk) + first * field.dtype.itemsize * self.chunk_rows[chunk]
         self._store.put(offset, (columns.shape[1], columns.shape[0]), columns)
 
     def take(self, name: str, chunk: int) -> Iterator[tuple[int, Array]]:
         """Yield (first column, rows) of each block of a chunk; rows has shape (rows, columns)."""
-        field = self._fields[name]
-        rows = self._rows[chunk]
+        field = self.fields[name]
+        rows = self.chunk_rows[chunk]
         memory = self._store.take(self._offset(name, chunk), rows * field.row_bytes)
         for first, n_columns in field.blocks():
             begin = first * field.dtype.itemsize * rows
@@ -159,7 +161,7 @@ class Stage:
             yield first, memory[begin:end].view(field.dtype).reshape(rows, n_columns)
 
     def _offset(self, name: str, chunk: int) -> int:
-        return int(self._bases[chunk]) + self._field_bases[name] * self._rows[chunk]
+        return int(self._bases[chunk]) + self._field_bases[name] * self.chunk_rows[chunk]
 
 
 def turn(columns: Array, out: Array) -> None:

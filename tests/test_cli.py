@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,6 +46,53 @@ def test_sample_prints_its_files_and_the_best_possible_score(
     assert re.search(r"best possible validation score -?0\.\d{4}", out)
     for name in ("train.parquet", "validation.parquet", "live.parquet", "features.json"):
         assert str(tmp_path / name) in out
+
+
+def test_plan_says_what_there_is_and_its_last_line_converts_it(
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(sample.rglob("*"))
+    assert main(["plan", *map(str, sources(sample)), *json_flag(sample)]) == 0
+    out = capsys.readouterr().out
+    for expected in ("600 rows x 12 features", "15 (0001 to 0015)", "equals target_alpha_20"):
+        assert expected in out
+    assert (sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))) == ([], before)
+    program, *command = shlex.split(out.splitlines()[-1].removeprefix("next"))
+    assert program == "memmap-train"
+    assert main(command) == 0
+    assert mt.open_dataset(tmp_path / "data" / "shards").n_rows == 600
+
+
+def test_plan_as_json_is_the_only_thing_on_stdout(
+    sample: Path, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(shards), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert main(["plan", *map(str, sources(sample)), *json_flag(sample), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    for key in ("n_rows", "n_eras", "eras", "rows_per_era", "n_features", "data_type", "has_ids"):
+        assert planned[key] == made[key]
+    assert planned["next"].startswith("memmap-train convert ")
+    for name, target in made["targets"].items():
+        assert planned["targets"][name]["labelled_eras"] == target["labelled_eras"]
+
+
+def test_plan_takes_columns_of_other_names(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pq.read_table(sources(sample)[0])
+    names = [n.replace("feature", "x").replace("target", "y") for n in table.column_names]
+    table = table.rename_columns(names).rename_columns({"era": "week", "id": "stock"})
+    pq.write_table(table, tmp_path / "other.parquet")
+    flags = "--era-column week --id-column stock --feature-prefix x --target-prefix y"
+    assert main(["plan", str(tmp_path / "other.parquet"), *flags.split()]) == 0
+    out = capsys.readouterr().out
+    assert "(equals y_alpha_20)" in out
+    assert out.endswith(f" {flags}\n")
 
 
 def test_convert_reports_and_a_second_time_is_up_to_date(
@@ -138,9 +186,13 @@ def test_inspect_lists_features_with_their_sets(
     shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(shards), "--features"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    headings, *lines = capsys.readouterr().out.splitlines()
+    assert headings.split() == ["column", "feature", "missing", "constant", "mean", "sets"]
     assert len(lines) == 12
     assert "small" in lines[0]
+    assert main(["inspect", str(shards), "--features", "--era", "0007", "--json"]) == 0
+    counts = [f["era_counts"] for f in json.loads(capsys.readouterr().out)]
+    assert [sum(of_feature.values()) for of_feature in counts] == [40] * 12
     assert main(["inspect", str(shards), "--features", "--json"]) == 0
     assert [f["column"] for f in json.loads(capsys.readouterr().out)] == list(range(12))
 
@@ -172,6 +224,11 @@ BAD = {
     "no such file": "convert {tmp}/none.parquet --out {tmp}/out",
     "PAR1": "convert {tmp}/text.parquet --out {tmp}/out",
     "cut short": "convert {tmp}/cut.parquet --out {tmp}/out",
+    "none.parquet: no such file": "plan {tmp}/none.parquet",
+    "begin with PAR1": "plan {tmp}/text.parquet",
+    "footer is missing": "plan {tmp}/cut.parquet",
+    "name it with --era-column": "plan {sample}/train.parquet --era-column weak",
+    "not valid JSON": "plan {sample}/train.parquet --features-json {tmp}/text.parquet",
     "--era-column": "convert {sample}/train.parquet --out {tmp}/out --era-column weak",
     "--feature-prefix": "convert {sample}/train.parquet --out {tmp}/out --feature-prefix zz",
     "--features-json": "convert {sample}/train.parquet --out {tmp}/out --feature-set small",
@@ -214,7 +271,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     "command",
-    ["", "convert a.parquet", "convert --out d", "nonsense", "convert a --out b --dtype int4"],
+    [
+        "",
+        "plan",
+        "convert a.parquet",
+        "convert --out d",
+        "nonsense",
+        "convert a --out b --dtype int4",
+    ],
 )
 def test_wrong_usage_exits_with_2(command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -226,7 +290,7 @@ def test_help_of_every_command_ends_with_an_example(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["-h"])
     commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    assert {"sample", "convert", "inspect", "verify", "train", "predict"} <= set(commands)
+    assert {"sample", "plan", "convert", "inspect", "verify", "train", "predict"} <= set(commands)
     for command in commands:
         with pytest.raises(SystemExit) as stopped:
             main([command, "-h"])

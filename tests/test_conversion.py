@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from toy import (
     feature_names,
     target_names,
+    toy_counts,
     toy_features,
     toy_ids,
     toy_table,
@@ -173,8 +174,8 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
     paths = write_layout(folder, rows.table(), layout)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "_budget", lambda memory: memory)  # bytes, however few
-        patch.setattr(conversion, "_CHUNK_ROWS", layout.chunk_rows)
-        patch.setattr(conversion, "_MOST_BLOCK", layout.block_columns)
+        patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
+        patch.setattr(pipeline, "_MOST_BLOCK", layout.block_columns)
         return convert(
             paths,
             folder / "out",
@@ -201,6 +202,9 @@ def check_rows(dataset: Dataset, rows: Rows) -> None:
         assert np.array_equal(decoded(dataset, era), features, equal_nan=True)
         targets = toy_targets(era, n_rows, rows.n_targets, nulls=rows.nulls)
         assert np.array_equal(shard.targets, targets, equal_nan=True)
+        counts = toy_counts(era, n_rows, rows.n_features, rows.dtype, nulls=rows.nulls)
+        assert shard.counts is not None
+        assert np.array_equal(shard.counts, counts)
         if rows.ids:
             assert shard.ids is not None
             assert np.array_equal(shard.ids, toy_ids(era, n_rows))
@@ -307,6 +311,42 @@ def test_codes_become_quarters_in_either_store(
         assert dataset["0001"].features.dtype == np.dtype(store)
         assert bits(decoded(dataset, "0001")[:, 0]) == bits(expected)
         assert dataset.entry("0001").missing_features == mask.sum()
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("n_rows", [7, 8, 2040, 2041, 5003])
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_counts_are_those_of_the_source(
+    tmp_path: Path, n_rows: int, as_floats: bool, null: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of one code, of all, and of none: in chunks that are longer than a byte can sum."""
+    monkeypatch.setattr(pipeline, "_CHUNK_ROWS", 10_000)
+    random = np.random.default_rng([1, n_rows])
+    cells = random.integers(0, 5, (n_rows, 40))
+    cells[:, :5] = range(5)
+    missing = (random.random(cells.shape) < 0.3) & null
+    missing[:, 5] = null
+    values = (cells / 4).astype(np.float32) if as_floats else cells.astype(np.int8)
+    arrays = [pa.array(values[:, i], mask=missing[:, i]) for i in range(40)]
+    names = [f"feature_{i}" for i in range(40)]
+    table = pa.table([pa.array(["0001"] * n_rows), *arrays], ["era", *names])
+    expected = [((cells == code) & ~missing).sum(axis=0) for code in range(5)]
+    for store in ("float32", "int8"):
+        dataset = converted(tmp_path, table, store, dtype=store)
+        counts = dataset["0001"].counts
+        assert counts is not None
+        assert counts.dtype == np.dtype("<i4")
+        np.testing.assert_array_equal(counts, np.stack([*expected, missing.sum(axis=0)], axis=1))
+        assert (counts.sum(axis=1) == n_rows).all()
+        assert dataset.entry("0001").missing_features == missing.sum()
+
+
+def test_floats_that_are_no_codes_are_counted_nowhere(tmp_path: Path) -> None:
+    values = [0.1, 0.25, -0.0, np.nan, 0.25 + 2**-25, 1.25, -0.25, 1e-30, 1.0, 0.5, None]
+    dataset = converted(tmp_path, of_codes(pa.array(values, pa.float32())))
+    counts = dataset["0001"].counts
+    assert counts is not None
+    assert counts.tolist() == [[1, 1, 1, 0, 1, 2]]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -622,6 +662,7 @@ def test_only_a_manifest_and_eras_are_left(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "out")) == ["era-0001", "era-0002", "manifest.json"]
     for era in ("era-0001", "era-0002"):
         assert sorted(os.listdir(tmp_path / "out" / era)) == [
+            "counts.npy",
             "features.npy",
             "ids.npy",
             "targets.npy",

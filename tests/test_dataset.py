@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 from refusal import refused
-from toy import feature_names, target_names, toy_features, toy_ids, toy_targets
+from toy import feature_names, target_names, toy_counts, toy_features, toy_ids, toy_targets
 
 import memmap_train as mt
 from memmap_train.dataset import Problem
 from memmap_train.errors import DatasetError, ManifestError, ShardError
+from memmap_train.machine import n_cores
 from memmap_train.manifest import FILE_NAME
-from memmap_train.shard import ARRAY_NAMES
+from memmap_train.shard import ARRAY_NAMES, DIGEST_BYTES
 
 SMALL = {"0001": 6, "0002": 4, "X": 5}
 
@@ -65,11 +67,13 @@ def test_every_cell_of_every_era_is_at_its_place(toys: dict[str, Path], store: s
         np.testing.assert_array_equal(shard.targets, toy_targets(era, rows, N_TARGETS))
         assert shard.ids is not None
         np.testing.assert_array_equal(shard.ids, toy_ids(era, rows))
+        assert shard.counts is not None
+        np.testing.assert_array_equal(shard.counts, toy_counts(era, rows, N_FEATURES, "int8"))
 
 
 def test_arrays_are_read_only_maps_made_once(toys: dict[str, Path]) -> None:
     shard = mt.open_dataset(toys["float32"])["0001"]
-    for array in (shard.features, shard.targets, shard.ids):
+    for array in (shard.features, shard.targets, shard.ids, shard.counts):
         assert isinstance(array, np.memmap)
         assert not array.flags.writeable
     assert shard.features is shard.features
@@ -86,7 +90,30 @@ def test_numpy_alone_can_read_every_array(toys: dict[str, Path]) -> None:
 def test_ids_are_none_where_the_source_has_none(make_toy: MakeToy) -> None:
     dataset = mt.open_dataset(make_toy(SMALL, ids=False))
     assert dataset["0001"].ids is None
-    assert sorted(os.listdir(dataset.path / "era-0001")) == ["features.npy", "targets.npy"]
+    files = ["counts.npy", "features.npy", "targets.npy"]
+    assert sorted(os.listdir(dataset.path / "era-0001")) == files
+
+
+def without_counts(path: Path, eras: Iterable[str]) -> None:
+    """Make of some eras what earlier versions wrote."""
+    data = json.loads((path / FILE_NAME).read_bytes())
+    for shard in data["shards"]:
+        if shard["era"] in eras:
+            del shard["files"]["counts"]
+            (path / f"era-{shard['era']}" / "counts.npy").unlink()
+    (path / FILE_NAME).write_text(json.dumps(data))
+
+
+def test_datasets_of_an_earlier_version_have_no_counts(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    without_counts(path, ["0001"])
+    dataset = mt.open_dataset(path)
+    assert dataset["0001"].counts is None
+    assert dataset["0002"].counts is not None
+    assert problems(path) == []
+    (path / "era-0001" / "counts.npy").write_bytes(b"")
+    assert [p.path for p in problems(path)] == ["era-0001/counts.npy"]
+    assert "foreign" in problems(path)[0].what
 
 
 def test_decoding_writes_into_the_callers_array(toys: dict[str, Path]) -> None:
@@ -360,10 +387,89 @@ def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
     ]
 
 
+def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
+    make_toy: MakeToy,
+) -> None:
+    path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    os.replace(path / "era-0003", elsewhere / "era")
+    (path / "era-0003").symlink_to(elsewhere / "era")
+    os.replace(path / "era-0005" / "ids.npy", elsewhere / "ids.npy")
+    (path / "era-0005" / "ids.npy").symlink_to(elsewhere / "ids.npy")
+    for array in ("features", "targets"):
+        first, second = path / "era-0008" / f"{array}.npy", path / "era-0021" / f"{array}.npy"
+        os.replace(first, elsewhere / "spare")
+        os.replace(second, first)
+        os.replace(elsewhere / "spare", second)
+    flip(path / "era-0010" / "counts.npy", -1)
+    file = path / "era-0011" / "counts.npy"
+    file.write_bytes(file.read_bytes() + b"x")
+    (path / "era-0012" / "more.npy").write_bytes(b"")
+    (path / "era-0028" / "targets.npy").unlink()
+    (path / "notes.txt").write_text("x")
+    expected = [
+        *(
+            (f"era-0003/{array}.npy", "a link")
+            for array in ("features", "targets", "counts", "ids")
+        ),
+        ("era-0005/ids.npy", "a link"),
+        ("era-0008/features.npy", "digest"),
+        ("era-0008/targets.npy", "digest"),
+        ("era-0010/counts.npy", "digest"),
+        ("era-0011/counts.npy", "too long"),
+        ("era-0012/more.npy", "foreign"),
+        ("era-0021/features.npy", "digest"),
+        ("era-0021/targets.npy", "digest"),
+        ("era-0028/targets.npy", "missing"),
+        ("notes.txt", "foreign"),
+    ]
+    found = problems(path)
+    assert [p.path.split("/")[0] for p in found] == [name.split("/")[0] for name, _ in expected]
+    assert sorted(p.path for p in found) == sorted(name for name, _ in expected)
+    said = dict(expected)
+    assert all(said[p.path] in p.what for p in found)
+    quickly = {name for name, what in expected if what != "digest"}
+    assert {p.path for p in problems(path, quick=True)} == quickly
+
+
+def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy) -> None:
+    path = make_toy({"0001": 3000}, n_features=300)
+    file = path / "era-0001" / "features.npy"
+    assert file.stat().st_size > 3 * DIGEST_BYTES
+    assert problems(path) == []
+    for position in (DIGEST_BYTES - 1, DIGEST_BYTES, 2 * DIGEST_BYTES + 1, -1):
+        flip(file, position)
+        assert [p.path for p in problems(path)] == ["era-0001/features.npy"]
+        flip(file, position)
+
+
+def test_files_are_digested_by_threads_that_end_with_the_report(make_toy: MakeToy) -> None:
+    path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
+
+    def threads() -> int:
+        return sum(thread.name.startswith("verify") for thread in threading.enumerate())
+
+    flip(path / "era-0001" / "features.npy", -1)
+    flip(path / "era-0029" / "features.npy", -1)
+    report = mt.verify(path)
+    assert next(report).path == "era-0001/features.npy"
+    assert 1 <= threads() <= n_cores()
+    report.close()  # type: ignore[attr-defined]
+    assert threads() == 0
+    assert len(problems(path)) == 2
+    assert threads() == 0
+
+
 def test_verifying_tells_how_far_it_is(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     calls: list[tuple[int, int]] = []
-    assert problems(path, progress=lambda done, total: calls.append((done, total))) == []
+
+    def note(done: int, total: int) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        calls.append((done, total))
+
+    assert problems(path, progress=note) == []
     n_bytes = sum(file.stat().st_size for file in path.glob("era-*/*.npy"))
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert {total for _, total in calls} == {n_bytes}

@@ -78,8 +78,15 @@ def pairs(data: Any) -> Iterator[Pair]:
     return ((x.numpy(), y.numpy()) for x, y in data)
 
 
+@pytest.fixture
+def dataset(toys: dict[str, Path]) -> mt.Dataset:
+    """Return a dataset whose batches are slices of pools."""
+    return mt.open_dataset(toys["float32"])
+
+
 @pytest.fixture(params=["float32", "int8"])
-def dataset(toys: dict[str, Path], request: pytest.FixtureRequest) -> mt.Dataset:
+def any_store(toys: dict[str, Path], request: pytest.FixtureRequest) -> mt.Dataset:
+    """Return one of two datasets of the same rows; int8 batches are decoded one by one."""
     return mt.open_dataset(toys[request.param])
 
 
@@ -100,12 +107,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # -- fit ------------------------------------------------------------------------------------------
 
 
-def test_fit_sees_all_epochs_in_order_by_default(dataset: mt.Dataset) -> None:
+def test_fit_sees_all_epochs_in_order_by_default(any_store: mt.Dataset) -> None:
     model = recorder()
-    data = mt.keras_batches(dataset, **ORDER)
+    data = mt.keras_batches(any_store, **ORDER)
     with pytest.warns(UserWarning, match="`shuffle=True` was passed, but will be ignored"):
         model.fit(data, epochs=3, verbose=0)
-    expected = batches_of(dataset, range(3 * STEPS))
+    expected = batches_of(any_store, range(3 * STEPS))
     assert_same(model.trained, expected)
     assert not np.array_equal(expected[0][0], expected[STEPS][0])  # epochs do differ
 
@@ -145,8 +152,8 @@ def test_start_is_the_first_step(dataset: mt.Dataset) -> None:
     assert_same(model.trained, batches_of(dataset, range(20, 20 + 2 * STEPS)))
 
 
-def test_validation_sees_every_row_and_disturbs_nothing(dataset: mt.Dataset) -> None:
-    train, held_out = dataset.select(dataset.eras[:4]), dataset.select(dataset.eras[4:])
+def test_validation_sees_every_row_and_disturbs_nothing(any_store: mt.Dataset) -> None:
+    train, held_out = any_store.select(any_store.eras[:4]), any_store.select(any_store.eras[4:])
     model = recorder()
     history = model.fit(
         mt.keras_batches(train, **ORDER),
@@ -173,18 +180,18 @@ def test_one_object_for_training_and_validation_gives_both_whole_passes(
     assert_same(model.tested, every[STEPS : 2 * STEPS] + every[3 * STEPS :])
 
 
-def test_an_epoch_that_is_left_early_starts_again(dataset: mt.Dataset) -> None:
+def test_an_epoch_that_is_left_early_starts_again(any_store: mt.Dataset) -> None:
     class StopAt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if len(self.model.trained) == STEPS + 4:
                 self.model.stop_training = True
 
-    model, data = recorder(), mt.keras_batches(dataset, **ORDER)
+    model, data = recorder(), mt.keras_batches(any_store, **ORDER)
     model.fit(data, epochs=5, verbose=0, shuffle=False, callbacks=[StopAt()])
-    assert_same(model.trained, batches_of(dataset, range(STEPS + 4)))
+    assert_same(model.trained, batches_of(any_store, range(STEPS + 4)))
     again = recorder()
     again.fit(data, epochs=2, verbose=0, shuffle=False)
-    assert_same(again.trained, batches_of(dataset, range(STEPS, 3 * STEPS)))
+    assert_same(again.trained, batches_of(any_store, range(STEPS, 3 * STEPS)))
 
 
 def test_early_stopping_between_epochs_loses_nothing(dataset: mt.Dataset) -> None:
@@ -268,14 +275,25 @@ def test_selections_are_those_of_batches(dataset: mt.Dataset) -> None:
     assert_same(list(pairs(data)), batches_of(dataset, range(STEPS), **chosen))
 
 
-def test_iterators_side_by_side_dont_disturb_each_other(dataset: mt.Dataset) -> None:
-    data = mt.keras_batches(dataset, **ORDER)
+def test_iterators_side_by_side_dont_disturb_each_other(any_store: mt.Dataset) -> None:
+    data = mt.keras_batches(any_store, **ORDER)
     both = list(zip(pairs(data), pairs(data), strict=True))
-    expected = batches_of(dataset, range(STEPS))
+    expected = batches_of(any_store, range(STEPS))
     assert_same([first for first, _ in both], expected)
     assert_same([second for _, second in both], expected)
     # Two passes were made over epoch 0, and none over epoch 1.
-    assert_same(list(pairs(data)), batches_of(dataset, range(STEPS, 2 * STEPS)))
+    assert_same(list(pairs(data)), batches_of(any_store, range(STEPS, 2 * STEPS)))
+
+
+def test_a_pass_that_ends_late_turns_nothing_back(dataset: mt.Dataset) -> None:
+    data = mt.keras_batches(dataset, **ORDER)
+    late = pairs(data)
+    first = next(late)
+    for epoch in range(2):
+        expected = batches_of(dataset, range(epoch * STEPS, (epoch + 1) * STEPS))
+        assert_same(list(pairs(data)), expected)
+    assert_same([first, *late], batches_of(dataset, range(STEPS)))
+    assert_same([next(pairs(data))], batches_of(dataset, [2 * STEPS]))
 
 
 def test_threads_may_iterate_at_once(dataset: mt.Dataset) -> None:
@@ -299,12 +317,12 @@ def test_threads_may_iterate_at_once(dataset: mt.Dataset) -> None:
         assert_same(found, expected)
 
 
-def test_what_is_kept_is_never_overwritten(dataset: mt.Dataset) -> None:
+def test_what_is_kept_is_never_overwritten(any_store: mt.Dataset) -> None:
     # 26 batches from pools of 3: buffers would be used again several times over.
-    data = mt.keras_batches(dataset, **ORDER)
+    data = mt.keras_batches(any_store, **ORDER)
     kept = [batch for _ in range(2) for batch in data]
     gc.collect()
-    assert_same(list(pairs(kept)), batches_of(dataset, range(2 * STEPS)))
+    assert_same(list(pairs(kept)), batches_of(any_store, range(2 * STEPS)))
 
 
 def test_aligned_batches_are_not_copied(toys: dict[str, Path]) -> None:

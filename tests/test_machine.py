@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,22 @@ def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
     monkeypatch.setattr(machine, "_CGROUP_V2", tmp_path / "v2")
     monkeypatch.setattr(machine, "_CGROUP_V1", tmp_path / "v1")
     return Trees(tmp_path)
+
+
+def test_the_free_disk_is_that_of_the_nearest_folder_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def disk_usage(path: Path) -> tuple[int, int, int]:
+        asked.append(path)
+        return shutil._ntuple_diskusage(9, 4, 5)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, tmp_path / "not" / "there", Path("neither")):
+        assert machine.free_disk(path) == 5
+    assert asked == [tmp_path, tmp_path, Path(".")]
 
 
 def test_without_groups_it_is_what_the_kernel_calls_available(trees: Trees) -> None:

@@ -36,6 +36,7 @@ def shard(era: str = "0001", rows: int = 3, **changes: Any) -> ShardEntry:
         "features": FileEntry(128 + rows * 2, "xxh3_128:1"),
         "targets": FileEntry(128 + rows * 8, "xxh3_128:2"),
         "ids": FileEntry(128 + rows * 16, "xxh3_128:3"),
+        "counts": FileEntry(128 + 2 * 6 * 4, "xxh3_128:5"),
     }
     entry = ShardEntry(
         era=era,
@@ -126,6 +127,7 @@ def test_the_file_is_utf8_json_with_sorted_keys_and_the_format_of_the_specificat
             "features": {"bytes": 136, "digest": "xxh3_128:1"},
             "targets": {"bytes": 160, "digest": "xxh3_128:2"},
             "ids": {"bytes": 192, "digest": "xxh3_128:3"},
+            "counts": {"bytes": 176, "digest": "xxh3_128:5"},
         },
     }
 
@@ -155,9 +157,18 @@ def test_the_layout_follows_from_dtype_names_and_rows() -> None:
         "features": (np.dtype("i1"), (5, 2)),
         "targets": (np.dtype("<f4"), (5, 2)),
         "ids": (np.dtype("S16"), (5,)),
+        "counts": (np.dtype("<i4"), (2, 6)),
     }
     of_floats = manifest(dtype="float32", scale=None)
     assert of_floats.layout(shard(rows=5))["features"] == (np.dtype("<f4"), (5, 2))
+
+
+def test_a_manifest_of_an_earlier_version_has_no_counts(plain: Path) -> None:
+    edit(plain, lambda data: [shard["files"].pop("counts") for shard in data["shards"]])
+    older = read_manifest(plain)
+    assert [set(shard.files) for shard in older.shards] == [{"features", "targets", "ids"}] * 2
+    assert set(older.layout(older.shards[0])) == {"features", "targets", "ids"}
+    assert older.digest != manifest().digest
 
 
 # -- digest ---------------------------------------------------------------------------------------

@@ -146,6 +146,15 @@ def test_what_isnt_a_run_or_has_no_model_is_refused(sample: Path, tmp_path: Path
         predict(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
+def test_a_damaged_model_is_refused(sample: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
+    file = tmp_path / "run" / "model.keras"
+    for damaged in (b"", file.read_bytes()[:500], b"x" * 500):
+        file.write_bytes(damaged)
+        with refused(RunError, "model.keras", "damaged"):
+            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+
+
 def test_a_file_that_cant_be_written_is_refused(sample: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     with refused(RunError, "none/out.csv", "can't be written"):

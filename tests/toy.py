@@ -191,6 +191,15 @@ def toy_targets(
     return found
 
 
+def toy_counts(
+    era: str, rows: Rows, n_features: int, dtype: str, *, nulls: bool = False, seed: int = 0
+) -> npt.NDArray[np.int64]:
+    """Return how many of an era's rows have code 0, 1, 2, 3, 4, or none: (features, 6)."""
+    cells = toy_features(era, rows, n_features, dtype, nulls=nulls, missing=np.nan, seed=seed)
+    counts = [(cells == code / 4).sum(axis=0) for code in range(5)]
+    return np.stack([*counts, np.isnan(cells).sum(axis=0)], axis=1)
+
+
 def toy_ids(era: str, rows: Rows) -> npt.NDArray[np.bytes_]:
     """Return the ids of rows of an era: 16 bytes each."""
     return np.array([f"n{_era_code(era):07x}{row:08x}" for row in _numbers(rows)], "S16")

@@ -36,8 +36,8 @@ from ..runs import (
     find_run,
     replacing,
 )
-from .model import build
-from .predict import Predictor, require_tensorflow
+from .model import build, require_tensorflow
+from .predict import Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, prepare
 from .step import TrainStep
@@ -187,9 +187,9 @@ def _report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
 def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
     """Warn where a run is carried on by other software than it began with."""
     changed = [
-        f"{key.removesuffix('_version')} {run.config[key]} → {record[key]}"
+        f"{key.removesuffix('_version')} {run.config.get(key)} → {record[key]}"
         for key in VERSION_KEYS
-        if run.config[key] != record[key]
+        if run.config.get(key) != record[key]
     ]
     if changed:
         report.warning(

@@ -62,6 +62,15 @@ def check_model_name(name: str) -> None:
         )
 
 
+def require_tensorflow() -> None:
+    """Raise a ConfigError if Keras computes with something else."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ConfigError(
+            f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
+        )
+
+
 def _mlp(x: Any, config: TrainConfig) -> Any:
     for number, units in enumerate(config.hidden, start=1):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..runs import open_run, replacing
+from .model import require_tensorflow
 from .step import as_tensor, filled
 
 Float32 = npt.NDArray[np.float32]
@@ -185,7 +187,13 @@ def predict(
             f"{run.path}: there is no model.keras yet, since no epoch is finished; "
             f"run `memmap-train train {run.config['dataset']} --run {run.path} --resume`"
         )
-    model = keras.models.load_model(run.model_path, compile=False)
+    try:
+        model = keras.models.load_model(run.model_path, compile=False)
+    except (ValueError, OSError, BadZipFile) as error:
+        raise RunError(
+            f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
+            "epochs, or train again"
+        ) from error
     predictor = Predictor(model, run.config["fill_missing"])
     eras = predictor.predict(dataset, run.config["features"], progress=progress)
     try:
@@ -225,15 +233,6 @@ def check_missing(dataset: Dataset, fill_missing: float | None) -> None:
         raise ConfigError(
             f"{dataset.path}: features are missing (NaN) in {len(eras):,} eras: {listed(eras, 3)}; "
             "train with --set fill_missing=0.5, or convert without --missing nan"
-        )
-
-
-def require_tensorflow() -> None:
-    """Raise a ConfigError if Keras computes with something else."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ConfigError(
-            f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
         )
 
 

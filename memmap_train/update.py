@@ -1,0 +1,238 @@
+"""The weekly update: a dataset taken from its sources' last state to their present one.
+
+Numerai publishes validation.parquet again each week: longer, and with late targets of earlier
+eras. New eras are written, changed targets are written anew, features of old eras are decoded and
+compared by their digest. All of it lies in the workplace until everything is there; then the old
+manifest is moved away (from here on there is no dataset), files are renamed into place, and the
+new manifest comes last. A rerun finishes what was begun. Files of old eras are never touched but
+by a rename, so whoever has mapped them goes on reading the old bytes.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .dataset import Dataset
+from .encoding import FeatureEncoder
+from .errors import ConversionError, listed
+from .journal import WORKPLACE, Journal
+from .manifest import FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
+from .parquet.reading import Source
+from .plan import Columns, Plan
+
+_STAGED, _OLD = "staged", "old-manifest.json"
+_COMPARED_AT_ONCE = 64  # features, to find those that have changed
+
+
+class ChangedEraError(Exception):
+    """The features or ids of an old era aren't what they were; for `conversion` to explain."""
+
+    def __init__(self, era: str, array: str) -> None:
+        super().__init__(era, array)
+        self.era, self.array = era, array
+
+
+class UpdateJournal(Journal):
+    """A journal that keeps finished eras in the workplace and writes of old eras only targets.
+
+    Parameters
+    ----------
+    directory : Path
+        The dataset's folder, locked by this process.
+    job : dict
+    old : Manifest
+        Of the dataset as it is.
+    trusts_features : bool
+        Take the features of old eras to be what they were.
+    """
+
+    def __init__(
+        self, directory: Path, job: dict[str, Any], old: Manifest, *, trusts_features: bool
+    ) -> None:
+        self._trusts_features = trusts_features
+        self._old = {entry.era: entry for entry in old.shards}
+        self._staged = directory / WORKPLACE / _STAGED
+        self._staged.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, job)
+
+    def only_digested(self, era: str) -> frozenset[str]:
+        """Return all arrays but the targets for old eras."""
+        return frozenset(("features", "ids", "counts") if era in self._old else ())
+
+    def skips_features(self, era: str) -> bool:
+        """Tell whether an era is an old one whose features are trusted."""
+        return self._trusts_features and era in self._old
+
+    def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
+        """Keep a finished era in the workplace; of an old one, its targets if they have changed.
+
+        Raises
+        ------
+        ChangedEraError
+            An old era's features or ids have changed.
+        """
+        old = self._old.get(entry.era)
+        if old is not None:
+            for array in ("features", "ids"):
+                skipped = array == "features" and self._trusts_features
+                if not skipped and entry.files.get(array) != old.files.get(array):
+                    raise ChangedEraError(entry.era, array)
+            if entry.files["targets"] == old.files["targets"]:
+                (self._partial / entry.folder / "targets.npy").unlink()
+            entry = replace(
+                entry,
+                files={**old.files, "targets": entry.files["targets"]},
+                missing_features=old.missing_features,
+            )
+        self._move(entry.folder, self._staged)
+        self._note(entry, equal_targets)
+        return entry
+
+    def _is_whole(self, entry: ShardEntry) -> bool:
+        folder = self._staged / entry.folder
+        if not folder.is_dir():
+            return False
+        old = self._old.get(entry.era)
+        changed = [
+            array
+            for array, file in entry.files.items()
+            if old is None or old.files.get(array) != file
+        ]
+        try:
+            return all(
+                os.stat(folder / f"{array}.npy").st_size == entry.files[array].bytes
+                for array in changed
+            )
+        except OSError:
+            return False
+
+    def _clean(self) -> None:
+        """Remove half-written eras, and staged ones that the journal doesn't know."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        keep = {entry.folder for entry, _ in self.finished.values()}
+        for folder in self._staged.iterdir():
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+
+def narrow_to_dataset(columns: Columns, old: Manifest, where: Path) -> tuple[Columns, list[str]]:
+    """Return the columns that the dataset has, in its order, and the new ones that are left out.
+
+    Raises
+    ------
+    ConversionError
+        The sources lack a feature or a target that the dataset has.
+    """
+    schema = columns.schema
+    for what, had, found in (
+        ("feature", old.features, set(schema.features)),
+        ("target", old.targets, set(schema.targets)),
+    ):
+        lacking = [name for name in had if name not in found]
+        if lacking:
+            raise ConversionError(
+                f"{where}: the sources lack {len(lacking):,} {what}s that the dataset has: "
+                f"{listed(lacking, 3)}; a new data version? The dataset stays as it is: choose "
+                "another --out for the new files, or replace it with --overwrite"
+            )
+    known = {*old.features, *old.targets}
+    added = [name for name in (*schema.features, *schema.targets) if name not in known]
+    features = set(old.features)
+    narrowed = Columns(
+        schema=replace(schema, features=old.features, targets=old.targets),
+        feature_sets={
+            name: names
+            for name, names in columns.feature_sets.items()
+            if features.issuperset(names)
+        },
+        planted=columns.planted,
+    )
+    return narrowed, added
+
+
+def check_rows(plan: Plan, old: Manifest, where: Path) -> None:
+    """Refuse sources that have lost eras, or rows of old eras.
+
+    Raises
+    ------
+    ConversionError
+    """
+    gone = [entry.era for entry in old.shards if entry.era not in plan.rows_per_era]
+    if gone:
+        raise ConversionError(
+            f"{where}: the sources lack {len(gone):,} eras that the dataset has: "
+            f"{listed(gone, 3)}; the dataset stays as it is; replace it with --overwrite"
+        )
+    for entry in old.shards:
+        if plan.rows_per_era[entry.era] != entry.rows:
+            raise ConversionError(
+                f"{where}: era {entry.era!r}: expected {entry.rows:,} rows as in the dataset, "
+                f"found {plan.rows_per_era[entry.era]:,} in the sources; the dataset stays as it "
+                "is; replace it with --overwrite"
+            )
+
+
+def changed_features(
+    plan: Plan, sources: Sequence[Source], dataset: Dataset, era: str
+) -> list[str]:
+    """Return the features of an era that differ between sources and dataset."""
+    names = plan.columns.schema.features
+    encoder = FeatureEncoder(names, plan.options.dtype, plan.options.missing)
+    stored = dataset[era].features
+    changed: list[str] = []
+    for first in range(0, len(names), _COMPARED_AT_ONCE):
+        block = names[first : first + _COMPARED_AT_ONCE]
+        rows = []
+        for group in plan.groups:
+            if era in group.eras:
+                source = sources[group.source]
+                eras = source.eras(group.index, plan.columns.schema.era)
+                chosen = eras.codes == eras.labels.index(era)
+                codes = plan.columns.schema.integer_features
+                read = source.features if codes else source.floats
+                rows.append(np.stack([column[chosen] for column in read(group.index, block)], 1))
+        staged = np.concatenate(rows)
+        found = np.empty(staged.shape, stored.dtype)
+        counts = np.zeros((len(block), 6), np.int32)
+        encoder.encode(staged, found, counts, first, f"era {era!r}")
+        here = stored[:, first : first + len(block)]
+        same = (found == here) | ((found != found) & (here != here))
+        changed += [name for name, equal in zip(block, same.all(axis=0), strict=True) if not equal]
+    return changed
+
+
+def commit(directory: Path, manifest: Manifest) -> None:
+    """Take a fully staged update into place: from the first rename on, a rerun finishes it."""
+    workplace = directory / WORKPLACE
+    write_manifest(manifest, workplace)
+    os.rename(directory / FILE_NAME, workplace / _OLD)
+    sync_directory(workplace)
+    sync_directory(directory)
+    finish_commit(directory)
+
+
+def is_begun(directory: Path) -> bool:
+    """Tell whether an update was interrupted between the old manifest and the new one."""
+    return (directory / WORKPLACE / _OLD).exists() and not (directory / FILE_NAME).exists()
+
+
+def finish_commit(directory: Path) -> None:
+    """Rename what is staged into place, the new manifest last."""
+    staged = directory / WORKPLACE / _STAGED
+    for folder in sorted(staged.iterdir()):
+        target = directory / folder.name
+        if target.exists():
+            for file in folder.iterdir():
+                os.replace(file, target / file.name)
+            sync_directory(target)
+            folder.rmdir()
+        else:
+            os.rename(folder, target)
+    sync_directory(directory)
+    os.replace(directory / WORKPLACE / FILE_NAME, directory / FILE_NAME)
+    sync_directory(directory)

@@ -1,0 +1,237 @@
+"""Tests of the weekly update: what is written, what stays, and that it is whole or absent."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from refusal import refused
+from toy import toy_table
+
+import memmap_train as mt
+from memmap_train.dataset import verify
+from memmap_train.errors import ConversionError, ManifestError
+from memmap_train.journal import WORKPLACE
+
+FIRST = {"0001": 12, "0002": 7, "0003": 9}
+LATER = {**FIRST, "0004": 5, "0005": 8}
+
+# Dies at the n-th event of the file system, counted by the interpreter's own audit hook.
+UPDATE_AND_DIE = """
+import os, signal, sys
+import memmap_train as mt
+from memmap_train.conversion import convert
+source, out, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+seen = 0
+def hook(event, arguments):
+    global seen
+    if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree") or (
+        event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wa+")
+        and out in str(arguments[0])
+    ):
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+convert(source, out, workers=1)
+print(seen)
+"""
+
+
+def write_first(path: Path, **options: Any) -> None:
+    """Write a source in which targets of the last era are still unknown."""
+    table = toy_table(FIRST, nulls=True, **options)
+    known = pa.array([era != "0003" for era in table["era"].to_pylist()])
+    for name in [name for name in table.column_names if name.startswith("target")]:
+        column = pa.compute.if_else(known, table[name], pa.scalar(None, pa.float32()))
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path, row_group_size=10)
+
+
+def write_later(path: Path, **options: Any) -> None:
+    pq.write_table(toy_table(LATER, nulls=True, **options), path, row_group_size=13)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "validation.parquet"
+    write_first(path)
+    return path
+
+
+def files(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Return inode and content of every file of a dataset but its manifest."""
+    return {
+        str(path.relative_to(out)): (path.stat().st_ino, path.read_bytes())
+        for path in out.glob("era-*/*.npy")
+    }
+
+
+def fresh(source: Path, **options: Any) -> mt.Dataset:
+    return mt.convert(source, source.with_name("fresh"), overwrite=True, **options).dataset
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("trust_features", [False, True])
+def test_new_eras_and_late_targets_are_written_and_nothing_else(
+    source: Path, dtype: str, trust_features: bool
+) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out, dtype=dtype)
+    before = files(out)
+    old_targets = np.asarray(mt.open_dataset(out)["0003"].targets)
+    assert np.isnan(old_targets).all()
+    write_later(source)
+    report = mt.convert(source, out, dtype=dtype, trust_features=trust_features)
+    assert (report.status, report.n_eras_new, report.n_eras_changed) == ("updated", 2, 1)
+    after = files(out)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"era-0003/targets.npy"}
+    assert np.isnan(old_targets).all()  # who has mapped the old file goes on reading it
+    assert report.dataset.manifest.digest == fresh(source, dtype=dtype).manifest.digest
+    assert {name: content for name, (_, content) in after.items()} == {
+        name: content for name, (_, content) in files(source.with_name("fresh")).items()
+    }
+    assert list(verify(out)) == []
+    assert sorted(os.listdir(out)) == [*(f"era-{era}" for era in LATER), "manifest.json"]
+
+
+def test_the_same_again_is_up_to_date_and_history_is_kept(source: Path) -> None:
+    out = source.with_name("out")
+    first = mt.convert(source, out).dataset.manifest.sources
+    write_later(source)
+    updated = mt.convert(source, out).dataset.manifest
+    assert updated.history == (first,)
+    assert mt.convert(source, out).status == "up to date"
+    os.utime(source, ns=(0, 0))  # another time, the same content
+    again = mt.convert(source, out)
+    assert (again.status, again.n_eras_new, again.n_eras_changed) == ("updated", 0, 0)
+    assert again.dataset.manifest.history == (first, updated.sources)
+    assert again.dataset.manifest.digest == updated.digest
+
+
+def test_columns_that_came_later_are_left_out_and_said(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    write_later(source, n_features=7, n_targets=3)
+    report = mt.convert(source, out)
+    assert report.left_out == ("feature_z6", "feature_y5", "target_t2_20") or set(
+        report.left_out
+    ) == {"feature_z6", "feature_x5", "target_t2_20"}
+    assert len(report.dataset.feature_names) == 5
+    assert len(report.dataset.eras) == 5
+    assert mt.convert(source, out).status == "up to date"
+
+
+def refuse(source: Path, out: Path, *said: str, **options: Any) -> None:
+    """Expect an update to be refused, and the dataset to be as it was."""
+    manifest, before = (out / "manifest.json").read_bytes(), files(out)
+    with refused(ConversionError, str(out), *said, "stays as it is", "--overwrite"):
+        mt.convert(source, out, **options)
+    assert (out / "manifest.json").read_bytes() == manifest
+    assert files(out) == before
+    assert not (out / WORKPLACE).exists()
+    assert list(verify(out)) == []
+
+
+def test_a_changed_feature_of_an_old_era_is_refused_by_name(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    table = toy_table(LATER, nulls=True)
+    values = table["feature_y1"].to_pylist()
+    values[14] = (values[14] or 0) ^ 1 if values[14] != 4 else 3
+    column = table.column_names.index("feature_y1")
+    pq.write_table(table.set_column(column, "feature_y1", pa.array(values, pa.int8())), source)
+    refuse(source, out, "'feature_y1'", "'0002'", "--trust-features")
+    assert mt.convert(source, out, trust_features=True).n_eras_new == 2
+
+
+def test_changed_ids_of_an_old_era_are_refused(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    table = toy_table(LATER, nulls=True)
+    ids = table["id"].to_pylist()
+    ids[3] = "x" * len(ids[3])
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", pa.array(ids)), source)
+    refuse(source, out, "ids", "'0001'")
+
+
+def test_a_missing_or_renamed_feature_or_target_is_refused_by_name(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    for name in ("feature_y1", "target"):
+        table = toy_table(LATER, nulls=True)
+        names = [f"{name}_renamed" if n == name else n for n in table.column_names]
+        pq.write_table(table.rename_columns(names), source)
+        refuse(source, out, repr(name))
+
+
+def test_lost_eras_and_rows_are_refused(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    pq.write_table(toy_table({"0001": 12, "0003": 9, "0004": 5}, nulls=True), source)
+    refuse(source, out, "'0002'")
+    pq.write_table(toy_table({**LATER, "0002": 8}, nulls=True), source)
+    refuse(source, out, "'0002'", "7 rows", "8")
+
+
+def die_at(source: Path, out: Path, number: int) -> int:
+    """Update in a process that dies at an event; return how many there were, 0 if it died."""
+    command = [sys.executable, "-c", UPDATE_AND_DIE, str(source), str(out), str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return int(done.stdout)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return 0
+
+
+def test_a_kill_at_any_point_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "validation.parquet"
+    write_first(source)
+    out = tmp_path / "out"
+    old = mt.convert(source, tmp_path / "old").dataset.manifest.digest
+    write_later(source)
+    new = fresh(source).manifest.digest
+
+    def begin() -> None:
+        write_first(source)
+        mt.convert(source, out, overwrite=True)
+        write_later(source)
+
+    begin()
+    n_events = die_at(source, out, 10**9)
+    assert n_events > 15
+    found: set[str] = set()
+    for number in np.unique(np.linspace(1, n_events, 14).astype(int)).tolist():
+        begin()
+        assert die_at(source, out, number) == 0
+        try:
+            digest = mt.open_dataset(out).manifest.digest
+            assert digest in (old, new)
+            found.add("old" if digest == old else "new")
+        except ManifestError as error:
+            found.add("absent" if "run the same" in str(error) else str(error))
+        mt.convert(source, out)
+        assert mt.open_dataset(out).manifest.digest == new
+        assert list(verify(out)) == []
+        assert not (out / WORKPLACE).exists()
+    assert {"old", "absent"} <= found <= {"old", "absent", "new"}
+
+
+def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    dataset = mt.open_dataset(out)
+    write_later(source)
+    mt.convert(source, out)
+    assert dataset["0001"].targets.shape == (12, 2)  # the file is the one that it was
+    with pytest.raises(mt.MemmapTrainError, match="updated"):
+        _ = dataset["0003"].targets
