@@ -59,7 +59,7 @@ test: $(VENV)/installed-dev  ## run all tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 torture: $(VENV)/installed-dev  ## run the long damage tests
-	$(BIN)/python -m pytest tests/torture $(ARGS)
+	$(BIN)/python -m pytest -s tests/torture $(ARGS)
 
 check: $(VENV)/installed-dev  ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,22 +41,20 @@ class Field:
             yield first, min(self.block_columns, self.n_columns - first)
 
 
-class Store:
+class Store(Protocol):
     """Bytes by offset, in memory or in a file; thread-safe for parts that don't overlap."""
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
         """Store the transpose of `columns` (of shape `shape` then) at an offset."""
-        raise NotImplementedError
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
         """Return bytes; the array may be a view."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Give the space back."""
 
 
-class MemoryStore(Store):
+class MemoryStore:
     """One block of memory, allocated once and reused for every row group."""
 
     def __init__(self, n_bytes: int) -> None:
@@ -70,8 +69,11 @@ class MemoryStore(Store):
         """Return a view."""
         return self._memory[offset : offset + n_bytes]
 
+    def close(self) -> None:
+        """Do nothing: the memory goes with the store."""
 
-class FileStore(Store):
+
+class FileStore:
     """A nameless file in a folder: gone with the process, whatever ends it."""
 
     def __init__(self, folder: Path) -> None:

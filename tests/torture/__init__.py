@@ -1,0 +1,1 @@
+"""Long damage tests, run by `make torture`: hundreds of kills, counted."""
