@@ -34,7 +34,8 @@ from .parquet import PYARROW_VERSION
 from .parquet.reading import Source
 from .pipeline import Pipeline
 from .plan import (
-    LEAST_BUDGET,
+    LEAST_MEMORY,
+    OWN_BYTES,
     Columns,
     ConvertOptions,
     Plan,
@@ -133,8 +134,8 @@ def convert(
     missing : {"0.5", "nan"}
         What stands for a missing feature; "nan" needs the float32 store.
     memory : int, optional
-        MB (10^6 bytes) that buffers may take; by default a quarter of what is available, at most
-        2,000.
+        MB (10^6 bytes) of anonymous memory that the process may take, 512 or more; by default a
+        quarter of what is available, at most 2,000.
     workers : int, optional
         Threads; by default one per core.
     overwrite : bool
@@ -272,13 +273,14 @@ class _Notifier:
 
 
 def _budget(memory: int | None) -> int:
+    """Return the bytes that buffers may take, so that the process stays within `memory` MB."""
     if memory is None:
         return default_budget(available_memory())
-    if memory * 1_000_000 < LEAST_BUDGET:
+    if memory * 1_000_000 < LEAST_MEMORY:
         raise ConversionError(
-            f"memory: expected {LEAST_BUDGET // 1_000_000} MB or more, found {memory}"
+            f"memory: expected {LEAST_MEMORY // 1_000_000} MB or more, found {memory}"
         )
-    return memory * 1_000_000
+    return memory * 1_000_000 - OWN_BYTES
 
 
 def _check_folder(directory: Path, *, overwrite: bool) -> None:

@@ -30,9 +30,11 @@ from .schema import (
 from .shard import N_COUNTS
 
 MISSING_CHOICES = ("0.5", "nan")
-LEAST_BUDGET = 256_000_000
-"""Bytes of a conversion's buffers; below it blocks of columns get too narrow to decode well."""
-_MOST_BUDGET = 2_000_000_000  # bytes, by default: more makes nothing faster
+OWN_BYTES = 150_000_000
+"""What the interpreter, numpy, pyarrow and footers take beside a conversion's buffers; measured."""
+LEAST_MEMORY = 512_000_000
+"""Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
+_MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 _MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
@@ -152,9 +154,9 @@ def default_budget(available: int) -> int:
     """Return the bytes that a conversion's buffers take where nothing is said, of those available.
 
     >>> default_budget(4_000_000_000)
-    1000000000
+    850000000
     """
-    return max(LEAST_BUDGET, min(available // 4, _MOST_BUDGET))
+    return max(LEAST_MEMORY, min(available // 4, _MOST_MEMORY)) - OWN_BYTES
 
 
 def open_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:

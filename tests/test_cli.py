@@ -126,7 +126,7 @@ def test_convert_takes_every_option(sample: Path, tmp_path: Path) -> None:
     options = (
         f"--out {out} --dtype int8 --features-json {tmp_path / 'f.json'} --feature-set three "
         "--target y --target y_beta_60 --era-column week --id-column stock --feature-prefix x "
-        "--target-prefix y --missing 0.5 --memory 300 --workers 1 --json"
+        "--target-prefix y --missing 0.5 --memory 600 --workers 1 --json"
     )
     assert main(["convert", str(tmp_path / "other.parquet"), *options.split()]) == 0
     dataset = mt.open_dataset(out)
@@ -237,7 +237,7 @@ BAD = {
     "did you mean 'target_beta_60'": "convert {sample}/train.parquet --out {tmp}/out "
     "--target target_beta_06",
     "the same file": "convert {sample}/train.parquet {sample}/train.parquet --out {tmp}/out",
-    "256 MB": "convert {sample}/train.parquet --out {tmp}/out --memory 3",
+    "512 MB": "convert {sample}/train.parquet --out {tmp}/out --memory 3",
     "won't be touched": "convert {sample}/train.parquet --out {sample}",
     "no era '0099'": "inspect {shards} --era 0099",
     "not a dataset": "inspect {sample}",
