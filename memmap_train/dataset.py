@@ -175,9 +175,10 @@ class Dataset:
             elif features == "all":
                 return None
             else:
+                known = dict.fromkeys(["all", *sets])
                 raise DatasetError(
-                    f"{self.path}: no feature set {features!r}; it has {listed(['all', *sets])}"
-                    f"{nearest(features, ['all', *sets])}"
+                    f"{self.path}: no feature set {features!r}; it has {listed(known, 12)}"
+                    f"{nearest(features, known)}"
                 )
         columns = _columns(features, self.feature_names, f"{self.path}: no feature")
         return None if columns == tuple(range(len(self.feature_names))) else columns

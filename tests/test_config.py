@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import json
 import math
 
@@ -67,7 +68,7 @@ def test_the_defaults_are_the_documented_ones():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_is_described_in_the_docstring(key):
-    assert f"\n    {key} : " in TrainConfig.__doc__
+    assert f"\n{key} : " in inspect.cleandoc(TrainConfig.__doc__)
 
 
 def test_a_file_may_set_every_key(write):
