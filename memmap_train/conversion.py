@@ -5,13 +5,12 @@ left, when there is a dataset: with its manifest, written last. Needs pyarrow, a
 by who converts.
 """
 
-import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,23 @@ import numpy as np
 
 from ._version import __version__
 from .dataset import Dataset, open_dataset
-from .errors import ConversionError, MemmapTrainError, listed
-from .journal import WORKPLACE, FolderLock, Journal, is_ours, remove_dataset
-from .machine import available_memory, free_disk, n_cores, nearest_existing
+from .destination import (
+    check_disk,
+    check_folder,
+    check_updatable,
+    current,
+    explained,
+    finish_begun,
+    is_up_to_date,
+)
+from .errors import ConversionError, listed
+from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
+from .machine import available_memory, n_cores
 from .manifest import (
     FILE_NAME,
     Manifest,
     Scale,
     ShardEntry,
-    read_manifest,
     write_manifest,
 )
 from .parquet import PYARROW_VERSION
@@ -36,7 +43,6 @@ from .pipeline import Pipeline
 from .plan import (
     LEAST_MEMORY,
     OWN_BYTES,
-    Columns,
     ConvertOptions,
     Plan,
     choose_columns,
@@ -51,8 +57,6 @@ from .update import (
     changed_features,
     check_rows,
     commit,
-    finish_commit,
-    is_begun,
     narrow_to_dataset,
 )
 
@@ -185,33 +189,33 @@ def convert(
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
     notify = _Notifier(progress)
     opened = open_sources(paths)
-    with ExitStack() as at_the_end, _explained(directory):
+    with ExitStack() as at_the_end, explained(directory):
         for source in opened:
             at_the_end.callback(source.close)
         columns = choose_columns(opened, options)
-        _check_folder(directory, overwrite=overwrite)
-        _finish_begun(directory)
-        old = _current(directory, overwrite=overwrite)
-        if _is_up_to_date(old, opened, columns, options, directory):
+        check_folder(directory, overwrite=overwrite)
+        finish_begun(directory)
+        old = current(directory, overwrite=overwrite)
+        if is_up_to_date(old, opened, columns, options, directory):
             if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up
                 FolderLock(directory).release(done=True)
             return _report(directory, "up to date", started)
         left_out: list[str] = []
         if old is not None:
-            _check_updatable(old, opened, columns, options, directory)
+            check_updatable(old, opened, columns, options, directory)
             columns, left_out = narrow_to_dataset(columns, old, directory)
         plan = make_plan(opened, columns, options, notify.reading)
         for source in opened:
             source.check_unchanged()
         if old is not None:
             check_rows(plan, old, directory)
-        _check_disk(directory, plan, budget, old)
+        check_disk(directory, plan, budget, old)
         lock = FolderLock(directory)
         done = False
         try:
             # Planning took a while: another process may have finished meanwhile.
-            now = _current(directory, overwrite=overwrite)
-            if _is_up_to_date(now, opened, columns, options, directory):
+            now = current(directory, overwrite=overwrite)
+            if is_up_to_date(now, opened, columns, options, directory):
                 done = True
                 return _report(directory, "up to date", started)
             if now != old:
@@ -283,116 +287,6 @@ def _budget(memory: int | None) -> int:
     return memory * 1_000_000 - OWN_BYTES
 
 
-def _check_folder(directory: Path, *, overwrite: bool) -> None:
-    existing = nearest_existing(directory)
-    if existing != directory:
-        if not existing.is_dir() or os.path.lexists(directory):
-            what = existing if not existing.is_dir() else f"{directory} (a link to nowhere)"
-            raise ConversionError(f"{directory}: can't be made: {what} is no folder")
-        return
-    if not directory.is_dir():
-        raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
-    if os.listdir(directory) and not is_ours(directory):
-        advice = "" if overwrite else "; choose another --out"
-        raise ConversionError(
-            f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
-            f"touched{advice}"
-        )
-
-
-def _finish_begun(directory: Path) -> None:
-    """Finish an update that was interrupted while its files were renamed into place."""
-    if is_begun(directory):
-        lock = FolderLock(directory)
-        done = False
-        try:
-            if is_begun(directory):
-                finish_commit(directory)
-            done = True
-        finally:
-            lock.release(done=done)
-
-
-def _current(directory: Path, *, overwrite: bool) -> Manifest | None:
-    """Return the manifest of the dataset that is there, unless it is to be replaced."""
-    if overwrite or not (directory / FILE_NAME).exists():
-        return None
-    return read_manifest(directory)
-
-
-def _is_up_to_date(
-    old: Manifest | None,
-    sources: Sequence[Source],
-    columns: Columns,
-    options: ConvertOptions,
-    directory: Path,
-) -> bool:
-    """Tell whether a dataset was made from just these sources; refuse if with other options."""
-    if old is None or old.sources != tuple(source.entry for source in sources):
-        return False
-    schema = columns.schema
-    if old.history:  # additional columns were left out by an update
-        known = {*old.features, *old.targets}
-        schema = replace(
-            schema,
-            features=tuple(name for name in schema.features if name in known),
-            targets=tuple(name for name in schema.targets if name in known),
-        )
-        columns = replace(columns, feature_sets=dict(old.feature_sets))
-    _check_same(
-        old,
-        {
-            **_options_of(columns, options),
-            "features": set(schema.features),
-            "targets": set(schema.targets),
-            "feature sets": columns.feature_sets,
-        },
-        directory,
-    )
-    return True
-
-
-def _check_updatable(
-    old: Manifest,
-    sources: Sequence[Source],
-    columns: Columns,
-    options: ConvertOptions,
-    directory: Path,
-) -> None:
-    """Refuse to update a dataset from sources of other names, or with other options."""
-    names = [source.name for source in sources]
-    _check_same(old, {**_options_of(columns, options), "sources": names}, directory)
-
-
-def _options_of(columns: Columns, options: ConvertOptions) -> dict[str, Any]:
-    return {
-        "dtype": options.dtype,
-        "missing": options.missing,
-        "era column": columns.schema.era,
-        "id column": columns.schema.id,
-    }
-
-
-def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> None:
-    """Raise a ConversionError that names what of a finished dataset isn't as it is wanted."""
-    found = {
-        "sources": [source.name for source in manifest.sources],
-        "dtype": manifest.dtype,
-        "missing": manifest.missing,
-        "features": set(manifest.features),
-        "targets": set(manifest.targets),
-        "feature sets": dict(manifest.feature_sets),
-        "era column": manifest.columns.get("era"),
-        "id column": manifest.columns.get("id"),
-    }
-    differing = [name for name in wanted if found[name] != wanted[name]]
-    if differing:
-        raise ConversionError(
-            f"{directory}: holds a dataset made with other {', '.join(differing)}; choose another "
-            "--out, or replace it with --overwrite"
-        )
-
-
 def _changed(
     error: ChangedEraError, plan: Plan, sources: Sequence[Source], directory: Path
 ) -> ConversionError:
@@ -406,46 +300,6 @@ def _changed(
         "dataset stays as it is; choose another --out for the new files, replace it with "
         "--overwrite, or keep its features with --trust-features"
     )
-
-
-def _check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
-    """Refuse before writing where the dataset won't fit on the disk."""
-    free = free_disk(directory)
-    if old is not None:  # of old eras nothing but targets is written
-        free += sum(entry.rows for entry in old.shards) * (
-            plan.row_bytes - 4 * len(plan.columns.schema.targets)
-        )
-    elif directory.is_dir():  # what an earlier run has written will be kept or replaced
-        free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
-    needed = plan.disk_bytes(budget)
-    if needed > free:
-        advice = "free some, or choose another disk with --out"
-        if plan.options.dtype == "float32":
-            advice += ", or a quarter of the bytes with --dtype int8"
-        if plan.options.feature_set is None:
-            advice += ", or fewer features with --feature-set"
-        raise ConversionError(
-            f"{directory}: not enough disk: expected {needed / 1e9:,.2f} GB free, found "
-            f"{free / 1e9:,.2f} GB; {advice}"
-        )
-
-
-@contextmanager
-def _explained(directory: Path) -> Iterator[None]:
-    """Turn the system's errors while writing into one of ours."""
-    try:
-        yield
-    except MemmapTrainError:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = "the disk is full"
-        else:
-            what = f"can't be written: {error.strerror or error}"
-        raise ConversionError(
-            f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
-            "carries on"
-        ) from error
 
 
 def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:

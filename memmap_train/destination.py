@@ -1,0 +1,173 @@
+"""The folder that a dataset goes to: what is there already, and whether it may be written.
+
+Every refusal that a conversion can give because of its folder is here: something else stands there,
+a dataset made otherwise, too small or full a disk. Finishes what an interrupted update has begun,
+and writes nothing else.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .errors import ConversionError, MemmapTrainError
+from .journal import FolderLock, is_ours
+from .machine import free_disk, nearest_existing
+from .manifest import FILE_NAME, Manifest, read_manifest
+from .parquet.reading import Source
+from .plan import Columns, ConvertOptions, Plan
+from .update import finish_commit, is_begun
+
+
+def check_folder(directory: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that can't be made, or that holds anything but a dataset of ours."""
+    existing = nearest_existing(directory)
+    if existing != directory:
+        if not existing.is_dir() or os.path.lexists(directory):
+            what = existing if not existing.is_dir() else f"{directory} (a link to nowhere)"
+            raise ConversionError(f"{directory}: can't be made: {what} is no folder")
+        return
+    if not directory.is_dir():
+        raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
+    if os.listdir(directory) and not is_ours(directory):
+        advice = "" if overwrite else "; choose another --out"
+        raise ConversionError(
+            f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
+            f"touched{advice}"
+        )
+
+
+def finish_begun(directory: Path) -> None:
+    """Finish an update that was interrupted while its files were renamed into place."""
+    if is_begun(directory):
+        lock = FolderLock(directory)
+        done = False
+        try:
+            if is_begun(directory):
+                finish_commit(directory)
+            done = True
+        finally:
+            lock.release(done=done)
+
+
+def current(directory: Path, *, overwrite: bool) -> Manifest | None:
+    """Return the manifest of the dataset that is there, unless it is to be replaced."""
+    if overwrite or not (directory / FILE_NAME).exists():
+        return None
+    return read_manifest(directory)
+
+
+def is_up_to_date(
+    old: Manifest | None,
+    sources: Sequence[Source],
+    columns: Columns,
+    options: ConvertOptions,
+    directory: Path,
+) -> bool:
+    """Tell whether a dataset was made from just these sources; refuse if with other options."""
+    if old is None or old.sources != tuple(source.entry for source in sources):
+        return False
+    schema = columns.schema
+    if old.history:  # additional columns were left out by an update
+        known = {*old.features, *old.targets}
+        schema = replace(
+            schema,
+            features=tuple(name for name in schema.features if name in known),
+            targets=tuple(name for name in schema.targets if name in known),
+        )
+        columns = replace(columns, feature_sets=dict(old.feature_sets))
+    _check_same(
+        old,
+        {
+            **_options_of(columns, options),
+            "features": set(schema.features),
+            "targets": set(schema.targets),
+            "feature sets": columns.feature_sets,
+        },
+        directory,
+    )
+    return True
+
+
+def check_updatable(
+    old: Manifest,
+    sources: Sequence[Source],
+    columns: Columns,
+    options: ConvertOptions,
+    directory: Path,
+) -> None:
+    """Refuse to update a dataset from sources of other names, or with other options."""
+    names = [source.name for source in sources]
+    _check_same(old, {**_options_of(columns, options), "sources": names}, directory)
+
+
+def _options_of(columns: Columns, options: ConvertOptions) -> dict[str, Any]:
+    return {
+        "dtype": options.dtype,
+        "missing": options.missing,
+        "era column": columns.schema.era,
+        "id column": columns.schema.id,
+    }
+
+
+def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> None:
+    """Raise a ConversionError that names what of a finished dataset isn't as it is wanted."""
+    found = {
+        "sources": [source.name for source in manifest.sources],
+        "dtype": manifest.dtype,
+        "missing": manifest.missing,
+        "features": set(manifest.features),
+        "targets": set(manifest.targets),
+        "feature sets": dict(manifest.feature_sets),
+        "era column": manifest.columns.get("era"),
+        "id column": manifest.columns.get("id"),
+    }
+    differing = [name for name in wanted if found[name] != wanted[name]]
+    if differing:
+        raise ConversionError(
+            f"{directory}: holds a dataset made with other {', '.join(differing)}; choose another "
+            "--out, or replace it with --overwrite"
+        )
+
+
+def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
+    """Refuse before writing where the dataset won't fit on the disk."""
+    free = free_disk(directory)
+    if old is not None:  # of old eras nothing but targets is written
+        free += sum(entry.rows for entry in old.shards) * (
+            plan.row_bytes - 4 * len(plan.columns.schema.targets)
+        )
+    elif directory.is_dir():  # what an earlier run has written will be kept or replaced
+        free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
+    needed = plan.disk_bytes(budget)
+    if needed > free:
+        advice = "free some, or choose another disk with --out"
+        if plan.options.dtype == "float32":
+            advice += ", or a quarter of the bytes with --dtype int8"
+        if plan.options.feature_set is None:
+            advice += ", or fewer features with --feature-set"
+        raise ConversionError(
+            f"{directory}: not enough disk: expected {needed / 1e9:,.2f} GB free, found "
+            f"{free / 1e9:,.2f} GB; {advice}"
+        )
+
+
+@contextmanager
+def explained(directory: Path) -> Iterator[None]:
+    """Turn the system's errors while writing into one of ours."""
+    try:
+        yield
+    except MemmapTrainError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "the disk is full"
+        else:
+            what = f"can't be written: {error.strerror or error}"
+        raise ConversionError(
+            f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
+            "carries on"
+        ) from error
