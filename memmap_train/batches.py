@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from math import ceil
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -18,19 +18,10 @@ import numpy as np
 
 from .dataset import Dataset, Selection
 from .errors import BatchError
-from .machine import available_memory, n_cores
 from .order import Order, whole
 from .reader import Batch, Float32, Reader, Stored
-
-# Rows of window for each batch of a pool at which windows inflate the gradient's variance by 5 %,
-# where rows of one era share 1 % of it: 0.05 / 0.01. See `_choose_pool`.
-_WINDOW_PER_POOL_BATCH = 5
-_LEAST_POOL_BATCHES = 8
-_LEAST_CHOSEN_POOL = 2  # where memory is short
-_WARM_WINDOW = 40  # rows: copied from memory as fast as larger ones, in the smallest pools
-_WARM_SHARE = 0.8  # of the memory available: a dataset below it stays in the page cache
-_COLD_READ_BYTES = 512_000  # a window that a disk reads at nearly its sequential speed
-_MOST_THREADS = 4  # more copy no faster than the memory allows
+from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
+from .storage import storage_of
 
 
 class Batches:
@@ -62,6 +53,12 @@ class Batches:
     ----------
     window_size, pool_batches : int
         As chosen.
+    shuffling : Shuffling
+        How well that shuffles, beside a global shuffle.
+    pool_bytes : int
+        Of the largest pool's buffer for features; two are in use.
+    direct_eras : tuple of int
+        Positions of the eras that are read past the page cache: the dataset is larger than memory.
 
     Raises
     ------
@@ -88,20 +85,28 @@ class Batches:
         drop_remainder: bool = True,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
-        self._reader = Reader(
-            dataset, dataset.feature_columns(features), dataset.target_columns(targets)
+        self.batch_size = whole("batch_size", batch_size)
+        columns = dataset.feature_columns(features), dataset.target_columns(targets)
+        row_bytes = dataset.manifest.store_dtype.itemsize * (
+            len(dataset.feature_names) if columns[0] is None else len(columns[0])
         )
-        self.feature_names = self._reader.feature_names
-        self.target_names = self._reader.target_names
-        batch_size = whole("batch_size", batch_size)
-        budget = available_memory() // 8 if memory is None else whole("memory", memory) * 1_000_000
+        storage = storage_of(dataset)
+        budget = storage.buffer_bytes if memory is None else whole("memory", memory) * 1_000_000
         if pool_batches is not None:
             pool_batches = whole("pool_batches", pool_batches)
         if window_size is None:
-            window_size, pool_batches = self._choose(batch_size, pool_batches, budget)
+            choice = choose_windows(
+                dataset.rows_per_era,
+                batch_size=self.batch_size,
+                row_bytes=dataset.feature_bytes // dataset.n_rows,
+                buffered_row_bytes=row_bytes,
+                memory=budget,
+                window_bytes=storage.window_bytes(dataset),
+                pool_batches=pool_batches,
+            )
+            window_size, pool_batches = choice.window_size, choice.pool_batches
         elif pool_batches is None:
-            pool_batches = _choose_pool(whole("window_size", window_size))
+            pool_batches = pool_for_window(whole("window_size", window_size))
         self.order = Order(
             dataset.rows_per_era,
             batch_size=batch_size,
@@ -111,18 +116,18 @@ class Batches:
             seed=seed,
         )
         self.window_size, self.pool_batches = window_size, pool_batches
+        self.pool_bytes = row_bytes * max(
+            map(self.order.pool_rows, range(self.order.pools_per_epoch))
+        )
+        self.direct_eras = storage.direct_eras(dataset, 2 * self.pool_bytes)
+        self._reader = Reader(dataset, *columns, self.direct_eras)
+        self.feature_names = self._reader.feature_names
+        self.target_names = self._reader.target_names
 
-    def _choose(self, batch_size: int, pool_batches: int | None, budget: int) -> tuple[int, int]:
-        """Return window and pool for a dataset that fits in memory, or one that comes from disk."""
-        wanted = _WARM_WINDOW
-        if self.dataset.feature_bytes > available_memory() * _WARM_SHARE:
-            # What is read of a file are whole rows, what is buffered are the chosen columns.
-            window = max(wanted, ceil(_COLD_READ_BYTES / self._reader.stored_row_bytes))
-            wanted = min(window, max(self.dataset.rows_per_era))
-        if pool_batches is None:
-            two_batches = 2 * batch_size * self._reader.row_bytes  # one of each of two pools
-            pool_batches = min(_choose_pool(wanted), max(_LEAST_CHOSEN_POOL, budget // two_batches))
-        return max(1, min(wanted, pool_batches * _WINDOW_PER_POOL_BATCH)), pool_batches
+    @cached_property
+    def shuffling(self) -> Shuffling:
+        """How well window and pool shuffle, beside a global shuffle."""
+        return shuffling_of(self.order)
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -138,18 +143,24 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over epoch 0."""
-        with Stream(self.order, self._reader, 0, end=len(self)) as stream:
+        with self.stream(0, len(self)) as stream:
             yield from stream
 
-    def stream(self, start: int = 0) -> "Stream":
-        """Return an endless, prefetched iterator from a step on; resuming is an offset.
+    def stream(self, start: int = 0, end: int | None = None) -> "Stream":
+        """Return a prefetched iterator from a step on; resuming is an offset.
+
+        Parameters
+        ----------
+        start : int
+        end : int, optional
+            The step before which it ends; nothing is read that comes later. Endless by default.
 
         Raises
         ------
         BatchError
-            The step is negative.
+            A step is negative.
         """
-        return Stream(self.order, self._reader, start)
+        return Stream(self.order, self._reader, start, end)
 
 
 class Stream(Iterator[Batch]):
@@ -159,14 +170,16 @@ class Stream(Iterator[Batch]):
     the stream with that error.
     """
 
-    def __init__(self, order: Order, reader: Reader, start: int, *, end: int | None = None) -> None:
-        order.locate(start)  # refuses a negative step at once
+    def __init__(self, order: Order, reader: Reader, start: int, end: int | None) -> None:
+        whole("start", start, least=0)
+        if end is not None:
+            whole("end", end, least=0)
         self.step = start
         self._end = end
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
-        self._n_threads = min(n_cores(), _MOST_THREADS)
+        self._n_threads = reader.n_threads
         self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
@@ -177,7 +190,7 @@ class Stream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
-            if self.step == self._end:
+            if self._end is not None and self.step >= self._end:
                 raise StopIteration
             batch = self.at(self.step)
             self.step += 1
@@ -259,11 +272,11 @@ class Stream(Iterator[Batch]):
         )
 
     def _following(self, epoch: int, pool: int) -> tuple[int, int] | None:
-        if pool + 1 < self._order.pools_per_epoch:
-            return epoch, pool + 1
-        if self._end is not None and (epoch + 1) * self._order.steps_per_epoch >= self._end:
-            return None
-        return epoch + 1, 0
+        epoch, pool = divmod(
+            epoch * self._order.pools_per_epoch + pool + 1, self._order.pools_per_epoch
+        )
+        first_step = epoch * self._order.steps_per_epoch + self._order.first_step(pool)
+        return None if self._end is not None and first_step >= self._end else (epoch, pool)
 
 
 class _PoolReading:
@@ -320,15 +333,3 @@ class _PoolReading:
 def _shut_down(*executors: ThreadPoolExecutor) -> None:
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _choose_pool(window_size: int) -> int:
-    """Return the batches per pool that keep the inflation of the gradient's variance low.
-
-    Notes
-    -----
-    Two rows of a batch come from one window with a probability of about (window - 1) / (pool rows).
-    With rows of one era sharing a part rho of the gradient's variance, that inflates the variance
-    of a batch's mean by about rho * (window - 1) / pool_batches.
-    """
-    return max(_LEAST_POOL_BATCHES, ceil((window_size - 1) / _WINDOW_PER_POOL_BATCH))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .direct import DirectArray
 from .errors import DatasetError, ShardError, listed, nearest
 from .machine import n_cores
 from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
@@ -57,6 +58,11 @@ class Shard:
         As found in the source. None in datasets that were made before there were counts.
         """
         return self._open("counts") if "counts" in self._layout else None
+
+    def direct_features(self) -> DirectArray:
+        """Open the features for reading past the page cache; see `can_read_directly`."""
+        dtype, shape = self._layout["features"]
+        return DirectArray(self.file("features"), dtype, shape, self._inodes["features"])
 
     def file(self, array: str) -> Path:
         """Return the path of one array's file."""

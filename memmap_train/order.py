@@ -140,6 +140,7 @@ class Order:
         # Of a window larger than every era nothing but its rows counts (nor may it overflow).
         self._window_rows = min(window_size, int(rows.max()))
         windows_per_era = -(-rows // self._window_rows)
+        self.rows_per_era = tuple(rows.tolist())
         self._rows = rows
         self._last_window = np.cumsum(windows_per_era)  # exclusive
         self._first_window = self._last_window - windows_per_era
@@ -157,7 +158,7 @@ class Order:
         """
         step = whole("step", step, least=0)
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        # The largest pool whose first step isn't behind this one; see `_first_step`.
+        # The largest pool whose first step isn't behind this one; see `first_step`.
         pool = ((step_in_epoch + 1) * self.pools_per_epoch - 1) // self.steps_per_epoch
         first, _ = self._row_range(pool)
         low = step_in_epoch * self.batch_size - first
@@ -194,15 +195,21 @@ class Order:
             places[_ranges(offsets[by_position], lengths_sorted)],
         )
 
+    def pool_rows(self, pool: int) -> int:
+        """Return the rows of a pool; the same in every epoch."""
+        low, high = self._row_range(pool)
+        return high - low
+
     def prepare(self, epoch: int) -> None:
         """Make an epoch's permutation of windows now, so that its first pool needn't wait."""
         self._line(epoch)
 
-    def _first_step(self, pool: int) -> int:
+    def first_step(self, pool: int) -> int:
+        """Return the step of an epoch with which a pool begins."""
         return pool * self.steps_per_epoch // self.pools_per_epoch
 
     def _row_range(self, pool: int) -> tuple[int, int]:
-        low, high = (self._first_step(p) * self.batch_size for p in (pool, pool + 1))
+        low, high = (self.first_step(p) * self.batch_size for p in (pool, pool + 1))
         return low, min(high, self.n_rows)
 
     def _line(self, epoch: int) -> tuple[Index, Index]:

@@ -10,8 +10,9 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -19,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .buffers import Recycler
-from .dataset import Dataset
-from .machine import open_file_limit
+from .dataset import Dataset, Shard
+from .machine import n_cores, open_file_limit
 from .order import Pool
 from .shard import HEADER_BYTES
 
@@ -30,19 +31,33 @@ Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
 _LEAST_MAPS = 8  # eras, however few files may be open
+_MOST_THREADS = 4  # more copy no faster than the memory allows
+_DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
 _GATHER_BELOW = 8  # rows: shorter windows are gathered by era, longer ones copied one by one
 
 
 class Reader:
-    """Copies rows from the maps of a dataset's eras into buffers; thread-safe."""
+    """Copies rows of a dataset's eras into buffers; thread-safe.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    feature_columns, target_columns : tuple of int or None
+        None for all.
+    direct_eras : collection of int
+        Positions of the eras whose features are read past the page cache, not mapped.
+    """
 
     def __init__(
         self,
         dataset: Dataset,
         feature_columns: tuple[int, ...] | None,
         target_columns: tuple[int, ...] | None,
+        direct_eras: Collection[int] = (),
     ) -> None:
         self._dataset = dataset
+        self._direct = np.zeros(len(dataset.eras), np.bool_)
+        self._direct[list(direct_eras)] = True
         self._feature_columns = _Columns(feature_columns, len(dataset.feature_names))
         self._target_columns = _Columns(target_columns, len(dataset.target_names))
         self.feature_names = self._feature_columns.names(dataset.feature_names)
@@ -51,7 +66,7 @@ class Reader:
         self.stored_row_bytes = len(dataset.feature_names) * self._store_dtype.itemsize
         """Bytes of a whole row of features in its file."""
         self.decodes = dataset.manifest.scale is not None
-        self._maps = _Maps(dataset)
+        self._eras = _OpenEras(dataset, self._direct)
         self._memory = Recycler()
 
     @property
@@ -66,6 +81,11 @@ class Reader:
             self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
         )
 
+    @property
+    def n_threads(self) -> int:
+        """How many threads fill a pool best: a disk wants several requests at once."""
+        return _DISK_THREADS if self._direct.any() else min(n_cores(), _MOST_THREADS)
+
     def announce(self, pool: Pool) -> None:
         """Have the kernel begin to read a pool's windows, all at once, in file order.
 
@@ -73,10 +93,16 @@ class Reader:
         and its throughput. A hint: systems without it read when a row is copied. Where a sample of
         the windows is in memory already, nothing is said: saying it would cost half of the copying.
         """
-        if not hasattr(os, "posix_fadvise") or self._is_resident(pool):
+        if not hasattr(os, "posix_fadvise"):
             return
-        edges = np.flatnonzero(np.diff(pool.eras, prepend=-1, append=-1))
-        for begin, end in pairwise(edges.tolist()):
+        mapped = [
+            (begin, end)
+            for begin, end in _groups(pool.eras)
+            if not self._direct[pool.eras[begin]] or _are_gathered(pool.lengths[begin:end])
+        ]
+        if self._is_resident(pool, mapped):
+            return
+        for begin, end in mapped:
             starts = HEADER_BYTES + pool.starts[begin:end] * self.stored_row_bytes
             n_bytes = pool.lengths[begin:end] * self.stored_row_bytes
             with self._feature_file(int(pool.eras[begin])) as file:
@@ -85,13 +111,13 @@ class Reader:
                 for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
                     os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
 
-    def _is_resident(self, pool: Pool) -> bool:
-        """Tell whether all of a sample of a pool's windows are in the page cache."""
+    def _is_resident(self, pool: Pool, groups: list[tuple[int, int]]) -> bool:
+        """Tell whether all of a sample of some of a pool's windows are in the page cache."""
         if not hasattr(os, "RWF_NOWAIT"):
             return False
+        windows = [window for begin, end in groups for window in range(begin, end)]
         buffer = bytearray(1)
-        sample = np.linspace(0, len(pool.eras) - 1, min(_SAMPLED_WINDOWS, len(pool.eras)))
-        for window in sample.astype(np.int64).tolist():
+        for window in windows[:: -(-len(windows) // _SAMPLED_WINDOWS) or 1]:
             last_row = int(pool.starts[window] + pool.lengths[window]) - 1
             with self._feature_file(int(pool.eras[window])) as file:
                 if file is None:
@@ -123,28 +149,25 @@ class Reader:
         starts, lengths = pool.starts[low:high], pool.lengths[low:high]
         first_place = int(pool.lengths[:low].sum())
         places = pool.places[first_place : first_place + int(lengths.sum())]
-        if not len(eras):
-            return
-        edges = np.flatnonzero(np.diff(eras)) + 1
         ends = np.cumsum(lengths)
-        for begin, end in zip([0, *edges.tolist()], [*edges.tolist(), len(eras)], strict=True):
-            features, targets = self._maps.get(int(eras[begin]))
+        for begin, end in _groups(eras):
+            era = self._eras.get(int(eras[begin]))
             place = int(ends[begin] - lengths[begin])
-            if lengths[begin:end].mean() < _GATHER_BELOW:
+            if _are_gathered(lengths[begin:end]):
                 rows = np.repeat(starts[begin:end], lengths[begin:end])
                 rows += np.arange(len(rows)) - np.repeat(
                     ends[begin:end] - lengths[begin:end] - place, lengths[begin:end]
                 )
                 to = places[place : place + len(rows)]
-                self._feature_columns.gather(features, rows, x, to)
-                self._target_columns.gather(targets, rows, y, to)
+                self._feature_columns.gather(era.features, rows, x, to)
+                self._target_columns.gather(era.targets, rows, y, to)
             else:
                 for start, length in zip(
                     starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
                 ):
                     to = places[place : place + length]
-                    self._feature_columns.copy(features[start : start + length], x, to)
-                    self._target_columns.copy(targets[start : start + length], y, to)
+                    self._feature_columns.copy(era.rows(start, start + length), x, to)
+                    self._target_columns.copy(era.targets[start : start + length], y, to)
                     place += length
 
     def decode(self, x: Stored) -> Float32:
@@ -191,47 +214,81 @@ class _Columns:
             buffer[places] = stored[rows[:, np.newaxis], self._columns]
 
 
-class _Maps:
-    """Maps of eras, the most recently used ones, as many as the process may have files open.
+class _OpenEra:
+    """The arrays of an era: mapped, or the features read past the page cache."""
+
+    def __init__(self, shard: Shard, *, direct: bool) -> None:
+        self._shard = shard
+        self._direct = shard.direct_features() if direct else None
+
+    @cached_property
+    def features(self) -> Stored:
+        """The map of the features; a plain read-only array."""
+        features = self._shard.features
+        _read_no_more_than_asked(features)
+        # np.asarray: a memmap's own indexing costs microseconds more for each slice.
+        return np.asarray(features)
+
+    @cached_property
+    def targets(self) -> Stored:
+        """The map of the targets; a plain read-only array."""
+        return np.asarray(self._shard.targets)
+
+    def rows(self, start: int, stop: int) -> Stored:
+        """Return consecutive rows of features, valid until this thread asks again."""
+        if self._direct is not None:
+            return self._direct.rows(start, stop)
+        return self.features[start:stop]
+
+
+class _OpenEras:
+    """Open eras, the most recently used ones, as many as the process may have files open.
 
     A map keeps a descriptor, and descriptors belong to the process: all instances share a number of
     them, and the one that holds most gives way.
     """
 
-    _instances: ClassVar[weakref.WeakSet["_Maps"]] = weakref.WeakSet()
+    _instances: ClassVar[weakref.WeakSet["_OpenEras"]] = weakref.WeakSet()
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._open: OrderedDict[int, tuple[Stored, Stored]] = OrderedDict()
+    def __init__(self, dataset: Dataset, direct: npt.NDArray[np.bool_]) -> None:
+        self._dataset, self._direct = dataset, direct
+        self._open: OrderedDict[int, _OpenEra] = OrderedDict()
         # Two files an era, and half of the descriptors are left to everybody else.
         self._most_of_all = max(_LEAST_MAPS, open_file_limit() // 4)
         with self._lock:
             self._instances.add(self)
 
-    def get(self, era: int) -> tuple[Stored, Stored]:
-        """Return the features and targets of the era at a position; plain read-only arrays."""
+    def get(self, era: int) -> _OpenEra:
+        """Return the era at a position."""
         with self._lock:
-            arrays = self._open.get(era)
-            if arrays is not None:
+            found = self._open.get(era)
+            if found is not None:
                 self._open.move_to_end(era)
-                return arrays
+                return found
             self._make_room()
         shard = self._dataset[self._dataset.eras[era]]
-        features = shard.features
-        _read_no_more_than_asked(features)
-        # np.asarray: a memmap's own indexing costs microseconds more for each slice.
-        arrays = (np.asarray(features), np.asarray(shard.targets))
+        opened = _OpenEra(shard, direct=bool(self._direct[era]))
         with self._lock:
-            self._open[era] = arrays
-        return arrays
+            self._open[era] = opened
+        return opened
 
     def _make_room(self) -> None:
         instances = list(self._instances)
-        n_open = sum(len(maps._open) for maps in instances)
+        n_open = sum(len(eras._open) for eras in instances)
         while n_open >= self._most_of_all:
-            max(instances, key=lambda maps: len(maps._open))._open.popitem(last=False)
+            max(instances, key=lambda eras: len(eras._open))._open.popitem(last=False)
             n_open -= 1
+
+
+def _groups(eras: npt.NDArray[np.int32]) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of the windows of each era."""
+    edges = np.flatnonzero(np.diff(eras, prepend=-1, append=-1)).tolist()
+    return list(pairwise(edges)) if len(eras) else []
+
+
+def _are_gathered(lengths: npt.NDArray[np.int64]) -> bool:
+    return bool(lengths.mean() < _GATHER_BELOW)
 
 
 def _read_no_more_than_asked(array: np.memmap) -> None:

@@ -141,22 +141,21 @@ def open_array(
     """
     try:
         with open(path, "rb") as file:
-            if inode is not None and os.fstat(file.fileno()).st_ino != inode:
-                raise ShardError(
-                    f"{path}: another file than when the dataset was opened: it was updated "
-                    "meanwhile; open it again (a run carries on with --resume)"
-                )
-            offset = _check_header(file, path, dtype, shape)
+            offset = _check_file(file, path, dtype, shape, inode)
             return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
     except OSError as error:
         raise _explained(error, path) from None
 
 
-def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
-    """Check header and size of one `.npy` file as `open_array` does, without mapping it."""
+def check_array(
+    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
+) -> int:
+    """Check one `.npy` file as `open_array` does; return where its data begin."""
     try:
         with open(path, "rb") as file:
-            _check_header(file, path, dtype, shape)
+            if hasattr(os, "posix_fadvise"):  # the header alone: no megabytes ahead of it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            return _check_file(file, path, dtype, shape, inode)
     except OSError as error:
         raise _explained(error, path) from None
 
@@ -189,10 +188,19 @@ def _explained(error: OSError, path: Path) -> ShardError:
     return ShardError(f"{path}: can't be opened: {error.strerror}")
 
 
-def _check_header(
-    file: io.BufferedReader, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+def _check_file(
+    file: io.BufferedReader,
+    path: Path,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    inode: int | None,
 ) -> int:
     """Return the offset of the data, or raise a ShardError."""
+    if inode is not None and os.fstat(file.fileno()).st_ino != inode:
+        raise ShardError(
+            f"{path}: another file than when the dataset was opened: it was updated meanwhile; "
+            "open it again (a run carries on with --resume)"
+        )
     expected_header = npy_header(dtype, shape)
     offset = len(expected_header)
     if file.read(offset) != expected_header:  # the header we write: no parsing needed

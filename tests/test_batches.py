@@ -28,6 +28,7 @@ from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
 from memmap_train.batches import Batch, Stream
+from memmap_train.direct import can_read_directly
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.order import Order, Pool
 
@@ -330,27 +331,47 @@ def test_with_a_window_given_the_pool_follows_from_it_alone(toys: dict[str, Path
         assert len(pools) == 1
 
 
-def test_a_dataset_larger_than_memory_gets_longer_windows_whose_pools_fit(
-    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pools_of_a_chosen_window_fit_into_the_memory_given(make_toy: MakeToy) -> None:
     path = make_toy({"0001": 600, "0002": 500}, n_features=320, dtype="float32")
     automatic: dict[str, Any] = {"window_size": None, "pool_batches": None}
-    warm = make(path, **automatic)
-    monkeypatch.setattr("memmap_train.batches.available_memory", lambda: 1000)
     windows = []
     for memory in (1, 4, 1000):
-        cold = make(path, memory=memory, **automatic)
-        windows.append(cold.window_size)
-        two_pools = 2 * cold.pool_batches * cold.batch_size * 320 * 4
-        assert two_pools <= memory * 1_000_000
-    assert warm.window_size < windows[0] < windows[1] < windows[2]
+        batches = make(path, memory=memory, **automatic)
+        windows.append(batches.window_size)
+        assert 2 * batches.pool_bytes <= memory * 1_000_000
+        assert batches.shuffling.inflation() <= 1.05
+    assert windows[0] < windows[1] <= windows[2]
+
+
+@contextmanager
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make datasets larger than the memory available."""
+    with monkeypatch.context() as patch:
+        patch.setattr("memmap_train.storage.available_memory", lambda: 1000)
+        yield
+
+
+@pytest.mark.parametrize("window_size", [1, 5, 16, 1000])
+@pytest.mark.parametrize("store", STORES)
+def test_what_comes_from_the_disk_is_what_comes_from_memory(
+    toys: dict[str, Path], store: str, window_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options in ({}, {"features": [NAMES[3], NAMES[1]]}, {"drop_remainder": False}):
+        expected = make(toys[store], window_size=window_size, **options)
+        with no_memory(monkeypatch):
+            found = make(toys[store], window_size=window_size, **options)
+        assert expected.direct_eras == ()
+        if can_read_directly(next(toys[store].glob("era-*/features.npy"))):
+            assert len(found.direct_eras) == len(ERAS)
+        assert_same(take(found.stream(), 30), take(expected.stream(), 30))
+        assert_same([found[17]], [expected[17]])
 
 
 def test_a_window_chosen_for_the_disk_is_no_longer_than_an_era(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.batches.available_memory", lambda: 1000)
-    batches = make(toys["float32"], window_size=None, pool_batches=None, memory=1000)
+    with no_memory(monkeypatch):
+        batches = make(toys["float32"], window_size=None, pool_batches=None, memory=1000)
     assert batches.window_size <= max(ERAS.values())
 
 
@@ -359,10 +380,10 @@ def test_a_window_chosen_for_the_disk_follows_from_whole_rows(
 ) -> None:
     """What is read of a file are its rows, however few of their columns are wanted."""
     path = make_toy({"0001": 4000}, n_features=320, dtype="float32")
-    monkeypatch.setattr("memmap_train.batches.available_memory", lambda: 1000)
     options: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
-    few = make(path, features=feature_names(320)[:40], **options)
-    assert few.window_size == make(path, **options).window_size
+    with no_memory(monkeypatch):
+        few = make(path, features=feature_names(320)[:40], **options)
+        assert few.window_size == make(path, **options).window_size
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -371,7 +392,7 @@ def test_the_bytes_dont_depend_on_threads_or_memory(
 ) -> None:
     expected = take(make(toys[store]).stream(), 40)
     for n_cores in (1, 3, 64):
-        monkeypatch.setattr("memmap_train.batches.n_cores", lambda n=n_cores: n)
+        monkeypatch.setattr("memmap_train.reader.n_cores", lambda n=n_cores: n)
         assert_same(take(make(toys[store], memory=1 + n_cores).stream(), 40), expected)
 
 
@@ -779,7 +800,7 @@ def test_negative_steps_are_refused_at_once(toys: dict[str, Path]) -> None:
     before = reader_threads()
     with pytest.raises(BatchError, match="step: expected a whole number, 0 or more, found -1"):
         batches[-1]
-    with pytest.raises(BatchError, match="step: expected a whole number, 0 or more, found -5"):
+    with pytest.raises(BatchError, match="start: expected a whole number, 0 or more, found -5"):
         batches.stream(start=-5)
     assert reader_threads() == before
 

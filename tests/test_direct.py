@@ -1,0 +1,85 @@
+"""Tests of rows that are read past the page cache."""
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memmap_train.direct import DirectArray, can_read_directly
+from memmap_train.errors import ShardError
+
+N_ROWS, N_COLUMNS = 1000, 37
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("direct") / "features.npy"
+    np.save(path, np.arange(N_ROWS * N_COLUMNS, dtype=np.float32).reshape(N_ROWS, N_COLUMNS))
+    if not can_read_directly(path):
+        pytest.skip("this file system can't read past the page cache")
+    return path
+
+
+def opened(path: Path) -> DirectArray:
+    return DirectArray(path, np.dtype(np.float32), (N_ROWS, N_COLUMNS), path.stat().st_ino)
+
+
+@given(st.integers(0, N_ROWS - 1), st.integers(1, N_ROWS))
+def test_rows_are_those_of_the_file(path: Path, start: int, n_rows: int) -> None:
+    stop = min(N_ROWS, start + n_rows)
+    rows = opened(path).rows(start, stop)
+    np.testing.assert_array_equal(rows, np.load(path)[start:stop])
+
+
+def test_codes_are_read_as_codes(tmp_path: Path, path: Path) -> None:
+    codes = np.random.default_rng(0).integers(0, 5, (99, 1050)).astype(np.int8)
+    np.save(tmp_path / "codes.npy", codes)
+    array = DirectArray(
+        tmp_path / "codes.npy",
+        codes.dtype,
+        codes.shape,
+        (tmp_path / "codes.npy").stat().st_ino,
+    )
+    np.testing.assert_array_equal(array.rows(7, 98), codes[7:98])
+
+
+def test_a_file_that_shrinks_or_is_emptied_is_named(tmp_path: Path, path: Path) -> None:
+    for size in (path.stat().st_size - 5000, 4096, 0):
+        copy = tmp_path / "features.npy"
+        copy.write_bytes(path.read_bytes())
+        array = opened(copy)
+        os.truncate(copy, size)
+        with pytest.raises(ShardError, match=r"features\.npy: the file has become shorter"):
+            array.rows(N_ROWS - 100, N_ROWS)
+
+
+def test_another_file_of_the_same_name_is_refused(tmp_path: Path, path: Path) -> None:
+    copy = tmp_path / "features.npy"
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(ShardError, match="another file than when the dataset was opened"):
+        DirectArray(copy, np.dtype(np.float32), (N_ROWS, N_COLUMNS), copy.stat().st_ino + 1)
+
+
+def test_a_file_is_closed_when_it_is_dropped(path: Path) -> None:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("this system doesn't list open files")
+    before = len(os.listdir("/proc/self/fd"))
+    array = opened(path)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    del array
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_is_no_array_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "features.npy").write_bytes(b"no array at all")
+    with pytest.raises(ShardError, match=r"not a \.npy file"):
+        opened(tmp_path / "features.npy")
+
+
+def test_a_file_that_isnt_there_cant_be_read_directly(tmp_path: Path) -> None:
+    assert not can_read_directly(tmp_path / "nothing")
