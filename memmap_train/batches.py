@@ -22,6 +22,7 @@ from .order import Order, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
+from .units import in_bytes
 
 
 class Batches:
@@ -57,6 +58,8 @@ class Batches:
         How well that shuffles, beside a global shuffle.
     pool_bytes : int
         Of the largest pool's buffer for features; two are in use.
+    storage : Storage
+        How much of the dataset memory can hold.
     direct_eras : tuple of int
         Positions of the eras that are read past the page cache: the dataset is larger than memory.
 
@@ -90,7 +93,7 @@ class Batches:
         row_bytes = dataset.manifest.store_dtype.itemsize * (
             len(dataset.feature_names) if columns[0] is None else len(columns[0])
         )
-        storage = storage_of(dataset)
+        self.storage = storage = storage_of(dataset)
         budget = storage.buffer_bytes if memory is None else whole("memory", memory) * 1_000_000
         if pool_batches is not None:
             pool_batches = whole("pool_batches", pool_batches)
@@ -120,9 +123,47 @@ class Batches:
             map(self.order.pool_rows, range(self.order.pools_per_epoch))
         )
         self.direct_eras = storage.direct_eras(dataset, 2 * self.pool_bytes)
+        self._columns = columns
         self._reader = Reader(dataset, *columns, self.direct_eras)
         self.feature_names = self._reader.feature_names
         self.target_names = self._reader.target_names
+
+    def explain(self) -> tuple[str, str]:
+        """Say how it is shuffled, and where the rows come from: a sentence each."""
+        row_bytes = self.dataset.feature_bytes // self.dataset.n_rows
+        quality = self.shuffling
+        rows = "row" if self.window_size == 1 else "rows"
+        shuffled = (
+            f"windows of {self.window_size:,} {rows} ({in_bytes(self.window_size * row_bytes)}) in "
+            f"pools of {self.pool_batches:,} batches ({in_bytes(self.pool_bytes)}): "
+            f"{quality.eras_per_batch:,.0f} eras in a batch "
+            f"({quality.ideal_eras_per_batch:,.0f} in a global shuffle), "
+            f"gradient variance x {quality.inflation():.3f}"
+        )
+        storage = self.storage
+        features = f"{in_bytes(storage.feature_bytes)} of features"
+        if storage.fits:
+            read = f"{features} fit into the {in_bytes(storage.available)} of memory available"
+        elif self.direct_eras:
+            n_kept = len(self.dataset.eras) - len(self.direct_eras)
+            read = (
+                f"{features} for {in_bytes(storage.available)} of memory available: "
+                f"{n_kept:,} eras stay in memory, {len(self.direct_eras):,} are read from the disk "
+                "in each epoch"
+            )
+        else:
+            read = (
+                f"{features} for {in_bytes(storage.available)} of memory available; this disk "
+                "can't be read past the page cache, which is left to do what it can"
+            )
+        return shuffled, read
+
+    def reader(self, direct: bool | None = None) -> Reader:
+        """Return the reader, or one that reads all eras past the page cache, or none."""
+        if direct is None:
+            return self._reader
+        direct_eras = range(len(self.dataset.eras)) if direct else ()
+        return Reader(self.dataset, *self._columns, direct_eras)
 
     @cached_property
     def shuffling(self) -> Shuffling:

@@ -10,11 +10,13 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ._version import __version__
+from .bench import bench, bench_text
 from .chart import HOW_TO_GET_PICTURES
 from .config import TrainConfig
 from .dataset import open_dataset, verify
@@ -26,11 +28,12 @@ from .inspection import (
     describe_features,
     era_text,
     features_text,
-    in_bytes,
 )
 from .progress import Stages, TrainProgress
+from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .schema import ColumnOptions
 from .training.startup import start_tensorflow
+from .units import in_bytes
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 
@@ -223,6 +226,48 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _status(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    status = describe_status(dataset)
+    if arguments.json:
+        _print_json(status)
+    else:
+        print(status_text(status))
+    return 0
+
+
+def _warm(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    eras = eras_that_fit(dataset)
+    started = time.perf_counter()
+    with Stages("B") as stages:
+        n_bytes = read_ahead(
+            dataset, eras, lambda done, total: stages("reading ahead", done, total)
+        )
+    seconds = time.perf_counter() - started
+    what = "all" if len(eras) == len(dataset.eras) else "as many as memory holds:"
+    print(
+        f"{dataset.path}: read {what} {len(eras):,} of {len(dataset.eras):,} eras, "
+        f"{in_bytes(n_bytes)} in {seconds:,.1f} s ({in_bytes(n_bytes / seconds)}/s)"
+    )
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    dataset = open_dataset(arguments.dataset)
+    found = bench(
+        dataset,
+        batch_size=arguments.batch_size,
+        features=arguments.features,
+        say=lambda what: print(f"measuring {what}", file=sys.stderr),
+    )
+    if arguments.json:
+        _print_json(found)
+    else:
+        print(bench_text(found))
+    return 0
+
+
 def _train(arguments: argparse.Namespace) -> int:
     config = None  # a run that is carried on keeps its own
     if arguments.config is not None or arguments.set or not arguments.resume:
@@ -364,6 +409,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     verification.add_argument("dataset", metavar="DATASET")
     verification.add_argument("--quick", action="store_true", help="sizes and headers only")
+
+    status = _command(
+        commands,
+        "status",
+        _status,
+        "say how much of a dataset is in memory, and how much could be",
+        "memmap-train status data/shards",
+    )
+    status.add_argument("dataset", metavar="DATASET")
+    status.add_argument("--json", action="store_true", help="print as JSON")
+
+    warm = _command(
+        commands,
+        "warm",
+        _warm,
+        "read a dataset into memory, as much of it as fits",
+        "memmap-train warm data/shards",
+    )
+    warm.add_argument("dataset", metavar="DATASET")
+
+    benchmark = _command(
+        commands,
+        "bench",
+        _bench,
+        "measure how fast a dataset can be read here, what limits it, and what would help",
+        "memmap-train bench data/shards --features medium",
+    )
+    benchmark.add_argument("dataset", metavar="DATASET")
+    benchmark.add_argument("--features", metavar="NAME", help="a feature set (default: all)")
+    benchmark.add_argument(
+        "--batch-size", type=int, default=4096, metavar="N", help="rows (default: 4096)"
+    )
+    benchmark.add_argument("--json", action="store_true", help="print as JSON")
 
     train = _command(
         commands,

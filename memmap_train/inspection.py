@@ -4,17 +4,21 @@ In comes a `Dataset`, out come dicts and lines; nothing is printed here.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .batches import Batches
 from .dataset import Dataset, Shard
 from .shard import N_COUNTS
+from .units import in_bytes
 
 Counts = npt.NDArray[np.int64]
 
 _SHOWN_TARGETS = 12
+_BATCH_SIZE = 4096  # for what is said about shuffling
 _COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
 
 
@@ -66,6 +70,17 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
     if manifest.planted is not None:
         description["planted"] = manifest.planted
+    batches = Batches(dataset, batch_size=min(_BATCH_SIZE, dataset.n_rows), seed=0)
+    shuffling, reading = batches.explain()
+    description["batches"] = {
+        "batch_size": batches.batch_size,
+        "window_size": batches.window_size,
+        "pool_batches": batches.pool_batches,
+        **asdict(batches.shuffling),
+        "variance_inflation": batches.shuffling.inflation(),
+        "shuffling": shuffling,
+        "reading": reading,
+    }
     return description
 
 
@@ -228,6 +243,8 @@ def dataset_text(description: dict[str, Any]) -> str:
             f"planted   a signal: no model scores better than {d['planted']:.4f} on average over "
             "the validation eras"
         )
+    lines.append(f"shuffling {d['batches']['shuffling']}")
+    lines.append(f"reading   {d['batches']['reading']}")
     lines.append(f"sources   {', '.join(d['sources'])}")
     lines.append(f"digest    {d['digest']}")
     return "\n".join(lines)
@@ -275,18 +292,6 @@ def features_text(features: list[dict[str, Any]]) -> str:
         sets = ", ".join(f["feature_sets"])
         lines.append(f"{f['column']:>6}  {f['feature']:<{width}} {rows}  {sets}".rstrip())
     return "\n".join(lines)
-
-
-def in_bytes(n_bytes: float) -> str:
-    """Return bytes in the largest fitting decimal unit.
-
-    >>> in_bytes(999), in_bytes(1_050_000), in_bytes(97.6e9)
-    ('999 B', '1.1 MB', '97.6 GB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:,.1f} {unit}"
-    return f"{n_bytes:,.0f} B"
 
 
 def _load_line(path: str) -> str:

@@ -139,8 +139,8 @@ class TrainProgress(Reporter):
             f"{plan.n_embargo_eras:,} eras between them left out\n"
             f"model       {plan.n_features:,} features, {plan.n_parameters:,} parameters; "
             f"target: {plan.main_target}{equals}\n"
-            f"shuffling   windows of {plan.window_size:,} rows in pools of {plan.pool_batches:,} "
-            "batches"
+            f"shuffling   {plan.shuffling}\n"
+            f"reading     {plan.reading}"
         )
         if plan.first_step:
             self._say(f"resumed     after {plan.first_step:,} steps")

@@ -139,6 +139,8 @@ class Reader:
             yield None
             return
         try:
+            # Even a read that may not wait has the kernel read megabytes ahead otherwise.
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
             yield file
         finally:
             os.close(file)

@@ -59,6 +59,8 @@ class Shuffling:
         independent; beside that of a global shuffle, whose own excess is left out, this is
         ``1 + (B - 1) rho (c - c*) / (1 - c*)``.
         """
+        if self.ideal_same_era_rate == 1:  # all rows are of one era
+            return 1.0
         excess = (self.same_era_rate - self.ideal_same_era_rate) / (1 - self.ideal_same_era_rate)
         return 1 + (self.batch_size - 1) * era_correlation * excess
 

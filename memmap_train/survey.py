@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from .encoding import refuse_infinities
-from .inspection import in_bytes
 from .machine import available_memory, free_disk
 from .manifest import STORE_DTYPES
 from .parquet.reading import Source
@@ -28,6 +27,7 @@ from .plan import (
     open_sources,
 )
 from .schema import ColumnOptions, era_sort_key
+from .units import in_bytes
 
 OUT = Path("data/shards")
 """Where the suggested command writes."""

@@ -337,3 +337,39 @@ def test_a_stopped_conversion_says_that_a_rerun_carries_on(
     kept = int(re.search(r"(\d+) eras were kept", done.stdout)[1])  # type: ignore[index]
     assert 0 < kept <= n_finished
     assert len(mt.open_dataset(tmp_path / "d").eras) == 400
+
+
+def test_status_and_warm_say_what_is_in_memory(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["warm", str(shards)]) == 0
+    assert "read all 15 of 15 eras" in capsys.readouterr().out
+    assert main(["status", str(shards)]) == 0
+    assert re.search(r"features .*(100% in memory|can't be told)", capsys.readouterr().out)
+    assert main(["status", str(shards), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["arrays"].keys() == {"features", "targets", "ids", "counts"}
+
+
+def test_bench_prints_rates_and_advice(
+    shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memmap_train.bench._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.bench._DISK_SECONDS", 0.02)
+    arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "batches of 50 x " in printed.out
+    assert "doesn't wait for data" in printed.out
+    assert "measuring" in printed.err
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rates"]["now"]["rows_per_second"] > 0
+
+
+def test_inspect_says_how_it_would_be_shuffled(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(shards)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"shuffling windows of .* gradient variance x 1\.", out)
+    assert re.search(r"reading .* fit into the .* of memory available", out)

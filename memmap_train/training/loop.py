@@ -228,7 +228,8 @@ class _Training:
         self._report.started(self._plan())
         try:
             # One stream for all epochs: the next one's first rows are read during validation.
-            with self._batches.stream(start=self._step.count) as stream:
+            end = self._config.epochs * len(self._batches)
+            with self._batches.stream(self._step.count, max(end, self._step.count)) as stream:
                 while not self._is_over():
                     self._train_epoch(stream)
                     self._end_epoch()
@@ -370,6 +371,7 @@ class _Training:
 
     def _plan(self) -> TrainPlan:
         setup, config = self._setup, self._config
+        shuffling, reading = self._batches.explain()
         return TrainPlan(
             n_train_eras=len(setup.fold.train),
             n_train_rows=self._batches.dataset.n_rows,
@@ -382,8 +384,8 @@ class _Training:
             main_target=setup.main_target,
             named_target=setup.named_target,
             batch_size=config.batch_size,
-            window_size=self._batches.window_size,
-            pool_batches=self._batches.pool_batches,
+            shuffling=shuffling,
+            reading=reading,
             steps_per_epoch=len(self._batches),
             epochs=config.epochs,
             first_step=self._step.count,

@@ -17,7 +17,9 @@ class TrainPlan:
     n_features, n_targets, n_parameters : int
     main_target, named_target : str
         The target that is scored, and the one that it is an alias of (or itself).
-    batch_size, window_size, pool_batches, steps_per_epoch, epochs : int
+    batch_size, steps_per_epoch, epochs : int
+    shuffling, reading : str
+        How rows are shuffled and at what cost, and where they come from: a sentence each.
     first_step, epochs_done : int
         Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
@@ -34,10 +36,10 @@ class TrainPlan:
     main_target: str
     named_target: str
     batch_size: int
-    window_size: int
-    pool_batches: int
     steps_per_epoch: int
     epochs: int
+    shuffling: str
+    reading: str
     first_step: int
     epochs_done: int
     deterministic: bool

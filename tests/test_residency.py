@@ -1,0 +1,82 @@
+"""Tests of what is in memory: asked, brought there, dropped again."""
+
+from pathlib import Path
+
+import pytest
+from conftest import MakeToy
+
+import memmap_train as mt
+from memmap_train import storage
+from memmap_train.errors import ShardError
+from memmap_train.residency import (
+    describe_status,
+    drop,
+    eras_that_fit,
+    read_ahead,
+    resident,
+    resident_bytes,
+    status_text,
+)
+
+ERAS = {f"{era:04}": 100 for era in range(1, 9)}
+
+
+@pytest.fixture
+def dataset(make_toy: MakeToy) -> mt.Dataset:
+    return mt.open_dataset(make_toy(ERAS, n_features=100))
+
+
+def feature_files(dataset: mt.Dataset) -> list[Path]:
+    return [dataset[era].file("features") for era in dataset.eras]
+
+
+def dropped(dataset: mt.Dataset) -> bool:
+    """Drop the features; tell whether this file system lets go of them."""
+    drop(feature_files(dataset))
+    return resident(dataset)["features"][0] == 0
+
+
+def test_what_was_just_written_is_in_memory_until_it_is_dropped(dataset: mt.Dataset) -> None:
+    here, total = resident(dataset)["features"]
+    assert here is not None
+    assert here == total == sum(file.stat().st_size for file in feature_files(dataset))
+    if not dropped(dataset):
+        pytest.skip("this file system keeps everything in memory")
+    assert resident(dataset)["features"] == (0, total)
+    assert resident(dataset)["targets"][0]
+
+
+def test_reading_ahead_brings_just_the_eras_that_are_asked_for(dataset: mt.Dataset) -> None:
+    if not dropped(dataset):
+        pytest.skip("this file system keeps everything in memory")
+    told: list[tuple[int, int]] = []
+    n_bytes = read_ahead(dataset, dataset.eras[2:5], lambda *done: told.append(done))
+    of_era = [resident_bytes(file) for file in feature_files(dataset)]
+    assert [bool(n) for n in of_era] == [False, False, True, True, True, False, False, False]
+    assert told[-1] == (n_bytes, n_bytes)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_an_empty_file_has_nothing_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert resident_bytes(tmp_path / "empty") == 0
+
+
+def test_a_file_that_vanishes_is_named(dataset: mt.Dataset) -> None:
+    feature_files(dataset)[3].unlink()
+    with pytest.raises(ShardError, match=r"era-0004.features\.npy: can't be read: No such file"):
+        read_ahead(dataset, dataset.eras)
+
+
+@pytest.mark.parametrize(("available", "fits"), [(10**9, True), (1000, False)])
+def test_the_status_says_what_fits(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
+) -> None:
+    monkeypatch.setattr(storage, "available_memory", lambda: available)
+    monkeypatch.setattr(storage, "can_read_directly", lambda path: True)
+    status = describe_status(dataset)
+    assert status["fits"] == fits
+    assert status["eras_that_fit"] == len(eras_that_fit(dataset)) == (len(ERAS) if fits else 0)
+    text = status_text(status)
+    assert ("the features fit" in text) == fits
+    assert ("too little for all features" in text) == (not fits)
