@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .sources import Size
 
-NAMES = ("converting", "reading", "training")
+NAMES = ("converting", "updating", "verifying", "reading", "training")
 
 
 def main() -> None:
