@@ -12,8 +12,9 @@ from benchmarks.__main__ import NAMES
 from benchmarks.measuring import Spent, alone
 from benchmarks.sources import Size
 
-SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1)
+SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
 SMALLER: dict[str, dict[str, Any]] = {
+    "geometry": {"_MEMORY": (512,)},
     "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
     "verifying": {"_MOST_RESIDENT": 1, "_MEMORY_BYTES": 1000},  # a RAM disk is always warm
