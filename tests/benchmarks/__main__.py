@@ -1,24 +1,32 @@
-"""`python -m tests.benchmarks [converting] [reading] [training] [--dir FOLDER]`."""
+"""`python -m tests.benchmarks [NAME…] [--dir FOLDER] [--rows N]`."""
 
 import argparse
 import tempfile
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("converting", "reading", "training")
+from .sources import Size
+
+BY_DEFAULT = ("converting", "updating", "verifying", "reading", "training")
+NAMES = (*BY_DEFAULT, "geometry")  # the last takes minutes, and 25 GB of disk
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or all."""
+    """Run the benchmarks that are named, or all but `geometry`."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=", ".join(NAMES))
-    parser.add_argument("--dir", type=Path, help="keep the data set here for the next time")
+    parser.add_argument("--dir", type=Path, help="keep the data sets here for the next time")
+    parser.add_argument(
+        "--rows", type=int, default=Size().wide_rows, help="of geometry (default: %(default)s)"
+    )
     arguments = parser.parse_args()
+    size = replace(Size(), wide_rows=arguments.rows)
     with tempfile.TemporaryDirectory() as temporary:
         directory = arguments.dir or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        for name in arguments.names or NAMES:
-            import_module(f".{name}", __package__).run(directory)
+        for name in arguments.names or BY_DEFAULT:
+            import_module(f".{name}", __package__).run(directory, size)
 
 
 if __name__ == "__main__":

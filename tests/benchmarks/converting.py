@@ -1,61 +1,174 @@
-"""Conversion beside its limits: decoding alone, and writing the same bytes alone."""
+"""Conversion beside its limits, what digests and counts cost of it, and the way of 2021."""
 
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from memmap_train.conversion import convert
 from memmap_train.machine import n_cores
-from memmap_train.parquet.reading import Source
 
-from .measuring import make_sources, peak_memory, print_table, timed, write_seconds
+from . import article, limits
+from .measuring import Job, Measured, Spent, in_turn, print_table, timed
+from .sources import Size, make_sources
+from .turning import turn_and_encode
+
+_DTYPES = ("float32", "int8")
+_MOST_TIMES_LIMIT = 1.3
+_MOST_SHARE = 0.05
+_LEAST_TIMES_FASTER = {"float32": 6, "int8": 10}
+_WRITTEN_AT_ONCE = 4_000_000  # bytes, about what a conversion encodes, digests and writes at once
+
+_DECODE = "decode all features"
+_ARTICLE = "pandas into 16 float32 files"
 
 
-def run(directory: Path) -> None:
-    """Print the table."""
-    paths = make_sources(directory)
-    decoding = timed(lambda: _decode(paths))
-    rows = [["decode all features, all cores", *_cells(decoding.seconds, decoding.cpu_seconds)]]
-    for dtype in ("float32", "int8"):
-        out = directory / f"shards-{dtype}"
-        with peak_memory() as peak:
-            timing = timed(lambda: convert(paths, out, dtype=dtype, overwrite=True))  # noqa: B023
+def run(directory: Path, size: Size) -> None:
+    """Print the tables."""
+    paths = make_sources(directory, size)
+    out, plain, split = (directory / name for name in ("converted", "plain", "split"))
+    n_bytes = {}
+    for dtype in _DTYPES:  # also takes the sources into the page cache
+        _remove(out)
         report = convert(paths, out, dtype=dtype)
-        write, sync = write_seconds(directory / "plain", report.n_bytes)
-        rows += [
-            [f"write + fsync the {dtype} bytes", *_cells(write + sync)],
-            [
-                f"convert to {dtype}",
-                *_cells(timing.seconds, timing.cpu_seconds),
-                f"{report.n_rows / timing.seconds:,.0f}",
-                f"{peak() / 1e6:,.0f}",
-            ],
+        n_bytes[dtype] = report.n_bytes
+    jobs = [Job(limits.decode, (_DECODE, paths))]
+    for dtype in _DTYPES:
+        jobs += [
+            Job(turn_and_encode, (_encoding(dtype), paths, dtype, True)),
+            Job(turn_and_encode, (_encoding(dtype, counted=False), paths, dtype, False)),
+            Job(limits.write, (_bytes(dtype), plain, n_bytes[dtype])),
+            Job(limits.digest, (_digest(dtype), n_bytes[dtype], _WRITTEN_AT_ONCE)),
+            Job(convert_alone, (_convert(dtype), paths, out, dtype), partial(_remove, out)),
         ]
-    width = max(map(len, rows))
+    jobs.append(Job(article.split, (_ARTICLE, paths, split), partial(_remove, split)))
+    found = in_turn(jobs, size.repeats)
+    whole = {_ARTICLE, *map(_convert, _DTYPES)}  # the others' memory is the benchmark's own
+    for folder in (out, split):
+        _remove(folder)
+
+    print(
+        f"\n{report.n_rows:,} rows x {size.features:,} features on {n_cores()} cores, everything "
+        f"alone in a fresh process, medians of {size.repeats} runs in turn."
+    )
     print_table(
-        f"Conversion of {report.n_rows:,} rows x {len(report.dataset.feature_names):,} features",
+        "What a conversion is made of, and the conversion",
         ["what", "seconds", "CPU seconds", "rows/s", "peak anonymous MB"],
-        [row + [""] * (width - len(row)) for row in rows],
+        [
+            [
+                name,
+                f"{part.seconds:.2f}",
+                f"{part.cpu_seconds:.2f}",
+                f"{report.n_rows / part.seconds:,.0f}",
+                f"{part.peak_bytes / 1e6:,.0f}" if name in whole else "",
+            ]
+            for name, part in found.items()
+        ],
+    )
+    _print_limits(found)
+    _print_parts(found)
+    _print_shares(found)
+    print_table(
+        "Beside the way of 2021, whose files aren't made durable",
+        ["store", "convert: seconds", "pandas: seconds", "times as fast", "goal"],
+        [
+            [
+                dtype,
+                f"{found[_convert(dtype)].seconds:.2f}",
+                f"{found[_ARTICLE].seconds:.2f}",
+                f"{found[_ARTICLE].seconds / found[_convert(dtype)].seconds:.1f}",
+                f"{_LEAST_TIMES_FASTER[dtype]} or more",
+            ]
+            for dtype in _DTYPES
+        ],
     )
 
 
-def _cells(seconds: float, cpu_seconds: float | None = None) -> list[str]:
-    return [f"{seconds:.2f}", "" if cpu_seconds is None else f"{cpu_seconds:.2f}"]
+def convert_alone(
+    name: str, paths: Sequence[Path], out: Path, dtype: str, trust_features: bool = False
+) -> dict[str, Spent]:
+    """Convert; work for `measuring.alone`."""
+    return {name: timed(lambda: convert(paths, out, dtype=dtype, trust_features=trust_features))}
 
 
-def _decode(paths: list[Path]) -> None:
-    tasks = []
-    with ThreadPoolExecutor(n_cores()) as threads:
-        for path in paths:
-            source = Source(path)
-            names = [name for name, _ in source.kinds if name.startswith("feature")]
-            for group in range(len(source.row_groups)):
-                for first in range(0, len(names), 256):
-                    block = names[first : first + 256]
-                    tasks.append(threads.submit(_decode_block, source, group, block))
-        for task in tasks:
-            task.result()
+def _print_limits(found: dict[str, Measured]) -> None:
+    rows = []
+    for dtype in _DTYPES:
+        conversion = found[_convert(dtype)]
+        disk = found[f"write {_bytes(dtype)}"].seconds + found[f"fsync {_bytes(dtype)}"].seconds
+        cores = conversion.cpu_seconds / n_cores()
+        limit = max(disk, cores)
+        rows.append(
+            [
+                dtype,
+                f"{disk:.2f}",
+                f"{cores:.2f}",
+                f"{limit:.2f}",
+                f"{conversion.seconds:.2f}",
+                f"{conversion.seconds / limit:.2f}",
+                f"{_MOST_TIMES_LIMIT} or less",
+            ]
+        )
+    print_table(
+        "Conversion beside its limit: the disk or the cores, whichever takes longer",
+        ["store", "write + fsync", "CPU s / cores", "limit", "convert", "times the limit", "goal"],
+        rows,
+    )
 
 
-def _decode_block(source: Source, group: int, names: list[str]) -> None:
-    for _ in source.reopened().features(group, names):
-        pass
+def _print_parts(found: dict[str, Measured]) -> None:
+    rows = []
+    for dtype in _DTYPES:
+        written = _bytes(dtype)
+        parts = (
+            found[_DECODE].cpu_seconds,
+            found[_encoding(dtype)].cpu_seconds,
+            found[f"write {written}"].cpu_seconds + found[f"fsync {written}"].cpu_seconds,
+            found[_digest(dtype)].cpu_seconds,
+        )
+        conversion = found[_convert(dtype)].cpu_seconds
+        seconds = (*parts, sum(parts), conversion, conversion / sum(parts))
+        rows.append([dtype, *(f"{number:.2f}" for number in seconds)])
+    print_table(
+        "CPU seconds of a conversion beside those of its parts alone",
+        ["store", "decode", "turn, encode", "write, fsync", "digest", "sum", "convert", "times"],
+        rows,
+    )
+
+
+def _print_shares(found: dict[str, Measured]) -> None:
+    rows = []
+    for dtype in _DTYPES:
+        counted, plain = found[_encoding(dtype)], found[_encoding(dtype, counted=False)]
+        for what, cpu_seconds in (
+            ("digests", found[_digest(dtype)].cpu_seconds),
+            ("counts", counted.cpu_seconds - plain.cpu_seconds),
+        ):
+            share = cpu_seconds / found[_convert(dtype)].cpu_seconds
+            goal = f"{_MOST_SHARE:.0%} or less"
+            rows.append([dtype, what, f"{cpu_seconds:.3f}", f"{share:.1%}", goal])
+    print_table(
+        "What digests and counts cost",
+        ["store", "what", "CPU seconds", "of the conversion's", "goal"],
+        rows,
+    )
+
+
+def _encoding(dtype: str, *, counted: bool = True) -> str:
+    return f"turn and encode as {dtype}" + ("" if counted else ", without counts")
+
+
+def _bytes(dtype: str) -> str:
+    return f"the {dtype} bytes"
+
+
+def _digest(dtype: str) -> str:
+    return f"digest {_bytes(dtype)}"
+
+
+def _convert(dtype: str) -> str:
+    return f"convert to {dtype}"
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,109 +1,174 @@
-"""What all benchmarks share: a data set of real width, timing, tables, the machine's limits."""
+"""How all benchmarks measure: each thing alone in a fresh process, all of them in turn, medians.
 
-import itertools
+In comes work as functions, out come seconds, CPU seconds and peaks of memory, and Markdown tables.
+"""
+
+import multiprocessing
 import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from memmap_train.sample import write_sample
-
-ERAS, ROWS_PER_ERA, FEATURES = 60, 4200, 1050  # a tenth of the 1,050-feature data set of 2021
+_SAMPLING_SECONDS = 0.02
+_SAMPLES_PER_SEARCH = 10  # for child processes: reading all of /proc costs a millisecond
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Medians over several runs: wall and CPU seconds (of the whole process)."""
+class Spent:
+    """Wall and CPU seconds (of all threads of the process) that a piece of work took."""
 
     seconds: float
     cpu_seconds: float
 
 
-def timed(work: Callable[[], object], repeats: int = 3) -> Timing:
-    """Run something several times and return the medians."""
-    walls, cpus = [], []
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Medians over several runs; the peak is of the anonymous memory of the whole process."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be measured in a process of its own.
+
+    Parameters
+    ----------
+    work : callable
+        A module's function: it prepares what it needs, and returns what its timed parts took, by
+        name.
+    arguments : tuple
+        For the work; they are pickled.
+    before : callable, optional
+        Called in this process, before the work's process starts: deletes what the last run left.
+    """
+
+    work: Callable[..., Mapping[str, Spent]]
+    arguments: tuple[Any, ...]
+    before: Callable[[], object] = lambda: None
+
+
+def timed(work: Callable[[], object]) -> Spent:
+    """Run something once."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def in_turn(jobs: Sequence[Job], repeats: int) -> dict[str, Measured]:
+    """Run all jobs one after another, and that several times, so that noise hits all of them.
+
+    Returns
+    -------
+    dict of str to Measured
+        By the names that the jobs give to their parts.
+    """
+    runs: dict[str, list[tuple[float, float, int]]] = {}
     for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    return Timing(statistics.median(walls), statistics.median(cpus))
+        for job in jobs:
+            job.before()
+            os.sync()  # nobody waits for what others have written
+            parts, peak = alone(job.work, *job.arguments)
+            for name, spent in parts.items():
+                runs.setdefault(name, []).append((spent.seconds, spent.cpu_seconds, peak))
+    return {
+        name: Measured(*map(statistics.median, zip(*of_part, strict=True)))
+        for name, of_part in runs.items()
+    }
 
 
-def make_sources(directory: Path) -> list[Path]:
-    """Write the data set, once per folder; return its parquet files."""
-    paths = [directory / "train.parquet", directory / "validation.parquet"]
-    if not all(path.exists() for path in paths):
-        write_sample(directory, n_eras=ERAS, rows_per_era=ROWS_PER_ERA, n_features=FEATURES)
-    return paths
+def alone(
+    work: Callable[..., Mapping[str, Spent]], *arguments: Any
+) -> tuple[Mapping[str, Spent], int]:
+    """Run work in a fresh process; return what it returns, and its peak of anonymous memory."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, work, arguments))
+    process.start()
+    sender.close()  # so that the process's end is noticed, whatever ends it
+    assert process.pid is not None
+    with peak_memory(process.pid) as peak:
+        parts: Mapping[str, Spent] = receiver.recv()
+    process.join()
+    return parts, peak()
 
 
-def memcpy_rate(threads: int, n_bytes: int = 400_000_000) -> float:
-    """Return bytes copied per second between two warm arrays."""
-    source, target = np.ones(n_bytes, np.uint8), np.ones(n_bytes, np.uint8)
-    edges = np.linspace(0, n_bytes, threads + 1).astype(int)
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    with ThreadPoolExecutor(threads) as executor:
-
-        def copy() -> None:
-            list(executor.map(lambda part: np.copyto(target[part], source[part]), parts))
-
-        copy()
-        return n_bytes / timed(copy, 5).seconds
-
-
-def anonymous_bytes() -> int:
-    """Return this process's anonymous memory: what a memory limit can't take back."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _send_result(
+    sender: Connection, work: Callable[..., Mapping[str, Spent]], arguments: tuple[Any, ...]
+) -> None:
+    sender.send(work(*arguments))
 
 
 @contextmanager
-def peak_memory() -> Iterator[Callable[[], int]]:
-    """Sample the anonymous memory while the block runs; the yielded function gives the peak."""
+def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
+    """Sample the anonymous memory of a process and its children while the block runs.
+
+    Anonymous memory is what a memory limit can't take back. The yielded function gives the peak.
+    """
     done = threading.Event()
-    peak = [anonymous_bytes()]
+    peak = 0
 
     def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], anonymous_bytes())
+        nonlocal peak
+        family = [pid]
+        samples = 0
+        while not done.wait(_SAMPLING_SECONDS):
+            if samples % _SAMPLES_PER_SEARCH == 0:
+                family = _family(pid)
+            samples += 1
+            peak = max(peak, sum(map(_anonymous_bytes, family)))
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield lambda: peak[0]
+        yield lambda: peak
     finally:
         done.set()
         thread.join()
 
 
-def write_seconds(path: Path, n_bytes: int) -> tuple[float, float]:
-    """Return the seconds of writing so many bytes from one reused buffer, and of the fsync."""
-    buffer = np.random.default_rng(0).integers(0, 256, 8_000_000, dtype=np.uint8).data
-    started = time.perf_counter()
-    with open(path, "wb", buffering=0) as file:
-        left = n_bytes
-        while left:
-            left -= file.write(buffer[: min(left, len(buffer))])
-        written = time.perf_counter()
-        os.fsync(file.fileno())
-    synced = time.perf_counter()
-    path.unlink()
-    return written - started, synced - written
+def _anonymous_bytes(pid: int) -> int:
+    """Return a process's anonymous memory; 0 where it has ended."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                # After the name, which may hold anything, in brackets: state, parent.
+                parents[int(entry.name)] = int(
+                    (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                )
+            except OSError:
+                continue
+    family = [pid]
+    for member in family:  # grows meanwhile
+        family += [child for child, parent in parents.items() if parent == member]
+    return family
 
 
 def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table; rows that are too short end in empty cells."""
+    full = [[*row, *[""] * (len(heads) - len(row))] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *full, strict=True)]
     print(f"\n{title}\n")
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for row in (heads, ["-" * width for width in widths], *rows):
+    for row in (heads, ["-" * width for width in widths], *full):
         print("| " + " | ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) + " |")
+    print(flush=True)

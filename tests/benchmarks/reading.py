@@ -5,19 +5,19 @@ from pathlib import Path
 
 import memmap_train as mt
 
-from .measuring import make_sources, memcpy_rate, print_table
+from .limits import memcpy_rate
+from .measuring import print_table
+from .sources import Size, make_dataset
 
 BATCH_SIZE = 4096
 
 
-def run(directory: Path) -> None:
+def run(directory: Path, size: Size) -> None:
     """Print the table."""
     memcpy = memcpy_rate(2)
     rows = []
     for dtype in ("float32", "int8"):
-        dataset = mt.convert(
-            make_sources(directory), directory / f"shards-{dtype}", dtype=dtype
-        ).dataset
+        dataset = make_dataset(directory, size, dtype)
         for window_size in (1, None, 64, 256):
             batches = mt.Batches(
                 dataset, batch_size=BATCH_SIZE, seed=1, targets=["target"], window_size=window_size

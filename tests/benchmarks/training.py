@@ -9,13 +9,14 @@ from typing import Any
 
 import memmap_train as mt
 
-from .measuring import make_sources, print_table
+from .measuring import print_table
+from .sources import Size, make_dataset
 
 BATCH_SIZE = 4096
 REPEATS = 5
 
 
-def run(directory: Path) -> None:
+def run(directory: Path, size: Size) -> None:
     """Print the table."""
     import keras
     import tensorflow as tf
@@ -23,7 +24,7 @@ def run(directory: Path) -> None:
     from memmap_train.config import TrainConfig
     from memmap_train.training.step import TrainStep
 
-    dataset = mt.convert(make_sources(directory), directory / "shards-float32").dataset
+    dataset = make_dataset(directory, size, "float32")
     options: dict[str, Any] = {"batch_size": BATCH_SIZE, "seed": 1, "targets": ["target"]}
     batches = mt.Batches(dataset, **options)
     steps, n_features = len(batches), len(batches.feature_names)

@@ -1,0 +1,111 @@
+"""Columns to encoded rows alone: what a conversion does between decoding and writing."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from memmap_train.encoding import FeatureEncoder
+from memmap_train.machine import n_cores
+from memmap_train.parquet.reading import MISSING_CODE, Source
+from memmap_train.shard import N_COUNTS
+from memmap_train.stage import turn
+
+from .measuring import Spent, timed
+
+Codes = npt.NDArray[np.int8]
+Encode = Callable[[Codes, npt.NDArray[Any], int], None]
+"""Writes a block (rows, columns) into its place in the rows; the number is its first column."""
+
+_CHUNK_ROWS, _BLOCK_COLUMNS = 1024, 256  # as in a conversion
+
+
+def turn_and_encode(
+    name: str, paths: Sequence[Path], dtype: str, counted: bool
+) -> dict[str, Spent]:
+    """Turn decoded blocks of columns into rows of a store dtype, on all cores, and drop them.
+
+    Parameters
+    ----------
+    name : str
+    paths : sequence of Path
+        Sources; decoding them isn't timed.
+    dtype : {"float32", "int8"}
+    counted : bool
+        With the encoder of conversions; otherwise a look for missing codes and numpy's
+        multiplication (or copy) alone.
+    """
+    groups, names = _decoded(paths)
+    room = _Room(len(names), dtype)
+    encode = _counting(names, dtype, room) if counted else _plain(dtype)
+
+    def work(group: list[Codes], first_row: int) -> None:
+        n_rows = min(_CHUNK_ROWS, group[0].shape[1] - first_row)
+        rows = room.rows[:n_rows]
+        first = 0
+        for block in group:
+            turned = room.turned[: n_rows * len(block)].reshape(n_rows, len(block))
+            turn(block[:, first_row : first_row + n_rows], turned)
+            encode(turned, rows[:, first : first + len(block)], first)
+            first += len(block)
+
+    def work_on_all_cores() -> None:
+        chunks = [
+            (group, first) for group in groups for first in range(0, group[0].shape[1], _CHUNK_ROWS)
+        ]
+        list(threads.map(work, *zip(*chunks, strict=True)))
+
+    with ThreadPoolExecutor(n_cores()) as threads:
+        return {name: timed(work_on_all_cores)}
+
+
+class _Room(threading.local):
+    """A thread's memory for one chunk, used again for the next one."""
+
+    def __init__(self, n_features: int, dtype: str) -> None:
+        self.turned = np.empty(_CHUNK_ROWS * _BLOCK_COLUMNS, np.int8)
+        self.rows = np.empty((_CHUNK_ROWS, n_features), dtype)
+        self.counts = np.zeros((n_features, N_COUNTS), np.int32)
+
+
+def _decoded(paths: Sequence[Path]) -> tuple[list[list[Codes]], list[str]]:
+    """Return of each row group its blocks of columns, and the features' names."""
+    groups = []
+    names: list[str] = []
+    for path in paths:
+        source = Source(path)
+        names = [name for name, _ in source.kinds if name.startswith("feature")]
+        groups += [
+            [
+                np.stack(list(source.features(group, names[first : first + _BLOCK_COLUMNS])))
+                for first in range(0, len(names), _BLOCK_COLUMNS)
+            ]
+            for group in range(len(source.row_groups))
+        ]
+        source.close()
+    return groups, names
+
+
+def _counting(names: Sequence[str], dtype: str, room: _Room) -> Encode:
+    encoder = FeatureEncoder(names, dtype, "0.5")
+
+    def encode(block: Codes, out: npt.NDArray[Any], first: int) -> None:
+        counts = room.counts[first : first + block.shape[1]]
+        encoder.encode(block, out, counts, first, "a benchmark")
+
+    return encode
+
+
+def _plain(dtype: str) -> Encode:
+    def encode(block: Codes, out: npt.NDArray[Any], _first: int) -> None:
+        assert block.max() < MISSING_CODE
+        if dtype == "int8":
+            np.copyto(out, block)
+        else:
+            np.multiply(block, np.float32(0.25), out=out, dtype=np.float32)
+
+    return encode

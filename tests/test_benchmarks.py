@@ -1,0 +1,58 @@
+"""The benchmarks run, at a size that measures nothing: so that they don't rot."""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import measuring
+from benchmarks.__main__ import NAMES
+from benchmarks.measuring import Spent, alone
+from benchmarks.sources import Size
+
+SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
+SMALLER: dict[str, dict[str, Any]] = {
+    "geometry": {"_MEMORY": (512,)},
+    "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
+    "training": {"BATCH_SIZE": 16, "REPEATS": 1},
+    "verifying": {"_MOST_RESIDENT": 1, "_MEMORY_BYTES": 1000},  # a RAM disk is always warm
+}
+
+
+def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    """Stand in for `alone`, whose processes take longer to start than the tests may."""
+    return work(*arguments), 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_prints_tables(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "training":
+        pytest.importorskip("keras")
+    module = importlib.import_module(f"benchmarks.{name}")
+    monkeypatch.setattr(os, "sync", lambda: None)
+    for where in (measuring, module):
+        monkeypatch.setattr(where, "alone", run_here, raising=False)
+    for constant, value in SMALLER.get(name, {}).items():
+        monkeypatch.setattr(module, constant, value)
+    module.run(tmp_path, SIZE)
+    tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(tables) > 3
+    assert len(list(tmp_path.iterdir())) == 1  # what is made once, and nothing of the measuring
+
+
+def hold(n_bytes: int) -> dict[str, Spent]:
+    """Work that takes memory, and long enough to be seen."""
+    held = b"x" * n_bytes
+    return {"hold": measuring.timed(held.hex)}
+
+
+def test_what_is_measured_alone_is_measured_in_another_process() -> None:
+    here = measuring._anonymous_bytes(os.getpid())
+    parts, peak = alone(hold, 200_000_000)
+    assert parts["hold"].seconds > 0
+    assert peak > 200_000_000
+    assert measuring._anonymous_bytes(os.getpid()) < here + 200_000_000
