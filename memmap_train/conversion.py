@@ -1,15 +1,15 @@
-"""Sources to shards to manifest: what `convert` decides before, around and after the pipeline.
+"""From sources to a manifest: what `convert` decides before, around and after shards are written.
 
 Which columns and rows (the plan), whether the folder may be written, what an interrupted run has
-left, when there is a dataset: with its manifest, written last. Needs pyarrow, and is imported only
-by who converts.
+left, when there is a dataset: with its manifest, written last. How rows come out of what they are
+made from is the origin's business.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,27 +30,11 @@ from .destination import (
 from .errors import ConversionError, listed
 from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
-from .manifest import (
-    FILE_NAME,
-    Manifest,
-    Scale,
-    ShardEntry,
-    write_manifest,
-)
-from .parquet import PYARROW_VERSION
-from .parquet.reading import Source
-from .pipeline import Pipeline
-from .plan import (
-    LEAST_MEMORY,
-    OWN_BYTES,
-    ConvertOptions,
-    Plan,
-    choose_columns,
-    default_budget,
-    make_plan,
-    open_sources,
-)
+from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
+from .origin import Origin
+from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions
+from .sources import Sources
 from .update import (
     ChangedEraError,
     UpdateJournal,
@@ -61,8 +45,6 @@ from .update import (
 )
 
 Progress = Callable[[str, int, int], None]
-
-CODE_SCALE = Scale(multiply=0.25, add=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +170,31 @@ def convert(
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
     notify = _Notifier(progress)
-    opened = open_sources(paths)
-    with ExitStack() as at_the_end, explained(directory):
-        for source in opened:
-            at_the_end.callback(source.close)
-        columns = choose_columns(opened, options)
+    origin = Sources(paths)
+    with closing(origin), explained(directory):
+        columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)
         finish_begun(directory)
         old = current(directory, overwrite=overwrite)
-        if is_up_to_date(old, opened, columns, options, directory):
+        if is_up_to_date(old, origin.entries, columns, options, directory):
             if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up
                 FolderLock(directory).release(done=True)
             return _report(directory, "up to date", started)
         left_out: list[str] = []
         if old is not None:
-            check_updatable(old, opened, columns, options, directory)
-            columns, left_out = narrow_to_dataset(columns, old, directory)
-        plan = make_plan(opened, columns, options, notify.reading)
-        for source in opened:
-            source.check_unchanged()
+            check_updatable(old, origin.entries, columns, options, directory)
+            columns, left_out = narrow_to_dataset(columns, old, directory, origin.name)
+        plan = origin.make_plan(columns, options, notify.reading)
+        origin.check_unchanged()
         if old is not None:
-            check_rows(plan, old, directory)
+            check_rows(plan, old, directory, origin.name)
         check_disk(directory, plan, budget, old)
         lock = FolderLock(directory)
         done = False
         try:
             # Planning took a while: another process may have finished meanwhile.
             now = current(directory, overwrite=overwrite)
-            if is_up_to_date(now, opened, columns, options, directory):
+            if is_up_to_date(now, origin.entries, columns, options, directory):
                 done = True
                 return _report(directory, "up to date", started)
             if now != old:
@@ -231,15 +210,14 @@ def convert(
                 else UpdateJournal(directory, _job(plan, old), old, trusts_features=trust_features)
             )
             try:
-                shards = Pipeline(plan, opened, journal, budget, n_workers, notify.written).run()
-                for source in opened:
-                    source.check_unchanged()
+                shards = origin.write(plan, journal, budget, n_workers, notify.written)
+                origin.check_unchanged()
             except ChangedEraError as error:
                 done = True  # nothing of it is of use
-                raise _changed(error, plan, opened, directory) from None
+                raise _changed(error, plan, origin, directory) from None
             finally:
                 journal.close()
-            manifest = _manifest(plan, shards, old)
+            manifest = _manifest(plan, shards, old, origin.pyarrow_version)
             if old is None:
                 write_manifest(manifest, directory)
             else:
@@ -288,17 +266,17 @@ def _budget(memory: int | None) -> int:
 
 
 def _changed(
-    error: ChangedEraError, plan: Plan, sources: Sequence[Source], directory: Path
+    error: ChangedEraError, plan: Plan, origin: Origin, directory: Path
 ) -> ConversionError:
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
     if error.array == "features":
-        names = changed_features(plan, sources, open_dataset(directory), error.era)
+        names = changed_features(origin, plan, open_dataset(directory), error.era)
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
     return ConversionError(
-        f"{directory}: era {error.era!r}: {what} of the sources differ from the dataset's; the "
-        "dataset stays as it is; choose another --out for the new files, replace it with "
-        "--overwrite, or keep its features with --trust-features"
+        f"{directory}: era {error.era!r}: {what} of {origin.name} differ from what is here; the "
+        "dataset stays as it is; choose another --out, replace it with --overwrite, or keep its "
+        "features with --trust-features"
     )
 
 
@@ -313,7 +291,7 @@ def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
         "features": list(schema.features),
         "targets": list(schema.targets),
         "columns": {"era": schema.era, "id": schema.id},
-        "alias": plan.options.columns.target_prefix,
+        "alias": plan.columns.alias,
         "sources": [
             [source.name, source.bytes, source.modified, source.footer_digest]
             for source in plan.sources
@@ -323,7 +301,10 @@ def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
 
 
 def _manifest(
-    plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]], old: Manifest | None
+    plan: Plan,
+    shards: dict[str, tuple[ShardEntry, list[str]]],
+    old: Manifest | None,
+    pyarrow_version: str,
 ) -> Manifest:
     schema = plan.columns.schema
     return Manifest(
@@ -337,7 +318,7 @@ def _manifest(
         columns={"era": schema.era, "id": schema.id},
         sources=plan.sources,
         shards=tuple(shards[era][0] for era in plan.rows_per_era),
-        created_by={"package": __version__, "numpy": np.__version__, "pyarrow": PYARROW_VERSION},
+        created_by={"package": __version__, "numpy": np.__version__, "pyarrow": pyarrow_version},
         planted=plan.columns.planted,
         history=() if old is None else (*old.history, old.sources),
     )
@@ -345,8 +326,7 @@ def _manifest(
 
 def _aliases(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> dict[str, str]:
     """Return {target: the named target equal to it in every row}, where there is a label at all."""
-    alias = plan.options.columns.target_prefix
-    targets = plan.columns.schema.targets
+    alias, targets = plan.columns.alias, plan.columns.schema.targets
     if alias not in targets:
         return {}
     if all(entry.target_nulls[alias] == entry.rows for entry, _ in shards.values()):

@@ -58,7 +58,7 @@ class ShardWriter:
         }
         self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
         self._target_nulls = np.zeros(len(schema.targets), np.int64)
-        alias = plan.options.columns.target_prefix
+        alias = plan.columns.alias
         self._alias_column = schema.targets.index(alias) if alias in schema.targets else None
         # Which targets have equalled the alias in every row so far; none where there is no alias.
         self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
