@@ -152,7 +152,8 @@ def narrow_to_dataset(
     narrowed = replace(
         columns,
         schema=replace(schema, features=old.features, targets=old.targets),
-        feature_sets=whole_sets(columns.feature_sets, old.features),
+        # A set stays known where features.json isn't named again.
+        feature_sets={**old.feature_sets, **whole_sets(columns.feature_sets, old.features)},
     )
     return narrowed, added
 
