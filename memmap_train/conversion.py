@@ -19,6 +19,7 @@ import numpy as np
 from ._version import __version__
 from .dataset import Dataset, open_dataset
 from .destination import (
+    check_apart,
     check_disk,
     check_folder,
     check_updatable,
@@ -31,10 +32,10 @@ from .errors import ConversionError, listed
 from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
 from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
+from .narrowing import Parent, find_parent
 from .origin import Origin
 from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions
-from .sources import Sources
 from .update import (
     ChangedEraError,
     UpdateJournal,
@@ -82,7 +83,7 @@ def convert(
     sources: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
     targets: str | Sequence[str] | None = None,
@@ -90,35 +91,41 @@ def convert(
     id_column: str | None = None,
     feature_prefix: str = "feature",
     target_prefix: str = "target",
-    missing: str = "0.5",
+    missing: str | None = None,
     memory: int | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Convert parquet files into a dataset.
+    """Convert parquet files into a dataset, or a dataset into a narrower one.
+
+    What a dataset is narrowed to is what its own parquet files would have been converted to, with
+    the same options.
 
     Parameters
     ----------
     sources : path or sequence of paths
-        Parquet files with the same columns; their rows are taken in this order.
+        Parquet files with the same columns, whose rows are taken in this order; or one dataset.
     out : path
         The dataset's folder: absent, empty, with an unfinished conversion of the same sources, or
         with a dataset that was made from earlier versions of them, which is then updated.
-    dtype : {"float32", "int8"}
-        The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space.
+    dtype : {"float32", "int8"}, optional
+        The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space. By default
+        float32, and a narrowed dataset's own.
     features_json : path, optional
-        Numerai's `features.json`; its feature sets are recorded where they are wholly present.
+        Numerai's `features.json`; its feature sets are recorded where they are wholly present. A
+        narrowed dataset has sets of its own, which it replaces.
     feature_set : str, optional
         Convert only the features of this set.
     targets : str or sequence of str, optional
         Convert only these targets.
     era_column, id_column, feature_prefix, target_prefix : str
-        How to tell the columns apart. Without `id_column`: `id`, else `__index_level_0__`, else
-        the dataset has no ids.
-    missing : {"0.5", "nan"}
-        What stands for a missing feature; "nan" needs the float32 store.
+        How to tell the columns of parquet files apart. Without `id_column`: `id`, else
+        `__index_level_0__`, else the dataset has no ids.
+    missing : {"0.5", "nan"}, optional
+        What stands for a missing feature; "nan" needs the float32 store. By default 0.5, and what
+        a narrowed dataset has.
     memory : int, optional
         MB (10^6 bytes) of anonymous memory that the process may take, 512 or more; by default a
         quarter of what is available, at most 2,000.
@@ -139,6 +146,8 @@ def convert(
     ------
     SourceError
         A source can't be read, or holds values that a dataset can't.
+    ManifestError, ShardError
+        The dataset that is to be narrowed is damaged.
     SchemaError
         Columns are missing, differ between sources, or were asked for and aren't there.
     ConversionError
@@ -148,30 +157,28 @@ def convert(
     started = time.perf_counter()
     directory = Path(out)
     paths = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    options = ConvertOptions(
-        dtype=dtype,
-        missing=missing,
-        features_json=features_json,
-        feature_set=feature_set,
-        targets=None
-        if targets is None
-        else (targets,)
-        if isinstance(targets, str)
-        else tuple(targets),
-        columns=ColumnOptions(
-            era_column=era_column,
-            id_column=id_column,
-            feature_prefix=feature_prefix,
-            target_prefix=target_prefix,
-        ),
-    )
+    if isinstance(targets, str):
+        targets = [targets]
     budget = _budget(memory)
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
     notify = _Notifier(progress)
-    origin = Sources(paths)
+    origin = _open(paths, directory)
     with closing(origin), explained(directory):
+        options = ConvertOptions(
+            dtype=origin.own_dtype if dtype is None else dtype,
+            missing=origin.own_missing if missing is None else missing,
+            features_json=features_json,
+            feature_set=feature_set,
+            targets=None if targets is None else tuple(targets),
+            columns=ColumnOptions(
+                era_column=era_column,
+                id_column=id_column,
+                feature_prefix=feature_prefix,
+                target_prefix=target_prefix,
+            ),
+        )
         columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)
         finish_begun(directory)
@@ -254,6 +261,17 @@ class _Notifier:
                 self._progress("converting", self._written, total)
 
 
+def _open(paths: Sequence[str | os.PathLike[str]], directory: Path) -> Origin:
+    """Open what a dataset in a folder is to be made from."""
+    parent = find_parent(paths)
+    if parent is not None:
+        check_apart(directory, parent)
+        return Parent(parent)
+    from .sources import Sources  # needs pyarrow
+
+    return Sources(paths)
+
+
 def _budget(memory: int | None) -> int:
     """Return the bytes that buffers may take, so that the process stays within `memory` MB."""
     if memory is None:
@@ -284,8 +302,9 @@ def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
     """Return what identifies a conversion: with an equal job a rerun carries on."""
     schema = plan.columns.schema
     return {
-        "job_version": 2,
+        "job_version": 3,
         "updates": None if old is None else old.digest,
+        "parent": plan.parent,
         "dtype": plan.options.dtype,
         "missing": plan.options.missing,
         "features": list(schema.features),

@@ -39,6 +39,17 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_apart(directory: Path, parent: Path) -> None:
+    """Refuse a folder that is, holds, or lies in the dataset that is narrowed."""
+    out, read = directory.resolve(), parent.resolve()
+    if out.is_relative_to(read) or read.is_relative_to(out):
+        how = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
+        raise ConversionError(
+            f"{directory}: it {how} the dataset {parent} that is to be narrowed, which is only "
+            "read; choose another --out"
+        )
+
+
 def finish_begun(directory: Path) -> None:
     """Finish an update that was interrupted while its files were renamed into place."""
     if is_begun(directory):

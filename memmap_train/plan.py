@@ -86,7 +86,7 @@ class Columns:
     planted : float or None
         The best possible score, where the origin says so.
     alias : str
-        The target that may equal a named one.
+        The target that may equal a named one; empty where none can.
     """
 
     schema: Schema
@@ -109,6 +109,8 @@ class Plan:
     data_types: dict[str, dict[str, int]]
     id_width: int
     """Bytes of the longest id; 0 where there are no ids."""
+    parent: str | None = None
+    """Digest of the dataset that is narrowed; None where parquet sources are converted."""
 
     @property
     def n_rows(self) -> int:

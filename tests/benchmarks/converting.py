@@ -1,9 +1,10 @@
-"""Conversion beside its limits: decoding alone, and writing the same bytes alone."""
+"""Conversion and narrowing beside their limits: decoding alone, writing the same bytes alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from memmap_train.conversion import convert
+from memmap_train.dataset import open_dataset
 from memmap_train.machine import n_cores
 from memmap_train.parquet.reading import Source
 
@@ -20,6 +21,9 @@ def run(directory: Path) -> None:
         with peak_memory() as peak:
             timing = timed(lambda: convert(paths, out, dtype=dtype, overwrite=True))  # noqa: B023
         report = convert(paths, out, dtype=dtype)
+        narrow = directory / f"narrow-{dtype}"
+        with peak_memory() as narrow_peak:
+            narrowing = timed(lambda: _narrow(directory, out, narrow))  # noqa: B023
         write, sync = write_seconds(directory / "plain", report.n_bytes)
         rows += [
             [f"write + fsync the {dtype} bytes", *_cells(write + sync)],
@@ -29,6 +33,12 @@ def run(directory: Path) -> None:
                 f"{report.n_rows / timing.seconds:,.0f}",
                 f"{peak() / 1e6:,.0f}",
             ],
+            [
+                f"narrow it to {len(open_dataset(narrow).feature_names):,} features",
+                *_cells(narrowing.seconds, narrowing.cpu_seconds),
+                f"{report.n_rows / narrowing.seconds:,.0f}",
+                f"{narrow_peak() / 1e6:,.0f}",
+            ],
         ]
     width = max(map(len, rows))
     print_table(
@@ -36,6 +46,11 @@ def run(directory: Path) -> None:
         ["what", "seconds", "CPU seconds", "rows/s", "peak anonymous MB"],
         [row + [""] * (width - len(row)) for row in rows],
     )
+
+
+def _narrow(directory: Path, parent: Path, out: Path) -> None:
+    sets = directory / "features.json"
+    convert(parent, out, features_json=sets, feature_set="small", overwrite=True)
 
 
 def _cells(seconds: float, cpu_seconds: float | None = None) -> list[str]:
