@@ -22,9 +22,8 @@ else
     FEATURES_JSON ?= $(wildcard data/features.json)
   endif
 endif
-DTYPE ?= float32
 
-CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) --dtype $(DTYPE) \
+CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) $(if $(DTYPE),--dtype $(DTYPE)) \
 	$(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) \
 	$(if $(FEATURE_SET),--feature-set $(FEATURE_SET)) \
 	$(foreach target,$(TARGET),--target $(target))

@@ -1,18 +1,18 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
-`import memmap_train` is light: numpy and xxhash. What needs pyarrow (`convert`) or TensorFlow
-(`keras_batches`) imports it when it is first asked for.
+`import memmap_train` is light: numpy and xxhash. What needs pyarrow (parquet files to convert) or
+TensorFlow (`keras_batches`) imports it when it is first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .batches import Batches
+from .conversion import convert
 from .dataset import Dataset, open_dataset, verify
 from .errors import MemmapTrainError
 
 if TYPE_CHECKING:
-    from .conversion import convert
     from .training.keras_batches import keras_batches
 
 __all__ = [
@@ -29,10 +29,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs a heavy guest when it is first asked for."""
-    if name == "convert":
-        from .conversion import convert
-
-        return convert
     if name == "keras_batches":
         from .training.keras_batches import keras_batches
 

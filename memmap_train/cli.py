@@ -19,6 +19,7 @@ from ._version import __version__
 from .bench import bench, bench_text
 from .chart import HOW_TO_GET_PICTURES
 from .config import TrainConfig
+from .conversion import convert
 from .dataset import open_dataset, verify
 from .errors import MemmapTrainError, listed
 from .inspection import (
@@ -123,8 +124,6 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from .conversion import convert  # needs pyarrow
-
     with Stages() as stages:
         report = convert(
             arguments.sources,
@@ -346,43 +345,50 @@ def _parser() -> argparse.ArgumentParser:
         "memmap-train plan data/train.parquet data/validation.parquet "
         "--features-json data/features.json",
     )
-    _add_sources(plan)
+    _add_sources(plan, "parquet files, in order")
     plan.add_argument("--json", action="store_true", help="print as JSON")
 
-    convert = _command(
+    conversion = _command(
         commands,
         "convert",
         _convert,
-        "convert parquet files into a dataset of memory-mapped shards",
+        "convert parquet files into a dataset of memory-mapped shards, or a dataset into a "
+        "narrower one",
         "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
         "--features-json data/features.json --dtype int8",
     )
-    _add_sources(convert)
-    convert.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
-    convert.add_argument(
-        "--dtype", choices=("float32", "int8"), default="float32", help="default: float32"
+    _add_sources(conversion, "parquet files, in order; or one dataset")
+    conversion.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
+    conversion.add_argument(
+        "--dtype",
+        choices=("float32", "int8"),
+        help="default: float32; where a dataset is narrowed, its own",
     )
-    convert.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
-    convert.add_argument(
+    conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
+    conversion.add_argument(
         "--target", action="append", metavar="NAME", help="only this target; repeatable"
     )
-    convert.add_argument(
+    conversion.add_argument(
         "--missing",
         choices=("0.5", "nan"),
-        default="0.5",
-        help="what stands for a missing feature (default: 0.5)",
+        help="what stands for a missing feature (default: 0.5; where a dataset is narrowed, as "
+        "there)",
     )
-    convert.add_argument(
+    conversion.add_argument(
         "--memory", type=int, metavar="MB", help="default: a quarter of what is available, <= 2000"
     )
-    convert.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
-    convert.add_argument("--overwrite", action="store_true", help="replace a dataset that is there")
-    convert.add_argument(
+    conversion.add_argument(
+        "--workers", type=int, metavar="N", help="threads (default: one per core)"
+    )
+    conversion.add_argument(
+        "--overwrite", action="store_true", help="replace a dataset that is there"
+    )
+    conversion.add_argument(
         "--trust-features",
         action="store_true",
         help="in an update, don't decode and compare the features of old eras",
     )
-    convert.add_argument("--json", action="store_true", help="print the report as JSON")
+    conversion.add_argument("--json", action="store_true", help="print the report as JSON")
 
     inspect = _command(
         commands,
@@ -479,9 +485,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add the parquet files, and how to tell their columns apart."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="parquet files, in order")
+def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add what is read, and how to tell the columns of parquet files apart."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
     parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(

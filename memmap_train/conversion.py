@@ -1,15 +1,15 @@
-"""Sources to shards to manifest: what `convert` decides before, around and after the pipeline.
+"""From sources to a manifest: what `convert` decides before, around and after shards are written.
 
 Which columns and rows (the plan), whether the folder may be written, what an interrupted run has
-left, when there is a dataset: with its manifest, written last. Needs pyarrow, and is imported only
-by who converts.
+left, when there is a dataset: with its manifest, written last. How rows come out of what they are
+made from is the origin's business.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from ._version import __version__
 from .dataset import Dataset, open_dataset
 from .destination import (
+    check_apart,
     check_disk,
     check_folder,
     check_updatable,
@@ -30,26 +31,10 @@ from .destination import (
 from .errors import ConversionError, listed
 from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
-from .manifest import (
-    FILE_NAME,
-    Manifest,
-    Scale,
-    ShardEntry,
-    write_manifest,
-)
-from .parquet import PYARROW_VERSION
-from .parquet.reading import Source
-from .pipeline import Pipeline
-from .plan import (
-    LEAST_MEMORY,
-    OWN_BYTES,
-    ConvertOptions,
-    Plan,
-    choose_columns,
-    default_budget,
-    make_plan,
-    open_sources,
-)
+from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
+from .narrowing import Parent, find_parent
+from .origin import Origin
+from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions
 from .update import (
     ChangedEraError,
@@ -61,8 +46,6 @@ from .update import (
 )
 
 Progress = Callable[[str, int, int], None]
-
-CODE_SCALE = Scale(multiply=0.25, add=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +83,7 @@ def convert(
     sources: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
     targets: str | Sequence[str] | None = None,
@@ -108,35 +91,41 @@ def convert(
     id_column: str | None = None,
     feature_prefix: str = "feature",
     target_prefix: str = "target",
-    missing: str = "0.5",
+    missing: str | None = None,
     memory: int | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Convert parquet files into a dataset.
+    """Convert parquet files into a dataset, or a dataset into a narrower one.
+
+    What a dataset is narrowed to is what its own parquet files would have been converted to, with
+    the same options.
 
     Parameters
     ----------
     sources : path or sequence of paths
-        Parquet files with the same columns; their rows are taken in this order.
+        Parquet files with the same columns, whose rows are taken in this order; or one dataset.
     out : path
         The dataset's folder: absent, empty, with an unfinished conversion of the same sources, or
         with a dataset that was made from earlier versions of them, which is then updated.
-    dtype : {"float32", "int8"}
-        The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space.
+    dtype : {"float32", "int8"}, optional
+        The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space. By default
+        float32, and a narrowed dataset's own.
     features_json : path, optional
-        Numerai's `features.json`; its feature sets are recorded where they are wholly present.
+        Numerai's `features.json`; its feature sets are recorded where they are wholly present. A
+        narrowed dataset has sets of its own, which it replaces.
     feature_set : str, optional
         Convert only the features of this set.
     targets : str or sequence of str, optional
         Convert only these targets.
     era_column, id_column, feature_prefix, target_prefix : str
-        How to tell the columns apart. Without `id_column`: `id`, else `__index_level_0__`, else
-        the dataset has no ids.
-    missing : {"0.5", "nan"}
-        What stands for a missing feature; "nan" needs the float32 store.
+        How to tell the columns of parquet files apart. Without `id_column`: `id`, else
+        `__index_level_0__`, else the dataset has no ids.
+    missing : {"0.5", "nan"}, optional
+        What stands for a missing feature; "nan" needs the float32 store. By default 0.5, and what
+        a narrowed dataset has.
     memory : int, optional
         MB (10^6 bytes) of anonymous memory that the process may take, 512 or more; by default a
         quarter of what is available, at most 2,000.
@@ -157,6 +146,8 @@ def convert(
     ------
     SourceError
         A source can't be read, or holds values that a dataset can't.
+    ManifestError, ShardError
+        The dataset that is to be narrowed is damaged.
     SchemaError
         Columns are missing, differ between sources, or were asked for and aren't there.
     ConversionError
@@ -166,56 +157,51 @@ def convert(
     started = time.perf_counter()
     directory = Path(out)
     paths = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    options = ConvertOptions(
-        dtype=dtype,
-        missing=missing,
-        features_json=features_json,
-        feature_set=feature_set,
-        targets=None
-        if targets is None
-        else (targets,)
-        if isinstance(targets, str)
-        else tuple(targets),
-        columns=ColumnOptions(
-            era_column=era_column,
-            id_column=id_column,
-            feature_prefix=feature_prefix,
-            target_prefix=target_prefix,
-        ),
-    )
+    if isinstance(targets, str):
+        targets = [targets]
     budget = _budget(memory)
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
     notify = _Notifier(progress)
-    opened = open_sources(paths)
-    with ExitStack() as at_the_end, explained(directory):
-        for source in opened:
-            at_the_end.callback(source.close)
-        columns = choose_columns(opened, options)
+    origin = _open(paths, directory)
+    with closing(origin), explained(directory):
+        options = ConvertOptions(
+            dtype=origin.own_dtype if dtype is None else dtype,
+            missing=origin.own_missing if missing is None else missing,
+            features_json=features_json,
+            feature_set=feature_set,
+            targets=None if targets is None else tuple(targets),
+            columns=ColumnOptions(
+                era_column=era_column,
+                id_column=id_column,
+                feature_prefix=feature_prefix,
+                target_prefix=target_prefix,
+            ),
+        )
+        columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)
         finish_begun(directory)
         old = current(directory, overwrite=overwrite)
-        if is_up_to_date(old, opened, columns, options, directory):
+        if is_up_to_date(old, origin.entries, columns, options, directory):
             if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up
                 FolderLock(directory).release(done=True)
             return _report(directory, "up to date", started)
         left_out: list[str] = []
         if old is not None:
-            check_updatable(old, opened, columns, options, directory)
-            columns, left_out = narrow_to_dataset(columns, old, directory)
-        plan = make_plan(opened, columns, options, notify.reading)
-        for source in opened:
-            source.check_unchanged()
+            check_updatable(old, origin.entries, columns, options, directory)
+            columns, left_out = narrow_to_dataset(columns, old, directory, origin.name)
+        plan = origin.make_plan(columns, options, notify.reading)
+        origin.check_unchanged()
         if old is not None:
-            check_rows(plan, old, directory)
+            check_rows(plan, old, directory, origin.name)
         check_disk(directory, plan, budget, old)
         lock = FolderLock(directory)
         done = False
         try:
             # Planning took a while: another process may have finished meanwhile.
             now = current(directory, overwrite=overwrite)
-            if is_up_to_date(now, opened, columns, options, directory):
+            if is_up_to_date(now, origin.entries, columns, options, directory):
                 done = True
                 return _report(directory, "up to date", started)
             if now != old:
@@ -231,15 +217,14 @@ def convert(
                 else UpdateJournal(directory, _job(plan, old), old, trusts_features=trust_features)
             )
             try:
-                shards = Pipeline(plan, opened, journal, budget, n_workers, notify.written).run()
-                for source in opened:
-                    source.check_unchanged()
+                shards = origin.write(plan, journal, budget, n_workers, notify.written)
+                origin.check_unchanged()
             except ChangedEraError as error:
                 done = True  # nothing of it is of use
-                raise _changed(error, plan, opened, directory) from None
+                raise _changed(error, plan, origin, directory) from None
             finally:
                 journal.close()
-            manifest = _manifest(plan, shards, old)
+            manifest = _manifest(plan, shards, old, origin.pyarrow_version)
             if old is None:
                 write_manifest(manifest, directory)
             else:
@@ -276,6 +261,17 @@ class _Notifier:
                 self._progress("converting", self._written, total)
 
 
+def _open(paths: Sequence[str | os.PathLike[str]], directory: Path) -> Origin:
+    """Open what a dataset in a folder is to be made from."""
+    parent = find_parent(paths)
+    if parent is not None:
+        check_apart(directory, parent)
+        return Parent(parent)
+    from .sources import Sources  # needs pyarrow
+
+    return Sources(paths)
+
+
 def _budget(memory: int | None) -> int:
     """Return the bytes that buffers may take, so that the process stays within `memory` MB."""
     if memory is None:
@@ -288,17 +284,17 @@ def _budget(memory: int | None) -> int:
 
 
 def _changed(
-    error: ChangedEraError, plan: Plan, sources: Sequence[Source], directory: Path
+    error: ChangedEraError, plan: Plan, origin: Origin, directory: Path
 ) -> ConversionError:
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
     if error.array == "features":
-        names = changed_features(plan, sources, open_dataset(directory), error.era)
+        names = changed_features(origin, plan, open_dataset(directory), error.era)
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
     return ConversionError(
-        f"{directory}: era {error.era!r}: {what} of the sources differ from the dataset's; the "
-        "dataset stays as it is; choose another --out for the new files, replace it with "
-        "--overwrite, or keep its features with --trust-features"
+        f"{directory}: era {error.era!r}: {what} of {origin.name} differ from what is here; the "
+        "dataset stays as it is; choose another --out, replace it with --overwrite, or keep its "
+        "features with --trust-features"
     )
 
 
@@ -306,14 +302,15 @@ def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
     """Return what identifies a conversion: with an equal job a rerun carries on."""
     schema = plan.columns.schema
     return {
-        "job_version": 2,
+        "job_version": 3,
         "updates": None if old is None else old.digest,
+        "parent": plan.parent,
         "dtype": plan.options.dtype,
         "missing": plan.options.missing,
         "features": list(schema.features),
         "targets": list(schema.targets),
         "columns": {"era": schema.era, "id": schema.id},
-        "alias": plan.options.columns.target_prefix,
+        "alias": plan.columns.alias,
         "sources": [
             [source.name, source.bytes, source.modified, source.footer_digest]
             for source in plan.sources
@@ -323,7 +320,10 @@ def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
 
 
 def _manifest(
-    plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]], old: Manifest | None
+    plan: Plan,
+    shards: dict[str, tuple[ShardEntry, list[str]]],
+    old: Manifest | None,
+    pyarrow_version: str,
 ) -> Manifest:
     schema = plan.columns.schema
     return Manifest(
@@ -337,7 +337,7 @@ def _manifest(
         columns={"era": schema.era, "id": schema.id},
         sources=plan.sources,
         shards=tuple(shards[era][0] for era in plan.rows_per_era),
-        created_by={"package": __version__, "numpy": np.__version__, "pyarrow": PYARROW_VERSION},
+        created_by={"package": __version__, "numpy": np.__version__, "pyarrow": pyarrow_version},
         planted=plan.columns.planted,
         history=() if old is None else (*old.history, old.sources),
     )
@@ -345,8 +345,7 @@ def _manifest(
 
 def _aliases(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> dict[str, str]:
     """Return {target: the named target equal to it in every row}, where there is a label at all."""
-    alias = plan.options.columns.target_prefix
-    targets = plan.columns.schema.targets
+    alias, targets = plan.columns.alias, plan.columns.schema.targets
     if alias not in targets:
         return {}
     if all(entry.target_nulls[alias] == entry.rows for entry, _ in shards.values()):

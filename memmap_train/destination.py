@@ -16,8 +16,7 @@ from typing import Any
 from .errors import ConversionError, MemmapTrainError
 from .journal import FolderLock, is_ours
 from .machine import free_disk, nearest_existing
-from .manifest import FILE_NAME, Manifest, read_manifest
-from .parquet.reading import Source
+from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
 from .plan import Columns, ConvertOptions, Plan
 from .update import finish_commit, is_begun
 
@@ -37,6 +36,17 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         raise ConversionError(
             f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
             f"touched{advice}"
+        )
+
+
+def check_apart(directory: Path, parent: Path) -> None:
+    """Refuse a folder that is, holds, or lies in the dataset that is narrowed."""
+    out, read = directory.resolve(), parent.resolve()
+    if out.is_relative_to(read) or read.is_relative_to(out):
+        how = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
+        raise ConversionError(
+            f"{directory}: it {how} the dataset {parent} that is to be narrowed, which is only "
+            "read; choose another --out"
         )
 
 
@@ -62,13 +72,13 @@ def current(directory: Path, *, overwrite: bool) -> Manifest | None:
 
 def is_up_to_date(
     old: Manifest | None,
-    sources: Sequence[Source],
+    sources: Sequence[SourceEntry],
     columns: Columns,
     options: ConvertOptions,
     directory: Path,
 ) -> bool:
     """Tell whether a dataset was made from just these sources; refuse if with other options."""
-    if old is None or old.sources != tuple(source.entry for source in sources):
+    if old is None or old.sources != tuple(sources):
         return False
     schema = columns.schema
     if old.history:  # additional columns were left out by an update
@@ -94,7 +104,7 @@ def is_up_to_date(
 
 def check_updatable(
     old: Manifest,
-    sources: Sequence[Source],
+    sources: Sequence[SourceEntry],
     columns: Columns,
     options: ConvertOptions,
     directory: Path,

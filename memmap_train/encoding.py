@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import SourceError
-from .parquet.reading import MISSING_CODE
 from .shard import N_COUNTS
 
 Array = npt.NDArray[np.generic]
 
+MISSING_CODE = 5
+"""Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
 _MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
 _MISSING = N_COUNTS - 1  # column of the counts

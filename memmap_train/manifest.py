@@ -82,6 +82,10 @@ class Scale:
     add: float
 
 
+CODE_SCALE = Scale(multiply=0.25, add=0.0)
+"""Of Numerai's codes 0 to 4."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
     """A parquet file that a dataset was converted from."""

@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,10 +18,10 @@ import numpy.typing as npt
 from .encoding import FeatureEncoder, refuse_infinities
 from .errors import SourceError
 from .journal import Journal
-from .manifest import FileEntry, ShardEntry
+from .manifest import ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
-from .shard import N_COUNTS, ArrayWriter
+from .shard_writer import ShardWriter
 from .stage import Field, FileStore, MemoryStore, Stage, Store
 
 Array = npt.NDArray[np.generic]
@@ -31,21 +30,6 @@ T = TypeVar("T")
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 1024
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # columns collected before they are turned
-
-
-@dataclass(slots=True)
-class _Shard:
-    """An era on its way to disk."""
-
-    era: str
-    rows: int
-    folder: Path
-    writers: dict[str, ArrayWriter]
-    counts: npt.NDArray[np.int32]
-    """Of each feature: rows with code 0, 1, 2, 3, 4, and rows where it is missing."""
-    target_nulls: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    equal_targets: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
-    """Which targets have equalled the alias in every row so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +76,11 @@ class Pipeline:
         self._staged_as_codes = self._schema.integer_features
         self._stores, rest = self._make_stores(budget)
         self._fields = self._make_fields(rest)
-        self._shards: dict[str, _Shard] = {}
+        self._shards: dict[str, ShardWriter] = {}
         self._encoder = FeatureEncoder(
             self._schema.features, plan.options.dtype, plan.options.missing
         )
         self._finished = dict(journal.finished)
-        alias = plan.options.columns.target_prefix
-        targets = self._schema.targets
-        self._alias_column = targets.index(alias) if alias in targets else None
 
     def run(self) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Convert all row groups that aren't finished; return every era's entry."""
@@ -281,7 +262,7 @@ class Pipeline:
                 for first, block in stage.take("targets", chunk):
                     np.copyto(staged[:, first : first + block.shape[1]], block)
                 refuse_infinities("target", schema.targets, staged, where)
-                self._count_targets(shard, staged)
+                shard.count_targets(staged)
                 shard.writers["targets"].append(staged)
             else:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))
@@ -294,63 +275,12 @@ class Pipeline:
         del self._shards[piece.era]
         return publishers.submit(self._publish, shard)
 
-    def _begin(self, era: str) -> _Shard:
-        schema = self._schema
-        rows = self._plan.rows_per_era[era]
-        folder = self._journal.begin(era)
-        digested = self._journal.only_digested(era)
-        layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
-            "features": (np.dtype(self._plan.options.dtype), (rows, len(schema.features))),
-            "targets": (np.dtype(np.float32), (rows, len(schema.targets))),
-            "counts": (np.dtype(np.int32), (len(schema.features), N_COUNTS)),
-        }
-        if self._journal.skips_features(era):
-            del layout["features"], layout["counts"]
-        if schema.id is not None:
-            layout["ids"] = (np.dtype(f"S{self._plan.id_width}"), (rows,))
-        shard = self._shards[era] = _Shard(
-            era,
-            rows,
-            folder,
-            {
-                name: ArrayWriter(
-                    None if name in digested else folder / f"{name}.npy", dtype, shape
-                )
-                for name, (dtype, shape) in layout.items()
-            },
-            counts=np.zeros((len(schema.features), N_COUNTS), np.int32),
-            target_nulls=np.zeros(len(schema.targets), np.int64),
-            equal_targets=np.ones(len(schema.targets), np.bool_),
-        )
+    def _begin(self, era: str) -> ShardWriter:
+        shard = self._shards[era] = ShardWriter(era, self._plan, self._journal)
         return shard
 
-    def _count_targets(self, shard: _Shard, targets: npt.NDArray[np.float32]) -> None:
-        null = np.isnan(targets)
-        shard.target_nulls += null.sum(axis=0)
-        if self._alias_column is not None:
-            alias = targets[:, [self._alias_column]]
-            equal = (targets == alias) | (null & null[:, [self._alias_column]])
-            shard.equal_targets &= equal.all(axis=0)
-
-    def _publish(self, shard: _Shard) -> None:
-        if "counts" in shard.writers:
-            shard.writers["counts"].append(shard.counts)
-        files = {}
-        for name, writer in shard.writers.items():
-            size, digest = writer.finish()
-            files[name] = FileEntry(size, digest)
-        targets = self._schema.targets
-        entry = ShardEntry(
-            era=shard.era,
-            rows=shard.rows,
-            data_type=self._plan.data_types[shard.era],
-            missing_features=int(shard.counts[:, -1].sum(dtype=np.int64)),
-            target_nulls=dict(zip(targets, map(int, shard.target_nulls), strict=True)),
-            files=files,
-        )
-        equal = [] if self._alias_column is None else list(np.array(targets)[shard.equal_targets])
-        equal = [str(name) for name in equal]
-        self._finished[shard.era] = (self._journal.publish(entry, equal), equal)
+    def _publish(self, shard: ShardWriter) -> None:
+        self._finished[shard.era] = shard.publish()
 
 
 def _results(futures: Sequence[Future[T]]) -> list[T]:

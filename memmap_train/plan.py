@@ -1,32 +1,22 @@
 """What a conversion will need, found out before anything is written.
 
-In come sources and options, out comes a `Plan`: the columns, every era with its rows, which rows of
-each row group belong to which era, and the bytes that the dataset will take. Reads footers and the
-era, data type and id columns only.
+The records: what is asked for, the columns that are chosen for it, and the `Plan`: every era with
+its rows, and the bytes that the dataset will take. An `Origin` makes them; the rules that all
+origins share are here: which features and targets a set and a list of names leave. Reads no data.
 """
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import SchemaError, SourceError, listed, nearest
-from .manifest import MAX_ID_BYTES, STORE_DTYPES, SourceEntry
-from .parquet.reading import Source
-from .schema import (
-    ColumnOptions,
-    Schema,
-    common_schema,
-    data_type_column,
-    era_folder,
-    era_sort_key,
-    read_schema,
-)
+from .errors import SchemaError, listed, nearest
+from .manifest import STORE_DTYPES, SourceEntry
+from .schema import ColumnOptions, Schema
 from .shard import N_COUNTS
 
 MISSING_CHOICES = ("0.5", "nan")
@@ -35,9 +25,6 @@ OWN_BYTES = 150_000_000
 LEAST_MEMORY = 512_000_000
 """Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
 _MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
-_MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
-BEST_KEY = "memmap_train.best"
-"""Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +63,6 @@ class ConvertOptions:
                 "missing='nan' needs the float32 store: an int8 code can't say that a feature is "
                 "missing; use --dtype float32, or --missing 0.5"
             )
-        if self.feature_set is not None and self.features_json is None:
-            raise SchemaError(
-                f"feature set {self.feature_set!r}: which features it holds is said by Numerai's "
-                "features.json; name that file with --features-json"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +77,22 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns that a dataset will hold, and the sets among them."""
+    """The columns that a dataset will hold, and the sets among them.
+
+    Attributes
+    ----------
+    schema : Schema
+    feature_sets : dict of str to tuple of str
+    planted : float or None
+        The best possible score, where the origin says so.
+    alias : str
+        The target that may equal a named one; empty where none can.
+    """
 
     schema: Schema
     feature_sets: dict[str, tuple[str, ...]]
     planted: float | None
+    alias: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +103,14 @@ class Plan:
     options: ConvertOptions
     sources: tuple[SourceEntry, ...]
     groups: tuple[RowGroup, ...]
+    """Of parquet sources; none where a dataset is narrowed."""
     rows_per_era: dict[str, int]
     """Rows of each era; the keys are in the dataset's order."""
     data_types: dict[str, dict[str, int]]
     id_width: int
     """Bytes of the longest id; 0 where there are no ids."""
+    parent: str | None = None
+    """Digest of the dataset that is narrowed; None where parquet sources are converted."""
 
     @property
     def n_rows(self) -> int:
@@ -146,7 +142,8 @@ class Plan:
 
     def disk_bytes(self, budget: int) -> int:
         """Return the most bytes of disk that are taken at once, with buffers of `budget` bytes."""
-        staged = max(group.rows for group in self.groups) * self.staged_row_bytes
+        rows = max((group.rows for group in self.groups), default=0)
+        staged = rows * self.staged_row_bytes
         return self.n_bytes + (staged if staged > budget // 2 else 0)  # it is staged in a file
 
 
@@ -157,132 +154,6 @@ def default_budget(available: int) -> int:
     850000000
     """
     return max(LEAST_MEMORY, min(available // 4, _MOST_MEMORY)) - OWN_BYTES
-
-
-def open_sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
-    """Open parquet files.
-
-    Raises
-    ------
-    SourceError
-        None given, one that can't be read, or the same file twice.
-    """
-    if not paths:
-        raise SourceError("no sources; expected at least one parquet file")
-    with ExitStack() as on_failure:
-        sources: list[Source] = []
-        for path in paths:
-            source = Source(path)
-            on_failure.callback(source.close)
-            if any(source.path.samefile(other.path) for other in sources):
-                raise SourceError(
-                    f"{path}: the same file is named twice; its rows would come twice"
-                )
-            sources.append(source)
-        on_failure.pop_all()
-    return sources
-
-
-def choose_columns(sources: Sequence[Source], options: ConvertOptions) -> Columns:
-    """Choose the columns that all sources share and the options ask for.
-
-    Raises
-    ------
-    SchemaError
-        A column that is needed is absent, or sources differ in their columns.
-    """
-    sets = {} if options.features_json is None else read_feature_sets(Path(options.features_json))
-    if options.feature_set is not None and options.feature_set not in sets:
-        raise SchemaError(
-            f"{options.features_json}: no feature set {options.feature_set!r}; it has "
-            f"{listed(sets, 12)}{nearest(options.feature_set, sets)}"
-        )
-    schemas = {}
-    for source in sources:
-        where = str(source.path)
-        schema = read_schema(source.kinds, options.columns, where=where)
-        schemas[where] = _narrow(schema, options, sets, where=where)
-    schema = common_schema(schemas)
-    present = set(schema.features)
-    planted = {source.metadata.get(BEST_KEY) for source in sources} - {None}
-    return Columns(
-        schema=schema,
-        feature_sets={name: names for name, names in sets.items() if present.issuperset(names)},
-        planted=_planted(planted.pop()) if len(planted) == 1 else None,
-    )
-
-
-def make_plan(
-    sources: Sequence[Source],
-    columns: Columns,
-    options: ConvertOptions,
-    progress: Callable[[int, int], None] | None = None,
-) -> Plan:
-    """Read the eras, data types and ids of all rows and plan the conversion.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-    columns : Columns
-    options : ConvertOptions
-    progress : callable(rows done, rows in all), optional
-
-    Raises
-    ------
-    SourceError
-        No rows, a row without an era or an id, two eras that share a folder.
-    """
-    schema = columns.schema
-    n_rows = sum(sum(source.row_groups) for source in sources)
-    if n_rows == 0:
-        raise SourceError(f"{listed(str(s.path) for s in sources)}: no rows; nothing to convert")
-    groups: list[RowGroup] = []
-    data_types: dict[str, dict[str, int]] = {}
-    id_width = 0
-    done = 0
-    for position, source in enumerate(sources):
-        for index, rows in enumerate(source.row_groups):
-            if rows == 0:
-                continue
-            eras = source.eras(index, schema.era)
-            counts = source.counts(index, eras, data_type_column(source.kinds))
-            groups.append(
-                RowGroup(position, index, rows, {e: sum(n.values()) for e, n in counts.items()})
-            )
-            for era, types in counts.items():
-                total = data_types.setdefault(era, {})
-                for name, n in types.items():
-                    total[name] = total.get(name, 0) + n
-            if schema.id is not None:
-                id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
-                if id_width > MAX_ID_BYTES:
-                    raise SourceError(
-                        f"{source.path}: id column {schema.id!r}: an id of {id_width:,} bytes; "
-                        f"expected at most {MAX_ID_BYTES:,}"
-                    )
-            for era in counts:
-                if len(era_folder(era)) > _MOST_FOLDER_BYTES:
-                    raise SourceError(
-                        f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
-                        f"the name of a folder ({_MOST_FOLDER_BYTES} bytes)"
-                    )
-            done += rows
-            if progress is not None:
-                progress(done, n_rows)
-    rows_per_era = {
-        era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
-    }
-    return Plan(
-        columns=columns,
-        options=options,
-        sources=tuple(source.entry for source in sources),
-        groups=tuple(groups),
-        rows_per_era=rows_per_era,
-        data_types={
-            era: {name: n for name, n in types.items() if name} for era, types in data_types.items()
-        },
-        id_width=id_width,
-    )
 
 
 def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:
@@ -313,10 +184,35 @@ def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(names)) for name, names in sets.items()}
 
 
-def _narrow(
-    schema: Schema, options: ConvertOptions, sets: dict[str, tuple[str, ...]], *, where: str
+def check_feature_set(
+    name: str | None, sets: Mapping[str, Sequence[str]], *, where: str, advice: str = ""
+) -> None:
+    """Raise a SchemaError that says which feature sets there are, if one isn't among them."""
+    if name is not None and name not in sets:
+        raise SchemaError(
+            f"{where}: no feature set {name!r}; it has {listed(sets, 12)}{nearest(name, sets)}"
+            f"{advice}"
+        )
+
+
+def whole_sets(
+    sets: Mapping[str, tuple[str, ...]], features: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the feature sets that are wholly present."""
+    present = set(features)
+    return {name: names for name, names in sets.items() if present.issuperset(names)}
+
+
+def narrow_schema(
+    schema: Schema, options: ConvertOptions, sets: Mapping[str, Sequence[str]], *, where: str
 ) -> Schema:
-    """Keep the features and targets that are asked for, in the file's order."""
+    """Keep the features and targets that are asked for, in the order that they have.
+
+    Raises
+    ------
+    SchemaError
+        A feature of the set, or a target, is absent; or nothing is left.
+    """
     features, targets = schema.features, schema.targets
     if options.feature_set is not None:
         wanted = sets[options.feature_set]
@@ -324,7 +220,7 @@ def _narrow(
         lacking = [name for name in wanted if name not in present]
         if lacking:
             raise SchemaError(
-                f"{where}: feature set {options.feature_set!r} isn't wholly in the file: "
+                f"{where}: feature set {options.feature_set!r} isn't wholly there: "
                 f"{len(lacking):,} of its {len(wanted):,} features are absent "
                 f"({listed(lacking, 3)}); take the features.json of the same data version, or "
                 "another set"
@@ -341,18 +237,4 @@ def _narrow(
                 f"{nearest(unknown[0], targets)}"
             )
         targets = tuple(name for name in targets if name in set(options.targets))
-    return Schema(
-        era=schema.era,
-        id=schema.id,
-        features=features,
-        targets=targets,
-        integer_features=schema.integer_features,
-    )
-
-
-def _planted(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+    return replace(schema, features=features, targets=targets)

@@ -2,12 +2,13 @@
 
 In come sources, before anything is written; out comes a `Survey`, as JSON-ready data and as text.
 Reads footers, the era, data type and id columns and the targets, a few columns of one row group at
-a time; never a feature. Writes and prints nothing. Imports no pyarrow itself, but `plan` does.
+a time; never a feature. Writes and prints nothing. Imports no pyarrow itself, but `sources` does.
 """
 
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,9 @@ import numpy as np
 from .encoding import refuse_infinities
 from .machine import available_memory, free_disk
 from .manifest import STORE_DTYPES
-from .parquet.reading import Source
-from .plan import (
-    ConvertOptions,
-    Plan,
-    choose_columns,
-    default_budget,
-    make_plan,
-    open_sources,
-)
+from .plan import ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions, era_sort_key
+from .sources import Sources
 from .units import in_bytes
 
 OUT = Path("data/shards")
@@ -159,9 +153,8 @@ def survey_sources(
     options = ConvertOptions(
         features_json=features_json, columns=ColumnOptions() if columns is None else columns
     )
-    sources = open_sources(paths)
-    try:
-        chosen = choose_columns(sources, options)
+    with closing(Sources(paths)) as sources:
+        chosen = sources.choose_columns(options)
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 
         def notify(keys: int, labels: int, rows: int) -> None:
@@ -169,15 +162,11 @@ def survey_sources(
                 done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
                 progress(done, width * rows)
 
-        plan = make_plan(sources, chosen, options, lambda done, rows: notify(done, 0, rows))
+        plan = sources.make_plan(chosen, options, lambda done, rows: notify(done, 0, rows))
         targets, aliases = _read_targets(
             plan, sources, lambda done: notify(plan.n_rows, done, plan.n_rows)
         )
-        for source in sources:
-            source.check_unchanged()
-    finally:
-        for source in sources:
-            source.close()
+        sources.check_unchanged()
     data_types: dict[str, int] = {}
     for types in plan.data_types.values():
         for name, rows in types.items():
@@ -276,17 +265,17 @@ def survey_text(survey: Survey) -> str:
 
 
 def _read_targets(
-    plan: Plan, sources: Sequence[Source], progress: Callable[[int], None]
+    plan: Plan, sources: Sources, progress: Callable[[int], None]
 ) -> tuple[dict[str, TargetLabels], dict[str, str]]:
     """Return each target's labels, and which named target `target` equals in every row."""
-    schema, alias = plan.columns.schema, plan.options.columns.target_prefix
+    schema, alias = plan.columns.schema, plan.columns.alias
     # The alias comes first, so that the others can be compared with it one after another.
     names = sorted(schema.targets, key=lambda name: name != alias)
     labelled: dict[str, set[str]] = {name: set() for name in names}
     equal = set(names) - {alias} if alias in labelled else set()
     done = 0
     for group in plan.groups if names else ():
-        source = sources[group.source]
+        source = sources.files[group.source]
         rows = source.eras(group.index, schema.era)
         first = None
         for name, values in zip(names, source.targets(group.index, names), strict=True):

@@ -10,20 +10,16 @@ by a rename, so whoever has mapped them goes on reading the old bytes.
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .dataset import Dataset
-from .encoding import FeatureEncoder
 from .errors import ConversionError, listed
 from .journal import WORKPLACE, Journal
 from .manifest import FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
-from .parquet.reading import Source
-from .plan import Columns, Plan
+from .origin import Origin
+from .plan import Columns, Plan, whole_sets
 
 _STAGED, _OLD = "staged", "old-manifest.json"
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
@@ -120,13 +116,24 @@ class UpdateJournal(Journal):
                 shutil.rmtree(folder)
 
 
-def narrow_to_dataset(columns: Columns, old: Manifest, where: Path) -> tuple[Columns, list[str]]:
+def narrow_to_dataset(
+    columns: Columns, old: Manifest, where: Path, origin: str
+) -> tuple[Columns, list[str]]:
     """Return the columns that the dataset has, in its order, and the new ones that are left out.
+
+    Parameters
+    ----------
+    columns : Columns
+    old : Manifest
+    where : Path
+        The dataset's folder, for messages.
+    origin : str
+        What messages call that which it is made from.
 
     Raises
     ------
     ConversionError
-        The sources lack a feature or a target that the dataset has.
+        The origin lacks a feature or a target that the dataset has.
     """
     schema = columns.schema
     for what, had, found in (
@@ -136,27 +143,23 @@ def narrow_to_dataset(columns: Columns, old: Manifest, where: Path) -> tuple[Col
         lacking = [name for name in had if name not in found]
         if lacking:
             raise ConversionError(
-                f"{where}: the sources lack {len(lacking):,} {what}s that the dataset has: "
+                f"{where}: {len(lacking):,} of its {what}s aren't in {origin}: "
                 f"{listed(lacking, 3)}; a new data version? The dataset stays as it is: choose "
-                "another --out for the new files, or replace it with --overwrite"
+                "another --out, or replace it with --overwrite"
             )
     known = {*old.features, *old.targets}
     added = [name for name in (*schema.features, *schema.targets) if name not in known]
-    features = set(old.features)
-    narrowed = Columns(
+    narrowed = replace(
+        columns,
         schema=replace(schema, features=old.features, targets=old.targets),
-        feature_sets={
-            name: names
-            for name, names in columns.feature_sets.items()
-            if features.issuperset(names)
-        },
-        planted=columns.planted,
+        # A set stays known where features.json isn't named again.
+        feature_sets={**old.feature_sets, **whole_sets(columns.feature_sets, old.features)},
     )
     return narrowed, added
 
 
-def check_rows(plan: Plan, old: Manifest, where: Path) -> None:
-    """Refuse sources that have lost eras, or rows of old eras.
+def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
+    """Refuse an origin that has lost eras, or rows of old eras.
 
     Raises
     ------
@@ -165,41 +168,26 @@ def check_rows(plan: Plan, old: Manifest, where: Path) -> None:
     gone = [entry.era for entry in old.shards if entry.era not in plan.rows_per_era]
     if gone:
         raise ConversionError(
-            f"{where}: the sources lack {len(gone):,} eras that the dataset has: "
-            f"{listed(gone, 3)}; the dataset stays as it is; replace it with --overwrite"
+            f"{where}: {len(gone):,} of its eras aren't in {origin}: {listed(gone, 3)}; the "
+            "dataset stays as it is; replace it with --overwrite"
         )
     for entry in old.shards:
         if plan.rows_per_era[entry.era] != entry.rows:
             raise ConversionError(
-                f"{where}: era {entry.era!r}: expected {entry.rows:,} rows as in the dataset, "
-                f"found {plan.rows_per_era[entry.era]:,} in the sources; the dataset stays as it "
-                "is; replace it with --overwrite"
+                f"{where}: era {entry.era!r}: expected the {entry.rows:,} rows that it has, found "
+                f"{plan.rows_per_era[entry.era]:,} in {origin}; the dataset stays as it is; "
+                "replace it with --overwrite"
             )
 
 
-def changed_features(
-    plan: Plan, sources: Sequence[Source], dataset: Dataset, era: str
-) -> list[str]:
-    """Return the features of an era that differ between sources and dataset."""
+def changed_features(origin: Origin, plan: Plan, dataset: Dataset, era: str) -> list[str]:
+    """Return the features of an era that differ between what it is made from and the dataset."""
     names = plan.columns.schema.features
-    encoder = FeatureEncoder(names, plan.options.dtype, plan.options.missing)
     stored = dataset[era].features
     changed: list[str] = []
     for first in range(0, len(names), _COMPARED_AT_ONCE):
         block = names[first : first + _COMPARED_AT_ONCE]
-        rows = []
-        for group in plan.groups:
-            if era in group.eras:
-                source = sources[group.source]
-                eras = source.eras(group.index, plan.columns.schema.era)
-                chosen = eras.codes == eras.labels.index(era)
-                codes = plan.columns.schema.integer_features
-                read = source.features if codes else source.floats
-                rows.append(np.stack([column[chosen] for column in read(group.index, block)], 1))
-        staged = np.concatenate(rows)
-        found = np.empty(staged.shape, stored.dtype)
-        counts = np.zeros((len(block), 6), np.int32)
-        encoder.encode(staged, found, counts, first, f"era {era!r}")
+        found = origin.features(plan, era, block)
         here = stored[:, first : first + len(block)]
         same = (found == here) | ((found != found) & (here != here))
         changed += [name for name, equal in zip(block, same.all(axis=0), strict=True) if not equal]

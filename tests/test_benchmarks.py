@@ -15,6 +15,12 @@ from benchmarks.sources import Size
 SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
 SMALLER: dict[str, dict[str, Any]] = {
     "geometry": {"_MEMORY": (512,)},
+    "learning": {
+        "SHAPE": {"eras": 20, "rows_per_era": 40, "features": 12},
+        "N_SEEDS": 2,
+        "EPOCHS": 1,
+        "BATCH_SIZE": 64,
+    },
     "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
     "verifying": {"_MOST_RESIDENT": 1, "_MEMORY_BYTES": 1000},  # a RAM disk is always warm
@@ -30,7 +36,7 @@ def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name == "training":
+    if name in ("learning", "training"):
         pytest.importorskip("keras")
     module = importlib.import_module(f"benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)

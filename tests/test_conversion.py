@@ -29,7 +29,7 @@ from toy import (
 from memmap_train import conversion, pipeline, stage
 from memmap_train.conversion import convert
 from memmap_train.dataset import Dataset, verify
-from memmap_train.plan import BEST_KEY
+from memmap_train.sources import BEST_KEY
 
 CODES = [0, 1, 2, 3, 4, 4, 0]
 

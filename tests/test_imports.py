@@ -61,6 +61,16 @@ batches[3]
     assert loaded_after(code).isdisjoint(HEAVY)
 
 
+def test_narrowing_is_light(toys: dict[str, Path]) -> None:
+    narrow = toys["int8"].parent / "narrow"
+    code = f"""
+import memmap_train as mt
+mt.convert({str(toys["int8"])!r}, {str(narrow)!r}, feature_set="small", dtype="float32")
+assert mt.open_dataset({str(narrow)!r}).feature_names
+"""
+    assert loaded_after(code).isdisjoint(HEAVY)
+
+
 def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> None:
     source = toys["int8"].parent / "source.parquet"
     out = toys["int8"].parent / "converted again"

@@ -116,6 +116,20 @@ def test_the_same_again_is_up_to_date_and_history_is_kept(source: Path) -> None:
     assert again.dataset.manifest.digest == updated.digest
 
 
+def test_feature_sets_stay_known_where_they_are_not_named_again(source: Path) -> None:
+    out, sets = source.with_name("out"), source.with_name("features.json")
+    sets.write_text('{"feature_sets": {"one": ["feature_z0"], "two": ["feature_y1"]}}')
+    mt.convert(source, out, features_json=sets)
+    write_later(source)
+    updated = mt.convert(source, out)
+    assert updated.status == "updated"
+    assert updated.dataset.manifest.feature_sets == {"one": ("feature_z0",), "two": ("feature_y1",)}
+    os.utime(source, ns=(0, 0))
+    sets.write_text('{"feature_sets": {"one": ["feature_x2"], "three": ["feature_z3"]}}')
+    again = mt.convert(source, out, features_json=sets).dataset.manifest.feature_sets
+    assert again == {"one": ("feature_x2",), "two": ("feature_y1",), "three": ("feature_z3",)}
+
+
 def test_columns_that_came_later_are_left_out_and_said(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)

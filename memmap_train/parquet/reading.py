@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from ..encoding import MISSING_CODE
 from ..errors import SourceError
 from ..manifest import SourceEntry
 from ..schema import Kind
 
-MISSING_CODE = 5
-"""Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
 _MAGIC = b"PAR1"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from .sources import Size
 
 BY_DEFAULT = ("converting", "updating", "verifying", "reading", "training")
-NAMES = (*BY_DEFAULT, "geometry")  # the last takes minutes, and 25 GB of disk
+NAMES = (*BY_DEFAULT, "learning", "geometry")
+"""The last two take minutes, `geometry` 25 GB of disk too."""
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or all but `geometry`."""
+    """Run the benchmarks that are named, or the short ones."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=", ".join(NAMES))
     parser.add_argument("--dir", type=Path, help="keep the data sets here for the next time")

@@ -2,30 +2,29 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
 import memmap_train as mt
 from memmap_train.folds import split
 from memmap_train.reader import Batch
-from memmap_train.sample import write_sample
 from memmap_train.shuffling import shuffling_of
 
 from .measuring import print_table
+from .sources import Size, make_dataset
 
+SHAPE = {"eras": 300, "rows_per_era": 2000, "features": 64}  # as `memmap-train sample` makes it
 N_SEEDS, EPOCHS, BATCH_SIZE = 6, 4, 4096
 SMALL_MEMORY = 24  # MB for pools: a fifth of the rows that are trained on
 
 
-def run(directory: Path) -> None:
+def run(directory: Path, size: Size) -> None:
     """Print the table."""
-    folder = directory / "learning"
-    if not (folder / "train.parquet").exists():
-        write_sample(folder, n_eras=300, rows_per_era=2000, n_features=64)
-    sources = [folder / "train.parquet", folder / "validation.parquet"]
-    dataset = mt.convert(sources, folder / "shards").dataset
+    dataset = make_dataset(directory, replace(size, **SHAPE), "float32")
     fold = split(
         dataset.eras,
         dataset.labelled_eras("target"),
@@ -35,7 +34,7 @@ def run(directory: Path) -> None:
     train, validation = dataset.select(fold.train), dataset.select(fold.validation)
     x = np.concatenate([train[era].features for era in train.eras])
     y = np.concatenate([train[era].targets[:, [0]] for era in train.eras])
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "windows as chosen": {},
         "windows as chosen for little memory": {"memory": SMALL_MEMORY},
         "windows of 256 rows, unmixed": {"window_size": 256, "pool_batches": 1},

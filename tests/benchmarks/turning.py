@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.encoding import FeatureEncoder
+from memmap_train.encoding import MISSING_CODE, FeatureEncoder
 from memmap_train.machine import n_cores
-from memmap_train.parquet.reading import MISSING_CODE, Source
+from memmap_train.parquet.reading import Source
 from memmap_train.shard import N_COUNTS
 from memmap_train.stage import turn
 

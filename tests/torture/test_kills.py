@@ -1,4 +1,4 @@
-"""Kills at every point of a conversion and an update, and at random moments of a training."""
+"""Kills at every point of conversions, updates, narrowings; at random moments of a training."""
 
 import os
 import random
@@ -45,6 +45,20 @@ def test_every_point_of_a_conversion(tmp_path: Path, overwrite: bool) -> None:
         assert list(verify(out)) == []
         assert not (out / WORKPLACE).exists()
     print(f"\nconversion, overwrite={overwrite}: killed at {n_points} of {n_points} points")
+
+
+def test_every_point_of_a_narrowing(tmp_path: Path) -> None:
+    parent, out = tmp_path / "parent", tmp_path / "out"
+    digest = mt.convert(write_source(tmp_path), parent).dataset.manifest.digest
+    n_points = killed(parent, out, 0)
+    for number in range(1, n_points + 1):
+        subprocess.run(["rm", "-r", str(out)], check=True)
+        killed(parent, out, number)
+        mt.convert(parent, out)
+        assert mt.open_dataset(out).manifest.digest == digest
+        assert list(verify(out)) == []
+        assert not (out / WORKPLACE).exists()
+    print(f"\nnarrowing: killed at {n_points} of {n_points} points")
 
 
 def test_every_point_of_an_update(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""An era on its way to disk: begun, filled with rows in order, counted, published with its entry.
+
+In come rows as they are to be stored, out goes what the manifest will say of them. Where the files
+lie until then, and which of them are only digested, is the journal's business. Knows nothing of
+where rows come from.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .journal import Journal
+from .manifest import FileEntry, ShardEntry
+from .plan import Plan
+from .shard import N_COUNTS, ArrayWriter
+
+
+class ShardWriter:
+    """Writes one era.
+
+    Parameters
+    ----------
+    era : str
+    plan : Plan
+    journal : Journal
+        Gives the folder to write in, and takes the finished shard.
+
+    Attributes
+    ----------
+    era : str
+    rows : int
+        Of the whole era.
+    writers : dict of str to ArrayWriter
+        One for each array that is written or digested; without `features` and `counts` where an
+        update trusts them.
+    counts : ndarray of int32, shape (features, 6)
+        Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller.
+    """
+
+    def __init__(self, era: str, plan: Plan, journal: Journal) -> None:
+        schema = plan.columns.schema
+        self.era, self.rows = era, plan.rows_per_era[era]
+        self._journal, self._targets = journal, schema.targets
+        self._data_type = plan.data_types[era]
+        folder = journal.begin(era)
+        digested = journal.only_digested(era)
+        layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
+            "features": (np.dtype(plan.options.dtype), (self.rows, len(schema.features))),
+            "targets": (np.dtype(np.float32), (self.rows, len(schema.targets))),
+            "counts": (np.dtype(np.int32), (len(schema.features), N_COUNTS)),
+        }
+        if journal.skips_features(era):
+            del layout["features"], layout["counts"]
+        if schema.id is not None:
+            layout["ids"] = (np.dtype(f"S{plan.id_width}"), (self.rows,))
+        self.writers = {
+            name: ArrayWriter(None if name in digested else folder / f"{name}.npy", dtype, shape)
+            for name, (dtype, shape) in layout.items()
+        }
+        self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
+        self._target_nulls = np.zeros(len(schema.targets), np.int64)
+        alias = plan.columns.alias
+        self._alias_column = schema.targets.index(alias) if alias in schema.targets else None
+        # Which targets have equalled the alias in every row so far; none where there is no alias.
+        self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
+
+    def count_targets(self, targets: npt.NDArray[np.float32]) -> None:
+        """Note which rows lack a label, and which targets equal the alias."""
+        null = np.isnan(targets)
+        self._target_nulls += null.sum(axis=0)
+        if self._alias_column is not None:
+            alias = targets[:, [self._alias_column]]
+            equal = (targets == alias) | (null & null[:, [self._alias_column]])
+            self._equal_targets &= equal.all(axis=0)
+
+    def publish(self) -> tuple[ShardEntry, list[str]]:
+        """Make all files durable and hand them over; return the entry and the alias's equals."""
+        if "counts" in self.writers:
+            self.writers["counts"].append(self.counts)
+        files = {}
+        for name, writer in self.writers.items():
+            size, digest = writer.finish()
+            files[name] = FileEntry(size, digest)
+        entry = ShardEntry(
+            era=self.era,
+            rows=self.rows,
+            data_type=self._data_type,
+            missing_features=int(self.counts[:, -1].sum(dtype=np.int64)),
+            target_nulls=dict(zip(self._targets, map(int, self._target_nulls), strict=True)),
+            files=files,
+        )
+        targets = zip(self._targets, self._equal_targets, strict=True)
+        equal = [name for name, is_equal in targets if is_equal]
+        return self._journal.publish(entry, equal), equal

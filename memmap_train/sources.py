@@ -1,0 +1,232 @@
+"""Parquet sources as what a dataset is made from: opened, planned, piped into shards, compared.
+
+Reads footers and the era, data type and id columns for the plan; the rest goes through the
+pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .encoding import FeatureEncoder
+from .errors import SchemaError, SourceError, listed
+from .journal import Journal
+from .manifest import MAX_ID_BYTES, ShardEntry, SourceEntry
+from .parquet import PYARROW_VERSION
+from .parquet.reading import Source
+from .pipeline import Pipeline
+from .plan import (
+    Columns,
+    ConvertOptions,
+    Plan,
+    RowGroup,
+    check_feature_set,
+    narrow_schema,
+    read_feature_sets,
+    whole_sets,
+)
+from .schema import common_schema, data_type_column, era_folder, era_sort_key, read_schema
+from .shard import N_COUNTS
+
+BEST_KEY = "memmap_train.best"
+"""Under this key of a parquet file's metadata a sample keeps its best possible score."""
+_MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
+
+
+class Sources:
+    """Parquet files that are converted together: an `Origin`.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+        Their rows are taken in this order.
+
+    Attributes
+    ----------
+    files : list of Source
+
+    Raises
+    ------
+    SourceError
+        None given, one that can't be read, or the same file twice.
+    """
+
+    name = "the sources"
+    own_dtype, own_missing = "float32", "0.5"
+    pyarrow_version = PYARROW_VERSION
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        if not paths:
+            raise SourceError("no sources; expected at least one parquet file")
+        self.files: list[Source] = []
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            for path in paths:
+                source = Source(path)
+                self.files.append(source)
+                if any(source.path.samefile(other.path) for other in self.files[:-1]):
+                    raise SourceError(
+                        f"{path}: the same file is named twice; its rows would come twice"
+                    )
+            on_failure.pop_all()
+
+    @property
+    def entries(self) -> tuple[SourceEntry, ...]:
+        """The files."""
+        return tuple(source.entry for source in self.files)
+
+    def choose_columns(self, options: ConvertOptions) -> Columns:
+        """Choose the columns that all files share and the options ask for.
+
+        Raises
+        ------
+        SchemaError
+            A column that is needed is absent, or files differ in their columns.
+        """
+        sets: dict[str, tuple[str, ...]] = {}
+        if options.features_json is not None:
+            sets = read_feature_sets(Path(options.features_json))
+            check_feature_set(options.feature_set, sets, where=str(options.features_json))
+        elif options.feature_set is not None:
+            raise SchemaError(
+                f"feature set {options.feature_set!r}: which features it holds is said by "
+                "Numerai's features.json; name that file with --features-json"
+            )
+        schemas = {}
+        for source in self.files:
+            where = str(source.path)
+            schema = read_schema(source.kinds, options.columns, where=where)
+            schemas[where] = narrow_schema(schema, options, sets, where=where)
+        schema = common_schema(schemas)
+        planted = {source.metadata.get(BEST_KEY) for source in self.files} - {None}
+        return Columns(
+            schema=schema,
+            feature_sets=whole_sets(sets, schema.features),
+            planted=_planted(planted.pop()) if len(planted) == 1 else None,
+            alias=options.columns.target_prefix,
+        )
+
+    def make_plan(
+        self,
+        columns: Columns,
+        options: ConvertOptions,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Plan:
+        """Read the eras, data types and ids of all rows and plan the conversion.
+
+        Parameters
+        ----------
+        columns : Columns
+        options : ConvertOptions
+        progress : callable(rows done, rows in all), optional
+
+        Raises
+        ------
+        SourceError
+            No rows, a row without an era or an id, two eras that share a folder.
+        """
+        schema = columns.schema
+        n_rows = sum(sum(source.row_groups) for source in self.files)
+        if n_rows == 0:
+            raise SourceError(
+                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert"
+            )
+        groups: list[RowGroup] = []
+        data_types: dict[str, dict[str, int]] = {}
+        id_width = 0
+        done = 0
+        for position, source in enumerate(self.files):
+            for index, rows in enumerate(source.row_groups):
+                if rows == 0:
+                    continue
+                eras = source.eras(index, schema.era)
+                counts = source.counts(index, eras, data_type_column(source.kinds))
+                groups.append(
+                    RowGroup(position, index, rows, {e: sum(n.values()) for e, n in counts.items()})
+                )
+                for era, types in counts.items():
+                    total = data_types.setdefault(era, {})
+                    for name, n in types.items():
+                        total[name] = total.get(name, 0) + n
+                if schema.id is not None:
+                    id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
+                    if id_width > MAX_ID_BYTES:
+                        raise SourceError(
+                            f"{source.path}: id column {schema.id!r}: an id of {id_width:,} bytes; "
+                            f"expected at most {MAX_ID_BYTES:,}"
+                        )
+                for era in counts:
+                    if len(era_folder(era)) > _MOST_FOLDER_BYTES:
+                        raise SourceError(
+                            f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long "
+                            f"for the name of a folder ({_MOST_FOLDER_BYTES} bytes)"
+                        )
+                done += rows
+                if progress is not None:
+                    progress(done, n_rows)
+        rows_per_era = {
+            era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
+        }
+        return Plan(
+            columns=columns,
+            options=options,
+            sources=self.entries,
+            groups=tuple(groups),
+            rows_per_era=rows_per_era,
+            data_types={
+                era: {name: n for name, n in types.items() if name}
+                for era, types in data_types.items()
+            },
+            id_width=id_width,
+        )
+
+    def write(
+        self,
+        plan: Plan,
+        journal: Journal,
+        budget: int,
+        n_workers: int,
+        progress: Callable[[int, int], None],
+    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+        """Pipe all row groups with unfinished eras into shards; see `Origin`."""
+        return Pipeline(plan, self.files, journal, budget, n_workers, progress).run()
+
+    def features(self, plan: Plan, era: str, names: Sequence[str]) -> npt.NDArray[np.generic]:
+        """Return some features of an era as the plan stores them: shape (rows, features)."""
+        encoder = FeatureEncoder(names, plan.options.dtype, plan.options.missing)
+        rows = []
+        for group in plan.groups:
+            if era in group.eras:
+                source = self.files[group.source]
+                eras = source.eras(group.index, plan.columns.schema.era)
+                chosen = eras.codes == eras.labels.index(era)
+                codes = plan.columns.schema.integer_features
+                read = source.features if codes else source.floats
+                rows.append(np.stack([column[chosen] for column in read(group.index, names)], 1))
+        staged = np.concatenate(rows)
+        found = np.empty(staged.shape, plan.options.dtype)
+        counts = np.zeros((len(names), N_COUNTS), np.int32)
+        encoder.encode(staged, found, counts, 0, f"era {era!r}")
+        return found
+
+    def check_unchanged(self) -> None:
+        """Raise a SourceError if a file isn't the one that was opened."""
+        for source in self.files:
+            source.check_unchanged()
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self.files:
+            source.close()
+
+
+def _planted(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
