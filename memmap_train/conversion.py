@@ -248,17 +248,17 @@ class _Notifier:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._written = 0
+        self._written = 0.0
 
     def reading(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress("reading eras", done, total)
 
-    def written(self, rows: int, total: int) -> None:
+    def written(self, rows: float, total: int) -> None:
         if self._progress is not None:
             with self._lock:
                 self._written += rows
-                self._progress("converting", self._written, total)
+                self._progress("converting", round(self._written), total)
 
 
 def _open(paths: Sequence[str | os.PathLike[str]], directory: Path) -> Origin:

@@ -151,7 +151,7 @@ class Parent:
         journal: Journal,
         budget: int,
         n_workers: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Write all unfinished eras, each by one thread; see `Origin`."""
         finished = dict(journal.finished)
@@ -229,7 +229,7 @@ class Parent:
         writer: ShardWriter,
         plan: Plan,
         features: "_Features",
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
     ) -> None:
         """Write the rows of one era."""
         schema, shard = plan.columns.schema, self._dataset[writer.era]

@@ -72,7 +72,7 @@ class Origin(Protocol):
         journal: Journal,
         budget: int,
         n_workers: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Write all eras that the journal doesn't know as finished; return every era's entry.
 
@@ -86,6 +86,7 @@ class Origin(Protocol):
         n_workers : int
             Threads; fewer where the budget is small.
         progress : callable(rows done now, rows in all)
+            A row that is read and not yet written may count in part.
             Called from several threads.
 
         Raises

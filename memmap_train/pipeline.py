@@ -28,7 +28,7 @@ Array = npt.NDArray[np.generic]
 T = TypeVar("T")
 
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
-_CHUNK_ROWS = 1024
+_CHUNK_ROWS = 2040  # as many as are counted in one go
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # columns collected before they are turned
 
 
@@ -64,7 +64,7 @@ class Pipeline:
         journal: Journal,
         budget: int,
         n_workers: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
     ) -> None:
         self._plan, self._journal, self._progress = plan, journal, progress
         self._schema = plan.columns.schema
@@ -211,7 +211,7 @@ class Pipeline:
         source = self._source(group)
         schema = self._schema
         dtype = self._fields[name].dtype
-        block: Array = np.empty((n_columns, group.rows), dtype)
+        block = self._block(n_columns, group.rows, dtype)
         columns: Any
         if name == "ids":
             assert schema.id is not None
@@ -219,13 +219,28 @@ class Pipeline:
         elif name == "targets":
             columns = source.targets(group.index, schema.targets[first : first + n_columns])
         elif self._staged_as_codes:
-            columns = source.features(group.index, schema.features[first : first + n_columns])
+            blocks = source.feature_blocks(group.index, schema.features[first : first + n_columns])
+            columns, done = (), 0
+            for some in blocks:
+                block[done : done + len(some)] = some
+                done += len(some)
         else:
             columns = source.floats(group.index, schema.features[first : first + n_columns])
         for position, column in enumerate(columns):
             block[position] = column
         for chunk, part in enumerate(order):
             stage.put(name, chunk, first, block[:, part])
+        # A row counts half when it is decoded: a million of them come before the first is written.
+        share = n_columns / sum(field.n_columns for field in stage.fields.values())
+        self._progress(sum(stage.chunk_rows) * share / 2, self._plan.n_rows)
+
+    def _block(self, n_columns: int, n_rows: int, dtype: np.dtype[np.generic]) -> Array:
+        """Return room for a block of columns, this thread's own: fresh memory is dear."""
+        n_bytes = n_columns * n_rows * dtype.itemsize
+        memory: npt.NDArray[np.uint8] = self._local.__dict__.get("block", np.empty(0, np.uint8))
+        if len(memory) < n_bytes:
+            memory = self._local.block = np.empty(n_bytes, np.uint8)
+        return memory[:n_bytes].view(dtype).reshape(n_columns, n_rows)
 
     def _source(self, group: RowGroup) -> Source:
         """Return this thread's own handle on a group's source."""
@@ -269,7 +284,7 @@ class Pipeline:
             if "ids" in shard.writers:
                 for _, ids in stage.take("ids", chunk):
                     shard.writers["ids"].append(np.ascontiguousarray(ids[:, 0]))
-            self._progress(rows, self._plan.n_rows)
+            self._progress(rows / 2, self._plan.n_rows)
         if shard.writers["targets"].rows_written < shard.rows:
             return None
         del self._shards[piece.era]

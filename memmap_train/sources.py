@@ -190,7 +190,7 @@ class Sources:
         journal: Journal,
         budget: int,
         n_workers: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Pipe all row groups with unfinished eras into shards; see `Origin`."""
         return Pipeline(plan, self.files, journal, budget, n_workers, progress).run()

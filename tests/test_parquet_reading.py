@@ -355,7 +355,7 @@ def test_everything_of_a_toy_source_is_where_it_belongs(tmp_path: Path) -> None:
 
 
 def test_a_wide_block_is_decoded_a_few_columns_at_a_time(tmp_path: Path) -> None:
-    n_rows, n_columns = 2**15, 200
+    n_rows, n_columns = 2**17, 200
     codes = pa.array(np.arange(n_rows) % 5, pa.int8())
     names = [f"feature_{column}" for column in range(n_columns)]
     source = Source(write(tmp_path / "wide.parquet", pa.table(dict.fromkeys(names, codes))))

@@ -26,7 +26,8 @@ from ..schema import Kind
 _MAGIC = b"PAR1"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""
-_LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**18
+_LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
+_MOST_CODE = 4
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 
 
@@ -192,7 +193,29 @@ class Source:
         SourceError
             A value outside 0 to 4.
         """
-        for name, array in zip(names, self._columns(group, names), strict=True):
+        for block in self.feature_blocks(group, names):
+            yield from block
+
+    def feature_blocks(
+        self, group: int, names: Sequence[str]
+    ) -> Iterator[npt.NDArray[np.int8] | Sequence[npt.NDArray[np.int8]]]:
+        """Yield the columns of `features`, as many at a time as are decoded by one call."""
+        for first, arrays in self._calls(group, names):
+            called = names[first : first + len(arrays)]
+            if all(array.type == pa.int8() and not array.null_count for array in arrays):
+                # Numerai's own: one call for all columns, since threads wait at every call.
+                block = pa.concat_arrays(arrays).to_numpy().reshape(len(arrays), -1)
+                if block.size and block.view(np.uint8).max() > _MOST_CODE:
+                    for name, array in zip(called, arrays, strict=True):
+                        self._check_range(group, name, array)
+                yield block
+            else:
+                yield list(self._checked_codes(group, called, arrays))
+
+    def _checked_codes(
+        self, group: int, names: Sequence[str], arrays: Sequence[Any]
+    ) -> Iterator[npt.NDArray[np.int8]]:
+        for name, array in zip(names, arrays, strict=True):
             if array.null_count:
                 self._check_range(group, name, array.drop_null())
                 array = array.fill_null(MISSING_CODE)
@@ -240,7 +263,9 @@ class Source:
         values = array.to_numpy(zero_copy_only=False)
         if values.dtype == np.int8:
             values = values.view(np.uint8)  # negative ones become large: one pass finds both
-        if len(values) and (values.max() > 4 or values.min() < 0):
+        if len(values) and (
+            values.max() > _MOST_CODE or (values.dtype != np.uint8 and values.min() < 0)
+        ):
             wrong = values.view(np.int8) if array.type == pa.int8() else values
             found = int(wrong[np.flatnonzero((wrong < 0) | (wrong > 4))[0]])
             raise SourceError(
@@ -250,9 +275,14 @@ class Source:
 
     def _columns(self, group: int, names: Sequence[str]) -> Iterator[Any]:
         """Yield columns of a row group, decoded a few at a time."""
+        for _, arrays in self._calls(group, names):
+            yield from arrays
+
+    def _calls(self, group: int, names: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        """Yield (first column, columns) of each call that decodes some."""
         at_once = columns_at_once(self.row_groups[group])
         for first in range(0, len(names), at_once):
-            yield from self._read(group, names[first : first + at_once])
+            yield first, self._read(group, names[first : first + at_once])
 
     def _read(self, group: int, names: Sequence[str]) -> list[Any]:
         """Return columns of a row group as plain arrays: one chunk, no dictionaries."""
