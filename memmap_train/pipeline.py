@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 2040  # as many as are counted in one go
-_LEAST_BLOCK, _MOST_BLOCK = 32, 256  # columns collected before they are turned
+_LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,11 @@ class Pipeline:
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
         # Encoded rows and what they are made of; what Arrow holds for the columns of one call.
-        decoded = DECODING_BYTES + max(
+        # (and again as they are gathered into one array).
+        decoded = DECODING_BYTES + 2 * max(
             source.item_bytes(schema.features) for source in self._sources
         )
-        fixed = 2 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
+        fixed = 3 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
 
         def least(item: int) -> int:
             return fixed + _LEAST_BLOCK * rows * item
@@ -150,7 +151,7 @@ class Pipeline:
         def block(n_columns: int, item: int) -> int:
             share = -(-n_columns // (2 * self._n_workers))  # two blocks per worker at least
             fits = per_worker // (rows * item)
-            return min(max(_LEAST_BLOCK, min(fits, share)), _MOST_BLOCK)
+            return min(max(-(-_LEAST_BLOCK // item), min(fits, share)), _MOST_BLOCK)
 
         n_features, n_targets = len(schema.features), len(schema.targets)
         fields = {"features": Field(dtype, n_features, block(n_features, dtype.itemsize))}
@@ -224,6 +225,7 @@ class Pipeline:
             for some in blocks:
                 block[done : done + len(some)] = some
                 done += len(some)
+                del some  # before the next ones are decoded
         else:
             columns = source.floats(group.index, schema.features[first : first + n_columns])
         for position, column in enumerate(columns):

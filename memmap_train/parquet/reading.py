@@ -208,7 +208,9 @@ class Source:
                 if block.size and block.view(np.uint8).max() > _MOST_CODE:
                     for name, array in zip(called, arrays, strict=True):
                         self._check_range(group, name, array)
+                del arrays  # before the next call: a column may have a million rows
                 yield block
+                del block
             else:
                 yield list(self._checked_codes(group, called, arrays))
 
