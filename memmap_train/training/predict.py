@@ -51,7 +51,8 @@ class Predictor:
         def run(x: Any) -> Any:
             return model(filled(x, fill_missing), training=False)
 
-        self._run = run
+        self.run = run
+        """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
         memory = Recycler()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
@@ -100,7 +101,7 @@ class Predictor:
                     other = self._blocks[(number + 1) % 2]
                     future = reader.submit(_fill, other, dataset, firsts, columns, high)
                 # Waiting for the result is what makes it safe to fill this block again.
-                output = np.array(self._run(as_tensor(self._blocks[number % 2])).numpy())
+                output = np.array(self.run(as_tensor(self._blocks[number % 2])).numpy())
                 pending.append(output[: high - low])
                 if progress is not None:
                     progress(high, n_rows)
