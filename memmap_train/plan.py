@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from .errors import SchemaError, SourceError, listed, nearest
-from .manifest import MAX_ID_BYTES, STORE_DTYPES, SourceEntry
+from .manifest import (
+    MAX_FOLDER_BYTES,
+    MISSING_CHOICES,
+    STORE_DTYPES,
+    SourceEntry,
+)
 from .parquet.reading import Source
 from .schema import (
     ColumnOptions,
@@ -29,13 +34,11 @@ from .schema import (
 )
 from .shard import N_COUNTS
 
-MISSING_CHOICES = ("0.5", "nan")
 OWN_BYTES = 150_000_000
 """What the interpreter, numpy, pyarrow and footers take beside a conversion's buffers; measured."""
 LEAST_MEMORY = 512_000_000
 """Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
 _MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
-_MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
@@ -255,16 +258,11 @@ def make_plan(
                     total[name] = total.get(name, 0) + n
             if schema.id is not None:
                 id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
-                if id_width > MAX_ID_BYTES:
-                    raise SourceError(
-                        f"{source.path}: id column {schema.id!r}: an id of {id_width:,} bytes; "
-                        f"expected at most {MAX_ID_BYTES:,}"
-                    )
             for era in counts:
-                if len(era_folder(era)) > _MOST_FOLDER_BYTES:
+                if len(era_folder(era)) > MAX_FOLDER_BYTES:
                     raise SourceError(
                         f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
-                        f"the name of a folder ({_MOST_FOLDER_BYTES} bytes)"
+                        f"the name of a folder ({MAX_FOLDER_BYTES} bytes)"
                     )
             done += rows
             if progress is not None:
@@ -310,6 +308,9 @@ def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:
             f"{path}: expected an object `feature_sets` of {{name: [features]}}, as in Numerai's "
             "features.json; found none"
         )
+    for name in sets:
+        if not name.isprintable():  # half a character can't be written, a line feed can't be shown
+            raise SchemaError(f"{path}: feature set {name!r}: expected a name that can be printed")
     return {name: tuple(dict.fromkeys(names)) for name, names in sets.items()}
 
 

@@ -437,6 +437,14 @@ def test_another_file_for_features_json_is_refused(tmp_path: Path, content: byte
         read_feature_sets(path)
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "\0"])
+def test_a_set_whose_name_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "features.json"
+    path.write_text(json.dumps({"feature_sets": {"small": ["feature_z0"], name: ["feature_z0"]}}))
+    with refused(SchemaError, "features.json", repr(name)):
+        read_feature_sets(path)
+
+
 def test_a_features_json_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with refused(SchemaError, "no such file"):
         read_feature_sets(tmp_path / "none.json")
