@@ -28,13 +28,14 @@ from .destination import (
     is_up_to_date,
 )
 from .errors import ConversionError, listed
-from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
+from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
 from .manifest import (
     FILE_NAME,
     Manifest,
     Scale,
     ShardEntry,
+    sync_directory,
     write_manifest,
 )
 from .parquet import PYARROW_VERSION
@@ -52,7 +53,6 @@ from .plan import (
 )
 from .schema import ColumnOptions
 from .update import (
-    ChangedEraError,
     UpdateJournal,
     changed_features,
     check_rows,
@@ -224,6 +224,8 @@ def convert(
                     "command again"
                 )
             if overwrite and (directory / FILE_NAME).exists():
+                lock.clear()  # what an interrupted update has left must not be finished later
+                sync_directory(directory / WORKPLACE)
                 remove_dataset(directory)
             journal = (
                 Journal(directory, _job(plan, None))

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .encoding import FeatureEncoder, refuse_infinities
+from .encoding import FeatureEncoder, settle_targets
 from .errors import SourceError
-from .journal import Journal
+from .journal import ChangedEraError, Journal
 from .manifest import FileEntry, ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
@@ -280,14 +280,16 @@ class Pipeline:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
                 for first, block in stage.take("targets", chunk):
                     np.copyto(staged[:, first : first + block.shape[1]], block)
-                refuse_infinities("target", schema.targets, staged, where)
-                self._count_targets(shard, staged)
+                self._count_targets(shard, staged, settle_targets(schema.targets, staged, where))
                 shard.writers["targets"].append(staged)
             else:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))
             if "ids" in shard.writers:
                 for _, ids in stage.take("ids", chunk):
-                    shard.writers["ids"].append(np.ascontiguousarray(ids[:, 0]))
+                    fitted = ids[:, 0].astype(shard.writers["ids"].dtype)
+                    if (fitted != ids[:, 0]).any():  # cut: longer than the old ones
+                        raise ChangedEraError(piece.era, "ids")
+                    shard.writers["ids"].append(fitted)
             self._progress(rows, self._plan.n_rows)
         if shard.writers["targets"].rows_written < shard.rows:
             return None
@@ -307,7 +309,8 @@ class Pipeline:
         if self._journal.skips_features(era):
             del layout["features"], layout["counts"]
         if schema.id is not None:
-            layout["ids"] = (np.dtype(f"S{self._plan.id_width}"), (rows,))
+            width = self._journal.id_width(era, self._plan.id_width)
+            layout["ids"] = (np.dtype(f"S{width}"), (rows,))
         shard = self._shards[era] = _Shard(
             era,
             rows,
@@ -324,8 +327,9 @@ class Pipeline:
         )
         return shard
 
-    def _count_targets(self, shard: _Shard, targets: npt.NDArray[np.float32]) -> None:
-        null = np.isnan(targets)
+    def _count_targets(
+        self, shard: _Shard, targets: npt.NDArray[np.float32], null: npt.NDArray[np.bool_]
+    ) -> None:
         shard.target_nulls += null.sum(axis=0)
         if self._alias_column is not None:
             alias = targets[:, [self._alias_column]]
