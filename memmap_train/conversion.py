@@ -294,13 +294,14 @@ def _changed(
 ) -> ConversionError:
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
+    advice = "choose another --out for the new files, or replace it with --overwrite"
     if error.array == "features":
         names = changed_features(plan, sources, open_dataset(directory), error.era)
+        advice += ", or keep its features with --trust-features"
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
     return ConversionError(
         f"{directory}: era {error.era!r}: {what} of the sources differ from the dataset's; the "
-        "dataset stays as it is; choose another --out for the new files, replace it with "
-        "--overwrite, or keep its features with --trust-features"
+        f"dataset stays as it is; {advice}"
     )
 
 
