@@ -6,6 +6,7 @@ its traceback.
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
+        sys.stdout.reconfigure(errors="backslashreplace")
     command: Callable[[argparse.Namespace], int] = parsed.run_command
     try:
         code = command(parsed)

@@ -29,15 +29,14 @@ from .destination import (
     is_up_to_date,
 )
 from .errors import ConversionError, listed
-from .journal import WORKPLACE, FolderLock, Journal, remove_dataset
+from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
-from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
+from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
 from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions
 from .update import (
-    ChangedEraError,
     UpdateJournal,
     changed_features,
     check_rows,
@@ -210,6 +209,8 @@ def convert(
                     "command again"
                 )
             if overwrite and (directory / FILE_NAME).exists():
+                lock.clear()  # what an interrupted update has left must not be finished later
+                sync_directory(directory / WORKPLACE)
                 remove_dataset(directory)
             journal = (
                 Journal(directory, _job(plan, None))
@@ -288,13 +289,14 @@ def _changed(
 ) -> ConversionError:
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
+    advice = "choose another --out for the new files, or replace it with --overwrite"
     if error.array == "features":
         names = changed_features(origin, plan, open_dataset(directory), error.era)
+        advice += ", or keep its features with --trust-features"
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
     return ConversionError(
         f"{directory}: era {error.era!r}: {what} of {origin.name} differ from what is here; the "
-        "dataset stays as it is; choose another --out, replace it with --overwrite, or keep its "
-        "features with --trust-features"
+        f"dataset stays as it is; {advice}"
     )
 
 

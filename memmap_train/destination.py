@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import ConversionError, MemmapTrainError
+from .errors import ConversionError, MemmapTrainError, listed
 from .journal import FolderLock, is_ours
 from .machine import free_disk, nearest_existing
 from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
@@ -112,6 +112,12 @@ def check_updatable(
     """Refuse to update a dataset from sources of other names, or with other options."""
     names = [source.name for source in sources]
     _check_same(old, {**_options_of(columns, options), "sources": names}, directory)
+    linked = [shard.era for shard in old.shards if (directory / shard.folder).is_symlink()]
+    if linked:
+        raise ConversionError(
+            f"{directory}: the folder of era {listed(linked, 3)} is a link; an update renames "
+            "files, which it can't across disks; put the folder itself into the dataset"
+        )
 
 
 def _options_of(columns: Columns, options: ConvertOptions) -> dict[str, Any]:
@@ -172,6 +178,11 @@ def explained(directory: Path) -> Iterator[None]:
         yield
     except MemmapTrainError:
         raise
+    except MemoryError as error:
+        raise ConversionError(
+            f"{directory}: not enough memory; finished eras are kept, and the same command carries "
+            "on: let it take less with --memory or --workers"
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = "the disk is full"

@@ -75,7 +75,8 @@ class FeatureEncoder:
             if self._as_codes:
                 self._encode_floats_as_codes(block, out, missing, first, where)
             else:
-                np.add(block, np.float32(0), out=out)  # turns -0.0 into 0.0
+                with np.errstate(invalid="ignore"):  # a NaN that signals is only one more
+                    np.add(block, np.float32(0), out=out)  # turns -0.0 into 0.0
         if any_missing:
             filler = _MIDDLE_CODE if self._as_codes else self._filler
             np.copyto(out, filler, where=missing)
@@ -113,7 +114,7 @@ class FeatureEncoder:
     def _encode_floats_as_codes(
         self, block: Array, out: Array, missing: Array, first: int, where: str
     ) -> None:
-        with np.errstate(over="ignore"):  # an infinity is no code either
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinity is no code either
             codes = np.where(missing, np.float32(2), np.divide(block, _CODE_STEP))
         wrong = (codes != np.rint(codes)) | (codes < 0) | (codes > 4)
         if wrong.any():
@@ -144,6 +145,22 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
             rest = part[:, whole:].reshape(len(masks), -1, n_columns)
             counts += np.add.reduce(rest, axis=1, dtype=np.uint8)
     return counts
+
+
+def settle_targets(
+    names: Sequence[str], targets: npt.NDArray[np.float32], where: str
+) -> npt.NDArray[np.bool_]:
+    """Make all of the many NaNs one, in place; return which targets are NaN.
+
+    Raises
+    ------
+    SourceError
+        An infinity.
+    """
+    refuse_infinities("target", names, targets, where)
+    null = np.isnan(targets)
+    np.copyto(targets, np.float32(np.nan), where=null)
+    return null
 
 
 def refuse_infinities(kind: str, names: Sequence[str], block: Array, where: str) -> None:

@@ -2,7 +2,8 @@
 
 `DATASET/.convert/` exists while a conversion is unfinished. The journal's first line says what is
 being converted, every further line is a finished era, written after its folder was published. So a
-rerun knows what it may keep, and whatever isn't in the journal is thrown away.
+rerun knows what it may keep, and whatever isn't in the journal is thrown away; so is an era whose
+line is damaged, for each line says what it must hash to.
 """
 
 import contextlib
@@ -14,12 +15,22 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+import xxhash
+
 from .errors import ConversionError
 from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
 from .schema import era_folder
 from .shard import ARRAY_NAMES
 
 WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
+
+
+class ChangedEraError(Exception):
+    """The features or ids of an old era aren't what they were; for `conversion` to explain."""
+
+    def __init__(self, era: str, array: str) -> None:
+        super().__init__(era, array)
+        self.era, self.array = era, array
 
 
 class FolderLock:
@@ -59,18 +70,24 @@ class FolderLock:
                     break
             self._file.close()
 
+    def clear(self) -> None:
+        """Remove all that lies in the workplace but the lock."""
+        for path in self._workplace.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+
     def release(self, *, done: bool) -> None:
         """Let others go on; remove the workplace if there is nothing left to do in it."""
-        if done:
-            for path in self._workplace.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != LOCK:
-                    path.unlink()
-            (self._workplace / LOCK).unlink()
-            with contextlib.suppress(OSError):  # the next one is waiting in it
-                self._workplace.rmdir()
-        self._file.close()
+        try:
+            if done:
+                self.clear()
+                (self._workplace / LOCK).unlink()
+                with contextlib.suppress(OSError):  # the next one is waiting in it
+                    self._workplace.rmdir()
+        finally:
+            self._file.close()
 
 
 class Journal:
@@ -128,6 +145,10 @@ class Journal:
         """Tell whether an era's features needn't be decoded."""
         return False
 
+    def id_width(self, era: str, longest: int) -> int:
+        """Return the bytes that an era's ids take, where the longest of all eras has so many."""
+        return longest
+
     def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
         """Move a finished era's folder into place, then note it; return its entry. Thread-safe."""
         self._move(entry.folder, self.directory)
@@ -147,27 +168,27 @@ class Journal:
 
     def close(self) -> None:
         """Close the journal and remove half-written shards."""
-        self._file.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            self._file.close()
+        finally:  # a line that a full disk has refused is refused again
+            shutil.rmtree(self._partial, ignore_errors=True)
 
     def _read(self, job: dict[str, Any]) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Return the eras that an interrupted run of the same job has published."""
         try:
             first, *lines = self._path.read_bytes().split(b"\n")
-            if json.loads(first) != json.loads(json.dumps(job)):
-                return {}
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
+            return {}
+        if _content(first) != json.loads(json.dumps(job)):
             return {}
         finished = {}
-        for line in lines[:-1]:  # the last has no end: cut short, or empty
-            try:
-                data = json.loads(line)
-                entry = parse_shard_entry(data["shard"])
-                equal_targets = [str(name) for name in data["equal_targets"]]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue  # damaged: the era is made again
+        for line in lines:
+            data = _content(line)
+            if data is None:
+                continue  # cut short, empty or damaged: the era is made again
+            entry = parse_shard_entry(data["shard"])
             if self._is_whole(entry):
-                finished[entry.era] = (entry, equal_targets)
+                finished[entry.era] = (entry, data["equal_targets"])
         return finished
 
     def _is_whole(self, entry: ShardEntry) -> bool:
@@ -186,7 +207,7 @@ class Journal:
         keep = {entry.folder for entry, _ in self.finished.values()}
         for folder in self.directory.iterdir():
             if _is_shard(folder) and folder.name not in keep:
-                shutil.rmtree(folder)
+                _remove(folder)
 
 
 def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
@@ -194,13 +215,30 @@ def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
 
 
 def _line(data: dict[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True) + "\n"
+    """Return a line of JSON that tells whether it is whole."""
+    return json.dumps({**data, "check": _check(data)}, sort_keys=True) + "\n"
+
+
+def _content(line: bytes) -> dict[str, Any] | None:
+    """Return what stands in a line that `_line` has made; None if it is damaged."""
+    try:
+        data = json.loads(line)
+        check = data.pop("check")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return data if check == _check(data) else None
+
+
+def _check(data: dict[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(data, sort_keys=True).encode())
 
 
 def is_ours(directory: Path) -> bool:
     """Tell whether a folder holds a dataset of ours, whole or unfinished, and nothing else."""
     names = {name for name in os.listdir(directory) if not name.startswith(".")}
-    begun = (directory / WORKPLACE).is_dir()
+    begun = _is_workplace(directory / WORKPLACE)
+    if not begun and os.path.lexists(directory / WORKPLACE):
+        return False
     finished = False
     with contextlib.suppress(OSError, ValueError):
         data = json.loads((directory / FILE_NAME).read_bytes())
@@ -208,6 +246,14 @@ def is_ours(directory: Path) -> bool:
     return (begun or finished) and all(
         name == FILE_NAME or _is_shard(directory / name) for name in names
     )
+
+
+def _is_workplace(folder: Path) -> bool:
+    """Tell whether a folder is one that a conversion has made: it may be cleared."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = os.listdir(folder)
+    return LOCK in names or not names  # killed before it could make the lock
 
 
 def _is_shard(folder: Path) -> bool:
@@ -223,7 +269,15 @@ def remove_dataset(directory: Path) -> None:
     sync_directory(directory)
     for folder in directory.iterdir():
         if _is_shard(folder):
-            shutil.rmtree(folder)
+            _remove(folder)
+
+
+def _remove(shard: Path) -> None:
+    """Remove an era's folder, or the link that stands for it."""
+    if shard.is_symlink():
+        shard.unlink()
+    else:
+        shutil.rmtree(shard)
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -56,20 +56,23 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import ManifestError
+from .errors import ManifestError, listed
 from .schema import era_folder
-from .shard import ARRAY_NAMES, HEADER_BYTES, N_COUNTS
+from .shard import ARRAY_NAMES, HEADER_BYTES, MOST_HEADER_BYTES, N_COUNTS
 
 FILE_NAME = "manifest.json"
 FORMAT = "memmap-train"
 FORMAT_VERSION = 1
 STORE_DTYPES = ("float32", "int8")
+MISSING_CHOICES = ("0.5", "nan")
 MAX_ID_BYTES = 4096
+MAX_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 _MAX_ROWS = 2**40  # and bytes of a file
 _MAX_NUMBER = 1e30  # of a scale; leaves room in float32
 
@@ -310,12 +313,15 @@ def parse_shard_entry(data: Any) -> ShardEntry:
     if not {"features", "targets"} <= files.keys():
         raise ManifestError("files: expected features and targets")
     nulls = _mapping(data["target_nulls"], "target_nulls")
+    era = _text(data["era"], "era")
+    if len(era_folder(era)) > MAX_FOLDER_BYTES:
+        raise ManifestError(f"era: {era!r:.40}… is too long for the name of a folder")
     if "ids" in files:
         width, rest = divmod(files["ids"].bytes - HEADER_BYTES, rows)
         if rest or not 1 <= width <= MAX_ID_BYTES:
             raise ManifestError(f"ids: {files['ids'].bytes:,} bytes don't hold {rows:,} ids")
     return ShardEntry(
-        era=_text(data["era"], "era"),
+        era=era,
         rows=rows,
         data_type={k: _integer(v, k) for k, v in _mapping(data["data_type"], "data_type").items()},
         missing_features=_integer(data["missing_features"], "missing_features"),
@@ -333,9 +339,7 @@ def _parse(data: Any, path: Path) -> Manifest:
             f"format_version {version!r} isn't known here (expected {FORMAT_VERSION}); "
             "upgrade with `pip install --upgrade memmap-train`"
         )
-    dtype = data["dtype"]
-    if dtype not in STORE_DTYPES:
-        raise ManifestError(f"dtype: expected one of {STORE_DTYPES}, found {dtype!r}")
+    dtype = _choice(data["dtype"], "dtype", STORE_DTYPES)
     scale = None
     if dtype == "int8":
         scale = Scale(
@@ -353,6 +357,10 @@ def _parse(data: Any, path: Path) -> Manifest:
     for shard in shards:
         if set(shard.target_nulls) != set(targets):
             raise ManifestError(f"target_nulls: era {shard.era!r}: expected the dataset's targets")
+        if sum(shard.data_type.values()) > shard.rows:
+            raise ManifestError(f"data_type: era {shard.era!r}: more rows than the era has")
+        if shard.missing_features > shard.rows * len(features):
+            raise ManifestError(f"missing_features: era {shard.era!r}: more than it has cells")
     aliases = {k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()}
     if not set(targets).issuperset(aliases.keys() | set(aliases.values())):
         raise ManifestError("aliases: holds a target that the dataset lacks")
@@ -368,7 +376,7 @@ def _parse(data: Any, path: Path) -> Manifest:
     manifest = Manifest(
         dtype=dtype,
         scale=scale,
-        missing=_text(data["missing"], "missing"),
+        missing=_choice(data["missing"], "missing", MISSING_CHOICES),
         features=features,
         targets=targets,
         aliases=aliases,
@@ -380,11 +388,24 @@ def _parse(data: Any, path: Path) -> Manifest:
         created_by=_mapping(data["created_by"], "created_by"),
         planted=None if planted is None else _number(planted, "planted"),
     )
-    if data["n_rows"] != manifest.n_rows:
+    if _integer(data["n_rows"], "n_rows", most=_MAX_ROWS * len(shards)) != manifest.n_rows:
         raise ManifestError(
-            f"n_rows: {data['n_rows']!r}, but the shards' rows add up to {manifest.n_rows:,}"
+            f"n_rows: {data['n_rows']:,}, but the shards' rows add up to {manifest.n_rows:,}"
         )
+    _check_sizes(manifest)
     return manifest
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """Refuse rows that the bytes of an era's files don't hold: whoever reads allocates by them."""
+    for shard in manifest.shards:
+        for array, (dtype, shape) in manifest.layout(shard).items():
+            header = shard.files[array].bytes - dtype.itemsize * prod(shape)
+            if not HEADER_BYTES <= header <= MOST_HEADER_BYTES:
+                raise ManifestError(
+                    f"{array}: era {shard.era!r}: {shard.files[array].bytes:,} bytes don't hold "
+                    f"{shard.rows:,} rows"
+                )
 
 
 def _sources(data: Any) -> tuple[SourceEntry, ...]:
@@ -417,6 +438,12 @@ def _integer(value: Any, what: str, *, least: int = 0, most: int = _MAX_ROWS) ->
         raise ManifestError(
             f"{what}: expected a whole number from {least} to {most:,}, found {value!r:.40}"
         )
+    return value
+
+
+def _choice(value: Any, what: str, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise ManifestError(f"{what}: expected one of {listed(choices)}, found {value!r:.40}")
     return value
 
 

@@ -247,11 +247,12 @@ class Parent:
                 counts = None if counted else writer.counts
                 writer.writers["features"].append(features.encode(stored, counts, where))
             targets = _take(np.asarray(shard.targets)[rows], target_places)
-            writer.count_targets(targets)
+            writer.count_targets(targets, np.isnan(targets))
             writer.writers["targets"].append(targets)
             if shard.ids is not None:
                 ids = np.asarray(shard.ids)[rows]
-                writer.writers["ids"].append(ids.astype(f"S{plan.id_width}", copy=False))
+                ids_dtype = writer.writers["ids"].dtype
+                writer.writers["ids"].append(ids.astype(ids_dtype, copy=False))
             progress(len(targets), plan.n_rows)
 
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .encoding import FeatureEncoder, refuse_infinities
+from .encoding import FeatureEncoder, settle_targets
 from .errors import SourceError
-from .journal import Journal
+from .journal import ChangedEraError, Journal
 from .manifest import ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
@@ -278,14 +278,16 @@ class Pipeline:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
                 for first, block in stage.take("targets", chunk):
                     np.copyto(staged[:, first : first + block.shape[1]], block)
-                refuse_infinities("target", schema.targets, staged, where)
-                shard.count_targets(staged)
+                shard.count_targets(staged, settle_targets(schema.targets, staged, where))
                 shard.writers["targets"].append(staged)
             else:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))
             if "ids" in shard.writers:
                 for _, ids in stage.take("ids", chunk):
-                    shard.writers["ids"].append(np.ascontiguousarray(ids[:, 0]))
+                    fitted = ids[:, 0].astype(shard.writers["ids"].dtype)
+                    if (fitted != ids[:, 0]).any():  # cut: longer than the old ones
+                        raise ChangedEraError(piece.era, "ids")
+                    shard.writers["ids"].append(fitted)
             self._progress(rows / 2, self._plan.n_rows)
         if shard.writers["targets"].rows_written < shard.rows:
             return None

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from .errors import SchemaError, listed, nearest
-from .manifest import STORE_DTYPES, SourceEntry
+from .manifest import MISSING_CHOICES, STORE_DTYPES, SourceEntry
 from .schema import ColumnOptions, Schema
 from .shard import N_COUNTS
 
-MISSING_CHOICES = ("0.5", "nan")
 OWN_BYTES = 150_000_000
 """What the interpreter, numpy, pyarrow and footers take beside a conversion's buffers; measured."""
 LEAST_MEMORY = 512_000_000
@@ -181,6 +180,9 @@ def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:
             f"{path}: expected an object `feature_sets` of {{name: [features]}}, as in Numerai's "
             "features.json; found none"
         )
+    for name in sets:
+        if not name.isprintable():  # half a character can't be written, a line feed can't be shown
+            raise SchemaError(f"{path}: feature set {name!r}: expected a name that can be printed")
     return {name: tuple(dict.fromkeys(names)) for name, names in sets.items()}
 
 

@@ -7,12 +7,11 @@ ever written beside their final name and published by renaming the folder: a sha
 absent, and is never rewritten in place (a file that shrinks under a map would kill its readers).
 """
 
-import ast
 import io
 import os
+import re
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,11 @@ N_COUNTS = 6
 """Columns of `counts`: rows that hold code 0, 1, 2, 3, 4, and rows where it is missing."""
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
 DIGEST_NAME = "xxh3_128"
-_MOST_HEADER_BYTES = 4096
+MOST_HEADER_BYTES = 4096
+_HEADER = re.compile(
+    rb"\{ *'descr': *('[\w<>=|]*'), *'fortran_order': *(True|False), *"
+    rb"'shape': *\(([0-9, ]*)\),? *\}[ \n]*"
+)
 DIGEST_BYTES = 1_000_000  # of a buffer: read and hashed at once, within a core's own cache
 
 
@@ -73,6 +76,11 @@ class ArrayWriter:
         self._rows_written = 0
         if path is not None:
             path.write_bytes(header)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the rows."""
+        return self._dtype
 
     @property
     def rows_written(self) -> int:
@@ -204,13 +212,14 @@ def _check_file(
     expected_header = npy_header(dtype, shape)
     offset = len(expected_header)
     if file.read(offset) != expected_header:  # the header we write: no parsing needed
-        offset, found = _parse_header(file, path)
-        expected = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        offset, *found = _parse_header(file, path)
+        expected = [repr(dtype.str), "False", ", ".join(map(str, shape))]
         if found != expected:
-            in_order = " in Fortran order" if found.get("fortran_order") else ""
+            descr, fortran_order, sizes = found
+            in_order = " in Fortran order" if fortran_order == "True" else ""
             raise ShardError(
-                f"{path}: expected {dtype.str!r} {shape}, found {found.get('descr')!r:.40} "
-                f"{found.get('shape')!r:.40}{in_order}"
+                f"{path}: expected {expected[0]} ({expected[2]}), found {descr:.40} ({sizes:.40})"
+                f"{in_order}"
             )
     size = os.fstat(file.fileno()).st_size
     expected_size = offset + dtype.itemsize * prod(shape)
@@ -223,20 +232,20 @@ def _check_file(
     return offset
 
 
-def _parse_header(file: io.BufferedReader, path: Path) -> tuple[int, dict[str, Any]]:
-    """Return the offset of the data and what a header that isn't ours says; it may be hostile.
+def _parse_header(file: io.BufferedReader, path: Path) -> tuple[int, str, str, str]:
+    """Return the offset of the data, and dtype, order and sizes of a header that isn't ours.
 
-    numpy's own parser warns about, or fails on, some of what can stand there in its own ways.
+    It may be hostile: numpy's own parser, and Python's, warn about some of what can stand there, or
+    fail on it in ways of their own. So it is matched, and read as text.
     """
     file.seek(0)
     start = file.read(10)
     n_bytes = int.from_bytes(start[8:], "little")
-    if start[:8] != b"\x93NUMPY\x01\x00" or n_bytes > _MOST_HEADER_BYTES:
+    if start[:8] != b"\x93NUMPY\x01\x00" or n_bytes > MOST_HEADER_BYTES:
         raise ShardError(f"{path}: not a .npy file of format 1.0")
-    try:
-        found = ast.literal_eval(file.read(n_bytes).decode("latin-1"))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    match = _HEADER.fullmatch(file.read(n_bytes))
+    if match is None:
         raise ShardError(f"{path}: not a .npy file of format 1.0: its header can't be read")
-    return 10 + n_bytes, found
+    descr, fortran_order, sizes = (text.decode("latin-1") for text in match.groups())
+    sizes = ", ".join(size.strip() for size in sizes.split(",") if size.strip())
+    return 10 + n_bytes, descr, fortran_order, sizes

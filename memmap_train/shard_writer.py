@@ -51,7 +51,8 @@ class ShardWriter:
         if journal.skips_features(era):
             del layout["features"], layout["counts"]
         if schema.id is not None:
-            layout["ids"] = (np.dtype(f"S{plan.id_width}"), (self.rows,))
+            id_width = journal.id_width(era, plan.id_width)
+            layout["ids"] = (np.dtype(f"S{id_width}"), (self.rows,))
         self.writers = {
             name: ArrayWriter(None if name in digested else folder / f"{name}.npy", dtype, shape)
             for name, (dtype, shape) in layout.items()
@@ -63,9 +64,8 @@ class ShardWriter:
         # Which targets have equalled the alias in every row so far; none where there is no alias.
         self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
 
-    def count_targets(self, targets: npt.NDArray[np.float32]) -> None:
+    def count_targets(self, targets: npt.NDArray[np.float32], null: npt.NDArray[np.bool_]) -> None:
         """Note which rows lack a label, and which targets equal the alias."""
-        null = np.isnan(targets)
         self._target_nulls += null.sum(axis=0)
         if self._alias_column is not None:
             alias = targets[:, [self._alias_column]]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .encoding import FeatureEncoder
 from .errors import SchemaError, SourceError, listed
 from .journal import Journal
-from .manifest import MAX_ID_BYTES, ShardEntry, SourceEntry
+from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
 from .parquet.reading import Source
 from .pipeline import Pipeline
@@ -34,7 +34,6 @@ from .shard import N_COUNTS
 
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
-_MOST_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 
 
 class Sources:
@@ -154,16 +153,11 @@ class Sources:
                         total[name] = total.get(name, 0) + n
                 if schema.id is not None:
                     id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
-                    if id_width > MAX_ID_BYTES:
-                        raise SourceError(
-                            f"{source.path}: id column {schema.id!r}: an id of {id_width:,} bytes; "
-                            f"expected at most {MAX_ID_BYTES:,}"
-                        )
                 for era in counts:
-                    if len(era_folder(era)) > _MOST_FOLDER_BYTES:
+                    if len(era_folder(era)) > MAX_FOLDER_BYTES:
                         raise SourceError(
                             f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long "
-                            f"for the name of a folder ({_MOST_FOLDER_BYTES} bytes)"
+                            f"for the name of a folder ({MAX_FOLDER_BYTES} bytes)"
                         )
                 done += rows
                 if progress is not None:

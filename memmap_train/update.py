@@ -16,21 +16,13 @@ from typing import Any
 
 from .dataset import Dataset
 from .errors import ConversionError, listed
-from .journal import WORKPLACE, Journal
-from .manifest import FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
+from .journal import WORKPLACE, ChangedEraError, Journal
+from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, sync_directory, write_manifest
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
 
 _STAGED, _OLD = "staged", "old-manifest.json"
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
-
-
-class ChangedEraError(Exception):
-    """The features or ids of an old era aren't what they were; for `conversion` to explain."""
-
-    def __init__(self, era: str, array: str) -> None:
-        super().__init__(era, array)
-        self.era, self.array = era, array
 
 
 class UpdateJournal(Journal):
@@ -63,6 +55,11 @@ class UpdateJournal(Journal):
     def skips_features(self, era: str) -> bool:
         """Tell whether an era is an old one whose features are trusted."""
         return self._trusts_features and era in self._old
+
+    def id_width(self, era: str, longest: int) -> int:
+        """Return for old eras what it was, whatever ids new eras have."""
+        old = self._old.get(era)
+        return longest if old is None or "ids" not in old.files else id_width(old)
 
     def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
         """Keep a finished era in the workplace; of an old one, its targets if they have changed.
@@ -206,7 +203,9 @@ def commit(directory: Path, manifest: Manifest) -> None:
 
 def is_begun(directory: Path) -> bool:
     """Tell whether an update was interrupted between the old manifest and the new one."""
-    return (directory / WORKPLACE / _OLD).exists() and not (directory / FILE_NAME).exists()
+    workplace = directory / WORKPLACE
+    staged = (workplace / _OLD).exists() and (workplace / FILE_NAME).exists()
+    return staged and not (directory / FILE_NAME).exists()
 
 
 def finish_commit(directory: Path) -> None:

@@ -269,6 +269,21 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     assert (sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))) == before
 
 
+def test_a_label_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
+    table = pa.table({"era": ["é"], "feature_a": pa.array([1], pa.int8())})
+    pq.write_table(table, tmp_path / "source.parquet")
+    for command in ("plan source.parquet", "convert source.parquet --out d", "inspect d"):
+        done = subprocess.run(
+            [sys.executable, "-m", "memmap_train", *command.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("\\xe9" in done.stdout) == (not command.startswith("convert"))
+
+
 @pytest.mark.parametrize(
     "command",
     [

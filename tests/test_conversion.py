@@ -546,6 +546,28 @@ def test_without_targets_the_array_has_no_columns(tmp_path: Path, asked: list[st
     assert dataset.manifest.aliases == {}
 
 
+NANS = {
+    np.float16: [0x7E00, 0xFE00, 0x7C01, 0x7FFF],
+    np.float32: [0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FFFFFFF],
+    np.float64: [0x7FF8 << 48, 0xFFF8 << 48, (0x7FF0 << 48) + 1, 2**63 - 1],
+}
+
+
+@pytest.mark.parametrize("dtype", NANS)
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_one_nan_stands_for_all(tmp_path: Path, dtype: type[np.floating[Any]], store: str) -> None:
+    """A null, and NaNs of other signs and payloads (x86 makes negative ones), some signalling."""
+    nans = np.array(NANS[dtype], f"u{np.dtype(dtype).itemsize}").view(dtype)
+    values = np.concatenate([nans, np.array([0, 0.5], dtype)])
+    array = pa.array(values, mask=np.arange(6) == 4)
+    missing = "nan" if store == "float32" else "0.5"
+    dataset = converted(tmp_path, of_codes(array, target=array), dtype=store, missing=missing)
+    assert bits(dataset["0001"].targets[:, 0]) == bits(np.array([np.nan] * 5 + [0.5], np.float32))
+    filler = float(missing)
+    assert bits(decoded(dataset, "0001")[:, 0]) == bits(np.array([filler] * 5 + [0.5], np.float32))
+    assert dataset.entry("0001").target_nulls == {"target": 5}
+
+
 # -- aliases ----------------------------------------------------------------------------------
 
 

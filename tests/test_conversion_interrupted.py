@@ -30,28 +30,6 @@ ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 N_ROWS = sum(ERAS.values())
 FOLDERS = {f"era-{era}" for era in ERAS}
 
-CONVERT_AND_DIE = """
-import os, signal, sys
-from memmap_train.conversion import convert
-
-source, out, number, overwrite = sys.argv[1:]
-seen = 0
-
-def watch(event, arguments):
-    global seen
-    if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir") or (
-        event == "open" and str(arguments[0]).startswith(out)
-    ):
-        seen += 1
-        if seen == int(number):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(watch)
-convert(source, out, workers=1, overwrite=bool(overwrite))
-print(seen)
-"""
-"""Converts, and is killed before it changes or opens something in the folder for the n-th time."""
-
 
 class StoppedError(Exception):
     """Stands for whatever ends a conversion early."""
@@ -97,19 +75,6 @@ def marks(out: Path) -> dict[str, tuple[int, int]]:
     return {
         str(file.relative_to(out)): (file.stat().st_ino, file.stat().st_mtime_ns)
         for file in out.glob("era-*/*.npy")
-    }
-
-
-def noted(out: Path) -> dict[str, tuple[int, int]]:
-    """Return the marks of the eras that the journal knows; only whole lines count."""
-    journal = out / WORKPLACE / "journal.jsonl"
-    if not journal.is_file():
-        return {}
-    lines = journal.read_text().split("\n")[1:-1]
-    return {
-        name: mark
-        for name, mark in marks(out).items()
-        if any(f'"era": "{name.split("/")[0].removeprefix("era-")}"' in line for line in lines)
     }
 
 
@@ -261,60 +226,6 @@ def test_another_target_prefix_starts_anew(tmp_path: Path, monkeypatch: pytest.M
 
 
 # -- killed -----------------------------------------------------------------------------------
-
-
-def killed(source: Path, out: Path, number: int, *, overwrite: bool = False) -> int:
-    """Run a conversion that is killed at a point; return how many points it has passed."""
-    arguments = [str(source), str(out), str(number), "1" if overwrite else ""]
-    child = subprocess.run(
-        [sys.executable, "-c", CONVERT_AND_DIE, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if number == 0:
-        assert child.returncode == 0, child.stderr
-        return int(child.stdout)
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    return number
-
-
-@pytest.fixture(scope="module")
-def n_points(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, int]:
-    """Return at how many points a conversion can be killed, without and with --overwrite."""
-    folder = tmp_path_factory.mktemp("counted")
-    source = write_source(folder)
-    return {
-        overwrite: killed(source, folder / "out", 0, overwrite=overwrite)
-        for overwrite in (False, True)
-    }
-
-
-@pytest.mark.parametrize("eighth", range(9))
-def test_a_rerun_carries_on_after_a_kill(
-    source: Path, undisturbed: str, n_points: dict[bool, int], eighth: int
-) -> None:
-    out = source.with_name("out")
-    killed(source, out, 1 + round((n_points[False] - 1) * eighth / 8))
-    before = noted(out)
-    if (out / "manifest.json").exists():
-        check_whole(out, undisturbed)
-    convert(source, out)
-    assert before.items() <= marks(out).items()
-    check_whole(out, undisturbed)
-
-
-@pytest.mark.parametrize("eighth", range(9))
-def test_the_same_overwrite_again_carries_on_after_a_kill(
-    source: Path, undisturbed: str, n_points: dict[bool, int], eighth: int
-) -> None:
-    out = source.with_name("out")
-    convert(source, out, dtype="int8")
-    killed(source, out, 1 + round((n_points[True] - 1) * eighth / 8), overwrite=True)
-    if (out / "manifest.json").exists():
-        assert list(verify(out)) == []
-    convert(source, out, overwrite=True)
-    check_whole(out, undisturbed)
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"job_ver'])

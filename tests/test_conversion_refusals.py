@@ -28,6 +28,10 @@ class Mistake(NamedTuple):
     said: str
 
 
+def as_array(values: Any) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values)
+
+
 def table(**columns: Any) -> Callable[[Path], Any]:
     """Return what writes a toy source with these columns replaced, added, or left out (None)."""
 
@@ -35,14 +39,21 @@ def table(**columns: Any) -> Callable[[Path], Any]:
         rows = toy_table({"0001": 4, "0002": 3})
         for name, values in columns.items():
             if name in rows.column_names and values is not None:
-                rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
+                rows = rows.set_column(rows.column_names.index(name), name, as_array(values))
             elif name in rows.column_names:
                 rows = rows.drop_columns(name)
             else:
-                rows = rows.append_column(name, pa.array(values))
+                rows = rows.append_column(name, as_array(values))
         pq.write_table(rows, path)
 
     return write
+
+
+def of_bytes(content: bytes) -> pa.Array:
+    """Return text of a byte each, valid or not."""
+    ends = np.arange(len(content) + 1, dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.string(), len(content), buffers)
 
 
 def cut(path: Path, *, end: float) -> None:
@@ -77,7 +88,11 @@ FOUND_IN_TIME = {
     "an empty era": Mistake(table(era=["a"] * 6 + [""]), SourceError, "empty"),
     "a long era": Mistake(table(era=["a" * 300] * 7), SourceError, "era"),
     "a null id": Mistake(table(id=["a"] * 6 + [None]), SourceError, "row 6;"),
-    "a long id": Mistake(table(id=["a"] * 6 + ["b" * 5000]), SourceError, "id"),
+    "a long id": Mistake(table(id=["a"] * 6 + ["b" * 5000]), SourceError, "'id'"),
+    "an id of other bytes": Mistake(table(id=of_bytes(b"\xff" * 7)), SourceError, "not UTF-8"),
+    "an era of other bytes": Mistake(table(era=of_bytes(b"\xff" * 7)), SourceError, "not UTF-8"),
+    "a pipe": Mistake(os.mkfifo, SourceError, "a pipe"),
+    "the magic alone": Mistake(lambda path: path.write_bytes(b"PAR1"), SourceError, "12 bytes"),
     "no features": Mistake(write_without_features, SchemaError, "'feature'"),
     "a text feature": Mistake(table(feature_z0=["a"] * 7), SchemaError, "'feature_z0'"),
     "a bool feature": Mistake(table(feature_z0=[True] * 7), SchemaError, "'feature_z0'"),
@@ -218,6 +233,43 @@ def test_a_folder_that_holds_something_else_is_refused(
     with refused(ConversionError, "won't be touched"):
         convert(source, source.with_name("out"), overwrite=overwrite)
     assert [file for file in source.with_name("out").rglob("*") if file.is_file()] == [path]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_workplace_of_somebody_else_is_never_cleared(
+    source: Path, finished: bool, overwrite: bool, linked: bool
+) -> None:
+    out, theirs = source.with_name("out"), source.with_name("theirs")
+    theirs.mkdir()
+    (theirs / "letter").write_text("mine")
+    if finished:
+        convert(source, out)
+    else:
+        out.mkdir()
+    if linked:
+        (out / WORKPLACE).symlink_to(theirs)
+    else:
+        theirs.rename(out / WORKPLACE)
+    with refused(ConversionError, str(out), "won't be touched"):
+        convert(source, out, overwrite=overwrite)
+    assert os.listdir(out / WORKPLACE) == ["letter"]
+    assert (out / "manifest.json").exists() == finished
+
+
+def test_of_eras_that_are_links_only_the_links_are_overwritten(source: Path) -> None:
+    out, elsewhere = source.with_name("out"), source.with_name("elsewhere")
+    convert(source, out)
+    os.rename(out / "era-0001", elsewhere)
+    (out / "era-0001").symlink_to(elsewhere)
+    before = {file.name: file.read_bytes() for file in elsewhere.iterdir()}
+    write_toy(source, {"0001": 4, "0002": 3, "0003": 2})
+    with refused(ConversionError, str(out), "'0001'", "a link"):
+        convert(source, out)
+    assert convert(source, out, overwrite=True).n_rows == 9
+    assert list(verify(out)) == []
+    assert {file.name: file.read_bytes() for file in elsewhere.iterdir()} == before
 
 
 def test_the_folder_of_the_sources_is_refused(source: Path) -> None:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memmap_train.errors import ConversionError
@@ -77,7 +80,7 @@ def test_a_journal_cut_anywhere_loses_only_the_eras_that_were_cut(tmp_path: Path
     ends = [end for end in range(len(whole)) if whole[end : end + 1] == b"\n"]
     assert len(ends) == 1 + len(ERAS)
     for n_whole, end in enumerate(ends):
-        for cut in (end, end - 20):  # without its line feed a line counts as cut
+        for cut in (end - 1, end - 20):
             folder = tmp_path / f"{n_whole} lines and {cut} bytes"
             interrupted(folder)
             (folder / WORKPLACE / "journal.jsonl").write_bytes(whole[:cut])
@@ -102,7 +105,39 @@ def test_an_era_whose_line_is_damaged_is_made_again(tmp_path: Path, damage: byte
     assert visible(tmp_path / "out") == {entry.folder for entry, _ in kept.values()}
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff\n", b"\n"])
+def test_an_entry_is_as_it_was_written_or_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes flipped, cut out and put in anywhere: 250 journals, none of which is believed amiss."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    out, spare = tmp_path / "out", tmp_path / "spare"
+    written = interrupted(spare)
+    whole = (spare / WORKPLACE / "journal.jsonl").read_bytes()
+    random = np.random.default_rng([4, 1])
+    n_kept = Counter[int]()
+    for _ in range(250):
+        damaged = bytearray(whole)
+        for _ in range(random.integers(1, 3)):
+            place = int(random.integers(len(damaged)))
+            match random.integers(3):
+                case 0:
+                    damaged[place] ^= 1 << int(random.integers(8))
+                case 1:
+                    del damaged[place : place + int(random.integers(1, 9))]
+                case 2:
+                    damaged[place:place] = random.choice([b"[", b"{", b"\n", b"0", b"9" * 20])
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(spare, out)
+        (out / WORKPLACE / "journal.jsonl").write_bytes(damaged)
+        kept = reopened(out)
+        assert kept == {era: (written[era], ["target"]) for era in kept}
+        assert visible(out) == {written[era].folder for era in kept}
+        n_kept[len(kept)] += 1
+    assert n_kept[0] > 30
+    assert n_kept[1] + n_kept[2] > 30
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\n", b"\n", b"[" * 100_000 + b"\n"])
 def test_a_damaged_first_line_throws_everything_away(tmp_path: Path, damage: bytes) -> None:
     interrupted(tmp_path / "out")
     path = tmp_path / "out" / WORKPLACE / "journal.jsonl"
@@ -199,8 +234,11 @@ def manifest_of(directory: Path, text: str = '{"format": "memmap-train"}') -> No
 
 
 def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
+    FolderLock(tmp_path / "unfinished").release(done=False)
     interrupted(tmp_path / "unfinished")
     assert is_ours(tmp_path / "unfinished")
+    (tmp_path / "just begun" / WORKPLACE).mkdir(parents=True)
+    assert is_ours(tmp_path / "just begun")
     manifest_of(tmp_path / "whole")
     (tmp_path / "whole" / "era-0001").mkdir()
     assert is_ours(tmp_path / "whole")
@@ -223,6 +261,43 @@ def test_a_dataset_with_a_foreign_file_is_not_ours_to_delete(tmp_path: Path, for
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("mine")
     assert not is_ours(tmp_path / "out")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("what", ["folder", "link", "broken link", "file"])
+def test_a_workplace_that_no_conversion_made_makes_a_folder_somebody_elses(
+    tmp_path: Path, what: str, finished: bool
+) -> None:
+    out, theirs = tmp_path / "out", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "lock").touch()
+    (theirs / "letter").write_text("mine")
+    if finished:
+        manifest_of(out)
+    else:
+        out.mkdir()
+    workplace = out / WORKPLACE
+    match what:
+        case "folder":
+            workplace.mkdir()
+            (workplace / "letter").write_text("mine")
+        case "link":
+            workplace.symlink_to(theirs)
+        case "broken link":
+            workplace.symlink_to(tmp_path / "nowhere")
+        case "file":
+            workplace.write_text("mine")
+    assert not is_ours(out)
+
+
+def test_of_an_era_that_is_a_link_the_link_is_removed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out)
+    (out / "era-0001").rename(tmp_path / "elsewhere")
+    (out / "era-0001").symlink_to(tmp_path / "elsewhere")
+    remove_dataset(out)
+    assert visible(out) == set()
+    assert sorted(os.listdir(tmp_path / "elsewhere")) == ["features.npy", "targets.npy"]
 
 
 def test_removing_takes_what_is_ours_and_leaves_hidden_files(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refused
 
-from memmap_train.dataset import open_dataset
+from memmap_train.batches import Batches
+from memmap_train.dataset import open_dataset, verify
 from memmap_train.errors import ManifestError, MemmapTrainError
+from memmap_train.inspection import (
+    describe_dataset,
+    describe_era,
+    describe_features,
+    era_text,
+    features_text,
+)
 from memmap_train.manifest import (
     FILE_NAME,
     FileEntry,
@@ -27,13 +35,14 @@ from memmap_train.manifest import (
     read_manifest,
     write_manifest,
 )
+from memmap_train.shard import ARRAY_NAMES
 
 Json = dict[str, Any]
 
 
-def shard(era: str = "0001", rows: int = 3, **changes: Any) -> ShardEntry:
+def shard(era: str = "0001", rows: int = 3, item: int = 1, **changes: Any) -> ShardEntry:
     files = {
-        "features": FileEntry(128 + rows * 2, "xxh3_128:1"),
+        "features": FileEntry(128 + rows * 2 * item, "xxh3_128:1"),
         "targets": FileEntry(128 + rows * 8, "xxh3_128:2"),
         "ids": FileEntry(128 + rows * 16, "xxh3_128:3"),
         "counts": FileEntry(128 + 2 * 6 * 4, "xxh3_128:5"),
@@ -91,7 +100,7 @@ def edit(directory: Path, change: Any) -> None:
     "changes",
     [
         {},
-        {"dtype": "float32", "scale": None},
+        {"dtype": "float32", "scale": None, "shards": (shard(item=4),)},
         {"planted": None},
         {"targets": (), "aliases": {}, "shards": (shard(target_nulls={}),)},
         {"shards": (shard("übung/..\\ \0'\"\n✓"),)},
@@ -133,7 +142,8 @@ def test_the_file_is_utf8_json_with_sorted_keys_and_the_format_of_the_specificat
 
 
 def test_writing_again_replaces_the_manifest(plain: Path) -> None:
-    write_manifest(manifest(missing="nan", dtype="float32", scale=None), plain)
+    again = manifest(missing="nan", dtype="float32", scale=None, shards=(shard(item=4),))
+    write_manifest(again, plain)
     assert read_manifest(plain).missing == "nan"
     assert os.listdir(plain) == [FILE_NAME]
 
@@ -261,6 +271,18 @@ def test_another_format_version_is_refused_with_what_to_do(plain: Path, version:
     ("change", "said"),
     [
         ({"n_rows": 8}, "n_rows"),
+        ({"n_rows": 7.0}, "n_rows"),
+        ({"n_rows": "7"}, "n_rows"),
+        ({"missing": "0"}, "missing"),
+        ({"missing": ["0.5"]}, "missing"),
+        (lambda data: data["shards"][0].update(rows=10**18), "rows"),
+        (lambda data: data["shards"][0].update(era="9" * 252), "too long"),
+        (lambda data: data["shards"][0].update(era="é" * 42), "too long"),
+        (lambda data: data["shards"][0].update(data_type={"train": 2, "test": 2}), "data_type"),
+        (lambda data: data["shards"][0].update(missing_features=7), "missing_features"),
+        (lambda data: data["shards"][0]["files"]["features"].update(bytes=133), "don't hold 3"),
+        (lambda data: data["shards"][0]["files"]["targets"].update(bytes=2**39), "don't hold 3"),
+        (lambda data: data["shards"][0]["files"]["counts"].update(bytes=128), "counts"),
         ({"dtype": "float64"}, "dtype"),
         ({"scale": None}, "wrong kind"),
         ({"features": []}, "features"),
@@ -361,6 +383,103 @@ def test_no_mutation_of_a_manifest_ends_in_a_traceback(make_toy: MakeToy) -> Non
     assert wrong == {}
     assert n_mutations > 1000
     assert n_refused > n_mutations / 2
+
+
+def of_rows_that_arent_there(data: Json) -> None:
+    """Say that an era has as many rows as the format allows, in agreement with all but its files.
+
+    Whoever shuffled them would need 8 TB.
+    """
+    first, rows = data["shards"][0], 2**40
+    data["n_rows"] += rows - first["rows"]
+    first["rows"] = rows
+    del first["files"]["ids"]
+
+
+def test_no_rows_are_believed_that_the_files_dont_hold(make_toy: MakeToy) -> None:
+    directory = make_toy({"0001": 3, "X": 2})
+    edit(directory, of_rows_that_arent_there)
+    with refused(ManifestError, "'0001'", "don't hold 1,099,511,627,776 rows"):
+        open_dataset(directory)
+
+
+def test_every_manifest_changed_at_random_is_refused_or_holds_what_it_says(
+    make_toy: MakeToy,
+) -> None:
+    """2,500 manifests with values replaced, copied to other places, taken away, and bytes changed.
+
+    Those that are accepted are mapped, shuffled and shown; no more is mapped than is there.
+    """
+    directory = make_toy({"0001": 3, "0002": 1, "X": 2}, n_features=2, n_targets=2, nulls=True)
+    good = json.loads((directory / FILE_NAME).read_bytes())
+    random = np.random.default_rng([6, 1])
+    n_opened, n_refused = 0, 0
+    for _ in range(2500):
+        changed = copy.deepcopy(good)
+        for _ in range(random.integers(1, 4)):
+            node, key = some_place(changed, random)
+            match random.integers(4):
+                case 0:
+                    del node[key]
+                case 1:
+                    other, its_key = some_place(changed, random)
+                    node[key] = copy.deepcopy(other[its_key])
+                case 2 if isinstance(node[key], int):
+                    node[key] += int(random.choice([-1, 1, 4, 128]))
+                case _:
+                    node[key] = NONSENSE[random.integers(len(NONSENSE))]
+        text = bytearray(json.dumps(changed).encode())
+        if random.integers(4) == 0:
+            for _ in range(3):
+                text[random.integers(len(text))] = random.choice(list(b'0123456789-.eE{}[]",:tf'))
+        (directory / FILE_NAME).write_bytes(text)
+        if said_of(lambda: use_all(directory)) is not None:
+            n_refused += 1
+            continue
+        assert not any("\n" in problem.what for problem in verify(directory))
+        n_opened += said_of(lambda: check_consistent(directory)) is None
+    assert n_refused > 1000
+    assert n_opened > 100
+
+
+def some_place(data: Any, random: np.random.Generator) -> tuple[Any, Any]:
+    """Return an object or a list somewhere in the data, and a key of it."""
+    while True:
+        keys = list(data) if isinstance(data, dict) else range(len(data))
+        key = keys[random.integers(len(keys))]
+        if not isinstance(data[key], dict | list) or not data[key] or random.integers(4) == 0:
+            return data, key
+        data = data[key]
+
+
+def said_of(act: Callable[[], object]) -> str | None:
+    """Return the line that an error of ours says, None where there is none."""
+    try:
+        act()
+    except MemmapTrainError as error:
+        (line,) = str(error).split("\n")
+        return line
+    return None
+
+
+def check_consistent(directory: Path) -> None:
+    """Compare each array with what numpy alone finds, and use the dataset in all ways."""
+    dataset = open_dataset(directory)
+    for era in dataset.eras:
+        shard = dataset[era]
+        for name in ARRAY_NAMES:
+            array = getattr(shard, name)
+            if array is not None:
+                alone = np.load(shard.file(name), mmap_mode="r")
+                assert (array.shape, array.dtype) == (alone.shape, alone.dtype)
+        assert len(shard.features) == len(shard.targets) == shard.n_rows
+    batches = Batches(dataset, batch_size=1, seed=0, window_size=1)
+    assert len(batches) == dataset.n_rows
+    assert batches[0][0].shape == (1, len(dataset.feature_names))
+    json.dumps(describe_dataset(dataset))
+    features_text(describe_features(dataset, dataset.eras[0]))
+    for era in dataset.eras:
+        era_text(describe_era(dataset, era))
 
 
 @given(st.data())

@@ -4,26 +4,26 @@ import json
 import shutil
 import signal
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from killing import Killer, killer
 from refusal import refused
 from test_conversion_interrupted import (
     check_whole,
     held_up,
-    killed,
     marks,
-    noted,
     stopped_after,
     write_source,
 )
-from test_update import die_at, write_first, write_later
+from test_conversion_killed import N_KILLS, kill_and_carry_on
+from test_update import write_first, write_later
 
 import memmap_train as mt
 from memmap_train.conversion import convert
-from memmap_train.dataset import verify
-from memmap_train.errors import ConversionError, ManifestError
+from memmap_train.errors import ConversionError
 from memmap_train.journal import WORKPLACE
 from memmap_train.shard import ARRAY_NAMES
 
@@ -101,57 +101,50 @@ def test_a_second_narrowing_is_refused_and_disturbs_nothing(parent: Path, undist
 
 
 @pytest.fixture(scope="module")
-def n_points(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Return at how many points a narrowing can be killed."""
-    folder = tmp_path_factory.mktemp("counted")
-    parent = convert(write_source(folder), folder / "parent").dataset.path
-    return killed(parent, folder / "out", 0)
+def at_will() -> Iterator[Killer]:
+    with killer() as ready:
+        yield ready
 
 
-@pytest.mark.parametrize("sixth", range(7))
-def test_a_rerun_carries_on_after_a_kill(
-    parent: Path, undisturbed: str, n_points: int, sixth: int
-) -> None:
-    out = parent.with_name("out")
-    assert n_points > 50
-    killed(parent, out, 1 + round((n_points - 1) * sixth / 6))
-    before = noted(out)
-    report = convert(parent, out)
-    assert before.items() <= marks(out).items()
-    assert report.n_eras_kept >= len(before) // len(ARRAY_NAMES)
-    check_whole(out, undisturbed)
-    check_whole(parent, undisturbed)
+def test_a_rerun_carries_on_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
+    found = kill_narrowings(at_will, tmp_path, most=N_KILLS)
+    assert found.keys() == {"absent", "new"}
 
 
 def test_a_kill_during_an_update_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
-    tmp_path: Path,
+    tmp_path: Path, at_will: Killer
 ) -> None:
-    source, parent, out = tmp_path / "v.parquet", tmp_path / "parent", tmp_path / "out"
+    found = kill_narrowed_updates(at_will, tmp_path, most=N_KILLS)
+    assert found.keys() == {"old", "absent", "new"}
+
+
+def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill narrowings at their points; return what readers found in between."""
+    parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
+    digest = mt.open_dataset(parent).manifest.digest
+    found = kill_and_carry_on(
+        at_will,
+        lambda: shutil.rmtree(out, ignore_errors=True),
+        parent,
+        out,
+        {digest: "new"},
+        most=most,
+    )
+    check_whole(parent, digest)
+    return found
+
+
+def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill updates of a narrowed dataset at their points, as `kill_narrowings` does."""
+    source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
     write_first(source)
     old = convert(source, parent).dataset.manifest.digest
-    convert(parent, tmp_path / "first")
+    convert(parent, folder / "first")
     write_later(source)
     new = convert(source, parent).dataset.manifest.digest
 
     def begin() -> None:
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(tmp_path / "first", out)
+        shutil.copytree(folder / "first", out)
 
-    begin()
-    n_events = die_at(parent, out, 10**9)
-    assert n_events > 15
-    found: set[str] = set()
-    for number in np.unique(np.linspace(1, n_events, 9).astype(int)).tolist():
-        begin()
-        assert die_at(parent, out, number) == 0
-        try:
-            digest = mt.open_dataset(out).manifest.digest
-            assert digest in (old, new)
-            found.add("old" if digest == old else "new")
-        except ManifestError as error:
-            found.add("absent" if "run the same" in str(error) else str(error))
-        convert(parent, out)
-        assert mt.open_dataset(out).manifest.digest == new
-        assert list(verify(out)) == []
-        assert not (out / WORKPLACE).exists()
-    assert {"old", "absent"} <= found <= {"old", "absent", "new"}
+    return kill_and_carry_on(at_will, begin, parent, out, {old: "old", new: "new"}, most=most)

@@ -311,6 +311,12 @@ def test_the_ids_of_each_row_group_are_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_a_huge_id_is_refused_before_all_are_made_as_wide(tmp_path: Path) -> None:
+    ids = pa.array(["n"] * 200_000 + ["n" * 20_000_000])  # 4 TB, if all were
+    with refused(SourceError, "one.parquet", "'id'", "20,000,000 bytes"):
+        one_column(tmp_path, ids, "id").ids(0, "id")
+
+
 def test_a_row_without_an_id_is_named(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(["a", "b", None]), "id", cuts=[1])
     with refused(SourceError, "1 rows without an id", "row 2;"):
@@ -476,5 +482,8 @@ def test_files_are_told_apart_by_name_size_time_and_footer(tmp_path: Path) -> No
     assert first.footer_digest.startswith("xxh3_128:")
     os.utime(one, ns=(0, 10**18))
     assert describe_file(one).modified == "2001-09-09T01:46:40+00:00"
+    os.utime(one, (0, 10**11))
+    if one.stat().st_mtime == 10**11:  # not all file systems know the year 5138
+        assert describe_file(one).modified == "5138-11-16T09:46:40+00:00"
     write(two, pa.table({"b": pa.array([1, 2])}))
     assert describe_file(two).footer_digest != first.footer_digest

@@ -1,5 +1,6 @@
 """Tests of what all plans share: options that make sense, and what `features.json` holds."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_another_file_for_features_json_is_refused(tmp_path: Path, content: byte
     path = tmp_path / "features.json"
     path.write_bytes(content)
     with refused(SchemaError, "features.json"):
+        read_feature_sets(path)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "\0"])
+def test_a_set_whose_name_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "features.json"
+    path.write_text(json.dumps({"feature_sets": {"small": ["feature_z0"], name: ["feature_z0"]}}))
+    with refused(SchemaError, "features.json", repr(name)):
         read_feature_sets(path)
 
 

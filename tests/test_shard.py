@@ -211,6 +211,10 @@ def test_no_flipped_byte_of_a_header_goes_unnoticed_or_ends_in_a_traceback(file:
         b"{'descr': 'a\\nb', 'fortran_order': False, 'shape': (12, 5)}",
         b"{'descr': '" + b"x" * 3000 + b"', 'fortran_order': False, 'shape': (12, 5)}",
         b"__import__('os').abort()",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': 0x" + b"F" * 4000 + b"}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 4000 + b", 5)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (12, 5), 'shape': (12, 5)}",
+        b"{'descr': '\\d', 'fortran_order': False, 'shape': (12, 5)}",
     ],
     ids=lambda said: said[:40].decode("latin-1").strip(),
 )
@@ -219,6 +223,52 @@ def test_a_header_made_by_an_enemy_is_refused(file: Path, said: bytes) -> None:
     file.write_bytes(header + FEATURES.tobytes())
     with refused(ShardError, str(file)):
         open_features(file)
+
+
+HEADER_BITS = b"0123456789 ()[]{}',:.-xeEj\\\n\x00\xff<>|fiTF"
+
+
+def test_a_header_changed_at_random_is_refused_or_says_the_same(file: Path) -> None:
+    """4,000 headers with bytes flipped, replaced, cut out and put in."""
+    good = file.read_bytes()
+    random = np.random.default_rng([5, 1])
+    n_accepted = 0
+    for _ in range(4000):
+        header = bytearray(good[:128])
+        for _ in range(random.integers(1, 4)):
+            place = int(random.integers(len(header)))
+            match random.integers(4):
+                case 0:
+                    header[place] ^= 1 << int(random.integers(8))
+                case 1:
+                    header[place] = random.choice(list(HEADER_BITS))
+                case 2:
+                    del header[place : place + int(random.integers(1, 4))]
+                case 3:
+                    header[place:place] = bytes(random.choice(list(HEADER_BITS), 3).tolist())
+        header[8:10] = (len(header) - 10).to_bytes(2, "little")
+        file.write_bytes(header + good[128:])
+        try:
+            array = open_features(file)
+        except ShardError as error:
+            (_,) = str(error).split("\n")
+            continue
+        np.testing.assert_array_equal(array, FEATURES)
+        np.testing.assert_array_equal(np.load(file), FEATURES)
+        n_accepted += 1
+    assert 20 < n_accepted < 2000
+
+
+def test_a_header_that_says_the_same_in_other_words_is_accepted(file: Path) -> None:
+    data = file.read_bytes()[128:]
+    for said in (
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (12, 5), }",
+        b"{'descr':'<f4','fortran_order':False,'shape':(12,5)}\n",
+        b"{ 'descr':  '<f4', 'fortran_order': False, 'shape': ( 12 , 5 ), }" + b" " * 200 + b"\n",
+    ):
+        file.write_bytes(b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said + data)
+        np.testing.assert_array_equal(open_features(file), FEATURES)
+        np.testing.assert_array_equal(np.load(file), FEATURES)
 
 
 @given(arrays("u1", st.integers(0, 300)))

@@ -1,9 +1,6 @@
 """Tests of the weekly update: what is written, what stays, and that it is whole or absent."""
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +13,12 @@ from toy import toy_table
 
 import memmap_train as mt
 from memmap_train.dataset import verify
-from memmap_train.errors import ConversionError, ManifestError
+from memmap_train.errors import ConversionError
 from memmap_train.journal import WORKPLACE
+from memmap_train.parquet.reading import Source
 
 FIRST = {"0001": 12, "0002": 7, "0003": 9}
 LATER = {**FIRST, "0004": 5, "0005": 8}
-
-# Dies at the n-th event of the file system, counted by the interpreter's own audit hook.
-UPDATE_AND_DIE = """
-import os, signal, sys
-import memmap_train as mt
-from memmap_train.conversion import convert
-source, out, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-seen = 0
-def hook(event, arguments):
-    global seen
-    if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree") or (
-        event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wa+")
-        and out in str(arguments[0])
-    ):
-        seen += 1
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-convert(source, out, workers=1)
-print(seen)
-"""
 
 
 def write_first(path: Path, **options: Any) -> None:
@@ -176,6 +153,42 @@ def test_changed_ids_of_an_old_era_are_refused(source: Path) -> None:
     refuse(source, out, "ids", "'0001'")
 
 
+def numbered(eras: dict[str, int], first: int) -> pa.Table:
+    """Return a source whose ids are numbers, as of a frame whose index was written out."""
+    table = toy_table(eras, nulls=True)
+    ids = pa.array(range(first, first + len(table)))
+    return table.set_column(table.column_names.index("id"), "id", ids)
+
+
+def test_ids_may_grow_longer_in_new_eras(source: Path) -> None:
+    out = source.with_name("out")
+    pq.write_table(numbered(FIRST, 0), source)  # 0 to 27, then to 40: two digits
+    mt.convert(source, out)
+    before = files(out)
+    pq.write_table(numbered({**FIRST, "0004": 80}, 0), source)
+    report = mt.convert(source, out)
+    assert (report.status, report.n_eras_new, report.n_eras_changed) == ("updated", 1, 0)
+    assert before.items() <= files(out).items()
+    old, new = report.dataset["0003"].ids, report.dataset["0004"].ids
+    assert old is not None
+    assert new is not None
+    assert old.tolist() == [str(number).encode() for number in range(19, 28)]
+    assert new.tolist() == [str(number).encode() for number in range(28, 108)]
+    assert list(verify(out)) == []
+    assert mt.convert(source, out).status == "up to date"
+
+
+def test_ids_of_old_eras_that_grew_longer_have_changed(source: Path) -> None:
+    """Cut to the old width, all of them would be what they were."""
+    out = source.with_name("out")
+    pq.write_table(numbered(FIRST, 10), source)
+    mt.convert(source, out)
+    table = numbered(FIRST, 10)
+    ids = pa.array([f"{number}0" for number in table["id"].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", ids), source)
+    refuse(source, out, "the ids of the sources differ")
+
+
 def test_a_missing_or_renamed_feature_or_target_is_refused_by_name(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
@@ -195,49 +208,40 @@ def test_lost_eras_and_rows_are_refused(source: Path) -> None:
     refuse(source, out, "'0002'", "7 rows", "8")
 
 
-def die_at(source: Path, out: Path, number: int) -> int:
-    """Update in a process that dies at an event; return how many there were, 0 if it died."""
-    command = [sys.executable, "-c", UPDATE_AND_DIE, str(source), str(out), str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return int(done.stdout)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    return 0
-
-
-def test_a_kill_at_any_point_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
-    tmp_path: Path,
-) -> None:
-    source = tmp_path / "validation.parquet"
-    write_first(source)
-    out = tmp_path / "out"
-    old = mt.convert(source, tmp_path / "old").dataset.manifest.digest
+def test_maps_of_old_eras_go_on_showing_the_old_bytes(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    dataset = mt.open_dataset(out)
+    maps = {
+        (era, name): getattr(dataset[era], name)
+        for era in FIRST
+        for name in ("features", "targets", "ids", "counts")
+    }
+    before = {key: np.array(array) for key, array in maps.items()}
     write_later(source)
-    new = fresh(source).manifest.digest
+    assert mt.convert(source, out).n_eras_changed == 1
+    for key, array in maps.items():
+        np.testing.assert_array_equal(array, before[key])
+    new = mt.open_dataset(out)["0003"].targets
+    assert not np.array_equal(new, before["0003", "targets"], equal_nan=True)
 
-    def begin() -> None:
-        write_first(source)
-        mt.convert(source, out, overwrite=True)
-        write_later(source)
 
-    begin()
-    n_events = die_at(source, out, 10**9)
-    assert n_events > 15
-    found: set[str] = set()
-    for number in np.unique(np.linspace(1, n_events, 14).astype(int)).tolist():
-        begin()
-        assert die_at(source, out, number) == 0
-        try:
-            digest = mt.open_dataset(out).manifest.digest
-            assert digest in (old, new)
-            found.add("old" if digest == old else "new")
-        except ManifestError as error:
-            found.add("absent" if "run the same" in str(error) else str(error))
-        mt.convert(source, out)
-        assert mt.open_dataset(out).manifest.digest == new
-        assert list(verify(out)) == []
-        assert not (out / WORKPLACE).exists()
-    assert {"old", "absent"} <= found <= {"old", "absent", "new"}
+def test_trusted_features_of_old_eras_arent_decoded(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    read: list[int] = []
+    features = Source.feature_blocks
+
+    def noting(self: Source, group: int, names: Any) -> Any:
+        read.append(group)
+        return features(self, group, names)
+
+    pq.write_table(toy_table(LATER, nulls=True), source, row_group_size=sum(FIRST.values()))
+    monkeypatch.setattr(Source, "feature_blocks", noting)
+    assert mt.convert(source, out, trust_features=True).n_eras_new == 2
+    assert set(read) == {1}
 
 
 def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:

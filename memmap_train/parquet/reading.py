@@ -5,6 +5,7 @@ of column readers for each batch decodes four times slower and holds all the com
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,15 +21,17 @@ import xxhash
 
 from ..encoding import MISSING_CODE
 from ..errors import SourceError
-from ..manifest import SourceEntry
+from ..manifest import MAX_ID_BYTES, SourceEntry
 from ..schema import Kind
 
-_MAGIC = b"PAR1"
+_MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""
 _LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
 _MOST_CODE = 4
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
+_LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,7 @@ class Source:
         Raises
         ------
         SourceError
-            An id is null.
+            An id is null, isn't UTF-8, or is longer than a manifest allows.
         """
         array = self._read(group, [column])[0]
         if array.null_count:
@@ -183,7 +186,20 @@ class Source:
                 f"{self.path}: id column {column!r}: {array.null_count:,} rows without an id, the "
                 f"first at row {row:,}; expected an id in every row"
             )
-        return _fixed_width(array.cast(pa.large_string()))
+        array = array.cast(pa.large_string())
+        try:
+            array.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise SourceError(
+                f"{self.path}: id column {column!r}: not UTF-8 text: {_one_line(error)}"
+            ) from None
+        longest = pc.max(pc.binary_length(array)).as_py() or 0
+        if longest > MAX_ID_BYTES:  # refused before every row is made as wide
+            raise SourceError(
+                f"{self.path}: id column {column!r}: an id of {longest:,} bytes; expected at most "
+                f"{MAX_ID_BYTES:,}"
+            )
+        return _fixed_width(array)
 
     def features(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.int8]]:
         """Yield integer features of a row group as int8 codes, `MISSING_CODE` where null.
@@ -237,7 +253,9 @@ class Source:
                 self._check_range(group, name, array.drop_null())
                 yield array.to_numpy(zero_copy_only=False).astype(np.float32) * np.float32(0.25)
             else:
-                with np.errstate(over="ignore"):  # becomes an infinity, which is refused later
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # becomes an infinity, which is refused later
                     yield array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
 
     def targets(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
@@ -246,7 +264,7 @@ class Source:
             if pa.types.is_null(array.type):
                 yield np.full(len(array), np.nan, np.float32)
             else:
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"):
                     yield array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
 
     def _first_row(self, group: int) -> int:
@@ -290,6 +308,7 @@ class Source:
         """Return columns of a row group as plain arrays: one chunk, no dictionaries."""
         try:
             table = self._file.read_row_group(group, columns=list(names), use_threads=False)
+            columns = [_plain(table.column(name)) for name in names]
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{self.path}: row group {group} can't be read: {_one_line(error)}"
@@ -299,7 +318,7 @@ class Source:
                 f"{self.path}: row group {group}: expected {self.row_groups[group]:,} rows, "
                 f"found {len(table):,}"
             )
-        return [_plain(table.column(name)) for name in names]
+        return columns
 
 
 def columns_at_once(n_rows: int) -> int:
@@ -320,17 +339,26 @@ def describe_file(path: Path) -> SourceEntry:
         There is no such file, it isn't parquet, or it is cut short.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
+            raise SourceError(f"{path}: a pipe; expected a parquet file")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             head = file.read(len(_MAGIC))
-            if status.st_size < 12 or head != _MAGIC:
+            if head == _ENCRYPTED_MAGIC:
+                raise SourceError(f"{path}: the parquet file is encrypted; expected a plain one")
+            if head != _MAGIC:
                 raise SourceError(
                     f"{path}: not a parquet file: expected it to begin with PAR1, found {head!r}"
+                )
+            if status.st_size < _LEAST_BYTES:
+                raise SourceError(
+                    f"{path}: not a parquet file: expected {_LEAST_BYTES} bytes or more, found "
+                    f"{status.st_size:,}; download it again"
                 )
             file.seek(-_TAIL_BYTES, os.SEEK_END)
             tail = file.read(_TAIL_BYTES)
             footer_bytes = int.from_bytes(tail[:4], "little")
-            if tail[4:] != _MAGIC or footer_bytes + 12 > status.st_size:
+            if tail[4:] != _MAGIC or footer_bytes + _LEAST_BYTES > status.st_size:
                 raise SourceError(
                     f"{path}: the parquet file is cut short or damaged: its footer is missing "
                     f"({status.st_size:,} bytes); download it again"
@@ -343,7 +371,8 @@ def describe_file(path: Path) -> SourceEntry:
         raise SourceError(f"{path}: a folder; expected a parquet file") from None
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror}") from error
-    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
+    seconds = min(max(status.st_mtime, _FIRST_SECOND), _LAST_SECOND)
+    modified = datetime.fromtimestamp(seconds, UTC).isoformat()
     return SourceEntry(path.name, status.st_size, modified, f"xxh3_128:{digest}")
 
 

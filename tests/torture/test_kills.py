@@ -7,88 +7,53 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_conversion_interrupted import killed, write_source
-from test_update import FIRST, die_at, write_first, write_later
+from killing import Killer, killer
+from test_conversion_killed import kill_conversions, kill_sequences, kill_updates, write_source
+from test_narrowing_interrupted import kill_narrowed_updates, kill_narrowings
 
 import memmap_train as mt
 from memmap_train.checkpoints import load_newest
-from memmap_train.dataset import verify
-from memmap_train.errors import ManifestError
-from memmap_train.journal import WORKPLACE
 from memmap_train.sample import write_sample
 
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "30"))
+CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))
+
+
+@pytest.fixture
+def at_will(monkeypatch: pytest.MonkeyPatch) -> Iterator[Killer]:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here
+    with killer() as ready:
+        yield ready
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_every_point_of_a_conversion(tmp_path: Path, overwrite: bool) -> None:
+def test_every_point_of_a_conversion(tmp_path: Path, at_will: Killer, overwrite: bool) -> None:
     source = write_source(tmp_path)
-    digest = mt.convert(source, tmp_path / "undisturbed").dataset.manifest.digest
-
-    def begin() -> Path:
-        out = tmp_path / "out"
-        mt.convert(source, out, dtype="int8", overwrite=True)
-        if not overwrite:
-            subprocess.run(["rm", "-r", str(out)], check=True)
-        return out
-
-    n_points = killed(source, begin(), 0, overwrite=overwrite)
-    for number in range(1, n_points + 1):
-        out = begin()
-        killed(source, out, number, overwrite=overwrite)
-        mt.convert(source, out, overwrite=overwrite)
-        assert mt.open_dataset(out).manifest.digest == digest
-        assert list(verify(out)) == []
-        assert not (out / WORKPLACE).exists()
-    print(f"\nconversion, overwrite={overwrite}: killed at {n_points} of {n_points} points")
+    found = kill_conversions(at_will, source, overwrite=overwrite, most=None)
+    print(f"\nconversion, overwrite={overwrite}: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_of_a_narrowing(tmp_path: Path) -> None:
-    parent, out = tmp_path / "parent", tmp_path / "out"
-    digest = mt.convert(write_source(tmp_path), parent).dataset.manifest.digest
-    n_points = killed(parent, out, 0)
-    for number in range(1, n_points + 1):
-        subprocess.run(["rm", "-r", str(out)], check=True)
-        killed(parent, out, number)
-        mt.convert(parent, out)
-        assert mt.open_dataset(out).manifest.digest == digest
-        assert list(verify(out)) == []
-        assert not (out / WORKPLACE).exists()
-    print(f"\nnarrowing: killed at {n_points} of {n_points} points")
+def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
+    for kill in (kill_narrowings, kill_narrowed_updates):
+        folder = tmp_path / kill.__name__
+        folder.mkdir()
+        found = kill(at_will, folder, most=None)
+        print(f"\n{kill.__name__}: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_of_an_update(tmp_path: Path) -> None:
-    source, out = tmp_path / "validation.parquet", tmp_path / "out"
-    write_first(source)
-    old = mt.convert(source, tmp_path / "old").dataset.manifest.digest
-    write_later(source)
-    new = mt.convert(source, tmp_path / "new").dataset.manifest.digest
+def test_every_point_of_an_update(tmp_path: Path, at_will: Killer) -> None:
+    found = kill_updates(at_will, tmp_path, most=None)
+    print(f"\nupdate: killed at {found.total()} points, found {found}")
 
-    def begin() -> None:
-        write_first(source)
-        mt.convert(source, out, overwrite=True)
-        write_later(source)
 
-    begin()
-    n_points = die_at(source, out, 10**9)
-    seen = {"old": 0, "new": 0, "absent": 0}
-    for number in range(1, n_points + 1):
-        begin()
-        die_at(source, out, number)
-        try:
-            digest = mt.open_dataset(out).manifest.digest
-            assert digest in (old, new)
-            seen["old" if digest == old else "new"] += 1
-        except ManifestError:
-            seen["absent"] += 1
-        mt.convert(source, out)
-        assert mt.open_dataset(out).manifest.digest == new
-        assert list(verify(out)) == []
-    print(f"\nupdate of {len(FIRST)} eras: killed at {n_points} points, then found {seen}")
+def test_many_sequences_of_kills(tmp_path: Path, at_will: Killer) -> None:
+    ends = kill_sequences(at_will, tmp_path, CONVERSION_SEQUENCES, seed=1)
+    print(f"\n{CONVERSION_SEQUENCES} sequences of conversions, {ends['killed']} of them killed")
 
 
 def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
