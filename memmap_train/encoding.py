@@ -147,10 +147,8 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
     return counts
 
 
-def settle_targets(
-    names: Sequence[str], targets: npt.NDArray[np.float32], where: str
-) -> npt.NDArray[np.bool_]:
-    """Make all of the many NaNs one, in place; return which targets are NaN.
+def settle_targets(names: Sequence[str], targets: npt.NDArray[np.float32], where: str) -> None:
+    """Make all of the many NaNs one, in place.
 
     Raises
     ------
@@ -158,9 +156,7 @@ def settle_targets(
         An infinity.
     """
     refuse_infinities("target", names, targets, where)
-    null = np.isnan(targets)
-    np.copyto(targets, np.float32(np.nan), where=null)
-    return null
+    np.copyto(targets, np.float32(np.nan), where=np.isnan(targets))
 
 
 def refuse_infinities(kind: str, names: Sequence[str], block: Array, where: str) -> None:

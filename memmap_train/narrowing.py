@@ -247,7 +247,7 @@ class Parent:
                 counts = None if counted else writer.counts
                 writer.writers["features"].append(features.encode(stored, counts, where))
             targets = _take(np.asarray(shard.targets)[rows], target_places)
-            writer.count_targets(targets, np.isnan(targets))
+            writer.count_targets(targets)
             writer.writers["targets"].append(targets)
             if shard.ids is not None:
                 ids = np.asarray(shard.ids)[rows]

@@ -278,7 +278,8 @@ class Pipeline:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
                 for first, block in stage.take("targets", chunk):
                     np.copyto(staged[:, first : first + block.shape[1]], block)
-                shard.count_targets(staged, settle_targets(schema.targets, staged, where))
+                settle_targets(schema.targets, staged, where)
+                shard.count_targets(staged)
                 shard.writers["targets"].append(staged)
             else:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))

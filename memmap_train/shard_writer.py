@@ -64,8 +64,9 @@ class ShardWriter:
         # Which targets have equalled the alias in every row so far; none where there is no alias.
         self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
 
-    def count_targets(self, targets: npt.NDArray[np.float32], null: npt.NDArray[np.bool_]) -> None:
+    def count_targets(self, targets: npt.NDArray[np.float32]) -> None:
         """Note which rows lack a label, and which targets equal the alias."""
+        null = np.isnan(targets)
         self._target_nulls += null.sum(axis=0)
         if self._alias_column is not None:
             alias = targets[:, [self._alias_column]]
