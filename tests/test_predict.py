@@ -208,7 +208,7 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
 
     predictor = Predictor.__new__(Predictor)
     predictor._blocks = [np.zeros((block, 2), np.float32) for _ in range(2)]
-    predictor._run = lambda x: x + 0.0
+    predictor.run = lambda x: x + 0.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_ROWS", block)
         found = list(predictor.predict(Numbers(), ["a", "b"]))  # type: ignore[arg-type]
