@@ -122,7 +122,7 @@ class _Counters:
 
     @classmethod
     def now(cls) -> "_Counters":
-        return cls(time.perf_counter(), time.process_time(), _read_bytes(), _major_faults())
+        return cls(time.perf_counter(), time.process_time(), read_bytes(), _major_faults())
 
 
 def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None = None) -> Rate:
@@ -146,8 +146,9 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
         batch_bytes = batches.batch_size * reader.stored_row_bytes
         n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
     largest = max(map(batches.order.pool_rows, range(batches.order.pools_per_epoch)))
-    for x, _ in [reader.buffers(largest) for _ in range(2)]:
-        x.fill(0)
+    for buffer in [reader.buffers(largest)[0] for _ in range(2)]:
+        buffer.fill(0)
+    del buffer  # held, it would make the stream take a third one
     before = _Counters.now()
     with Stream(batches.order, reader, 0, n_steps) as stream:
         for batch in stream:
@@ -354,7 +355,7 @@ def bench_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read_bytes() -> int | None:
+def read_bytes() -> int | None:
     """Return the bytes that this process had read from disks; None where that isn't told."""
     try:
         for line in Path("/proc/self/io").read_text().splitlines():
