@@ -25,7 +25,16 @@ SMALLER: dict[str, dict[str, Any]] = {
         "EPOCHS": 1,
         "BATCH_SIZE": 64,
     },
+    "peers": {"BATCH_SIZE": 16, "SHUFFLE_BUFFER": 64},
     "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
+    "scaling": {
+        "BATCH_SIZE": 16,
+        "ERAS": 10,
+        "FEATURES": 6,
+        "STEPS": 20,
+        "WARM_STEPS": 2,
+        "ORDERED_ROWS": 4_000,
+    },
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
     "verifying": {"evict": lambda files: None, "_MEMORY_BYTES": 1000},  # RAM disks are warm
     "cold": {
@@ -59,7 +68,7 @@ def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("learning", "training"):
+    if name in ("learning", "peers", "training"):
         pytest.importorskip("keras")
     module = importlib.import_module(f"benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)
@@ -70,7 +79,8 @@ def test_every_benchmark_prints_tables(
     module.run(tmp_path, SIZE)
     tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert len(tables) > 3
-    assert len(list(tmp_path.iterdir())) == 1  # what is made once, and nothing of the measuring
+    # What is made once, and nothing of the measuring.
+    assert len(list(tmp_path.iterdir())) == (2 if name == "scaling" else 1)
 
 
 def hold(n_bytes: int) -> dict[str, Spent]:
@@ -80,11 +90,11 @@ def hold(n_bytes: int) -> dict[str, Spent]:
 
 
 def test_what_is_measured_alone_is_measured_in_another_process() -> None:
-    here = measuring._anonymous_bytes(os.getpid())
+    here = measuring.anonymous_bytes(os.getpid())
     parts, peak = alone(hold, 200_000_000)
     assert parts["hold"].seconds > 0
     assert peak > 200_000_000
-    assert measuring._anonymous_bytes(os.getpid()) < here + 200_000_000
+    assert measuring.anonymous_bytes(os.getpid()) < here + 200_000_000
 
 
 def test_what_is_measured_in_a_memory_group_has_its_memory(tmp_path: Path) -> None:

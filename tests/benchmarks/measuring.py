@@ -126,7 +126,7 @@ def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
             if samples % _SAMPLES_PER_SEARCH == 0:
                 family = _family(pid)
             samples += 1
-            peak = max(peak, sum(map(_anonymous_bytes, family)))
+            peak = max(peak, sum(map(anonymous_bytes, family)))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -137,10 +137,10 @@ def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-def _anonymous_bytes(pid: int) -> int:
-    """Return a process's anonymous memory; 0 where it has ended."""
+def anonymous_bytes(pid: int | None = None) -> int:
+    """Return a process's anonymous memory, by default this one's; 0 where it has ended."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid or os.getpid()}/status").read_text().splitlines():
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
     except OSError:
