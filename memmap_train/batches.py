@@ -301,8 +301,9 @@ class Stream(Iterator[Batch]):
         following = self._following(*key)
         if following is None or following in self._pools:
             return x[place.low : place.high], y[place.low : place.high]
-        if place.low > 0 or place.high == len(x):
+        if place.low > 0 or place.high == len(x) or self._reader.decodes:
             # From the second step on: the caller has let go of the last pool's buffer by then.
+            # Decoded batches show no pool's buffer: at once.
             self._pools = {key: reading, following: self._read(*following)}
         return x[place.low : place.high], y[place.low : place.high]
 

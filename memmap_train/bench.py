@@ -6,7 +6,6 @@ read again.
 """
 
 import itertools
-import mmap
 import os
 import statistics
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .batches import Batches, Stream
+from .buffers import disk_buffer
 from .dataset import Dataset, Selection
 from .direct import can_read_directly
 from .machine import n_cores
@@ -91,7 +91,7 @@ def _direct_rate(paths: Sequence[Path], n_threads: int, n_bytes: int) -> float:
     deadline = started + _DISK_SECONDS
 
     def read(part: Sequence[Path]) -> int:
-        memory, total = mmap.mmap(-1, n_bytes), 0
+        memory, total = disk_buffer(n_bytes), 0
         for path in itertools.cycle(part):
             file = os.open(path, os.O_RDONLY | os.O_DIRECT)
             try:
@@ -122,10 +122,10 @@ class _Counters:
 
     @classmethod
     def now(cls) -> "_Counters":
-        return cls(time.perf_counter(), time.process_time(), _read_bytes(), _major_faults())
+        return cls(time.perf_counter(), time.process_time(), read_bytes(), _major_faults())
 
 
-def measure(batches: Batches, *, direct: bool | None = None) -> Rate:
+def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None = None) -> Rate:
     """Return the rate at which batches come that are thrown away at once.
 
     Parameters
@@ -133,18 +133,22 @@ def measure(batches: Batches, *, direct: bool | None = None) -> Rate:
     batches : Batches
     direct : bool, optional
         Read all eras past the page cache, or none; by default as `batches` would.
+    n_steps : int, optional
+        By default those of an epoch, or as many as hold `_PART_BYTES`.
 
     Notes
     -----
-    An epoch, or as many batches as hold `_PART_BYTES`, from asking for the first one on; buffers
-    are in use before, as they are after the first moments of a training.
+    From asking for the first batch on; buffers are in use before, as they are after the first
+    moments of a training.
     """
     reader = batches.reader(direct)
-    batch_bytes = batches.batch_size * reader.stored_row_bytes
-    n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
+    if n_steps is None:
+        batch_bytes = batches.batch_size * reader.stored_row_bytes
+        n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
     largest = max(map(batches.order.pool_rows, range(batches.order.pools_per_epoch)))
-    for x, _ in [reader.buffers(largest) for _ in range(2)]:
-        x.fill(0)
+    for buffer in [reader.buffers(largest)[0] for _ in range(2)]:
+        buffer.fill(0)
+    del buffer  # held, it would make the stream take a third one
     before = _Counters.now()
     with Stream(batches.order, reader, 0, n_steps) as stream:
         for batch in stream:
@@ -351,7 +355,7 @@ def bench_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read_bytes() -> int | None:
+def read_bytes() -> int | None:
     """Return the bytes that this process had read from disks; None where that isn't told."""
     try:
         for line in Path("/proc/self/io").read_text().splitlines():

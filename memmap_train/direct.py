@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .buffers import disk_buffer
 from .errors import ShardError
 from .shard import check_array
 
@@ -99,5 +100,5 @@ class DirectArray:
     def _memory(self, n_bytes: int) -> memoryview:
         memory: memoryview | None = getattr(self._local, "memory", None)
         if memory is None or len(memory) < n_bytes:
-            memory = self._local.memory = memoryview(mmap.mmap(-1, n_bytes))
+            memory = self._local.memory = disk_buffer(n_bytes)
         return memory

@@ -155,22 +155,21 @@ class Reader:
         for begin, end in _groups(eras):
             era = self._eras.get(int(eras[begin]))
             place = int(ends[begin] - lengths[begin])
+            to = places[place : int(ends[end - 1])]
+            shifts = starts[begin:end] - (ends[begin:end] - lengths[begin:end])
+            rows = np.arange(place, place + len(to)) + np.repeat(shifts, lengths[begin:end])
+            # Targets are few bytes: one call an era, where features have one a window.
+            self._target_columns.gather(era.targets, rows, y, to)
             if _are_gathered(lengths[begin:end]):
-                rows = np.repeat(starts[begin:end], lengths[begin:end])
-                rows += np.arange(len(rows)) - np.repeat(
-                    ends[begin:end] - lengths[begin:end] - place, lengths[begin:end]
-                )
-                to = places[place : place + len(rows)]
                 self._feature_columns.gather(era.features, rows, x, to)
-                self._target_columns.gather(era.targets, rows, y, to)
-            else:
-                for start, length in zip(
-                    starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
-                ):
-                    to = places[place : place + length]
-                    self._feature_columns.copy(era.rows(start, start + length), x, to)
-                    self._target_columns.copy(era.targets[start : start + length], y, to)
-                    place += length
+                continue
+            first = 0
+            for start, length in zip(
+                starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
+            ):
+                window = era.rows(start, start + length)
+                self._feature_columns.copy(window, x, to[first : first + length])
+                first += length
 
     def decode(self, x: Stored) -> Float32:
         """Return stored features as float32: themselves, or decoded into a reused buffer."""

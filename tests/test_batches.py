@@ -470,6 +470,19 @@ def test_epochs_reuse_the_memory_of_those_before(
     assert len(sizes) < n_epochs
 
 
+@pytest.mark.parametrize(("store", "n_pools"), [("float32", 1), ("int8", 2)])
+def test_a_pool_is_read_ahead_once_nobody_holds_the_last_ones_buffer(
+    toys: dict[str, Path], store: str, n_pools: int
+) -> None:
+    """Batches of floats are slices of it, so that it takes a step more."""
+    batches = make(toys[store])
+    with batches.stream() as stream:
+        next(stream)
+        assert len(stream._pools) == n_pools
+        next(stream)
+        assert len(stream._pools) == 2
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_a_stream_holds_few_pools(make_toy: MakeToy, store: str) -> None:
     path = make_toy({f"{era:04}": 200 for era in range(1, 21)}, n_features=320, store=store)

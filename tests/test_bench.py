@@ -9,9 +9,11 @@ from conftest import MakeToy
 import memmap_train as mt
 from memmap_train import bench as bench_room
 from memmap_train import storage
-from memmap_train.bench import bench, bench_text, disk_rate
+from memmap_train.batches import Stream
+from memmap_train.bench import bench, bench_text, disk_rate, measure
 from memmap_train.direct import can_read_directly
 from memmap_train.order import Order
+from memmap_train.reader import Reader
 
 ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 
@@ -87,6 +89,38 @@ def test_every_batch_of_a_measured_epoch_is_asked_for(
     monkeypatch.setattr(Order, "locate", noting)
     bench(dataset, batch_size=100)
     assert {step for step in asked if step < 20} == set(range(20))
+
+
+def test_as_many_steps_are_measured_as_are_asked_for(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = mt.Batches(dataset, batch_size=100, seed=0)
+    asked: list[int] = []
+    locate = Order.locate
+
+    def noting(self: Order, step: int) -> Any:
+        asked.append(step)
+        return locate(self, step)
+
+    monkeypatch.setattr(Order, "locate", noting)
+    measure(batches, n_steps=2 * len(batches))
+    assert set(range(40)) <= set(asked)
+
+
+def test_measuring_holds_no_buffer_that_the_stream_could_use(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = mt.Batches(dataset, batch_size=100, seed=0, window_size=16, pool_batches=4)
+    free: list[int] = []
+    start = Stream.__init__
+
+    def noting(self: Stream, order: Order, reader: Reader, *arguments: Any) -> None:
+        free.append(len(reader._memory._free))
+        start(self, order, reader, *arguments)
+
+    monkeypatch.setattr(Stream, "__init__", noting)
+    measure(batches)
+    assert free == [3]  # of features twice, of targets once
 
 
 def test_no_files_have_no_rate() -> None:

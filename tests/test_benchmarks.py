@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from benchmarks import measuring
 from benchmarks.__main__ import NAMES
 from benchmarks.measuring import Spent, alone
+from benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
 from benchmarks.sources import Size
+
+from memmap_train.machine import available_memory
 
 SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
 SMALLER: dict[str, dict[str, Any]] = {
@@ -21,10 +25,38 @@ SMALLER: dict[str, dict[str, Any]] = {
         "EPOCHS": 1,
         "BATCH_SIZE": 64,
     },
+    "peers": {"BATCH_SIZE": 16, "SHUFFLE_BUFFER": 64},
     "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
+    "scaling": {
+        "BATCH_SIZE": 16,
+        "ERAS": 10,
+        "FEATURES": 6,
+        "STEPS": 20,
+        "WARM_STEPS": 2,
+        "ORDERED_ROWS": 4_000,
+    },
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
-    "verifying": {"_MOST_RESIDENT": 1, "_MEMORY_BYTES": 1000},  # a RAM disk is always warm
+    "verifying": {"evict": lambda files: None, "_MEMORY_BYTES": 1000},  # RAM disks are warm
+    "cold": {
+        "BATCH_SIZE": 16,
+        "_NAIVE_SECONDS": 0.01,
+        "evict": lambda files: None,
+        "disk_rate": lambda files: 1e9,
+        "memory_group": lambda limit_bytes: nullcontext(NoGroup()),
+    },
 }
+
+
+class NoGroup:
+    """Stand in for a memory group, which would hold all tests."""
+
+    def enter(self) -> None: ...
+
+    def refusals(self) -> int:
+        return 0
+
+    def kills(self) -> int:
+        return 0
 
 
 def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
@@ -36,7 +68,7 @@ def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("learning", "training"):
+    if name in ("learning", "peers", "training"):
         pytest.importorskip("keras")
     module = importlib.import_module(f"benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)
@@ -47,7 +79,8 @@ def test_every_benchmark_prints_tables(
     module.run(tmp_path, SIZE)
     tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert len(tables) > 3
-    assert len(list(tmp_path.iterdir())) == 1  # what is made once, and nothing of the measuring
+    # What is made once, and nothing of the measuring.
+    assert len(list(tmp_path.iterdir())) == (2 if name == "scaling" else 1)
 
 
 def hold(n_bytes: int) -> dict[str, Spent]:
@@ -57,8 +90,38 @@ def hold(n_bytes: int) -> dict[str, Spent]:
 
 
 def test_what_is_measured_alone_is_measured_in_another_process() -> None:
-    here = measuring._anonymous_bytes(os.getpid())
+    here = measuring.anonymous_bytes(os.getpid())
     parts, peak = alone(hold, 200_000_000)
     assert parts["hold"].seconds > 0
     assert peak > 200_000_000
-    assert measuring._anonymous_bytes(os.getpid()) < here + 200_000_000
+    assert measuring.anonymous_bytes(os.getpid()) < here + 200_000_000
+
+
+def test_what_is_measured_in_a_memory_group_has_its_memory(tmp_path: Path) -> None:
+    limit = 100_000_000
+    try:
+        with memory_group(limit) as group:
+            found, _ = alone(available_in, group)
+            assert 0 < found["available"] <= limit
+            with pytest.raises(EOFError):
+                alone(available_in, group, 2 * limit)
+            assert group.kills() == 1
+    except NoMemoryGroupError as error:
+        pytest.skip(str(error))
+    assert not group.folder.exists()
+
+
+def test_a_memory_group_is_removed_after_an_error_too() -> None:
+    try:
+        with pytest.raises(ZeroDivisionError), memory_group(10**8) as group:
+            raise ZeroDivisionError
+    except NoMemoryGroupError as error:
+        pytest.skip(str(error))
+    assert not group.folder.exists()
+
+
+def available_in(group: MemoryGroup, n_bytes: int = 0) -> dict[str, int]:
+    """Work that enters a group, takes memory there and looks how much is left."""
+    group.enter()
+    held = b"x" * n_bytes
+    return {"available": available_memory() - len(held)}

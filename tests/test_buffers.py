@@ -1,6 +1,7 @@
 """Tests of recycled memory: aligned, reused, and never shared by two arrays that are alive."""
 
 import gc
+import mmap
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.buffers import Recycler
+from memmap_train.buffers import Recycler, disk_buffer
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 FLOAT32, INT8 = np.dtype(np.float32), np.dtype(np.int8)
@@ -123,3 +124,20 @@ def test_memory_in_a_reference_cycle_returns_when_it_is_collected() -> None:
     del cycle
     gc.collect()
     assert address(recycler.array((100, 10), FLOAT32)) == block
+
+
+@pytest.mark.parametrize("n_bytes", [1, 4096, 2**21, 2**21 + 1])
+def test_a_disks_buffer_is_writeable_begins_with_a_page_and_has_the_length_asked(
+    n_bytes: int,
+) -> None:
+    buffers = [disk_buffer(n_bytes) for _ in range(2)]
+    for value, buffer in enumerate(buffers):
+        assert len(buffer) == n_bytes
+        assert np.frombuffer(buffer, np.uint8).ctypes.data % mmap.PAGESIZE == 0
+        buffer[:] = bytes([value]) * n_bytes
+    assert [set(buffer) for buffer in buffers] == [{0}, {1}]
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no large pages")
+def test_a_disks_buffer_may_lie_in_large_pages() -> None:
+    assert np.frombuffer(disk_buffer(5), np.uint8).ctypes.data % 2**21 == 0

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from .sources import Size
 
-BY_DEFAULT = ("converting", "updating", "verifying", "reading", "training")
+BY_DEFAULT = (
+    "converting",
+    "updating",
+    "verifying",
+    "reading",
+    "scaling",
+    "peers",
+    "cold",
+    "training",
+)
 NAMES = (*BY_DEFAULT, "learning", "geometry")
 """The last two take minutes, `geometry` 25 GB of disk too."""
 

@@ -1,11 +1,12 @@
 """The way of 2021 that this package comes from: pandas splits each source into 16 files.
 
 Each file holds the eras whose number has the same remainder, with features as float32, and is small
-enough to be loaded whole.
+enough to be loaded whole. Training then loads one after another and shuffles each by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,5 +29,24 @@ def split(name: str, paths: Sequence[Path], folder: Path) -> dict[str, Spent]:
                 part[features] = (part[features] / 4.0).astype(np.float32)
                 part.to_parquet(folder / f"{path.stem}_{remainder}.parquet")
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return {name: timed(work)}
+
+
+def batches(folder: Path, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    """Yield full batches from the files of `split`, for ever: a file's rows are shuffled together.
+
+    The next file is loaded by the thread that yields: run it beside the training, with a queue.
+    """
+    while True:
+        rest: pd.DataFrame | None = None
+        for path in sorted(folder.glob("*.parquet")):
+            frame = pd.read_parquet(path).sample(frac=1)
+            features = [column for column in frame.columns if column.startswith("feature")]
+            frame = frame[[*features, "target"]]
+            frame = frame if rest is None else pd.concat([rest, frame])
+            full = len(frame) // batch_size * batch_size
+            for first in range(0, full, batch_size):
+                batch = frame.iloc[first : first + batch_size]
+                yield batch[features].to_numpy(), batch[["target"]].to_numpy()
+            rest = frame.iloc[full:]

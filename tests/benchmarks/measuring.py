@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
 
 _SAMPLING_SECONDS = 0.02
 _SAMPLES_PER_SEARCH = 10  # for child processes: reading all of /proc costs a millisecond
@@ -85,9 +87,7 @@ def in_turn(jobs: Sequence[Job], repeats: int) -> dict[str, Measured]:
     }
 
 
-def alone(
-    work: Callable[..., Mapping[str, Spent]], *arguments: Any
-) -> tuple[Mapping[str, Spent], int]:
+def alone(work: Callable[..., Found], *arguments: Any) -> tuple[Found, int]:
     """Run work in a fresh process; return what it returns, and its peak of anonymous memory."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -96,13 +96,15 @@ def alone(
     sender.close()  # so that the process's end is noticed, whatever ends it
     assert process.pid is not None
     with peak_memory(process.pid) as peak:
-        parts: Mapping[str, Spent] = receiver.recv()
-    process.join()
-    return parts, peak()
+        try:
+            found: Found = receiver.recv()
+        finally:
+            process.join()
+    return found, peak()
 
 
 def _send_result(
-    sender: Connection, work: Callable[..., Mapping[str, Spent]], arguments: tuple[Any, ...]
+    sender: Connection, work: Callable[..., object], arguments: tuple[Any, ...]
 ) -> None:
     sender.send(work(*arguments))
 
@@ -124,7 +126,7 @@ def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
             if samples % _SAMPLES_PER_SEARCH == 0:
                 family = _family(pid)
             samples += 1
-            peak = max(peak, sum(map(_anonymous_bytes, family)))
+            peak = max(peak, sum(map(anonymous_bytes, family)))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -135,10 +137,10 @@ def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-def _anonymous_bytes(pid: int) -> int:
-    """Return a process's anonymous memory; 0 where it has ended."""
+def anonymous_bytes(pid: int | None = None) -> int:
+    """Return a process's anonymous memory, by default this one's; 0 where it has ended."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid or os.getpid()}/status").read_text().splitlines():
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
     except OSError:

@@ -1,0 +1,22 @@
+"""The page cache before something is measured: without a dataset's files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from memmap_train.residency import drop, resident_bytes
+
+_MOST_RESIDENT = 0.01  # of the files, for a read to count as cold
+
+
+def evict(files: Sequence[Path]) -> None:
+    """Drop files from the page cache, and make sure that they are gone."""
+    for file in files:
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())  # what isn't on disk yet can't be dropped
+    drop(files)
+    share = sum(resident_bytes(file) or 0 for file in files) / sum(
+        file.stat().st_size for file in files
+    )
+    if share > _MOST_RESIDENT:
+        raise SystemExit(f"error: {share:.0%} of the files stay in the page cache: no cold reads")
