@@ -16,8 +16,10 @@ from training_data import ROWS_PER_ERA, Script, all_rows, small_config
 
 import memmap_train as mt
 from memmap_train.checkpoints import load_newest
+from memmap_train.cli import main
 from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
 from memmap_train.metrics import numerai_corr, summary
+from memmap_train.progress import TrainProgress
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
@@ -242,11 +244,10 @@ def test_what_doesnt_suit_leaves_nothing_behind(
 # -- stopped and resumed --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["step 9", "step 25"])
 def test_interrupted_folds_end_like_those_that_werent(
-    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path, call: str
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    run, script = tmp_path / "run", Script(call, interrupt)
+    run, script = tmp_path / "run", Script("step 25", interrupt)  # inside the second fold
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, run, folds_config(), folds=2, report=script)
     n_steps = script.calls.count("step")
@@ -284,14 +285,14 @@ def test_more_epochs_are_those_of_longer_folds(
 def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     growing: Callable[..., Path], tmp_path: Path
 ) -> None:
-    dataset = growing(20)
-    train_folds(dataset, tmp_path / "whole", folds_config(), folds=2)
+    dataset, config = growing(20), folds_config(epochs=1)
+    train_folds(dataset, tmp_path / "whole", config, folds=2)
     script = Script("started 2", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_folds(dataset, tmp_path / "run", folds_config(), folds=2, report=script)
+        train_folds(dataset, tmp_path / "run", config, folds=2, report=script)
     growing(24)
     resumed = Script()
-    train_folds(dataset, tmp_path / "run", folds_config(), folds=2, resume=True, report=resumed)
+    train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
     predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True)
@@ -352,3 +353,52 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
     with refused(RunError, "not all of its 2 folds", "--folds 2 --resume"):
         predict(tmp_path / "run", sample, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+# -- on the command line --------------------------------------------------------------------------
+
+
+def test_folds_are_trained_stopped_carried_on_and_predicted_on_the_command_line(
+    finished: tuple[Path, FoldsReport],
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, out = str(tmp_path / "run"), str(tmp_path / "out.csv")
+    settings = [
+        part
+        for key, value in folds_config().to_dict().items()
+        if value is not None
+        for part in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    command = ["train", str(sample), "--run", run, "--folds", "2", *settings]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainProgress, "epoch", lambda *_: interrupt())
+        assert main(command) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert main(command) == 1
+    assert "a run of folds is there already" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert results(tmp_path / "run") == results(finished[0])
+    printed = capsys.readouterr()
+    assert "the last epoch's model predicts" in printed.err
+    assert "fold 2 of 2: trains on 11 eras (0001 to 0011), predicts 5 (0020 to 0024)" in printed.err
+    assert f"out of fold numerai_corr {finished[1].corr_mean:.4f} on average" in printed.out
+    assert main([*command, "--resume"]) == 0
+    assert "already finished" in capsys.readouterr().out
+    assert main(["predict", run, str(sample), "--out", out]) == 0
+    assert "left out: 14 eras (0001 to 0014)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flags", "code"), [("--folds many", 2), ("--rolling 5", 1)])
+def test_flags_of_folds_that_make_no_sense_are_refused(
+    tmp_path: Path, flags: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        found = main(["train", "D", "--run", str(tmp_path / "run"), *flags.split()])
+    except SystemExit as stopped:
+        found = stopped.code  # type: ignore[assignment]
+    assert found == code
+    assert "--folds" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

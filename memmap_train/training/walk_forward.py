@@ -92,7 +92,7 @@ def train_folds(
             )
         warning = check_same_dataset(run, dataset)
         if config is None:
-            recorded = {key: run.config[key] for key in _CONFIG_KEYS}
+            recorded = {key: run.config[key] for key in _CONFIG_KEYS & run.config.keys()}
             config = TrainConfig(**recorded | {"validation_eras": None})
     config = replace(config or TrainConfig(), patience=0)
     if config.validation_eras is not None:
