@@ -18,7 +18,7 @@ from .runs import replacing
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
 _INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
-_SCORE, _BEST = "#0b69a3", "#de911d"
+_SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
 _SIZE_INCHES, _DOTS_PER_INCH = (9.6, 5.4), 150  # 1,440 x 810
 
 
@@ -29,6 +29,7 @@ def draw_scores(
     *,
     title: str,
     best_possible: float | None = None,
+    boundaries: Sequence[int] = (),
 ) -> Path | None:
     """Draw the cumulative score of the eras into a PNG file.
 
@@ -43,6 +44,8 @@ def draw_scores(
     title : str
     best_possible : float, optional
         The best mean that a model can expect, drawn as a line.
+    boundaries : sequence of int
+        How many eras lie before each fold but the first: upright lines.
 
     Returns
     -------
@@ -63,7 +66,12 @@ def draw_scores(
     # Figures of their own: pyplot would touch the state that a notebook shares.
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    _draw(figure.add_subplot(), eras, np.asarray(scores, np.float64), title, best_possible)
+    axes = figure.add_subplot()
+    _draw(axes, eras, np.asarray(scores, np.float64), title, best_possible)
+    for number, boundary in enumerate(boundaries):
+        label = None if number else "another fold"
+        axes.axvline(boundary + 0.5, color=_FOLD, linewidth=1, linestyle=(0, (2, 3)), label=label)
+    _draw_legend(axes)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
     return path
@@ -110,6 +118,9 @@ def _draw(
     axes.tick_params(colors=_MUTED, length=0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
+
+
+def _draw_legend(axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: not labels[i].startswith("model"))
     axes.legend(

@@ -22,7 +22,7 @@ from .chart import HOW_TO_GET_PICTURES
 from .config import TrainConfig
 from .conversion import convert
 from .dataset import open_dataset, verify
-from .errors import MemmapTrainError, listed
+from .errors import ConfigError, MemmapTrainError, listed
 from .inspection import (
     dataset_text,
     describe_dataset,
@@ -274,6 +274,10 @@ def _train(arguments: argparse.Namespace) -> int:
     config = None  # a run that is carried on keeps its own
     if arguments.config is not None or arguments.set or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
+    if arguments.folds is not None:
+        return _train_folds(arguments, config)
+    if arguments.rolling is not None:
+        raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow()
     from .training.loop import train  # needs TensorFlow
 
@@ -299,19 +303,61 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
+    start_tensorflow()
+    from .training.walk_forward import train_folds  # needs TensorFlow
+
+    with TrainProgress() as progress:
+        report = train_folds(
+            arguments.dataset,
+            arguments.run,
+            config,
+            folds=arguments.folds,
+            rolling_eras=arguments.rolling,
+            resume=arguments.resume,
+            report=progress,
+        )
+    if report.already_finished:
+        print(f"{report.run_dir}: already finished; nothing to do")
+    print(
+        f"{report.run_dir}: {report.n_eras:,} eras predicted out of fold by {len(report.folds)} "
+        "models, the last epoch's of each fold"
+    )
+    for number, fold in enumerate(report.folds, start=1):
+        print(
+            f"{f'fold {number}':<11} numerai_corr {fold.corr_mean:.4f} on average, "
+            f"Sharpe {fold.corr_sharpe:.2f}"
+        )
+    print(
+        f"out of fold numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}), "
+        f"Pearson {report.pearson_mean:.4f}"
+    )
+    if report.best_possible is not None:
+        print(f"possible    numerai_corr {report.best_possible:.4f}")
+    print(f"chart       {report.chart_path or HOW_TO_GET_PICTURES}")
+    return 0
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     start_tensorflow()
     from .training.predict import predict  # needs TensorFlow
 
     with Stages() as stages:
-        n_rows = predict(
+        report = predict(
             arguments.run,
             arguments.dataset,
             arguments.out,
             raw=arguments.raw,
             progress=lambda done, total: stages("predicting", done, total),
         )
-    print(f"{arguments.out}: {n_rows:,} predictions")
+    by = f" by the models of {report.n_folds} folds" if report.n_folds else ""
+    print(f"{arguments.out}: {report.n_rows:,} predictions{by}")
+    if report.left_out:
+        print(
+            f"  left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
+            f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
+        )
     return 0
 
 
@@ -470,13 +516,26 @@ def _parser() -> argparse.ArgumentParser:
         help="a key of the configuration; repeatable",
     )
     train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
+    train.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="N|numerai",
+        help="train so many folds that walk forward in time, or one for each of Numerai's windows "
+        "of 156 eras, and score them together; each fold's last epoch predicts",
+    )
+    train.add_argument(
+        "--rolling",
+        type=int,
+        metavar="ERAS",
+        help="with --folds, train only on the last so many eras before each fold's embargo",
+    )
     train.set_defaults(to_carry_on="run the same command with --resume")
 
     predict = _command(
         commands,
         "predict",
         _predict,
-        "predict every row of a dataset with a run's model",
+        "predict every row of a dataset with a run's model, or out of fold with those of its folds",
         "memmap-train predict runs/first data/live --out predictions.csv",
     )
     predict.add_argument("run", metavar="RUN", help="the run's folder")
@@ -486,6 +545,18 @@ def _parser() -> argparse.ArgumentParser:
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
     )
     return parser
+
+
+def _folds(text: str) -> int | str:
+    """Return what --folds says."""
+    if text == "numerai":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number or 'numerai', found {text!r}"
+        ) from None
 
 
 def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:

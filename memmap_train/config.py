@@ -131,6 +131,17 @@ def _names(what: str, *, bare: bool = False) -> _Kind:
     return _Kind(f"a list of different {what}", clean)
 
 
+def _range() -> _Kind:
+    """Accept a text with a dash inside; whether it names eras is for those to say who know them."""
+
+    def clean(value: object) -> str:
+        if not isinstance(value, str) or "-" not in value.strip("-"):
+            raise _UnfitError
+        return value
+
+    return _Kind('a range of them such as "0575-0700"', clean)
+
+
 def _widths() -> _Kind:
     """Accept a list of integers of 1 or more, which may be empty."""
     width = _whole(1)
@@ -192,9 +203,10 @@ class TrainConfig:
     targets : tuple of str
         The first is the main one: it is scored, and decides which epoch is the best. One name by
         itself becomes a list of one.
-    validation_eras : int, tuple of str or None
-        The last so many eras in which the main target has labels, or a list of era labels; None:
-        the last fifth of those eras.
+    validation_eras : int, float, str, tuple of str or None
+        The last so many eras in which the main target has labels; or their last share, between 0
+        and 1; or a range such as "0575-0700"; or a list of era labels and ranges; None: the last
+        fifth of those eras.
     embargo_eras : int or "auto"
         Eras left out on both sides of a validation era; "auto": 8 if all targets look 20 days
         ahead, otherwise 16.
@@ -259,8 +271,14 @@ class TrainConfig:
     targets: tuple[str, ...] = _key(
         ("target",), _names('target names such as ["target"]', bare=True)
     )
-    validation_eras: int | tuple[str, ...] | None = _key(
-        None, _or_auto(_either(_whole(1), _names('era labels such as ["0575", "0576"]')))
+    validation_eras: int | float | str | tuple[str, ...] | None = _key(
+        None,
+        _or_auto(
+            _either(
+                _either(_whole(1), _number("between 0 and 1", lambda value: 0 < value < 1)),
+                _either(_names('era labels such as ["0575", "0576"]'), _range()),
+            )
+        ),
     )
     embargo_eras: int | Literal["auto"] = _key("auto", _either(_whole(0), _choice(_AUTO)))
     allow_overlap: bool = _key(False, _flag())

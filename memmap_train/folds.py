@@ -1,7 +1,8 @@
 """Folds: which eras are trained on, which are scored, and which between them are left out.
 
 In: the era labels of a dataset, and those of them in which the main target has labels. Out: a
-`Fold`. Pure functions over labels: this room knows no files and imports only the errors.
+`Fold` (`split`), or several that walk forward in time (`walk_forward`). Pure functions over labels:
+this room knows no files.
 
 A target looks ahead: the label of an era is made of returns that the labels of the following eras
 share. Training close to a validation era is training on a part of what is to be predicted, so the
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from .errors import FoldError, listed, nearest
+from .schema import era_sort_key
 
 # Five digits last weekly eras for 1,900 years. More are a date such as 20240105, and the difference
 # of two dates isn't in eras.
@@ -43,6 +45,9 @@ class _Horizon:
 
 # Shortest first. Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
 _HORIZONS = (_Horizon("_20", least=5, usual=8), _Horizon("_60", least=13, usual=16))
+
+# Eras of a window that Numerai's benchmark models predict at once. Source: as above.
+_NUMERAI_WINDOW = 156
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def split(
     eras: Sequence[str],
     labelled: Collection[str],
     *,
-    validation_eras: int | Sequence[str] | None = None,
+    validation_eras: int | float | str | Sequence[str] | None = None,
     embargo_eras: int | Literal["auto"] = "auto",
     targets: str | Sequence[str] = "target",
     aliases: Mapping[str, str] = MappingProxyType({}),
@@ -109,9 +114,10 @@ def split(
     labelled : collection of str
         The eras in which the main target has labels; the others are neither trained on nor scored
         and don't appear in the result.
-    validation_eras : int, sequence of str or None
-        The last so many labelled eras, or these labels; None is the last fifth of the labelled
-        eras, at least one.
+    validation_eras : int, float, str, sequence of str or None
+        The last so many labelled eras; or their last share, between 0 and 1 (at least one); or
+        eras by their labels, of which one text may name a range, such as ``"0575-0700"``: the
+        labelled eras from one to the other, both included. None is the last fifth.
     embargo_eras : int or "auto"
         An era is left out if it is this near to a validation era, or nearer, before or after it.
         The distance of two eras is the difference of the numbers in their labels ("era7" and
@@ -153,38 +159,178 @@ def split(
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     reach = _resolve_embargo(embargo_eras, names, aliases, allow_overlap=allow_overlap)
+    with_labels = _labelled_in_order(eras, labelled, names[0])
+    validation = _choose_validation(eras, with_labels, validation_eras, names[0])
+    return _fold(eras, with_labels, validation, reach)
+
+
+def walk_forward(
+    eras: Sequence[str],
+    labelled: Collection[str],
+    *,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None = None,
+    embargo_eras: int | Literal["auto"] = "auto",
+    targets: str | Sequence[str] = "target",
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    allow_overlap: bool = False,
+) -> tuple[Fold, ...]:
+    """Return folds that walk forward in time: each trains only on eras before those it scores.
+
+    Parameters
+    ----------
+    eras, labelled, embargo_eras, targets, aliases, allow_overlap
+        As for `split`.
+    folds : int or "numerai"
+        So many blocks of equally many labelled eras, up to the last one; the eras before the first
+        block are as many again, and the embargo. Or the windows of Numerai's benchmark models: 156
+        eras by the numbers in their labels, 157 to 312, 313 to 468 and so on; the last may be
+        shorter, and windows before which there is nothing to train on are left out.
+    rolling_eras : int or None
+        Train only on the last so many eras before the embargo (fewer where there aren't as many);
+        None: on all of them.
+
+    Returns
+    -------
+    tuple of Fold
+        In the order of time. Their validation eras share none and leave none out from the first of
+        them to the last labelled era.
+
+    Raises
+    ------
+    FoldError
+        As for `split`; or there are too few eras for so many folds.
+
+    Notes
+    -----
+    Numerai's models for 20-day targets are trained on eras 1 to 148 to predict 157 to 312, on 1 to
+    304 to predict 313 to 468, and so on: the 8 eras before each window are purged, 16 for 60-day
+    targets.
+
+    Source: https://docs.numer.ai/numerai-tournament/models, "Walk Forward Cross Validation".
+
+    Examples
+    --------
+    >>> eras = [f"{number:04}" for number in range(1, 401)]
+    >>> for fold in walk_forward(eras, eras, folds="numerai", targets="target_x_20"):
+    ...     print(fold.train[0], fold.train[-1], fold.validation[0], fold.validation[-1])
+    0001 0148 0157 0312
+    0001 0304 0313 0400
+    """
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    reach = _resolve_embargo(embargo_eras, names, aliases, allow_overlap=allow_overlap)
+    with_labels = _labelled_in_order(eras, labelled, names[0])
+    if rolling_eras is not None and rolling_eras < 1:
+        raise FoldError(f"the rolling eras are {rolling_eras}, expected 1 or more")
+    if folds == "numerai":
+        blocks = _numerai_windows(with_labels)
+    else:
+        blocks = _equal_blocks(with_labels, folds, reach)
+    found = []
+    for block in blocks:
+        before = with_labels[: with_labels.index(block[0])]
+        far = _far(eras, before, block, reach)
+        if far:
+            near = set(before).difference(far)
+            embargo = tuple(era for era in before if era in near)
+            train = far if rolling_eras is None else far[-rolling_eras:]
+            found.append(Fold(train, tuple(block), embargo, reach))
+    if not found:
+        raise FoldError(
+            f"no window of {_NUMERAI_WINDOW} eras has eras to train on before it: labels run from "
+            f"{with_labels[0]!r} to {with_labels[-1]!r}, and {reach} eras before a window are left "
+            "out; choose a number of folds"
+        )
+    return tuple(found)
+
+
+def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
+    """Return which of some walk-forward folds may predict an era, from 0.
+
+    It is the last one whose validation begins with that era or before it: an era behind all folds
+    belongs to the last of them. None: the era lies before the first fold's validation eras.
+
+    >>> folds = [Fold(("1",), ("4", "5"), (), 2), Fold(("1", "2", "3"), ("6", "7"), (), 2)]
+    >>> [fold_of(era, folds) for era in ("3", "4", "5", "7", "12", "X")]
+    [None, 0, 0, 1, 1, 1]
+    """
+    key = era_sort_key(era)
+    begun = [i for i, fold in enumerate(folds) if era_sort_key(fold.validation[0]) <= key]
+    return begun[-1] if begun else None
+
+
+def _labelled_in_order(
+    eras: Sequence[str], labelled: Collection[str], target: str
+) -> tuple[str, ...]:
+    """Return the eras with labels in the dataset's order; there are some."""
     labelled = frozenset(labelled)
-    with_labels = [era for era in eras if era in labelled]
+    with_labels = tuple(era for era in eras if era in labelled)
     if not with_labels:
         raise FoldError(
-            f"{names[0]!r} has labels in none of the {len(eras):,} eras, expected at least two "
+            f"{target!r} has labels in none of the {len(eras):,} eras, expected at least two "
             "eras with labels: set targets to one that has them"
         )
-    validation = _choose_validation(eras, with_labels, validation_eras, names[0])
+    return with_labels
+
+
+def _far(
+    eras: Sequence[str], candidates: Sequence[str], validation: Sequence[str], reach: int
+) -> tuple[str, ...]:
+    """Return those candidates that are farther than `reach` from every validation era."""
     places = {era: (_era_number(era), position) for position, era in enumerate(eras)}
-    near = {
+    return tuple(
         era
-        for era in with_labels
-        if any(_distance(places[era], places[other]) <= reach for other in validation)
-    }
-    embargo = near.difference(validation)
-    return Fold(
-        train=tuple(era for era in with_labels if era not in near),
-        validation=validation,
-        embargo=tuple(era for era in with_labels if era in embargo),
-        embargo_eras=reach,
+        for era in candidates
+        if all(_distance(places[era], places[other]) > reach for other in validation)
     )
+
+
+def _fold(
+    eras: Sequence[str], with_labels: Sequence[str], validation: tuple[str, ...], reach: int
+) -> Fold:
+    """Return the fold with these validation eras and an embargo on both sides of each."""
+    train = _far(eras, with_labels, validation, reach)
+    elsewhere = {*train, *validation}
+    embargo = tuple(era for era in with_labels if era not in elsewhere)
+    return Fold(train, validation, embargo, embargo_eras=reach)
+
+
+def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Sequence[str]]:
+    """Cut the last eras into blocks, leaving as many as a block and the embargo before them."""
+    size = (len(with_labels) - reach) // (folds + 1) if folds > 0 else 0
+    if size < 1:
+        raise FoldError(
+            f"the folds are {folds:,}, expected 1 or more and, for {len(with_labels):,} eras with "
+            f"labels and an embargo of {reach:,}, at most {max(0, len(with_labels) - reach - 1):,}"
+        )
+    first = len(with_labels) - folds * size
+    return [with_labels[low : low + size] for low in range(first, len(with_labels), size)]
+
+
+def _numerai_windows(with_labels: Sequence[str]) -> list[Sequence[str]]:
+    """Divide the eras into windows by the numbers in their labels, or else by their places."""
+    numbers = [_era_number(era) for era in with_labels]
+    windows: dict[int, list[str]] = {}
+    for position, era in enumerate(with_labels, start=1):
+        number = position if None in numbers else numbers[position - 1]
+        assert number is not None  # else all go by their places
+        windows.setdefault((number - 1) // _NUMERAI_WINDOW, []).append(era)
+    return list(windows.values())
 
 
 def _choose_validation(
     eras: Sequence[str],
     with_labels: Sequence[str],
-    wanted: int | Sequence[str] | None,
+    wanted: int | float | str | Sequence[str] | None,
     target: str,
 ) -> tuple[str, ...]:
     """Return the validation eras in the dataset's order."""
     if wanted is None:
         wanted = max(1, len(with_labels) // 5)
+    if isinstance(wanted, float):
+        if not 0 < wanted < 1:
+            raise FoldError(f"validation_eras is {wanted}, expected a share between 0 and 1")
+        wanted = max(1, round(wanted * len(with_labels)))
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(with_labels):
             raise FoldError(
@@ -192,8 +338,31 @@ def _choose_validation(
                 f"{len(with_labels):,} eras in which {target!r} has labels"
             )
         return tuple(with_labels[-wanted:])
-    chosen = {wanted} if isinstance(wanted, str) else set(wanted)
-    faults = []
+    named = [wanted] if isinstance(wanted, str) else list(wanted)
+    ranges = {text: _range_ends(text, eras) for text in named if text not in eras and "-" in text}
+    chosen: set[str] = set()
+    for text in named:
+        if text not in ranges:
+            chosen.add(text)
+        elif ranges[text] is None:  # name the end that isn't there, if it can be told
+            ends_named = (
+                {end.strip() for end in text.split("-")} if text.count("-") == 1 else {text}
+            )
+            chosen.update(ends_named.difference(eras))
+    positions = {era: position for position, era in enumerate(eras)}
+    faults, of_ranges = [], set()
+    for text, ends in ranges.items():
+        if ends is None:
+            continue
+        first, last = positions[ends[0]], positions[ends[1]]
+        inside = [era for era in with_labels if first <= positions[era] <= last]
+        if first > last:
+            faults.append(
+                f"validation_eras: the range {text!r} is reversed: write '{ends[1]}-{ends[0]}'"
+            )
+        elif not inside:
+            faults.append(f"validation_eras: in the range {text!r} {target!r} has no labels")
+        of_ranges.update(inside)
     if unknown := sorted(chosen.difference(eras)):
         faults.append(
             f"validation_eras has eras that aren't in the dataset: {listed(unknown)}"
@@ -206,7 +375,21 @@ def _choose_validation(
         )
     if faults:
         raise FoldError("; ".join(faults))
-    return tuple(era for era in with_labels if era in chosen)
+    return tuple(era for era in with_labels if era in chosen or era in of_ranges)
+
+
+def _range_ends(text: str, eras: Sequence[str]) -> tuple[str, str] | None:
+    """Return the two labels of a range, or None; a label may itself hold the sign between them.
+
+    >>> _range_ends("2024-01-05-2024-01-19", ["2024-01-05", "2024-01-12", "2024-01-19"])
+    ('2024-01-05', '2024-01-19')
+    """
+    parts = text.split("-")
+    for cut in range(1, len(parts)):
+        first, last = "-".join(parts[:cut]).strip(), "-".join(parts[cut:]).strip()
+        if first in eras and last in eras:
+            return first, last
+    return None
 
 
 def _resolve_embargo(

@@ -12,7 +12,8 @@ from typing import Self
 
 from tqdm import tqdm
 
-from .training.reporting import Reporter, TrainPlan
+from .folds import Fold
+from .training.reporting import Reporter, TrainPlan, TrainReport
 
 _LINE_SECONDS = 10.0
 
@@ -126,6 +127,24 @@ class TrainProgress(Reporter):
         self._stages = Stages()
         self._plan: TrainPlan | None = None
         self._n_epochs_done = 0
+
+    def fold(self, number: int, n_folds: int, fold: Fold) -> None:
+        """Say which fold is trained."""
+        if number == 1:
+            self._say(
+                f"{n_folds} folds, each trained for all its epochs: the last epoch's model "
+                "predicts, so that the predicted eras have no part in choosing it"
+            )
+        self._say(
+            f"\nfold {number} of {n_folds}: trains on {len(fold.train):,} eras ({fold.train[0]} to "
+            f"{fold.train[-1]}), predicts {len(fold.validation):,} ({fold.validation[0]} to "
+            f"{fold.validation[-1]})"
+        )
+
+    def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
+        """Say that a fold was trained before."""
+        if report.already_finished:
+            self._say(f"fold {number} of {n_folds}: already finished")
 
     def started(self, plan: TrainPlan) -> None:
         """Say what is about to be trained."""

@@ -10,6 +10,10 @@
       checkpoints/     see `checkpoints`
       state.json       the result; only a finished run has it
 
+A run of folds has none of its own of history, model and checkpoints: its `config.json` lists the
+`folds`, its `era_scores.csv` holds the scores of all of them, and `fold-01/`, `fold-02/` … are
+ordinary runs.
+
 In come plain values, out come files. Each is written beside its final name and renamed, so that it
 is whole or absent whatever kills the process.
 """
@@ -23,7 +27,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError, listed
+from .dataset import Dataset
+from .errors import DatasetError, RunError, listed
+from .folds import Fold
 from .manifest import sync_directory
 
 FORMAT = "memmap-train run"
@@ -56,6 +62,10 @@ _CONFIG, _STATE, _HISTORY, _ERA_SCORES = (
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
 _FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes")
+# What `check_same_dataset` compares.
+_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
+# In what words a fold was asked for: its eras are compared.
+_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
 # What is recorded for the reader, and may have changed under a run.
 VERSION_KEYS = (
     "memmap_train_version",
@@ -104,6 +114,18 @@ class Run:
         self.config = dict(config)
 
     @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The folds of a run of folds, in order; an ordinary run has none here."""
+        return tuple(
+            fold_of_record({**fold, "embargo_eras": self.config["embargo_eras"]})
+            for fold in self.config.get("folds", ())
+        )
+
+    def fold_path(self, number: int) -> Path:
+        """Return the folder of a fold's run; folds are counted from 1."""
+        return self.path / f"fold-{number:02}"
+
+    @property
     def model_path(self) -> Path:
         """The best epoch's model."""
         return self.path / "model.keras"
@@ -143,6 +165,16 @@ class Run:
         """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
         lines = ([repr(row[name]) for name in HISTORY_COLUMNS] for row in rows)
         _write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
+
+    def read_era_scores(self) -> list[tuple[str, str, float, float]]:
+        """Return what `write_era_scores` wrote."""
+        path = self.path / _ERA_SCORES
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                _, *lines = csv.reader(file)
+            return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
 
     def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
         """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""
@@ -197,6 +229,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
         run = open_run(path)
         if not resume:
             finished = "a finished run" if run.read_result() else "a run"
+            finished += " of folds" if run.folds else ""
             raise RunError(
                 f"{path}: {finished} is there already; carry it on with --resume, or choose "
                 "another --run"
@@ -228,14 +261,74 @@ def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
     return run
 
 
-def check_same_dataset(run: Run, path: Path, digest: str) -> None:
-    """Raise a RunError if a dataset isn't the one that the run began with, whatever its path."""
-    if digest != run.config["dataset_digest"]:
-        raise RunError(
-            f"{run.path}: the dataset has changed since the run began: expected digest "
-            f"{run.config['dataset_digest']} (then in {run.config['dataset']}), found {digest} in "
-            f"{path}; begin a new run with another --run"
-        )
+def fold_record(fold: Fold) -> dict[str, list[str]]:
+    """Return the eras of a fold as `config.json` has them."""
+    return {
+        "train_eras": list(fold.train),
+        "embargoed_eras": list(fold.embargo),
+        "validation_eras": list(fold.validation),
+    }
+
+
+def fold_of_record(record: Mapping[str, Any]) -> Fold:
+    """Return the fold that `fold_record` and `embargo_eras` describe."""
+    return Fold(
+        tuple(record["train_eras"]),
+        tuple(record["validation_eras"]),
+        tuple(record["embargoed_eras"]),
+        record["embargo_eras"],
+    )
+
+
+def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
+    """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
+    used = dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
+    return {
+        "dataset": str(dataset.path.resolve()),
+        "dataset_digest": dataset.manifest.digest,
+        "features_digest": used.array_digest("features"),
+        "targets_digest": used.array_digest("targets"),
+    }
+
+
+def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
+    """Check that a dataset is the one that the run began with, whatever its path.
+
+    Eras outside the run's folds may have changed and others may have come: they are never read.
+    Targets of its eras may have changed, as late ones do in a weekly update.
+
+    Returns
+    -------
+    str or None
+        A warning where targets have changed.
+
+    Raises
+    ------
+    RunError
+        Eras are gone, or the features of some have changed.
+    """
+    old = run.config
+    if dataset.manifest.digest == old["dataset_digest"]:
+        return None
+    try:
+        new = dataset_record(dataset, run.folds or (fold_of_record(old),))
+    except DatasetError as error:
+        found = f"eras of the run are gone ({error})"
+    else:
+        if new["features_digest"] == old.get("features_digest"):
+            if new["targets_digest"] == old.get("targets_digest"):
+                return None
+            return (
+                f"{run.path}: targets of the run's eras have changed since it began, as late ones "
+                "do; from here on it trains and scores with the new ones, and no longer ends in "
+                "the bits of an uninterrupted run"
+            )
+        found = f"features of the run's eras have digest {new['features_digest']}"
+    raise RunError(
+        f"{run.path}: the dataset has changed since the run began: expected features of its eras "
+        f"with digest {old.get('features_digest')} (then in {old['dataset']}), found that {found} "
+        f"in {dataset.path}; begin a new run with another --run"
+    )
 
 
 def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
@@ -247,10 +340,11 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
         A key differs, or fewer epochs are wanted than before; it names all such keys.
     """
     old = run.config
+    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
         for key, value in config.items()
-        if key not in (*_FREE_KEYS, *VERSION_KEYS, "dataset") and old.get(key) != value
+        if key not in uncompared and old.get(key) != value
     ]
     if config["epochs"] < old["epochs"]:
         changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")

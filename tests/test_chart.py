@@ -40,6 +40,15 @@ def test_the_best_possible_score_is_drawn_where_it_is_known(tmp_path: Path) -> N
     assert has_colour(with_best, best)
 
 
+def test_the_boundaries_of_folds_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    without, with_folds = tmp_path / "without.png", tmp_path / "with.png"
+    draw_scores(without, ERAS, SCORES, title="run")
+    draw_scores(with_folds, ERAS, SCORES, title="run", boundaries=[10, 25])
+    assert not has_colour(without, "#9446ed")
+    assert has_colour(with_folds, "#9446ed")
+
+
 @pytest.mark.parametrize(
     "scores", [[0.02], [math.nan], [math.nan, 0.01, math.nan], [-0.01] * 3, [0.0] * 1300]
 )

@@ -2,11 +2,11 @@ from datetime import date, timedelta
 from string import ascii_lowercase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memmap_train.errors import FoldError, MemmapTrainError
-from memmap_train.folds import Fold, split
+from memmap_train.folds import Fold, fold_of, split, walk_forward
 
 FRIDAY = date(2024, 1, 5)
 ALIASES = {"target": "target_alpha_20"}
@@ -206,6 +206,58 @@ def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error():
     assert "'X'" in message
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.29, labels(72, 100)), (0.2, labels(81, 100)), (0.001, ["0100"])],
+)
+def test_a_share_is_that_of_the_last_labelled_eras_and_at_least_one(share, expected):
+    eras = labels(1, 110)
+    assert split(eras, labels(1, 100), validation_eras=share).validation == tuple(expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    assert f"validation_eras is {share}" in refusal(
+        labels(1, 60), labels(1, 60), validation_eras=share
+    )
+
+
+def test_ranges_name_all_labelled_eras_between_their_ends():
+    eras = labels(1, 100)
+    labelled = set(eras) - {"0032"}
+    fold = split(
+        eras,
+        labelled,
+        validation_eras=["0070-0072", "0090", "0030 - 0033"],
+        targets="target_x_20",
+    )
+    assert fold.validation == ("0030", "0031", "0033", "0070", "0071", "0072", "0090")
+    near = {n + d for n in (30, 31, 33, 70, 71, 72, 90) for d in range(-8, 9)}
+    assert numbers(fold.train) == [n for n in range(1, 101) if n not in near | {32}]
+    assert split(eras, eras, validation_eras="0099-0100").validation == ("0099", "0100")
+
+
+def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range():
+    eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(30)]
+    fold = split(eras, eras, validation_eras=f"{eras[20]}-{eras[22]}", targets="target_x_20")
+    assert fold.validation == tuple(eras[20:23])
+    assert split(eras, eras, validation_eras=[eras[29]]).validation == (eras[29],)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("0040-0030", "the range '0040-0030' is reversed: write '0030-0040'"),
+        ("0030-0099", "aren't in the dataset: '0099'"),
+        (["0001", "29-0099"], "aren't in the dataset: '0099', '29'; did you mean"),
+        (["a-b-c"], "aren't in the dataset: 'a-b-c'"),
+        ("0051-0053", "in the range '0051-0053' 'target' has no labels"),
+    ],
+)
+def test_a_range_that_cant_be_is_refused(wanted, said):
+    assert said in refusal(labels(1, 60), labels(1, 50), validation_eras=wanted)
+
+
 def test_one_validation_era_may_be_given_by_itself():
     eras = ["1", "2", "12"]
     fold = split(eras, eras, validation_eras="12", embargo_eras=5, targets="target_x_20")
@@ -278,3 +330,107 @@ def test_no_train_era_is_near_and_no_far_era_is_lost(present, unlabelled, reach,
     assert numbers(fold.train) == sorted(far)
     assert numbers(fold.validation) == sorted(validation)
     assert numbers(fold.embargo) == sorted(labelled - far - validation)
+
+
+# -- walking forward ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("target", "purged"), [("target_x_20", 8), ("target_x_60", 16)])
+def test_numerais_windows_are_those_of_its_benchmark_models(target, purged):
+    eras = labels(1, 700)
+    folds = walk_forward(eras, eras, folds="numerai", targets=target)
+    found = [(numbers(fold.train), numbers(fold.validation)) for fold in folds]
+    assert found == [
+        (list(range(1, end + 1 - purged)), list(range(end + 1, min(end + 156, 700) + 1)))
+        for end in (156, 312, 468, 624)
+    ]
+    assert folds[0].embargo == tuple(labels(157 - purged, 156))
+
+
+def test_numerais_windows_without_anything_to_train_on_are_left_out():
+    eras = labels(575, 900)
+    (first, second) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
+    assert (first.train[0], first.train[-1], first.validation[0]) == ("0575", "0616", "0625")
+    assert (second.validation[0], second.validation[-1]) == ("0781", "0900")
+    with pytest.raises(FoldError, match="no window of 156 eras has eras to train on before it"):
+        walk_forward(labels(1, 150), labels(1, 150), folds="numerai")
+
+
+def test_numerais_windows_of_labels_without_numbers_go_by_places():
+    eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(200)]
+    (fold,) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
+    assert (fold.train, fold.validation) == (tuple(eras[:148]), tuple(eras[156:]))
+
+
+def test_rolling_folds_have_so_many_eras_or_all_that_there_are():
+    eras = labels(1, 700)
+    folds = walk_forward(eras, eras, folds="numerai", rolling_eras=200, targets="target_x_20")
+    assert [len(fold.train) for fold in folds] == [148, 200, 200, 200]
+    assert [fold.train[-1] for fold in folds] == ["0148", "0304", "0460", "0616"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"folds": 0}, "the folds are 0, expected 1 or more"),
+        ({"folds": 52}, "at most 51"),
+        ({"folds": 3, "rolling_eras": 0}, "rolling eras are 0"),
+        ({"folds": 3, "embargo_eras": 4}, "embargo_eras is 4"),
+    ],
+)
+def test_folds_that_cant_be_are_refused(options, said):
+    eras = labels(1, 60)
+    with pytest.raises(FoldError, match=said):
+        walk_forward(eras, eras, targets="target_x_20", **options)
+    assert len(walk_forward(eras, eras, folds=51, targets="target_x_20")) == 51
+
+
+@settings(max_examples=50)
+@given(
+    first=st.integers(1, 200),
+    n_eras=st.integers(40, 350),
+    spacing=st.sampled_from([1, 1, 4]),
+    absent=st.sets(st.integers(1, 600), max_size=20),
+    unlabelled=st.sets(st.integers(1, 600), max_size=20),
+    kind=st.integers(1, 8) | st.just("numerai"),
+    reach=st.integers(5, 20),
+    rolling=st.none() | st.integers(1, 300),
+)
+def test_folds_walk_forward(first, n_eras, spacing, absent, unlabelled, kind, reach, rolling):
+    present = [n for n in range(first, first + n_eras * spacing, spacing) if n not in absent]
+    labelled = [n for n in present if n not in unlabelled]
+    eras, with_labels = ([f"{n:04}" for n in group] for group in (present, labelled))
+    options = {"rolling_eras": rolling, "embargo_eras": reach, "targets": "target_x_20"}
+    if kind == "numerai":
+        starts = {(n - 1) // 156: n for n in reversed(labelled)}.values()
+        possible = any(labelled[0] < start - reach for start in starts)
+    else:
+        possible = len(labelled) - reach > kind
+    if not possible:
+        with pytest.raises(FoldError):
+            walk_forward(eras, with_labels, folds=kind, **options)
+        return
+    folds = walk_forward(eras, with_labels, folds=kind, **options)
+    # Every predicted era once, in order, and none left out behind the first.
+    predicted = [era for fold in folds for era in fold.validation]
+    assert predicted == with_labels[-len(predicted) :]
+    if kind == "numerai":
+        windows = [{(n - 1) // 156 for n in numbers(fold.validation)} for fold in folds]
+        assert all(len(window) == 1 for window in windows)
+    else:
+        assert len(folds) == kind
+        assert len({len(fold.validation) for fold in folds}) == 1
+    before = set()
+    for number, fold in enumerate(folds):
+        train, validation = numbers(fold.train), numbers(fold.validation)
+        assert validation[0] - train[-1] > reach
+        far = [n for n in labelled if n < validation[0] - reach]
+        assert train == (far if rolling is None else far[-rolling:])
+        near = [n for n in labelled if validation[0] - reach <= n < validation[0]]
+        assert numbers(fold.embargo) == near
+        if rolling is None:
+            assert before <= set(train)
+            before = set(train)
+        assert {fold_of(era, folds) for era in fold.validation} == {number}
+    assert {fold_of(era, folds) for era in eras if era < predicted[0]} <= {None}
+    assert fold_of("9999", folds) == len(folds) - 1

@@ -19,7 +19,7 @@ from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.runs import begin_run
 from memmap_train.training import predict as room
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor, per_era_rank, predict
+from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
 
 pytest_plugins = ["training_fixtures"]
 
@@ -59,8 +59,8 @@ def any_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_block: int) -> None:
     dataset = mt.open_dataset(sample)
     model = make_run(tmp_path / "run", list(dataset.feature_names))
-    n_rows = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
-    assert n_rows == dataset.n_rows
+    report = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+    assert report == PredictReport(n_rows=dataset.n_rows, n_folds=0, left_out=())
     expected = model(all_rows(dataset)[0]).numpy()[:, 0]
     written = read(tmp_path / "out.csv")
     assert written == file_of(dataset, [value[2] for value in written[1:]])
@@ -94,7 +94,7 @@ def test_the_same_rows_get_the_same_predictions_in_any_dataset(
     predict(tmp_path / "run", validation, tmp_path / "validation.csv", raw=True)
     n_rows = mt.open_dataset(validation).n_rows
     assert read(tmp_path / "validation.csv")[1:] == read(tmp_path / "int8.csv")[-n_rows:]
-    assert predict(tmp_path / "run", live, tmp_path / "live.csv") == ROWS_PER_ERA
+    assert predict(tmp_path / "run", live, tmp_path / "live.csv").n_rows == ROWS_PER_ERA
     assert {line[1] for line in read(tmp_path / "live.csv")[1:]} == {"X"}
 
 

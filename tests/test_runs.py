@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 from refusal import refused
 
+import memmap_train as mt
 from memmap_train.errors import RunError
+from memmap_train.folds import Fold
 from memmap_train.runs import (
     HISTORY_COLUMNS,
     Run,
     begin_run,
     check_same_dataset,
     continue_run,
+    dataset_record,
     find_run,
+    fold_record,
     open_run,
     replacing,
 )
@@ -160,10 +164,40 @@ def test_other_versions_and_a_moved_dataset_are_no_other_configuration(run: Run)
     assert open_run(run.path).config["keras_version"] == "3.15.1"
 
 
-def test_another_dataset_is_refused(run: Run) -> None:
-    check_same_dataset(run, Path("/elsewhere"), "sha256:aa")
-    with refused(RunError, "dataset has changed", "sha256:aa", "/data/shards", "sha256:bb", "/new"):
-        check_same_dataset(run, Path("/new"), "sha256:bb")
+def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> None:
+    fold = Fold(("0001", "0002"), ("0010", "X"), ("0005",), 5)
+    dataset, other = (mt.open_dataset(toys[name]) for name in ("float32", "int8"))
+    record = fold_record(fold) | {"embargo_eras": 5} | dataset_record(dataset, [fold])
+    run = begin_run(tmp_path / "run", CONFIG | record)
+    assert check_same_dataset(run, dataset) is None
+    assert run.config["features_digest"] != record["dataset_digest"]
+    with refused(
+        RunError,
+        "dataset has changed",
+        run.config["features_digest"],
+        str(dataset.path),
+        other.select(fold.train + fold.validation).array_digest("features"),
+        str(other.path),
+    ):
+        check_same_dataset(run, other)
+
+
+def test_the_folds_of_a_run_are_those_that_were_recorded(run: Run) -> None:
+    assert run.folds == ()
+    folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
+    records = {"folds": [fold_record(fold) for fold in folds], "embargo_eras": 2}
+    begin_run(run.path, CONFIG | records)
+    assert open_run(run.path).folds == folds
+    assert run.fold_path(2) == run.path / "fold-02"
+
+
+def test_era_scores_come_back_to_the_last_bit(run: Run) -> None:
+    rows = [("0001", "target", 1 / 3, -0.1), ('a,"b', "target_x", 0.0, 1e-300)]
+    run.write_era_scores(rows)
+    assert run.read_era_scores() == rows
+    (run.path / "era_scores.csv").write_text("era,target\n0001\n")
+    with refused(RunError, "era_scores.csv", "can't be read"):
+        run.read_era_scores()
 
 
 def test_history_keeps_every_bit(run: Run) -> None:

@@ -1,9 +1,13 @@
 """Small samples to train on; a plugin of the test modules that name it in `pytest_plugins`."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from toy import write_toy
 from training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA
@@ -58,3 +62,48 @@ def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_toy(folder / "source.parquet", eras, n_features=5, n_targets=2, nulls=True)
     mt.convert(folder / "source.parquet", folder / "dataset", missing="nan", workers=1)
     return folder / "dataset"
+
+
+@pytest.fixture
+def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that makes, or updates, a dataset of the sample's first so many eras.
+
+    `changed` names columns whose cell in the first row of era `era` becomes another one.
+    """
+    names = ("train.parquet", "validation.parquet")
+    whole = pa.concat_tables([pq.read_table(sample_files / name) for name in names])
+
+    def grow(n_eras: int, *, changed: tuple[str, ...] = (), era: str = "0001") -> Path:
+        table = whole.filter(pc.less_equal(pc.cast(whole["era"], "int32"), n_eras))
+        row = table["era"].to_pylist().index(era)
+        for name in changed:
+            cells = table[name].to_pylist()
+            cells[row] = 0 if cells[row] else 1
+            column = pa.array(cells, table.schema.field(name).type)
+            table = table.set_column(table.column_names.index(name), name, column)
+        source = tmp_path / "growing.parquet"
+        pq.write_table(table, source)
+        anew = any(name.startswith("feature") for name in changed)
+        return mt.convert(source, tmp_path / "growing", workers=1, overwrite=anew).dataset.path
+
+    return grow
+
+
+_OPENED: list[str] = []
+
+
+def _note_opened(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and str(arguments[0]).endswith(".npy"):
+        _OPENED.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="session")
+def _watched() -> None:
+    sys.addaudithook(_note_opened)  # there is no way to take it back
+
+
+@pytest.fixture
+def opened(_watched: None) -> list[str]:
+    """Return the list to which every array's file is added when this process opens it."""
+    _OPENED.clear()
+    return _OPENED

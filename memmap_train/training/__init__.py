@@ -11,6 +11,7 @@ validation         per-era scores of a model
 setup              a configuration resolved for a dataset
 reporting          what a training says while it runs and when it is done
 loop               `train`: epochs, checkpoints, early stopping, the run's folder
+walk_forward       `train_folds`: folds one after another, and their scores together
 keras_batches      batches for anybody's own ``model.fit``
 =================  =================================================================================
 

@@ -27,6 +27,7 @@ from ..checkpoints import Checkpoint, load_newest, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError
+from ..folds import Fold
 from ..runs import (
     VERSION_KEYS,
     Run,
@@ -122,6 +123,7 @@ def train(
     *,
     resume: bool = False,
     report: Reporter | None = None,
+    fold: Fold | None = None,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -137,6 +139,8 @@ def train(
         has none. `epochs` may be raised, and `memory` and `checkpoint_*` changed; all else must be
         as it was. A run that is finished stays as it is.
     report : Reporter, optional
+    fold : Fold, optional
+        One of several (see `walk_forward`); by default what the configuration asks for.
 
     Returns
     -------
@@ -162,9 +166,15 @@ def train(
     report = report or Reporter()
     dataset = open_dataset(dataset_path)
     run = find_run(Path(run_dir), resume=resume)
+    warning = None
     if run:
-        check_same_dataset(run, dataset.path, dataset.manifest.digest)
-    setup = prepare(dataset, run, config)
+        if run.folds:
+            raise RunError(
+                f"{run.path}: it is a run of {len(run.folds)} folds: carry it on with --folds "
+                f"{run.config['asked_folds']} --resume, or choose another --run"
+            )
+        warning = check_same_dataset(run, dataset)
+    setup = prepare(dataset, run, config, fold)
     if run:
         _tell_versions(run, setup.record, report)
         run = continue_run(run, setup.record)
@@ -172,16 +182,22 @@ def train(
         run = begin_run(Path(run_dir), setup.record)
     result = run.read_result()
     if result is not None:
-        return _report_again(run, result)
+        return report_again(run, result)
+    if warning:
+        report.warning(warning)
     return _Training(run, setup, report).finish()
 
 
-def _report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
+def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
     """Return the report that a finished run recorded."""
+    return TrainReport(**{**recorded_scores(run, result), "already_finished": True})
+
+
+def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as it was before it was recorded, with the run's present place."""
     undefined = {name: math.nan for name in _SCORES if result[name] is None}
     chart_path = str(run.chart_path) if run.chart_path.exists() else None
-    here = {"run_dir": str(run.path), "chart_path": chart_path, "already_finished": True}
-    return TrainReport(**{**result, **undefined, **here})
+    return {**result, **undefined, "run_dir": str(run.path), "chart_path": chart_path}
 
 
 def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
@@ -303,7 +319,8 @@ class _Training:
             "data_wait": self._clock.data_wait,
         }
         best = self._progress.best
-        if best is None or _is_better(corr.mean, best.score):
+        keeps_last = self._setup.keeps_last_epoch
+        if best is None or keeps_last or _is_better(corr.mean, best.score):
             best = _Best(n_done, self._step.count, scores, self._step.weights())
         loss_sum, labels = self._step.sums
         is_best = best is not self._progress.best

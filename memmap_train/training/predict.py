@@ -9,7 +9,8 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,7 +24,8 @@ from scipy.stats import rankdata
 from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
-from ..runs import open_run, replacing
+from ..folds import fold_of
+from ..runs import Run, open_run, replacing
 from .model import require_tensorflow
 from .step import as_tensor, filled
 
@@ -132,6 +134,25 @@ def _fill(
         row, era = stop, era + 1
 
 
+@dataclass(frozen=True, slots=True)
+class PredictReport:
+    """What came of predicting a dataset.
+
+    Attributes
+    ----------
+    n_rows : int
+        Written.
+    n_folds : int
+        How many folds' models had a part in it; 0 for an ordinary run.
+    left_out : tuple of str
+        Eras before those that the first fold predicts: it, or all of them, were trained on them.
+    """
+
+    n_rows: int
+    n_folds: int
+    left_out: tuple[str, ...]
+
+
 def predict(
     run_dir: str | os.PathLike[str],
     dataset_path: str | os.PathLike[str],
@@ -139,13 +160,15 @@ def predict(
     *,
     raw: bool = False,
     progress: Progress | None = None,
-) -> int:
+) -> PredictReport:
     """Predict every row of a dataset with a run's model; write `id,era,prediction`.
 
     Parameters
     ----------
     run_dir : path
-        A run's folder; its best epoch's model is used.
+        A run's folder; its best epoch's model is used. In a run of folds every era is predicted by
+        the model of the fold that it belongs to (see `folds.fold_of`), which wasn't trained on it
+        or on eras near it: those behind the last fold's by the last one.
     dataset_path : path
         Any dataset that has the run's features, by name; targets aren't needed.
     out_path : path
@@ -157,16 +180,15 @@ def predict(
 
     Returns
     -------
-    int
-        Rows written.
+    PredictReport
 
     Raises
     ------
     RunError
-        There is no such run, it has no model yet, its model's predictions aren't numbers, or the
-        file can't be written.
+        There is no such run, it has no model yet (or, a run of folds, isn't finished), its model's
+        predictions aren't numbers, or the file can't be written.
     DatasetError
-        The dataset has no ids, or lacks some of the features.
+        The dataset has no ids, lacks some of the features, or has only eras from before the folds.
     ConfigError
         Features are missing in it, and the run doesn't say what they should become.
     """
@@ -183,20 +205,9 @@ def predict(
             "isn't called 'id'"
         )
     check_missing(dataset, run.config["fill_missing"])
-    if not run.model_path.exists():
-        raise RunError(
-            f"{run.path}: there is no model.keras yet, since no epoch is finished; "
-            f"run `memmap-train train {run.config['dataset']} --run {run.path} --resume`"
-        )
-    try:
-        model = keras.models.load_model(run.model_path, compile=False)
-    except (ValueError, OSError, BadZipFile) as error:
-        raise RunError(
-            f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
-            "epochs, or train again"
-        ) from error
-    predictor = Predictor(model, run.config["fill_missing"])
-    eras = predictor.predict(dataset, run.config["features"], progress=progress)
+    parts = _parts_of(run, dataset)
+    chosen = dataset.select([era for _, eras in parts for era in eras])
+    eras = _predicted(parts, chosen, progress)
     try:
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
             writer = csv.writer(f, lineterminator="\n")
@@ -210,7 +221,71 @@ def predict(
         if isinstance(error, RunError):
             raise
         raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
-    return dataset.n_rows
+    return PredictReport(
+        n_rows=chosen.n_rows,
+        n_folds=len(parts) if run.folds else 0,
+        left_out=tuple(era for era in dataset.eras if era not in chosen.eras),
+    )
+
+
+def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
+    """Return the runs whose models predict, each with its eras, in the dataset's order."""
+    if not run.folds:
+        _check_model(run, run)
+        return [(run, list(dataset.eras))]
+    if run.read_result() is None:
+        raise RunError(
+            f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
+            f"train {run.config['dataset']} --run {run.path} --folds {run.config['asked_folds']} "
+            "--resume`"
+        )
+    by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
+    parts = [
+        (open_run(run.fold_path(number + 1)), list(eras))
+        for number, eras in by_fold
+        if number is not None
+    ]
+    if not parts:
+        raise DatasetError(
+            f"{dataset.path}: all of its eras come before {run.folds[0].validation[0]!r}, the "
+            "first that a fold predicts; expected later ones"
+        )
+    for part, _ in parts:
+        _check_model(part, run)
+    return parts
+
+
+def _check_model(part: Run, run: Run) -> None:
+    if not part.model_path.exists():
+        folds = f" --folds {run.config['asked_folds']}" if run.folds else ""
+        raise RunError(
+            f"{part.path}: there is no model.keras yet, since no epoch is finished; run "
+            f"`memmap-train train {run.config['dataset']} --run {run.path}{folds} --resume`"
+        )
+
+
+def _predicted(
+    parts: Sequence[tuple[Run, Sequence[str]]], dataset: Dataset, progress: Progress | None
+) -> Iterator[tuple[str, Float32]]:
+    """Yield every era with its predictions, one model after another."""
+    n_before = 0
+    for run, eras in parts:
+        part = dataset.select(eras)
+        try:
+            model = keras.models.load_model(run.model_path, compile=False)
+        except (ValueError, OSError, BadZipFile) as error:
+            raise RunError(
+                f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with "
+                "more epochs, or train again"
+            ) from error
+
+        def tell(done: int, n_rows: int, before: int = n_before) -> None:
+            if progress is not None:
+                progress(before + done, dataset.n_rows)
+
+        predictor = Predictor(model, run.config["fill_missing"])
+        yield from predictor.predict(part, run.config["features"], progress=tell)
+        n_before += part.n_rows
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:

@@ -6,6 +6,8 @@ A `Reporter` is told; it may show a progress bar, write a log, or keep silent. N
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..folds import Fold
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainPlan:
@@ -86,8 +88,46 @@ class TrainReport:
     already_finished: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldsReport:
+    """What came of training the folds of a run.
+
+    Attributes
+    ----------
+    run_dir : str
+    n_eras : int
+        Predicted in all, each by a model that wasn't trained on it.
+    corr_mean, corr_std, corr_sharpe, max_drawdown, pearson_mean, best_possible
+        Of all predicted eras together, otherwise as in `TrainReport`.
+    chart_path : str or None
+        The picture of the cumulative score; None without matplotlib.
+    folds : tuple of TrainReport
+        Of each fold, in order. Their scores are those of the last epoch.
+    already_finished : bool
+        Whether all was finished before, and nothing was done.
+    """
+
+    run_dir: str
+    n_eras: int
+    corr_mean: float
+    corr_std: float
+    corr_sharpe: float
+    max_drawdown: float
+    pearson_mean: float
+    best_possible: float | None
+    chart_path: str | None
+    folds: tuple[TrainReport, ...]
+    already_finished: bool = False
+
+
 class Reporter:
     """Is told what happens in a training. This one keeps silent; override what shall be shown."""
+
+    def fold(self, number: int, n_folds: int, fold: Fold) -> None:
+        """Take note that the training of a fold begins or is carried on; counted from 1."""
+
+    def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
+        """Take note that a fold is trained, or was so already."""
 
     def started(self, plan: TrainPlan) -> None:
         """Take note that training begins, once, before the first step."""

@@ -20,11 +20,12 @@ from ..config import TrainConfig
 from ..dataset import Dataset
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
-from ..runs import Run
+from ..runs import Run, dataset_record, fold_of_record, fold_record
 from .model import check_model_name
 from .predict import check_missing
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
+_FOLD_KEYS = ("validation_eras", "embargo_eras")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Setup:
         return self.config.targets[0]
 
     @property
+    def keeps_last_epoch(self) -> bool:
+        """Whether the last epoch's model is kept, not the best one's."""
+        return bool(self.record["kept_epoch"] == "last")
+
+    @property
     def named_target(self) -> str:
         """The target that the main one is an alias of, or itself."""
         return self.dataset.manifest.aliases.get(self.main_target, self.main_target)
@@ -68,7 +74,9 @@ class Setup:
         return manifest.planted if self.named_target == planted_for else None
 
 
-def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Setup:
+def prepare(
+    dataset: Dataset, run: Run | None, config: TrainConfig | None, fold: Fold | None = None
+) -> Setup:
     """Decide everything that is left open, and check that it suits the dataset.
 
     Parameters
@@ -78,6 +86,10 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
         The run to resume, which decides where the configuration leaves something open.
     config : TrainConfig or None
         None: the run's, or the defaults.
+    fold : Fold or None
+        One of several: it is taken as it is, and of its epochs the last is kept, since its
+        validation eras are to be predicted by a model that they had no part in choosing. None: the
+        run's, or what the configuration asks for.
 
     Raises
     ------
@@ -91,15 +103,22 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
     features = dataset.feature_columns(config.features)
     dataset.target_columns(config.targets)
     main = config.targets[0]
-    fold = split(
-        dataset.eras,
-        dataset.labelled_eras(main),
-        validation_eras=config.validation_eras,
-        embargo_eras=config.embargo_eras,
-        targets=config.targets,
-        aliases=dataset.manifest.aliases,
-        allow_overlap=config.allow_overlap,
-    )
+    kept_epoch = "last" if fold else recorded.get("kept_epoch", "best")
+    asked = {key: config.to_dict()[key] for key in _FOLD_KEYS}
+    if fold is None and _asks_for_the_same_fold(recorded, asked):
+        # Eras that have come since belong to no part of it.
+        fold = fold_of_record(recorded)
+        asked = {key: recorded[f"asked_{key}"] for key in _FOLD_KEYS}
+    elif fold is None:
+        fold = split(
+            dataset.eras,
+            dataset.labelled_eras(main),
+            validation_eras=config.validation_eras,
+            embargo_eras=config.embargo_eras,
+            targets=config.targets,
+            aliases=dataset.manifest.aliases,
+            allow_overlap=config.allow_overlap,
+        )
     check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
     names = dataset.feature_names
     if config.deterministic is None:
@@ -131,13 +150,13 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
     )
     record = {
         **resolved.to_dict(),
-        "train_eras": list(fold.train),
-        "embargoed_eras": list(fold.embargo),
+        **fold_record(fold),
+        **{f"asked_{key}": value for key, value in asked.items()},
+        "kept_epoch": kept_epoch,
         "main_target": main,
         "named_targets": [dataset.manifest.aliases.get(name, name) for name in config.targets],
         "order_version": ORDER_VERSION,
-        "dataset": str(dataset.path.resolve()),
-        "dataset_digest": dataset.manifest.digest,
+        **dataset_record(dataset, [fold]),
         "memmap_train_version": __version__,
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,
@@ -145,3 +164,11 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
         "tensorflow_version": tf.__version__,
     }
     return Setup(dataset, resolved, fold, batches, record)
+
+
+def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Tell whether a fold is asked for in the words that a run began with, or era by era."""
+    return all(
+        f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
+        for key, value in asked.items()
+    )

@@ -20,6 +20,8 @@ def start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+        # A model for each fold is no mistake, as the warning of "5 out of the last 5 calls" says.
+        tf.get_logger().setLevel("ERROR")
 
 
 @contextmanager

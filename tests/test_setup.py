@@ -1,0 +1,169 @@
+"""A configuration meets a dataset, also one that has changed since a run began."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refusal import refused
+from training_data import Script, small_config
+
+import memmap_train as mt
+from memmap_train.checkpoints import load_newest
+from memmap_train.errors import DatasetError, RunError
+from memmap_train.training import loop
+from memmap_train.training.loop import train
+from memmap_train.training.setup import prepare
+
+pytest_plugins = ["training_fixtures"]
+
+Growing = Callable[..., Path]
+TARGETS = ("target", "target_alpha_20")  # one is an alias of the other
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def begin(dataset: Path, run: Path, **changes: Any) -> None:
+    """Begin a run and interrupt it in its first epoch."""
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, run, small_config(**changes), report=Script("step 7", interrupt))
+
+
+def state(run: Path) -> tuple[bytes, dict[str, bytes]]:
+    newest = load_newest(run / "checkpoints", print)
+    assert newest is not None
+    arrays = {name: array.tobytes() for name, array in newest.arrays.items()}
+    return (run / "era_scores.csv").read_bytes(), arrays
+
+
+# -- what is out of reach -------------------------------------------------------------------------
+
+
+def test_an_era_outside_the_fold_cannot_be_reached_from_its_batches(sample: Path) -> None:
+    dataset = mt.open_dataset(sample)
+    setup = prepare(dataset, None, small_config())
+    reachable = setup.batches.dataset
+    assert reachable.eras == setup.fold.train == dataset.eras[:12]
+    for era in dataset.eras[12:]:
+        with refused(DatasetError, f"no era {era!r}"):
+            _ = reachable[era]
+        with refused(DatasetError, f"no era {era!r}"):
+            reachable.select([era])
+
+
+def test_no_file_outside_the_fold_is_opened_before_validation_begins(
+    sample: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    before: set[str] = set()
+
+    class Watching(Script):
+        def step(self, *numbers: Any) -> None:
+            super().step(*numbers)
+            if "validation" not in self.calls:
+                before.update(Path(file).parent.name for file in opened)
+
+    train(sample, tmp_path / "run", small_config(epochs=1), report=Watching())
+    eras = mt.open_dataset(sample).eras
+    assert before == {f"era-{era}" for era in eras[:12]}
+    after = {Path(file).parent.name for file in opened}
+    assert after == before | {f"era-{era}" for era in eras[-4:]}
+
+
+# -- weeks that come while a run waits ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("validation_eras", "asks_again"), [(4, False), (0.2, True), ("0017-0020", True)]
+)
+def test_appended_eras_move_no_fold_and_change_no_bit(
+    growing: Growing, tmp_path: Path, validation_eras: Any, asks_again: bool
+) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config(validation_eras=validation_eras))
+    begin(dataset, tmp_path / "run", validation_eras=validation_eras)
+    digest = mt.open_dataset(dataset).manifest.digest
+    growing(24)
+    assert mt.open_dataset(dataset).manifest.digest != digest
+    script = Script()
+    config = small_config(validation_eras=validation_eras) if asks_again else None
+    train(dataset, tmp_path / "run", config, resume=True, report=script)
+    assert script.warnings == []
+    assert script.plan is not None
+    assert (script.plan.first_step, script.plan.n_validation_eras) == (7, 4)
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
+def test_late_targets_are_taken_with_a_warning_that_exactness_ends(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    begin(dataset, tmp_path / "run")
+    growing(21, changed=TARGETS)
+    script = Script()
+    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    (warning,) = script.warnings
+    assert "targets of the run's eras have changed" in warning
+    assert "no longer" in warning
+
+
+def test_targets_that_changed_in_no_era_of_the_run_are_no_matter(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    begin(dataset, tmp_path / "run")
+    growing(20, changed=TARGETS, era="0012")  # in the embargo
+    script = Script()
+    train(dataset, tmp_path / "run", None, resume=True, report=script)
+    assert script.warnings == []
+
+
+@pytest.mark.parametrize("era", ["0001", "0020"])
+def test_changed_features_of_an_era_of_the_run_are_refused(
+    growing: Growing, tmp_path: Path, era: str
+) -> None:
+    dataset = growing(20)
+    begin(dataset, tmp_path / "run")
+    name = mt.open_dataset(dataset).feature_names[0]
+    growing(20, changed=(name,), era=era)
+    with refused(RunError, "dataset has changed", "features of the run's eras", str(dataset)):
+        train(dataset, tmp_path / "run", None, resume=True)
+
+
+def test_a_dataset_that_lacks_eras_of_the_run_is_refused(
+    growing: Growing, sample: Path, tmp_path: Path
+) -> None:
+    begin(sample, tmp_path / "run")
+    with refused(RunError, "dataset has changed", "eras of the run are gone"):
+        train(growing(20), tmp_path / "run", None, resume=True)
+
+
+def test_the_same_eras_may_be_asked_for_in_other_words_and_others_may_not(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    begin(dataset, tmp_path / "run", validation_eras=4)
+    with refused(RunError, "validation_eras: ", "embargoed_eras: "):
+        train(dataset, tmp_path / "run", small_config(validation_eras=3), resume=True)
+    for n_eras, words in ((20, "0017-0020"), (24, ("0017", "0018", "0019", "0020"))):
+        growing(n_eras)
+        config, script = small_config(validation_eras=words), Script("step 1", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, tmp_path / "run", config, resume=True, report=script)
+
+
+def test_what_is_recorded_of_the_fold_is_small(growing: Growing, tmp_path: Path) -> None:
+    begin(growing(20), tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    for key in ("dataset_digest", "features_digest", "targets_digest"):
+        assert config[key].startswith("sha256:")
+    assert len({config["features_digest"], config["targets_digest"]}) == 2
+    assert (config["asked_validation_eras"], config["asked_embargo_eras"]) == (4, "auto")
+    assert config["kept_epoch"] == "best"
