@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 import memmap_train as mt
 from memmap_train.machine import n_cores
+from memmap_train.training.startup import start_tensorflow
 
 from . import article
 from .measuring import Job, Spent, in_turn, print_table, timed
@@ -109,6 +110,8 @@ def run(directory: Path, size: Size) -> None:
 
 def measure(name: str, data: Data, n_batches: int) -> dict[str, Spent]:
     """Take an epoch of batches, after as many that warm everything up; work for `alone`."""
+    if "tf.data" in name:
+        start_tensorflow()
     batches = WAYS[name][0](data)
 
     def take(n: int) -> None:
