@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from .sources import Size, make_dataset, make_sources
 BATCH_SIZE = 4096
 SHUFFLE_BUFFER = 16 * 4096
 """Rows: 16 batches. Beyond it tf.data's buffer took more memory, and mixed hardly better."""
+_PATIENCE_SECONDS = 0.1
 _RAW, _SPLIT = "peers-rows.bin", "peers-split"
 
 Batch = tuple[Any, Any]
@@ -231,14 +233,25 @@ def _tf_records(data: Data) -> Iterator[Batch]:
 def _queued(data: Data) -> Iterator[Batch]:
     """Yield what the way of 2021 puts into its queue."""
     batches: queue.Queue[Batch] = queue.Queue(4)
+    done = threading.Event()
 
     def fill() -> None:
         for batch in article.batches(data.split, BATCH_SIZE):
-            batches.put(batch)
+            while not done.is_set():
+                with suppress(queue.Full):
+                    batches.put(batch, timeout=_PATIENCE_SECONDS)
+                    break
+            if done.is_set():
+                return
 
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        yield batches.get()
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        while True:
+            yield batches.get()
+    finally:
+        done.set()
+        thread.join()
 
 
 _OURS = "ours, float32"
