@@ -29,7 +29,7 @@ from .sources import Size, make_dataset, make_sources
 
 BATCH_SIZE = 4096
 SHUFFLE_BUFFER = 16 * 4096
-"""Rows: 16 batches. Beyond it tf.data's buffer took more memory, and mixed hardly better."""
+"""Rows: 16 batches, somewhat more than a pool of ours."""
 _PATIENCE_SECONDS = 0.1
 _RAW, _SPLIT = "peers-rows.bin", "peers-split"
 
