@@ -98,7 +98,8 @@ class Reader:
         mapped = [
             (begin, end)
             for begin, end in _groups(pool.eras)
-            if not self._direct[pool.eras[begin]] or _are_gathered(pool.lengths[begin:end])
+            if not self._direct[pool.eras[begin]]
+            or _are_gathered(int(pool.lengths[begin:end].sum()), end - begin)
         ]
         if self._is_resident(pool, mapped):
             return
@@ -152,24 +153,25 @@ class Reader:
         first_place = int(pool.lengths[:low].sum())
         places = pool.places[first_place : first_place + int(lengths.sum())]
         ends = np.cumsum(lengths)
+        # Of each place its row in the era; for all eras at once, of which there may be thousands.
+        rows_of_places = np.arange(len(places)) + np.repeat(starts - (ends - lengths), lengths)
+        edges = np.append(0, ends)
         for begin, end in _groups(eras):
             era = self._eras.get(int(eras[begin]))
-            place = int(ends[begin] - lengths[begin])
-            to = places[place : int(ends[end - 1])]
-            shifts = starts[begin:end] - (ends[begin:end] - lengths[begin:end])
-            rows = np.arange(place, place + len(to)) + np.repeat(shifts, lengths[begin:end])
+            first, last = int(edges[begin]), int(edges[end])
+            to, rows = places[first:last], rows_of_places[first:last]
             # Targets are few bytes: one call an era, where features have one a window.
             self._target_columns.gather(era.targets, rows, y, to)
-            if _are_gathered(lengths[begin:end]):
+            if _are_gathered(last - first, end - begin):
                 self._feature_columns.gather(era.features, rows, x, to)
                 continue
-            first = 0
+            done = 0
             for start, length in zip(
                 starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
             ):
                 window = era.rows(start, start + length)
-                self._feature_columns.copy(window, x, to[first : first + length])
-                first += length
+                self._feature_columns.copy(window, x, to[done : done + length])
+                done += length
 
     def decode(self, x: Stored) -> Float32:
         """Return stored features as float32: themselves, or decoded into a reused buffer."""
@@ -288,8 +290,8 @@ def _groups(eras: npt.NDArray[np.int32]) -> list[tuple[int, int]]:
     return list(pairwise(edges)) if len(eras) else []
 
 
-def _are_gathered(lengths: npt.NDArray[np.int64]) -> bool:
-    return bool(lengths.mean() < _GATHER_BELOW)
+def _are_gathered(n_rows: int, n_windows: int) -> bool:
+    return n_rows < _GATHER_BELOW * n_windows
 
 
 def _read_no_more_than_asked(array: np.memmap) -> None:

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 import memmap_train as mt
 from memmap_train.machine import n_cores
+from memmap_train.training.startup import start_tensorflow
 
 from . import article
 from .measuring import Job, Spent, in_turn, print_table, timed
@@ -27,7 +29,8 @@ from .sources import Size, make_dataset, make_sources
 
 BATCH_SIZE = 4096
 SHUFFLE_BUFFER = 16 * 4096
-"""Rows: 16 batches. Beyond it tf.data's buffer took more memory, and mixed hardly better."""
+"""Rows: 16 batches, somewhat more than a pool of ours."""
+_PATIENCE_SECONDS = 0.1
 _RAW, _SPLIT = "peers-rows.bin", "peers-split"
 
 Batch = tuple[Any, Any]
@@ -109,6 +112,8 @@ def run(directory: Path, size: Size) -> None:
 
 def measure(name: str, data: Data, n_batches: int) -> dict[str, Spent]:
     """Take an epoch of batches, after as many that warm everything up; work for `alone`."""
+    if "tf.data" in name:
+        start_tensorflow()
     batches = WAYS[name][0](data)
 
     def take(n: int) -> None:
@@ -228,14 +233,25 @@ def _tf_records(data: Data) -> Iterator[Batch]:
 def _queued(data: Data) -> Iterator[Batch]:
     """Yield what the way of 2021 puts into its queue."""
     batches: queue.Queue[Batch] = queue.Queue(4)
+    done = threading.Event()
 
     def fill() -> None:
         for batch in article.batches(data.split, BATCH_SIZE):
-            batches.put(batch)
+            while not done.is_set():
+                with suppress(queue.Full):
+                    batches.put(batch, timeout=_PATIENCE_SECONDS)
+                    break
+            if done.is_set():
+                return
 
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        yield batches.get()
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        while True:
+            yield batches.get()
+    finally:
+        done.set()
+        thread.join()
 
 
 _OURS = "ours, float32"
