@@ -284,7 +284,8 @@ def _train(arguments: argparse.Namespace) -> int:
     print(
         f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}\n"
         f"validation  numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}), "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
+        f"{report.corr_positive:.0%} of eras positive), "
         f"Pearson {report.pearson_mean:.4f}"
     )
     if report.best_possible is not None:

@@ -17,12 +17,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as short_repr
+from types import MappingProxyType
 from typing import Any, Literal, Self, TypeVar
 
 from .errors import ConfigError, listed, nearest
 
 # TOML has no null: this word stands for None where None means "choose for me".
 _AUTO = "auto"
+
+# Scores that may decide, as columns of history.csv, and whether a smaller one is better.
+MONITORS = MappingProxyType(
+    {
+        "val_corr_mean": False,
+        "val_corr_std": True,
+        "val_corr_sharpe": False,
+        "val_max_drawdown": True,
+        "val_corr_positive": False,
+        "val_pearson_mean": False,
+        "val_pearson_std": True,
+        "val_pearson_sharpe": False,
+        "val_pearson_max_drawdown": True,
+        "val_pearson_positive": False,
+        "loss": True,
+    }
+)
 
 # Numbers end up as float32, in which a larger one is infinite.
 _LARGEST_NUMBER = 3.4028234663852886e38
@@ -225,10 +243,21 @@ class TrainConfig:
         Of the optimizer, above 0.
     weight_decay : float
         Share of each weight (not of biases) taken off in a step, times the learning rate; 0: none.
+    plateau_patience : int
+        Lower the learning rate after so many epochs without a better score, counted anew each
+        time; 0: never.
+    plateau_factor : float
+        What the learning rate is then multiplied by, above 0 and below 1.
     epochs : int
         The most epochs to train.
+    monitor : str
+        The score that decides which epoch is the best, and with that when the learning rate is
+        lowered and when training stops early: a column of `history.csv`, one of `MONITORS`. Of
+        `loss`, deviations and drawdowns a smaller one is better.
     patience : int
         Stop after so many epochs without a better score; 0: never.
+    validation_steps : int
+        Steps between two scorings inside an epoch, counted over the run; 0: only at its end.
     seed : int
         Of the order of the rows, the first weights and the dropout; below 2^32.
     deterministic : bool or None
@@ -278,8 +307,13 @@ class TrainConfig:
     learning_rate: float = _key(1e-3, _number("above 0", lambda value: value > 0))
     weight_decay: float = _key(1.0, _number("of 0 or more", lambda value: value >= 0))
 
+    plateau_patience: int = _key(0, _whole(0))
+    plateau_factor: float = _key(0.5, _number("above 0 and below 1", lambda value: 0 < value < 1))
+
     epochs: int = _key(10, _whole(1))
+    monitor: str = _key("val_corr_mean", _choice(*MONITORS))
     patience: int = _key(3, _whole(0))
+    validation_steps: int = _key(0, _whole(0))
     seed: int = _key(0, _whole(0, _LARGEST_SEED))
     deterministic: bool | None = _key(None, _or_auto(_flag()))
     checkpoint_steps: int = _key(0, _whole(0))

@@ -5,6 +5,7 @@
     RUN/
       config.json      all that was decided before the first step: flat, sorted keys
       history.csv      a row per epoch: loss, validation scores, rates
+      step_scores.csv  with validation_steps: a row per scoring, inside epochs and at their ends
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
       checkpoints/     see `checkpoints`
@@ -36,20 +37,26 @@ HISTORY_COLUMNS = (
     "val_corr_std",
     "val_corr_sharpe",
     "val_max_drawdown",
+    "val_corr_positive",
     "val_pearson_mean",
     "val_pearson_std",
     "val_pearson_sharpe",
     "val_pearson_max_drawdown",
+    "val_pearson_positive",
+    "learning_rate",
     "seconds",
     "rows_per_second",
     "data_wait",
 )
+# Rows of two kinds mixed in one file would be awkward to read: scores inside epochs have their own.
+STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds")])
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
-_CONFIG, _STATE, _HISTORY, _ERA_SCORES = (
+_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "config.json",
     "state.json",
     "history.csv",
+    "step_scores.csv",
     "era_scores.csv",
 )
 
@@ -143,6 +150,11 @@ class Run:
         """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
         lines = ([repr(row[name]) for name in HISTORY_COLUMNS] for row in rows)
         _write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
+
+    def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Write `step_scores.csv`: one row per scoring, in the order of `STEP_SCORE_COLUMNS`."""
+        lines = ([repr(row[name]) for name in STEP_SCORE_COLUMNS] for row in rows)
+        _write_csv(self.path / _STEP_SCORES, STEP_SCORE_COLUMNS, lines)
 
     def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
         """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""

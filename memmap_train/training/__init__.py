@@ -8,6 +8,7 @@ model              the built-in models; the only thing here to touch for another
 step               one compiled step: masked loss, gradients, optimizer; and all state it changes
 predict            a model over eras in order: predictions, and the CSV file of them
 validation         per-era scores of a model
+monitor            what the monitored score decides: best epoch, learning rate
 setup              a configuration resolved for a dataset
 reporting          what a training says while it runs and when it is done
 loop               `train`: epochs, checkpoints, early stopping, the run's folder

@@ -18,6 +18,7 @@ from .._version import __version__
 from ..batches import Batches
 from ..config import TrainConfig
 from ..dataset import Dataset
+from ..errors import ConfigError
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
 from ..runs import Run
@@ -88,6 +89,12 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
     if config is None:
         config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS if key in recorded})
     check_model_name(config.model)
+    if 0 < config.patience <= config.plateau_patience:
+        raise ConfigError(
+            f"plateau_patience: {config.plateau_patience}, expected less than patience "
+            f"({config.patience}), which ends the run before the learning rate is ever lowered; "
+            "set patience higher, or to 0"
+        )
     features = dataset.feature_columns(config.features)
     dataset.target_columns(config.targets)
     main = config.targets[0]

@@ -61,6 +61,15 @@ class TrainStep:
         loss, labels = self._sums.numpy().tolist()
         return loss, labels
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step; the shortest number that is this float32."""
+        return float(str(np.float32(self._optimizer.learning_rate.numpy())))
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._optimizer.learning_rate.assign(value)
+
     def arrays(self) -> Arrays:
         """Return copies of all state: weights, seed generators, optimizer, sums."""
         return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
