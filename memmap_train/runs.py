@@ -9,6 +9,7 @@
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
       checkpoints/     see `checkpoints`
+      tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
 
 In come plain values, out come files. Each is written beside its final name and renamed, so that it
@@ -62,7 +63,7 @@ _CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
-_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes")
+_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
 # What is recorded for the reader, and may have changed under a run.
 VERSION_KEYS = (
     "memmap_train_version",
@@ -119,6 +120,11 @@ class Run:
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """The folder of the log for TensorBoard."""
+        return self.path / "tensorboard"
 
     @property
     def chart_path(self) -> Path:

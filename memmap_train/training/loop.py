@@ -11,7 +11,7 @@ taken wherever the program is stopped; the data need none, since a stream begins
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from ..runs import (
     find_run,
     replacing,
 )
+from .callbacks import Callbacks, TensorBoardLog, make_callbacks
 from .model import build, require_tensorflow
 from .monitor import is_better, learning_rate_after
 from .predict import Predictor
@@ -71,7 +72,7 @@ class _Progress:
     """What is known after a whole number of epochs, and of the scorings since.
 
     `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
-    step's sums less these.
+    step's sums less these. `stopped` says that a callback has ended the training.
     """
 
     history: tuple[Mapping[str, float], ...] = ()
@@ -79,6 +80,7 @@ class _Progress:
     best: _Best | None = None
     loss_sum: float = 0.0
     labels: float = 0.0
+    stopped: bool = False
 
     @property
     def epochs_done(self) -> int:
@@ -144,8 +146,8 @@ def train(
         By default that of the run which is resumed, or else the defaults.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory` and `checkpoint_*` changed; all else must be
-        as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
+        all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
 
     Returns
@@ -178,12 +180,22 @@ def train(
     if run:
         _tell_versions(run, setup.record, report)
         run = continue_run(run, setup.record)
-    else:
-        run = begin_run(Path(run_dir), setup.record)
-    result = run.read_result()
-    if result is not None:
-        return _report_again(run, result)
-    return _Training(run, setup, report).finish()
+        result = run.read_result()
+        if result is not None:
+            return _report_again(run, result)
+    # Before a new run has a folder: what the user brings may be refused.
+    model, callbacks = _make_model(setup), make_callbacks(setup.config.callbacks)
+    run = run or begin_run(Path(run_dir), setup.record)
+    return _Training(run, setup, model, callbacks, report).finish()
+
+
+def _make_model(setup: Setup) -> Any:
+    """Build the model, its first weights the same ones in equal runs."""
+    config = setup.config
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+    return build(len(setup.batches.feature_names), len(config.targets), config)
 
 
 def _report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
@@ -211,16 +223,23 @@ def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> Non
 class _Training:
     """A training under way: the step, the progress, and the files that follow from them."""
 
-    def __init__(self, run: Run, setup: Setup, report: Reporter) -> None:
+    def __init__(
+        self, run: Run, setup: Setup, model: Any, callbacks: Sequence[Any], report: Reporter
+    ) -> None:
         self._run, self._setup, self._report = run, setup, report
         self._config, self._batches = setup.config, setup.batches
-        config = self._config
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(config.seed)
+        config, self._model = self._config, model
         n_features, n_targets = len(self._batches.feature_names), len(config.targets)
-        self._model = build(n_features, n_targets, config)
-        self._step = TrainStep(self._model, n_features, n_targets, config)
+        self._step = TrainStep(model, n_features, n_targets, config)
+        named = dict(zip(config.callbacks, callbacks, strict=True))
+        if config.tensorboard:
+            named["tensorboard"] = TensorBoardLog(run.tensorboard_dir)
+        self._callbacks = Callbacks(
+            named,
+            model,
+            self._step.optimizer,
+            {"epochs": config.epochs, "steps": len(self._batches)},
+        )
         self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
         self._progress, self._clock = _Progress(), _Clock()
@@ -235,9 +254,11 @@ class _Training:
             # One stream for all epochs: the next one's first rows are read during validation.
             end = self._config.epochs * len(self._batches)
             with self._batches.stream(self._step.count, max(end, self._step.count)) as stream:
+                self._callbacks.train_begin()
                 while not self._is_over():
                     self._train_epoch(stream)
                     self._end_epoch()
+                self._callbacks.train_end()
         except KeyboardInterrupt:
             self._save()
             raise
@@ -247,7 +268,7 @@ class _Training:
         progress, config = self._progress, self._config
         if progress.epochs_done >= config.epochs:
             return True
-        return progress.is_out_of_patience(config.patience)
+        return progress.stopped or progress.is_out_of_patience(config.patience)
 
     def _train_epoch(self, stream: Stream) -> None:
         """Do what is left of the running epoch's steps."""
@@ -256,6 +277,7 @@ class _Training:
         if config.plateau_patience:
             scores = [row[config.monitor] for row in self._progress.history]
             self._step.learning_rate = learning_rate_after(scores, config)
+        self._callbacks.epoch_begin(self._progress.epochs_done)
         while True:
             # Before the step, not after the last one: it may be what an interruption left undone.
             if self._is_scoring_due():
@@ -267,6 +289,7 @@ class _Training:
             clock.seconds += time.perf_counter() - began
             clock.waited += stream.wait_seconds - waited
             clock.steps += 1
+            self._callbacks.batch_end(clock.steps - 1, self._epoch_loss)
             if self._pace.is_due():
                 self._report.step(
                     clock.steps,
@@ -358,8 +381,10 @@ class _Training:
         ):
             best = _Best(before.epochs_done + 1, self._step.count, scores, self._step.weights())
         is_best = best is not before.best
+        self._callbacks.epoch_end(before.epochs_done, row)
+        stopped = self._callbacks.stop_requested
         history = (*before.history, row)
-        self._progress = _Progress(history, step_scores, best, *self._step.sums)
+        self._progress = _Progress(history, step_scores, best, *self._step.sums, stopped)
         self._clock = _Clock()
         with self._surviving_a_full_disk("the epoch's results"):
             self._write_scores()
@@ -388,7 +413,8 @@ class _Training:
                 run_dir=str(run.path),
                 n_epochs=progress.epochs_done,
                 n_steps=self._step.count,
-                stopped_early=progress.is_out_of_patience(self._config.patience),
+                stopped_early=progress.stopped
+                or progress.is_out_of_patience(self._config.patience),
                 best_epoch=best.epoch,
                 corr_mean=corr.mean,
                 corr_std=corr.std,
@@ -423,10 +449,15 @@ class _Training:
             )
             for target, corr, plain in zip(targets, corrs, plains, strict=True)
         )
-        model = keras.models.clone_model(self._model)
-        model.set_weights(best.weights)
-        with replacing(self._run.model_path) as temporary:
-            model.save(temporary)
+        # They are the same at an epoch's end, unless a callback has changed them since. (A clone
+        # would do as well, but not every user's model can be cloned.)
+        kept = self._step.weights()
+        self._model.set_weights(best.weights)
+        try:
+            with replacing(self._run.model_path) as temporary:
+                self._model.save(temporary)
+        finally:
+            self._model.set_weights(kept)
 
     def _plan(self) -> TrainPlan:
         setup, config = self._setup, self._config
@@ -476,6 +507,8 @@ class _Training:
             "seconds": clock.seconds,
             "waited": clock.waited,
             "scored": clock.scored,
+            "stopped": progress.stopped,
+            "stop_requested": self._callbacks.stop_requested,
             "best": None,
         }
         if best is not None:
@@ -506,7 +539,9 @@ class _Training:
         }
         self._step.restore(of_step)
         history, step_scores = tuple(state["history"]), tuple(state["step_scores"])
-        self._progress = _Progress(history, step_scores, best, state["loss_sum"], state["labels"])
+        sums = state["loss_sum"], state["labels"]
+        self._progress = _Progress(history, step_scores, best, *sums, state["stopped"])
+        self._callbacks.stop_requested = state["stop_requested"]
         self._clock = _Clock(state["seconds"], state["waited"], state["scored"])
 
     @contextmanager

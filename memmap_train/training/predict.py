@@ -25,6 +25,7 @@ from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..runs import open_run, replacing
 from .model import require_tensorflow
+from .named import find_named, is_named
 from .step import as_tensor, filled
 
 Float32 = npt.NDArray[np.float32]
@@ -187,9 +188,12 @@ def predict(
             f"{run.path}: there is no model.keras yet, since no epoch is finished; "
             f"run `memmap-train train {run.config['dataset']} --run {run.path} --resume`"
         )
+    own = run.config.get("model", "")
+    if is_named(own):
+        find_named("model", own)  # its module makes known the classes that the file names
     try:
         model = keras.models.load_model(run.model_path, compile=False)
-    except (ValueError, OSError, BadZipFile) as error:
+    except (ValueError, TypeError, OSError, BadZipFile) as error:
         raise RunError(
             f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
             "epochs, or train again"

@@ -5,9 +5,11 @@ In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it r
 is written here.
 """
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,6 +25,7 @@ from ..folds import Fold, split
 from ..order import ORDER_VERSION
 from ..runs import Run
 from .model import check_model_name
+from .own_models import SUFFIX
 from .predict import check_missing
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
@@ -127,8 +130,10 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
         pool_batches=pool_batches,
         memory=config.memory,
     )
+    saved = Path(config.model).resolve() if config.model.endswith(SUFFIX) else None
     resolved = replace(
         config,
+        model=config.model if saved is None else str(saved),
         features=feature_names,
         validation_eras=fold.validation,
         embargo_eras=fold.embargo_eras,
@@ -138,6 +143,7 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
     )
     record = {
         **resolved.to_dict(),
+        "model_digest": None if saved is None else _digest(saved),
         "train_eras": list(fold.train),
         "embargoed_eras": list(fold.embargo),
         "main_target": main,
@@ -152,3 +158,14 @@ def prepare(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> Se
         "tensorflow_version": tf.__version__,
     }
     return Setup(dataset, resolved, fold, batches, record)
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a saved model's file: what a run began with."""
+    try:
+        with open(path, "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise ConfigError(
+            f"model: {path}: the saved model can't be read: {error.strerror}"
+        ) from error
