@@ -291,7 +291,8 @@ def _train(arguments: argparse.Namespace) -> int:
     print(
         f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}\n"
         f"validation  numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}), "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
+        f"{report.corr_positive:.0%} of eras positive), "
         f"Pearson {report.pearson_mean:.4f}"
     )
     if report.best_possible is not None:
@@ -330,8 +331,8 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
         )
     print(
         f"out of fold numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}), "
-        f"Pearson {report.pearson_mean:.4f}"
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
+        f"{report.corr_positive:.0%} of eras positive), Pearson {report.pearson_mean:.4f}"
     )
     if report.best_possible is not None:
         print(f"possible    numerai_corr {report.best_possible:.4f}")

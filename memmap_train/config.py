@@ -12,17 +12,42 @@ A file holds what differs from the defaults::
     hidden = [512, 256]
 """
 
+import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as short_repr
+from types import MappingProxyType
 from typing import Any, Literal, Self, TypeVar
 
 from .errors import ConfigError, listed, nearest
 
 # TOML has no null: this word stands for None where None means "choose for me".
 _AUTO = "auto"
+
+# The one key whose value is a table.
+_PARAMS = "model_params"
+
+_NAMED = re.compile(r"\w+(\.\w+)*:\w+")
+
+# Scores that may decide, as columns of history.csv, and whether a smaller one is better.
+MONITORS = MappingProxyType(
+    {
+        "val_corr_mean": False,
+        "val_corr_std": True,
+        "val_corr_sharpe": False,
+        "val_max_drawdown": True,
+        "val_corr_positive": False,
+        "val_pearson_mean": False,
+        "val_pearson_std": True,
+        "val_pearson_sharpe": False,
+        "val_pearson_max_drawdown": True,
+        "val_pearson_positive": False,
+        "loss": True,
+    }
+)
 
 # Numbers end up as float32, in which a larger one is infinite.
 _LARGEST_NUMBER = 3.4028234663852886e38
@@ -154,6 +179,48 @@ def _widths() -> _Kind:
     return _Kind("a list of whole numbers of 1 or more such as [128, 64]", clean)
 
 
+def _named() -> _Kind:
+    """Accept a list, which may be empty, of different names as "package.module:name"."""
+
+    def clean(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise _UnfitError
+        if len(set(value)) < len(value) or not all(map(_NAMED.fullmatch, value)):
+            raise _UnfitError
+        return tuple(value)
+
+    return _Kind('a list of different names such as ["my_module:MyCallback"]', clean)
+
+
+def _table() -> _Kind:
+    """Accept names with values that JSON keeps as they are."""
+
+    def clean(value: object) -> dict[str, object]:
+        if not isinstance(value, Mapping):
+            raise _UnfitError
+        return {_name(name): _plain(item) for name, item in value.items()}
+
+    return _Kind("a table such as {units = 64}", clean)
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise _UnfitError
+    return value
+
+
+def _plain(value: object) -> object:
+    """Return text, a finite number, true or false, or a list or table of such; or refuse."""
+    if isinstance(value, Mapping):
+        return {_name(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    # NaN and the infinities are no JSON.
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise _UnfitError
+
+
 def _either(first: _Kind, second: _Kind) -> _Kind:
     """Accept what one of two kinds accepts."""
 
@@ -226,9 +293,13 @@ class TrainConfig:
         What missing features become in a dataset converted with ``--missing nan``; None: such a
         dataset is refused.
     model : str
-        The name of the model to build.
+        The name of a built-in model ("mlp", "linear", "resnet"); "package.module:function" for
+        one that your function builds; or a saved model's file, ending in ".keras", to start from.
+    model_params : dict
+        What your function gets besides the numbers of features and targets, by name.
     hidden : tuple of int
-        Units of each hidden layer, from the features on; an empty list makes a linear model.
+        Units of each hidden layer, from the features on ("resnet": of each block); an empty list
+        makes a linear model. As `dropout`, of built-in models only.
     dropout : float
         Share of the units that is dropped after each hidden layer, from 0 to below 1.
     loss : str
@@ -237,10 +308,25 @@ class TrainConfig:
         Of the optimizer, above 0.
     weight_decay : float
         Share of each weight (not of biases) taken off in a step, times the learning rate; 0: none.
+    plateau_patience : int
+        Lower the learning rate after so many epochs without a better score, counted anew each
+        time; 0: never.
+    plateau_factor : float
+        What the learning rate is then multiplied by, above 0 and below 1.
     epochs : int
         The most epochs to train.
+    monitor : str
+        The score that decides which epoch is the best, and with that when the learning rate is
+        lowered and when training stops early: a column of `history.csv`, one of `MONITORS`. Of
+        `loss`, deviations and drawdowns a smaller one is better.
     patience : int
         Stop after so many epochs without a better score; 0: never.
+    validation_steps : int
+        Steps between two scorings inside an epoch, counted over the run; 0: only at its end.
+    callbacks : tuple of str
+        Keras callbacks of your own: "package.module:name" of classes or functions that make one.
+    tensorboard : bool
+        Write a log for TensorBoard into the run's folder.
     seed : int
         Of the order of the rows, the first weights and the dropout; below 2^32.
     deterministic : bool or None
@@ -290,14 +376,22 @@ class TrainConfig:
     fill_missing: float | None = _key(None, _or_none(_number()))
 
     model: str = _key("mlp", _text("the name of a model"))
+    model_params: dict[str, Any] = field(default_factory=dict, metadata={"kind": _table()})
     hidden: tuple[int, ...] = _key((128, 64), _widths())
     dropout: float = _key(0.3, _number("from 0 to below 1", lambda value: 0 <= value < 1))
     loss: str = _key("mse", _choice("mse", "mae", "huber"))
     learning_rate: float = _key(1e-3, _number("above 0", lambda value: value > 0))
     weight_decay: float = _key(1.0, _number("of 0 or more", lambda value: value >= 0))
 
+    plateau_patience: int = _key(0, _whole(0))
+    plateau_factor: float = _key(0.5, _number("above 0 and below 1", lambda value: 0 < value < 1))
+
     epochs: int = _key(10, _whole(1))
+    monitor: str = _key("val_corr_mean", _choice(*MONITORS))
     patience: int = _key(3, _whole(0))
+    validation_steps: int = _key(0, _whole(0))
+    callbacks: tuple[str, ...] = _key((), _named())
+    tensorboard: bool = _key(False, _flag())
     seed: int = _key(0, _whole(0, _LARGEST_SEED))
     deterministic: bool | None = _key(None, _or_auto(_flag()))
     checkpoint_steps: int = _key(0, _whole(0))
@@ -320,7 +414,8 @@ class TrainConfig:
             A flat TOML file; None: the defaults.
         overrides : sequence of str
             ``key=value``, stronger than the file; of one key's the last counts. A value is read
-            as TOML, and taken as text where it isn't any.
+            as TOML, and taken as text where it isn't any. ``model_params.units=64`` sets one of
+            the `model_params` and leaves the others.
 
         Returns
         -------
@@ -344,7 +439,8 @@ class TrainConfig:
         faults = []
         for where, values in parts.items():
             kept, found = _clean(values)
-            merged |= kept
+            params = merged.get(_PARAMS, {}) | kept.get(_PARAMS, {})
+            merged |= kept | ({_PARAMS: params} if params else {})
             faults += [f"{where}: {fault}" for fault in found]
         if faults:
             raise ConfigError("; ".join(faults))
@@ -371,7 +467,7 @@ def _clean(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
     kept: dict[str, Any] = {}
     faults = []
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name != _PARAMS:
             faults.append(
                 f"{name!r} is a table, expected a value: the configuration is flat, write the "
                 "table's keys at the top, without its header"
@@ -409,8 +505,18 @@ def _read_overrides(overrides: Sequence[str]) -> dict[str, object]:
         raise ConfigError(
             f"--set: expected key=value, found {listed(broken)}; write --set epochs=10"
         )
-    pairs = (text.split("=", 1) for text in overrides)
-    return {key.strip(): _read_value(value) for key, value in pairs}
+    values: dict[str, Any] = {}
+    for text in overrides:
+        key, value = (part.strip() for part in text.split("=", 1))
+        table, _, name = key.partition(".")
+        if table == _PARAMS and name:
+            given = values.get(_PARAMS)
+            values[_PARAMS] = (given if isinstance(given, dict) else {}) | {
+                name: _read_value(value)
+            }
+        else:
+            values[key] = _read_value(value)
+    return values
 
 
 def _read_value(text: str) -> object:

@@ -114,6 +114,8 @@ class Summary:
     max_drawdown : float
         The largest fall of the cumulative sum from its highest value so far: 0 or more. The first
         era's score is the first "highest value", so a loss in the first era is no drawdown.
+    positive : float
+        The share of eras whose score is above 0; NaN if no era has a score.
     n_eras : int
         How many eras have a score.
     """
@@ -122,6 +124,7 @@ class Summary:
     std: float
     sharpe: float
     max_drawdown: float
+    positive: float
     n_eras: int
 
 
@@ -148,12 +151,12 @@ def summary(scores: Sequence[float] | _Floats) -> Summary:
     Examples
     --------
     >>> summary([0.75, -0.25, 0.75, -0.25, float("nan")])
-    Summary(mean=0.25, std=0.5, sharpe=0.5, max_drawdown=0.25, n_eras=4)
+    Summary(mean=0.25, std=0.5, sharpe=0.5, max_drawdown=0.25, positive=0.5, n_eras=4)
     """
     known = np.asarray(scores, dtype=np.float64)
     known = known[~np.isnan(known)]
     if not len(known):
-        return Summary(math.nan, math.nan, math.nan, math.nan, 0)
+        return Summary(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
     mean = float(known.mean())
     # Equal scores differ from their rounded mean in the last bit: without the test their Sharpe
     # ratio would be 1e16.
@@ -164,6 +167,7 @@ def summary(scores: Sequence[float] | _Floats) -> Summary:
         std=std,
         sharpe=mean / std if std > 0 else math.nan,
         max_drawdown=float(np.max(np.maximum.accumulate(total) - total)),
+        positive=float((known > 0).mean()),
         n_eras=len(known),
     )
 

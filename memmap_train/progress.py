@@ -182,6 +182,13 @@ class TrainProgress(Reporter):
         """Move the validation's bar."""
         self._stages("validation", rows_done, n_rows)
 
+    def scored(self, row: Mapping[str, float]) -> None:
+        """Say how it goes inside an epoch."""
+        self._say(
+            f"  meanwhile loss {row['loss']:.5f}, validation numerai_corr "
+            f"{row['val_corr_mean']:.4f}, Sharpe {row['val_corr_sharpe']:.2f}"
+        )
+
     def epoch(self, row: Mapping[str, float]) -> None:
         """Say how an epoch went."""
         self._n_epochs_done += 1

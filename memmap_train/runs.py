@@ -5,9 +5,11 @@
     RUN/
       config.json      all that was decided before the first step: flat, sorted keys
       history.csv      a row per epoch: loss, validation scores, rates
+      step_scores.csv  with validation_steps: a row per scoring, inside epochs and at their ends
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
       checkpoints/     see `checkpoints`
+      tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
 
 A run of folds has none of its own of history, model and checkpoints: its `config.json` lists the
@@ -42,26 +44,32 @@ HISTORY_COLUMNS = (
     "val_corr_std",
     "val_corr_sharpe",
     "val_max_drawdown",
+    "val_corr_positive",
     "val_pearson_mean",
     "val_pearson_std",
     "val_pearson_sharpe",
     "val_pearson_max_drawdown",
+    "val_pearson_positive",
+    "learning_rate",
     "seconds",
     "rows_per_second",
     "data_wait",
 )
+# Rows of two kinds mixed in one file would be awkward to read: scores inside epochs have their own.
+STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds")])
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
-_CONFIG, _STATE, _HISTORY, _ERA_SCORES = (
+_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "config.json",
     "state.json",
     "history.csv",
+    "step_scores.csv",
     "era_scores.csv",
 )
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
-_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes")
+_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
 # What `check_same_dataset` compares.
 _DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
 # In what words a fold was asked for: its eras are compared.
@@ -136,6 +144,11 @@ class Run:
         return self.path / "checkpoints"
 
     @property
+    def tensorboard_dir(self) -> Path:
+        """The folder of the log for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def chart_path(self) -> Path:
         """The picture of the cumulative validation score."""
         return self.path / "validation.png"
@@ -175,6 +188,11 @@ class Run:
             return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
+
+    def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Write `step_scores.csv`: one row per scoring, in the order of `STEP_SCORE_COLUMNS`."""
+        lines = ([repr(row[name]) for name in STEP_SCORE_COLUMNS] for row in rows)
+        _write_csv(self.path / _STEP_SCORES, STEP_SCORE_COLUMNS, lines)
 
     def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
         """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""
@@ -356,7 +374,7 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
     if config["epochs"] > old["epochs"]:
         # Before the new number is written: a finished run must not have epochs to do.
         run.reopen()
-    kept = {key: config[key] for key in _FREE_KEYS}
+    kept = {key: config[key] for key in _FREE_KEYS if key in config}
     if all(old[key] == value for key, value in kept.items()):
         return run
     return begin_run(run.path, {**old, **kept})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from memmap_train.config import TrainConfig
 from memmap_train.errors import ConfigError, MemmapTrainError
 
+PARAMS = "model_params"
 KEYS = [key.name for key in dataclasses.fields(TrainConfig)]
 
 
@@ -52,13 +53,20 @@ def test_the_defaults_are_the_documented_ones():
         "memory": None,
         "fill_missing": None,
         "model": "mlp",
+        "model_params": {},
         "hidden": [128, 64],
         "dropout": 0.3,
         "loss": "mse",
         "learning_rate": 0.001,
         "weight_decay": 1.0,
+        "plateau_patience": 0,
+        "plateau_factor": 0.5,
         "epochs": 10,
+        "monitor": "val_corr_mean",
         "patience": 3,
+        "validation_steps": 0,
+        "callbacks": [],
+        "tensorboard": False,
         "seed": 0,
         "deterministic": None,
         "checkpoint_steps": 0,
@@ -83,14 +91,21 @@ def test_a_file_may_set_every_key(write):
         "pool_batches": 8,
         "memory": 900,
         "fill_missing": 0.5,
-        "model": "other",
+        "model": "other:build",
+        "model_params": {"units": 64, "rates": [0.1, 0.2], "gated": True},
         "hidden": [],
         "dropout": 0.0,
         "loss": "huber",
         "learning_rate": 0.01,
         "weight_decay": 0.1,
+        "plateau_patience": 2,
+        "plateau_factor": 0.1,
         "epochs": 2,
+        "monitor": "val_max_drawdown",
         "patience": 0,
+        "validation_steps": 50,
+        "callbacks": ["mine:Stop"],
+        "tensorboard": True,
         "seed": 2**32 - 1,
         "deterministic": False,
         "checkpoint_steps": 100,
@@ -98,7 +113,9 @@ def test_a_file_may_set_every_key(write):
     }
     assert list(chosen) == KEYS
     # What JSON writes for these values is TOML as well.
-    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in chosen.items())
+    lines = [f"{key} = {json.dumps(value)}" for key, value in chosen.items() if key != PARAMS]
+    lines += [f"{PARAMS}.{key} = {json.dumps(value)}" for key, value in chosen[PARAMS].items()]
+    text = "\n".join(lines)
     config = TrainConfig.load(write(text))
     assert config.to_dict() == chosen
     assert all(getattr(config, key) != getattr(TrainConfig(), key) for key in KEYS)
@@ -136,6 +153,20 @@ def test_an_override_is_a_toml_value_or_else_text(override, key, value):
     assert found == value
     assert type(found) is type(value)
     assert found != getattr(TrainConfig(), key)
+
+
+def test_one_parameter_of_a_model_is_set_and_the_others_stay(write):
+    path = write("[model_params]\nunits = 8\nname = 'a'")
+    overrides = ["model_params.units=16", "model_params.deep={x = [1, 2]}"]
+    config = TrainConfig.load(path, overrides)
+    assert config.model_params == {"units": 16, "name": "a", "deep": {"x": [1, 2]}}
+    assert TrainConfig.load(None, ["model_params={a = 1}", "model_params.b=c"]).model_params == {
+        "a": 1,
+        "b": "c",
+    }
+    assert TrainConfig.load(path).model_params == {"units": 8, "name": "a"}
+    assert "unknown key 'hidden.x'" in refusal(None, ["hidden.x=3"])
+    assert "--set: model_params: expected a table" in refusal(None, ["model_params=3"])
 
 
 @pytest.mark.parametrize(
@@ -200,6 +231,12 @@ def test_a_whole_number_becomes_a_float_where_a_float_is_expected():
         ("fill_missing", True),
         ("model", ""),
         ("model", 3),
+        ("model_params", ["units"]),
+        ("model_params", {1: 2}),
+        ("model_params", {"rate": math.nan}),
+        ("callbacks", "mine:Stop"),
+        ("callbacks", ["Stop"]),
+        ("callbacks", ["mine:Stop", "mine:Stop"]),
         ("hidden", 128),
         ("hidden", [128, 0]),
         ("hidden", [128, True]),
@@ -214,6 +251,13 @@ def test_a_whole_number_becomes_a_float_where_a_float_is_expected():
         ("learning_rate", math.inf),
         ("learning_rate", 10**400),
         ("weight_decay", -1e-9),
+        ("plateau_patience", -1),
+        ("plateau_factor", 0),
+        ("plateau_factor", 1),
+        ("monitor", "corr_mean"),
+        ("monitor", "epoch"),
+        ("monitor", 1),
+        ("validation_steps", -1),
         ("epochs", 0),
         ("patience", -1),
         ("seed", -1),
@@ -234,8 +278,9 @@ def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key, value
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_no_key_takes_a_table_or_a_date(key, write):
-    assert f"{key!r} is a table" in refusal(write(f"[{key}]\nx = 1"))
+def test_no_other_key_takes_a_table_and_none_a_date(key, write):
+    if key != PARAMS:
+        assert f"{key!r} is a table" in refusal(write(f"[{key}]\nx = 1"))
     assert f"{key}: expected" in refusal(write(f"{key} = 2024-01-05"))
 
 

@@ -227,9 +227,14 @@ def test_a_drawdown_is_measured_from_the_highest_sum_so_far():
     assert summary([1, -0.25, 0.125, -0.5, 4, -0.5]).max_drawdown == 0.625
 
 
+def test_an_era_without_correlation_is_not_a_positive_one():
+    assert summary([0.5, 0, -0.5, math.nan, 0.25]).positive == 0.5
+    assert summary([-0.5]).positive == 0
+
+
 @pytest.mark.parametrize("scores", [[0.25], [0.1, 0.1, 0.1]])
 def test_equal_scores_have_no_sharpe_ratio(scores):
     found = summary(scores)
     assert math.isnan(found.sharpe)
     without = replace(found, sharpe=0.0)  # NaN equals nothing
-    assert without == Summary(pytest.approx(scores[0]), 0.0, 0.0, 0.0, len(scores))
+    assert without == Summary(pytest.approx(scores[0]), 0.0, 0.0, 0.0, 1.0, len(scores))

@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import memmap_train as mt
@@ -93,12 +94,14 @@ def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_python_examples_run(sampled: Path) -> None:
     pytest.importorskip("keras")
-    first, keras_example, numpy_example = blocks("python")
+    first, keras_example, numpy_example, own_model = blocks("python")
     names: dict[str, object] = {}
     exec(first, names)
     x, y = names["x"], names["y"]
     assert (x.shape, y.shape) == ((4096, 6), (4096, 1))  # type: ignore[attr-defined]
     exec(keras_example.replace("epochs=3", "epochs=2, verbose=0"), names)
+    exec(own_model, names)
+    assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)  # type: ignore[operator]
     exec(numpy_example, names)
     assert names["x"].shape == (300, 12)  # type: ignore[attr-defined]
     assert isinstance(names["ds"], mt.Dataset)

@@ -1,5 +1,6 @@
 """Training on a small sample: what is computed and written, and that stopping costs nothing."""
 
+import contextlib
 import csv
 import gc
 import json
@@ -26,6 +27,7 @@ from training_data import ROWS_PER_ERA, STEPS_PER_EPOCH, Script, all_rows, small
 import memmap_train as mt
 from memmap_train.buffers import Recycler
 from memmap_train.checkpoints import load_newest
+from memmap_train.config import MONITORS
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -77,8 +79,10 @@ def results(run_dir: Path) -> dict[str, Any]:
         {name: value for name, value in row.items() if name not in TIMES}
         for row in read_csv(run_dir / "history.csv")
     ]
+    step_scores = run_dir / "step_scores.csv"
     return {
         "history": history,
+        "step scores": step_scores.read_bytes() if step_scores.exists() else b"",
         "era scores": (run_dir / "era_scores.csv").read_bytes(),
         "model": [array.tobytes() for array in weights(run_dir)],
         "state": {name: array.tobytes() for name, array in newest.arrays.items()},
@@ -376,6 +380,8 @@ def test_history_agrees_with_the_scores_and_the_model(
         corr.sharpe,
     ]
     assert float(best["val_max_drawdown"]) == corr.max_drawdown
+    assert float(best["val_corr_positive"]) == corr.positive == report.corr_positive
+    assert {row["learning_rate"] for row in history} == {"0.01"}
     assert float(best["val_pearson_mean"]) == plain.mean
     assert report.best_possible == dataset.manifest.planted
 
@@ -472,6 +478,47 @@ def test_patience_ends_a_run(sample: Path, tmp_path: Path) -> None:
     assert (again.n_epochs, again.stopped_early) == (3, True)
 
 
+@pytest.mark.parametrize("monitor", ["val_max_drawdown", "val_corr_sharpe", "loss"])
+def test_the_monitored_score_decides_which_epoch_is_the_best(
+    monitor: str, sample: Path, tmp_path: Path
+) -> None:
+    report = train(sample, tmp_path / "run", small_config(monitor=monitor, epochs=3))
+    values = [float(row[monitor]) for row in read_csv(tmp_path / "run" / "history.csv")]
+    assert len(set(values)) > 1
+    wanted = min(values) if MONITORS[monitor] else max(values)
+    assert report.best_epoch == 1 + values.index(wanted)
+
+
+def test_the_learning_rate_falls_on_a_plateau(sample: Path, tmp_path: Path) -> None:
+    # Nearly no learning: no epoch is better than the first one.
+    config = small_config(
+        epochs=6,
+        learning_rate=1e-12,
+        weight_decay=0.0,
+        plateau_patience=2,
+        plateau_factor=0.25,
+    )
+    train(sample, tmp_path / "run", config)
+    rates = [row["learning_rate"] for row in read_csv(tmp_path / "run" / "history.csv")]
+    assert rates == ["1e-12"] * 3 + ["2.5e-13"] * 2 + ["6.25e-14"]
+
+
+def test_scores_come_inside_epochs_and_change_nothing(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    script = Script()
+    train(sample, tmp_path / "run", small_config(validation_steps=5), report=script)
+    assert script.calls.count("scored") == 4
+    rows = read_csv(tmp_path / "run" / "step_scores.csv")
+    assert [row["step"] for row in rows] == ["5", "10", "15", "20", "25", "30"]
+    assert [row["epoch"] for row in rows] == ["1"] * 3 + ["2"] * 3
+    assert len({row["val_corr_mean"] for row in rows}) == 6
+    found, expected = results(tmp_path / "run"), results(finished[0])
+    assert {**found, "step scores": b""} == expected
+    for row, of_epoch in zip(rows[2::3], found["history"], strict=True):
+        assert row == {"step": row["step"], **of_epoch}
+
+
 def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: Path) -> None:
     copy = tmp_path / "dataset"
     shutil.copytree(sample, copy)
@@ -513,6 +560,7 @@ def test_validation_eras_are_not_trained_on(
         ({"batch_size": 5000}, BatchError, "5,000"),
         ({"validation_eras": 40}, FoldError, "40"),
         ({"embargo_eras": 2}, FoldError, "embargo_eras"),
+        ({"patience": 2, "plateau_patience": 2}, ConfigError, "less than patience (2)"),
     ],
 )
 def test_what_doesnt_suit_the_dataset_leaves_nothing_behind(
@@ -592,6 +640,28 @@ def test_many_interruptions_end_like_none(
             n_interruptions += 1
     assert n_interruptions == 7
     assert results(run) == results(finished[0])
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plateau": {"epochs": 4, "plateau_patience": 1, "monitor": "val_max_drawdown"},
+    "scores inside epochs": {"validation_steps": 4},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_all_state_survives_interruptions(name: str, sample: Path, tmp_path: Path) -> None:
+    config = small_config(**VARIANTS[name])
+    train(sample, tmp_path / "whole", config)
+    whole = results(tmp_path / "whole")
+    if name == "plateau":
+        assert len({row["learning_rate"] for row in whole["history"]}) > 1
+    for calls in (["step 8", "scored 1", "step 9"], ["validation 1", "epoch 1", "step 4"]):
+        run = tmp_path / calls[0]
+        for call in calls:
+            with contextlib.suppress(KeyboardInterrupt):
+                train(sample, run, config, resume=True, report=Script(call, interrupt))
+        train(sample, run, config, resume=True)
+        assert results(run) == whole
 
 
 def test_a_killed_run_ends_like_one_that_wasnt(

@@ -66,6 +66,9 @@ class Script(Reporter):
     def validation(self, rows_done: int, n_rows: int) -> None:
         self._note("validation")
 
+    def scored(self, row: Mapping[str, float]) -> None:
+        self._note("scored")
+
     def epoch(self, row: Mapping[str, float]) -> None:
         self.rows.append(row)
         self._note("epoch")

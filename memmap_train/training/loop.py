@@ -11,9 +11,9 @@ taken wherever the program is stopped; the data need none, since a stream begins
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..dataset import open_dataset
 from ..errors import ConfigError, RunError
 from ..folds import Fold
 from ..runs import (
+    STEP_SCORE_COLUMNS,
     VERSION_KEYS,
     Run,
     begin_run,
@@ -37,7 +38,9 @@ from ..runs import (
     find_run,
     replacing,
 )
+from .callbacks import Callbacks, TensorBoardLog, make_callbacks
 from .model import build, require_tensorflow
+from .monitor import is_better, learning_rate_after
 from .predict import Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, prepare
@@ -45,7 +48,14 @@ from .step import TrainStep
 from .validation import EraScores, score_eras
 
 _SECONDS_BETWEEN_REPORTS = 0.1
-_SCORES = ("corr_mean", "corr_std", "corr_sharpe", "max_drawdown", "pearson_mean")
+_SCORES = (
+    "corr_mean",
+    "corr_std",
+    "corr_sharpe",
+    "max_drawdown",
+    "corr_positive",
+    "pearson_mean",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +67,21 @@ class _Best:
     scores: EraScores
     weights: list[npt.NDArray[Any]]
 
-    @property
-    def score(self) -> float:
-        return self.scores.corr_summary().mean
-
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What is known after a whole number of epochs.
+    """What is known after a whole number of epochs, and of the scorings since.
 
     `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
-    step's sums less these.
+    step's sums less these. `stopped` says that a callback has ended the training.
     """
 
     history: tuple[Mapping[str, float], ...] = ()
+    step_scores: tuple[Mapping[str, float], ...] = ()
     best: _Best | None = None
     loss_sum: float = 0.0
     labels: float = 0.0
+    stopped: bool = False
 
     @property
     def epochs_done(self) -> int:
@@ -88,10 +96,14 @@ class _Progress:
 
 @dataclass(slots=True)
 class _Clock:
-    """How long the running epoch has trained and waited, in this process and those before."""
+    """How long the running epoch has trained, of that waited for data, and been scored so far.
+
+    In this process and those before.
+    """
 
     seconds: float = 0.0
     waited: float = 0.0
+    scored: float = 0.0
     steps: int = 0
 
     @property
@@ -136,8 +148,8 @@ def train(
         By default that of the run which is resumed, or else the defaults.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory` and `checkpoint_*` changed; all else must be
-        as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
+        all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
     fold : Fold, optional
         One of several (see `walk_forward`); by default what the configuration asks for.
@@ -178,14 +190,24 @@ def train(
     if run:
         _tell_versions(run, setup.record, report)
         run = continue_run(run, setup.record)
-    else:
-        run = begin_run(Path(run_dir), setup.record)
-    result = run.read_result()
-    if result is not None:
-        return report_again(run, result)
+        result = run.read_result()
+        if result is not None:
+            return report_again(run, result)
+    # Before a new run has a folder: what the user brings may be refused.
+    model, callbacks = _make_model(setup), make_callbacks(setup.config.callbacks)
+    run = run or begin_run(Path(run_dir), setup.record)
     if warning:
         report.warning(warning)
-    return _Training(run, setup, report).finish()
+    return _Training(run, setup, model, callbacks, report).finish()
+
+
+def _make_model(setup: Setup) -> Any:
+    """Build the model, its first weights the same ones in equal runs."""
+    config = setup.config
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+    return build(len(setup.batches.feature_names), len(config.targets), config)
 
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
@@ -214,24 +236,26 @@ def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> Non
         )
 
 
-def _is_better(score: float, than: float) -> bool:
-    """Compare two scores, of which a NaN is the worst."""
-    return score > than or (math.isnan(than) and not math.isnan(score))
-
-
 class _Training:
     """A training under way: the step, the progress, and the files that follow from them."""
 
-    def __init__(self, run: Run, setup: Setup, report: Reporter) -> None:
+    def __init__(
+        self, run: Run, setup: Setup, model: Any, callbacks: Sequence[Any], report: Reporter
+    ) -> None:
         self._run, self._setup, self._report = run, setup, report
         self._config, self._batches = setup.config, setup.batches
-        config = self._config
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(config.seed)
+        config, self._model = self._config, model
         n_features, n_targets = len(self._batches.feature_names), len(config.targets)
-        self._model = build(n_features, n_targets, config)
-        self._step = TrainStep(self._model, n_features, n_targets, config)
+        self._step = TrainStep(model, n_features, n_targets, config)
+        named = dict(zip(config.callbacks, callbacks, strict=True))
+        if config.tensorboard:
+            named["tensorboard"] = TensorBoardLog(run.tensorboard_dir)
+        self._callbacks = Callbacks(
+            named,
+            model,
+            self._step.optimizer,
+            {"epochs": config.epochs, "steps": len(self._batches)},
+        )
         self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
         self._progress, self._clock = _Progress(), _Clock()
@@ -246,9 +270,11 @@ class _Training:
             # One stream for all epochs: the next one's first rows are read during validation.
             end = self._config.epochs * len(self._batches)
             with self._batches.stream(self._step.count, max(end, self._step.count)) as stream:
+                self._callbacks.train_begin()
                 while not self._is_over():
                     self._train_epoch(stream)
                     self._end_epoch()
+                self._callbacks.train_end()
         except KeyboardInterrupt:
             self._save()
             raise
@@ -258,18 +284,28 @@ class _Training:
         progress, config = self._progress, self._config
         if progress.epochs_done >= config.epochs:
             return True
-        return progress.is_out_of_patience(config.patience)
+        return progress.stopped or progress.is_out_of_patience(config.patience)
 
     def _train_epoch(self, stream: Stream) -> None:
         """Do what is left of the running epoch's steps."""
         config, clock, n_steps = self._config, self._clock, len(self._batches)
         clock.steps = self._step.count - self._progress.epochs_done * n_steps
-        while clock.steps < n_steps:
+        if config.plateau_patience:
+            scores = [row[config.monitor] for row in self._progress.history]
+            self._step.learning_rate = learning_rate_after(scores, config)
+        self._callbacks.epoch_begin(self._progress.epochs_done)
+        while True:
+            # Before the step, not after the last one: it may be what an interruption left undone.
+            if self._is_scoring_due():
+                self._score_step()
+            if clock.steps == n_steps:
+                break
             began, waited = time.perf_counter(), stream.wait_seconds
             self._step(*next(stream))
             clock.seconds += time.perf_counter() - began
             clock.waited += stream.wait_seconds - waited
             clock.steps += 1
+            self._callbacks.batch_end(clock.steps - 1, self._epoch_loss)
             if self._pace.is_due():
                 self._report.step(
                     clock.steps,
@@ -286,13 +322,36 @@ class _Training:
         labels -= self._progress.labels
         return (loss_sum - self._progress.loss_sum) / labels if labels else math.nan
 
-    def _end_epoch(self) -> None:
-        """Score the model, and record the epoch."""
+    def _is_scoring_due(self) -> bool:
+        every, done = self._config.validation_steps, self._step.count
+        if not every or done % every or done % len(self._batches) == 0:
+            return False
+        known = self._progress.step_scores
+        return not known or known[-1]["step"] != done
+
+    def _score_step(self) -> None:
+        """Score the model inside an epoch, and record that."""
         began = time.perf_counter()
-        loss, n_done = self._epoch_loss(), self._progress.epochs_done + 1
+        _, row = self._score()
+        self._progress = replace(
+            self._progress, step_scores=(*self._progress.step_scores, self._at_step(row))
+        )
+        self._clock.scored += time.perf_counter() - began
+        with self._surviving_a_full_disk("the scores of a step"):
+            self._run.write_step_scores(self._progress.step_scores)
+        self._report.scored(row)
+
+    def _at_step(self, row: Mapping[str, float]) -> Mapping[str, float]:
+        """Return a row of scores with the step that it belongs to."""
+        known = {"step": self._step.count, **row}
+        return {name: known[name] for name in STEP_SCORE_COLUMNS}
+
+    def _score(self) -> tuple[EraScores, dict[str, float]]:
+        """Score the model as it is: every era, and what that comes to with the loss so far."""
+        loss, epoch = self._epoch_loss(), self._progress.epochs_done + 1
         if not math.isfinite(loss):
             raise ConfigError(
-                f"{self._run.path}: the loss of epoch {n_done} is {loss}: lower learning_rate "
+                f"{self._run.path}: the loss of epoch {epoch} is {loss}: lower learning_rate "
                 f"(now {self._config.learning_rate}), and begin a new run"
             )
         scores = score_eras(
@@ -303,31 +362,52 @@ class _Training:
             progress=self._tell_validation,
         )
         corr, plain = scores.corr_summary(), scores.pearson_summary()
-        row = {
-            "epoch": n_done,
+        return scores, {
+            "epoch": epoch,
             "loss": loss,
             "val_corr_mean": corr.mean,
             "val_corr_std": corr.std,
             "val_corr_sharpe": corr.sharpe,
             "val_max_drawdown": corr.max_drawdown,
+            "val_corr_positive": corr.positive,
             "val_pearson_mean": plain.mean,
             "val_pearson_std": plain.std,
             "val_pearson_sharpe": plain.sharpe,
             "val_pearson_max_drawdown": plain.max_drawdown,
-            "seconds": self._clock.seconds + time.perf_counter() - began,
-            "rows_per_second": self._clock.rows_per_second(self._config.batch_size),
-            "data_wait": self._clock.data_wait,
+            "val_pearson_positive": plain.positive,
+            "learning_rate": self._step.learning_rate,
         }
-        best = self._progress.best
-        keeps_last = self._setup.keeps_last_epoch
-        if best is None or keeps_last or _is_better(corr.mean, best.score):
-            best = _Best(n_done, self._step.count, scores, self._step.weights())
-        loss_sum, labels = self._step.sums
-        is_best = best is not self._progress.best
-        self._progress = _Progress((*self._progress.history, row), best, loss_sum, labels)
+
+    def _end_epoch(self) -> None:
+        """Score the model, and record the epoch."""
+        began = time.perf_counter()
+        config, clock, before = self._config, self._clock, self._progress
+        scores, row = self._score()
+        step_scores = before.step_scores
+        if config.validation_steps:
+            step_scores = (*step_scores, self._at_step(row))
+        row |= {
+            "seconds": clock.seconds + clock.scored + time.perf_counter() - began,
+            "rows_per_second": clock.rows_per_second(config.batch_size),
+            "data_wait": clock.data_wait,
+        }
+        best = before.best
+        if (
+            best is None
+            or self._setup.keeps_last_epoch
+            or is_better(
+                config.monitor, row[config.monitor], before.history[best.epoch - 1][config.monitor]
+            )
+        ):
+            best = _Best(before.epochs_done + 1, self._step.count, scores, self._step.weights())
+        is_best = best is not before.best
+        self._callbacks.epoch_end(before.epochs_done, row)
+        stopped = self._callbacks.stop_requested
+        history = (*before.history, row)
+        self._progress = _Progress(history, step_scores, best, *self._step.sums, stopped)
         self._clock = _Clock()
         with self._surviving_a_full_disk("the epoch's results"):
-            self._run.write_history(self._progress.history)
+            self._write_scores()
             if is_best:
                 self._write_best(best)
         self._save()
@@ -340,7 +420,7 @@ class _Training:
         best_possible = self._setup.best_possible
         corr, plain = best.scores.corr_summary(), best.scores.pearson_summary()
         try:
-            run.write_history(progress.history)
+            self._write_scores()
             self._write_best(best)
             chart_path = draw_scores(
                 run.chart_path,
@@ -353,12 +433,14 @@ class _Training:
                 run_dir=str(run.path),
                 n_epochs=progress.epochs_done,
                 n_steps=self._step.count,
-                stopped_early=progress.is_out_of_patience(self._config.patience),
+                stopped_early=progress.stopped
+                or progress.is_out_of_patience(self._config.patience),
                 best_epoch=best.epoch,
                 corr_mean=corr.mean,
                 corr_std=corr.std,
                 corr_sharpe=corr.sharpe,
                 max_drawdown=corr.max_drawdown,
+                corr_positive=corr.positive,
                 pearson_mean=plain.mean,
                 best_possible=best_possible,
                 chart_path=None if chart_path is None else str(chart_path),
@@ -371,6 +453,12 @@ class _Training:
             ) from error
         return result
 
+    def _write_scores(self) -> None:
+        """Write the scores of all epochs, and those inside of them."""
+        self._run.write_history(self._progress.history)
+        if self._config.validation_steps:
+            self._run.write_step_scores(self._progress.step_scores)
+
     def _write_best(self, best: _Best) -> None:
         """Write the best epoch's scores and model."""
         targets = self._config.targets
@@ -381,10 +469,15 @@ class _Training:
             )
             for target, corr, plain in zip(targets, corrs, plains, strict=True)
         )
-        model = keras.models.clone_model(self._model)
-        model.set_weights(best.weights)
-        with replacing(self._run.model_path) as temporary:
-            model.save(temporary)
+        # They are the same at an epoch's end, unless a callback has changed them since. (A clone
+        # would do as well, but not every user's model can be cloned.)
+        kept = self._step.weights()
+        self._model.set_weights(best.weights)
+        try:
+            with replacing(self._run.model_path) as temporary:
+                self._model.save(temporary)
+        finally:
+            self._model.set_weights(kept)
 
     def _plan(self) -> TrainPlan:
         setup, config = self._setup, self._config
@@ -428,10 +521,14 @@ class _Training:
         arrays = {f"step/{name}": array for name, array in self._step.arrays().items()}
         state: dict[str, Any] = {
             "history": [dict(row) for row in progress.history],
+            "step_scores": [dict(row) for row in progress.step_scores],
             "loss_sum": progress.loss_sum,
             "labels": progress.labels,
             "seconds": clock.seconds,
             "waited": clock.waited,
+            "scored": clock.scored,
+            "stopped": progress.stopped,
+            "stop_requested": self._callbacks.stop_requested,
             "best": None,
         }
         if best is not None:
@@ -461,9 +558,11 @@ class _Training:
             if name.startswith("step/")
         }
         self._step.restore(of_step)
-        history = tuple(state["history"])
-        self._progress = _Progress(history, best, state["loss_sum"], state["labels"])
-        self._clock = _Clock(state["seconds"], state["waited"])
+        history, step_scores = tuple(state["history"]), tuple(state["step_scores"])
+        sums = state["loss_sum"], state["labels"]
+        self._progress = _Progress(history, step_scores, best, *sums, state["stopped"])
+        self._callbacks.stop_requested = state["stop_requested"]
+        self._clock = _Clock(state["seconds"], state["waited"], state["scored"])
 
     @contextmanager
     def _surviving_a_full_disk(self, what: str) -> Iterator[None]:

@@ -1,10 +1,11 @@
-"""The built-in models: features of 0 to 1 in, one output per target.
+"""Models: features of 0 to 1 in, one output per target. Those that are built in are here.
 
 Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
 package isn't installed.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +13,8 @@ import keras
 
 from ..config import TrainConfig
 from ..errors import ConfigError, listed, nearest
+from .named import is_named
+from .own_models import SUFFIX, build_own, open_saved
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
@@ -20,13 +23,13 @@ _TARGET_MEAN = 0.5
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
-    """Build the model that a configuration names.
+    """Make the model that a configuration names.
 
     Parameters
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        Of it `model`, `hidden` and `dropout`.
+        Of it `model`, `model_params`, `hidden` and `dropout`.
 
     Returns
     -------
@@ -37,9 +40,13 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     Raises
     ------
     ConfigError
-        There is no model of that name.
+        There is no model of that name, or the user's own isn't one.
     """
     check_model_name(config.model)
+    if is_named(config.model):
+        return build_own(n_features, n_targets, config)
+    if config.model.endswith(SUFFIX):
+        return open_saved(n_features, n_targets, Path(config.model))
     inputs = keras.Input((n_features,), name="features")
     x = keras.layers.Rescaling(
         1 / _FEATURE_STD, offset=-_FEATURE_MEAN / _FEATURE_STD, name="standardised"
@@ -56,9 +63,10 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 def check_model_name(name: str) -> None:
     """Raise a ConfigError if there is no model of that name."""
-    if name not in _BODIES:
+    if name not in _BODIES and not is_named(name) and not name.endswith(SUFFIX):
         raise ConfigError(
-            f"model: expected {listed(_BODIES)}, found {name!r}{nearest(name, _BODIES)}"
+            f'model: expected {listed(_BODIES)}, "package.module:function" or a file ending in '
+            f"{SUFFIX}, found {name!r}{nearest(name, _BODIES)}"
         )
 
 
@@ -79,11 +87,27 @@ def _mlp(x: Any, config: TrainConfig) -> Any:
     return x
 
 
+def _resnet(x: Any, config: TrainConfig) -> Any:
+    layers = keras.layers
+    if config.hidden:
+        x = layers.Dense(config.hidden[0], name="stem")(x)
+    for number, units in enumerate(config.hidden, start=1):
+        y = layers.BatchNormalization(name=f"normalised_{number}")(x)
+        y = layers.Dense(units, activation="relu", name=f"hidden_{number}")(y)
+        if config.dropout:
+            y = layers.Dropout(config.dropout, name=f"dropout_{number}")(y)
+        y = layers.Dense(units, name=f"residual_{number}")(y)
+        if x.shape[-1] != units:
+            x = layers.Dense(units, use_bias=False, name=f"shortcut_{number}")(x)
+        x = layers.Add(name=f"block_{number}")([x, y])
+    return x
+
+
 def _linear(x: Any, config: TrainConfig) -> Any:
     del config  # nothing of it concerns a linear model
     return x
 
 
 _BODIES: Mapping[str, Callable[[Any, TrainConfig], Any]] = MappingProxyType(
-    {"mlp": _mlp, "linear": _linear}
+    {"mlp": _mlp, "linear": _linear, "resnet": _resnet}
 )

@@ -27,6 +27,7 @@ from ..errors import ConfigError, DatasetError, RunError, listed
 from ..folds import fold_of
 from ..runs import Run, open_run, replacing
 from .model import require_tensorflow
+from .named import find_named, is_named
 from .step import as_tensor, filled
 
 Float32 = npt.NDArray[np.float32]
@@ -271,21 +272,29 @@ def _predicted(
     n_before = 0
     for run, eras in parts:
         part = dataset.select(eras)
-        try:
-            model = keras.models.load_model(run.model_path, compile=False)
-        except (ValueError, OSError, BadZipFile) as error:
-            raise RunError(
-                f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with "
-                "more epochs, or train again"
-            ) from error
+        predictor = _load(run)
 
         def tell(done: int, n_rows: int, before: int = n_before) -> None:
             if progress is not None:
                 progress(before + done, dataset.n_rows)
 
-        predictor = Predictor(model, run.config["fill_missing"])
         yield from predictor.predict(part, run.config["features"], progress=tell)
         n_before += part.n_rows
+
+
+def _load(run: Run) -> Predictor:
+    """Load a run's model."""
+    own = run.config.get("model", "")
+    if is_named(own):
+        find_named("model", own)  # its module makes known the classes that the file names
+    try:
+        model = keras.models.load_model(run.model_path, compile=False)
+    except (ValueError, TypeError, OSError, BadZipFile) as error:
+        raise RunError(
+            f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
+            "epochs, or train again"
+        ) from error
+    return Predictor(model, run.config["fill_missing"])
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:

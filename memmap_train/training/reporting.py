@@ -60,9 +60,9 @@ class TrainReport:
         Whether the validation score hadn't become better for `patience` epochs.
     best_epoch : int
         From 1. Its model and its scores are what is kept.
-    corr_mean, corr_std, corr_sharpe, max_drawdown : float
+    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive : float
         `numerai_corr` of the main target over the validation eras, in the best epoch; NaN where
-        undefined.
+        undefined. The last is the share of eras in which it is above 0.
     pearson_mean : float
         The plain correlation, likewise.
     best_possible : float or None
@@ -82,6 +82,7 @@ class TrainReport:
     corr_std: float
     corr_sharpe: float
     max_drawdown: float
+    corr_positive: float
     pearson_mean: float
     best_possible: float | None
     chart_path: str | None
@@ -97,7 +98,7 @@ class FoldsReport:
     run_dir : str
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
-    corr_mean, corr_std, corr_sharpe, max_drawdown, pearson_mean, best_possible
+    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive, pearson_mean, best_possible
         Of all predicted eras together, otherwise as in `TrainReport`.
     chart_path : str or None
         The picture of the cumulative score; None without matplotlib.
@@ -113,6 +114,7 @@ class FoldsReport:
     corr_std: float
     corr_sharpe: float
     max_drawdown: float
+    corr_positive: float
     pearson_mean: float
     best_possible: float | None
     chart_path: str | None
@@ -157,6 +159,9 @@ class Reporter:
 
     def validation(self, rows_done: int, n_rows: int) -> None:
         """Take note of the validation at an epoch's end, at most ten times a second."""
+
+    def scored(self, row: Mapping[str, float]) -> None:
+        """Take note of a scoring inside an epoch: what `history.csv` will have, but for times."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Take note of a finished epoch: its row of `history.csv`, by column."""

@@ -5,9 +5,11 @@ In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it r
 is written here.
 """
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,10 +20,12 @@ from .._version import __version__
 from ..batches import Batches
 from ..config import TrainConfig
 from ..dataset import Dataset
+from ..errors import ConfigError
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
 from ..runs import Run, dataset_record, fold_of_record, fold_record
 from .model import check_model_name
+from .own_models import SUFFIX
 from .predict import check_missing
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
@@ -100,6 +104,12 @@ def prepare(
     if config is None:
         config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS if key in recorded})
     check_model_name(config.model)
+    if 0 < config.patience <= config.plateau_patience:
+        raise ConfigError(
+            f"plateau_patience: {config.plateau_patience}, expected less than patience "
+            f"({config.patience}), which ends the run before the learning rate is ever lowered; "
+            "set patience higher, or to 0"
+        )
     features = dataset.feature_columns(config.features)
     dataset.target_columns(config.targets)
     main = config.targets[0]
@@ -139,8 +149,10 @@ def prepare(
         pool_batches=pool_batches,
         memory=config.memory,
     )
+    saved = Path(config.model).resolve() if config.model.endswith(SUFFIX) else None
     resolved = replace(
         config,
+        model=config.model if saved is None else str(saved),
         features=feature_names,
         validation_eras=fold.validation,
         embargo_eras=fold.embargo_eras,
@@ -150,6 +162,7 @@ def prepare(
     )
     record = {
         **resolved.to_dict(),
+        "model_digest": None if saved is None else _digest(saved),
         **fold_record(fold),
         **{f"asked_{key}": value for key, value in asked.items()},
         "kept_epoch": kept_epoch,
@@ -172,3 +185,14 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()
     )
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a saved model's file: what a run began with."""
+    try:
+        with open(path, "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise ConfigError(
+            f"model: {path}: the saved model can't be read: {error.strerror}"
+        ) from error

@@ -37,11 +37,11 @@ class TrainStep:
     def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
         self.model = model
         # Keras's Adam decays weights apart from the gradient, as AdamW does, when it is told to.
-        self._optimizer = keras.optimizers.Adam(
+        self.optimizer = keras.optimizers.Adam(
             config.learning_rate, weight_decay=config.weight_decay or None
         )
-        self._optimizer.exclude_from_weight_decay(var_names=["bias"])
-        self._optimizer.build(model.trainable_variables)
+        self.optimizer.exclude_from_weight_decay(var_names=["bias"])
+        self.optimizer.build(model.trainable_variables)
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
         self._run = self._compile(n_features, n_targets, config)
@@ -53,13 +53,22 @@ class TrainStep:
     @property
     def count(self) -> int:
         """Steps done, since the first of the run."""
-        return int(self._optimizer.iterations.numpy())
+        return int(self.optimizer.iterations.numpy())
 
     @property
     def sums(self) -> tuple[float, float]:
         """The loss summed over labels, and the labels, since the first step of the run."""
         loss, labels = self._sums.numpy().tolist()
         return loss, labels
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step; the shortest number that is this float32."""
+        return float(str(np.float32(self.optimizer.learning_rate.numpy())))
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.optimizer.learning_rate.assign(value)
 
     def arrays(self) -> Arrays:
         """Return copies of all state: weights, seed generators, optimizer, sums."""
@@ -91,7 +100,7 @@ class TrainStep:
     def _variables(self) -> dict[str, Any]:
         groups = {
             "model": self.model.variables,
-            "optimizer": self._optimizer.variables,
+            "optimizer": self.optimizer.variables,
             "sums": [self._sums],
         }
         return {
@@ -101,7 +110,7 @@ class TrainStep:
         }
 
     def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
-        model, optimizer, sums = self.model, self._optimizer, self._sums
+        model, optimizer, sums = self.model, self.optimizer, self._sums
         signature = [
             tf.TensorSpec((config.batch_size, n_features), tf.float32),
             tf.TensorSpec((config.batch_size, n_targets), tf.float32),
@@ -112,7 +121,8 @@ class TrainStep:
             with tf.GradientTape() as tape:
                 predictions = model(filled(x, config.fill_missing), training=True)
                 loss, labels = masked_loss(config.loss, predictions, y)
-                mean = loss / tf.maximum(labels, 1.0)
+                # With the penalties that layers of a user's model add, if any.
+                mean = tf.add_n([loss / tf.maximum(labels, 1.0), *model.losses])
             variables = model.trainable_variables
             optimizer.apply(tape.gradient(mean, variables), variables)
             sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))

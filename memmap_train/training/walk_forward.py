@@ -100,6 +100,11 @@ def train_folds(
             "validation_eras: with folds it follows from them; leave it out, or train without "
             "--folds"
         )
+    if config.plateau_patience and config.monitor != "loss":
+        raise ConfigError(
+            f"plateau_patience: the learning rate would follow {config.monitor} of the eras that "
+            'are to be predicted; with folds, set monitor = "loss", or leave plateau_patience out'
+        )
     asked = {
         "asked_folds": folds,
         "asked_rolling_eras": rolling_eras,
@@ -219,6 +224,7 @@ def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsRe
             corr_std=corr.std,
             corr_sharpe=corr.sharpe,
             max_drawdown=corr.max_drawdown,
+            corr_positive=corr.positive,
             pearson_mean=summary([row[3] for row in main]).mean,
             best_possible=setup.best_possible,
             chart_path=None if chart_path is None else str(chart_path),

@@ -1,0 +1,154 @@
+"""The user's own Keras callbacks, driven by our loop; and the log for TensorBoard.
+
+In come names and a model, out comes one object that is told what happens and passes it on. A
+callback sees what ``fit`` would show it: the model with its optimizer, epochs counted from 0, and
+`logs`. Its own attributes aren't part of a checkpoint: in a training that is resumed it begins
+anew, with `on_train_begin` and the running epoch's `on_epoch_begin`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..errors import ConfigError
+from .named import blaming, find_named
+
+# `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+)
+
+
+def make_callbacks(names: Sequence[str]) -> list[Any]:
+    """Make the callbacks that are named: classes and functions are called, others taken as given.
+
+    Raises
+    ------
+    ConfigError
+        One can't be found, fails, or isn't a callback of Keras.
+    """
+    made = []
+    for name in names:
+        found = find_named("callbacks", name)
+        if not isinstance(found, keras.callbacks.Callback) and callable(found):
+            with blaming(f"callbacks: {name}() failed"):
+                found = found()
+        if not isinstance(found, keras.callbacks.Callback):
+            raise ConfigError(
+                f"callbacks: {name!r} is a {type(found).__name__}, expected a "
+                "keras.callbacks.Callback, or a class or function that makes one"
+            )
+        made.append(found)
+    return made
+
+
+class Callbacks:
+    """Callbacks of one training.
+
+    Parameters
+    ----------
+    callbacks : mapping of str to keras.callbacks.Callback
+        By their names, for errors.
+    model : keras.Model
+    optimizer : keras.optimizers.Optimizer
+        The model's, while a callback is at work.
+    params : mapping
+        "epochs" and "steps", as ``fit`` has them.
+    """
+
+    def __init__(
+        self,
+        callbacks: Mapping[str, Any],
+        model: Any,
+        optimizer: Any,
+        params: Mapping[str, int],
+    ) -> None:
+        self._callbacks, self._model, self._optimizer = dict(callbacks), model, optimizer
+        self._params = dict(params)
+        model.stop_training = False
+        # What is called in every step costs a wait for the loss: only where somebody listens.
+        self._heard = [
+            callback
+            for callback in self._callbacks.values()
+            if _overrides(callback, "on_train_batch_end") or _overrides(callback, "on_batch_end")
+        ]
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a callback has set ``model.stop_training``."""
+        return bool(self._model.stop_training)
+
+    @stop_requested.setter
+    def stop_requested(self, value: bool) -> None:
+        self._model.stop_training = value
+
+    def train_begin(self) -> None:
+        """Introduce the model, and say that training begins or goes on."""
+        for callback in self._callbacks.values():
+            callback.set_params(self._params)
+            callback.set_model(self._model)
+        self._tell("on_train_begin")
+
+    def epoch_begin(self, epochs_done: int) -> None:
+        """Say that an epoch begins or goes on."""
+        self._tell("on_epoch_begin", epochs_done)
+
+    def batch_end(self, step_in_epoch: int, loss: Callable[[], float]) -> None:
+        """Say that a step is done, counted from 0; `loss` is asked where somebody listens."""
+        if self._heard:
+            self._tell("on_train_batch_end", step_in_epoch, {"loss": loss()})
+
+    def epoch_end(self, epochs_done: int, row: Mapping[str, float]) -> None:
+        """Say that an epoch was scored; `row` is what `history.csv` will have."""
+        self._tell("on_epoch_end", epochs_done, row)
+
+    def train_end(self) -> None:
+        """Say that training is done."""
+        self._tell("on_train_end")
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        if not self._callbacks:
+            return
+        # Not for good: a saved model would hold the optimizer's state as well.
+        self._model.optimizer = self._optimizer
+        try:
+            for name, callback in self._callbacks.items():
+                copies = [dict(a) if isinstance(a, Mapping) else a for a in arguments]
+                with blaming(f"callbacks: {name} failed in {method}"):
+                    getattr(callback, method)(*copies)
+        finally:
+            self._model.optimizer = None
+
+
+class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes each epoch's row of `history.csv` as scalars into a folder that TensorBoard shows."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Begin another file in the folder."""
+        self._writer = tf.summary.create_file_writer(str(self._folder))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write the scores at the number of epochs done."""
+        with self._writer.as_default():
+            for name, value in (logs or {}).items():
+                if name != "epoch":
+                    tensor = tf.constant(value, tf.float32)
+                    tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
+        self._writer.flush()
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+def _overrides(callback: Any, method: str) -> bool:
+    return getattr(getattr(callback, method), "__func__", None) is not getattr(
+        keras.callbacks.Callback, method
+    )

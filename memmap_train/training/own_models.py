@@ -1,0 +1,112 @@
+"""Models that a user brings: built by his function, or saved before.
+
+In comes what `model` names, out comes a Keras model of which is known that it takes (rows,
+features), gives (rows, targets) in float32, and can be saved and opened again.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import keras
+
+from ..config import TrainConfig
+from ..errors import ConfigError
+from .named import blaming, find_named
+
+SUFFIX = ".keras"
+
+
+def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
+    """Call the function that `model` names: ``function(n_features, n_targets, **model_params)``.
+
+    Raises
+    ------
+    ConfigError
+        It can't be found, it fails, or what it returns is no model, has other shapes, or can't be
+        saved and opened again.
+    """
+    name = config.model
+    function = find_named("model", name)
+    called = f"{name}({', '.join([str(n_features), str(n_targets), *_written(config)])})"
+    if not callable(function):
+        raise ConfigError(
+            f"model: {name!r} is a {type(function).__name__}, expected a function "
+            "build(n_features, n_targets, **params) that returns a keras.Model"
+        )
+    with blaming(f"model: {called} failed"):
+        model = function(n_features, n_targets, **config.model_params)
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            f"model: {called} returned a {type(model).__name__}, expected a keras.Model"
+        )
+    model = _with_shapes(model, called, n_features)
+    _check_shapes(model, called, n_features, n_targets)
+    # Now rather than after the first epoch.
+    with (
+        blaming(
+            f"model: what {called} returned can't be saved and opened again (classes of your own "
+            "need get_config and keras.saving.register_keras_serializable)"
+        ),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        path = Path(folder) / f"model{SUFFIX}"
+        model.save(path)
+        keras.models.load_model(path, compile=False)
+    return model
+
+
+def open_saved(n_features: int, n_targets: int, path: Path) -> Any:
+    """Open a saved model, weights and all, to train it further.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, it can't be opened, or its shapes are others.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, BadZipFile) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model: {path}: it can't be opened as a saved model: {reason}") from None
+    _check_shapes(model, str(path), n_features, n_targets)
+    return model
+
+
+def _written(config: TrainConfig) -> list[str]:
+    return [f"{name}={value!r}" for name, value in config.model_params.items()]
+
+
+def _with_shapes(model: Any, called: str, n_features: int) -> Any:
+    """Return a model that knows its shapes: as it is, or wrapped in one that does."""
+    if getattr(model, "inputs", None):
+        return model
+    inputs = keras.Input((n_features,), name="features")
+    with blaming(f"model: what {called} returned fails on (rows, {n_features})"):
+        outputs = model(inputs)
+    return model if isinstance(model, keras.Sequential) else keras.Model(inputs, outputs)
+
+
+def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> None:
+    expected = f"(rows, {n_features}) to (rows, {n_targets})"
+    found = f"{_shape(model.input_shape)} to {_shape(model.output_shape)}"
+    if found != expected:
+        raise ConfigError(
+            f"model: {called}: expected a model from {expected}, which is what features and "
+            f"targets ask for, found one from {found}"
+        )
+    if model.output.dtype != "float32":
+        raise ConfigError(
+            f"model: {called}: expected outputs of float32, found {model.output.dtype}; end with "
+            'a layer of dtype="float32"'
+        )
+
+
+def _shape(shape: Any) -> str:
+    """Return a shape in words; there are several of them where a model has several inputs.
+
+    >>> _shape((None, 42))
+    '(rows, 42)'
+    """
+    return str(shape).replace("None", "rows")

@@ -1,0 +1,335 @@
+"""What users bring: models of functions and files of theirs, callbacks; what is said of faults."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from refusal import refused
+from test_training import interrupt, read_csv, results
+from training_data import STEPS_PER_EPOCH, Script, small_config
+
+import memmap_train as mt
+from memmap_train.errors import ConfigError, RunError
+from memmap_train.training import loop
+from memmap_train.training.loop import train
+from memmap_train.training.model import build
+from memmap_train.training.predict import predict
+
+pytest_plugins = ["training_fixtures"]
+
+MINE = """
+import keras
+
+SEEN = []
+
+
+def build(n_features, n_targets, units=4, rate=0.0):
+    inputs = keras.Input((n_features,))
+    x = keras.layers.Dense(units, kernel_regularizer=keras.regularizers.L2(rate))(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(keras.layers.Dropout(0.2)(x)))
+
+
+def sequential(n_features, n_targets):
+    return keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(n_targets)])
+
+
+class Plain(keras.Model):
+    def __init__(self, n_targets, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(n_targets)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Known(Plain):
+    def __init__(self, n_targets, **kwargs):
+        super().__init__(n_targets, **kwargs)
+        self.n_targets = n_targets
+
+    def get_config(self):
+        return {**super().get_config(), "n_targets": self.n_targets}
+
+
+def plain(n_features, n_targets):
+    return Plain(n_targets)
+
+
+def known(n_features, n_targets):
+    return Known(n_targets)
+
+
+def narrow(n_features, n_targets):
+    return keras.Sequential([keras.Input((n_features - 1,)), keras.layers.Dense(n_targets)])
+
+
+def wide(n_features, n_targets):
+    return keras.Sequential([keras.layers.Dense(n_targets + 1)])
+
+
+def half(n_features, n_targets):
+    return keras.Sequential([keras.layers.Dense(n_targets, dtype="float16")])
+
+
+def none(n_features, n_targets):
+    return None
+
+
+def broken(n_features, n_targets):
+    layers = [1, 2]
+    return layers[n_features]
+
+
+class Listener(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        SEEN.append(("train begin", self.params))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        SEEN.append(("epoch begin", epoch))
+
+    def on_train_batch_end(self, batch, logs=None):
+        SEEN.append(("batch end", batch, logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        SEEN.append(("epoch end", epoch, logs))
+
+    def on_train_end(self, logs=None):
+        SEEN.append(("train end", self.model.optimizer.iterations.numpy()))
+
+
+def halving():
+    return keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / 2**epoch)
+
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = True
+
+
+class Fail(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs["no such score"]
+
+
+class Double(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.set_weights([2 * weight for weight in self.model.get_weights()])
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
+    """Write `mine.py` into the current directory; return a function that imports it."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    yield lambda: sys.modules["mine"]
+    sys.modules.pop("mine", None)
+
+
+def loaded(path: Path) -> Any:
+    return keras.models.load_model(path / "model.keras", compile=False)
+
+
+# -- models ---------------------------------------------------------------------------------------
+
+
+def test_a_model_of_ones_own_is_trained_and_predicts(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:build", model_params={"units": 5})
+    train(sample, tmp_path / "run", config)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (record["model"], record["model_params"]) == ("mine:build", {"units": 5})
+    assert loaded(tmp_path / "run").get_weights()[0].shape == (8, 5)
+    assert predict(tmp_path / "run", sample, tmp_path / "out.csv") == mt.open_dataset(sample).n_rows
+
+
+@pytest.mark.parametrize("name", ["sequential", "known"])
+def test_models_of_any_making_are_trained_and_predict(
+    name: str, mine: Callable[[], Any], sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
+    sys.modules.pop("mine")  # as in a process of its own
+    assert predict(tmp_path / "run", sample, tmp_path / "out.csv") > 0
+
+
+def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_path: Path) -> None:
+    sizes = []
+    for rate in (0.0, 10.0):
+        config = small_config(model="mine:build", model_params={"rate": rate})
+        train(sample, tmp_path / str(rate), config)
+        sizes.append(float(np.abs(loaded(tmp_path / str(rate)).get_weights()[0]).mean()))
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nowhere:build", ["'nowhere:build' can't be imported", "No module named 'nowhere'"]),
+        ("mine:biuld", ["has no 'biuld'", "did you mean 'build'?"]),
+        ("mine:SEEN", ["is a list", "expected a function"]),
+        ("mine:broken", ["mine:broken(8, 1) failed: IndexError", "mine.py, line "]),
+        ("mine:none", ["returned a NoneType"]),
+        ("mine:narrow", ["from (rows, 8) to (rows, 1)", "found one from (rows, 7) to (rows, 1)"]),
+        ("mine:wide", ["found one from (rows, 8) to (rows, 2)"]),
+        ("mine:half", ["float16"]),
+        ("mine:plain", ["can't be saved and opened again", "register_keras_serializable"]),
+        ("gone.keras", ["gone.keras", "No such file"]),
+        ("text.keras", ["text.keras", "can't be opened"]),
+    ],
+)
+def test_what_isnt_a_fitting_model_is_one_line_and_leaves_nothing(
+    model: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.keras").write_text("no model")
+    with refused(ConfigError, *said):
+        train(sample, tmp_path / "run", small_config(model=model))
+    assert not (tmp_path / "run").exists()
+
+
+def test_parameters_that_a_function_doesnt_take_are_named(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "mine:build(8, 1, depth=3) failed: TypeError", "'depth'"):
+        config = small_config(model="mine:build", model_params={"depth": 3})
+        train(sample, tmp_path / "run", config)
+
+
+def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "first", small_config())
+    saved = tmp_path / "first" / "model.keras"
+    nearly_nothing = small_config(
+        model=os.path.relpath(saved), learning_rate=1e-12, weight_decay=0.0, epochs=1
+    )
+    train(sample, tmp_path / "second", nearly_nothing)
+    for old, new in zip(
+        loaded(tmp_path / "first").get_weights(),
+        loaded(tmp_path / "second").get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+    with refused(ConfigError, "from (rows, 8) to (rows, 2)", "to (rows, 1)"):
+        two = small_config(model=str(saved), targets=("target", "target_beta_20"))
+        train(sample, tmp_path / "third", two)
+    # Another file under that name would be another beginning.
+    build(8, 1, small_config()).save(saved)
+    with refused(RunError, "model_digest"):
+        train(sample, tmp_path / "second", None, resume=True)
+
+
+def test_a_resnet_has_a_block_of_each_width() -> None:
+    model = build(20, 2, small_config(model="resnet", hidden=(7, 5)))
+    shapes = [weight.shape for weight in model.get_weights() if weight.ndim == 2]
+    assert shapes == [(20, 7), (7, 7), (7, 7), (7, 5), (7, 5), (5, 5), (5, 2)]
+    assert build(20, 2, small_config(model="resnet", hidden=())).output_shape == (None, 2)
+
+
+# -- callbacks ------------------------------------------------------------------------------------
+
+
+def test_a_callback_is_told_what_happens(
+    mine: Callable[[], Any], sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(callbacks=["mine:Listener"]))
+    seen = mine().SEEN
+    an_epoch = ["epoch begin", *["batch end"] * STEPS_PER_EPOCH, "epoch end"]
+    assert [what for what, *_ in seen] == ["train begin", *an_epoch, *an_epoch, "train end"]
+    assert seen[0][1] == {"epochs": 2, "steps": STEPS_PER_EPOCH}
+    assert [s[1] for s in seen if s[0] == "batch end"] == [*range(STEPS_PER_EPOCH)] * 2
+    history = read_csv(tmp_path / "run" / "history.csv")
+    ends = [s for s in seen if s[0] == "epoch end"]
+    for row, (_, epoch, logs) in zip(history, ends, strict=True):
+        assert int(row["epoch"]) == epoch + 1
+        assert {name: repr(value) for name, value in logs.items()} == row
+    assert seen[STEPS_PER_EPOCH + 1][2] == ends[0][2]["loss"]
+    assert seen[-1][1] == 2 * STEPS_PER_EPOCH
+    plain = train(sample, tmp_path / "plain", small_config())
+    assert [row["loss"] for row in read_csv(tmp_path / "plain" / "history.csv")] == [
+        row["loss"] for row in history
+    ]
+    size = (tmp_path / "run" / "model.keras").stat().st_size
+    assert size < 1.2 * (Path(plain.run_dir) / "model.keras").stat().st_size  # no optimizer in it
+
+
+def test_a_callback_ends_the_run_with_the_epoch(mine: Any, sample: Path, tmp_path: Path) -> None:
+    config = small_config(epochs=5, callbacks=["mine:Stop"])
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
+    report = train(sample, tmp_path / "run", config, resume=True)
+    assert (report.n_epochs, report.stopped_early) == (1, True)
+
+
+def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_scored_one(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "plain", small_config(epochs=1))
+    train(sample, tmp_path / "run", small_config(epochs=1, callbacks=["mine:Double"]))
+    plain, doubled = results(tmp_path / "plain"), results(tmp_path / "run")
+    assert doubled["model"] == plain["model"]
+    kernels = [np.frombuffer(r["state"]["step/model/0000"], np.float32) for r in (plain, doubled)]
+    np.testing.assert_array_equal(kernels[1], 2 * kernels[0])
+
+
+@pytest.mark.parametrize(
+    ("callback", "said"),
+    [
+        ("mine:Fail", ["mine:Fail failed in on_epoch_end: KeyError", "mine.py, line "]),
+        ("mine:broken", ["mine:broken() failed: TypeError"]),
+        ("mine:SEEN", ["is a list", "keras.callbacks.Callback"]),
+        ("mine:Lisener", ["did you mean 'Listener'?"]),
+    ],
+)
+def test_a_callback_that_fails_is_one_line(
+    callback: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "callbacks: ", *said):
+        train(sample, tmp_path / "run", small_config(callbacks=[callback]))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "resnet": {"model": "resnet", "hidden": (6, 4)},
+    "own model and callback": {"model": "mine:build", "callbacks": ["mine:halving"]},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_state_of_layers_and_learning_rates_survives_interruptions(
+    name: str, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(**VARIANTS[name])
+    train(sample, tmp_path / "whole", config)
+    whole = results(tmp_path / "whole")
+    moving = [array for layer in loaded(tmp_path / "whole").layers for array in layer.get_weights()]
+    assert len(moving) > len(loaded(tmp_path / "whole").trainable_weights)
+    if "callbacks" in VARIANTS[name]:
+        assert [row["learning_rate"] for row in whole["history"]] == ["0.01", "0.005"]
+    for call in ("step 8", "validation 1", "epoch 1", "step 4"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == whole
+
+
+def test_scores_are_logged_for_tensorboard(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(tensorboard=True))
+    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
+    found: dict[tuple[str, int], float] = {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            assert value.metadata.plugin_data.plugin_name in ("scalars", "")
+            found[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    for row in read_csv(tmp_path / "run" / "history.csv"):
+        expected = pytest.approx(float(row["val_corr_mean"]))
+        assert found["val_corr_mean", int(row["epoch"])] == expected
