@@ -354,6 +354,8 @@ class Pipeline:
         )
         equal = [] if self._alias_column is None else list(np.array(targets)[shard.equal_targets])
         equal = [str(name) for name in equal]
+        for source in self._sources:  # a rerun will rely on this era
+            source.check_untouched()
         self._finished[shard.era] = (self._journal.publish(entry, equal), equal)
 
 
