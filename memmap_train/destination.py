@@ -187,7 +187,7 @@ def explained(directory: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = "the disk is full"
         else:
-            what = f"can't be written: {error.strerror or error}"
+            what = f"can't be read or written: {error.strerror or error}"
         raise ConversionError(
             f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
             "carries on"

@@ -23,6 +23,7 @@ from .schema import era_folder
 from .shard import ARRAY_NAMES
 
 WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
+_MOST_TRIES = 1000  # to make a lock that others remove: never seen to take more than ten
 
 
 class ChangedEraError(Exception):
@@ -50,12 +51,14 @@ class FolderLock:
     def __init__(self, directory: Path) -> None:
         self._workplace = directory / WORKPLACE
         path = self._workplace / LOCK
-        while True:
+        for tries_left in reversed(range(_MOST_TRIES)):
             # Whoever held it may remove the workplace at any moment, and this file with it.
             try:
                 os.makedirs(self._workplace, exist_ok=True)
                 self._file = open(path, "ab")  # noqa: SIM115
             except (FileNotFoundError, FileExistsError):
+                if not tries_left:
+                    raise
                 continue
             try:
                 _lock(self._file)
@@ -240,7 +243,7 @@ def is_ours(directory: Path) -> bool:
     if not begun and os.path.lexists(directory / WORKPLACE):
         return False
     finished = False
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         data = json.loads((directory / FILE_NAME).read_bytes())
         finished = isinstance(data, dict) and data.get("format") == "memmap-train"
     return (begun or finished) and all(

@@ -300,6 +300,8 @@ class Pipeline:
         return shard
 
     def _publish(self, shard: ShardWriter) -> None:
+        for source in self._sources:  # a rerun will rely on this era
+            source.check_untouched()
         self._finished[shard.era] = shard.publish()
 
 

@@ -1,6 +1,7 @@
 """Shared fixtures: toy datasets whose cells know their place (see `toy`)."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: 
     known = set(feature_names(options.get("n_features", 5)))
     sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
     features_json.write_text(json.dumps({"feature_sets": sets}))
-    mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
+    with pytest.MonkeyPatch.context() as patch:  # it needn't outlive a power cut
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
     return folder / "dataset"
 
 

@@ -72,6 +72,7 @@ class Source:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.entry = describe_file(self.path)
+        self._mark = _mark(self.path)
         try:
             self._file = pq.ParquetFile(self.path)
             self._metadata = self._file.metadata
@@ -123,6 +124,16 @@ class Source:
     def check_unchanged(self) -> None:
         """Raise a SourceError if the file isn't the one that was opened."""
         if describe_file(self.path) != self.entry:
+            raise SourceError(
+                f"{self.path}: the file changed while it was read; run the same command again"
+            )
+
+    def check_untouched(self) -> None:
+        """Raise a SourceError if somebody has written to the file, or put another in its place.
+
+        Cheap: whoever relies on what was read till now can ask each time.
+        """
+        if _mark(self.path) != self._mark:
             raise SourceError(
                 f"{self.path}: the file changed while it was read; run the same command again"
             )
@@ -374,6 +385,15 @@ def describe_file(path: Path) -> SourceEntry:
     seconds = min(max(status.st_mtime, _FIRST_SECOND), _LAST_SECOND)
     modified = datetime.fromtimestamp(seconds, UTC).isoformat()
     return SourceEntry(path.name, status.st_size, modified, f"xxh3_128:{digest}")
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """Return which file is at a path, its size and its time; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _kind(data_type: Any) -> Kind:
