@@ -22,8 +22,8 @@ from scipy.stats import rankdata
 
 from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
-from ..errors import ConfigError, DatasetError, RunError, listed
-from ..runs import open_run, replacing
+from ..errors import ConfigError, DatasetError, MemmapTrainError, RunError, listed
+from ..runs import Run, open_run, replacing
 from .model import require_tensorflow
 from .named import find_named, is_named
 from .step import as_tensor, filled
@@ -133,27 +133,29 @@ def _fill(
 
 
 def predict(
-    run_dir: str | os.PathLike[str],
+    run_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     dataset_path: str | os.PathLike[str],
     out_path: str | os.PathLike[str],
     *,
     raw: bool = False,
     progress: Progress | None = None,
 ) -> int:
-    """Predict every row of a dataset with a run's model; write `id,era,prediction`.
+    """Predict every row of a dataset with the models of runs; write `id,era,prediction`.
 
     Parameters
     ----------
-    run_dir : path
-        A run's folder; its best epoch's model is used.
+    run_dirs : path or sequence of paths
+        Folders of runs; of each its best epoch's model is used, with the features that it was
+        trained on. The prediction of several runs is the mean of theirs.
     dataset_path : path
-        Any dataset that has the run's features, by name; targets aren't needed.
+        Any dataset that has the runs' features, by name; targets aren't needed.
     out_path : path
         A CSV file, rows in the dataset's order; it is there whole or not at all.
     raw : bool
-        Write the model's own output of the main target; by default its rank among the rows of
-        its era, evenly spaced between 0 and 1, which is what Numerai expects.
+        Take the model's own output of the main target; by default its rank among the rows of its
+        era, evenly spaced between 0 and 1, which is what Numerai expects.
     progress : callable(rows done, rows), optional
+        Rows count once for each run.
 
     Returns
     -------
@@ -171,10 +173,36 @@ def predict(
         Features are missing in it, and the run doesn't say what they should become.
     """
     require_tensorflow()
-    run = open_run(Path(run_dir))
+    folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
+    runs = [open_run(Path(folder)) for folder in folders]
     dataset = open_dataset(dataset_path)
-    out = Path(out_path)
-    dataset.feature_columns(run.config["features"])
+    for run in runs:
+        _check_fits(run, dataset)
+    # One model after another: eras are cheap to read again, several models may not fit.
+    total, n_rows = np.zeros(dataset.n_rows), dataset.n_rows
+    for number, run in enumerate(runs):
+
+        def tell(done: int, _: int, before: int = number * n_rows) -> None:
+            if progress is not None:
+                progress(before + done, len(runs) * n_rows)
+
+        first = 0
+        predictor = Predictor(_open_model(run), run.config["fill_missing"])
+        for era, predictions in predictor.predict(dataset, run.config["features"], progress=tell):
+            values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+            total[first : first + len(values)] += values if raw else per_era_rank(values)
+            first += len(values)
+    mean = total / len(runs)
+    _write(Path(out_path), dataset, _shortest(mean.astype(np.float32)) if raw else mean.tolist())
+    return n_rows
+
+
+def _check_fits(run: Run, dataset: Dataset) -> None:
+    """Raise an error if a dataset lacks what a run's model or the file of predictions needs."""
+    try:
+        dataset.feature_columns(run.config["features"])
+    except DatasetError as error:
+        raise DatasetError(f"{run.path}: {error}") from None
     without_ids = [entry.era for entry in dataset.manifest.shards if "ids" not in entry.files]
     if without_ids:
         raise DatasetError(
@@ -188,32 +216,35 @@ def predict(
             f"{run.path}: there is no model.keras yet, since no epoch is finished; "
             f"run `memmap-train train {run.config['dataset']} --run {run.path} --resume`"
         )
+
+
+def _open_model(run: Run) -> Any:
     own = run.config.get("model", "")
     if is_named(own):
         find_named("model", own)  # its module makes known the classes that the file names
     try:
-        model = keras.models.load_model(run.model_path, compile=False)
+        return keras.models.load_model(run.model_path, compile=False)
     except (ValueError, TypeError, OSError, BadZipFile) as error:
         raise RunError(
             f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
             "epochs, or train again"
         ) from error
-    predictor = Predictor(model, run.config["fill_missing"])
-    eras = predictor.predict(dataset, run.config["features"], progress=progress)
+
+
+def _write(out: Path, dataset: Dataset, predictions: Sequence[float] | Sequence[str]) -> None:
+    """Write the predictions of all rows, in the dataset's order."""
+    firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
     try:
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
             writer = csv.writer(f, lineterminator="\n")
             writer.writerow(("id", "era", "prediction"))
-            for era, predictions in eras:
-                values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+            for era, low, high in zip(dataset.eras, firsts, firsts[1:], strict=False):
                 ids = np.char.decode(np.asarray(dataset[era].ids), "utf-8").tolist()
-                written = _shortest(values) if raw else per_era_rank(values).tolist()
-                writer.writerows(zip(ids, repeat(era), written, strict=False))
+                writer.writerows(zip(ids, repeat(era), predictions[low:high], strict=False))
     except OSError as error:
-        if isinstance(error, RunError):
+        if isinstance(error, MemmapTrainError):
             raise
         raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
-    return dataset.n_rows
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:
