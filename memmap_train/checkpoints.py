@@ -113,6 +113,11 @@ def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | No
     return None
 
 
+def newest_step(directory: Path) -> int:
+    """Return the step of the newest checkpoint, whole or not; 0 where there is none."""
+    return max(_steps(directory), default=0)
+
+
 def _steps(directory: Path) -> dict[int, Path]:
     """Return the files of a folder by their steps, in ascending order."""
     found = {}

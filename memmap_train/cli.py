@@ -13,12 +13,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ._version import __version__
 from .bench import bench, bench_text
 from .chart import HOW_TO_GET_PICTURES
+from .comparison import describe_runs, runs_text
 from .config import TrainConfig
 from .conversion import convert
 from .dataset import open_dataset, verify
@@ -31,9 +33,10 @@ from .inspection import (
     era_text,
     features_text,
 )
-from .progress import Stages, TrainProgress
+from .progress import Stages, TrainProgress, WarningsOnly
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .schema import ColumnOptions
+from .training.reporting import plan_text
 from .training.startup import start_tensorflow
 from .units import in_bytes
 
@@ -279,11 +282,26 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow()
-    from .training.loop import train  # needs TensorFlow
+    from .training.loop import rehearse, train  # needs TensorFlow
 
-    with TrainProgress() as progress:
+    if arguments.dry_run:
+        plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
+        print(plan_text(plan))
+        if plan.first_step:
+            print(f"resumed     after {plan.first_step:,} steps")
+        print(
+            f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
+            f"a picture, and checkpoints of about {in_bytes(plan.state_bytes * 4 / 3)}; nothing "
+            "was written"
+        )
+        return 0
+    with ExitStack() as stack:
         report = train(
-            arguments.dataset, arguments.run, config, resume=arguments.resume, report=progress
+            arguments.dataset,
+            arguments.run,
+            config,
+            resume=arguments.resume,
+            report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
         )
     if report.already_finished:
         print(f"{report.run_dir}: already finished; nothing to do")
@@ -306,9 +324,22 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
     start_tensorflow()
-    from .training.walk_forward import train_folds  # needs TensorFlow
+    from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
-    with TrainProgress() as progress:
+    if arguments.dry_run:
+        plans = rehearse_folds(
+            arguments.dataset,
+            arguments.run,
+            config,
+            folds=arguments.folds,
+            rolling_eras=arguments.rolling,
+            resume=arguments.resume,
+        )
+        for number, plan in enumerate(plans, start=1):
+            print(f"fold {number} of {len(plans)}\n{plan_text(plan)}")
+        print(f"would write {arguments.run}: a run for each fold; nothing was written")
+        return 0
+    with ExitStack() as stack:
         report = train_folds(
             arguments.dataset,
             arguments.run,
@@ -316,7 +347,7 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
             folds=arguments.folds,
             rolling_eras=arguments.rolling,
             resume=arguments.resume,
-            report=progress,
+            report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
         )
     if report.already_finished:
         print(f"{report.run_dir}: already finished; nothing to do")
@@ -340,13 +371,22 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
     return 0
 
 
+def _runs(arguments: argparse.Namespace) -> int:
+    rows = describe_runs(arguments.directories)
+    if arguments.json:
+        _print_json(rows)
+    else:
+        print(runs_text(rows))
+    return 0
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     start_tensorflow()
     from .training.predict import predict  # needs TensorFlow
 
     with Stages() as stages:
         report = predict(
-            arguments.run,
+            arguments.runs,
             arguments.dataset,
             arguments.out,
             raw=arguments.raw,
@@ -530,16 +570,35 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ERAS",
         help="with --folds, train only on the last so many eras before each fold's embargo",
     )
+    train.add_argument(
+        "--dry-run", action="store_true", help="say what would be trained, and write nothing"
+    )
+    train.add_argument("--quiet", action="store_true", help="no progress: for batch jobs")
     train.set_defaults(to_carry_on="run the same command with --resume")
+
+    runs = _command(
+        commands,
+        "runs",
+        _runs,
+        "list and compare runs, the best first",
+        "memmap-train runs runs/",
+    )
+    runs.add_argument(
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder of runs"
+    )
+    runs.add_argument("--json", action="store_true", help="print as JSON")
 
     predict = _command(
         commands,
         "predict",
         _predict,
-        "predict every row of a dataset with a run's model, or out of fold with those of its folds",
-        "memmap-train predict runs/first data/live --out predictions.csv",
+        "predict every row of a dataset with a run's model, or with several runs' models together; "
+        "with those of a run of folds out of fold",
+        "memmap-train predict runs/first runs/second data/live --out predictions.csv",
     )
-    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder; of several, the mean is written"
+    )
     predict.add_argument("dataset", metavar="DATASET")
     predict.add_argument("--out", required=True, metavar="FILE.csv")
     predict.add_argument(

@@ -13,7 +13,8 @@ from typing import Self
 from tqdm import tqdm
 
 from .folds import Fold
-from .training.reporting import Reporter, TrainPlan, TrainReport
+from .training.reporting import Reporter, TrainPlan, TrainReport, plan_text
+from .units import in_time
 
 _LINE_SECONDS = 10.0
 
@@ -28,16 +29,19 @@ class Progress:
     total : int
     unit : str
         "rows", "B" …; bytes are shown with decimal prefixes.
+    initial : int
+        How much was done before, which says nothing about the speed.
     """
 
-    def __init__(self, what: str, total: int, unit: str = "rows") -> None:
-        self._what, self._total, self._unit = what, total, unit
+    def __init__(self, what: str, total: int, unit: str = "rows", initial: int = 0) -> None:
+        self._what, self._total, self._unit, self._initial = what, total, unit, initial
         self._started = self._shown = time.monotonic()
         self._done = 0
         self._note = ""
         self._bar = (
             tqdm(
                 total=total,
+                initial=initial,
                 desc=what,
                 unit=f" {unit}" if unit != "B" else unit,
                 unit_scale=True,
@@ -60,7 +64,7 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= _LINE_SECONDS:
             self._shown = now
-            rate = done / max(now - self._started, 1e-9)
+            rate = (done - self._initial) / max(now - self._started, 1e-9)
             left = (self._total - done) / max(rate, 1e-9)
             print(
                 f"{self._what}: {done:,} of {self._total:,} {self._unit} "
@@ -95,11 +99,16 @@ class Stages:
         self._what = ""
         self._progress: Progress | None = None
 
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Say how much of a stage is done; a new name begins a new stage."""
+    def __call__(
+        self, what: str, done: int, total: int, note: str = "", *, initial: int = 0
+    ) -> None:
+        """Say how much of a stage is done; a new name begins a new stage.
+
+        `initial` is how much of it was done by an earlier process.
+        """
         if what != self._what or self._progress is None:
             self.close()
-            self._what, self._progress = what, Progress(what, total, self._unit)
+            self._what, self._progress = what, Progress(what, total, self._unit, initial)
         self._progress.update(done, note)
 
     def close(self) -> None:
@@ -127,6 +136,7 @@ class TrainProgress(Reporter):
         self._stages = Stages()
         self._plan: TrainPlan | None = None
         self._n_epochs_done = 0
+        self._scoring_seconds = 0.0  # of an epoch; known after the first one
 
     def fold(self, number: int, n_folds: int, fold: Fold) -> None:
         """Say which fold is trained."""
@@ -150,17 +160,7 @@ class TrainProgress(Reporter):
         """Say what is about to be trained."""
         self._plan = plan
         self._n_epochs_done = plan.epochs_done
-        equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
-        self._say(
-            f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras; "
-            f"{plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an epoch\n"
-            f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras; "
-            f"{plan.n_embargo_eras:,} eras between them left out\n"
-            f"model       {plan.n_features:,} features, {plan.n_parameters:,} parameters; "
-            f"target: {plan.main_target}{equals}\n"
-            f"shuffling   {plan.shuffling}\n"
-            f"reading     {plan.reading}"
-        )
+        self._say(plan_text(plan))
         if plan.first_step:
             self._say(f"resumed     after {plan.first_step:,} steps")
 
@@ -173,10 +173,21 @@ class TrainProgress(Reporter):
         data_wait: float,
     ) -> None:
         """Move the epoch's bar."""
-        assert self._plan is not None
-        total = self._plan.steps_per_epoch * self._plan.batch_size
-        note = f"loss {loss:.5f}, waits for data {data_wait:.0%}"
-        self._stages(f"epoch {self._n_epochs_done + 1}", rows, total, note)
+        plan = self._plan
+        assert plan is not None
+        total = plan.steps_per_epoch * plan.batch_size
+        n_epochs_left = plan.epochs - self._n_epochs_done
+        seconds_left = self._scoring_seconds * n_epochs_left
+        seconds_left += (total * n_epochs_left - rows) / max(rows_per_second, 1e-9)
+        note = (
+            f"loss {loss:.5f}, waits for data {data_wait:.0%}, "
+            f"{in_time(seconds_left)} left for all {plan.epochs:,} epochs"
+        )
+        done_before = (plan.first_step - self._n_epochs_done * plan.steps_per_epoch) * (
+            plan.batch_size
+        )
+        name = f"epoch {self._n_epochs_done + 1}"
+        self._stages(name, rows, total, note, initial=max(0, done_before))
 
     def validation(self, rows_done: int, n_rows: int) -> None:
         """Move the validation's bar."""
@@ -191,6 +202,10 @@ class TrainProgress(Reporter):
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Say how an epoch went."""
+        assert self._plan is not None
+        n_rows = self._plan.steps_per_epoch * self._plan.batch_size
+        trained = n_rows / max(row["rows_per_second"], 1e-9)
+        self._scoring_seconds = max(0.0, row["seconds"] - trained)
         self._n_epochs_done += 1
         self._say(
             f"epoch {self._n_epochs_done:<5} loss {row['loss']:.5f}, validation numerai_corr "
@@ -216,3 +231,11 @@ class TrainProgress(Reporter):
     def _say(self, text: str) -> None:
         self._stages.close()
         print(text, file=sys.stderr, flush=True)
+
+
+class WarningsOnly(Reporter):
+    """Shows of a training what went wrong, and nothing else: for batch jobs."""
+
+    def warning(self, text: str) -> None:
+        """Say what went wrong."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)

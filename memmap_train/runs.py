@@ -24,6 +24,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,6 +174,26 @@ class Run:
         """Make a finished run an unfinished one, because more epochs are wanted."""
         (self.path / _STATE).unlink(missing_ok=True)
         sync_directory(self.path)
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Return the rows of `history.csv`, none where no epoch is done.
+
+        Raises
+        ------
+        RunError
+            The file isn't what `write_history` writes.
+        """
+        path = self.path / _HISTORY
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return [
+                    {name: float(value) for name, value in row.items()}
+                    for row in csv.DictReader(file, strict=True)
+                ]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError, csv.Error) as error:
+            raise RunError(f"{path}: damaged: {error}") from None
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
@@ -357,6 +378,19 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
     RunError
         A key differs, or fewer epochs are wanted than before; it names all such keys.
     """
+    check_same_configuration(run, config)
+    old = run.config
+    if config["epochs"] > old["epochs"]:
+        # Before the new number is written: a finished run must not have epochs to do.
+        run.reopen()
+    kept = {key: config[key] for key in _FREE_KEYS if key in config}
+    if all(old.get(key) == value for key, value in kept.items()):
+        return run
+    return begin_run(run.path, {**old, **kept})
+
+
+def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
+    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
     old = run.config
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
     changed = [
@@ -371,13 +405,52 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
             "without these changes, or begin a new run with another --run"
         )
-    if config["epochs"] > old["epochs"]:
-        # Before the new number is written: a finished run must not have epochs to do.
-        run.reopen()
-    kept = {key: config[key] for key in _FREE_KEYS if key in config}
-    if all(old[key] == value for key, value in kept.items()):
-        return run
-    return begin_run(run.path, {**old, **kept})
+
+
+@contextmanager
+def holding(run: Run) -> Iterator[None]:
+    """Hold a run's folder while it is trained, so that no second process trains it as well.
+
+    Raises
+    ------
+    RunError
+        Another process holds it.
+    """
+    with _lock_of(run.path, exclusive=True) as is_free:
+        if not is_free:
+            raise RunError(
+                f"{run.path}: another process is training this run; wait for its end, or choose "
+                "another --run"
+            )
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a process trains the run in a folder just now; false where it can't be told."""
+    with _lock_of(path, exclusive=False) as is_free:
+        return not is_free
+
+
+@contextmanager
+def _lock_of(path: Path, *, exclusive: bool) -> Iterator[bool]:
+    """Lock a folder itself, which leaves nothing in it; give false if somebody else has."""
+    if sys.platform == "win32":
+        yield True  # folders can't be opened there
+        return
+    import fcntl  # POSIX only
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        is_free = True
+    except BlockingIOError:
+        is_free = False
+    except OSError:  # a file system without locks
+        is_free = True
+    try:
+        yield is_free
+    finally:
+        os.close(descriptor)
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Sizes as people read them. Imports nothing."""
+"""Sizes and times as people read them. Imports nothing."""
 
 
 def in_bytes(n_bytes: float) -> str:
@@ -11,3 +11,19 @@ def in_bytes(n_bytes: float) -> str:
         if n_bytes >= size:
             return f"{n_bytes / size:,.1f} {unit}"
     return f"{n_bytes:,.0f} B"
+
+
+def in_time(seconds: float) -> str:
+    """Return a duration in the units that matter.
+
+    >>> in_time(42.4), in_time(754), in_time(3 * 3600 + 300), in_time(200_000)
+    ('42 s', '13 min', '3 h 05 min', '2 d 7 h')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes // (24 * 60)} d {minutes // 60 % 24} h"

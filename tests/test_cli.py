@@ -381,6 +381,31 @@ def test_bench_prints_rates_and_advice(
     assert json.loads(capsys.readouterr().out)["rates"]["now"]["rows_per_second"] > 0
 
 
+def test_a_training_is_rehearsed_done_quietly_and_listed(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["batch_size=32", "epochs=1", "validation_eras=2", "hidden=[4]"]
+    train = ["train", str(shards), "--run", str(tmp_path / "run")]
+    train += [part for setting in settings for part in ("--set", setting)]
+    capsys.readouterr()
+    assert main([*train, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    for expected in ("eras (0001 to ", "steps of 32 rows", "for buffers", "nothing was written"):
+        assert expected in out
+    assert not list(tmp_path.iterdir())
+    assert main([*train, "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "of eras positive" in printed.out
+    assert main(["runs", str(tmp_path)]) == 0
+    assert re.search(r"/run .* mlp .* finished\n", capsys.readouterr().out)
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["n_features"] == 12
+    runs = [str(tmp_path / "run")] * 2
+    assert main(["predict", *runs, str(shards), "--out", str(tmp_path / "out.csv")]) == 0
+    assert "600 predictions" in capsys.readouterr().out
+
+
 def test_inspect_says_how_it_would_be_shuffled(
     shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,47 @@ def test_features_are_found_by_name(sample: Path, tmp_path: Path) -> None:
     assert found.tobytes() == expected.tobytes()
 
 
+@pytest.fixture
+def two_runs(sample: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Return two runs with different models of different features."""
+    names = list(mt.open_dataset(sample).feature_names)
+    make_run(tmp_path / "first", names)
+    model = make_run(tmp_path / "second", [names[5], names[2]])
+    model.set_weights([weight[::-1] for weight in model.get_weights()])
+    model.save(tmp_path / "second" / "model.keras")
+    return tmp_path / "first", tmp_path / "second"
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_several_runs_predict_the_mean_of_what_each_does(
+    raw: bool, two_runs: tuple[Path, Path], sample: Path, tmp_path: Path
+) -> None:
+    alone = []
+    for run in two_runs:
+        predict(run, sample, tmp_path / "alone.csv", raw=raw)
+        alone.append([float(line[2]) for line in read(tmp_path / "alone.csv")[1:]])
+    seen: list[tuple[int, int]] = []
+    n_rows = predict(
+        two_runs, sample, tmp_path / "out.csv", raw=raw, progress=lambda *now: seen.append(now)
+    ).n_rows
+    together = read(tmp_path / "out.csv")
+    found = [float(line[2]) for line in together[1:]]
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-6, atol=1e-6)
+    assert together == file_of(mt.open_dataset(sample), [line[2] for line in together[1:]])
+    assert not np.allclose(alone[0], alone[1])
+    assert seen[-1] == (2 * n_rows, 2 * n_rows)
+    assert seen == sorted(seen)
+
+
+def test_of_several_runs_the_one_that_doesnt_fit_is_named(
+    two_runs: tuple[Path, Path], sample: Path, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "third", ["feature_new"])
+    with refused(DatasetError, "third", "'feature_new'"):
+        predict([*two_runs, tmp_path / "third"], sample, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_features_that_are_lacking_are_named(sample: Path, tmp_path: Path) -> None:
     names = [*mt.open_dataset(sample).feature_names, "feature_new_1", "feature_new_2"]
     make_run(tmp_path / "run", names)

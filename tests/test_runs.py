@@ -28,6 +28,7 @@ CONFIG = {
     "memory": None,
     "checkpoint_steps": 0,
     "checkpoint_minutes": 10.0,
+    "tensorboard": False,
     "learning_rate": 0.001,
     "features": [f"feature_{number}" for number in range(50)],
     "dataset": "/data/shards",
@@ -210,6 +211,18 @@ def test_history_keeps_every_bit(run: Run) -> None:
     assert tuple(found[0]) == HISTORY_COLUMNS
     assert math.isnan(float(found[0].pop("val_corr_sharpe")))
     assert all(float(value) == row[name] for name, value in found[0].items())
+
+
+def test_history_is_read_as_it_was_written(run: Run) -> None:
+    assert run.read_history() == []
+    rows = [dict.fromkeys(HISTORY_COLUMNS, epoch / 3) | {"epoch": epoch} for epoch in (1, 2)]
+    run.write_history(rows)
+    assert run.read_history() == rows
+    text = (run.path / "history.csv").read_text()
+    for damaged in (text.replace("2,", "x,"), text + "3,4\n", text[:-40]):
+        (run.path / "history.csv").write_text(damaged)
+        with refused(RunError, "history.csv", "damaged"):
+            run.read_history()
 
 
 def test_era_scores_are_readable_whatever_the_label(run: Run) -> None:

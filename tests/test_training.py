@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -37,11 +38,12 @@ from memmap_train.errors import (
     RunError,
 )
 from memmap_train.metrics import numerai_corr, pearson, summary
+from memmap_train.runs import is_held
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
-from memmap_train.training.reporting import TrainReport
+from memmap_train.training.reporting import TrainReport, plan_text
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.validation import score_eras
 
@@ -391,6 +393,42 @@ def test_the_model_opens_without_this_package(finished: tuple[Path, TrainReport]
         text = archive.read("config.json").decode()
     assert "memmap" not in text
     assert '"registered_name": "' not in text.replace('"registered_name": "Functional"', "")
+
+
+def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
+    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+) -> None:
+    plan = loop.rehearse(sample, tmp_path / "run", small_config())
+    assert not list(tmp_path.iterdir())
+    script = Script()
+    train(sample, tmp_path / "run", small_config(), report=script)
+    assert script.plan is not None
+    free = re.compile(r"[\d.]+ GB of memory available")
+    assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
+    assert plan.train_range == "0001 to 0012"
+    with refused(RunError, "--resume"):
+        loop.rehearse(sample, finished[0], small_config())
+    before = results(finished[0])
+    again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
+    assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
+    with refused(RunError, "dropout"):
+        loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
+    assert results(finished[0]) == before
+    assert (finished[0] / "state.json").exists()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    held: list[bool] = []
+
+    def try_again() -> None:
+        held.append(is_held(run))
+        with refused(RunError, "another process is training"):
+            train(sample, run, small_config(), resume=True)
+
+    train(sample, run, small_config(), report=Script("step 3", try_again))
+    assert held == [True]
+    assert not is_held(run)
 
 
 def test_a_reporter_is_told_everything_in_order(sample: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
 from memmap_train.training.reporting import FoldsReport
-from memmap_train.training.walk_forward import train_folds
+from memmap_train.training.walk_forward import rehearse_folds, train_folds
 
 pytest_plugins = ["training_fixtures"]
 
@@ -402,3 +402,22 @@ def test_flags_of_folds_that_make_no_sense_are_refused(
     assert found == code
     assert "--folds" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rehearsal_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
+    plans = rehearse_folds(sample, tmp_path / "run", small_config(), folds=2)
+    assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
+    assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
+    sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "plateau_patience", 'monitor = "loss"'):
+        train_folds(sample, tmp_path / "run", small_config(plateau_patience=1), folds=2)
+    assert not (tmp_path / "run").exists()
+    plans = rehearse_folds(
+        sample, tmp_path / "run", small_config(plateau_patience=1, monitor="loss"), folds=2
+    )
+    assert len(plans) == 2

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from ..batches import Stream
 from ..chart import draw_scores
-from ..checkpoints import Checkpoint, load_newest, save_checkpoint
+from ..checkpoints import Checkpoint, load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError
@@ -33,15 +33,17 @@ from ..runs import (
     VERSION_KEYS,
     Run,
     begin_run,
+    check_same_configuration,
     check_same_dataset,
     continue_run,
     find_run,
+    holding,
     replacing,
 )
 from .callbacks import Callbacks, TensorBoardLog, make_callbacks
 from .model import build, require_tensorflow
 from .monitor import is_better, learning_rate_after
-from .predict import Predictor
+from .predict import BLOCK_ROWS, Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, prepare
 from .step import TrainStep
@@ -194,14 +196,87 @@ def train(
         if result is not None:
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
-    model, callbacks = _make_model(setup), make_callbacks(setup.config.callbacks)
+    model, callbacks = make_model(setup), make_callbacks(setup.config.callbacks)
     run = run or begin_run(Path(run_dir), setup.record)
     if warning:
         report.warning(warning)
-    return _Training(run, setup, model, callbacks, report).finish()
+    with holding(run):
+        return _Training(run, setup, model, callbacks, report).finish()
 
 
-def _make_model(setup: Setup) -> Any:
+def rehearse(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+) -> TrainPlan:
+    """Check everything that `train` checks before its first step; write nothing.
+
+    Parameters
+    ----------
+    dataset_path, run_dir, config, resume
+        As for `train`.
+
+    Returns
+    -------
+    TrainPlan
+        Of a run to resume, `first_step` is that of its newest checkpoint, which isn't read.
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError
+        As for `train`.
+    """
+    require_tensorflow()
+    dataset = open_dataset(dataset_path)
+    run = find_run(Path(run_dir), resume=resume)
+    if run:
+        check_same_dataset(run, dataset)
+    setup = prepare(dataset, run, config)
+    if run:
+        check_same_configuration(run, setup.record)
+    model = make_model(setup)
+    make_callbacks(setup.config.callbacks)
+    first_step = newest_step(run.checkpoint_dir) if run else 0
+    return plan_of(setup, model, first_step, first_step // len(setup.batches))
+
+
+def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
+    """Return what is about to be trained, after so many steps and epochs."""
+    config, batches, fold = setup.config, setup.batches, setup.fold
+    validation = setup.dataset.select(fold.validation)
+    shuffling, reading = batches.explain()
+    n_features, n_parameters = len(batches.feature_names), model.count_params()
+    return TrainPlan(
+        n_train_eras=len(fold.train),
+        n_train_rows=batches.dataset.n_rows,
+        n_validation_eras=len(fold.validation),
+        n_validation_rows=validation.n_rows,
+        n_embargo_eras=len(fold.embargo),
+        train_range=f"{fold.train[0]} to {fold.train[-1]}",
+        validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
+        n_features=n_features,
+        n_targets=len(config.targets),
+        n_parameters=n_parameters,
+        model=config.model,
+        buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
+        # Adam keeps two numbers for each weight.
+        state_bytes=3 * n_parameters * 4,
+        main_target=setup.main_target,
+        named_target=setup.named_target,
+        batch_size=config.batch_size,
+        shuffling=shuffling,
+        reading=reading,
+        steps_per_epoch=len(batches),
+        epochs=config.epochs,
+        first_step=first_step,
+        epochs_done=epochs_done,
+        deterministic=bool(config.deterministic),
+    )
+
+
+def make_model(setup: Setup) -> Any:
     """Build the model, its first weights the same ones in equal runs."""
     config = setup.config
     if config.deterministic:
@@ -265,7 +340,8 @@ class _Training:
 
     def finish(self) -> TrainReport:
         """Train until the last epoch or until patience ends; write the results."""
-        self._report.started(self._plan())
+        plan = plan_of(self._setup, self._model, self._step.count, self._progress.epochs_done)
+        self._report.started(plan)
         try:
             # One stream for all epochs: the next one's first rows are read during validation.
             end = self._config.epochs * len(self._batches)
@@ -478,30 +554,6 @@ class _Training:
                 self._model.save(temporary)
         finally:
             self._model.set_weights(kept)
-
-    def _plan(self) -> TrainPlan:
-        setup, config = self._setup, self._config
-        shuffling, reading = self._batches.explain()
-        return TrainPlan(
-            n_train_eras=len(setup.fold.train),
-            n_train_rows=self._batches.dataset.n_rows,
-            n_validation_eras=len(setup.fold.validation),
-            n_validation_rows=self._validation.n_rows,
-            n_embargo_eras=len(setup.fold.embargo),
-            n_features=len(self._batches.feature_names),
-            n_targets=len(config.targets),
-            n_parameters=self._model.count_params(),
-            main_target=setup.main_target,
-            named_target=setup.named_target,
-            batch_size=config.batch_size,
-            shuffling=shuffling,
-            reading=reading,
-            steps_per_epoch=len(self._batches),
-            epochs=config.epochs,
-            first_step=self._step.count,
-            epochs_done=self._progress.epochs_done,
-            deterministic=bool(config.deterministic),
-        )
 
     def _tell_validation(self, rows_done: int, n_rows: int) -> None:
         if self._pace.is_due():

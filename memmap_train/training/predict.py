@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 
 from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
-from ..errors import ConfigError, DatasetError, RunError, listed
+from ..errors import ConfigError, DatasetError, MemmapTrainError, RunError, listed
 from ..folds import fold_of
 from ..runs import Run, open_run, replacing
 from .model import require_tensorflow
@@ -155,29 +155,31 @@ class PredictReport:
 
 
 def predict(
-    run_dir: str | os.PathLike[str],
+    run_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     dataset_path: str | os.PathLike[str],
     out_path: str | os.PathLike[str],
     *,
     raw: bool = False,
     progress: Progress | None = None,
 ) -> PredictReport:
-    """Predict every row of a dataset with a run's model; write `id,era,prediction`.
+    """Predict every row of a dataset with the models of runs; write `id,era,prediction`.
 
     Parameters
     ----------
-    run_dir : path
-        A run's folder; its best epoch's model is used. In a run of folds every era is predicted by
-        the model of the fold that it belongs to (see `folds.fold_of`), which wasn't trained on it
-        or on eras near it: those behind the last fold's by the last one.
+    run_dirs : path or sequence of paths
+        Folders of runs; of each its best epoch's model is used, with the features that it was
+        trained on. The prediction of several runs is the mean of theirs. In a run of folds every
+        era is predicted by the model of the fold that it belongs to (see `folds.fold_of`), which
+        wasn't trained on it or on eras near it: those behind the last fold's by the last one.
     dataset_path : path
-        Any dataset that has the run's features, by name; targets aren't needed.
+        Any dataset that has the runs' features, by name; targets aren't needed.
     out_path : path
         A CSV file, rows in the dataset's order; it is there whole or not at all.
     raw : bool
-        Write the model's own output of the main target; by default its rank among the rows of
-        its era, evenly spaced between 0 and 1, which is what Numerai expects.
+        Take the model's own output of the main target; by default its rank among the rows of its
+        era, evenly spaced between 0 and 1, which is what Numerai expects.
     progress : callable(rows done, rows), optional
+        Rows count once for each run.
 
     Returns
     -------
@@ -194,10 +196,50 @@ def predict(
         Features are missing in it, and the run doesn't say what they should become.
     """
     require_tensorflow()
-    run = open_run(Path(run_dir))
+    folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
+    runs = [open_run(Path(folder)) for folder in folders]
     dataset = open_dataset(dataset_path)
-    out = Path(out_path)
-    dataset.feature_columns(run.config["features"])
+    for run in runs:
+        _check_fits(run, dataset)
+    parts_of_runs = [_parts_of(run, dataset) for run in runs]
+    by_all = set.intersection(
+        *({era for _, eras in parts for era in eras} for parts in parts_of_runs)
+    )
+    if not by_all:
+        raise DatasetError(
+            f"{dataset.path}: no era of it is predicted by all of these runs; predict with each "
+            "alone"
+        )
+    chosen = dataset.select([era for era in dataset.eras if era in by_all])
+    # One model after another: eras are cheap to read again, several models may not fit.
+    total, n_rows = np.zeros(chosen.n_rows), chosen.n_rows
+    for number, (run, parts) in enumerate(zip(runs, parts_of_runs, strict=True)):
+
+        def tell(done: int, _: int, before: int = number * n_rows) -> None:
+            if progress is not None:
+                progress(before + done, len(runs) * n_rows)
+
+        first = 0
+        for era, predictions in _predicted(parts, chosen, tell):
+            values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+            total[first : first + len(values)] += values if raw else per_era_rank(values)
+            first += len(values)
+    _write(Path(out_path), chosen, total / len(runs), raw=raw)
+    return PredictReport(
+        n_rows=n_rows,
+        n_folds=sum(
+            len(parts) for run, parts in zip(runs, parts_of_runs, strict=True) if run.folds
+        ),
+        left_out=tuple(era for era in dataset.eras if era not in by_all),
+    )
+
+
+def _check_fits(run: Run, dataset: Dataset) -> None:
+    """Raise an error if a dataset lacks what a run's model or the file of predictions needs."""
+    try:
+        dataset.feature_columns(run.config["features"])
+    except DatasetError as error:
+        raise DatasetError(f"{run.path}: {error}") from None
     without_ids = [entry.era for entry in dataset.manifest.shards if "ids" not in entry.files]
     if without_ids:
         raise DatasetError(
@@ -206,27 +248,24 @@ def predict(
             "isn't called 'id'"
         )
     check_missing(dataset, run.config["fill_missing"])
-    parts = _parts_of(run, dataset)
-    chosen = dataset.select([era for _, eras in parts for era in eras])
-    eras = _predicted(parts, chosen, progress)
+
+
+def _write(out: Path, dataset: Dataset, predictions: npt.NDArray[np.float64], *, raw: bool) -> None:
+    """Write the predictions of all rows, in the dataset's order."""
+    firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
     try:
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
             writer = csv.writer(f, lineterminator="\n")
             writer.writerow(("id", "era", "prediction"))
-            for era, predictions in eras:
-                values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+            for era, low, high in zip(dataset.eras, firsts, firsts[1:], strict=False):
                 ids = np.char.decode(np.asarray(dataset[era].ids), "utf-8").tolist()
-                written = _shortest(values) if raw else per_era_rank(values).tolist()
+                values = predictions[low:high]
+                written = _shortest(values.astype(np.float32)) if raw else values.tolist()
                 writer.writerows(zip(ids, repeat(era), written, strict=False))
     except OSError as error:
-        if isinstance(error, RunError):
+        if isinstance(error, MemmapTrainError):
             raise
         raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
-    return PredictReport(
-        n_rows=chosen.n_rows,
-        n_folds=len(parts) if run.folds else 0,
-        left_out=tuple(era for era in dataset.eras if era not in chosen.eras),
-    )
 
 
 def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
@@ -271,7 +310,10 @@ def _predicted(
     """Yield every era with its predictions, one model after another."""
     n_before = 0
     for run, eras in parts:
-        part = dataset.select(eras)
+        wanted = [era for era in eras if era in dataset.eras]
+        if not wanted:
+            continue
+        part = dataset.select(wanted)
         predictor = _load(run)
 
         def tell(done: int, n_rows: int, before: int = n_before) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..folds import Fold
+from ..units import in_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,15 @@ class TrainPlan:
     Attributes
     ----------
     n_train_eras, n_train_rows, n_validation_eras, n_validation_rows, n_embargo_eras : int
+    train_range, validation_range : str
+        The first and the last era of each side: "0001 to 0232".
     n_features, n_targets, n_parameters : int
+    model : str
+        As the configuration names it.
+    buffer_bytes : int
+        What training and validation hold of the data at once.
+    state_bytes : int
+        Weights and the optimizer's state. A checkpoint holds the best epoch's weights as well.
     main_target, named_target : str
         The target that is scored, and the one that it is an alias of (or itself).
     batch_size, steps_per_epoch, epochs : int
@@ -32,9 +41,14 @@ class TrainPlan:
     n_validation_eras: int
     n_validation_rows: int
     n_embargo_eras: int
+    train_range: str
+    validation_range: str
     n_features: int
     n_targets: int
     n_parameters: int
+    model: str
+    buffer_bytes: int
+    state_bytes: int
     main_target: str
     named_target: str
     batch_size: int
@@ -120,6 +134,24 @@ class FoldsReport:
     chart_path: str | None
     folds: tuple[TrainReport, ...]
     already_finished: bool = False
+
+
+def plan_text(plan: TrainPlan) -> str:
+    """Return what is about to be trained, in lines."""
+    equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
+    return (
+        f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras "
+        f"({plan.train_range}); {plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an "
+        "epoch\n"
+        f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras "
+        f"({plan.validation_range}); {plan.n_embargo_eras:,} eras between them left out\n"
+        f"model       {plan.model}: {plan.n_features:,} features, {plan.n_parameters:,} "
+        f"parameters; target: {plan.main_target}{equals}\n"
+        f"shuffling   {plan.shuffling}\n"
+        f"reading     {plan.reading}\n"
+        f"memory      {in_bytes(plan.buffer_bytes)} for buffers, {in_bytes(plan.state_bytes)} for "
+        "weights and the optimizer's state"
+    )
 
 
 class Reporter:

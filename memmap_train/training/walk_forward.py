@@ -31,9 +31,9 @@ from ..runs import (
     fold_record,
     open_run,
 )
-from .loop import recorded_scores, report_again, train
+from .loop import make_model, plan_of, recorded_scores, report_again, train
 from .model import require_tensorflow
-from .reporting import FoldsReport, Reporter, TrainReport
+from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
 from .setup import Setup, prepare
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
@@ -79,8 +79,52 @@ def train_folds(
     RunError, ConfigError, DatasetError, FoldError, BatchError, KeyboardInterrupt
         As `train` does.
     """
-    require_tensorflow()
     report = report or Reporter()
+    dataset, run, setups, record, warning = _set_up(
+        dataset_path, run_dir, config, folds, rolling_eras, resume=resume
+    )
+    run = continue_run(run, record) if run else begin_run(Path(run_dir), record)
+    result = run.read_result()
+    if result is not None:
+        return _report_again(run, result)
+    if warning:
+        report.warning(warning)
+    reports = []
+    for number, setup in enumerate(setups, start=1):
+        report.fold(number, len(setups), setup.fold)
+        path = run.fold_path(number)
+        # A fold that is finished says so; one that was never begun begins.
+        done = train(dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold)
+        report.fold_done(number, len(setups), done)
+        reports.append(done)
+    return _conclude(run, setups[0], reports)
+
+
+def rehearse_folds(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None = None,
+    resume: bool = False,
+) -> list[TrainPlan]:
+    """Check what `train_folds` checks before its first step, and write nothing: a plan per fold."""
+    _, _, setups, _, _ = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    return [plan_of(setup, make_model(setup), 0, 0) for setup in setups]
+
+
+def _set_up(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None,
+    *,
+    resume: bool,
+) -> tuple[Dataset, Run | None, list[Setup], dict[str, Any], str | None]:
+    """Resolve all folds; return the run to resume, too, and a warning."""
+    require_tensorflow()
     dataset = open_dataset(dataset_path)
     run = find_run(Path(run_dir), resume=resume)
     warning = None
@@ -113,21 +157,7 @@ def train_folds(
     chosen = _choose_folds(dataset, run, config, asked)
     setups = _prepare_all(dataset, run, config, chosen)
     record = _record(dataset, setups, asked)
-    run = continue_run(run, record) if run else begin_run(Path(run_dir), record)
-    result = run.read_result()
-    if result is not None:
-        return _report_again(run, result)
-    if warning:
-        report.warning(warning)
-    reports = []
-    for number, setup in enumerate(setups, start=1):
-        report.fold(number, len(setups), setup.fold)
-        path = run.fold_path(number)
-        # A fold that is finished says so; one that was never begun begins.
-        done = train(dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold)
-        report.fold_done(number, len(setups), done)
-        reports.append(done)
-    return _conclude(run, setups[0], reports)
+    return dataset, run, setups, record, warning
 
 
 def _choose_folds(

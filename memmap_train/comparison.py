@@ -1,0 +1,167 @@
+"""Runs side by side: what each has reached, and in which state it is.
+
+In come folders, of runs or with runs in them; out comes plain data for JSON, and a table of it.
+Runs are only read. Imports no TensorFlow.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import MONITORS
+from .errors import RunError, listed
+from .runs import FORMAT, is_held, open_run
+from .training.monitor import is_better
+
+_USUAL = "val_corr_mean"
+_NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")
+_COLUMNS = {
+    "run": "run",
+    "score": "score",
+    "corr_mean": "corr",
+    "corr_std": "std",
+    "corr_sharpe": "Sharpe",
+    "target": "target",
+    "n_features": "features",
+    "model": "model",
+    "rows_per_second": "rows/s",
+    "epochs": "epochs",
+    "state": "state",
+}
+_FORMATS = {
+    "score": "{:.4f}",
+    "corr_mean": "{:.4f}",
+    "corr_std": "{:.4f}",
+    "corr_sharpe": "{:.2f}",
+    "n_features": "{:,}",
+    "rows_per_second": "{:,.0f}",
+}
+
+
+def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Describe the runs in some folders, the best first.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Each a run, or a folder whose direct subfolders are looked through for runs.
+
+    Returns
+    -------
+    list of dict
+        Of each run `run` (its path), `state` ("finished", "stopped", "running" or "damaged"),
+        `problem` (text of a damaged one), `monitor`, `score` (the monitored one) and the other
+        scores of the best epoch so far, None where there are none yet. Sorted by `score`, or by
+        `corr_mean` where the runs monitor different scores.
+
+    Raises
+    ------
+    RunError
+        There is no run in a folder.
+    """
+    paths = []
+    for folder in folders:
+        found = [folder] if (folder / "config.json").exists() else _runs_in(folder)
+        if not found:
+            what = "no run in it" if folder.is_dir() else "no such folder"
+            raise RunError(
+                f"{folder}: {what}; expected a run, or a folder of runs (a run is made by "
+                "`memmap-train train DATASET --run DIR`)"
+            )
+        paths += [path for path in found if path not in paths]
+    rows = [_describe(path) for path in paths]
+    monitor = common_monitor(rows)
+    key, decides = ("score", monitor) if monitor else ("corr_mean", _USUAL)
+    sign = 1 if MONITORS[decides] else -1
+    return sorted(rows, key=lambda row: math.inf if row[key] is None else sign * row[key])
+
+
+def common_monitor(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the score that decides in all runs, or None where they differ."""
+    monitors = {row["monitor"] for row in rows if row["monitor"]}
+    return monitors.pop() if len(monitors) == 1 else None
+
+
+def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of what `describe_runs` found, and what is wrong with damaged ones."""
+    monitor = common_monitor(rows)
+    columns = [name for name in _COLUMNS if name != "score" or monitor not in (None, _USUAL)]
+    table = [[_COLUMNS[name] for name in columns]]
+    table += [[_cell(name, row[name]) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    right = {*_FORMATS, "epochs"}
+    lines = [
+        "  ".join(
+            text.rjust(width) if name in right else text.ljust(width)
+            for name, text, width in zip(columns, line, widths, strict=True)
+        ).rstrip()
+        for line in table
+    ]
+    lines += [row["problem"] for row in rows if row["problem"]]
+    if monitor is None:
+        monitors = sorted({row["monitor"] for row in rows if row["monitor"]})
+        if monitors:
+            lines.append(f"sorted by corr, since the runs monitor {listed(monitors)}")
+    elif monitor != _USUAL:
+        lines.append(f"score: {monitor} of the best epoch, which these runs monitor")
+    return "\n".join(lines)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.parent for path in folder.glob("*/config.json") if not _is_foreign(path))
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether a config.json is sound and isn't that of a run."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not isinstance(data, dict) or data.get("format") != FORMAT
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    row |= {"run": str(path), "state": "damaged", "problem": None, "monitor": None}
+    try:
+        run = open_run(path)
+        history = run.read_history()
+        finished = run.read_result() is not None
+        monitor = run.config.get("monitor", _USUAL)
+        row |= {
+            "monitor": monitor,
+            "target": run.config["main_target"],
+            "n_features": len(run.config["features"]),
+            "model": run.config["model"],
+            "epochs": len(history),
+            "most_epochs": run.config["epochs"],
+            "best_epoch": None,
+        }
+        if history:
+            best = history[0]
+            for epoch in history[1:]:
+                if is_better(monitor, epoch[monitor], best[monitor]):
+                    best = epoch
+            row |= {
+                "best_epoch": int(best["epoch"]),
+                "score": best[monitor],
+                "corr_mean": best["val_corr_mean"],
+                "corr_std": best["val_corr_std"],
+                "corr_sharpe": best["val_corr_sharpe"],
+                "rows_per_second": history[-1]["rows_per_second"],
+            }
+    except RunError as error:
+        return row | {"problem": str(error)}
+    except KeyError as error:
+        return row | {"problem": f"{path}: damaged: {error} is missing"}
+    # JSON has no NaN.
+    row |= {name: None for name in _NUMBERS if row[name] is not None and math.isnan(row[name])}
+    return row | {"state": "finished" if finished else "running" if is_held(path) else "stopped"}
+
+
+def _cell(name: str, value: Any) -> str:
+    return "-" if value is None else _FORMATS.get(name, "{}").format(value)
