@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ._version import __version__
-from .chart import HOW_TO_GET_PICTURES
 from .config import TrainConfig
 from .dataset import open_dataset, verify
 from .errors import MemmapTrainError, listed
@@ -231,6 +230,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.config is not None or arguments.set or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
     start_tensorflow()
+    from .chart import HOW_TO_GET_PICTURES  # needs scipy
     from .training.loop import train  # needs TensorFlow
 
     with TrainProgress() as progress:
