@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 
 from ._version import __version__
 from .bench import bench, bench_text
-from .chart import HOW_TO_GET_PICTURES
 from .comparison import describe_runs, runs_text
 from .config import TrainConfig
 from .conversion import convert
@@ -282,6 +281,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow()
+    from .chart import HOW_TO_GET_PICTURES  # needs scipy
     from .training.loop import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
@@ -324,6 +324,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
     start_tensorflow()
+    from .chart import HOW_TO_GET_PICTURES  # needs scipy
     from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
     if arguments.dry_run:

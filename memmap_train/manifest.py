@@ -456,7 +456,7 @@ def _number(value: Any, what: str) -> float:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ManifestError(f"{what}: expected text, found {value!r:.40}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ManifestError(f"{what}: expected text, found half a character in {value!r:.40}")
     return value
 

@@ -80,6 +80,17 @@ def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> No
     assert loaded.isdisjoint({"tensorflow", "keras", "scipy", "matplotlib"})
 
 
+def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
+    """Until a command needs more: scipy alone would take half a second of each."""
+    light = set(HEAVY) - {"tqdm"}
+    assert loaded_after("import memmap_train.cli").isdisjoint(light)
+    up_to_date = ["convert", str(toys["float32"].with_name("source.parquet"))]
+    up_to_date += ["--out", str(toys["float32"])]
+    up_to_date += ["--features-json", str(toys["float32"].with_name("features.json"))]
+    code = f"from memmap_train.cli import main; assert main({up_to_date}) == 0"
+    assert loaded_after(code).isdisjoint(light - {"pyarrow"})
+
+
 def test_the_public_names_are_there_and_others_arent() -> None:
     assert callable(mt.convert)
     assert mt.__version__

@@ -405,7 +405,7 @@ def test_flags_of_folds_that_make_no_sense_are_refused(
 
 
 def test_a_rehearsal_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
-    plans = rehearse_folds(sample, tmp_path / "run", small_config(), folds=2)
+    plans = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
     assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
     assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
     assert not (tmp_path / "run").exists()
@@ -415,9 +415,9 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
     sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "plateau_patience", 'monitor = "loss"'):
-        train_folds(sample, tmp_path / "run", small_config(plateau_patience=1), folds=2)
+        train_folds(sample, tmp_path / "run", folds_config(plateau_patience=1), folds=2)
     assert not (tmp_path / "run").exists()
     plans = rehearse_folds(
-        sample, tmp_path / "run", small_config(plateau_patience=1, monitor="loss"), folds=2
+        sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2
