@@ -152,7 +152,7 @@ def test_a_model_of_ones_own_is_trained_and_predicts(
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (record["model"], record["model_params"]) == ("mine:build", {"units": 5})
     assert loaded(tmp_path / "run").get_weights()[0].shape == (8, 5)
-    assert predict(tmp_path / "run", sample, tmp_path / "out.csv") == mt.open_dataset(sample).n_rows
+    assert predict(tmp_path / "run", sample, tmp_path / "out.csv").n_rows == mt.open_dataset(sample).n_rows
 
 
 @pytest.mark.parametrize("name", ["sequential", "known"])
@@ -161,7 +161,7 @@ def test_models_of_any_making_are_trained_and_predict(
 ) -> None:
     train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
     sys.modules.pop("mine")  # as in a process of its own
-    assert predict(tmp_path / "run", sample, tmp_path / "out.csv") > 0
+    assert predict(tmp_path / "run", sample, tmp_path / "out.csv").n_rows > 0
 
 
 def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_path: Path) -> None:
