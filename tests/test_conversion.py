@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -398,107 +397,6 @@ def test_integers_and_floats_go_together(tmp_path: Path, store: str) -> None:
     expected = [*toy_features("0001", 5, 2, "int8").tolist(), [0.5, 0.25], [0.5, 0.5], [1, 0.5]]
     assert decoded(dataset, "0001").tolist() == expected
     assert dataset.entry("0001").missing_features == 3
-
-
-@pytest.mark.parametrize("options", [{"compression": "zstd"}, {"use_dictionary": False}])
-@pytest.mark.parametrize("pages", ["1.0", "2.0"])
-def test_codecs_and_pages_make_no_difference(
-    tmp_path: Path, options: dict[str, Any], pages: str
-) -> None:
-    table = toy_table({"0001": 700, "0002": 50}, nulls=True)
-    plain = converted(tmp_path, table, "plain")
-    path = tmp_path / "other.parquet"
-    pq.write_table(table, path, data_page_version=pages, data_page_size=100, **options)
-    assert same_rows(convert(path, tmp_path / "other").dataset, plain)
-
-
-# -- eras -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("labels", "eras", "folders"),
-    [
-        (["0002", "0010", "0001"], ("0001", "0002", "0010"), {"era-0001"}),
-        (["era10", "eraX", "era2"], ("era2", "era10", "eraX"), {"era-era2", "era-eraX"}),
-        (["X"], ("X",), {"era-X"}),
-        ([12, 7], ("7", "12"), {"era-7", "era-12"}),
-        (["a/b", "..", "é"], ("..", "a/b", "é"), {"era-a%2Fb", "era-..", "era-%C3%A9"}),
-    ],
-    ids=["today", "legacy", "live", "integers", "unsafe"],
-)
-def test_eras_are_sorted_as_numbers_and_have_safe_folders(
-    tmp_path: Path, labels: list[Any], eras: tuple[str, ...], folders: set[str]
-) -> None:
-    codes = pa.array(np.arange(len(labels)) % 5, pa.int8())
-    dataset = converted(tmp_path, pa.table({"era": labels, "feature_a": codes}))
-    assert dataset.eras == eras
-    assert folders <= set(os.listdir(tmp_path / "out"))
-    for label, code in zip(labels, codes.to_pylist(), strict=True):
-        assert dataset[str(label)].features.tolist() == [[code / 4]]
-
-
-@pytest.mark.parametrize(
-    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
-)
-def test_the_type_of_the_labels_makes_no_difference(tmp_path: Path, kind: Any) -> None:
-    table = toy_table({"0001": 4, "0002": 3}, order=[0, 4, 1, 5, 2, 6, 3])
-    plain = converted(tmp_path, table, "plain")
-    for column in ("era", "data_type"):
-        position = table.column_names.index(column)
-        table = table.set_column(position, column, table[column].cast(kind))
-    assert same_rows(converted(tmp_path, table, "other"), plain)
-
-
-# -- ids --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ids", "width"),
-    [(["a", "bcd", "", "ef"], 3), (["é", "日本", "a", "😀"], 6), ([10, 9, -200, 0], 4)],
-    ids=["other lengths", "not ASCII", "integers"],
-)
-def test_ids_are_padded_to_the_longest(tmp_path: Path, ids: list[Any], width: int) -> None:
-    table = of_codes(pa.array([0, 1, 2, 3], pa.int8()), id=ids)
-    path = tmp_path / "ids.parquet"
-    pq.write_table(table, path, row_group_size=1)
-    found = convert(path, tmp_path / "out").dataset["0001"].ids
-    assert found is not None
-    assert found.dtype == np.dtype(f"S{width}")
-    assert [name.decode() for name in found.tolist()] == [str(name) for name in ids]
-
-
-@pytest.mark.parametrize("index", ["id", None])
-def test_the_index_that_pandas_declares_gives_the_ids(tmp_path: Path, index: str | None) -> None:
-    frame = toy_table({"0001": 4, "0002": 2}).to_pandas().set_index("id")
-    frame.index.name = index
-    frame.to_parquet(tmp_path / "pandas.parquet")
-    dataset = convert(tmp_path / "pandas.parquet", tmp_path / "out").dataset
-    for era, n_rows in (("0001", 4), ("0002", 2)):
-        assert np.array_equal(dataset[era].ids, toy_ids(era, n_rows))
-    assert dataset.manifest.columns["id"] == (index or "__index_level_0__")
-
-
-def test_a_numbered_index_that_was_written_out_gives_numbers(tmp_path: Path) -> None:
-    frame = toy_table({"0001": 4}, ids=False).to_pandas()
-    frame.index = pd.Index([3, 10, 2, 1])
-    frame.to_parquet(tmp_path / "pandas.parquet")
-    found = convert(tmp_path / "pandas.parquet", tmp_path / "out").dataset["0001"].ids
-    assert found is not None
-    assert found.tolist() == [b"3", b"10", b"2", b"1"]
-
-
-def test_without_ids_there_is_no_file_of_them(tmp_path: Path) -> None:
-    dataset = converted(tmp_path, toy_table({"0001": 4}, ids=False))
-    assert dataset["0001"].ids is None
-    assert os.listdir(tmp_path / "out" / "era-0001").count("ids.npy") == 0
-    assert dataset.manifest.columns == {"era": "era", "id": None}
-
-
-def test_an_id_column_with_another_name_is_used_where_asked_for(tmp_path: Path) -> None:
-    table = toy_table({"0001": 4}).append_column("name", pa.array(["a", "b", "c", "d"]))
-    found = converted(tmp_path, table, id_column="name")["0001"].ids
-    assert found is not None
-    assert found.tolist() == [b"a", b"b", b"c", b"d"]
 
 
 # -- targets ----------------------------------------------------------------------------------

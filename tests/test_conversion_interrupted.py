@@ -360,6 +360,19 @@ def test_a_rerun_carries_on_after_a_write_that_failed(
     assert list(verify(out)) == []
 
 
+def test_a_rerun_carries_on_after_a_journal_that_couldnt_be_written(tmp_path: Path) -> None:
+    """What a full disk has refused once is refused again when the journal is closed."""
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {f"{era:04}": 1 for era in range(60)}, n_features=2)
+    digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
+    with files_limited_to(8000), refused(ConversionError, str(out), "File too large"):
+        convert(path, out)
+    assert not (out / WORKPLACE / "partial").exists()
+    assert 0 < convert(path, out).n_eras_kept < 60
+    assert open_dataset(out).manifest.digest == digest
+    assert list(verify(out)) == []
+
+
 # -- the same again ---------------------------------------------------------------------------
 
 

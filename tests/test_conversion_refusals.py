@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,6 +99,16 @@ FOUND_IN_TIME = {
     "a text feature": Mistake(table(feature_z0=["a"] * 7), SchemaError, "'feature_z0'"),
     "a bool feature": Mistake(table(feature_z0=[True] * 7), SchemaError, "'feature_z0'"),
     "a list feature": Mistake(table(feature_z0=[[1]] * 7), SchemaError, "'feature_z0'"),
+    "a decimal feature": Mistake(
+        table(feature_z0=pa.array([Decimal("0.5")] * 7)), SchemaError, "'feature_z0' holds decimal"
+    ),
+    "a nested feature": Mistake(table(feature_z0=[{"a": 1}] * 7), SchemaError, "'feature_z0'"),
+    "a feature of bytes": Mistake(table(feature_z0=[b"1"] * 7), SchemaError, "'feature_z0'"),
+    "a date for an era": Mistake(table(era=[date(2026, 1, 2)] * 7), SchemaError, "holds date32"),
+    "bytes for ids": Mistake(table(id=[b"n"] * 7), SchemaError, "'id' holds binary"),
+    "no columns": Mistake(
+        lambda path: pq.write_table(pa.table({}), path), SchemaError, "among its 0 columns"
+    ),
     "a text target": Mistake(table(target=["a"] * 7), SchemaError, "'target'"),
     "a name twice": Mistake(write_a_name_twice, SchemaError, "'feature_a'"),
 }
