@@ -152,7 +152,8 @@ def test_a_model_of_ones_own_is_trained_and_predicts(
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (record["model"], record["model_params"]) == ("mine:build", {"units": 5})
     assert loaded(tmp_path / "run").get_weights()[0].shape == (8, 5)
-    assert predict(tmp_path / "run", sample, tmp_path / "out.csv").n_rows == mt.open_dataset(sample).n_rows
+    report = predict(tmp_path / "run", sample, tmp_path / "out.csv")
+    assert report.n_rows == mt.open_dataset(sample).n_rows
 
 
 @pytest.mark.parametrize("name", ["sequential", "known"])
