@@ -229,6 +229,19 @@ def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
         train(sample, tmp_path / "second", None, resume=True)
 
 
+@pytest.mark.parametrize("name", ["sequential", "known"])
+def test_a_saved_model_of_any_making_is_trained_further(
+    name: str, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "first", small_config(model=f"mine:{name}", epochs=1))
+    saved = tmp_path / "first" / "model.keras"
+    train(sample, tmp_path / "second", small_config(model=str(saved), epochs=1))
+    shapes = [
+        [w.shape for w in loaded(tmp_path / run).get_weights()] for run in ("first", "second")
+    ]
+    assert shapes[0] == shapes[1]
+
+
 def test_a_resnet_has_a_block_of_each_width() -> None:
     model = build(20, 2, small_config(model="resnet", hidden=(7, 5)))
     shapes = [weight.shape for weight in model.get_weights() if weight.ndim == 2]

@@ -70,6 +70,7 @@ def open_saved(n_features: int, n_targets: int, path: Path) -> Any:
     except (ValueError, TypeError, OSError, BadZipFile) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model: {path}: it can't be opened as a saved model: {reason}") from None
+    model = _with_shapes(model, str(path), n_features)
     _check_shapes(model, str(path), n_features, n_targets)
     return model
 
@@ -83,7 +84,7 @@ def _with_shapes(model: Any, called: str, n_features: int) -> Any:
     if getattr(model, "inputs", None):
         return model
     inputs = keras.Input((n_features,), name="features")
-    with blaming(f"model: what {called} returned fails on (rows, {n_features})"):
+    with blaming(f"model: {called}: the model fails on (rows, {n_features})"):
         outputs = model(inputs)
     return model if isinstance(model, keras.Sequential) else keras.Model(inputs, outputs)
 
@@ -96,9 +97,10 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
             f"model: {called}: expected a model from {expected}, which is what features and "
             f"targets ask for, found one from {found}"
         )
-    if model.output.dtype != "float32":
+    dtype = model.outputs[0].dtype
+    if dtype != "float32":
         raise ConfigError(
-            f"model: {called}: expected outputs of float32, found {model.output.dtype}; end with "
+            f"model: {called}: expected outputs of float32, found {dtype}; end with "
             'a layer of dtype="float32"'
         )
 

@@ -61,6 +61,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Pat
     sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
     shards = mt.convert(sources, tmp_path / "shards").dataset.path
     options = ["batch_size=64", "epochs=4", "checkpoint_steps=7", "hidden=[16]", "window_size=4"]
+    options += ["model=resnet", "validation_steps=5", "plateau_patience=1"]
 
     def command(run: Path) -> list[str]:
         settings = [part for option in options for part in ("--set", option)]
@@ -96,7 +97,8 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Pat
 
 def check_equal(one: Path, other: Path) -> None:
     """Compare scores, history (but for its times) and the weights of the newest checkpoint."""
-    assert (one / "era_scores.csv").read_bytes() == (other / "era_scores.csv").read_bytes()
+    for name in ("era_scores.csv", "step_scores.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
     histories = [
         [line.split(",") for line in (run / "history.csv").read_text().splitlines()]
         for run in (one, other)
