@@ -25,6 +25,8 @@ from .shard import DIGEST_BYTES, check_array, digest_file, open_array
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
+_A_LINK = "a link; expected a file of the dataset's own"
+
 
 class Shard:
     """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
@@ -314,6 +316,8 @@ def verify(
         file = directory / shard.folder / f"{array}.npy"
         return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
 
+    if (directory / FILE_NAME).is_symlink():
+        yield Problem(FILE_NAME, _A_LINK)
     threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
     try:
         checks = {
@@ -345,7 +349,9 @@ def _fault(
     """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
     try:
         if file.is_symlink() or file.parent.is_symlink():
-            return "a link; expected a file of the dataset's own"
+            return _A_LINK
+        if file.exists() and not file.is_file():  # opening a pipe may wait for ever
+            return "not a plain file"
         check_array(file, dtype, shape)
         if (size := file.stat().st_size) != entry.bytes:
             return f"expected {entry.bytes:,} bytes, found {size:,}"
@@ -359,10 +365,14 @@ def _fault(
 
 
 def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
-    if folder.is_dir():
-        for name in sorted(os.listdir(folder)):
-            if name not in expected and not name.startswith("."):
-                yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
+    try:
+        names = os.listdir(folder) if folder.is_dir() else []
+    except OSError as error:
+        names = []
+        yield Problem(prefix, f"can't be listed: {error.strerror}")
+    for name in sorted(names):
+        if name not in expected and not name.startswith("."):
+            yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
 
 
 def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:

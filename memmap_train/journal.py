@@ -243,9 +243,10 @@ def is_ours(directory: Path) -> bool:
     if not begun and os.path.lexists(directory / WORKPLACE):
         return False
     finished = False
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
-        data = json.loads((directory / FILE_NAME).read_bytes())
-        finished = isinstance(data, dict) and data.get("format") == "memmap-train"
+    if (directory / FILE_NAME).is_file():
+        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+            data = json.loads((directory / FILE_NAME).read_bytes())
+            finished = isinstance(data, dict) and data.get("format") == "memmap-train"
     return (begun or finished) and all(
         name == FILE_NAME or _is_shard(directory / name) for name in names
     )

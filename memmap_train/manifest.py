@@ -279,6 +279,8 @@ def read_manifest(directory: Path) -> Manifest:
         kind than the format says.
     """
     path = directory / FILE_NAME
+    if path.is_fifo():  # opening it may wait for ever
+        raise ManifestError(f"{path}: a pipe; expected a file")
     try:
         data = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_conversion_killed import check_whole, remove, state, write_source
+from test_conversion_killed import check_whole, remove, sampled, state, write_source
 from test_update import write_first, write_later
 from toy import write_toy
 from watching import watched_by
@@ -27,7 +26,7 @@ from memmap_train.journal import WORKPLACE, Journal
 from memmap_train.manifest import ShardEntry
 
 N_POINTS = 25
-"""Of each kind of conversion, at which something fails."""
+"""Of each kind of conversion, at which something fails here; `make torture` takes all."""
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EROFS)
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "open")
 
@@ -114,22 +113,25 @@ def of_updates(folder: Path) -> Prepared:
     return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
 
 
-@pytest.mark.parametrize("prepare", [of_conversions, of_overwriting, of_updates])
-def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
-    tmp_path: Path, prepare: Callable[[Path], Prepared]
-) -> None:
-    source, known, begin = prepare(tmp_path)
-    out = tmp_path / "out"
+PREPARATIONS = [of_conversions, of_overwriting, of_updates]
+
+
+def let_fail(
+    folder: Path, prepare: Callable[[Path], Prepared], *, most: int | None
+) -> Counter[str]:
+    """Let the system fail at many points of a conversion, or at all; return what was found."""
+    source, known, begin = prepare(folder)
+    out = folder / "out"
     options = {"overwrite": True} if prepare is of_overwriting else {}
     begin()
-    with failing(tmp_path) as faults:
+    with failing(folder) as faults:
         convert(source, out, workers=1, **options)
     found: Counter[str] = Counter()
-    for number in np.unique(np.linspace(1, faults.n_seen, N_POINTS, dtype=int)).tolist():
+    for number in sampled(faults.n_seen, most):
         code, lasting = ERRORS[number % len(ERRORS)], bool(number % 2)
         remove(out)
         begin()
-        with failing(tmp_path, number, code, lasting=lasting):
+        with failing(folder, number, code, lasting=lasting):
             line = line_of(lambda: convert(source, out, workers=1, **options))
         assert our_threads() == []
         found["refused" if line else "done"] += 1
@@ -138,6 +140,14 @@ def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
         assert not line or any(part in line for part in said)
         convert(source, out, **options)
         check_whole(out, next(digest for digest, name in known.items() if name == "new"))
+    return found
+
+
+@pytest.mark.parametrize("prepare", PREPARATIONS)
+def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
+    tmp_path: Path, prepare: Callable[[Path], Prepared]
+) -> None:
+    found = let_fail(tmp_path, prepare, most=N_POINTS)
     assert found["refused"] > 0.9 * N_POINTS
     assert found["absent"] > 0
     assert found.keys() <= {"refused", "done", "absent", "old", "new"}
@@ -307,7 +317,7 @@ class Durability:
             self.mistakes.append(f"{when} while {lost} may be lost")
 
 
-@pytest.mark.parametrize("prepare", [of_conversions, of_overwriting, of_updates])
+@pytest.mark.parametrize("prepare", PREPARATIONS)
 def test_everything_is_durable_before_anything_relies_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], Prepared]
 ) -> None:

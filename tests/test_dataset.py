@@ -1,5 +1,6 @@
 """Tests of an opened dataset: read era by era, narrowed, verified, damaged by cut and flip."""
 
+import errno
 import json
 import os
 import shutil
@@ -271,6 +272,11 @@ def put_a_folder_in_its_place(path: Path) -> None:
     (path / "era-0002" / "features.npy").mkdir()
 
 
+def put_a_pipe_in_its_place(path: Path) -> None:
+    remove_file(path)
+    os.mkfifo(path / "era-0002" / "features.npy")
+
+
 def empty_it(path: Path) -> None:
     (path / "era-0002" / "features.npy").write_bytes(b"")
 
@@ -293,6 +299,7 @@ DAMAGES = [
     remove_file,
     edit_the_header,
     put_a_folder_in_its_place,
+    put_a_pipe_in_its_place,
     empty_it,
     put_a_link_in_its_place,
     say_another_size_in_the_manifest,
@@ -363,6 +370,15 @@ def test_an_era_that_is_a_link_is_found(make_toy: MakeToy) -> None:
     assert {p.path.split("/")[0] for p in problems(path, quick=True)} == {"era-0002"}
 
 
+def test_a_manifest_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    os.replace(path / FILE_NAME, path.parent / "elsewhere.json")
+    (path / FILE_NAME).symlink_to(path.parent / "elsewhere.json")
+    (problem,) = problems(path, quick=True)
+    assert problem.path == FILE_NAME
+    assert "a link" in problem.what
+
+
 def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     for name in ("notes.txt", ".hidden", "era-0001/more.npy", "era-0001/.hidden"):
@@ -371,6 +387,21 @@ def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
     found = problems(path)
     assert [p.path for p in found] == ["era-0001/more.npy", "era-0009", "notes.txt"]
     assert all("foreign" in p.what for p in found)
+
+
+def test_a_folder_that_cant_be_listed_is_a_problem(
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_toy(SMALL)
+    listdir = os.listdir
+
+    def list_or_fail(folder: Path) -> list[str]:
+        if folder == path / "era-0002":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", list_or_fail)
+    assert problems(path) == [Problem("era-0002/", "can't be listed: Permission denied")]
 
 
 def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:

@@ -250,6 +250,12 @@ def test_a_folder_with_somebody_elses_manifest_is_not_ours(tmp_path: Path, text:
     assert not is_ours(tmp_path / "theirs")
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_whose_manifest_is_no_file_is_not_ours(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / FILE_NAME)
+    assert not is_ours(tmp_path)
+
+
 @pytest.mark.parametrize(
     "foreign",
     ["notes.txt", "train.parquet", "era-notes.txt", "era-0001/notes.txt", "era-0001/deep/x"],

@@ -222,6 +222,10 @@ def test_no_folder_a_file_and_a_folder_in_the_place_of_a_manifest(tmp_path: Path
     (tmp_path / FILE_NAME).mkdir()
     with refused(ManifestError, FILE_NAME):
         read_manifest(tmp_path)
+    (tmp_path / FILE_NAME).rmdir()
+    os.mkfifo(tmp_path / FILE_NAME)
+    with refused(ManifestError, FILE_NAME, "a pipe"):
+        read_manifest(tmp_path)
 
 
 def test_an_unfinished_conversion_says_how_to_go_on(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Kills at every point of conversions, updates, narrowings; at random moments of a training."""
+"""Kills and failures at every point of conversions, kills at random moments of a training."""
 
 import os
 import random
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from killing import Killer, killer
+from test_conversion_faults import PREPARATIONS, let_fail
 from test_conversion_killed import kill_conversions, kill_sequences, kill_updates, write_source
 from test_narrowing_interrupted import kill_narrowed_updates, kill_narrowings
 
@@ -49,6 +50,17 @@ def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
 def test_every_point_of_an_update(tmp_path: Path, at_will: Killer) -> None:
     found = kill_updates(at_will, tmp_path, most=None)
     print(f"\nupdate: killed at {found.total()} points, found {found}")
+
+
+def test_every_point_at_which_the_system_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    for prepare in PREPARATIONS:
+        folder = tmp_path / prepare.__name__
+        folder.mkdir()
+        found = let_fail(folder, prepare, most=None)
+        print(f"\n{prepare.__name__}: failed at {found['refused'] + found['done']} points, {found}")
 
 
 def test_many_sequences_of_kills(tmp_path: Path, at_will: Killer) -> None:
