@@ -119,9 +119,7 @@ class Batches:
             seed=seed,
         )
         self.window_size, self.pool_batches = window_size, pool_batches
-        self.pool_bytes = row_bytes * max(
-            map(self.order.pool_rows, range(self.order.pools_per_epoch))
-        )
+        self.pool_bytes = row_bytes * self.order.most_pool_rows
         self.direct_eras = storage.direct_eras(dataset, 2 * self.pool_bytes)
         self._columns = columns
         self._reader = Reader(dataset, *columns, self.direct_eras)
@@ -348,7 +346,9 @@ class _PoolReading:
     ) -> tuple[Stored, Float32, list[Future[None]]]:
         pool = order.pool(*key)
         reader.announce(pool)
-        x, y = reader.buffers(pool.n_rows)
+        # Of one size for all pools: a buffer that is a little too small would be of no use again.
+        x, y = reader.buffers(order.most_pool_rows)
+        x, y = x[: pool.n_rows], y[: pool.n_rows]
         edges = np.searchsorted(
             np.cumsum(pool.lengths), np.linspace(0, pool.n_rows, n_threads + 1), side="left"
         )

@@ -145,8 +145,7 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
     if n_steps is None:
         batch_bytes = batches.batch_size * reader.stored_row_bytes
         n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
-    largest = max(map(batches.order.pool_rows, range(batches.order.pools_per_epoch)))
-    for buffer in [reader.buffers(largest)[0] for _ in range(2)]:
+    for buffer in [reader.buffers(batches.order.most_pool_rows)[0] for _ in range(2)]:
         buffer.fill(0)
     del buffer  # held, it would make the stream take a third one
     before = _Counters.now()

@@ -18,6 +18,7 @@ shorter list with zeros, so that lists of different lengths could name the same 
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -203,6 +204,11 @@ class Order:
     def prepare(self, epoch: int) -> None:
         """Make an epoch's permutation of windows now, so that its first pool needn't wait."""
         self._line(epoch)
+
+    @cached_property
+    def most_pool_rows(self) -> int:
+        """Rows of the largest pool."""
+        return max(map(self.pool_rows, range(self.pools_per_epoch)))
 
     def first_step(self, pool: int) -> int:
         """Return the step of an epoch with which a pool begins."""

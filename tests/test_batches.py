@@ -457,6 +457,19 @@ def test_buffers_are_reused(
     assert len(x_sizes) <= most + 2  # targets' buffers are about as large as int8 batches
 
 
+def test_pools_of_unequal_sizes_share_buffers(
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
+    path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
+    batches = make(path, batch_size=10, pool_batches=16)
+    assert {batches.order.pool_rows(pool) for pool in range(4)} == {150, 160}
+    with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
+        for _ in range(12 * len(batches)):
+            next(stream)
+    assert 0 < len(sizes) <= 4
+
+
 def test_epochs_reuse_the_memory_of_those_before(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
