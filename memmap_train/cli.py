@@ -40,6 +40,7 @@ from .training.startup import start_tensorflow
 from .units import in_bytes
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         By default those of the process.
     """
     parsed = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    for signal_number in _STOPS:
+        signal.signal(signal_number, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
         sys.stdout.reconfigure(errors="backslashreplace")
     command: Callable[[argparse.Namespace], int] = parsed.run_command
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(signal_number: int, frame: object) -> NoReturn:
+    for stop in _STOPS:  # once is enough: what has begun to end is left to end in order
+        signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -22,7 +22,7 @@ from memmap_train.journal import WORKPLACE
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 N_KILLS = 20
 """Points of each kind of conversion at which it is killed here; `make torture` takes all."""
-N_SEQUENCES = 25
+N_SEQUENCES = 18
 
 
 @pytest.fixture(autouse=True)

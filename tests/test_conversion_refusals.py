@@ -16,6 +16,7 @@ import pytest
 from refusal import refused
 from toy import toy_table, write_toy
 
+from memmap_train.cli import main
 from memmap_train.conversion import convert
 from memmap_train.dataset import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
@@ -121,6 +122,21 @@ def test_a_bad_source_is_refused_and_leaves_nothing(tmp_path: Path, mistake: Mis
     with refused(mistake.kind, "bad.parquet", mistake.said):
         convert(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["plan {source}", "convert {source} --out {source}.out"])
+def test_every_bad_source_is_one_line_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for name, mistake in FOUND_IN_TIME.items():
+        path = tmp_path / f"{name.replace(' ', '-')}.parquet"
+        mistake.write(path)
+        assert main(command.format(source=path).split()) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("error: ")
+        assert mistake.said in line
 
 
 @pytest.mark.parametrize("name", sorted(FOUND_IN_TIME.keys() - {"no rows"}))

@@ -464,6 +464,51 @@ def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
     assert {p.path for p in problems(path, quick=True)} == quickly
 
 
+def flip_a_byte(file: Path) -> None:
+    flip(file, file.stat().st_size * 2 // 3)
+
+
+def link_away(file: Path) -> None:
+    os.replace(file, file.parents[2] / f"{file.parent.name}-{file.name}")
+    file.symlink_to(file.parents[2] / f"{file.parent.name}-{file.name}")
+
+
+def make_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+ONE_BY_ONE: list[Callable[[Path], object]] = [
+    flip_a_byte,
+    Path.unlink,
+    link_away,
+    make_a_folder,
+    lambda file: file.write_bytes(b""),
+    lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    lambda file: file.write_bytes(file.read_bytes() + b"x"),
+    lambda file: file.write_bytes(os.urandom(file.stat().st_size)),
+]
+
+
+def test_any_damages_together_are_listed_and_nothing_else(make_toy: MakeToy) -> None:
+    """300 damages dealt to 40 datasets."""
+    whole = make_toy({f"{era:04}": 5 for era in range(1, 9)})
+    files = sorted(str(file.relative_to(whole)) for file in whole.glob("era-*/*.npy"))
+    random = np.random.default_rng([7, 1])
+    for number in range(40):
+        path = whole.with_name(f"damaged{number}") / "dataset"
+        shutil.copytree(whole, path)
+        damaged = random.choice(files, int(random.integers(16)), replace=False).tolist()
+        for name in damaged:
+            ONE_BY_ONE[random.integers(len(ONE_BY_ONE))](path / name)
+        foreign = [f"era-0009/{number}.npy", "more.txt"][: int(random.integers(3))]
+        for name in foreign:
+            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).write_bytes(b"x")
+        expected = sorted([*damaged, *(name.split("/")[0] for name in foreign)])
+        assert sorted(problem.path for problem in problems(path)) == expected
+
+
 def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy) -> None:
     path = make_toy({"0001": 3000}, n_features=300)
     file = path / "era-0001" / "features.npy"
