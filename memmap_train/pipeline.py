@@ -70,6 +70,7 @@ class Pipeline:
         self._schema = plan.columns.schema
         self._sources = sources
         self._local = threading.local()
+        self._handles: list[Source] = []  # of all threads
         self._n_workers = n_workers
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
@@ -89,6 +90,7 @@ class Pipeline:
         publishing: list[Future[None]] = []
         writing: list[Future[Future[None] | None]] = []
         with ExitStack() as at_the_end:  # in reverse order, and all of it whatever happens
+            at_the_end.callback(self._close_handles)
             for store in self._stores:
                 at_the_end.callback(store.close)
             # Waiting for the disk is no work for the cores.
@@ -249,8 +251,13 @@ class Pipeline:
         handles = self._local.__dict__.setdefault("handles", {})
         if group.source not in handles:
             handles[group.source] = self._sources[group.source].reopened()
+            self._handles.append(handles[group.source])
         handle: Source = handles[group.source]
         return handle
+
+    def _close_handles(self) -> None:
+        for handle in self._handles:
+            handle.close()
 
     # -- from the stage into shards -----------------------------------------------------------
 

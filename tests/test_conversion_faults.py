@@ -1,5 +1,6 @@
 """Tests of conversions whose system, memory or own code fails: one line, and carried on."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -73,6 +74,17 @@ def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def our_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith(("convert", "publish"))]
+
+
+def held(path: Path) -> list[str]:
+    """Return the descriptors that are open on a file, or below a folder."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            if path in (target, *target.parents):
+                found.append(str(target))
+    return found
 
 
 def line_of(act: Callable[[], object]) -> str:
@@ -244,8 +256,10 @@ def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
         assert str(caught.value).startswith(f"{out}: not enough memory; ")
         assert "--memory" in str(caught.value)
     assert our_threads() == []
+    assert held(tmp_path) == []
     assert not (out / WORKPLACE / "partial").exists()
     assert convert(source, out).n_rows == 99
+    assert held(tmp_path) == []
     assert list(verify(out)) == []
 
 
