@@ -381,6 +381,7 @@ def test_a_window_chosen_for_the_disk_follows_from_whole_rows(
     """What is read of a file are its rows, however few of their columns are wanted."""
     path = make_toy({"0001": 4000}, n_features=320, dtype="float32")
     options: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
+    monkeypatch.setattr("memmap_train.storage.efficient_bytes", lambda path: 2**18)
     with no_memory(monkeypatch):
         few = make(path, features=feature_names(320)[:40], **options)
         assert few.window_size == make(path, **options).window_size

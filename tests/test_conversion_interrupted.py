@@ -186,7 +186,11 @@ def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undistu
         convert(source, out, progress=press)
     assert visible(out) < FOLDERS
     assert not (out / WORKPLACE / "partial").exists()
-    assert not [t for t in threading.enumerate() if t.name.startswith(("convert", "publish"))]
+    assert not [
+        t
+        for t in threading.enumerate()
+        if t.is_alive() and t.name.startswith(("convert", "publish"))
+    ]
     convert(source, out)
     check_whole(out, undisturbed)
 

@@ -87,7 +87,11 @@ def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(parent: Path, undistu
     assert pressed
     assert not (out / "manifest.json").exists()
     assert not (out / WORKPLACE / "partial").exists()
-    assert not [t for t in threading.enumerate() if t.name.startswith(("convert", "publish"))]
+    assert not [
+        t
+        for t in threading.enumerate()
+        if t.is_alive() and t.name.startswith(("convert", "publish"))
+    ]
     convert(parent, out)
     check_whole(out, undisturbed)
 
