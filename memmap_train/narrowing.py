@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .dataset import open_dataset
+from .disk import BLOCK_BYTES, DiskWriter
 from .encoding import FeatureEncoder
 from .errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from .journal import WORKPLACE, Journal
@@ -40,6 +41,7 @@ T = TypeVar("T", bound=np.generic)
 
 _ALL = "all"
 _CHUNK_CELLS = 2**20  # of rows read, encoded and written at once
+_BUFFER_BYTES = 4 * _CHUNK_CELLS  # of such rows on their way to the disk
 _WORKER_BYTES = 32_000_000  # that a chunk takes: stored, encoded, masks between them; measured
 
 
@@ -160,6 +162,9 @@ class Parent:
         features = _Features(self._manifest, plan.columns.schema.features, plan.options)
         n_workers = max(1, min(n_workers, budget // _WORKER_BYTES))
         with ExitStack() as at_the_end:  # in reverse order, and all of it whatever happens
+            row_bytes = len(plan.columns.schema.features) * np.dtype(plan.options.dtype).itemsize
+            disk = DiskWriter(2 * n_workers, max(_BUFFER_BYTES, row_bytes) + BLOCK_BYTES)
+            at_the_end.callback(disk.close)
             # Waiting for the disk is no work for the cores.
             publishers = ThreadPoolExecutor(2, thread_name_prefix="publish")
             at_the_end.callback(publishers.shutdown)
@@ -167,7 +172,7 @@ class Parent:
             at_the_end.callback(threads.shutdown, cancel_futures=True)
 
             def write(era: str) -> Future[tuple[ShardEntry, list[str]]]:
-                shard = ShardWriter(era, plan, journal)
+                shard = ShardWriter(era, plan, journal, disk)
                 self._fill(shard, plan, features, progress)
                 return publishers.submit(shard.publish)
 

@@ -2,7 +2,7 @@
 
 One row group after another is decoded by blocks of columns, turned into rows in a stage, encoded
 and appended to the shards of its eras; all of that by threads, the next row group being decoded
-while the last one is written. A shard is handed to the journal when its last row is written.
+while the last one is encoded and written. A shard is handed to the journal with its last row.
 """
 
 import threading
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .disk import BLOCK_BYTES, DiskWriter
 from .encoding import FeatureEncoder, settle_targets
 from .errors import SourceError
 from .journal import ChangedEraError, Journal
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 2040  # as many as are counted in one go
+_BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
+_N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
 
 
@@ -52,7 +55,7 @@ class Pipeline:
     budget : int
         Bytes that buffers may take.
     n_workers : int
-        Threads, fewer where the budget is small.
+        Threads that decode, and as many that encode; fewer where the budget is small.
     progress : callable(rows done now, rows in all)
         Called from several threads.
     """
@@ -75,7 +78,14 @@ class Pipeline:
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
-        self._stores, rest = self._make_stores(budget)
+        feature_bytes = len(self._schema.features) * np.dtype(plan.options.dtype).itemsize
+        self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, feature_bytes)))
+        # One buffer for each thread to fill, and as many on their way to the disk.
+        buffer_bytes = self._chunk_rows * feature_bytes + BLOCK_BYTES
+        affordable = int(budget * _BUFFERS_SHARE) // (2 * buffer_bytes)
+        self._n_writers = max(1, min(n_workers, affordable))
+        self._disk = DiskWriter(2 * self._n_writers, buffer_bytes)
+        self._stores, rest = self._make_stores(budget - 2 * self._n_writers * buffer_bytes)
         self._fields = self._make_fields(rest)
         self._shards: dict[str, ShardWriter] = {}
         self._encoder = FeatureEncoder(
@@ -93,9 +103,12 @@ class Pipeline:
             at_the_end.callback(self._close_handles)
             for store in self._stores:
                 at_the_end.callback(store.close)
-            # Waiting for the disk is no work for the cores.
-            publishers = ThreadPoolExecutor(2, thread_name_prefix="publish")
+            at_the_end.callback(self._disk.close)
+            publishers = ThreadPoolExecutor(_N_PUBLISHERS, thread_name_prefix="publish")
             at_the_end.callback(publishers.shutdown)
+            # Threads of their own: whoever waits for the disk leaves a core to those who decode.
+            writers = ThreadPoolExecutor(self._n_writers, thread_name_prefix="convert-write")
+            at_the_end.callback(writers.shutdown, cancel_futures=True)
             threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
             for number, group in enumerate(self._groups):
@@ -114,7 +127,7 @@ class Pipeline:
                 publishing = [future for future in publishing if not future.done()]
                 _results(filling)
                 writing = [
-                    threads.submit(self._write, group, stage, piece, publishers) for piece in pieces
+                    writers.submit(self._write, group, stage, piece, publishers) for piece in pieces
                 ]
             publishing += [future for future in _results(writing) if future is not None]
             _results(publishing)
@@ -136,12 +149,12 @@ class Pipeline:
         """Choose workers, and how many columns each collects, so that all stay within a budget."""
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
-        # Encoded rows and what they are made of; what Arrow holds for the columns of one call.
-        # (and again as they are gathered into one array).
+        # What encoded rows are made of; what Arrow holds for the columns of one call (and again as
+        # they are gathered into one array).
         decoded = DECODING_BYTES + 2 * max(
             source.item_bytes(schema.features) for source in self._sources
         )
-        fixed = 3 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
+        fixed = 2 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
 
         def least(item: int) -> int:
             return fixed + _LEAST_BLOCK * rows * item
@@ -174,8 +187,7 @@ class Pipeline:
         """Return the stage, the pieces, and for each chunk which rows of the group it takes."""
         rows = self._source(group).eras(group.index, self._schema.era)
         by_label = {label: code for code, label in enumerate(rows.labels)}
-        feature_bytes = len(self._schema.features) * np.dtype(self._plan.options.dtype).itemsize
-        chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // feature_bytes))
+        chunk_rows = self._chunk_rows
         pieces: list[_Piece] = []
         order: list[npt.NDArray[np.int64] | slice] = []
         for era, n_rows in group.eras.items():
@@ -267,19 +279,16 @@ class Pipeline:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)
         schema = self._schema
-        store_dtype = np.dtype(self._plan.options.dtype)
         where = f"{self._sources[group.source].path}: era {piece.era!r}"
-        features, staged = np.empty(0, store_dtype), np.empty(0, np.float32)
+        staged = np.empty(0, np.float32)
         for chunk in piece.chunks:
             rows = stage.chunk_rows[chunk]
             if "features" in shard.writers:
-                if len(features) != rows:
-                    features = np.empty((rows, len(schema.features)), store_dtype)
-                for first, block in stage.take("features", chunk):
-                    end = first + block.shape[1]
-                    out, counts = features[:, first:end], shard.counts[first:end]
-                    self._encoder.encode(block, out, counts, first, where)
-                shard.writers["features"].append(features)
+                with shard.writers["features"].room(rows) as features:
+                    for first, block in stage.take("features", chunk):
+                        end = first + block.shape[1]
+                        out, counts = features[:, first:end], shard.counts[first:end]
+                        self._encoder.encode(block, out, counts, first, where)
             if schema.targets:
                 if len(staged) != rows:
                     staged = np.empty((rows, len(schema.targets)), np.float32)
@@ -303,7 +312,7 @@ class Pipeline:
         return publishers.submit(self._publish, shard)
 
     def _begin(self, era: str) -> ShardWriter:
-        shard = self._shards[era] = ShardWriter(era, self._plan, self._journal)
+        shard = self._shards[era] = ShardWriter(era, self._plan, self._journal, self._disk)
         return shard
 
     def _publish(self, shard: ShardWriter) -> None:

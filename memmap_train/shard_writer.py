@@ -8,6 +8,7 @@ where rows come from.
 import numpy as np
 import numpy.typing as npt
 
+from .disk import DiskWriter
 from .journal import Journal
 from .manifest import FileEntry, ShardEntry
 from .plan import Plan
@@ -23,6 +24,8 @@ class ShardWriter:
     plan : Plan
     journal : Journal
         Gives the folder to write in, and takes the finished shard.
+    disk : DiskWriter
+        Takes the features.
 
     Attributes
     ----------
@@ -36,7 +39,7 @@ class ShardWriter:
         Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller.
     """
 
-    def __init__(self, era: str, plan: Plan, journal: Journal) -> None:
+    def __init__(self, era: str, plan: Plan, journal: Journal, disk: DiskWriter) -> None:
         schema = plan.columns.schema
         self.era, self.rows = era, plan.rows_per_era[era]
         self._journal, self._targets = journal, schema.targets
@@ -54,7 +57,12 @@ class ShardWriter:
             id_width = journal.id_width(era, plan.id_width)
             layout["ids"] = (np.dtype(f"S{id_width}"), (self.rows,))
         self.writers = {
-            name: ArrayWriter(None if name in digested else folder / f"{name}.npy", dtype, shape)
+            name: ArrayWriter(
+                None if name in digested else folder / f"{name}.npy",
+                dtype,
+                shape,
+                disk if name == "features" else None,
+            )
             for name, (dtype, shape) in layout.items()
         }
         self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)

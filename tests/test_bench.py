@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 from conftest import MakeToy
+from test_residency import dropped
 
 import memmap_train as mt
 from memmap_train import bench as bench_room
 from memmap_train import storage
 from memmap_train.batches import Stream
-from memmap_train.bench import bench, bench_text, disk_rate, measure
+from memmap_train.bench import bench, bench_text, disk_rate, measure, read_bytes
 from memmap_train.direct import can_read_directly
 from memmap_train.order import Order
 from memmap_train.reader import Reader
+from memmap_train.residency import read_ahead
 
 ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 
@@ -44,6 +46,7 @@ def check(found: dict[str, Any]) -> None:
 
 
 def test_a_dataset_that_fits(dataset: mt.Dataset) -> None:
+    read_ahead(dataset, dataset.eras)
     found = bench(dataset, batch_size=128)
     check(found)
     assert found["fits"]
@@ -51,7 +54,14 @@ def test_a_dataset_that_fits(dataset: mt.Dataset) -> None:
     assert ("from the disk" in found["rates"]) == can_read_directly(
         dataset["0001"].file("features")
     )
-    assert any("rows come" in line for line in found["advice"])
+    assert any("rows come from memory" in line for line in found["advice"])
+
+
+def test_a_dataset_that_fits_and_isnt_in_memory_yet(dataset: mt.Dataset) -> None:
+    if not dropped(dataset) or read_bytes() is None:
+        pytest.skip("this file system keeps everything in memory, or doesn't tell what is read")
+    found = bench(dataset, batch_size=128)
+    assert any("rows came from the disk this time" in line for line in found["advice"])
 
 
 def test_a_dataset_that_doesnt_fit_is_told_what_would_help(

@@ -239,7 +239,7 @@ def test_a_dataset_depends_on_rows_and_their_order_alone(
 
 @pytest.mark.parametrize(
     ("n_bytes", "expected"),
-    [(10**9, ["MemoryStore", "MemoryStore"]), (30_000, ["MemoryStore"]), (0, ["FileStore"])],
+    [(10**9, ["MemoryStore", "MemoryStore"]), (70_000, ["MemoryStore"]), (0, ["FileStore"])],
 )
 def test_the_budget_decides_where_rows_are_staged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, expected: list[str]

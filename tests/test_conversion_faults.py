@@ -19,9 +19,10 @@ from test_update import write_first, write_later
 from toy import write_toy
 from watching import watched_by
 
-from memmap_train import pipeline, shard_writer
+from memmap_train import disk, pipeline, shard_writer
 from memmap_train.conversion import convert
 from memmap_train.dataset import open_dataset, verify
+from memmap_train.disk import DiskWriter
 from memmap_train.errors import ConversionError, MemmapTrainError
 from memmap_train.journal import WORKPLACE, Journal
 from memmap_train.manifest import ShardEntry
@@ -73,7 +74,7 @@ def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def our_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith(("convert", "publish"))]
+    return [name for name in names if name.startswith(("convert", "publish", "disk"))]
 
 
 def held(path: Path) -> list[str]:
@@ -224,6 +225,9 @@ class UnforeseenError(Exception):
         (pipeline, "MemoryStore"),
         (pipeline.FeatureEncoder, "encode"),
         (shard_writer.ArrayWriter, "append"),
+        (shard_writer.ArrayWriter, "room"),
+        (disk, "_open"),
+        (DiskWriter, "take"),
         (shard_writer.ArrayWriter, "finish"),
         (pipeline.Stage, "put"),
         (Journal, "begin"),
@@ -240,7 +244,8 @@ def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
     number: int,
 ) -> None:
     source, out = tmp_path / "toy.parquet", tmp_path / "out"
-    write_toy(source, {f"{era:04}": 9 for era in range(1, 12)}, row_group_rows=10)
+    eras = {f"{era:04}": 9 for era in range(1, 12)}  # of more than a block of the disk
+    write_toy(source, eras, row_group_rows=10, n_features=200)
     act, calls = getattr(owner, name), itertools.count(1)
 
     def fail(*arguments: Any) -> Any:

@@ -1,11 +1,13 @@
 """Tests of an era on its way to disk: its files, what is counted, what is only digested."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from memmap_train.disk import DiskWriter
 from memmap_train.journal import Journal
 from memmap_train.manifest import ShardEntry
 from memmap_train.plan import Columns, ConvertOptions, Plan
@@ -34,16 +36,17 @@ def plan_of(*, ids: bool = True, alias: str = "target") -> Plan:
 
 def written(journal: Journal, plan: Plan) -> tuple[ShardEntry, list[str]]:
     """Write the rows one by one."""
-    shard = ShardWriter("0001", plan, journal)
-    for row in range(3):
-        rows: dict[str, npt.NDArray[np.generic]] = {"features": FEATURES, "ids": IDS}
-        for name, array in rows.items():
-            if name in shard.writers:
-                shard.writers[name].append(array[row : row + 1])
-        shard.count_targets(TARGETS[row : row + 1])
-        shard.writers["targets"].append(TARGETS[row : row + 1])
-    shard.counts += COUNTS
-    return shard.publish()
+    with closing(DiskWriter(1, 8192)) as disk:
+        shard = ShardWriter("0001", plan, journal, disk)
+        for row in range(3):
+            rows: dict[str, npt.NDArray[np.generic]] = {"features": FEATURES, "ids": IDS}
+            for name, array in rows.items():
+                if name in shard.writers:
+                    shard.writers[name].append(array[row : row + 1])
+            shard.count_targets(TARGETS[row : row + 1])
+            shard.writers["targets"].append(TARGETS[row : row + 1])
+        shard.counts += COUNTS
+        return shard.publish()
 
 
 @pytest.mark.parametrize("ids", [False, True])
