@@ -33,14 +33,14 @@ class Size:
     Parameters
     ----------
     eras, rows_per_era, features : int
-        By default a tenth of the 1,050-feature data set of 2021.
+        By default a sixth of the 1,050-feature data set of 2021.
     repeats : int
         Runs of everything that is measured; medians are shown.
     wide_rows, wide_features : int
         Of the one row group of `geometry`; by default as in v5.3.
     """
 
-    eras: int = 60
+    eras: int = 96
     rows_per_era: int = 4_200
     features: int = 1_050
     repeats: int = 5
