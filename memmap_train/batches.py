@@ -180,6 +180,15 @@ class Batches:
         self._reader.fill(part, x, y, 0, len(part.eras))
         return self._reader.decode(x), y
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle everything but open files and buffers: another process has its own."""
+        return {name: value for name, value in vars(self).items() if name != "_reader"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take everything over, window and pool as they were chosen."""
+        vars(self).update(state)
+        self._reader = Reader(self.dataset, *self._columns, self.direct_eras)
+
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over epoch 0."""
         with self.stream(0, len(self)) as stream:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .buffers import disk_buffer
 from .errors import ShardError
-from .shard import check_array
+from .shard import become_shorter, check_array
 
 _BLOCK_BYTES = 4096  # places and lengths of a direct read are multiples of the disk's blocks
 
@@ -89,10 +89,7 @@ class DirectArray:
             except OSError as error:
                 raise ShardError(f"{self._path}: can't be read: {error.strerror}") from None
             if n_read == 0 or (n_read % _BLOCK_BYTES and first + done + n_read < end):
-                raise ShardError(
-                    f"{self._path}: the file has become shorter while it was read; "
-                    "`memmap-train verify` lists all that is wrong"
-                )
+                raise become_shorter(self._path)
             done += n_read
         rows = memory[begin - first : end - first]
         return np.frombuffer(rows, self._dtype).reshape(stop - start, self._n_columns)

@@ -18,7 +18,7 @@ shorter list with zeros, so that lists of different lengths could name the same 
 
 import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from typing import Any
 
@@ -148,6 +148,12 @@ class Order:
         self._n_windows = int(windows_per_era.sum())
         self._lock = threading.Lock()
         self._lines: dict[int, tuple[Index, Index]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it is made from: an epoch's windows are made again faster than moved."""
+        options = ("batch_size", "window_size", "pool_batches", "drop_remainder", "seed")
+        again = partial(Order, **{name: getattr(self, name) for name in options})
+        return again, (self.rows_per_era,)
 
     def locate(self, step: int) -> Place:
         """Return where a step (counted over all epochs) lies.

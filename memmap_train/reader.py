@@ -23,7 +23,7 @@ from .buffers import Recycler
 from .dataset import Dataset, Shard
 from .machine import n_cores, open_file_limit
 from .order import Pool
-from .shard import HEADER_BYTES
+from .shard import HEADER_BYTES, become_shorter
 
 Float32 = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.generic]
@@ -158,6 +158,7 @@ class Reader:
         edges = np.append(0, ends)
         for begin, end in _groups(eras):
             era = self._eras.get(int(eras[begin]))
+            era.check_whole()
             first, last = int(edges[begin]), int(edges[end])
             to, rows = places[first:last], rows_of_places[first:last]
             # Targets are few bytes: one call an era, where features have one a window.
@@ -236,6 +237,18 @@ class _OpenEra:
     def targets(self) -> Stored:
         """The map of the targets; a plain read-only array."""
         return np.asarray(self._shard.targets)
+
+    def check_whole(self) -> None:
+        """Raise a ShardError if a map's file has become shorter: touching it would be the end.
+
+        What somebody cuts off a moment later still ends the process; nobody should.
+        """
+        names = ("targets",) if self._direct is not None else ("features", "targets")
+        for name in names:
+            array = getattr(self._shard, name)
+            mapped = getattr(array, "_mmap", None)
+            if mapped is not None and mapped.size() < array.offset + array.nbytes:
+                raise become_shorter(self._shard.file(name))
 
     def rows(self, start: int, stop: int) -> Stored:
         """Return consecutive rows of features, valid until this thread asks again."""

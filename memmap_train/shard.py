@@ -228,6 +228,14 @@ def check_array(
         raise _explained(error, path) from None
 
 
+def become_shorter(path: Path) -> ShardError:
+    """Return the error for a file that was whole when it was opened."""
+    return ShardError(
+        f"{path}: the file has become shorter while it was read; "
+        "`memmap-train verify` lists all that is wrong"
+    )
+
+
 def digest_file(path: Path, buffer: bytearray | None = None) -> str:
     """Return the digest of a whole file as `xxh3_128:<hex>`.
 

@@ -709,6 +709,44 @@ def test_damage_found_by_a_thread_ends_the_stream_and_names_the_file(
         batches[0]
 
 
+@pytest.mark.parametrize("array", ["features", "targets"])
+@pytest.mark.parametrize("store", STORES)
+def test_a_file_that_is_cut_while_it_is_mapped_is_named(
+    make_toy: MakeToy, store: str, array: str
+) -> None:
+    """In a process of its own: touching what was cut off would kill it."""
+    path = make_toy(store=store)
+    file = path / "era-0003" / f"{array}.npy"
+    code = f"""
+import os
+import memmap_train as mt
+batches = mt.Batches(mt.open_dataset({str(path)!r}), batch_size=10, seed=0, window_size=1)
+for _ in batches:
+    pass
+os.truncate({str(file)!r}, 4)
+for act in (lambda: batches[0], lambda: list(batches)):
+    try:
+        act()
+    except mt.MemmapTrainError as error:
+        print(error)
+"""
+    line = f"{file}: the file has become shorter while it was read; "
+    assert [found.startswith(line) for found in run_python(code).splitlines()] == [True, True]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_batches_go_to_another_process_as_they_are(make_toy: MakeToy, store: str) -> None:
+    path = make_toy(store=store)
+    names = mt.open_dataset(path).feature_names
+    batches = make(path, features=list(names[::-2]), pool_batches=3, window_size=4)
+    expected = take(batches.stream(), 30)
+    pickled = pickle.dumps(batches)
+    assert len(pickled) < 20_000
+    assert_same(take(pickle.loads(pickled).stream(), 30), expected)
+    code = f"import pickle; print(pickle.loads({pickled!r})[7][0].tobytes().hex())"
+    assert run_python(code).strip() == expected[7][0].tobytes().hex()
+
+
 def test_an_era_that_isnt_selected_isnt_missed(make_toy: MakeToy) -> None:
     path = make_toy()
     dataset = mt.open_dataset(path)
