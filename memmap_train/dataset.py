@@ -5,6 +5,7 @@ In comes a folder, out come read-only maps. Knows no order, no batches, and no p
 
 import hashlib
 import json
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from .direct import DirectArray
 from .errors import DatasetError, ShardError, listed, nearest
 from .machine import n_cores
 from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
-from .shard import DIGEST_BYTES, check_array, digest_file, open_array
+from .shard import DIGEST_BYTES, check_array, digest_file, map_array, open_array
 
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
@@ -62,6 +63,11 @@ class Shard:
         As found in the source. None in datasets that were made before there were counts.
         """
         return self._open("counts") if "counts" in self._layout else None
+
+    def mapped(self, array: str) -> tuple[mmap.mmap, npt.NDArray[np.generic]]:
+        """Map an array anew: the map, and a plain array that shows it."""
+        dtype, shape = self._layout[array]
+        return map_array(self.file(array), dtype, shape, self._inodes[array])
 
     def direct_features(self) -> DirectArray:
         """Open the features for reading past the page cache; see `can_read_directly`."""

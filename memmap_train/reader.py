@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -224,30 +224,34 @@ class _OpenEra:
     def __init__(self, shard: Shard, *, direct: bool) -> None:
         self._shard = shard
         self._direct = shard.direct_features() if direct else None
+        self._sizes: list[tuple[Callable[[], int], int, str]] = []
+        """How to ask for a mapped file's size, what it was, and the array."""
 
     @cached_property
     def features(self) -> Stored:
         """The map of the features; a plain read-only array."""
-        features = self._shard.features
-        _read_no_more_than_asked(features)
-        # np.asarray: a memmap's own indexing costs microseconds more for each slice.
-        return np.asarray(features)
+        mapped, features = self._map("features")
+        if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
+            mapped.madvise(mmap.MADV_RANDOM)
+        return features
 
     @cached_property
     def targets(self) -> Stored:
         """The map of the targets; a plain read-only array."""
-        return np.asarray(self._shard.targets)
+        return self._map("targets")[1]
+
+    def _map(self, name: str) -> tuple[mmap.mmap, Stored]:
+        mapped, array = self._shard.mapped(name)
+        self._sizes.append((mapped.size, len(mapped), name))
+        return mapped, array
 
     def check_whole(self) -> None:
         """Raise a ShardError if a map's file has become shorter: touching it would be the end.
 
         What somebody cuts off a moment later still ends the process; nobody should.
         """
-        names = ("targets",) if self._direct is not None else ("features", "targets")
-        for name in names:
-            array = getattr(self._shard, name)
-            mapped = getattr(array, "_mmap", None)
-            if mapped is not None and mapped.size() < array.offset + array.nbytes:
+        for size, least, name in self._sizes:
+            if size() < least:
                 raise become_shorter(self._shard.file(name))
 
     def rows(self, start: int, stop: int) -> Stored:
@@ -305,10 +309,3 @@ def _groups(eras: npt.NDArray[np.int32]) -> list[tuple[int, int]]:
 
 def _are_gathered(n_rows: int, n_windows: int) -> bool:
     return n_rows < _GATHER_BELOW * n_windows
-
-
-def _read_no_more_than_asked(array: np.memmap) -> None:
-    """Switch the kernel's read-ahead off for a map: up to 8 MB are read for each row otherwise."""
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_RANDOM"):
-        mapped.madvise(mmap.MADV_RANDOM)

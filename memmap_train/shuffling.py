@@ -22,6 +22,7 @@ WINDOW_BYTES = 2**18
 """Copied from memory, and read by an SSD with several requests at once, at nearly full speed."""
 _LEAST_POOL_BATCHES = 8  # with fewer, edges of pools and the last one weigh
 _LEAST_CHOSEN_POOL = 2  # where memory is short
+_MOST_POOL_ROWS = 2**19  # narrow rows: the first batch waits for its whole pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +189,7 @@ def choose_windows(
     wanted = min(max(1, ceil(window_bytes / row_bytes)), int(rows.max()))
     if pool_batches is None:
         affordable = max(_LEAST_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
+        affordable = min(affordable, max(_LEAST_POOL_BATCHES, _MOST_POOL_ROWS // batch_size))
         needed = _LEAST_POOL_BATCHES
         if rows_per_pool_batch:
             needed = max(needed, ceil((wanted - 1) / rows_per_pool_batch))

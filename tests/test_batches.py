@@ -502,6 +502,9 @@ def test_a_stream_holds_few_pools(make_toy: MakeToy, store: str) -> None:
     path = make_toy({f"{era:04}": 200 for era in range(1, 21)}, n_features=320, store=store)
     batches = make(path, batch_size=100, window_size=16, pool_batches=8)
     row_bytes = 320 * {"float32": 4, "int8": 1}[store]
+    gc.collect()
+    for thread in reader_threads():  # of streams that other tests have dropped
+        thread.join(timeout=60)
     with batches.stream() as stream:
         tracemalloc.start()
         try:
