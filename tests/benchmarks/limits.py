@@ -4,8 +4,10 @@ Each function measures one, on all cores where that helps, and is work for `meas
 """
 
 import itertools
+import mmap
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import xxhash
 
+from memmap_train.direct import can_read_directly
 from memmap_train.machine import n_cores
 
 from .measuring import Spent, timed
@@ -90,6 +93,30 @@ def read(name: str, paths: Sequence[Path], n_threads: int) -> dict[str, Spent]:
     shares = [paths[first::n_threads] for first in range(n_threads)]
     with ThreadPoolExecutor(n_threads) as threads:
         return {name: timed(lambda: list(threads.map(work, buffers, shares)))}
+
+
+def direct_rate(paths: Sequence[Path], seconds: float = 1.0) -> float | None:
+    """Return bytes per second read past the page cache, front to back, as `dd` reads.
+
+    One thread, a megabyte at a time, into ordinary memory. None where files can't be read so.
+    """
+    if not can_read_directly(paths[0]):
+        return None
+    memory, total = mmap.mmap(-1, 2**20), 0
+    started = time.perf_counter()
+    for path in itertools.cycle(paths):
+        file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        try:
+            place = 0
+            while n_read := os.preadv(file, [memory], place):
+                place, total = place + n_read, total + n_read
+                if n_read < len(memory):
+                    break
+        finally:
+            os.close(file)
+        if time.perf_counter() - started > seconds:
+            break
+    return total / (time.perf_counter() - started)
 
 
 def memcpy_rate(threads: int, n_bytes: int = 400_000_000) -> float:
