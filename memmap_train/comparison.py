@@ -46,15 +46,17 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Parameters
     ----------
     folders : sequence of Path
-        Each a run, or a folder whose direct subfolders are looked through for runs.
+        Each a run, or a folder whose direct subfolders are looked through for runs. Of a run of
+        folds that is named itself the folds are described too.
 
     Returns
     -------
     list of dict
         Of each run `run` (its path), `state` ("finished", "stopped", "running" or "damaged"),
         `problem` (text of a damaged one), `monitor`, `score` (the monitored one) and the other
-        scores of the best epoch so far, None where there are none yet. Sorted by `score`, or by
-        `corr_mean` where the runs monitor different scores.
+        scores of the best epoch so far, None where there are none yet. Of a run of folds, `folds`
+        and `folds_finished`, and the scores of all folds together once they are finished. Sorted by
+        `score`, or by `corr_mean` where the runs monitor different scores.
 
     Raises
     ------
@@ -63,7 +65,8 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """
     paths = []
     for folder in folders:
-        found = [folder] if (folder / "config.json").exists() else _runs_in(folder)
+        within = _runs_in(folder)
+        found = [folder, *within] if (folder / "config.json").exists() else within
         if not found:
             what = "no run in it" if folder.is_dir() else "no such folder"
             raise RunError(
@@ -89,7 +92,7 @@ def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
     monitor = common_monitor(rows)
     columns = [name for name in _COLUMNS if name != "score" or monitor not in (None, _USUAL)]
     table = [[_COLUMNS[name] for name in columns]]
-    table += [[_cell(name, row[name]) for name in columns] for row in rows]
+    table += [[_cell(name, row) for name in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     right = {*_FORMATS, "epochs"}
     lines = [
@@ -110,9 +113,21 @@ def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _runs_in(folder: Path) -> list[Path]:
+    """Return the runs in a folder; in that of a run none but its folds."""
     if not folder.is_dir():
         return []
+    if (folder / "config.json").exists():
+        return _begun_folds(folder)
     return sorted(path.parent for path in folder.glob("*/config.json") if not _is_foreign(path))
+
+
+def _begun_folds(folder: Path) -> list[Path]:
+    try:
+        run = open_run(folder)
+        paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
+    except RunError:  # which will be told of the run itself
+        return []
+    return [path for path in paths if (path / "config.json").exists()]
 
 
 def _is_foreign(path: Path) -> bool:
@@ -129,8 +144,9 @@ def _describe(path: Path) -> dict[str, Any]:
     row |= {"run": str(path), "state": "damaged", "problem": None, "monitor": None}
     try:
         run = open_run(path)
-        history = run.read_history()
-        finished = run.read_result() is not None
+        result = run.read_result()
+        folds = [open_run(fold) for fold in _begun_folds(path)]
+        history = [epoch for one in folds or [run] for epoch in one.read_history()]
         monitor = run.config.get("monitor", _USUAL)
         row |= {
             "monitor": monitor,
@@ -140,19 +156,28 @@ def _describe(path: Path) -> dict[str, Any]:
             "epochs": len(history),
             "most_epochs": run.config["epochs"],
             "best_epoch": None,
+            "folds": len(run.folds),
+            "folds_finished": sum(fold.read_result() is not None for fold in folds),
         }
         if history:
+            row["rows_per_second"] = history[-1]["rows_per_second"]
+        if run.folds:
+            scores = result or {}
+            row |= {name: scores.get(name) for name in ("corr_mean", "corr_std", "corr_sharpe")}
+            row["score"] = scores.get(monitor.removeprefix("val_"))
+        elif history:
             best = history[0]
             for epoch in history[1:]:
                 if is_better(monitor, epoch[monitor], best[monitor]):
                     best = epoch
+            kept = (result or {}).get("best_epoch")  # of a fold the last one, whatever its score
+            best = next((epoch for epoch in history if epoch["epoch"] == kept), best)
             row |= {
                 "best_epoch": int(best["epoch"]),
                 "score": best[monitor],
                 "corr_mean": best["val_corr_mean"],
                 "corr_std": best["val_corr_std"],
                 "corr_sharpe": best["val_corr_sharpe"],
-                "rows_per_second": history[-1]["rows_per_second"],
             }
     except RunError as error:
         return row | {"problem": str(error)}
@@ -160,8 +185,13 @@ def _describe(path: Path) -> dict[str, Any]:
         return row | {"problem": f"{path}: damaged: {error} is missing"}
     # JSON has no NaN.
     row |= {name: None for name in _NUMBERS if row[name] is not None and math.isnan(row[name])}
-    return row | {"state": "finished" if finished else "running" if is_held(path) else "stopped"}
+    if result is not None:
+        return row | {"state": "finished"}
+    return row | {"state": "running" if is_held(path) else "stopped"}
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, row: Mapping[str, Any]) -> str:
+    value = row[name]
+    if name == "state" and row.get("folds"):
+        return f"{value}, {row['folds_finished']} of {row['folds']} folds"
     return "-" if value is None else _FORMATS.get(name, "{}").format(value)

@@ -17,6 +17,7 @@ from training_data import ROWS_PER_ERA, Script, all_rows, small_config
 import memmap_train as mt
 from memmap_train.checkpoints import load_newest
 from memmap_train.cli import main
+from memmap_train.comparison import describe_runs, runs_text
 from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
 from memmap_train.metrics import numerai_corr, summary
 from memmap_train.progress import TrainProgress
@@ -421,3 +422,32 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
         sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2
+
+
+def test_runs_shows_the_scores_of_all_folds_together_and_of_each(
+    finished: tuple[Path, FoldsReport], tmp_path: Path
+) -> None:
+    path, report = finished
+    (of_all,) = describe_runs([path.parent])
+    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr_mean, report.corr_sharpe)
+    assert (of_all["folds"], of_all["folds_finished"], of_all["state"]) == (2, 2, "finished")
+    assert "finished, 2 of 2 folds" in runs_text([of_all])
+    rows = {Path(row["run"]).name: row for row in describe_runs([path])}
+    assert rows.keys() == {"run", "fold-01", "fold-02"}
+    for name, fold in zip(("fold-01", "fold-02"), report.folds, strict=True):
+        assert rows[name]["score"] == pytest.approx(fold.corr_mean)
+        assert rows[name]["best_epoch"] == fold.best_epoch == rows[name]["epochs"]
+
+
+def test_runs_shows_folds_that_are_under_way(
+    finished: tuple[Path, FoldsReport], tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished[0], path)
+    (path / "state.json").unlink()
+    (path / "fold-02" / "state.json").unlink()
+    rows = {Path(row["run"]).name: row for row in describe_runs([path])}
+    assert (rows["run"]["state"], rows["run"]["score"]) == ("stopped", None)
+    assert "stopped, 1 of 2 folds" in runs_text(list(rows.values()))
+    shutil.rmtree(path / "fold-02")
+    assert len(describe_runs([path])) == 2
