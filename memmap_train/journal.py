@@ -18,6 +18,7 @@ from typing import IO, Any
 import xxhash
 
 from .errors import ConversionError
+from .machine import nearest_existing
 from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
 from .schema import era_folder
 from .shard import ARRAY_NAMES
@@ -51,10 +52,12 @@ class FolderLock:
     def __init__(self, directory: Path) -> None:
         self._workplace = directory / WORKPLACE
         path = self._workplace / LOCK
+        existing = nearest_existing(directory)
         for tries_left in reversed(range(_MOST_TRIES)):
             # Whoever held it may remove the workplace at any moment, and this file with it.
             try:
                 os.makedirs(self._workplace, exist_ok=True)
+                _sync_parents(directory, existing)
                 self._file = open(path, "ab")  # noqa: SIM115
             except (FileNotFoundError, FileExistsError):
                 if not tries_left:
@@ -250,6 +253,14 @@ def is_ours(directory: Path) -> bool:
     return (begun or finished) and all(
         name == FILE_NAME or _is_shard(directory / name) for name in names
     )
+
+
+def _sync_parents(directory: Path, existing: Path) -> None:
+    """Make a new folder's name durable, and those of new ones above it."""
+    for folder in directory.parents:
+        if folder == existing or existing in folder.parents:
+            with contextlib.suppress(PermissionError):  # some may be written to, not read
+                sync_directory(folder)
 
 
 def _is_workplace(folder: Path) -> bool:

@@ -185,6 +185,19 @@ def test_half_written_eras_of_a_killed_run_are_thrown_away(tmp_path: Path) -> No
     journal.close()
 
 
+def test_a_new_folder_is_as_durable_as_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable: list[Path] = []
+    monkeypatch.setattr("memmap_train.journal.sync_directory", durable.append)
+    (tmp_path / "a").mkdir()
+    FolderLock(tmp_path / "a" / "b" / "c" / "out").release(done=True)
+    assert sorted(durable) == [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
+    durable.clear()
+    FolderLock(tmp_path / "a" / "b" / "c" / "out").release(done=True)
+    assert durable == []
+
+
 def test_a_finished_conversion_leaves_no_workplace(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "out")
     journal = Journal(tmp_path / "out", JOB)

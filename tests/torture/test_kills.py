@@ -68,16 +68,21 @@ def test_many_sequences_of_kills(tmp_path: Path, at_will: Killer) -> None:
     print(f"\n{CONVERSION_SEQUENCES} sequences of conversions, {ends['killed']} of them killed")
 
 
-def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_training_killed_at_random_moments_ends_in_the_same_bits(
+    tmp_path: Path, folds: int
+) -> None:
     write_sample(tmp_path, n_eras=40, rows_per_era=400, n_features=16)
     sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
     shards = mt.convert(sources, tmp_path / "shards").dataset.path
     options = ["batch_size=64", "epochs=4", "checkpoint_steps=7", "hidden=[16]", "window_size=4"]
-    options += ["model=resnet", "validation_steps=5", "plateau_patience=1"]
+    options += ["model=resnet", "validation_steps=5"]
+    options += [] if folds else ["plateau_patience=1"]
 
     def command(run: Path) -> list[str]:
         settings = [part for option in options for part in ("--set", option)]
         train = ["train", str(shards), "--run", str(run), "--resume"]
+        train += ["--folds", str(folds)] if folds else []
         return [sys.executable, "-m", "memmap_train", *train, *settings]
 
     started = time.monotonic()
@@ -87,7 +92,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Pat
     n_kills = 0
     run = tmp_path / "run0"
     runs = 1
-    while n_kills < TRAINING_KILLS:
+    while n_kills < (TRAINING_KILLS // 3 if folds else TRAINING_KILLS):
         process = subprocess.Popen(
             command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -99,12 +104,23 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Pat
             n_kills += 1
             continue
         assert process.returncode == 0
-        check_equal(tmp_path / "whole", run)
+        check_all_equal(tmp_path / "whole", run, folds)
         run = tmp_path / f"run{runs}"
         runs += 1
     subprocess.run(command(run), check=True, capture_output=True)
-    check_equal(tmp_path / "whole", run)
-    print(f"\ntraining: {n_kills} kills in {runs} runs, all equal to an undisturbed one")
+    check_all_equal(tmp_path / "whole", run, folds)
+    what = f"training of {folds} folds" if folds else "training"
+    print(f"\n{what}: {n_kills} kills in {runs} runs, all equal to an undisturbed one")
+
+
+def check_all_equal(one: Path, other: Path, folds: int) -> None:
+    """Compare two runs, or all folds of two runs of folds and their scores together."""
+    if not folds:
+        check_equal(one, other)
+        return
+    assert (one / "era_scores.csv").read_bytes() == (other / "era_scores.csv").read_bytes()
+    for number in range(1, folds + 1):
+        check_equal(one / f"fold-{number:02}", other / f"fold-{number:02}")
 
 
 def check_equal(one: Path, other: Path) -> None:
