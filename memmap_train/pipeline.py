@@ -1,8 +1,9 @@
 """Rows on their way from row groups to shards: streaming, on all cores, in bounded memory.
 
 One row group after another is decoded by blocks of columns, turned into rows in a stage, encoded
-and appended to the shards of its eras; all of that by threads, the next row group being decoded
-while the last one is encoded and written. A shard is handed to the journal with its last row.
+and appended to the shards of its eras, all of that by threads. Where the disk has most to do, the
+next row group is decoded while the last one is written. A shard is handed to the journal with its
+last row.
 """
 
 import threading
@@ -139,7 +140,10 @@ class Pipeline:
         """Return two stages in memory, or one, or one in a file, and what is left for decoding."""
         largest = max((self._todo_rows(group) for group in self._groups), default=0)
         largest *= self._plan.staged_row_bytes
-        for n_stores in (2, 1):
+        # float32 keeps the disk busy while the next group is decoded. Of int8 the cores are the
+        # limit: a second stage is only more memory to touch, and more threads that are in each
+        # other's way.
+        for n_stores in (2, 1) if self._plan.options.dtype == "float32" else (1,):
             if n_stores * largest <= budget // 2:
                 n_stores = min(n_stores, max(1, len(self._groups)))
                 return [MemoryStore(largest) for _ in range(n_stores)], budget - n_stores * largest

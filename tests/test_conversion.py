@@ -238,11 +238,21 @@ def test_a_dataset_depends_on_rows_and_their_order_alone(
 
 
 @pytest.mark.parametrize(
-    ("n_bytes", "expected"),
-    [(10**9, ["MemoryStore", "MemoryStore"]), (70_000, ["MemoryStore"]), (0, ["FileStore"])],
+    ("dtype", "n_bytes", "expected"),
+    [
+        ("float32", 10**9, ["MemoryStore", "MemoryStore"]),
+        ("float32", 130_000, ["MemoryStore"]),
+        ("float32", 0, ["FileStore"]),
+        ("int8", 10**9, ["MemoryStore"]),
+        ("int8", 0, ["FileStore"]),
+    ],
 )
 def test_the_budget_decides_where_rows_are_staged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int, expected: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: str,
+    n_bytes: int,
+    expected: list[str],
 ) -> None:
     made: list[str] = []
     for kind in (stage.MemoryStore, stage.FileStore):
@@ -252,7 +262,7 @@ def test_the_budget_decides_where_rows_are_staged(
             return kind(*arguments)
 
         monkeypatch.setattr(pipeline, kind.__name__, make)
-    rows = Rows({"0001": 900, "0002": 300}, None, 10, 1, True, False, "int8", "int8", "0.5")
+    rows = Rows({"0001": 900, "0002": 300}, None, 10, 1, True, False, "int8", dtype, "0.5")
     cut_evenly = Layout([], [400, 800], 0, n_bytes, 2, 1024, 256)
     check_rows(convert_layout(tmp_path / "toy", rows, cut_evenly), rows)
     assert made == expected
