@@ -15,6 +15,8 @@ from .shard import N_COUNTS
 
 Array = npt.NDArray[np.generic]
 
+MOST_CODE = 4
+"""Codes are 0 to 4."""
 MISSING_CODE = 5
 """Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
 _MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2

@@ -32,6 +32,7 @@ T = TypeVar("T")
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 2040  # as many as are counted in one go
 _BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
+_LINE_BYTES = 64  # of a cache
 _N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
 
@@ -56,7 +57,7 @@ class Pipeline:
     budget : int
         Bytes that buffers may take.
     n_workers : int
-        Threads that decode, and as many that encode; fewer where the budget is small.
+        Threads that decode and encode; fewer where the budget is small.
     progress : callable(rows done now, rows in all)
         Called from several threads.
     """
@@ -79,6 +80,9 @@ class Pipeline:
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
+        # float32 keeps the disk busy while the next group is decoded; of int8 the cores are the
+        # limit, and more threads than cores would only be in each other's way.
+        self._is_slow_to_write = plan.options.dtype == "float32"
         feature_bytes = len(self._schema.features) * np.dtype(plan.options.dtype).itemsize
         self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, feature_bytes)))
         # One buffer for each thread to fill, and as many on their way to the disk.
@@ -107,11 +111,12 @@ class Pipeline:
             at_the_end.callback(self._disk.close)
             publishers = ThreadPoolExecutor(_N_PUBLISHERS, thread_name_prefix="publish")
             at_the_end.callback(publishers.shutdown)
-            # Threads of their own: whoever waits for the disk leaves a core to those who decode.
-            writers = ThreadPoolExecutor(self._n_writers, thread_name_prefix="convert-write")
-            at_the_end.callback(writers.shutdown, cancel_futures=True)
             threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
+            writers = threads
+            if self._is_slow_to_write:  # whoever waits for the disk leaves a core to the others
+                writers = ThreadPoolExecutor(self._n_writers, thread_name_prefix="convert-write")
+                at_the_end.callback(writers.shutdown, cancel_futures=True)
             for number, group in enumerate(self._groups):
                 if len(self._stores) == 1:  # the stage is still being written from
                     _results(writing)
@@ -140,10 +145,8 @@ class Pipeline:
         """Return two stages in memory, or one, or one in a file, and what is left for decoding."""
         largest = max((self._todo_rows(group) for group in self._groups), default=0)
         largest *= self._plan.staged_row_bytes
-        # float32 keeps the disk busy while the next group is decoded. Of int8 the cores are the
-        # limit: a second stage is only more memory to touch, and more threads that are in each
-        # other's way.
-        for n_stores in (2, 1) if self._plan.options.dtype == "float32" else (1,):
+        # Where the disk has little to do, a second stage is only more memory to touch.
+        for n_stores in (2, 1) if self._is_slow_to_write else (1,):
             if n_stores * largest <= budget // 2:
                 n_stores = min(n_stores, max(1, len(self._groups)))
                 return [MemoryStore(largest) for _ in range(n_stores)], budget - n_stores * largest
@@ -238,12 +241,9 @@ class Pipeline:
         elif name == "targets":
             columns = source.targets(group.index, schema.targets[first : first + n_columns])
         elif self._staged_as_codes:
-            blocks = source.feature_blocks(group.index, schema.features[first : first + n_columns])
-            columns, done = (), 0
-            for some in blocks:
-                block[done : done + len(some)] = some
-                done += len(some)
-                del some  # before the next ones are decoded
+            features = schema.features[first : first + n_columns]
+            source.features(group.index, features, block.view(np.int8))
+            columns = ()
         else:
             columns = source.floats(group.index, schema.features[first : first + n_columns])
         for position, column in enumerate(columns):
@@ -255,12 +255,18 @@ class Pipeline:
         self._progress(sum(stage.chunk_rows) * share / 2, self._plan.n_rows)
 
     def _block(self, n_columns: int, n_rows: int, dtype: np.dtype[np.generic]) -> Array:
-        """Return room for a block of columns, this thread's own: fresh memory is dear."""
-        n_bytes = n_columns * n_rows * dtype.itemsize
+        """Return room for a block of columns, this thread's own: fresh memory is dear.
+
+        Columns are an odd number of cache lines apart. Numerai's row groups have 2^20 rows: columns
+        that far apart are in each other's place in every cache.
+        """
+        in_line = max(1, _LINE_BYTES // dtype.itemsize)
+        distance = (n_rows // in_line | 1) * in_line + 2 * in_line
+        n_bytes = n_columns * distance * dtype.itemsize
         memory: npt.NDArray[np.uint8] = self._local.__dict__.get("block", np.empty(0, np.uint8))
         if len(memory) < n_bytes:
             memory = self._local.block = np.empty(n_bytes, np.uint8)
-        return memory[:n_bytes].view(dtype).reshape(n_columns, n_rows)
+        return memory[:n_bytes].view(dtype).reshape(n_columns, distance)[:, :n_rows]
 
     def _source(self, group: RowGroup) -> Source:
         """Return this thread's own handle on a group's source."""

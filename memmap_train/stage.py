@@ -48,7 +48,7 @@ class Store(Protocol):
         """Store the transpose of `columns` (of shape `shape` then) at an offset."""
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
-        """Return bytes; the array may be a view."""
+        """Return bytes; the array is good until this thread's next call."""
 
     def close(self) -> None:
         """Give the space back."""
@@ -79,19 +79,20 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
+        self._local = threading.local()
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
         """Turn the columns and write them."""
-        rows = np.empty(shape, columns.dtype)
-        turn(columns, rows)
-        view = rows.reshape(-1).view(np.uint8).data
+        rows = self._room(columns.nbytes)
+        turn(columns, rows.view(columns.dtype).reshape(shape))
+        view = rows.data
         while view:
             n_bytes = self._write(view, offset)
             view, offset = view[n_bytes:], offset + n_bytes
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
         """Return a copy."""
-        out = np.empty(n_bytes, np.uint8)
+        out = self._room(n_bytes)
         view = out.data
         while view:
             n_read = self._read(view, offset)
@@ -102,6 +103,13 @@ class FileStore:
     def close(self) -> None:
         """Close the file, which removes it."""
         self._file.close()
+
+    def _room(self, n_bytes: int) -> Bytes:
+        """Return room, this thread's own: fresh memory is dear."""
+        room: Bytes = self._local.__dict__.get("room", np.empty(0, np.uint8))
+        if len(room) < n_bytes:
+            room = self._local.room = np.empty(n_bytes, np.uint8)
+        return room[:n_bytes]
 
     def _write(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "pwrite"):

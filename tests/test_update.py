@@ -232,14 +232,14 @@ def test_trusted_features_of_old_eras_arent_decoded(
     out = source.with_name("out")
     mt.convert(source, out)
     read: list[int] = []
-    features = Source.feature_blocks
+    features = Source.features
 
-    def noting(self: Source, group: int, names: Any) -> Any:
+    def noting(self: Source, group: int, names: Any, out: Any) -> Any:
         read.append(group)
-        return features(self, group, names)
+        return features(self, group, names, out)
 
     pq.write_table(toy_table(LATER, nulls=True), source, row_group_size=sum(FIRST.values()))
-    monkeypatch.setattr(Source, "feature_blocks", noting)
+    monkeypatch.setattr(Source, "features", noting)
     assert mt.convert(source, out, trust_features=True).n_eras_new == 2
     assert set(read) == {1}
 

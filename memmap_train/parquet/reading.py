@@ -19,16 +19,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from ..encoding import MISSING_CODE
+from ..encoding import MISSING_CODE, MOST_CODE
 from ..errors import SourceError
 from ..manifest import MAX_ID_BYTES, SourceEntry
 from ..schema import Kind
+from .footer import Footer
+from .pages import PageReader
 
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""
 _LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
-_MOST_CODE = 4
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 _LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
@@ -83,6 +84,11 @@ class Source:
             ) from None
         self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
         self._types = {field.name: field.type for field in arrow_schema}
+        self._footer = Footer(self.path, self._metadata.num_row_groups)
+        self._nullable = {
+            field.name: field.nullable for field in arrow_schema if pa.types.is_integer(field.type)
+        }
+        self._pages = PageReader(self.path, self._footer, self._nullable)
         self.row_groups = [
             self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)
         ]
@@ -117,6 +123,7 @@ class Source:
             setattr(twin, name, value)
         try:
             twin._file = pq.ParquetFile(self.path, metadata=self._metadata)
+            twin._pages = PageReader(self.path, self._footer, self._nullable)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self.path}: can't be opened again: {_one_line(error)}") from None
         return twin
@@ -212,45 +219,41 @@ class Source:
             )
         return _fixed_width(array)
 
-    def features(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.int8]]:
-        """Yield integer features of a row group as int8 codes, `MISSING_CODE` where null.
+    def features(
+        self,
+        group: int,
+        names: Sequence[str],
+        out: npt.NDArray[np.int8] | None = None,
+    ) -> npt.NDArray[np.int8]:
+        """Decode integer features of a row group to codes.
+
+        Parameters
+        ----------
+        group : int
+        names : sequence of str
+        out : ndarray of int8, shape (features, rows), optional
+            To fill.
+
+        Returns
+        -------
+        ndarray of int8, shape (features, rows)
+            `MISSING_CODE` where null.
 
         Raises
         ------
         SourceError
             A value outside 0 to 4.
         """
-        for block in self.feature_blocks(group, names):
-            yield from block
-
-    def feature_blocks(
-        self, group: int, names: Sequence[str]
-    ) -> Iterator[npt.NDArray[np.int8] | Sequence[npt.NDArray[np.int8]]]:
-        """Yield the columns of `features`, as many at a time as are decoded by one call."""
-        for first, arrays in self._calls(group, names):
-            called = names[first : first + len(arrays)]
-            if all(array.type == pa.int8() and not array.null_count for array in arrays):
-                # Numerai's own: one call for all columns, since threads wait at every call.
-                block = _values(pa.concat_arrays(arrays)).reshape(len(arrays), -1)
-                if block.size and block.view(np.uint8).max() > _MOST_CODE:
-                    for name, array in zip(called, arrays, strict=True):
-                        self._check_range(group, name, array)
-                del arrays  # before the next call: a column may have a million rows
-                yield block
-                del block
-            else:
-                yield list(self._checked_codes(group, called, arrays))
-
-    def _checked_codes(
-        self, group: int, names: Sequence[str], arrays: Sequence[Any]
-    ) -> Iterator[npt.NDArray[np.int8]]:
-        for name, array in zip(names, arrays, strict=True):
-            if array.null_count:
-                self._check_range(group, name, array.drop_null())
-                yield _values(array, null=MISSING_CODE).astype(np.int8, copy=False)
-            else:
-                self._check_range(group, name, array)
-                yield _values(array).astype(np.int8, copy=False)
+        if out is None:
+            out = np.empty((len(names), self.row_groups[group]), np.int8)
+        left = self._pages.read(group, names, out)
+        columns = self._columns(group, [names[position] for position in left])
+        for position, column in zip(left, columns, strict=True):
+            present = column.drop_null() if column.null_count else column
+            self._check_range(group, names[position], present)
+            out[position] = _values(column, null=MISSING_CODE)
+            del column, present  # before the next one is decoded
+        return out
 
     def floats(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
         """Yield numeric columns of a row group as float32, NaN where null.
@@ -297,7 +300,7 @@ class Source:
         if values.dtype == np.int8:
             values = values.view(np.uint8)  # negative ones become large: one pass finds both
         if len(values) and (
-            values.max() > _MOST_CODE or (values.dtype != np.uint8 and values.min() < 0)
+            values.max() > MOST_CODE or (values.dtype != np.uint8 and values.min() < 0)
         ):
             wrong = values.view(np.int8) if array.type == pa.int8() else values
             found = int(wrong[np.flatnonzero((wrong < 0) | (wrong > 4))[0]])

@@ -19,7 +19,7 @@ _MOST_SHARE = 0.05
 _LEAST_TIMES_FASTER = {"float32": 6, "int8": 10}
 _WRITTEN_AT_ONCE = 4_000_000  # bytes, about what a conversion encodes, digests and writes at once
 
-_DECODE = "decode all features"
+_DECODE, _DECODE_ARROW = "decode all features", "decode all features with Arrow"
 _ARTICLE = "pandas into 16 float32 files"
 
 
@@ -32,7 +32,10 @@ def run(directory: Path, size: Size) -> None:
         _remove(out)
         report = convert(paths, out, dtype=dtype)
         n_bytes[dtype] = report.n_bytes
-    jobs = [Job(limits.decode, (_DECODE, paths))]
+    jobs = [
+        Job(limits.decode, (_DECODE, paths)),
+        Job(limits.decode_with_arrow, (_DECODE_ARROW, paths)),
+    ]
     for dtype in _DTYPES:
         jobs += [
             Job(turn_and_encode, (_encoding(dtype), paths, dtype, True)),

@@ -81,7 +81,7 @@ def _decoded(paths: Sequence[Path]) -> tuple[list[list[Codes]], list[str]]:
         names = [name for name, _ in source.kinds if name.startswith("feature")]
         groups += [
             [
-                np.stack(list(source.features(group, names[first : first + _BLOCK_COLUMNS])))
+                source.features(group, names[first : first + _BLOCK_COLUMNS])
                 for first in range(0, len(names), _BLOCK_COLUMNS)
             ]
             for group in range(len(source.row_groups))

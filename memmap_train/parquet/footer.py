@@ -1,0 +1,112 @@
+"""Where columns of 32-bit integers are in a parquet file, by its footer alone.
+
+pyarrow tells it too, but ends the whole process where it finds a damaged footer, or one that speaks
+of encryption, to be none of its own: its accessors let C++ exceptions through. Here what can't be
+read is left out.
+
+Notes
+-----
+Source: parquet.thrift of https://github.com/apache/parquet-format (ColumnMetaData), in Thrift's
+compact protocol; see `page_headers`. The fields are those that every writer writes, in this order.
+"""
+
+import os
+import re
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+_NUMBER = rb"([\x80-\xff]{0,9}[\x00-\x7f])"
+# Type: INT32; encodings: a list of 32-bit numbers; path: a list of one text, of this length.
+_TO_NAME = re.compile(rb"\x15\x02\x19[\x15-\xe5][\x00-\x7f]{1,14}?\x19\x18" + _NUMBER)
+# Codec, values, bytes of no interest, compressed bytes; the first data page, and the dictionary's.
+_FROM_NAME = re.compile(
+    rb"\x15%b\x16%b\x16[\x80-\xff]{0,9}[\x00-\x7f]\x16%b\x26%b\x26%b" % ((_NUMBER,) * 5)
+)
+_CODECS = {0: False, 1: True}  # parquet.thrift: CompressionCodec
+_TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
+
+
+class Chunk(NamedTuple):
+    """A column of a row group: where it is in the file.
+
+    Attributes
+    ----------
+    begin, data_begin, end : int
+        Of its dictionary page, of its first data page, and of all.
+    n_values : int
+    compressed : bool
+        By snappy; otherwise not at all.
+    """
+
+    begin: int
+    data_begin: int
+    end: int
+    n_values: int
+    compressed: bool
+
+
+class Footer:
+    """Chunks of a parquet file by column and row group; read when first asked for, thread-safe.
+
+    Parameters
+    ----------
+    path : Path
+    n_groups : int
+        Row groups; columns with another number of chunks are left out.
+    """
+
+    def __init__(self, path: Path, n_groups: int) -> None:
+        self._path, self._n_groups = path, n_groups
+        self._lock = threading.Lock()
+        self._chunks: dict[bytes, list[Chunk | None]] | None = None
+
+    def chunk(self, group: int, name: str) -> Chunk | None:
+        """Return where a column is; None if it isn't told, or is no case for `pages`.
+
+        Raises
+        ------
+        OSError
+            The file can't be read.
+        """
+        with self._lock:
+            if self._chunks is None:
+                self._chunks = _find_chunks(_read_footer(self._path))
+        chunks = self._chunks.get(name.encode(), [])
+        return chunks[group] if len(chunks) == self._n_groups else None
+
+
+def _read_footer(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-_TAIL_BYTES, os.SEEK_END)
+        n_bytes = int.from_bytes(file.read(4), "little")
+        file.seek(-_TAIL_BYTES - n_bytes, os.SEEK_END)
+        return file.read(n_bytes)
+
+
+def _find_chunks(footer: bytes) -> dict[bytes, list[Chunk | None]]:
+    """Return the chunks of each column, in the order of the row groups."""
+    found: dict[bytes, list[Chunk | None]] = {}
+    for match in _TO_NAME.finditer(footer):
+        begin = match.end()
+        end = begin + _number(match[1])
+        name = footer[begin:end]
+        rest = _FROM_NAME.match(footer, end)
+        found.setdefault(name, []).append(_chunk(*rest.groups()) if rest else None)
+    return found
+
+
+def _chunk(*fields: bytes) -> Chunk | None:
+    # Numbers are written as twice what they are, and one less where negative.
+    codec, n_values, n_bytes, data_begin, begin = (_number(field) >> 1 for field in fields)
+    if codec not in _CODECS:
+        return None
+    return Chunk(begin, data_begin, begin + n_bytes, n_values, _CODECS[codec])
+
+
+def _number(field: bytes) -> int:
+    """Return a number of seven bits a byte, the lowest ones first."""
+    value = 0
+    for byte in reversed(field):
+        value = value << 7 | byte & 127
+    return value
