@@ -117,11 +117,11 @@ class Pipeline:
             if self._is_slow_to_write:  # whoever waits for the disk leaves a core to the others
                 writers = ThreadPoolExecutor(self._n_writers, thread_name_prefix="convert-write")
                 at_the_end.callback(writers.shutdown, cancel_futures=True)
+            laid_out = [self._lay_out(group, self._stores[0]) for group in self._groups[:1]]
             for number, group in enumerate(self._groups):
                 if len(self._stores) == 1:  # the stage is still being written from
                     _results(writing)
-                store = self._stores[number % len(self._stores)]
-                stage, pieces, order = self._lay_out(group, store)
+                stage, pieces, order = laid_out.pop()
                 filling = [
                     threads.submit(self._fill, group, stage, name, first, n_columns, order)
                     for name, blocks in stage.fields.items()
@@ -131,6 +131,9 @@ class Pipeline:
                 publishing += [future for future in _results(writing) if future is not None]
                 _results([future for future in publishing if future.done()])
                 publishing = [future for future in publishing if not future.done()]
+                store = self._stores[(number + 1) % len(self._stores)]
+                if number + 1 < len(self._groups):  # while the threads are at work
+                    laid_out.append(self._lay_out(self._groups[number + 1], store))
                 _results(filling)
                 writing = [
                     writers.submit(self._write, group, stage, piece, publishers) for piece in pieces

@@ -29,7 +29,7 @@ from .page_layout import BITS, GROUP, PageLayout, parse_dictionary, parse_page
 Bytes = npt.NDArray[np.uint8]
 
 _VALUES_AT_ONCE = 2**20  # fewer are many small steps, for each of which threads wait
-_GROUPS_AT_ONCE = 2**15  # looked up: what that takes stays in a core's own cache
+_GROUPS_AT_ONCE = 2**16  # looked up: what that takes stays in a core's own cache
 _MOST_COLUMNS = 256  # read at once
 _NO_CODE = 255  # what an index becomes that a dictionary doesn't have
 _INDICES = 1 << 4 * BITS  # of a table: of four rows
