@@ -22,8 +22,8 @@ MISSING_CODE = 5
 _MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
 _MISSING = N_COUNTS - 1  # column of the counts
-_CODES = np.array([[0], [1], [2], [3], [4], [MISSING_CODE]], np.int8)
-_QUARTERS = _CODES[:_MISSING] * _CODE_STEP
+_CODES = np.arange(MOST_CODE + 1, dtype=np.int8)[:, np.newaxis]
+_QUARTERS = _CODES * _CODE_STEP
 _FOLD = 8  # rows added as one long row: numpy's cost per row is then a small part
 _MOST_FOLDED_ROWS = 255 * _FOLD  # so that sums fit into bytes
 
@@ -46,7 +46,7 @@ class FeatureEncoder:
         self._filler = np.float32(0.5) if missing == "0.5" else np.float32(np.nan)
 
     def encode(
-        self, block: Array, out: Array, counts: npt.NDArray[np.int32], first: int, where: str
+        self, block: Array, out: Array, counts: npt.NDArray[np.int32] | None, first: int, where: str
     ) -> None:
         """Write a block of staged columns into `out`, and add what it holds to `counts`.
 
@@ -54,8 +54,9 @@ class FeatureEncoder:
         ----------
         block : ndarray of int8 or float32, shape (rows, columns)
         out : ndarray of the store dtype, shape (rows, columns)
-        counts : ndarray of int32, shape (columns, 6)
+        counts : ndarray of int32, shape (columns, 6), or None
             Rows with code 0, 1, 2, 3, 4, and rows where it is missing; other floats count nowhere.
+            None: they are known.
         first : int
             Column of the block's first one.
         where : str
@@ -66,7 +67,9 @@ class FeatureEncoder:
         SourceError
             An infinity; for the int8 store a float that isn't a code.
         """
-        any_missing, missing = self._count(block, counts)
+        any_missing, missing = self._missing(block)
+        if counts is not None:
+            self._count(block, any_missing, counts)
         if block.dtype == np.int8:
             if self._as_codes:
                 np.copyto(out, block)
@@ -83,28 +86,32 @@ class FeatureEncoder:
             filler = _MIDDLE_CODE if self._as_codes else self._filler
             np.copyto(out, filler, where=missing)
 
-    def _count(
-        self, block: Array, counts: npt.NDArray[np.int32]
-    ) -> tuple[bool, npt.NDArray[np.bool_]]:
-        """Add what a block holds to `counts`; return whether cells are missing, and which.
+    def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
+        """Return whether cells are missing, and which; these are undefined if none is."""
+        missing = self._masks(N_COUNTS, block.size)[_MISSING].reshape(block.shape)
+        if block.dtype != np.int8:
+            return bool(np.isnan(block, out=missing).any()), missing
+        any_missing = bool(block.max() == MISSING_CODE)  # the largest
+        if any_missing:
+            np.equal(block, MISSING_CODE, out=missing)
+        return any_missing, missing
+
+    def _count(self, block: Array, any_missing: bool, counts: npt.NDArray[np.int32]) -> None:
+        """Add what a block holds to `counts`; which cells are missing has been found before.
 
         All codes are looked for in one call: threads wait for each other at every call.
         """
         cells = block.reshape(-1)
         found = self._masks(N_COUNTS, len(cells))
-        missing = found[_MISSING].reshape(block.shape)
         if block.dtype == np.int8:
-            any_missing = bool(block.max() == MISSING_CODE)  # the largest
+            np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
             found = found[1 : N_COUNTS if any_missing else _MISSING]
-            np.equal(cells, _CODES[1 : len(found) + 1], out=found)
             n_rows = _count_true(found, block.shape[1])
             counts[:, 1 : len(found) + 1] += n_rows.T
             counts[:, 0] += len(block) - n_rows.sum(axis=0)
         else:
             np.equal(cells, _QUARTERS, out=found[:_MISSING])
-            any_missing = bool(np.isnan(cells, out=found[_MISSING]).any())
             counts += _count_true(found, block.shape[1]).T
-        return any_missing, missing
 
     def _masks(self, n_masks: int, n_cells: int) -> npt.NDArray[np.bool_]:
         """Return room for masks, this thread's own: fresh memory would cost more than they do."""

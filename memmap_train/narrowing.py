@@ -32,7 +32,6 @@ from .plan import (
     whole_sets,
 )
 from .schema import ID_CANDIDATES, ColumnOptions, Schema
-from .shard import N_COUNTS
 from .shard_writer import ShardWriter
 
 Array = npt.NDArray[np.generic]
@@ -240,16 +239,16 @@ class Parent:
         schema, shard = plan.columns.schema, self._dataset[writer.era]
         where = f"{self._dataset.path}: era {writer.era!r}"
         target_places = _places(schema.targets, self._manifest.targets)
-        counted = shard.counts is not None
-        if shard.counts is not None:
-            writer.counts[:] = shard.counts[features.places]
+        counts = writer.counts
+        if shard.counts is not None and counts is not None:
+            counts[:] = shard.counts[features.places]
+            counts = None
         row_cells = len(schema.features) + len(schema.targets) + plan.id_width
         chunk_rows = max(1, _CHUNK_CELLS // row_cells)
         for first in range(0, shard.n_rows, chunk_rows):
             rows = slice(first, first + chunk_rows)
             if "features" in writer.writers:
                 stored = np.asarray(shard.features)[rows]
-                counts = None if counted else writer.counts
                 writer.writers["features"].append(features.encode(stored, counts, where))
             targets = _take(np.asarray(shard.targets)[rows], target_places)
             writer.count_targets(targets)
@@ -279,7 +278,7 @@ class _Features:
         ----------
         rows : ndarray, shape (rows, parent's features)
         counts : ndarray of int32, shape (features, 6), or None
-            What the rows hold is added to it.
+            What the rows hold is added to it; None if that is known.
         where : str
             For messages.
 
@@ -289,10 +288,8 @@ class _Features:
             A float that isn't a code, for the int8 store.
         """
         stored = _take(rows, self.places)
-        if counts is None:
-            if self._are_stored_so:
-                return stored
-            counts = np.zeros((stored.shape[1], N_COUNTS), np.int32)
+        if counts is None and self._are_stored_so:
+            return stored
         out = np.empty(stored.shape, self._store_dtype)
         self._encoder.encode(stored, out, counts, 0, where)
         return out

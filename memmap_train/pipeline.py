@@ -30,7 +30,7 @@ Array = npt.NDArray[np.generic]
 T = TypeVar("T")
 
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
-_CHUNK_ROWS = 2040  # as many as are counted in one go
+_CHUNK_ROWS = 4080  # eras are cut into as few as can be: threads wait at every call
 _BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
 _LINE_BYTES = 64  # of a cache
 _N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
@@ -197,7 +197,6 @@ class Pipeline:
         """Return the stage, the pieces, and for each chunk which rows of the group it takes."""
         rows = self._source(group).eras(group.index, self._schema.era)
         by_label = {label: code for code, label in enumerate(rows.labels)}
-        chunk_rows = self._chunk_rows
         pieces: list[_Piece] = []
         order: list[npt.NDArray[np.int64] | slice] = []
         for era, n_rows in group.eras.items():
@@ -210,8 +209,8 @@ class Pipeline:
                     "command again"
                 )
             first_chunk = len(order)
-            for first in range(0, n_rows, chunk_rows):
-                part = chosen[first : first + chunk_rows]
+            n_chunks = -(-n_rows // self._chunk_rows)
+            for part in np.array_split(chosen, n_chunks):  # of much the same size
                 consecutive = part[-1] - part[0] == len(part) - 1
                 order.append(slice(int(part[0]), int(part[-1]) + 1) if consecutive else part)
             pieces.append(_Piece(era, range(first_chunk, len(order))))
@@ -300,8 +299,8 @@ class Pipeline:
                 with shard.writers["features"].room(rows) as features:
                     for first, block in stage.take("features", chunk):
                         end = first + block.shape[1]
-                        out, counts = features[:, first:end], shard.counts[first:end]
-                        self._encoder.encode(block, out, counts, first, where)
+                        counts = None if shard.counts is None else shard.counts[first:end]
+                        self._encoder.encode(block, features[:, first:end], counts, first, where)
             if schema.targets:
                 if len(staged) != rows:
                     staged = np.empty((rows, len(schema.targets)), np.float32)

@@ -33,10 +33,11 @@ class ShardWriter:
     rows : int
         Of the whole era.
     writers : dict of str to ArrayWriter
-        One for each array that is written or digested; without `features` and `counts` where an
-        update trusts them.
-    counts : ndarray of int32, shape (features, 6)
-        Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller.
+        One for each array that is written or digested; without `features` where an update trusts
+        them.
+    counts : ndarray of int32, shape (features, 6), or None
+        Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller. None
+        for an era that has them: they are what they were if its features are.
     """
 
     def __init__(self, era: str, plan: Plan, journal: Journal, disk: DiskWriter) -> None:
@@ -49,10 +50,13 @@ class ShardWriter:
         layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
             "features": (np.dtype(plan.options.dtype), (self.rows, len(schema.features))),
             "targets": (np.dtype(np.float32), (self.rows, len(schema.targets))),
-            "counts": (np.dtype(np.int32), (len(schema.features), N_COUNTS)),
         }
         if journal.skips_features(era):
-            del layout["features"], layout["counts"]
+            del layout["features"]
+        self.counts: npt.NDArray[np.int32] | None = None
+        if "counts" not in digested:
+            self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
+            layout["counts"] = self.counts.dtype, self.counts.shape
         if schema.id is not None:
             id_width = journal.id_width(era, plan.id_width)
             layout["ids"] = (np.dtype(f"S{id_width}"), (self.rows,))
@@ -65,7 +69,6 @@ class ShardWriter:
             )
             for name, (dtype, shape) in layout.items()
         }
-        self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
         self._target_nulls = np.zeros(len(schema.targets), np.int64)
         alias = plan.columns.alias
         self._alias_column = schema.targets.index(alias) if alias in schema.targets else None
@@ -83,8 +86,10 @@ class ShardWriter:
 
     def publish(self) -> tuple[ShardEntry, list[str]]:
         """Make all files durable and hand them over; return the entry and the alias's equals."""
-        if "counts" in self.writers:
+        missing = 0
+        if self.counts is not None:
             self.writers["counts"].append(self.counts)
+            missing = int(self.counts[:, -1].sum(dtype=np.int64))
         files = {}
         for name, writer in self.writers.items():
             size, digest = writer.finish()
@@ -93,7 +98,7 @@ class ShardWriter:
             era=self.era,
             rows=self.rows,
             data_type=self._data_type,
-            missing_features=int(self.counts[:, -1].sum(dtype=np.int64)),
+            missing_features=missing,
             target_nulls=dict(zip(self._targets, map(int, self._target_nulls), strict=True)),
             files=files,
         )
