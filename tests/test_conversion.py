@@ -2,9 +2,11 @@
 
 import json
 import os
+import threading
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -639,3 +641,14 @@ def test_progress_reaches_all_rows_one_call_at_a_time(tmp_path: Path) -> None:
         assert done == sorted(done)
         assert done[-1] == 70
     assert {call[2] for call in seen} == {70}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "S17"])
+@pytest.mark.parametrize("n_rows", [1, 5, 64, 4200, 2**20])
+def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None:
+    self: Any = SimpleNamespace(_local=threading.local())
+    for n_columns in (3, 2):
+        block = pipeline.Pipeline._block(self, n_columns, n_rows, np.dtype(dtype))
+        assert block.shape == (n_columns, n_rows)
+        assert block.strides[0] >= n_rows * block.itemsize
+        assert dtype == "S17" or block.strides[0] % 128 == 64  # an odd number of lines
