@@ -22,6 +22,13 @@ from memmap_train.parquet.reading import Source
 
 Codes = npt.NDArray[np.int8]
 RANDOM = np.random.default_rng(53)
+_STATE = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def the_same_numbers() -> None:
+    """Begin each test with the same random numbers, whichever ran before it."""
+    RANDOM.bit_generator.state = _STATE
 
 
 def random_codes(n_columns: int, n_rows: int, among: int = 5) -> Codes:
