@@ -24,6 +24,7 @@ _FROM_NAME = re.compile(
     rb"\x15%b\x16%b\x16[\x80-\xff]{0,9}[\x00-\x7f]\x16%b\x26%b\x26%b" % ((_NUMBER,) * 5)
 )
 _CODECS = {0: False, 1: True}  # parquet.thrift: CompressionCodec
+_MOST_BYTES = 1 << 60  # of a file: what systems take as a place in one has 63 bits
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 
 
@@ -97,9 +98,10 @@ def _find_chunks(footer: bytes) -> dict[bytes, list[Chunk | None]]:
 
 
 def _chunk(*fields: bytes) -> Chunk | None:
+    """Return what these numbers say; None if no file can be so long, or the codec is another."""
     # Numbers are written as twice what they are, and one less where negative.
     codec, n_values, n_bytes, data_begin, begin = (_number(field) >> 1 for field in fields)
-    if codec not in _CODECS:
+    if codec not in _CODECS or max(n_bytes, data_begin, begin) >= _MOST_BYTES:
         return None
     return Chunk(begin, data_begin, begin + n_bytes, n_values, _CODECS[codec])
 

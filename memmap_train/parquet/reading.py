@@ -84,11 +84,9 @@ class Source:
             ) from None
         self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
         self._types = {field.name: field.type for field in arrow_schema}
-        self._footer = Footer(self.path, self._metadata.num_row_groups)
-        self._nullable = {
-            field.name: field.nullable for field in arrow_schema if pa.types.is_integer(field.type)
-        }
-        self._pages = PageReader(self.path, self._footer, self._nullable)
+        nullable = {f.name: f.nullable for f in arrow_schema if pa.types.is_integer(f.type)}
+        footer = Footer(self.path, self._metadata.num_row_groups)
+        self._pages = PageReader(self.path, footer, nullable)
         self.row_groups = [
             self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)
         ]
@@ -123,7 +121,7 @@ class Source:
             setattr(twin, name, value)
         try:
             twin._file = pq.ParquetFile(self.path, metadata=self._metadata)
-            twin._pages = PageReader(self.path, self._footer, self._nullable)
+            twin._pages = self._pages.reopened()
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self.path}: can't be opened again: {_one_line(error)}") from None
         return twin
@@ -311,14 +309,9 @@ class Source:
 
     def _columns(self, group: int, names: Sequence[str]) -> Iterator[Any]:
         """Yield columns of a row group, decoded a few at a time."""
-        for _, arrays in self._calls(group, names):
-            yield from arrays
-
-    def _calls(self, group: int, names: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        """Yield (first column, columns) of each call that decodes some."""
         at_once = columns_at_once(self.row_groups[group])
         for first in range(0, len(names), at_once):
-            yield first, self._read(group, names[first : first + at_once])
+            yield from self._read(group, names[first : first + at_once])
 
     def _read(self, group: int, names: Sequence[str]) -> list[Any]:
         """Return columns of a row group as plain arrays: one chunk, no dictionaries."""

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +30,22 @@ _BUFFER_BYTES = 1_000_000
 
 def decode(name: str, paths: Sequence[Path]) -> dict[str, Spent]:
     """Decode all features as a conversion does, blocks of columns on all cores, and drop them."""
-    rows = [source.row_groups for source in map(Source, paths)]
+    rows = []
+    for path in paths:
+        with closing(Source(path)) as source:
+            rows.append(source.row_groups)
     blocks = [np.zeros(_DECODED_AT_ONCE * max(map(max, rows)), np.int8) for _ in range(n_cores())]
 
     def work_on(core: int) -> None:
         for path, groups in zip(paths, rows, strict=True):
-            source = Source(path)
-            names = [name for name, _ in source.kinds if name.startswith("feature")]
-            firsts = range(core * _DECODED_AT_ONCE, len(names), n_cores() * _DECODED_AT_ONCE)
-            for group, n_rows in enumerate(groups):
-                for first in firsts:
-                    some = names[first : first + _DECODED_AT_ONCE]
-                    out = blocks[core][: len(some) * n_rows].reshape(len(some), n_rows)
-                    source.features(group, some, out)
-            source.close()
+            with closing(Source(path)) as source:
+                names = [name for name, _ in source.kinds if name.startswith("feature")]
+                firsts = range(core * _DECODED_AT_ONCE, len(names), n_cores() * _DECODED_AT_ONCE)
+                for group, n_rows in enumerate(groups):
+                    for first in firsts:
+                        some = names[first : first + _DECODED_AT_ONCE]
+                        out = blocks[core][: len(some) * n_rows].reshape(len(some), n_rows)
+                        source.features(group, some, out)
 
     with ThreadPoolExecutor(n_cores()) as threads:
         return {name: timed(lambda: list(threads.map(work_on, range(n_cores()))))}
