@@ -72,9 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(signal_number: int, frame: object) -> NoReturn:
+    sys.unraisablehook = _report_unless_late
     for stop in _STOPS:  # once is enough: what has begun to end is left to end in order
         signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
+    # A second signal may arrive just before the system ignores it. Python then finds no handler to
+    # call and reports "Signal 2 ignored due to race condition", which is what was wanted.
+    if not (
+        isinstance(unraisable.exc_value, OSError)
+        and "ignored due to race condition" in str(unraisable.exc_value)
+    ):
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(message: str) -> int:

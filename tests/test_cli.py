@@ -321,6 +321,36 @@ def test_the_module_is_the_command_and_says_its_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"memmap-train {mt.__version__}\n")
 
 
+def test_a_signal_too_late_to_matter_prints_no_traceback() -> None:
+    code = """
+import signal
+from memmap_train import cli
+
+signal.signal(signal.SIGINT, cli._stop)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("stopped")
+
+
+class Late:  # what Python says of a signal that it has no handler for any more
+    def __del__(self):
+        raise OSError("Signal 2 ignored due to race condition")
+
+
+class Broken:
+    def __del__(self):
+        raise OSError("another error")
+
+
+Late(), Broken()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert "another error" in done.stderr
+    assert "race condition" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("signal_number", "impatient"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
 )
