@@ -14,11 +14,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from .dataset import Dataset, Selection
 from .errors import BatchError
-from .order import Order, whole
+from .order import Order, Pool, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
@@ -177,7 +175,8 @@ class Batches:
         place = self.order.locate(step)
         part = self.order.pool(place.epoch, place.pool).only(place.low, place.high)
         x, y = self._reader.buffers(part.n_rows)
-        self._reader.fill(part, x, y, 0, len(part.eras))
+        for fill in self._reader.fills(part, x, y, n_parts=1):
+            fill()
         return self._reader.decode(x), y
 
     def __getstate__(self) -> dict[str, Any]:
@@ -227,8 +226,7 @@ class Stream(Iterator[Batch]):
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
-        self._n_threads = reader.n_threads
-        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="memmap-train")
+        self._threads = ThreadPoolExecutor(reader.n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
@@ -311,13 +309,14 @@ class Stream(Iterator[Batch]):
         if place.low > 0 or place.high == len(x) or self._reader.decodes:
             # From the second step on: the caller has let go of the last pool's buffer by then.
             # Decoded batches show no pool's buffer: at once.
-            self._pools = {key: reading, following: self._read(*following)}
+            planned = reading.planned_following()
+            self._pools = {key: reading, following: self._read(*following, planned)}
         return x[place.low : place.high], y[place.low : place.high]
 
-    def _read(self, epoch: int, pool: int) -> "_PoolReading":
+    def _read(self, epoch: int, pool: int, planned: "Future[Pool] | None" = None) -> "_PoolReading":
         following = self._following(epoch, pool)
         return _PoolReading(
-            self._order, self._reader, self._threads, self._n_threads, (epoch, pool), following
+            self._order, self._reader, self._threads, (epoch, pool), following, planned
         )
 
     def _following(self, epoch: int, pool: int) -> tuple[int, int] | None:
@@ -329,56 +328,56 @@ class Stream(Iterator[Batch]):
 
 
 class _PoolReading:
-    """A pool on its way into a buffer: planned by one task, then filled by several."""
+    """A pool on its way into a buffer: planned and announced, then filled by several tasks.
+
+    The next pool is planned and announced meanwhile, which takes no buffer.
+    """
 
     def __init__(
         self,
         order: Order,
         reader: Reader,
         threads: ThreadPoolExecutor,
-        n_threads: int,
         key: tuple[int, int],
         following: tuple[int, int] | None,
+        planned: "Future[Pool] | None",
     ) -> None:
-        self._planned = threads.submit(
-            self._plan, order, reader, threads, n_threads, key, following
-        )
+        self._order, self._reader, self._threads = order, reader, threads
+        if planned is None:
+            planned = threads.submit(self._plan, *key)
+        self._begun = threads.submit(self._begin, planned, following)
 
-    @staticmethod
-    def _plan(
-        order: Order,
-        reader: Reader,
-        threads: ThreadPoolExecutor,
-        n_threads: int,
-        key: tuple[int, int],
-        following: tuple[int, int] | None,
-    ) -> tuple[Stored, Float32, list[Future[None]]]:
-        pool = order.pool(*key)
-        reader.announce(pool)
+    def _plan(self, epoch: int, pool: int) -> Pool:
+        planned = self._order.pool(epoch, pool)
+        self._reader.announce(planned)
+        return planned
+
+    def _begin(
+        self, planned: "Future[Pool]", following: tuple[int, int] | None
+    ) -> "tuple[Stored, Float32, list[Future[None]], Future[Pool] | None]":
+        pool = planned.result()  # at work already, or done: tasks are taken up in order
         # Of one size for all pools: a buffer that is a little too small would be of no use again.
-        x, y = reader.buffers(order.most_pool_rows)
+        x, y = self._reader.buffers(self._order.most_pool_rows)
         x, y = x[: pool.n_rows], y[: pool.n_rows]
-        edges = np.searchsorted(
-            np.cumsum(pool.lengths), np.linspace(0, pool.n_rows, n_threads + 1), side="left"
-        )
-        edges[-1] = len(pool.eras)
-        parts = zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-        fills = [threads.submit(reader.fill, pool, x, y, low, high) for low, high in parts]
-        if following is not None and following[0] > key[0]:
-            fills.append(threads.submit(order.prepare, following[0]))
-        return x, y, fills
+        submit = self._threads.submit
+        fills = [submit(fill) for fill in self._reader.fills(pool, x, y, self._reader.n_threads)]
+        return x, y, fills, submit(self._plan, *following) if following else None
 
     def result(self) -> tuple[Stored, Float32]:
-        x, y, fills = self._planned.result()
+        x, y, fills, _ = self._begun.result()
         for fill in fills:
             fill.result()
         return x, y
 
+    def planned_following(self) -> "Future[Pool] | None":
+        """Return the plan of the next pool, once the rows of this one are there."""
+        return self._begun.result()[3]
+
     def is_done(self) -> bool:
         """Tell whether the rows are there; an error will be told by `result`."""
-        if not self._planned.done() or self._planned.exception() is not None:
+        if not self._begun.done() or self._begun.exception() is not None:
             return False
-        return all(fill.done() for fill in self._planned.result()[2])
+        return all(fill.done() for fill in self._begun.result()[2])
 
 
 def _shut_down(*executors: ThreadPoolExecutor) -> None:

@@ -4,14 +4,16 @@ In comes a folder, out come read-only maps. Knows no order, no batches, and no p
 """
 
 import hashlib
+import io
 import json
-import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from .direct import DirectArray
 from .errors import DatasetError, ShardError, listed, nearest
 from .machine import n_cores
 from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
-from .shard import DIGEST_BYTES, check_array, digest_file, map_array, open_array
+from .shard import DIGEST_BYTES, check_array, digest_file, open_array, opened_array
 
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
@@ -38,7 +40,7 @@ class Shard:
         self.path = directory / entry.folder
         self.era = entry.era
         self.n_rows = entry.rows
-        self._layout = manifest.layout(entry)
+        self._layout, self._files = manifest.layout(entry), entry.files
         self._inodes = inodes
 
     @cached_property
@@ -64,10 +66,18 @@ class Shard:
         """
         return self._open("counts") if "counts" in self._layout else None
 
-    def mapped(self, array: str) -> tuple[mmap.mmap, npt.NDArray[np.generic]]:
-        """Map an array anew: the map, and a plain array that shows it."""
+    def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+        """Return dtype and shape of an array."""
+        return self._layout[array]
+
+    def header_bytes(self, array: str) -> int:
+        """Return the bytes that stand before an array's data, by what the manifest says."""
         dtype, shape = self._layout[array]
-        return map_array(self.file(array), dtype, shape, self._inodes[array])
+        return self._files[array].bytes - dtype.itemsize * prod(shape)
+
+    def opened(self, array: str) -> AbstractContextManager[tuple[io.FileIO, int]]:
+        """Open an array's file once it is checked: the file, and where its data begin."""
+        return opened_array(self.file(array), *self._layout[array], self._inodes[array])
 
     def direct_features(self) -> DirectArray:
         """Open the features for reading past the page cache; see `can_read_directly`."""

@@ -179,37 +179,31 @@ class Order:
         # Of the array's own type: searchsorted would otherwise convert millions of windows.
         first = int(np.searchsorted(ends, ends.dtype.type(low), side="right"))
         last = int(np.searchsorted(ends, ends.dtype.type(high), side="left"))
-        chosen = windows[first : last + 1].astype(np.int64)
-        eras = np.searchsorted(self._last_window, chosen, side="right")
+        chosen, positions = _sorted_with_positions(windows[first : last + 1])
+        # Windows are numbered in file order: those of an era follow each other.
+        n_windows = np.diff(np.searchsorted(chosen, self._last_window), prepend=0)
+        eras = np.repeat(np.arange(len(n_windows), dtype=np.int32), n_windows)
         starts = (chosen - self._first_window[eras]) * self._window_rows
         lengths = np.minimum(self._window_rows, self._rows[eras] - starts)
         # The windows at either edge belong in part to the neighbouring pools.
-        surplus = int(ends[last]) - high
-        skipped = low - (int(ends[first]) - int(lengths[0]))
-        lengths[-1] -= surplus
-        starts[0] += skipped
-        lengths[0] -= skipped
+        by_line = np.empty_like(positions)  # as they lie on the epoch's line
+        by_line[positions] = np.arange(len(chosen))
+        begin, end = by_line[0], by_line[-1]
+        skipped = low - (int(ends[first]) - int(lengths[begin]))
+        lengths[end] -= int(ends[last]) - high
+        starts[begin] += skipped
+        lengths[begin] -= skipped
 
         places = np.arange(high - low, dtype=np.int64)
         np.random.default_rng([_PLACES, epoch, pool, self.seed]).shuffle(places)
-        by_position = np.argsort(chosen)  # windows are numbered in file order
-        offsets = np.cumsum(lengths) - lengths
-        lengths_sorted = lengths[by_position]
-        return Pool(
-            eras[by_position].astype(np.int32),
-            starts[by_position],
-            lengths_sorted,
-            places[_ranges(offsets[by_position], lengths_sorted)],
-        )
+        lengths_in_line = lengths[by_line]
+        offsets = np.cumsum(lengths_in_line) - lengths_in_line
+        return Pool(eras, starts, lengths, places[_ranges(offsets[positions], lengths)])
 
     def pool_rows(self, pool: int) -> int:
         """Return the rows of a pool; the same in every epoch."""
         low, high = self._row_range(pool)
         return high - low
-
-    def prepare(self, epoch: int) -> None:
-        """Make an epoch's permutation of windows now, so that its first pool needn't wait."""
-        self._line(epoch)
 
     @cached_property
     def most_pool_rows(self) -> int:
@@ -255,6 +249,17 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
 def _index_dtype(n: int) -> type[np.signedinteger[Any]]:
     """int32 halves the memory of 7 million windows; int64 where it can't hold the numbers."""
     return np.int32 if n < 2**31 - 1 else np.int64
+
+
+def _sorted_with_positions(windows: Index) -> tuple[Int64, Int64]:
+    """Return different windows sorted, and of each its position before; faster than `argsort`.
+
+    >>> [found.tolist() for found in _sorted_with_positions(np.array([7, 2, 5]))]
+    [[2, 5, 7], [1, 2, 0]]
+    """
+    bits = len(windows).bit_length()
+    both = np.sort((windows.astype(np.int64) << bits) | np.arange(len(windows)))
+    return both >> bits, both & ((1 << bits) - 1)
 
 
 def _ranges(starts: Int64, lengths: Int64) -> Int64:

@@ -1,39 +1,45 @@
-"""Bytes of rows: from the maps of a dataset's eras into buffers, at the speed of memory or disk.
+"""Bytes of rows: from the files of a dataset's eras into buffers, at the speed of memory or disk.
 
 In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. Knows no
-random generator and no step. Threads may fill different parts of a pool at once: numpy's copies
-release the interpreter's lock.
+random generator and no step. Rows that the page cache holds are gathered, place after place, from
+wherever they lie; some of their columns, window by window, for the rest of a row would be read in
+vain where nothing reads ahead; so are rows that are read past the page cache. Parts of a pool are
+filled by threads at once: numpy's copies release the interpreter's lock.
 """
 
-import mmap
 import os
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .buffers import Recycler
-from .dataset import Dataset, Shard
+from .dataset import Dataset
+from .direct import DirectArray
 from .machine import n_cores, open_file_limit
 from .order import Pool
-from .shard import HEADER_BYTES, become_shorter
+from .row_space import RowSpace, row_space
+from .shard import HEADER_BYTES
 
 Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
 Stored = npt.NDArray[np.generic]
 Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
-_LEAST_MAPS = 8  # eras, however few files may be open
+_LEAST_FILES = 8  # however few may be open
 _MOST_THREADS = 4  # more copy no faster than the memory allows
 _DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
-_GATHER_BELOW = 8  # rows: shorter windows are gathered by era, longer ones copied one by one
+_LEAST_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
+_MOST_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
+_SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
 
 
 class Reader:
@@ -66,7 +72,10 @@ class Reader:
         self.stored_row_bytes = len(dataset.feature_names) * self._store_dtype.itemsize
         """Bytes of a whole row of features in its file."""
         self.decodes = dataset.manifest.scale is not None
-        self._eras = _OpenEras(dataset, self._direct)
+        shards = [dataset[era] for era in dataset.eras]
+        self._features = row_space(shards, "features")
+        self._targets = row_space(shards, "targets")
+        self._files = _DirectFiles(dataset)
         self._memory = Recycler()
 
     @property
@@ -95,30 +104,24 @@ class Reader:
         """
         if not hasattr(os, "posix_fadvise"):
             return
-        mapped = [
-            (begin, end)
-            for begin, end in _groups(pool.eras)
-            if not self._direct[pool.eras[begin]]
-            or _are_gathered(int(pool.lengths[begin:end].sum()), end - begin)
-        ]
-        if self._is_resident(pool, mapped):
+        windows = np.flatnonzero(~self._are_direct(pool))
+        if not len(windows) or self._is_resident(pool, windows):
             return
-        for begin, end in mapped:
-            starts = HEADER_BYTES + pool.starts[begin:end] * self.stored_row_bytes
-            n_bytes = pool.lengths[begin:end] * self.stored_row_bytes
-            with self._feature_file(int(pool.eras[begin])) as file:
+        for part in np.split(windows, _firsts(pool.eras[windows])[1:]):
+            starts = HEADER_BYTES + pool.starts[part] * self.stored_row_bytes
+            n_bytes = pool.lengths[part] * self.stored_row_bytes
+            with self._feature_file(int(pool.eras[part[0]])) as file:
                 if file is None:
                     continue  # reading will say what is wrong, and name the file
                 for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
                     os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
 
-    def _is_resident(self, pool: Pool, groups: list[tuple[int, int]]) -> bool:
-        """Tell whether all of a sample of some of a pool's windows are in the page cache."""
+    def _is_resident(self, pool: Pool, windows: Int64) -> bool:
+        """Tell whether all of a sample of these windows of a pool are in the page cache."""
         if not hasattr(os, "RWF_NOWAIT"):
             return False
-        windows = [window for begin, end in groups for window in range(begin, end)]
         buffer = bytearray(1)
-        for window in windows[:: -(-len(windows) // _SAMPLED_WINDOWS) or 1]:
+        for window in windows[:: -(-len(windows) // _SAMPLED_WINDOWS)].tolist():
             last_row = int(pool.starts[window] + pool.lengths[window]) - 1
             with self._feature_file(int(pool.eras[window])) as file:
                 if file is None:
@@ -146,33 +149,60 @@ class Reader:
         finally:
             os.close(file)
 
-    def fill(self, pool: Pool, x: Stored, y: Float32, low: int, high: int) -> None:
-        """Copy the windows low … high of a pool to their places."""
-        eras = pool.eras[low:high]
-        starts, lengths = pool.starts[low:high], pool.lengths[low:high]
-        first_place = int(pool.lengths[:low].sum())
-        places = pool.places[first_place : first_place + int(lengths.sum())]
-        ends = np.cumsum(lengths)
-        # Of each place its row in the era; for all eras at once, of which there may be thousands.
-        rows_of_places = np.arange(len(places)) + np.repeat(starts - (ends - lengths), lengths)
-        edges = np.append(0, ends)
-        for begin, end in _groups(eras):
-            era = self._eras.get(int(eras[begin]))
-            era.check_whole()
-            first, last = int(edges[begin]), int(edges[end])
-            to, rows = places[first:last], rows_of_places[first:last]
-            # Targets are few bytes: one call an era, where features have one a window.
-            self._target_columns.gather(era.targets, rows, y, to)
-            if _are_gathered(last - first, end - begin):
-                self._feature_columns.gather(era.features, rows, x, to)
-                continue
-            done = 0
-            for start, length in zip(
-                starts[begin:end].tolist(), lengths[begin:end].tolist(), strict=True
-            ):
-                window = era.rows(start, start + length)
-                self._feature_columns.copy(window, x, to[done : done + length])
-                done += length
+    def fills(self, pool: Pool, x: Stored, y: Float32, n_parts: int) -> list[Callable[[], None]]:
+        """Return what fills a pool's arrays once all of it is called, at once or in any order.
+
+        Raises
+        ------
+        ShardError
+            A file is missing, damaged, another one than before, or has become shorter; calling
+            raises it as well.
+        """
+        is_direct = self._are_direct(pool)
+        mapped = pool.eras[~is_direct]
+        self._targets.require(pool.eras[_firsts(pool.eras)].tolist())
+        self._features.require(mapped[_firsts(mapped)].tolist())
+        offsets = np.cumsum(pool.lengths) - pool.lengths  # of a window's rows among all
+        rows = np.arange(pool.n_rows) + np.repeat(pool.starts - offsets, pool.lengths)
+        target_rows = rows + np.repeat(self._targets.first[pool.eras], pool.lengths)
+        feature_rows = rows + np.repeat(self._features.first[pool.eras], pool.lengths)
+        parts = _parts(pool.n_rows, n_parts)
+        gather = partial(self._target_columns.gather, self._targets)
+        of_place = _of_place(pool, target_rows)
+        found: list[Callable[[], None]] = [partial(gather, of_place[p], y[p]) for p in parts]
+        in_windows = pool.n_rows >= _LEAST_WINDOW_ROWS * len(pool.lengths)
+        if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
+            gather = partial(self._feature_columns.gather, self._features)
+            of_place = _of_place(pool, feature_rows)
+            return found + [partial(gather, of_place[p], x[p]) for p in parts]
+        is_mapped = np.repeat(~is_direct, pool.lengths)
+        feature_rows, places = feature_rows[is_mapped], pool.places[is_mapped]
+        scatter = partial(self._feature_columns.scatter, self._features, x)
+        parts = _parts(len(places), n_parts)
+        found += [partial(scatter, feature_rows[p], places[p]) for p in parts]
+        if not is_direct.any():
+            return found
+        windows = np.flatnonzero(is_direct)
+        done = np.cumsum(pool.lengths[windows])
+        edges = np.searchsorted(done, np.linspace(0, done[-1], n_parts + 1)[:-1]).tolist()
+        read = partial(self._read_directly, pool, offsets, x)
+        return found + [partial(read, windows[a:b]) for a, b in pairwise([*edges, len(windows)])]
+
+    def _read_directly(self, pool: Pool, offsets: Int64, x: Stored, windows: Int64) -> None:
+        """Read windows of a pool past the page cache; copy their rows to their places."""
+        for window in windows.tolist():
+            start, length = int(pool.starts[window]), int(pool.lengths[window])
+            rows = self._files.get(int(pool.eras[window])).rows(start, start + length)
+            places = pool.places[offsets[window] : offsets[window] + length]
+            self._feature_columns.put(rows, x, places)
+
+    def _are_direct(self, pool: Pool) -> npt.NDArray[np.bool_]:
+        """Tell of each window whether it is read past the page cache; alike in an era."""
+        firsts = _firsts(pool.eras)
+        n_windows = np.diff(firsts, append=len(pool.eras))
+        n_rows = np.add.reduceat(pool.lengths, firsts)
+        of_era = self._direct[pool.eras[firsts]] & (n_rows >= _LEAST_WINDOW_ROWS * n_windows)
+        return np.repeat(of_era, n_windows)
 
     def decode(self, x: Stored) -> Float32:
         """Return stored features as float32: themselves, or decoded into a reused buffer."""
@@ -189,123 +219,103 @@ class _Columns:
     """Columns to take from rows: all of them, a contiguous range, or any."""
 
     def __init__(self, columns: tuple[int, ...] | None, n_columns: int) -> None:
-        self._columns: Any = None if columns is None else np.array(columns)
-        self._slice = slice(0, n_columns) if columns is None else None
-        if columns is not None and columns == tuple(range(columns[0], columns[0] + len(columns))):
-            self._slice = slice(columns[0], columns[0] + len(columns))
+        self._columns: slice | Int64 | None = None
+        if columns is not None:
+            self._columns = np.array(columns)
+            if columns == tuple(range(columns[0], columns[0] + len(columns))):
+                self._columns = slice(columns[0], columns[0] + len(columns))
+        self._n = n_columns if columns is None else len(columns)
+        self._local = threading.local()
 
     def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        if isinstance(self._columns, slice):
+            return names[self._columns]
         return names if self._columns is None else tuple(names[i] for i in self._columns)
 
-    def copy(self, rows: Stored, buffer: Stored, places: npt.NDArray[np.int64]) -> None:
-        if self._slice is not None:
-            buffer[places] = rows[:, self._slice]
+    @property
+    def are_all(self) -> bool:
+        return self._columns is None
+
+    def gather(self, space: RowSpace, numbers: Int64, out: Stored) -> None:
+        """Copy rows of these numbers into `out`, one after another."""
+        for low in range(0, len(numbers), _MOST_AT_ONCE):
+            some = slice(low, low + _MOST_AT_ONCE)
+            if self._columns is None:
+                space.take(numbers[some], out[some])
+            else:
+                space.take_columns(numbers[some], self._columns, out[some])
+
+    def scatter(self, space: RowSpace, buffer: Stored, numbers: Int64, places: Int64) -> None:
+        """Copy rows of these numbers to their places in a buffer."""
+        at_once = min(_MOST_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
+        rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)
+        for low in range(0, len(numbers), at_once):
+            to = places[low : low + at_once]
+            self.gather(space, numbers[low : low + at_once], rows[: len(to)])
+            buffer[to] = rows[: len(to)]
+
+    def put(self, rows: Stored, buffer: Stored, places: Int64) -> None:
+        """Copy whole rows to their places in a buffer."""
+        if self._columns is None:
+            buffer[places] = rows
+        elif isinstance(self._columns, slice):
+            buffer[places] = rows[:, self._columns]
         else:
             buffer[places] = rows.take(self._columns, axis=1)
 
-    def gather(
-        self,
-        stored: Stored,
-        rows: npt.NDArray[np.int64],
-        buffer: Stored,
-        places: npt.NDArray[np.int64],
-    ) -> None:
-        if self._columns is None:
-            buffer[places] = stored[rows]
-        elif self._slice is not None:
-            buffer[places] = stored[:, self._slice][rows]
-        else:
-            buffer[places] = stored[rows[:, np.newaxis], self._columns]
 
+class _DirectFiles:
+    """Features open to be read past the page cache: as many as the process may have files open.
 
-class _OpenEra:
-    """The arrays of an era: mapped, or the features read past the page cache."""
-
-    def __init__(self, shard: Shard, *, direct: bool) -> None:
-        self._shard = shard
-        self._direct = shard.direct_features() if direct else None
-        self._sizes: list[tuple[Callable[[], int], int, str]] = []
-        """How to ask for a mapped file's size, what it was, and the array."""
-
-    @cached_property
-    def features(self) -> Stored:
-        """The map of the features; a plain read-only array."""
-        mapped, features = self._map("features")
-        if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
-            mapped.madvise(mmap.MADV_RANDOM)
-        return features
-
-    @cached_property
-    def targets(self) -> Stored:
-        """The map of the targets; a plain read-only array."""
-        return self._map("targets")[1]
-
-    def _map(self, name: str) -> tuple[mmap.mmap, Stored]:
-        mapped, array = self._shard.mapped(name)
-        self._sizes.append((mapped.size, len(mapped), name))
-        return mapped, array
-
-    def check_whole(self) -> None:
-        """Raise a ShardError if a map's file has become shorter: touching it would be the end.
-
-        What somebody cuts off a moment later still ends the process; nobody should.
-        """
-        for size, least, name in self._sizes:
-            if size() < least:
-                raise become_shorter(self._shard.file(name))
-
-    def rows(self, start: int, stop: int) -> Stored:
-        """Return consecutive rows of features, valid until this thread asks again."""
-        if self._direct is not None:
-            return self._direct.rows(start, stop)
-        return self.features[start:stop]
-
-
-class _OpenEras:
-    """Open eras, the most recently used ones, as many as the process may have files open.
-
-    A map keeps a descriptor, and descriptors belong to the process: all instances share a number of
-    them, and the one that holds most gives way.
+    Descriptors belong to the process: all instances share a number of them, and the one that holds
+    most gives way, the file first that was used longest ago.
     """
 
-    _instances: ClassVar[weakref.WeakSet["_OpenEras"]] = weakref.WeakSet()
+    _instances: ClassVar[weakref.WeakSet["_DirectFiles"]] = weakref.WeakSet()
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, dataset: Dataset, direct: npt.NDArray[np.bool_]) -> None:
-        self._dataset, self._direct = dataset, direct
-        self._open: OrderedDict[int, _OpenEra] = OrderedDict()
-        # Two files an era, and half of the descriptors are left to everybody else.
-        self._most_of_all = max(_LEAST_MAPS, open_file_limit() // 4)
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._open: OrderedDict[int, DirectArray] = OrderedDict()
+        # Half of the descriptors are left to everybody else.
+        self._most_of_all = max(_LEAST_FILES, open_file_limit() // 2)
         with self._lock:
             self._instances.add(self)
 
-    def get(self, era: int) -> _OpenEra:
-        """Return the era at a position."""
+    def get(self, era: int) -> DirectArray:
+        """Return the features of the era at a position."""
         with self._lock:
             found = self._open.get(era)
             if found is not None:
                 self._open.move_to_end(era)
                 return found
             self._make_room()
-        shard = self._dataset[self._dataset.eras[era]]
-        opened = _OpenEra(shard, direct=bool(self._direct[era]))
+        opened = self._dataset[self._dataset.eras[era]].direct_features()
         with self._lock:
             self._open[era] = opened
         return opened
 
     def _make_room(self) -> None:
         instances = list(self._instances)
-        n_open = sum(len(eras._open) for eras in instances)
+        n_open = sum(len(files._open) for files in instances)
         while n_open >= self._most_of_all:
-            max(instances, key=lambda eras: len(eras._open))._open.popitem(last=False)
+            max(instances, key=lambda files: len(files._open))._open.popitem(last=False)
             n_open -= 1
 
 
-def _groups(eras: npt.NDArray[np.int32]) -> list[tuple[int, int]]:
-    """Return (first, last + 1) of the windows of each era."""
-    edges = np.flatnonzero(np.diff(eras, prepend=-1, append=-1)).tolist()
-    return list(pairwise(edges)) if len(eras) else []
+def _of_place(pool: Pool, numbers: Int64) -> Int64:
+    """Return the numbers of a pool's rows in the order of their places."""
+    found = np.empty_like(numbers)
+    found[pool.places] = numbers
+    return found
 
 
-def _are_gathered(n_rows: int, n_windows: int) -> bool:
-    return n_rows < _GATHER_BELOW * n_windows
+def _firsts(eras: npt.NDArray[np.int32]) -> Int64:
+    """Return the position of each era's first window."""
+    return np.flatnonzero(np.diff(eras, prepend=-1))
+
+
+def _parts(n: int, n_parts: int) -> list[slice]:
+    """Cut a range into parts of much the same size."""
+    edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
+    return [slice(low, high) for low, high in pairwise(edges)]

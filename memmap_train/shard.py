@@ -8,7 +8,6 @@ absent, and is never rewritten in place (a file that shrinks under a map would k
 """
 
 import io
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -185,10 +184,11 @@ class ArrayWriter:
         return expected, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
 
 
-def open_array(
+@contextmanager
+def opened_array(
     path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
-) -> np.memmap:
-    """Map one `.npy` file read-only, after checking that it holds what is expected.
+) -> Iterator[tuple[io.FileIO, int]]:
+    """Open one `.npy` file after checking that it holds what is expected.
 
     Parameters
     ----------
@@ -201,8 +201,9 @@ def open_array(
 
     Returns
     -------
-    numpy.memmap
-        Read-only, of that dtype and shape.
+    file : io.FileIO
+    offset : int
+        Where its data begin.
 
     Raises
     ------
@@ -211,40 +212,28 @@ def open_array(
         or shape.
     """
     try:
-        with open(path, "rb") as file:
-            offset = _check_file(file, path, dtype, shape, inode)
-            return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
-    except OSError as error:
-        raise _explained(error, path) from None
-
-
-def map_array(
-    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
-) -> tuple[mmap.mmap, Array]:
-    """Map one `.npy` file as `open_array` does; return the map, and a plain array that shows it.
-
-    For those who open thousands: making a `numpy.memmap` takes longer than all the rest.
-    """
-    try:
         with open(path, "rb", buffering=0) as file:
-            offset = _check_file(file, path, dtype, shape, inode)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if hasattr(os, "posix_fadvise"):  # the header alone: no megabytes ahead of it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            yield file, _check_file(file, path, dtype, shape, inode)
     except OSError as error:
         raise _explained(error, path) from None
-    return mapped, np.ndarray(shape, dtype, mapped, offset)
+
+
+def open_array(
+    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
+) -> np.memmap:
+    """Map one `.npy` file read-only, after the checks of `opened_array`."""
+    with opened_array(path, dtype, shape, inode) as (file, offset):
+        return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
 
 
 def check_array(
     path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
 ) -> int:
-    """Check one `.npy` file as `open_array` does; return where its data begin."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            if hasattr(os, "posix_fadvise"):  # the header alone: no megabytes ahead of it
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            return _check_file(file, path, dtype, shape, inode)
-    except OSError as error:
-        raise _explained(error, path) from None
+    """Check one `.npy` file as `opened_array` does; return where its data begin."""
+    with opened_array(path, dtype, shape, inode) as (_, offset):
+        return offset
 
 
 def become_shorter(path: Path) -> ShardError:
@@ -284,7 +273,7 @@ def _explained(error: OSError, path: Path) -> ShardError:
 
 
 def _check_file(
-    file: io.BufferedReader | io.FileIO,
+    file: io.FileIO,
     path: Path,
     dtype: np.dtype[np.generic],
     shape: tuple[int, ...],
@@ -319,7 +308,7 @@ def _check_file(
     return offset
 
 
-def _parse_header(file: io.BufferedReader | io.FileIO, path: Path) -> tuple[int, str, str, str]:
+def _parse_header(file: io.FileIO, path: Path) -> tuple[int, str, str, str]:
     """Return the offset of the data, and dtype, order and sizes of a header that isn't ours.
 
     It may be hostile: numpy's own parser, and Python's, warn about some of what can stand there, or

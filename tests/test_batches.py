@@ -443,19 +443,16 @@ def counted_allocations(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.mark.parametrize(("store", "most"), [("float32", 4), ("int8", 8)])
 def test_buffers_are_reused(
-    toys: dict[str, Path], store: str, most: int, monkeypatch: pytest.MonkeyPatch
+    make_toy: MakeToy, store: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 50 pools, two are under way and one is held; int8 has decoded batches besides."""
-    batches = make(toys[store], targets="target")
-    one_batch = 20 * N_FEATURES
+    batches = make(make_toy(n_features=320, store=store), targets="target")
     n_pools = 50
-    with counted_allocations(one_batch, monkeypatch) as sizes, batches.stream() as stream:
+    with counted_allocations(20 * 320, monkeypatch) as sizes, batches.stream() as stream:
         for _ in range(n_pools * 3):
             batch = next(stream)
             rows_of(batch[1])
-    x_sizes = [size for size in sizes if size >= one_batch + ALIGNMENT]
-    assert x_sizes
-    assert len(x_sizes) <= most + 2  # targets' buffers are about as large as int8 batches
+    assert 2 <= len(sizes) <= most
 
 
 def test_pools_of_unequal_sizes_share_buffers(
@@ -472,11 +469,11 @@ def test_pools_of_unequal_sizes_share_buffers(
 
 
 def test_epochs_reuse_the_memory_of_those_before(
-    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = make(toys["int8"])
+    batches = make(make_toy(n_features=320, store="int8"))
     n_epochs = 20
-    with counted_allocations(20 * N_FEATURES, monkeypatch) as sizes:
+    with counted_allocations(20 * 320, monkeypatch) as sizes:
         for _ in range(n_epochs):
             for x, y in batches:
                 assert len(x) == len(y)

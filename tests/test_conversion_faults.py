@@ -161,7 +161,8 @@ def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
     tmp_path: Path, prepare: Callable[[Path], Prepared]
 ) -> None:
     found = let_fail(tmp_path, prepare, most=N_POINTS)
-    assert found["refused"] > 0.9 * N_POINTS
+    # Reading pages that fails once isn't seen: Arrow reads them again.
+    assert found["refused"] > 0.75 * N_POINTS
     assert found["absent"] > 0
     assert found.keys() <= {"refused", "done", "absent", "old", "new"}
 

@@ -168,7 +168,7 @@ def test_the_order_depends_on_its_arguments_only() -> None:
     first = np.concatenate(epoch(make(ROWS), ROWS))
     np.random.seed(0)  # noqa: NPY002 - the global generator is what must not matter
     again = make(np.array(ROWS, np.int32))  # type: ignore[arg-type]
-    again.prepare(5)  # nor what was asked before
+    again.pool(5, 0)  # nor what was asked before
     np.testing.assert_array_equal(np.concatenate(epoch(again, ROWS)), first)
 
 
@@ -274,7 +274,7 @@ def test_seven_million_rows_are_shuffled_row_by_row_in_bounded_memory() -> None:
     tracemalloc.start()
     try:
         order = make(rows, batch_size=4096, window_size=1, pool_batches=8)
-        order.prepare(0)
+        order.pool(0, 0)
         held, peak = tracemalloc.get_traced_memory()
         assert held < 2 * 4 * sum(rows) + 1_000_000  # windows and ends, int32
         assert peak < 5 * 4 * sum(rows)

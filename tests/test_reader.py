@@ -39,6 +39,12 @@ def expected(pool: Pool) -> tuple[Any, Any]:
     return x, y
 
 
+def fill_all(reader: Reader, pool: Pool, x: Any, y: Any) -> None:
+    """Fill a pool's arrays."""
+    for fill in reader.fills(pool, x, y, 2):
+        fill()
+
+
 # Windows of one row and of many, neighbours and others, in the toy's eras of 40 and 77 rows.
 windows = st.lists(
     st.tuples(st.sampled_from([0, 2]), st.integers(0, 3), st.sampled_from([1, 2, 8, 10])),
@@ -56,23 +62,26 @@ def test_every_row_of_a_pool_comes_to_its_place_in_parts_of_any_size(
     pool = make_pool(windows, seed=len(windows))
     x, y = reader.buffers(pool.n_rows)
     x[:], y[:] = -1, -1
-    edges = np.linspace(0, len(windows), n_parts + 1).astype(int)
-    for part in np.random.default_rng(n_parts).permutation(n_parts):
-        reader.fill(pool, x, y, edges[part], edges[part + 1])
+    fills = reader.fills(pool, x, y, n_parts)
+    for number in np.random.default_rng(n_parts).permutation(len(fills)):
+        fills[number]()
     expected_x, expected_y = expected(pool)
     np.testing.assert_array_equal(x, expected_x)
     np.testing.assert_array_equal(y, expected_y)
 
 
-def test_a_part_touches_its_own_rows_only(toys: dict[str, Path]) -> None:
-    reader = Reader(mt.open_dataset(toys["coordinates"]), None, None)
-    pool = make_pool([(0, 0, 10), (0, 20, 3), (2, 5, 9), (2, 60, 17)])
-    x, y = reader.buffers(pool.n_rows)
-    x[:], y[:] = -1, -1
-    reader.fill(pool, x, y, 1, 3)
-    touched = np.flatnonzero((x != -1).any(axis=1))
-    assert sorted(touched) == sorted(pool.places[10:22])
-    np.testing.assert_array_equal(touched, np.flatnonzero((y != -1).any(axis=1)))
+def test_parts_touch_no_place_twice(toys: dict[str, Path]) -> None:
+    """Nor does the order matter in which they are done: threads do them at once."""
+    reader = Reader(mt.open_dataset(toys["coordinates"]), None, None, direct_eras=[0])
+    pool = make_pool([(0, 0, 10), (0, 20, 13), (2, 5, 9), (2, 60, 17)])
+    touched = np.zeros(pool.n_rows, np.int64)
+    for number in range(len(reader.fills(pool, *reader.buffers(pool.n_rows), 3))):
+        x, y = reader.buffers(pool.n_rows)
+        x[:], y[:] = -1, -1
+        reader.fills(pool, x, y, 3)[number]()
+        touched += (x != -1).all(axis=1)
+        touched += 100 * (y != -1).all(axis=1)
+    assert set(touched) == {101}
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])
@@ -85,7 +94,7 @@ def test_announcing_changes_nothing_that_is_read(toys: dict[str, Path], store: s
         reader = Reader(dataset, None, None)
         reader.announce(pool)
         x, y = reader.buffers(pool.n_rows)
-        reader.fill(pool, x, y, 0, 3)
+        fill_all(reader, pool, x, y)
         found.append((reader.decode(x).tobytes(), y.tobytes()))
         if hasattr(os, "posix_fadvise"):
             for path in toys[store].glob("era-*/features.npy"):
@@ -96,12 +105,14 @@ def test_announcing_changes_nothing_that_is_read(toys: dict[str, Path], store: s
 
 
 def test_a_missing_file_is_announced_in_silence_and_named_when_read(make_toy: MakeToy) -> None:
-    path = make_toy(n_features=N_FEATURES, n_targets=N_TARGETS)
+    path = make_toy(n_features=N_FEATURES, n_targets=N_TARGETS, dtype="float32")
     reader = Reader(mt.open_dataset(path), None, None)
     (path / "era-0003" / "features.npy").unlink()
     pool = make_pool([(0, 0, 10), (2, 0, 10)])
     reader.announce(pool)
     x, y = reader.buffers(pool.n_rows)
-    reader.fill(pool, x, y, 0, 1)
     with pytest.raises(ShardError, match=r"era-0003.features\.npy"):
-        reader.fill(pool, x, y, 1, 2)
+        fill_all(reader, pool, x, y)
+    rest = make_pool([(0, 0, 10), (3, 0, 10)])
+    fill_all(reader, rest, x, y)
+    np.testing.assert_array_equal(x, expected(rest)[0])
