@@ -62,7 +62,7 @@ class DirectArray:
         self._file: int | None = None
         self._path, self._dtype, self._n_columns = path, dtype, shape[1]
         self._offset = check_array(path, dtype, shape, inode)
-        self._row_bytes = dtype.itemsize * shape[1]
+        self.row_bytes = dtype.itemsize * shape[1]
         self._file = os.open(path, os.O_RDONLY | os.O_DIRECT)
 
     def __del__(self) -> None:
@@ -78,7 +78,7 @@ class DirectArray:
             The file has become shorter, or the disk fails.
         """
         assert self._file is not None
-        begin, end = (self._offset + row * self._row_bytes for row in (start, stop))
+        begin, end = (self._offset + row * self.row_bytes for row in (start, stop))
         first = begin // _BLOCK_BYTES * _BLOCK_BYTES
         n_bytes = -(-(end - first) // _BLOCK_BYTES) * _BLOCK_BYTES
         memory = self._memory(n_bytes)

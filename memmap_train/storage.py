@@ -73,6 +73,14 @@ def storage_of(dataset: Dataset) -> Storage:
     return Storage(dataset.feature_bytes, available_memory())
 
 
+def is_past_cache(dataset: Dataset) -> bool:
+    """Tell whether a dataset is better read past the page cache when all of it is read in order.
+
+    It is larger than memory, and the system can.
+    """
+    return not storage_of(dataset).fits and can_read_directly(_largest_file(dataset))
+
+
 def _largest_file(dataset: Dataset) -> Path:
     era = max(dataset.eras, key=lambda era: dataset.entry(era).rows)
     return dataset[era].file("features")

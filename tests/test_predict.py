@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from scipy.stats import rankdata
 from training_data import N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
 import memmap_train as mt
+from memmap_train import storage
+from memmap_train.direct import can_read_directly
 from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.runs import begin_run
 from memmap_train.training import predict as room
@@ -96,6 +99,22 @@ def test_the_same_rows_get_the_same_predictions_in_any_dataset(
     assert read(tmp_path / "validation.csv")[1:] == read(tmp_path / "int8.csv")[-n_rows:]
     assert predict(tmp_path / "run", live, tmp_path / "live.csv").n_rows == ROWS_PER_ERA
     assert {line[1] for line in read(tmp_path / "live.csv")[1:]} == {"X"}
+
+
+def test_what_doesnt_fit_into_memory_is_predicted_alike(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
+    found = []
+    for available in (10**12, 0):
+        monkeypatch.setattr(storage, "available_memory", lambda given=available: given)
+        with mock.patch.object(room, "RowBlocks", side_effect=room.RowBlocks) as blocks:
+            predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+        found.append((tmp_path / "out.csv").read_bytes())
+        assert blocks.call_args.kwargs == {
+            "past_cache": not available and can_read_directly(sample / "manifest.json")
+        }
+    assert found[0] == found[1]
 
 
 def test_features_are_found_by_name(sample: Path, tmp_path: Path) -> None:
@@ -236,22 +255,23 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
         def feature_columns(self, names: list[str]) -> None:
             assert names == ["a", "b"]
 
-        def __getitem__(self, era: str) -> Any:
-            first = sum(rows[: int(era)])
+    class NumberedRows:
+        def __init__(self, *arguments: Any, past_cache: bool) -> None:
+            pass
 
-            class Shard:
-                features = np.arange(first, first + rows[int(era)])[:, None].repeat(2, axis=1)
+        def fill(self, block: Any, low: int) -> None:
+            there = block[: sum(rows) - low]
+            there[:] = np.arange(low, low + len(there))[:, None]
 
-            return Shard
-
-        def decode(self, stored: Any, out: Any) -> None:
-            np.copyto(out, stored)
+        def close(self) -> None:
+            pass
 
     predictor = Predictor.__new__(Predictor)
     predictor._blocks = [np.zeros((block, 2), np.float32) for _ in range(2)]
     predictor.run = lambda x: x + 0.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_ROWS", block)
+        patch.setattr(room, "RowBlocks", NumberedRows)
         found = list(predictor.predict(Numbers(), ["a", "b"]))  # type: ignore[arg-type]
     assert [era for era, _ in found] == list(Numbers.eras)
     assert [len(values) for _, values in found] == rows

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -26,9 +27,12 @@ from refusal import refused
 from training_data import ROWS_PER_ERA, STEPS_PER_EPOCH, Script, all_rows, small_config
 
 import memmap_train as mt
+from memmap_train import storage
+from memmap_train.blocks import RowBlocks
 from memmap_train.buffers import Recycler
 from memmap_train.checkpoints import load_newest
 from memmap_train.config import MONITORS
+from memmap_train.direct import can_read_directly
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -40,6 +44,7 @@ from memmap_train.errors import (
 from memmap_train.metrics import numerai_corr, pearson, summary
 from memmap_train.runs import is_held
 from memmap_train.training import loop
+from memmap_train.training import predict as predicting
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
@@ -318,6 +323,22 @@ def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
     assert scores.corr_summary() == summary(scores.corr[:, 0])
     assert scores.pearson_summary() == summary(scores.pearson[:, 0])
     assert seen[-1] == (6 * ROWS_PER_ERA, 6 * ROWS_PER_ERA)
+
+
+def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(epochs=1, window_size=1, pool_batches=1)
+    found = []
+    for available in (10**12, 0):
+        monkeypatch.setattr(storage, "available_memory", lambda given=available: given)
+        with mock.patch.object(predicting, "RowBlocks", side_effect=RowBlocks) as blocks:
+            train(sample, tmp_path / str(available), config)
+        assert blocks.call_args.kwargs == {
+            "past_cache": not available and can_read_directly(sample / "manifest.json")
+        }
+        found.append((tmp_path / str(available) / "era_scores.csv").read_bytes())
+    assert found[0] == found[1]
 
 
 # -- a whole run ----------------------------------------------------------------------------------
@@ -710,6 +731,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from training_data import Script, small_config
 from memmap_train.training import loop
+from memmap_train.training import predict as predicting
 loop._SECONDS_BETWEEN_REPORTS = 0.0
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 loop.train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),

@@ -40,6 +40,7 @@ from ..runs import (
     holding,
     replacing,
 )
+from ..storage import is_past_cache
 from .callbacks import Callbacks, TensorBoardLog, make_callbacks
 from .model import build, require_tensorflow
 from .monitor import is_better, learning_rate_after
@@ -333,6 +334,9 @@ class _Training:
         )
         self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
+        # What doesn't fit beside the training eras would push them out, epoch after epoch.
+        together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
+        self._past_cache = is_past_cache(together)
         self._progress, self._clock = _Progress(), _Clock()
         self._pace = _Pace()
         self._saved_at = time.monotonic()
@@ -435,6 +439,7 @@ class _Training:
             self._validation,
             self._batches.feature_names,
             self._config.targets,
+            past_cache=self._past_cache,
             progress=self._tell_validation,
         )
         corr, plain = scores.corr_summary(), scores.pearson_summary()

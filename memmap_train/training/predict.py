@@ -7,8 +7,9 @@ size; two blocks and one era are held in memory at a time.
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, repeat
 from pathlib import Path
@@ -21,11 +22,13 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import rankdata
 
+from ..blocks import RowBlocks
 from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, MemmapTrainError, RunError, listed
 from ..folds import fold_of
 from ..runs import Run, open_run, replacing
+from ..storage import is_past_cache
 from .model import require_tensorflow
 from .named import find_named, is_named
 from .step import as_tensor, filled
@@ -68,8 +71,9 @@ class Predictor:
         dataset: Dataset,
         feature_names: Sequence[str],
         *,
+        past_cache: bool = False,
         progress: Progress | None = None,
-    ) -> Iterator[tuple[str, Float32]]:
+    ) -> Generator[tuple[str, Float32], None, None]:
         """Yield every era of a dataset with the predictions of its rows.
 
         Parameters
@@ -77,6 +81,8 @@ class Predictor:
         dataset : Dataset
         feature_names : sequence of str
             In the model's order.
+        past_cache : bool
+            Read the features from the disk itself; see `storage.is_past_cache`.
         progress : callable(rows done, rows), optional
             Called after each block.
 
@@ -91,18 +97,20 @@ class Predictor:
             The dataset lacks a feature.
         """
         columns = dataset.feature_columns(list(feature_names))
+        blocks = RowBlocks(dataset, columns, past_cache=past_cache)
         firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
         n_rows = dataset.n_rows
         pending: list[Float32] = []
         era = 0
-        with ThreadPoolExecutor(1, thread_name_prefix="memmap-train-predict") as reader:
-            future = reader.submit(_fill, self._blocks[0], dataset, firsts, columns, 0)
+        threads = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-predict")
+        with closing(blocks), threads as reader:
+            future = reader.submit(blocks.fill, self._blocks[0], 0)
             for number, low in enumerate(range(0, n_rows, BLOCK_ROWS)):
                 future.result()
                 high = min(low + BLOCK_ROWS, n_rows)
                 if high < n_rows:
                     other = self._blocks[(number + 1) % 2]
-                    future = reader.submit(_fill, other, dataset, firsts, columns, high)
+                    future = reader.submit(blocks.fill, other, high)
                 # Waiting for the result is what makes it safe to fill this block again.
                 output = np.array(self.run(as_tensor(self._blocks[number % 2])).numpy())
                 pending.append(output[: high - low])
@@ -113,26 +121,6 @@ class Predictor:
                     n_era = firsts[era + 1] - firsts[era]
                     yield dataset.eras[era], known[:n_era].copy()
                     pending, era = [known[n_era:]], era + 1
-
-
-def _fill(
-    block: Float32,
-    dataset: Dataset,
-    firsts: Sequence[int],
-    columns: tuple[int, ...] | None,
-    low: int,
-) -> None:
-    """Copy a dataset's rows from `low` on into a block, as float32, until it is full."""
-    high = min(low + len(block), firsts[-1])
-    era = int(np.searchsorted(firsts, low, side="right")) - 1
-    row = low
-    while row < high:
-        stop = min(high, firsts[era + 1])
-        stored = dataset[dataset.eras[era]].features[row - firsts[era] : stop - firsts[era]]
-        if columns is not None:
-            stored = stored.take(columns, axis=1)
-        dataset.decode(stored, block[row - low : stop - low])
-        row, era = stop, era + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +308,9 @@ def _predicted(
             if progress is not None:
                 progress(before + done, dataset.n_rows)
 
-        yield from predictor.predict(part, run.config["features"], progress=tell)
+        yield from predictor.predict(
+            part, run.config["features"], past_cache=is_past_cache(part), progress=tell
+        )
         n_before += part.n_rows
 
 

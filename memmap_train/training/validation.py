@@ -1,10 +1,12 @@
 """Per-era scores of a model on labelled eras.
 
 In come a model and a dataset of validation eras, out comes one score per era and target. Eras are
-read one after another; none but the present one is held.
+read one after another; none but the present one and the one before it are held.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +45,7 @@ def score_eras(
     feature_names: Sequence[str],
     target_names: Sequence[str],
     *,
+    past_cache: bool = False,
     progress: Progress | None = None,
 ) -> EraScores:
     """Score a model on every era of a dataset.
@@ -54,17 +57,30 @@ def score_eras(
         Of the validation eras alone.
     feature_names, target_names : sequence of str
         In the order of the model's inputs and outputs.
+    past_cache : bool
+        Read the features from the disk itself; see `storage.is_past_cache`.
     progress : callable(rows done, rows), optional
     """
     columns = dataset.target_columns(list(target_names))
     corr = np.empty((len(dataset.eras), len(target_names)))
     plain = np.empty_like(corr)
-    eras = predictor.predict(dataset, feature_names, progress=progress)
-    for position, (era, predictions) in enumerate(eras):
+
+    def score(position: int, era: str, predictions: npt.NDArray[np.float32]) -> None:
         targets = np.asarray(dataset[era].targets)
         if columns is not None:
             targets = targets[:, columns]
         for column in range(len(target_names)):
             corr[position, column] = numerai_corr(predictions[:, column], targets[:, column])
             plain[position, column] = pearson(predictions[:, column], targets[:, column])
+
+    eras = predictor.predict(dataset, feature_names, past_cache=past_cache, progress=progress)
+    # While the next rows pass the model: an era's scores take a tenth of the time it does.
+    with closing(eras), ThreadPoolExecutor(1, thread_name_prefix="memmap-train-score") as scorer:
+        scoring: Future[None] | None = None
+        for position, (era, predictions) in enumerate(eras):
+            if scoring is not None:
+                scoring.result()
+            scoring = scorer.submit(score, position, era, predictions)
+        if scoring is not None:
+            scoring.result()
     return EraScores(corr, plain)
