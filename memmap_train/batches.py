@@ -310,7 +310,8 @@ class Stream(Iterator[Batch]):
             # From the second step on: the caller has let go of the last pool's buffer by then.
             # Decoded batches show no pool's buffer: at once.
             planned = reading.planned_following()
-            self._pools = {key: reading, following: self._read(*following, planned)}
+            self._pools = {key: reading}  # lets the last pool's buffer go before the next needs one
+            self._pools[following] = self._read(*following, planned)
         return x[place.low : place.high], y[place.low : place.high]
 
     def _read(self, epoch: int, pool: int, planned: "Future[Pool] | None" = None) -> "_PoolReading":
