@@ -11,6 +11,7 @@ from .sources import Size
 BY_DEFAULT = (
     "converting",
     "updating",
+    "narrowing",
     "verifying",
     "reading",
     "scaling",
