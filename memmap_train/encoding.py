@@ -6,6 +6,8 @@ Out go rows as stored: float32, or int8 codes; and how many rows hold which code
 
 import threading
 from collections.abc import Sequence
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +69,9 @@ class FeatureEncoder:
         SourceError
             An infinity; for the int8 store a float that isn't a code.
         """
+        if self._as_codes and block.dtype != np.int8:
+            codes = self._all_codes(block)
+            block = block if codes is None else codes
         any_missing, missing = self._missing(block)
         if counts is not None:
             self._count(block, any_missing, counts)
@@ -86,9 +91,32 @@ class FeatureEncoder:
             filler = _MIDDLE_CODE if self._as_codes else self._filler
             np.copyto(out, filler, where=missing)
 
+    def _all_codes(self, block: Array) -> Array | None:
+        """Return floats as codes; None if one of them is missing, or none of the five.
+
+        Nearly always enough, for a third of the time that looking for each of these takes.
+        """
+        scaled, codes = (
+            self._room("scaled", block.shape, np.float32),
+            self._room("codes", block.shape, np.int8),
+        )
+        equal = self._room("equal", block.shape, np.bool_)
+        with np.errstate(invalid="ignore", over="ignore"):  # these aren't equal, then
+            np.multiply(block, 1 / _CODE_STEP, out=scaled)
+            np.copyto(codes, scaled, casting="unsafe")
+        is_whole = bool(np.equal(codes, scaled, out=equal).all())
+        return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MOST_CODE else None
+
+    def _room(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Any:
+        """Return room for an array, this thread's own: fresh memory would cost more than it."""
+        memory: Array = self._local.__dict__.get(name, np.empty(0, dtype))
+        if len(memory) < prod(shape):
+            memory = self._local.__dict__[name] = np.empty(prod(shape), dtype)
+        return memory[: prod(shape)].reshape(shape)
+
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
         """Return whether cells are missing, and which; these are undefined if none is."""
-        missing = self._masks(N_COUNTS, block.size)[_MISSING].reshape(block.shape)
+        missing = self._room("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
         any_missing = bool(block.max() == MISSING_CODE)  # the largest
@@ -102,7 +130,7 @@ class FeatureEncoder:
         All codes are looked for in one call: threads wait for each other at every call.
         """
         cells = block.reshape(-1)
-        found = self._masks(N_COUNTS, len(cells))
+        found = self._room("masks", (N_COUNTS, len(cells)), np.bool_)
         if block.dtype == np.int8:
             np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
             found = found[1 : N_COUNTS if any_missing else _MISSING]
@@ -112,13 +140,6 @@ class FeatureEncoder:
         else:
             np.equal(cells, _QUARTERS, out=found[:_MISSING])
             counts += _count_true(found, block.shape[1]).T
-
-    def _masks(self, n_masks: int, n_cells: int) -> npt.NDArray[np.bool_]:
-        """Return room for masks, this thread's own: fresh memory would cost more than they do."""
-        memory: npt.NDArray[np.bool_] = self._local.__dict__.get("memory", np.empty(0, np.bool_))
-        if len(memory) < n_masks * n_cells:
-            memory = self._local.memory = np.empty(n_masks * n_cells, np.bool_)
-        return memory[: n_masks * n_cells].reshape(n_masks, n_cells)
 
     def _encode_floats_as_codes(
         self, block: Array, out: Array, missing: Array, first: int, where: str
