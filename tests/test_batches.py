@@ -512,7 +512,8 @@ def test_a_stream_holds_few_pools(make_toy: MakeToy, store: str) -> None:
             tracemalloc.stop()
     pool_bytes = 100 * 8 * row_bytes
     decoded_bytes = 4 * 100 * 320 * 4 if store == "int8" else 0
-    assert pool_bytes < peak < 3.3 * pool_bytes + decoded_bytes
+    # Two, and where a thread is held up between its work and letting go of it, one or two more.
+    assert pool_bytes < peak < 4.3 * pool_bytes + decoded_bytes
 
 
 @pytest.mark.parametrize("store", STORES)
