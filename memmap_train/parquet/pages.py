@@ -229,9 +229,9 @@ class PageReader:
             for body, copy in plan.copies:
                 if body is None:
                     begin = some.start * slot_bytes + _DICTIONARY_BYTES
-                    _copy_groups(self._memory, begin, slot_bytes, copy, groups[some])
+                    _copy_groups(self._memory, begin, slot_bytes, copy, groups, some)
                 else:
-                    _copy_groups(body, 0, 0, copy, groups[some])
+                    _copy_groups(body, 0, 0, copy, groups, some)
         values = self._look_up(groups, tables)
         for plan, some in together:
             for row, value, n_rows in plan.moves:
@@ -354,21 +354,19 @@ def _fill_slots(
 
 
 def _copy_groups(
-    data: Data, begin: int, step: int, copy: _Copy, out: npt.NDArray[np.uint64]
+    data: Data, begin: int, step: int, copy: _Copy, out: npt.NDArray[np.uint64], columns: slice
 ) -> None:
     """Copy groups of columns, the first of which begins there, with a step to the next one.
 
-    A group is the first 24 bits of what it becomes in `out`, of shape (columns, groups); what the
-    next eight are is left to chance.
+    A group is the first 24 bits of what it becomes in `out`, of shape (all columns, groups), C
+    order; what the next eight are is left to chance.
     """
-    shape = len(out), copy.n_pages, copy.n_runs, copy.n_groups
+    shape = columns.stop - columns.start, copy.n_pages, copy.n_runs, copy.n_groups
     steps = step, copy.page_bytes, copy.run_bytes, BITS
     groups = np.ndarray(shape, "<u4", data, begin + copy.place, steps)
-    out_steps = [out.itemsize * n for n in (copy.page_groups, copy.n_groups, 1)]
-    target = np.lib.stride_tricks.as_strided(
-        out[:, copy.first :], shape, (out.strides[0], *out_steps)
-    )
-    np.copyto(target, groups)
+    first, item = columns.start * out.shape[1] + copy.first, out.itemsize
+    out_steps = out.strides[0], item * copy.page_groups, item * copy.n_groups, item
+    np.copyto(np.ndarray(shape, out.dtype, out, item * first, out_steps), groups)
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[slice]:
