@@ -284,12 +284,16 @@ class Durability:
         self.mistakes: list[str] = []
         self._out = out
         self._unsafe: set[Path] = set()  # renamed or removed, which may be undone
+        self._lock = threading.RLock()  # files are opened and made durable by several threads
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Note what is written and named, and check what is renamed."""
         path = Path(str(arguments[0])) if arguments else Path()
-        if self._out not in path.parents:
-            return
+        if self._out in path.parents:
+            with self._lock:
+                self._note(event, path, arguments)
+
+    def _note(self, event: str, path: Path, arguments: tuple[Any, ...]) -> None:
         if event == "open" and set(str(arguments[1])) & set("wa+"):
             self.lost |= {str(path), str(path.parent)}
         elif event in ("os.mkdir", "os.remove", "os.rmdir") and path.name != WORKPLACE:
@@ -322,17 +326,20 @@ class Durability:
     def make_durable(self, descriptor: int) -> None:
         """Note what is durable now."""
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        self.n_durable[path] += 1
-        self.lost.discard(path)
-        self._unsafe -= {new for new in self._unsafe if str(new.parent) == path}
+        with self._lock:
+            self.n_durable[path] += 1
+            self.lost.discard(path)
+            self._unsafe -= {new for new in self._unsafe if str(new.parent) == path}
 
     def is_durable(self, name: str) -> bool:
         """Tell whether something is where it was renamed to, whatever happens."""
-        return name in self.renamed and self.renamed[name] not in self._unsafe
+        with self._lock:
+            return name in self.renamed and self.renamed[name] not in self._unsafe
 
     def check(self, when: str) -> None:
         """Note a mistake if the dataset's folder, or anything visible in it, could be lost."""
-        lost = {path for path in self.lost if WORKPLACE not in path}
+        with self._lock:
+            lost = {path for path in self.lost if WORKPLACE not in path}
         if lost:
             self.mistakes.append(f"{when} while {lost} may be lost")
 
