@@ -1,17 +1,20 @@
 """Rows on their way from row groups to shards: streaming, on all cores, in bounded memory.
 
 One row group after another is decoded by blocks of columns, turned into rows in a stage, encoded
-and appended to the shards of its eras, all of that by threads. Where the disk has most to do, the
-next row group is decoded while the last one is written. A shard is handed to the journal with its
-last row.
+and appended to the shards of its eras, all of that by threads. Where the disk has most to do, a row
+group is decoded while the one before is written, by turns: threads that only decode are in each
+other's way, those that only write wait for the disk. A shard is handed to the journal with its last
+row.
 """
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +32,8 @@ from .stage import Field, FileStore, MemoryStore, Stage, Store
 
 Array = npt.NDArray[np.generic]
 T = TypeVar("T")
+Task = Callable[[], Future[None] | None]
+"""Fills a part of a stage, or writes from it; returns what waits for the disk then, if anything."""
 
 _CHUNK_BYTES = 8_000_000  # encoded rows written at once: within the last-level cache
 _CHUNK_ROWS = 8192  # more than an era has, as a rule: threads wait for each other at every call
@@ -82,17 +87,15 @@ class Pipeline:
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
-        # float32 keeps the disk busy while the next group is decoded; of int8 the cores are the
-        # limit, and more threads than cores would only be in each other's way.
         self._is_slow_to_write = plan.options.dtype == "float32"
         feature_bytes = len(self._schema.features) * np.dtype(plan.options.dtype).itemsize
         self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, feature_bytes)))
         # One buffer for each thread to fill, and as many on their way to the disk.
         buffer_bytes = self._chunk_rows * feature_bytes + BLOCK_BYTES
         affordable = int(budget * _BUFFERS_SHARE) // (2 * buffer_bytes)
-        self._n_writers = max(1, min(n_workers, affordable))
-        self._disk = DiskWriter(2 * self._n_writers, buffer_bytes)
-        self._stores, rest = self._make_stores(budget - 2 * self._n_writers * buffer_bytes)
+        n_buffers = 2 * max(1, min(n_workers, affordable))
+        self._disk = DiskWriter(n_buffers, buffer_bytes)
+        self._stores, rest = self._make_stores(budget - n_buffers * buffer_bytes)
         self._fields = self._make_fields(rest)
         self._shards: dict[str, ShardWriter] = {}
         self._encoder = FeatureEncoder(
@@ -105,7 +108,7 @@ class Pipeline:
         kept = sum(entry.rows for entry, _ in self._finished.values())
         self._progress(kept, self._plan.n_rows)
         publishing: list[Future[None]] = []
-        writing: list[Future[Future[None] | None]] = []
+        writes: list[Task] = []  # of the row group before
         with ExitStack() as at_the_end:  # in reverse order, and all of it whatever happens
             at_the_end.enter_context(_quick_turns())
             at_the_end.callback(self._close_handles)
@@ -116,32 +119,27 @@ class Pipeline:
             at_the_end.callback(publishers.shutdown)
             threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
-            writers = threads
-            if self._is_slow_to_write:  # whoever waits for the disk leaves a core to the others
-                writers = ThreadPoolExecutor(self._n_writers, thread_name_prefix="convert-write")
-                at_the_end.callback(writers.shutdown, cancel_futures=True)
             laid_out = [self._lay_out(group, self._stores[0]) for group in self._groups[:1]]
             for number, group in enumerate(self._groups):
-                if len(self._stores) == 1:  # the stage is still being written from
-                    _results(writing)
                 stage, pieces, order = laid_out.pop()
-                filling = [
-                    threads.submit(self._fill, group, stage, name, first, n_columns, order)
+                fills = [
+                    partial(self._fill, group, stage, name, first, n_columns, order)
                     for name, blocks in stage.fields.items()
                     for first, n_columns in blocks.blocks()
                 ]
+                if len(self._stores) == 1:  # the stage is still being written from
+                    publishing += _handed_over(map(threads.submit, writes))
+                    writes = []
+                running = list(map(threads.submit, _spread(fills, writes)))
+                if number + 1 < len(self._groups):  # while the threads are at work
+                    store = self._stores[(number + 1) % len(self._stores)]
+                    laid_out.append(self._lay_out(self._groups[number + 1], store))
                 # An era's rows are appended in the order of the source: first finish the last ones.
-                publishing += [future for future in _results(writing) if future is not None]
+                publishing += _handed_over(running)
                 _results([future for future in publishing if future.done()])
                 publishing = [future for future in publishing if not future.done()]
-                store = self._stores[(number + 1) % len(self._stores)]
-                if number + 1 < len(self._groups):  # while the threads are at work
-                    laid_out.append(self._lay_out(self._groups[number + 1], store))
-                _results(filling)
-                writing = [
-                    writers.submit(self._write, group, stage, piece, publishers) for piece in pieces
-                ]
-            publishing += [future for future in _results(writing) if future is not None]
+                writes = [partial(self._write, group, stage, piece, publishers) for piece in pieces]
+            publishing += _handed_over(map(threads.submit, writes))
             _results(publishing)
         return self._finished
 
@@ -352,8 +350,24 @@ def _quick_turns() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _results(futures: Sequence[Future[T]]) -> list[T]:
+def _spread(some: Sequence[Task], others: Sequence[Task]) -> list[Task]:
+    """Return all tasks, each kind in its order, so that either is begun and done with the other."""
+    places = [
+        ((position + 0.5) / len(tasks), kind, task)
+        for kind, tasks in enumerate((some, others))
+        for position, task in enumerate(tasks)
+    ]
+    return [task for _, _, task in sorted(places, key=itemgetter(0, 1))]
+
+
+def _handed_over(tasks: Iterable[Future[Future[None] | None]]) -> list[Future[None]]:
+    """Wait for all tasks; return what they have handed over to the publishers."""
+    return [future for future in _results(tasks) if future is not None]
+
+
+def _results(futures: Iterable[Future[T]]) -> list[T]:
     """Wait for all and return what they return; raise the first error as soon as it is there."""
+    futures = list(futures)
     done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     for future in done:
         future.result()
