@@ -1,10 +1,9 @@
 """Rows on their way from row groups to shards: streaming, on all cores, in bounded memory.
 
 One row group after another is decoded by blocks of columns, turned into rows in a stage, encoded
-and appended to the shards of its eras, all of that by threads. Where the disk has most to do, a row
-group is decoded while the one before is written, by turns: threads that only decode are in each
-other's way, those that only write wait for the disk. A shard is handed to the journal with its last
-row.
+and appended to the shards of its eras, all of that by threads. A row group is decoded while the one
+before is written, by turns: threads that only decode are in each other's way, those that only write
+wait for the disk. A shard is handed to the journal with its last row.
 """
 
 import sys
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from .disk import BLOCK_BYTES, DiskWriter
 from .encoding import FeatureEncoder, settle_targets
 from .errors import SourceError
+from .handles import Handles
 from .journal import ChangedEraError, Journal
 from .manifest import ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
@@ -58,7 +58,8 @@ class Pipeline:
     Parameters
     ----------
     plan : Plan
-    sources : sequence of Source
+    handles : Handles
+        On the plan's sources.
     journal : Journal
         Says which eras are finished, gives folders to write in, and takes finished shards.
     budget : int
@@ -72,7 +73,7 @@ class Pipeline:
     def __init__(
         self,
         plan: Plan,
-        sources: Sequence[Source],
+        handles: Handles,
         journal: Journal,
         budget: int,
         n_workers: int,
@@ -80,14 +81,12 @@ class Pipeline:
     ) -> None:
         self._plan, self._journal, self._progress = plan, journal, progress
         self._schema = plan.columns.schema
-        self._sources = sources
+        self._handles = handles
         self._local = threading.local()
-        self._handles: list[Source] = []  # of all threads
         self._n_workers = n_workers
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
-        self._is_slow_to_write = plan.options.dtype == "float32"
         feature_bytes = len(self._schema.features) * np.dtype(plan.options.dtype).itemsize
         self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, feature_bytes)))
         # One buffer for each thread to fill, and as many on their way to the disk.
@@ -111,7 +110,6 @@ class Pipeline:
         writes: list[Task] = []  # of the row group before
         with ExitStack() as at_the_end:  # in reverse order, and all of it whatever happens
             at_the_end.enter_context(_quick_turns())
-            at_the_end.callback(self._close_handles)
             for store in self._stores:
                 at_the_end.callback(store.close)
             at_the_end.callback(self._disk.close)
@@ -149,8 +147,7 @@ class Pipeline:
         """Return two stages in memory, or one, or one in a file, and what is left for decoding."""
         largest = max((self._todo_rows(group) for group in self._groups), default=0)
         largest *= self._plan.staged_row_bytes
-        # Where the disk has little to do, a second stage is only more memory to touch.
-        for n_stores in (2, 1) if self._is_slow_to_write else (1,):
+        for n_stores in (2, 1):
             if n_stores * largest <= budget // 2:
                 n_stores = min(n_stores, max(1, len(self._groups)))
                 return [MemoryStore(largest) for _ in range(n_stores)], budget - n_stores * largest
@@ -163,7 +160,7 @@ class Pipeline:
         # What encoded rows are made of; what Arrow holds for the columns of one call (and again as
         # they are gathered into one array).
         decoded = DECODING_BYTES + 2 * max(
-            source.item_bytes(schema.features) for source in self._sources
+            source.item_bytes(schema.features) for source in self._handles.sources
         )
         fixed = 2 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
 
@@ -197,7 +194,8 @@ class Pipeline:
         self, group: RowGroup, store: Store
     ) -> tuple[Stage, list[_Piece], list[npt.NDArray[np.int64] | slice]]:
         """Return the stage, the pieces, and for each chunk which rows of the group it takes."""
-        rows = self._source(group).eras(group.index, self._schema.era)
+        with self._handles.take(group.source) as source:
+            path, rows = source.path, source.eras(group.index, self._schema.era)
         by_label = {label: code for code, label in enumerate(rows.labels)}
         pieces: list[_Piece] = []
         order: list[npt.NDArray[np.int64] | slice] = []
@@ -207,8 +205,7 @@ class Pipeline:
             chosen = np.flatnonzero(rows.codes == by_label.get(era, -1))
             if len(chosen) != n_rows:
                 raise SourceError(
-                    f"{self._source(group).path}: the file changed while it was read; run the same "
-                    "command again"
+                    f"{path}: the file changed while it was read; run the same command again"
                 )
             first_chunk = len(order)
             n_chunks = -(-n_rows // self._chunk_rows)
@@ -234,29 +231,32 @@ class Pipeline:
         order: Sequence[npt.NDArray[np.int64] | slice],
     ) -> None:
         """Decode a block of columns of a row group and put it into the stage."""
-        source = self._source(group)
-        schema = self._schema
-        dtype = self._fields[name].dtype
-        block = self._block(n_columns, group.rows, dtype)
-        columns: Any
-        if name == "ids":
-            assert schema.id is not None
-            columns = [source.ids(group.index, schema.id)]
-        elif name == "targets":
-            columns = source.targets(group.index, schema.targets[first : first + n_columns])
-        elif self._staged_as_codes:
-            features = schema.features[first : first + n_columns]
-            source.features(group.index, features, block.view(np.int8))
-            columns = ()
-        else:
-            columns = source.floats(group.index, schema.features[first : first + n_columns])
-        for position, column in enumerate(columns):
-            block[position] = column
+        block = self._block(n_columns, group.rows, self._fields[name].dtype)
+        with self._handles.take(group.source) as source:
+            self._decode(source, group.index, name, first, block)
         for chunk, part in enumerate(order):
             stage.put(name, chunk, first, block[:, part])
         # A row counts half when it is decoded: a million of them come before the first is written.
         share = n_columns / sum(field.n_columns for field in stage.fields.values())
         self._progress(sum(stage.chunk_rows) * share / 2, self._plan.n_rows)
+
+    def _decode(self, source: Source, group: int, name: str, first: int, block: Array) -> None:
+        """Decode columns of a field, from the first one, into rows of a block."""
+        schema = self._schema
+        columns: Any
+        if name == "ids":
+            assert schema.id is not None
+            columns = [source.ids(group, schema.id)]
+        elif name == "targets":
+            columns = source.targets(group, schema.targets[first : first + len(block)])
+        elif self._staged_as_codes:
+            features = schema.features[first : first + len(block)]
+            source.features(group, features, block.view(np.int8))
+            columns = ()
+        else:
+            columns = source.floats(group, schema.features[first : first + len(block)])
+        for position, column in enumerate(columns):
+            block[position] = column
 
     def _block(self, n_columns: int, n_rows: int, dtype: np.dtype[np.generic]) -> Array:
         """Return room for a block of columns, this thread's own: fresh memory is dear.
@@ -272,19 +272,6 @@ class Pipeline:
             memory = self._local.block = np.empty(n_bytes, np.uint8)
         return memory[:n_bytes].view(dtype).reshape(n_columns, distance)[:, :n_rows]
 
-    def _source(self, group: RowGroup) -> Source:
-        """Return this thread's own handle on a group's source."""
-        handles = self._local.__dict__.setdefault("handles", {})
-        if group.source not in handles:
-            handles[group.source] = self._sources[group.source].reopened()
-            self._handles.append(handles[group.source])
-        handle: Source = handles[group.source]
-        return handle
-
-    def _close_handles(self) -> None:
-        for handle in self._handles:
-            handle.close()
-
     # -- from the stage into shards -----------------------------------------------------------
 
     def _write(
@@ -293,7 +280,7 @@ class Pipeline:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)
         schema = self._schema
-        where = f"{self._sources[group.source].path}: era {piece.era!r}"
+        where = f"{self._handles.sources[group.source].path}: era {piece.era!r}"
         staged = np.empty(0, np.float32)
         for chunk in piece.chunks:
             rows = stage.chunk_rows[chunk]
@@ -330,7 +317,7 @@ class Pipeline:
         return shard
 
     def _publish(self, shard: ShardWriter) -> None:
-        for source in self._sources:  # a rerun will rely on this era
+        for source in self._handles.sources:  # a rerun will rely on this era
             source.check_untouched()
         self._finished[shard.era] = shard.publish()
 

@@ -6,7 +6,9 @@ pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy.typing as npt
 
 from .encoding import FeatureEncoder
 from .errors import SchemaError, SourceError, listed
+from .handles import Handles
 from .journal import Journal
 from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
@@ -29,9 +32,10 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import common_schema, data_type_column, era_folder, era_sort_key, read_schema
+from .schema import Schema, common_schema, data_type_column, era_folder, era_sort_key, read_schema
 from .shard import N_COUNTS
 
+_N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
@@ -63,15 +67,15 @@ class Sources:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[Source] = []
         with ExitStack() as on_failure:
-            on_failure.callback(self.close)
             for path in paths:
-                source = Source(path)
+                source = on_failure.enter_context(closing(Source(path)))
                 self.files.append(source)
                 if any(source.path.samefile(other.path) for other in self.files[:-1]):
                     raise SourceError(
                         f"{path}: the same file is named twice; its rows would come twice"
                     )
             on_failure.pop_all()
+        self._handles = Handles(self.files)
 
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
@@ -134,32 +138,27 @@ class Sources:
             raise SourceError(
                 f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert"
             )
+        places = [
+            (position, index)
+            for position, source in enumerate(self.files)
+            for index, rows in enumerate(source.row_groups)
+            if rows
+        ]
         groups: list[RowGroup] = []
         data_types: dict[str, dict[str, int]] = {}
         id_width = 0
         done = 0
-        for position, source in enumerate(self.files):
-            for index, rows in enumerate(source.row_groups):
-                if rows == 0:
-                    continue
-                eras = source.eras(index, schema.era)
-                counts = source.counts(index, eras, data_type_column(source.kinds))
-                groups.append(
-                    RowGroup(position, index, rows, {e: sum(n.values()) for e, n in counts.items()})
-                )
+        with ThreadPoolExecutor(_N_READERS, thread_name_prefix="plan") as threads:
+            found = threads.map(partial(self._count, schema), places)
+            for (position, index), (counts, width) in zip(places, found, strict=True):
+                rows = {era: sum(types.values()) for era, types in counts.items()}
+                groups.append(RowGroup(position, index, sum(rows.values()), rows))
                 for era, types in counts.items():
                     total = data_types.setdefault(era, {})
                     for name, n in types.items():
                         total[name] = total.get(name, 0) + n
-                if schema.id is not None:
-                    id_width = max(id_width, source.ids(index, schema.id).dtype.itemsize)
-                for era in counts:
-                    if len(era_folder(era)) > MAX_FOLDER_BYTES:
-                        raise SourceError(
-                            f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long "
-                            f"for the name of a folder ({MAX_FOLDER_BYTES} bytes)"
-                        )
-                done += rows
+                id_width = max(id_width, width)
+                done += groups[-1].rows
                 if progress is not None:
                     progress(done, n_rows)
         rows_per_era = {
@@ -178,6 +177,23 @@ class Sources:
             id_width=id_width,
         )
 
+    def _count(
+        self, schema: Schema, place: tuple[int, int]
+    ) -> tuple[dict[str, dict[str, int]], int]:
+        """Return {era: {data_type: rows}} of a row group, and how wide its ids are."""
+        position, index = place
+        with self._handles.take(position) as source:
+            eras = source.eras(index, schema.era)
+            counts = source.counts(index, eras, data_type_column(source.kinds))
+            width = 0 if schema.id is None else source.ids(index, schema.id).dtype.itemsize
+        for era in counts:
+            if len(era_folder(era)) > MAX_FOLDER_BYTES:
+                raise SourceError(
+                    f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for the "
+                    f"name of a folder ({MAX_FOLDER_BYTES} bytes)"
+                )
+        return counts, width
+
     def write(
         self,
         plan: Plan,
@@ -187,7 +203,7 @@ class Sources:
         progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Pipe all row groups with unfinished eras into shards; see `Origin`."""
-        return Pipeline(plan, self.files, journal, budget, n_workers, progress).run()
+        return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
 
     def features(self, plan: Plan, era: str, names: Sequence[str]) -> npt.NDArray[np.generic]:
         """Return some features of an era as the plan stores them: shape (rows, features)."""
@@ -214,6 +230,7 @@ class Sources:
 
     def close(self) -> None:
         """Close the files."""
+        self._handles.close()
         for source in self.files:
             source.close()
 

@@ -245,7 +245,7 @@ def test_a_dataset_depends_on_rows_and_their_order_alone(
         ("float32", 10**9, ["MemoryStore", "MemoryStore"]),
         ("float32", 130_000, ["MemoryStore"]),
         ("float32", 0, ["FileStore"]),
-        ("int8", 10**9, ["MemoryStore"]),
+        ("int8", 10**9, ["MemoryStore", "MemoryStore"]),
         ("int8", 0, ["FileStore"]),
     ],
 )
@@ -652,3 +652,15 @@ def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None
         assert block.shape == (n_columns, n_rows)
         assert block.strides[0] >= n_rows * block.itemsize
         assert dtype == "S17" or block.strides[0] % 128 == 64  # an odd number of lines
+
+
+@settings(max_examples=100)
+@given(n_fills=st.integers(0, 60), n_writes=st.integers(0, 60))
+def test_fills_and_writes_take_turns(n_fills: int, n_writes: int) -> None:
+    tasks: Any = [("fill", n) for n in range(n_fills)], [("write", n) for n in range(n_writes)]
+    spread: Any = pipeline._spread(*tasks)
+    assert [task for task in spread if task[0] == "fill"] == tasks[0]
+    assert [task for task in spread if task[0] == "write"] == tasks[1]
+    for n in range(len(spread)):  # neither is ever more than a task ahead of its share
+        n_filled = sum(kind == "fill" for kind, _ in spread[:n])
+        assert abs(n_filled - n * n_fills / len(spread)) <= 1

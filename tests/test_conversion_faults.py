@@ -5,6 +5,7 @@ import errno
 import itertools
 import os
 import shutil
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from memmap_train.disk import DiskWriter
 from memmap_train.errors import ConversionError, MemmapTrainError
 from memmap_train.journal import WORKPLACE, Journal
 from memmap_train.manifest import ShardEntry
+from memmap_train.parquet.reading import Source
 
 N_POINTS = 25
 """Of each kind of conversion, at which something fails here; `make torture` takes all."""
@@ -74,7 +76,7 @@ def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def our_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith(("convert", "publish", "disk"))]
+    return [name for name in names if name.startswith(("plan", "convert", "publish", "disk"))]
 
 
 def held(path: Path) -> list[str]:
@@ -223,6 +225,7 @@ class UnforeseenError(Exception):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
+        (Source, "ids"),
         (pipeline, "MemoryStore"),
         (pipeline.FeatureEncoder, "encode"),
         (shard_writer.ArrayWriter, "append"),
@@ -248,6 +251,7 @@ def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
     eras = {f"{era:04}": 9 for era in range(1, 12)}  # of more than a block of the disk
     write_toy(source, eras, row_group_rows=10, n_features=200)
     act, calls = getattr(owner, name), itertools.count(1)
+    turn_seconds = sys.getswitchinterval()
 
     def fail(*arguments: Any) -> Any:
         if next(calls) >= min(number, 1 if owner is pipeline else number):
@@ -262,9 +266,11 @@ def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
         assert str(caught.value).startswith(f"{out}: not enough memory; ")
         assert "--memory" in str(caught.value)
     assert our_threads() == []
+    assert sys.getswitchinterval() == turn_seconds
     assert held(tmp_path) == []
     assert not (out / WORKPLACE / "partial").exists()
     assert convert(source, out).n_rows == 99
+    assert sys.getswitchinterval() == turn_seconds
     assert held(tmp_path) == []
     assert list(verify(out)) == []
 

@@ -10,7 +10,6 @@ complain.
 
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..encoding import MOST_CODE
-from ..machine import n_cores
 from .footer import Chunk, Footer
 from .page_headers import Data, OtherLayoutError
 from .page_layout import BITS, GROUP, PageLayout, parse_dictionary, parse_page
@@ -39,9 +37,6 @@ _SPARE_BYTES = 8  # eight indices are read as four bytes, of which they take thr
 _MOST_PAGE_BYTES = 65_536  # of a column, beside one for each row
 _MOST_KNOWN = 256  # layouts, dictionaries
 _KEY_BYTES = 12  # of a page's header: how many bytes and rows it has
-
-_TURNS = threading.BoundedSemaphore(max(1, n_cores() // 2))
-"""Half the cores: there is enough Python in it for more to be in each other's way."""
 
 
 class _Copy(NamedTuple):
@@ -180,7 +175,7 @@ class PageReader:
             return sorted(left)
         at_once = min(_MOST_COLUMNS, max(1, _VALUES_AT_ONCE // out.shape[1]))
         # An error is no matter here: Arrow will meet it too.
-        with suppress(OSError), _TURNS, open(self._path, "rb", buffering=0) as file:
+        with suppress(OSError), open(self._path, "rb", buffering=0) as file:
             for first in range(0, len(names), at_once):
                 for known in self._plans, self._layouts, self._dictionaries:
                     if len(known) > _MOST_KNOWN:

@@ -21,7 +21,7 @@ Codes = npt.NDArray[np.int8]
 Encode = Callable[[Codes, npt.NDArray[Any], int], None]
 """Writes a block (rows, columns) into its place in the rows; the number is its first column."""
 
-_CHUNK_ROWS, _BLOCK_COLUMNS = 1024, 256  # as in a conversion
+_CHUNK_BYTES, _BLOCK_COLUMNS = 8_000_000, 256  # at most, as in a conversion
 
 
 def turn_and_encode(
@@ -40,11 +40,12 @@ def turn_and_encode(
         multiplication (or copy) alone.
     """
     groups, names = _decoded(paths)
-    room = _Room(len(names), dtype)
+    chunk_rows = _CHUNK_BYTES // (len(names) * np.dtype(dtype).itemsize)
+    room = _Room(chunk_rows, len(names), dtype)
     encode = _counting(names, dtype, room) if counted else _plain(dtype)
 
     def work(group: list[Codes], first_row: int) -> None:
-        n_rows = min(_CHUNK_ROWS, group[0].shape[1] - first_row)
+        n_rows = min(chunk_rows, group[0].shape[1] - first_row)
         rows = room.rows[:n_rows]
         first = 0
         for block in group:
@@ -55,7 +56,7 @@ def turn_and_encode(
 
     def work_on_all_cores() -> None:
         chunks = [
-            (group, first) for group in groups for first in range(0, group[0].shape[1], _CHUNK_ROWS)
+            (group, first) for group in groups for first in range(0, group[0].shape[1], chunk_rows)
         ]
         list(threads.map(work, *zip(*chunks, strict=True)))
 
@@ -66,9 +67,9 @@ def turn_and_encode(
 class _Room(threading.local):
     """A thread's memory for one chunk, used again for the next one."""
 
-    def __init__(self, n_features: int, dtype: str) -> None:
-        self.turned = np.empty(_CHUNK_ROWS * _BLOCK_COLUMNS, np.int8)
-        self.rows = np.empty((_CHUNK_ROWS, n_features), dtype)
+    def __init__(self, n_rows: int, n_features: int, dtype: str) -> None:
+        self.turned = np.empty(n_rows * _BLOCK_COLUMNS, np.int8)
+        self.rows = np.empty((n_rows, n_features), dtype)
         self.counts = np.zeros((n_features, N_COUNTS), np.int32)
 
 
