@@ -2,12 +2,16 @@
 
 In come names and a model, out comes one object that is told what happens and passes it on. A
 callback sees what ``fit`` would show it: the model with its optimizer, epochs counted from 0, and
-`logs`. Its own attributes aren't part of a checkpoint: in a training that is resumed it begins
-anew, with `on_train_begin` and the running epoch's `on_epoch_begin`.
+`logs`. In a training that is resumed it is made anew and told of `on_train_begin`; then its plain
+attributes become what they were, and it goes on, inside of an epoch too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import keras
@@ -15,6 +19,13 @@ import tensorflow as tf
 
 from ..errors import ConfigError
 from .named import blaming, find_named
+from .remembered import Mark, Packed, recall, remembered
+
+Memory = list[dict[str, Packed]]
+"""What each of several callbacks remembers."""
+
+_GIVEN = ("_model", "params")  # attributes that a callback has from us
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 # `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -69,12 +80,11 @@ class Callbacks:
         self._callbacks, self._model, self._optimizer = dict(callbacks), model, optimizer
         self._params = dict(params)
         model.stop_training = False
-        # What is called in every step costs a wait for the loss: only where somebody listens.
-        self._heard = [
-            callback
-            for callback in self._callbacks.values()
-            if _overrides(callback, "on_train_batch_end") or _overrides(callback, "on_batch_end")
-        ]
+        # What is called in every step costs time, at its end a wait for the loss: only where
+        # somebody listens.
+        self._hears_begin = self._is_heard("on_train_batch_begin", "on_batch_begin")
+        self._hears_end = self._is_heard("on_train_batch_end", "on_batch_end")
+        self._marks: list[dict[str, Mark]] = []  # of what each knew when training began or went on
 
     @property
     def stop_requested(self) -> bool:
@@ -85,20 +95,53 @@ class Callbacks:
     def stop_requested(self, value: bool) -> None:
         self._model.stop_training = value
 
-    def train_begin(self) -> None:
-        """Introduce the model, and say that training begins or goes on."""
-        for callback in self._callbacks.values():
+    def whole(self) -> AbstractContextManager[object]:
+        """Put off interruptions until the callbacks know of all that is done in the block."""
+        return _stops_put_off() if self._callbacks else nullcontext()
+
+    def train_begin(self, memory: Memory) -> None:
+        """Introduce the model, and say that training begins or goes on.
+
+        Parameters
+        ----------
+        memory : list of dict of str to Packed
+            What `memory` returned in the process before; empty where training begins.
+        """
+        callbacks = self._callbacks.values()
+        for callback in callbacks:
             callback.set_params(self._params)
             callback.set_model(self._model)
         self._tell("on_train_begin")
+        self._marks = [
+            {name: packed.mark for name, packed in remembered(callback, but=_GIVEN).items()}
+            for callback in callbacks
+        ]
+        for callback, attributes in zip(callbacks, memory, strict=False):
+            recall(callback, attributes)
+
+    def memory(self) -> Memory:
+        """Return the plain attributes of each callback that aren't what they were at first."""
+        return [
+            {
+                name: packed
+                for name, packed in remembered(callback, but=_GIVEN).items()
+                if packed.mark != marks.get(name)
+            }
+            for callback, marks in zip(self._callbacks.values(), self._marks, strict=True)
+        ]
 
     def epoch_begin(self, epochs_done: int) -> None:
-        """Say that an epoch begins or goes on."""
+        """Say that an epoch begins."""
         self._tell("on_epoch_begin", epochs_done)
+
+    def batch_begin(self, step_in_epoch: int) -> None:
+        """Say that a step, counted from 0, comes next."""
+        if self._hears_begin:
+            self._tell("on_train_batch_begin", step_in_epoch)
 
     def batch_end(self, step_in_epoch: int, loss: Callable[[], float]) -> None:
         """Say that a step is done, counted from 0; `loss` is asked where somebody listens."""
-        if self._heard:
+        if self._hears_end:
             self._tell("on_train_batch_end", step_in_epoch, {"loss": loss()})
 
     def epoch_end(self, epochs_done: int, row: Mapping[str, float]) -> None:
@@ -108,6 +151,13 @@ class Callbacks:
     def train_end(self) -> None:
         """Say that training is done."""
         self._tell("on_train_end")
+
+    def _is_heard(self, *methods: str) -> bool:
+        return any(
+            _overrides(callback, method)
+            for callback in self._callbacks.values()
+            for method in methods
+        )
 
     def _tell(self, method: str, *arguments: Any) -> None:
         if not self._callbacks:
@@ -146,6 +196,36 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Close the file."""
         self._writer.close()
+
+
+@contextmanager
+def _stops_put_off() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM until the block is done; a second one comes through at once.
+
+    Only those that Python code handles, and the main thread: others are never interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+
+    def put_off(number: int, frame: FrameType | None) -> None:
+        if pending:
+            before[number](number, frame)
+        pending.append(number)
+
+    found = {stop: signal.getsignal(stop) for stop in _STOPS}
+    before = {int(stop): handler for stop, handler in found.items() if callable(handler)}
+    try:
+        for stop in before:
+            signal.signal(stop, put_off)
+        yield
+    finally:
+        for stop, handler in before.items():
+            if signal.getsignal(stop) is put_off:
+                signal.signal(stop, handler)
+    if pending:
+        signal.raise_signal(pending[0])
 
 
 def _overrides(callback: Any, method: str) -> bool:

@@ -3,9 +3,8 @@
 In come a dataset and a configuration; out come the run's files and a `TrainReport`. What happens on
 the way is told to a `Reporter`; nothing is printed here.
 
-The state of a training is the arrays of `TrainStep` (among them the number of steps done) and one
-immutable `_Progress`, replaced once per epoch. Both are whole at any moment, so a checkpoint can be
-taken wherever the program is stopped; the data need none, since a stream begins at any step.
+The arrays of the step and the progress (see `state`) are whole at any moment, so a checkpoint can
+be taken wherever the program is stopped.
 """
 
 import math
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy.typing as npt
 import tensorflow as tf
 
 from ..batches import Stream
 from ..chart import draw_scores
-from ..checkpoints import Checkpoint, load_newest, newest_step, save_checkpoint
+from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError
@@ -41,12 +39,13 @@ from ..runs import (
     replacing,
 )
 from ..storage import is_past_cache
-from .callbacks import Callbacks, TensorBoardLog, make_callbacks
+from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import build, require_tensorflow
 from .monitor import is_better, learning_rate_after
 from .predict import BLOCK_ROWS, Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, prepare
+from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
 from .validation import EraScores, score_eras
 
@@ -59,62 +58,6 @@ _SCORES = (
     "corr_positive",
     "pearson_mean",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Best:
-    """The best epoch so far."""
-
-    epoch: int
-    step: int
-    scores: EraScores
-    weights: list[npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    """What is known after a whole number of epochs, and of the scorings since.
-
-    `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
-    step's sums less these. `stopped` says that a callback has ended the training.
-    """
-
-    history: tuple[Mapping[str, float], ...] = ()
-    step_scores: tuple[Mapping[str, float], ...] = ()
-    best: _Best | None = None
-    loss_sum: float = 0.0
-    labels: float = 0.0
-    stopped: bool = False
-
-    @property
-    def epochs_done(self) -> int:
-        return len(self.history)
-
-    def is_out_of_patience(self, patience: int) -> bool:
-        """Tell whether the score hasn't become better for so many epochs."""
-        if not patience or self.best is None:
-            return False
-        return self.epochs_done - self.best.epoch >= patience
-
-
-@dataclass(slots=True)
-class _Clock:
-    """How long the running epoch has trained, of that waited for data, and been scored so far.
-
-    In this process and those before.
-    """
-
-    seconds: float = 0.0
-    waited: float = 0.0
-    scored: float = 0.0
-    steps: int = 0
-
-    @property
-    def data_wait(self) -> float:
-        return self.waited / self.seconds if self.seconds else 0.0
-
-    def rows_per_second(self, batch_size: int) -> float:
-        return self.steps * batch_size / self.seconds if self.seconds else 0.0
 
 
 @dataclass(slots=True)
@@ -337,7 +280,8 @@ class _Training:
         # What doesn't fit beside the training eras would push them out, epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
         self._past_cache = is_past_cache(together)
-        self._progress, self._clock = _Progress(), _Clock()
+        self._progress, self._clock = Progress(), Clock()
+        self._memory: Memory | None = []  # of callbacks; None once they have it
         self._pace = _Pace()
         self._saved_at = time.monotonic()
         self._restore()
@@ -350,7 +294,9 @@ class _Training:
             # One stream for all epochs: the next one's first rows are read during validation.
             end = self._config.epochs * len(self._batches)
             with self._batches.stream(self._step.count, max(end, self._step.count)) as stream:
-                self._callbacks.train_begin()
+                with self._callbacks.whole():
+                    self._callbacks.train_begin(self._memory or [])
+                    self._memory = None
                 while not self._is_over():
                     self._train_epoch(stream)
                     self._end_epoch()
@@ -370,10 +316,13 @@ class _Training:
         """Do what is left of the running epoch's steps."""
         config, clock, n_steps = self._config, self._clock, len(self._batches)
         clock.steps = self._step.count - self._progress.epochs_done * n_steps
-        if config.plateau_patience:
-            scores = [row[config.monitor] for row in self._progress.history]
-            self._step.learning_rate = learning_rate_after(scores, config)
-        self._callbacks.epoch_begin(self._progress.epochs_done)
+        if not clock.begun:
+            with self._callbacks.whole():
+                if config.plateau_patience:
+                    scores = [row[config.monitor] for row in self._progress.history]
+                    self._step.learning_rate = learning_rate_after(scores, config)
+                self._callbacks.epoch_begin(self._progress.epochs_done)
+                clock.begun = True
         while True:
             # Before the step, not after the last one: it may be what an interruption left undone.
             if self._is_scoring_due():
@@ -381,11 +330,15 @@ class _Training:
             if clock.steps == n_steps:
                 break
             began, waited = time.perf_counter(), stream.wait_seconds
-            self._step(*next(stream))
-            clock.seconds += time.perf_counter() - began
-            clock.waited += stream.wait_seconds - waited
-            clock.steps += 1
-            self._callbacks.batch_end(clock.steps - 1, self._epoch_loss)
+            batch = next(stream)
+            with self._callbacks.whole():
+                self._callbacks.batch_begin(clock.steps)
+                self._step(*batch)
+                del batch  # its buffer is needed again
+                clock.seconds += time.perf_counter() - began
+                clock.waited += stream.wait_seconds - waited
+                clock.steps += 1
+                self._callbacks.batch_end(clock.steps - 1, self._epoch_loss)
             if self._pace.is_due():
                 self._report.step(
                     clock.steps,
@@ -480,13 +433,14 @@ class _Training:
                 config.monitor, row[config.monitor], before.history[best.epoch - 1][config.monitor]
             )
         ):
-            best = _Best(before.epochs_done + 1, self._step.count, scores, self._step.weights())
+            best = Best(before.epochs_done + 1, self._step.count, scores, self._step.weights())
         is_best = best is not before.best
-        self._callbacks.epoch_end(before.epochs_done, row)
-        stopped = self._callbacks.stop_requested
-        history = (*before.history, row)
-        self._progress = _Progress(history, step_scores, best, *self._step.sums, stopped)
-        self._clock = _Clock()
+        with self._callbacks.whole():
+            self._callbacks.epoch_end(before.epochs_done, row)
+            stopped = self._callbacks.stop_requested
+            history = (*before.history, row)
+            self._clock = Clock()  # first: an epoch that ends again does no harm
+            self._progress = Progress(history, step_scores, best, *self._step.sums, stopped)
         with self._surviving_a_full_disk("the epoch's results"):
             self._write_scores()
             if is_best:
@@ -540,7 +494,7 @@ class _Training:
         if self._config.validation_steps:
             self._run.write_step_scores(self._progress.step_scores)
 
-    def _write_best(self, best: _Best) -> None:
+    def _write_best(self, best: Best) -> None:
         """Write the best epoch's scores and model."""
         targets = self._config.targets
         self._run.write_era_scores(
@@ -574,26 +528,15 @@ class _Training:
 
     def _save(self) -> None:
         """Save a checkpoint; on a full disk go on without it."""
-        progress, clock, best = self._progress, self._clock, self._progress.best
-        arrays = {f"step/{name}": array for name, array in self._step.arrays().items()}
-        state: dict[str, Any] = {
-            "history": [dict(row) for row in progress.history],
-            "step_scores": [dict(row) for row in progress.step_scores],
-            "loss_sum": progress.loss_sum,
-            "labels": progress.labels,
-            "seconds": clock.seconds,
-            "waited": clock.waited,
-            "scored": clock.scored,
-            "stopped": progress.stopped,
-            "stop_requested": self._callbacks.stop_requested,
-            "best": None,
-        }
-        if best is not None:
-            state["best"] = {"epoch": best.epoch, "step": best.step}
-            arrays["best/corr"], arrays["best/pearson"] = best.scores.corr, best.scores.pearson
-            for number, weight in enumerate(best.weights):
-                arrays[f"best/weights/{number:04d}"] = weight
-        checkpoint = Checkpoint(self._step.count, state, arrays)
+        best = self._progress.best
+        state = State(
+            self._step.arrays(),
+            self._progress,
+            self._clock,
+            self._callbacks.stop_requested,
+            self._callbacks.memory() if self._memory is None else self._memory,
+        )
+        checkpoint = to_checkpoint(self._step.count, state)
         with self._surviving_a_full_disk("a checkpoint"):
             best_step = best.step if best else None
             save_checkpoint(self._run.checkpoint_dir, checkpoint, best_step=best_step)
@@ -604,22 +547,10 @@ class _Training:
         checkpoint = load_newest(self._run.checkpoint_dir, self._report.warning)
         if checkpoint is None:
             return
-        arrays, state, best = checkpoint.arrays, checkpoint.state, None
-        if state["best"] is not None:
-            weights = [arrays[name] for name in sorted(arrays) if name.startswith("best/weights/")]
-            scores = EraScores(arrays["best/corr"], arrays["best/pearson"])
-            best = _Best(state["best"]["epoch"], state["best"]["step"], scores, weights)
-        of_step = {
-            name.removeprefix("step/"): array
-            for name, array in arrays.items()
-            if name.startswith("step/")
-        }
-        self._step.restore(of_step)
-        history, step_scores = tuple(state["history"]), tuple(state["step_scores"])
-        sums = state["loss_sum"], state["labels"]
-        self._progress = _Progress(history, step_scores, best, *sums, state["stopped"])
-        self._callbacks.stop_requested = state["stop_requested"]
-        self._clock = _Clock(state["seconds"], state["waited"], state["scored"])
+        state = from_checkpoint(checkpoint)
+        self._step.restore(state.arrays)
+        self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
+        self._callbacks.stop_requested = state.stop_requested
 
     @contextmanager
     def _surviving_a_full_disk(self, what: str) -> Iterator[None]:
