@@ -21,7 +21,7 @@ import memmap_train as mt
 from memmap_train.checkpoints import load_newest
 from memmap_train.sample import write_sample
 
-TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "30"))
+TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
 CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))
 
 
