@@ -15,8 +15,6 @@ import numpy.typing as npt
 from .metrics import summary
 from .runs import replacing
 
-HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
-
 _INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
 _SIZE_INCHES, _DOTS_PER_INCH = (9.6, 5.4), 150  # 1,440 x 810
@@ -50,7 +48,7 @@ def draw_scores(
     Returns
     -------
     Path or None
-        None where matplotlib isn't installed: see `HOW_TO_GET_PICTURES`.
+        None where matplotlib isn't installed.
 
     Raises
     ------

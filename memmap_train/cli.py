@@ -17,13 +17,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ._version import __version__
+from .arguments import make_parser
 from .bench import bench, bench_text
 from .comparison import describe_runs, runs_text
 from .config import TrainConfig
 from .conversion import convert
 from .dataset import open_dataset, verify
-from .errors import ConfigError, MemmapTrainError, listed
+from .errors import ConfigError, MemmapTrainError
 from .inspection import (
     dataset_text,
     describe_dataset,
@@ -33,9 +33,10 @@ from .inspection import (
     features_text,
 )
 from .progress import Stages, TrainProgress, WarningsOnly
+from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .schema import ColumnOptions
-from .training.reporting import plan_text
+from .training.reporting import folds_text, plan_text, training_text
 from .training.startup import start_tensorflow
 from .units import in_bytes
 
@@ -51,14 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         By default those of the process.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     for signal_number in _STOPS:
         signal.signal(signal_number, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
         sys.stdout.reconfigure(errors="backslashreplace")
-    command: Callable[[argparse.Namespace], int] = parsed.run_command
     try:
-        code = command(parsed)
+        code = _COMMANDS[parsed.command](parsed)
         sys.stdout.flush()
     except MemmapTrainError as error:
         return _fail(str(error))
@@ -95,9 +95,6 @@ def _fail(message: str) -> int:
 
 def _print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False))
-
-
-# -- commands -------------------------------------------------------------------------------------
 
 
 def _sample(arguments: argparse.Namespace) -> int:
@@ -163,49 +160,10 @@ def _convert(arguments: argparse.Namespace) -> int:
             trust_features=arguments.trust_features,
             progress=stages,
         )
-    dataset = report.dataset
     if arguments.json:
-        _print_json(
-            {
-                "dataset": str(dataset.path),
-                "status": report.status,
-                "n_rows": report.n_rows,
-                "n_eras": report.n_eras,
-                "n_eras_kept": report.n_eras_kept,
-                "n_eras_new": report.n_eras_new,
-                "n_eras_changed": report.n_eras_changed,
-                "left_out": list(report.left_out),
-                "n_features": len(dataset.feature_names),
-                "n_targets": len(dataset.target_names),
-                "dtype": dataset.manifest.dtype,
-                "bytes": report.n_bytes,
-                "seconds": round(report.seconds, 3),
-                "digest": dataset.manifest.digest,
-            }
-        )
-        return 0
-    what = (
-        f"{report.n_rows:,} rows, {report.n_eras:,} eras, {len(dataset.feature_names):,} features, "
-        f"{dataset.manifest.dtype}, {in_bytes(report.n_bytes)}"
-    )
-    if report.status == "up to date":
-        print(f"{dataset.path}: up to date ({what})")
-        return 0
-    rate = report.n_rows / report.seconds
-    print(f"{dataset.path}: {report.status} {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)")
-    if report.status == "updated":
-        print(
-            f"  {report.n_eras_new:,} new eras; new targets in {report.n_eras_changed:,} old ones"
-        )
-    if report.left_out:
-        print(
-            f"  left out: {len(report.left_out):,} columns that the dataset doesn't have "
-            f"({listed(report.left_out, 3)})"
-        )
-    if report.n_eras_kept:
-        print(f"  {report.n_eras_kept:,} eras were kept from an interrupted run")
-    for target, named in dataset.manifest.aliases.items():
-        print(f"  {target} equals {named} in every row")
+        _print_json(describe_report(report))
+    else:
+        print(report_text(report))
     return 0
 
 
@@ -296,7 +254,6 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow()
-    from .chart import HOW_TO_GET_PICTURES  # needs scipy
     from .training.loop import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
@@ -318,28 +275,12 @@ def _train(arguments: argparse.Namespace) -> int:
             resume=arguments.resume,
             report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
         )
-    if report.already_finished:
-        print(f"{report.run_dir}: already finished; nothing to do")
-    stopped = ", stopped early" if report.stopped_early else ""
-    print(
-        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}\n"
-        f"validation  numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
-        f"{report.corr_positive:.0%} of eras positive), "
-        f"Pearson {report.pearson_mean:.4f}"
-    )
-    if report.best_possible is not None:
-        print(
-            f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
-            f"{report.corr_mean / report.best_possible:.0%} of what any model can"
-        )
-    print(f"chart       {report.chart_path or HOW_TO_GET_PICTURES}")
+    print(training_text(report))
     return 0
 
 
 def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
     start_tensorflow()
-    from .chart import HOW_TO_GET_PICTURES  # needs scipy
     from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
     if arguments.dry_run:
@@ -365,25 +306,7 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
             resume=arguments.resume,
             report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
         )
-    if report.already_finished:
-        print(f"{report.run_dir}: already finished; nothing to do")
-    print(
-        f"{report.run_dir}: {report.n_eras:,} eras predicted out of fold by {len(report.folds)} "
-        "models, the last epoch's of each fold"
-    )
-    for number, fold in enumerate(report.folds, start=1):
-        print(
-            f"{f'fold {number}':<11} numerai_corr {fold.corr_mean:.4f} on average, "
-            f"Sharpe {fold.corr_sharpe:.2f}"
-        )
-    print(
-        f"out of fold numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
-        f"{report.corr_positive:.0%} of eras positive), Pearson {report.pearson_mean:.4f}"
-    )
-    if report.best_possible is not None:
-        print(f"possible    numerai_corr {report.best_possible:.4f}")
-    print(f"chart       {report.chart_path or HOW_TO_GET_PICTURES}")
+    print(folds_text(report))
     return 0
 
 
@@ -418,247 +341,16 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# -- parser ---------------------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="memmap-train",
-        description="Train neural networks on all of Numerai's data from memory-mapped shards.",
-        epilog="example: memmap-train convert train.parquet validation.parquet --out data/shards",
-    )
-    parser.add_argument("--version", action="version", version=f"memmap-train {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    sample = _command(
-        commands,
-        "sample",
-        _sample,
-        "write a Numerai-shaped data set with a planted signal",
-        "memmap-train sample data/sample --eras 300 --seed 1",
-    )
-    sample.add_argument("directory", metavar="DIR", help="where the files go")
-    sample.add_argument("--eras", type=int, default=300, metavar="N", help="default: 300")
-    sample.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
-    sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
-    sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-
-    plan = _command(
-        commands,
-        "plan",
-        _plan,
-        "say what parquet files hold, what a dataset would take, and what to type next",
-        "memmap-train plan data/train.parquet data/validation.parquet "
-        "--features-json data/features.json",
-    )
-    _add_sources(plan, "parquet files, in order")
-    plan.add_argument("--json", action="store_true", help="print as JSON")
-
-    conversion = _command(
-        commands,
-        "convert",
-        _convert,
-        "convert parquet files into a dataset of memory-mapped shards, or a dataset into a "
-        "narrower one",
-        "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
-        "--features-json data/features.json --dtype int8",
-    )
-    _add_sources(conversion, "parquet files, in order; or one dataset")
-    conversion.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
-    conversion.add_argument(
-        "--dtype",
-        choices=("float32", "int8"),
-        help="default: float32; where a dataset is narrowed, its own",
-    )
-    conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
-    conversion.add_argument(
-        "--target", action="append", metavar="NAME", help="only this target; repeatable"
-    )
-    conversion.add_argument(
-        "--missing",
-        choices=("0.5", "nan"),
-        help="what stands for a missing feature (default: 0.5; where a dataset is narrowed, as "
-        "there)",
-    )
-    conversion.add_argument(
-        "--memory", type=int, metavar="MB", help="default: a quarter of what is available, <= 2000"
-    )
-    conversion.add_argument(
-        "--workers", type=int, metavar="N", help="threads (default: one per core)"
-    )
-    conversion.add_argument(
-        "--overwrite", action="store_true", help="replace a dataset that is there"
-    )
-    conversion.add_argument(
-        "--trust-features",
-        action="store_true",
-        help="in an update, don't decode and compare the features of old eras",
-    )
-    conversion.add_argument("--json", action="store_true", help="print the report as JSON")
-
-    inspect = _command(
-        commands,
-        "inspect",
-        _inspect,
-        "show what is in a dataset, or in one of its eras",
-        "memmap-train inspect data/shards --era 0001",
-    )
-    inspect.add_argument("dataset", metavar="DATASET")
-    inspect.add_argument("--era", metavar="E", help="one era: shapes, dtypes, how to open it")
-    inspect.add_argument(
-        "--features",
-        action="store_true",
-        help="all features and what their rows hold (with --era, in that era too)",
-    )
-    inspect.add_argument("--json", action="store_true", help="print as JSON")
-
-    verification = _command(
-        commands,
-        "verify",
-        _verify,
-        "compare every file of a dataset with its manifest",
-        "memmap-train verify data/shards",
-    )
-    verification.add_argument("dataset", metavar="DATASET")
-    verification.add_argument("--quick", action="store_true", help="sizes and headers only")
-
-    status = _command(
-        commands,
-        "status",
-        _status,
-        "say how much of a dataset is in memory, and how much could be",
-        "memmap-train status data/shards",
-    )
-    status.add_argument("dataset", metavar="DATASET")
-    status.add_argument("--json", action="store_true", help="print as JSON")
-
-    warm = _command(
-        commands,
-        "warm",
-        _warm,
-        "read a dataset into memory, as much of it as fits",
-        "memmap-train warm data/shards",
-    )
-    warm.add_argument("dataset", metavar="DATASET")
-
-    benchmark = _command(
-        commands,
-        "bench",
-        _bench,
-        "measure how fast a dataset can be read here, what limits it, and what would help",
-        "memmap-train bench data/shards --features medium",
-    )
-    benchmark.add_argument("dataset", metavar="DATASET")
-    benchmark.add_argument("--features", metavar="NAME", help="a feature set (default: all)")
-    benchmark.add_argument(
-        "--batch-size", type=int, default=4096, metavar="N", help="rows (default: 4096)"
-    )
-    benchmark.add_argument("--json", action="store_true", help="print as JSON")
-
-    train = _command(
-        commands,
-        "train",
-        _train,
-        "train a model on a dataset",
-        "memmap-train train data/shards --run runs/first --set features=medium --set epochs=20",
-    )
-    train.add_argument("dataset", metavar="DATASET")
-    train.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
-    train.add_argument("--config", type=Path, metavar="FILE", help="a flat TOML file")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a key of the configuration; repeatable",
-    )
-    train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
-    train.add_argument(
-        "--folds",
-        type=_folds,
-        metavar="N|numerai",
-        help="train so many folds that walk forward in time, or one for each of Numerai's windows "
-        "of 156 eras, and score them together; each fold's last epoch predicts",
-    )
-    train.add_argument(
-        "--rolling",
-        type=int,
-        metavar="ERAS",
-        help="with --folds, train only on the last so many eras before each fold's embargo",
-    )
-    train.add_argument(
-        "--dry-run", action="store_true", help="say what would be trained, and write nothing"
-    )
-    train.add_argument("--quiet", action="store_true", help="no progress: for batch jobs")
-    train.set_defaults(to_carry_on="run the same command with --resume")
-
-    runs = _command(
-        commands,
-        "runs",
-        _runs,
-        "list and compare runs, the best first",
-        "memmap-train runs runs/",
-    )
-    runs.add_argument(
-        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder of runs"
-    )
-    runs.add_argument("--json", action="store_true", help="print as JSON")
-
-    predict = _command(
-        commands,
-        "predict",
-        _predict,
-        "predict every row of a dataset with a run's model, or with several runs' models together; "
-        "with those of a run of folds out of fold",
-        "memmap-train predict runs/first runs/second data/live --out predictions.csv",
-    )
-    predict.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run's folder; of several, the mean is written"
-    )
-    predict.add_argument("dataset", metavar="DATASET")
-    predict.add_argument("--out", required=True, metavar="FILE.csv")
-    predict.add_argument(
-        "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
-    )
-    return parser
-
-
-def _folds(text: str) -> int | str:
-    """Return what --folds says."""
-    if text == "numerai":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number or 'numerai', found {text!r}"
-        ) from None
-
-
-def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add what is read, and how to tell the columns of parquet files apart."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
-    parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
-    parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
-    parser.add_argument(
-        "--id-column", metavar="NAME", help="default: id, else __index_level_0__, else none"
-    )
-    parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
-    parser.add_argument("--target-prefix", default="target", metavar="TEXT")
-
-
-def _command(
-    commands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    description: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=description,
-        description=f"{description[0].upper()}{description[1:]}.",
-        epilog=f"example: {example}",
-    )
-    parser.set_defaults(run_command=run, to_carry_on="run the same command again")
-    return parser
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "sample": _sample,
+    "plan": _plan,
+    "convert": _convert,
+    "inspect": _inspect,
+    "verify": _verify,
+    "status": _status,
+    "warm": _warm,
+    "bench": _bench,
+    "train": _train,
+    "runs": _runs,
+    "predict": _predict,
+}

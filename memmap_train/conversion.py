@@ -10,14 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ._version import __version__
-from .dataset import Dataset, open_dataset
+from .dataset import open_dataset
 from .destination import (
     check_apart,
     check_disk,
@@ -35,6 +34,7 @@ from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, sync_director
 from .narrowing import Parent, find_parent
 from .origin import Origin
 from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
+from .report import Report
 from .schema import ColumnOptions
 from .update import (
     UpdateJournal,
@@ -45,37 +45,6 @@ from .update import (
 )
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a conversion did.
-
-    Attributes
-    ----------
-    dataset : Dataset
-    status : {"converted", "updated", "up to date"}
-    n_rows, n_eras, n_bytes : int
-        Of the whole dataset; bytes of all arrays.
-    n_eras_kept : int
-        Eras that an interrupted run had finished before.
-    n_eras_new, n_eras_changed : int
-        Eras that weren't there before; eras whose targets are other ones now.
-    left_out : tuple of str
-        Features and targets of the sources that an updated dataset doesn't have.
-    seconds : float
-    """
-
-    dataset: Dataset
-    status: str
-    n_rows: int
-    n_eras: int
-    n_bytes: int
-    n_eras_kept: int
-    n_eras_new: int
-    n_eras_changed: int
-    left_out: tuple[str, ...]
-    seconds: float
 
 
 def convert(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train.chart import HOW_TO_GET_PICTURES, draw_scores
+from memmap_train.chart import draw_scores
 
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
@@ -71,4 +71,3 @@ def test_without_matplotlib_there_is_no_picture_and_no_error(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it weren't installed
     assert draw_scores(tmp_path / "a.png", ERAS, SCORES, title="run") is None
     assert not list(tmp_path.iterdir())
-    assert "memmap-train[report]" in HOW_TO_GET_PICTURES

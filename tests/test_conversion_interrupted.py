@@ -20,10 +20,11 @@ from toy import toy_table, write_toy
 from watching import watched_by
 
 from memmap_train import conversion
-from memmap_train.conversion import Report, convert
+from memmap_train.conversion import convert
 from memmap_train.dataset import open_dataset, verify
 from memmap_train.errors import ConversionError, SourceError
 from memmap_train.journal import WORKPLACE, Journal
+from memmap_train.report import Report
 from memmap_train.shard import ARRAY_NAMES
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}

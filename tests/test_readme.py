@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.cli import _parser
+from memmap_train.arguments import make_parser
 from memmap_train.config import TrainConfig
 from memmap_train.sample import write_sample
 
@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 def subparsers() -> dict[str, argparse.ArgumentParser]:
-    for action in _parser()._actions:
+    for action in make_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
     raise AssertionError
@@ -38,7 +38,7 @@ def test_every_command_line_can_be_parsed() -> None:
     lines = [line for line in commands() if line.startswith("memmap-train ")]
     assert len(lines) >= 4
     for line in lines:
-        _parser().parse_args(shlex.split(line)[1:])
+        make_parser().parse_args(shlex.split(line)[1:])
 
 
 def test_every_line_of_shell_is_a_command_of_ours_or_make() -> None:

@@ -16,9 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
 from ..batches import Stream
 from ..chart import draw_scores
 from ..checkpoints import load_newest, newest_step, save_checkpoint
@@ -40,11 +37,11 @@ from ..runs import (
 )
 from ..storage import is_past_cache
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
-from .model import build, require_tensorflow
+from .model import require_tensorflow
 from .monitor import is_better, learning_rate_after
-from .predict import BLOCK_ROWS, Predictor
+from .predict import Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
-from .setup import Setup, prepare
+from .setup import Setup, make_model, plan_of, prepare
 from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
 from .validation import EraScores, score_eras
@@ -184,49 +181,6 @@ def rehearse(
     make_callbacks(setup.config.callbacks)
     first_step = newest_step(run.checkpoint_dir) if run else 0
     return plan_of(setup, model, first_step, first_step // len(setup.batches))
-
-
-def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
-    """Return what is about to be trained, after so many steps and epochs."""
-    config, batches, fold = setup.config, setup.batches, setup.fold
-    validation = setup.dataset.select(fold.validation)
-    shuffling, reading = batches.explain()
-    n_features, n_parameters = len(batches.feature_names), model.count_params()
-    return TrainPlan(
-        n_train_eras=len(fold.train),
-        n_train_rows=batches.dataset.n_rows,
-        n_validation_eras=len(fold.validation),
-        n_validation_rows=validation.n_rows,
-        n_embargo_eras=len(fold.embargo),
-        train_range=f"{fold.train[0]} to {fold.train[-1]}",
-        validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
-        n_features=n_features,
-        n_targets=len(config.targets),
-        n_parameters=n_parameters,
-        model=config.model,
-        buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
-        # Adam keeps two numbers for each weight.
-        state_bytes=3 * n_parameters * 4,
-        main_target=setup.main_target,
-        named_target=setup.named_target,
-        batch_size=config.batch_size,
-        shuffling=shuffling,
-        reading=reading,
-        steps_per_epoch=len(batches),
-        epochs=config.epochs,
-        first_step=first_step,
-        epochs_done=epochs_done,
-        deterministic=bool(config.deterministic),
-    )
-
-
-def make_model(setup: Setup) -> Any:
-    """Build the model, its first weights the same ones in equal runs."""
-    config = setup.config
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config.seed)
-    return build(len(setup.batches.feature_names), len(config.targets), config)
 
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:

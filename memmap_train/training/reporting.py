@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ..folds import Fold
 from ..units import in_bytes
 
+HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainPlan:
@@ -152,6 +154,56 @@ def plan_text(plan: TrainPlan) -> str:
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, {in_bytes(plan.state_bytes)} for "
         "weights and the optimizer's state"
     )
+
+
+def training_text(report: TrainReport) -> str:
+    """Return what came of a training, in lines."""
+    stopped = ", stopped early" if report.stopped_early else ""
+    lines = [
+        *_first_lines(report),
+        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}",
+        f"validation  {_scores_text(report)}",
+    ]
+    if report.best_possible is not None:
+        lines.append(
+            f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
+            f"{report.corr_mean / report.best_possible:.0%} of what any model can"
+        )
+    return "\n".join([*lines, _chart_line(report)])
+
+
+def folds_text(report: FoldsReport) -> str:
+    """Return what came of training folds, in lines."""
+    lines = [
+        *_first_lines(report),
+        f"{report.run_dir}: {report.n_eras:,} eras predicted out of fold by {len(report.folds)} "
+        "models, the last epoch's of each fold",
+    ]
+    for number, fold in enumerate(report.folds, start=1):
+        lines.append(
+            f"{f'fold {number}':<11} numerai_corr {fold.corr_mean:.4f} on average, "
+            f"Sharpe {fold.corr_sharpe:.2f}"
+        )
+    lines.append(f"out of fold {_scores_text(report)}")
+    if report.best_possible is not None:
+        lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
+    return "\n".join([*lines, _chart_line(report)])
+
+
+def _first_lines(report: TrainReport | FoldsReport) -> list[str]:
+    return [f"{report.run_dir}: already finished; nothing to do"] if report.already_finished else []
+
+
+def _scores_text(report: TrainReport | FoldsReport) -> str:
+    return (
+        f"numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
+        f"{report.corr_positive:.0%} of eras positive), Pearson {report.pearson_mean:.4f}"
+    )
+
+
+def _chart_line(report: TrainReport | FoldsReport) -> str:
+    return f"chart       {report.chart_path or HOW_TO_GET_PICTURES}"
 
 
 class Reporter:

@@ -1,8 +1,8 @@
 """A configuration meets a dataset: everything that was left open is decided, and checked.
 
 In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it recorded. Out comes a
-`Setup`, with the configuration resolved and the record of it that `config.json` will hold. Nothing
-is written here.
+`Setup`, with the configuration resolved and the record of it that `config.json` will hold; of that,
+the model and the `TrainPlan`. Nothing is written here.
 """
 
 import hashlib
@@ -24,9 +24,10 @@ from ..errors import ConfigError
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
 from ..runs import Run, dataset_record, fold_of_record, fold_record
-from .model import check_model_name
+from .model import build, check_model_name
 from .own_models import SUFFIX
-from .predict import check_missing
+from .predict import BLOCK_ROWS, check_missing
+from .reporting import TrainPlan
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
@@ -177,6 +178,49 @@ def prepare(
         "tensorflow_version": tf.__version__,
     }
     return Setup(dataset, resolved, fold, batches, record)
+
+
+def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
+    """Return what is about to be trained, after so many steps and epochs."""
+    config, batches, fold = setup.config, setup.batches, setup.fold
+    validation = setup.dataset.select(fold.validation)
+    shuffling, reading = batches.explain()
+    n_features, n_parameters = len(batches.feature_names), model.count_params()
+    return TrainPlan(
+        n_train_eras=len(fold.train),
+        n_train_rows=batches.dataset.n_rows,
+        n_validation_eras=len(fold.validation),
+        n_validation_rows=validation.n_rows,
+        n_embargo_eras=len(fold.embargo),
+        train_range=f"{fold.train[0]} to {fold.train[-1]}",
+        validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
+        n_features=n_features,
+        n_targets=len(config.targets),
+        n_parameters=n_parameters,
+        model=config.model,
+        buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
+        # Adam keeps two numbers for each weight.
+        state_bytes=3 * n_parameters * 4,
+        main_target=setup.main_target,
+        named_target=setup.named_target,
+        batch_size=config.batch_size,
+        shuffling=shuffling,
+        reading=reading,
+        steps_per_epoch=len(batches),
+        epochs=config.epochs,
+        first_step=first_step,
+        epochs_done=epochs_done,
+        deterministic=bool(config.deterministic),
+    )
+
+
+def make_model(setup: Setup) -> Any:
+    """Build the model, its first weights the same ones in equal runs."""
+    config = setup.config
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+    return build(len(setup.batches.feature_names), len(config.targets), config)
 
 
 def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

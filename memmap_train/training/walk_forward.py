@@ -31,10 +31,10 @@ from ..runs import (
     fold_record,
     open_run,
 )
-from .loop import make_model, plan_of, recorded_scores, report_again, train
+from .loop import recorded_scores, report_again, train
 from .model import require_tensorflow
 from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
-from .setup import Setup, prepare
+from .setup import Setup, make_model, plan_of, prepare
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 # Of a fold's own record; a run of folds has those of all its folds.

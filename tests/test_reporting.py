@@ -1,0 +1,74 @@
+"""What is said when a training is done."""
+
+from dataclasses import replace
+
+from memmap_train.training.reporting import FoldsReport, TrainReport, folds_text, training_text
+
+REPORT = TrainReport(
+    run_dir="runs/a",
+    n_epochs=7,
+    n_steps=70,
+    stopped_early=True,
+    best_epoch=4,
+    corr_mean=0.03,
+    corr_std=0.025,
+    corr_sharpe=1.2,
+    max_drawdown=0.01,
+    corr_positive=0.92,
+    pearson_mean=0.0402,
+    best_possible=0.04,
+    chart_path="runs/a/validation.png",
+)
+SCORES = (
+    "numerai_corr 0.0300 on average (std 0.0250, Sharpe 1.20, max drawdown 0.0100, "
+    "92% of eras positive), Pearson 0.0402"
+)
+
+
+def test_a_training_ends_with_its_scores_and_where_the_picture_is() -> None:
+    assert training_text(REPORT).splitlines() == [
+        "runs/a: best epoch 4 of 7, stopped early",
+        f"validation  {SCORES}",
+        "possible    numerai_corr 0.0400: the run reached 75% of what any model can",
+        "chart       runs/a/validation.png",
+    ]
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    report = replace(REPORT, stopped_early=False, best_possible=None, already_finished=True)
+    assert training_text(report).splitlines() == [
+        "runs/a: already finished; nothing to do",
+        "runs/a: best epoch 4 of 7",
+        f"validation  {SCORES}",
+        "chart       runs/a/validation.png",
+    ]
+
+
+def test_where_there_is_no_picture_it_is_said_how_to_get_one() -> None:
+    last = training_text(replace(REPORT, chart_path=None)).splitlines()[-1]
+    assert last.startswith("chart ")
+    assert "memmap-train[report]" in last
+
+
+def test_folds_are_scored_one_by_one_and_together() -> None:
+    report = FoldsReport(
+        run_dir="runs/f",
+        n_eras=40,
+        corr_mean=0.03,
+        corr_std=0.025,
+        corr_sharpe=1.2,
+        max_drawdown=0.01,
+        corr_positive=0.92,
+        pearson_mean=0.0402,
+        best_possible=0.04,
+        chart_path="runs/f/validation.png",
+        folds=(REPORT, replace(REPORT, corr_mean=0.02)),
+    )
+    assert folds_text(report).splitlines() == [
+        "runs/f: 40 eras predicted out of fold by 2 models, the last epoch's of each fold",
+        "fold 1      numerai_corr 0.0300 on average, Sharpe 1.20",
+        "fold 2      numerai_corr 0.0200 on average, Sharpe 1.20",
+        f"out of fold {SCORES}",
+        "possible    numerai_corr 0.0400",
+        "chart       runs/f/validation.png",
+    ]
