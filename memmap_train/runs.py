@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and what is written into it.  Imports no TensorFlow.
+"""The folder of a run: whose it is, and what is written into it. Imports no TensorFlow.
 
 ::
 
@@ -30,8 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .dataset import Dataset
-from .errors import DatasetError, RunError, listed
+from .errors import RunError, listed
 from .folds import Fold
 from .manifest import sync_directory
 
@@ -66,22 +65,6 @@ _CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "history.csv",
     "step_scores.csv",
     "era_scores.csv",
-)
-
-# What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
-# not what is computed.
-_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
-# What `check_same_dataset` compares.
-_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
-# In what words a fold was asked for: its eras are compared.
-_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
-# What is recorded for the reader, and may have changed under a run.
-VERSION_KEYS = (
-    "memmap_train_version",
-    "python_version",
-    "numpy_version",
-    "keras_version",
-    "tensorflow_version",
 )
 
 
@@ -296,7 +279,7 @@ def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
         path.mkdir(parents=True, exist_ok=True)
         _write_json(path / _CONFIG, run.config)
     except OSError as error:
-        raise RunError(f"{path}: the run can't be written there: {error.strerror}") from error
+        raise _unwritable(path, error) from error
     return run
 
 
@@ -319,107 +302,23 @@ def fold_of_record(record: Mapping[str, Any]) -> Fold:
     )
 
 
-def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
-    """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
-    used = dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
-    return {
-        "dataset": str(dataset.path.resolve()),
-        "dataset_digest": dataset.manifest.digest,
-        "features_digest": used.array_digest("features"),
-        "targets_digest": used.array_digest("targets"),
-    }
-
-
-def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
-    """Check that a dataset is the one that the run began with, whatever its path.
-
-    Eras outside the run's folds may have changed and others may have come: they are never read.
-    Targets of its eras may have changed, as late ones do in a weekly update.
-
-    Returns
-    -------
-    str or None
-        A warning where targets have changed.
-
-    Raises
-    ------
-    RunError
-        Eras are gone, or the features of some have changed.
-    """
-    old = run.config
-    if dataset.manifest.digest == old["dataset_digest"]:
-        return None
-    try:
-        new = dataset_record(dataset, run.folds or (fold_of_record(old),))
-    except DatasetError as error:
-        found = f"eras of the run are gone ({error})"
-    else:
-        if new["features_digest"] == old.get("features_digest"):
-            if new["targets_digest"] == old.get("targets_digest"):
-                return None
-            return (
-                f"{run.path}: targets of the run's eras have changed since it began, as late ones "
-                "do; from here on it trains and scores with the new ones, and no longer ends in "
-                "the bits of an uninterrupted run"
-            )
-        found = f"features of the run's eras have digest {new['features_digest']}"
-    raise RunError(
-        f"{run.path}: the dataset has changed since the run began: expected features of its eras "
-        f"with digest {old.get('features_digest')} (then in {old['dataset']}), found that {found} "
-        f"in {dataset.path}; begin a new run with another --run"
-    )
-
-
-def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
-    """Check that a run can be carried on with a configuration, and record what may change.
-
-    Raises
-    ------
-    RunError
-        A key differs, or fewer epochs are wanted than before; it names all such keys.
-    """
-    check_same_configuration(run, config)
-    old = run.config
-    if config["epochs"] > old["epochs"]:
-        # Before the new number is written: a finished run must not have epochs to do.
-        run.reopen()
-    kept = {key: config[key] for key in _FREE_KEYS if key in config}
-    if all(old.get(key) == value for key, value in kept.items()):
-        return run
-    return begin_run(run.path, {**old, **kept})
-
-
-def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
-    old = run.config
-    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
-    changed = [
-        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
-        for key, value in config.items()
-        if key not in uncompared and old.get(key) != value
-    ]
-    if config["epochs"] < old["epochs"]:
-        changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
-    if changed:
-        raise RunError(
-            f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
-            "without these changes, or begin a new run with another --run"
-        )
-
-
 @contextmanager
-def holding(run: Run) -> Iterator[None]:
-    """Hold a run's folder while it is trained, so that no second process trains it as well.
+def holding(path: Path) -> Iterator[None]:
+    """Make a run's folder if need be, and hold it while it is written: no second process does.
 
     Raises
     ------
     RunError
-        Another process holds it.
+        Another process holds it, or it can't be made.
     """
-    with _lock_of(run.path, exclusive=True) as is_free:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with _lock_of(path, exclusive=True) as is_free:
         if not is_free:
             raise RunError(
-                f"{run.path}: another process is training this run; wait for its end, or choose "
+                f"{path}: another process is training this run; wait for its end, or choose "
                 "another --run"
             )
         yield
@@ -453,9 +352,8 @@ def _lock_of(path: Path, *, exclusive: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path}: the run can't be written there: {error.strerror}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

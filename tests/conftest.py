@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ settings.register_profile("memmap-train", deadline=None)
 settings.load_profile("memmap-train")
 
 MakeToy = Callable[..., Path]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def signals_are_as_before() -> Iterator[None]:
+    """Undo what the command line does with signals: its process ends, that of tests goes on."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
 
 # Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one
 # that no number sorts.

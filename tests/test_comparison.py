@@ -82,7 +82,7 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     (tmp_path / "no json" / "config.json").write_text("{")
     (tmp_path / "no history" / "history.csv").write_text("epoch\nx\n")
     begin_run(tmp_path / "no key", {"epochs": 3})
-    with holding(open_run(tmp_path / "running")):
+    with holding(tmp_path / "running"):
         rows = describe_runs([tmp_path])
     states = {name: row["state"] for name, row in by_name(rows).items()}
     assert states == {

@@ -7,16 +7,12 @@ from pathlib import Path
 import pytest
 from refusal import refused
 
-import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.folds import Fold
 from memmap_train.runs import (
     HISTORY_COLUMNS,
     Run,
     begin_run,
-    check_same_dataset,
-    continue_run,
-    dataset_record,
     find_run,
     fold_record,
     open_run,
@@ -136,51 +132,6 @@ def test_a_run_that_cant_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"):
         begin_run(tmp_path / "file" / "run", CONFIG)
-
-
-def test_a_run_continues_with_the_same_configuration(run: Run) -> None:
-    before = (run.path / "config.json").stat().st_mtime_ns
-    assert continue_run(run, CONFIG).config == run.config
-    assert (run.path / "config.json").stat().st_mtime_ns == before
-
-
-def test_all_changed_keys_are_named(run: Run) -> None:
-    changed = CONFIG | {"learning_rate": 0.1, "features": ["feature_0"], "epochs": 2}
-    with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
-        continue_run(run, changed)
-    assert open_run(run.path).config == run.config
-
-
-def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
-    run.finish({"best_epoch": 2})
-    more_checkpoints = continue_run(run, CONFIG | {"checkpoint_steps": 5})
-    assert more_checkpoints.read_result() == {"best_epoch": 2}
-    longer = continue_run(more_checkpoints, CONFIG | {"checkpoint_steps": 5, "epochs": 7})
-    assert longer.read_result() is None
-    assert open_run(run.path).config == run.config | {"checkpoint_steps": 5, "epochs": 7}
-
-
-def test_other_versions_and_a_moved_dataset_are_no_other_configuration(run: Run) -> None:
-    continue_run(run, CONFIG | {"keras_version": "3.99", "dataset": "/elsewhere"})
-    assert open_run(run.path).config["keras_version"] == "3.15.1"
-
-
-def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> None:
-    fold = Fold(("0001", "0002"), ("0010", "X"), ("0005",), 5)
-    dataset, other = (mt.open_dataset(toys[name]) for name in ("float32", "int8"))
-    record = fold_record(fold) | {"embargo_eras": 5} | dataset_record(dataset, [fold])
-    run = begin_run(tmp_path / "run", CONFIG | record)
-    assert check_same_dataset(run, dataset) is None
-    assert run.config["features_digest"] != record["dataset_digest"]
-    with refused(
-        RunError,
-        "dataset has changed",
-        run.config["features_digest"],
-        str(dataset.path),
-        other.select(fold.train + fold.validation).array_digest("features"),
-        str(other.path),
-    ):
-        check_same_dataset(run, other)
 
 
 def test_the_folds_of_a_run_are_those_that_were_recorded(run: Run) -> None:

@@ -21,6 +21,7 @@ from memmap_train.comparison import describe_runs, runs_text
 from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
 from memmap_train.metrics import numerai_corr, summary
 from memmap_train.progress import TrainProgress
+from memmap_train.runs import holding
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
@@ -260,6 +261,21 @@ def test_interrupted_folds_end_like_those_that_werent(
     assert n_steps + resumed.calls.count("step") == 2 * 7 + 2 * 13
 
 
+def test_folds_are_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    states: list[str] = []
+
+    def try_again() -> None:
+        states.extend(row["state"] for row in describe_runs([tmp_path]))
+        before = (run / "config.json").read_bytes()
+        with refused(RunError, f"{run}: another process is training"):
+            train_folds(sample, run, folds_config(epochs=9), folds=2, resume=True)
+        assert (run / "config.json").read_bytes() == before
+
+    train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", try_again))
+    assert states == ["running"]
+
+
 def test_finished_folds_end_well_at_once(finished: tuple[Path, FoldsReport], sample: Path) -> None:
     path, report = finished
     before = {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")}
@@ -446,6 +462,8 @@ def test_runs_shows_folds_that_are_under_way(
     shutil.copytree(finished[0], path)
     (path / "state.json").unlink()
     (path / "fold-02" / "state.json").unlink()
+    with holding(path):
+        assert describe_runs([tmp_path])[0]["state"] == "running"
     rows = {Path(row["run"]).name: row for row in describe_runs([path])}
     assert (rows["run"]["state"], rows["run"]["score"]) == ("stopped", None)
     assert "stopped, 1 of 2 folds" in runs_text(list(rows.values()))

@@ -23,18 +23,14 @@ from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError
 from ..folds import Fold
-from ..runs import (
-    STEP_SCORE_COLUMNS,
+from ..resumption import (
     VERSION_KEYS,
-    Run,
-    begin_run,
     check_same_configuration,
     check_same_dataset,
-    continue_run,
-    find_run,
-    holding,
-    replacing,
+    finished_result,
+    taking_up,
 )
+from ..runs import STEP_SCORE_COLUMNS, Run, find_run, replacing
 from ..storage import is_past_cache
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import require_tensorflow
@@ -132,16 +128,14 @@ def train(
     setup = prepare(dataset, run, config, fold)
     if run:
         _tell_versions(run, setup.record, report)
-        run = continue_run(run, setup.record)
-        result = run.read_result()
+        result = finished_result(run, setup.record)
         if result is not None:
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     model, callbacks = make_model(setup), make_callbacks(setup.config.callbacks)
-    run = run or begin_run(Path(run_dir), setup.record)
-    if warning:
-        report.warning(warning)
-    with holding(run):
+    with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
+        if warning:
+            report.warning(warning)
         return _Training(run, setup, model, callbacks, report).finish()
 
 

@@ -23,7 +23,8 @@ from ..dataset import Dataset
 from ..errors import ConfigError
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
-from ..runs import Run, dataset_record, fold_of_record, fold_record
+from ..resumption import dataset_record
+from ..runs import Run, fold_of_record, fold_record
 from .model import build, check_model_name
 from .own_models import SUFFIX
 from .predict import BLOCK_ROWS, check_missing

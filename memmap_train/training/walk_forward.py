@@ -21,16 +21,8 @@ from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
 from ..folds import Fold, walk_forward
 from ..metrics import summary
-from ..runs import (
-    Run,
-    begin_run,
-    check_same_dataset,
-    continue_run,
-    dataset_record,
-    find_run,
-    fold_record,
-    open_run,
-)
+from ..resumption import check_same_dataset, dataset_record, finished_result, taking_up
+from ..runs import Run, find_run, fold_record, open_run
 from .loop import recorded_scores, report_again, train
 from .model import require_tensorflow
 from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
@@ -83,21 +75,23 @@ def train_folds(
     dataset, run, setups, record, warning = _set_up(
         dataset_path, run_dir, config, folds, rolling_eras, resume=resume
     )
-    run = continue_run(run, record) if run else begin_run(Path(run_dir), record)
-    result = run.read_result()
-    if result is not None:
+    result = finished_result(run, record) if run else None
+    if run and result is not None:
         return _report_again(run, result)
-    if warning:
-        report.warning(warning)
-    reports = []
-    for number, setup in enumerate(setups, start=1):
-        report.fold(number, len(setups), setup.fold)
-        path = run.fold_path(number)
-        # A fold that is finished says so; one that was never begun begins.
-        done = train(dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold)
-        report.fold_done(number, len(setups), done)
-        reports.append(done)
-    return _conclude(run, setups[0], reports)
+    with taking_up(Path(run_dir), record, resume=run is not None) as run:
+        if warning:
+            report.warning(warning)
+        reports = []
+        for number, setup in enumerate(setups, start=1):
+            report.fold(number, len(setups), setup.fold)
+            path = run.fold_path(number)
+            # A fold that is finished says so; one that was never begun begins.
+            done = train(
+                dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold
+            )
+            report.fold_done(number, len(setups), done)
+            reports.append(done)
+        return _conclude(run, setups[0], reports)
 
 
 def rehearse_folds(

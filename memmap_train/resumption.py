@@ -1,0 +1,162 @@
+"""Whether a run may be carried on: with what it recorded, and with what is there now.
+
+In come a run's folder, an opened dataset and the record of a resolved configuration; out comes the
+same `Run`, held and ready to be trained, or an error that names all that differs. Imports no
+TensorFlow.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .dataset import Dataset
+from .errors import DatasetError, RunError
+from .folds import Fold
+from .runs import Run, begin_run, find_run, fold_of_record, holding
+
+# What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
+# not what is computed.
+_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
+# What `check_same_dataset` compares.
+_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
+# In what words a fold was asked for: its eras are compared.
+_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
+# What is recorded for the reader, and may have changed under a run.
+VERSION_KEYS = (
+    "memmap_train_version",
+    "python_version",
+    "numpy_version",
+    "keras_version",
+    "tensorflow_version",
+)
+
+
+@contextmanager
+def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[Run]:
+    """Hold the folder of a run, and begin it or carry it on with a configuration.
+
+    Parameters
+    ----------
+    path : Path
+    config : mapping
+        What `config.json` shall hold.
+    resume : bool
+        Whether a run was there when it was looked for. While somebody else held the folder one may
+        have come, or have changed: it is looked at again.
+
+    Raises
+    ------
+    RunError
+        Another process holds the run, or has begun one there; it can't be written; or the
+        configuration differs from the run's.
+    """
+    with holding(path):
+        run = find_run(path, resume=resume)
+        yield begin_run(path, config) if run is None else continue_run(run, config)
+
+
+def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the result of a run that is finished, or None where there is something left to do.
+
+    Raises
+    ------
+    RunError
+        The configuration differs from the run's, as for `continue_run`.
+    """
+    check_same_configuration(run, config)
+    return None if config["epochs"] > run.config["epochs"] else run.read_result()
+
+
+def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
+    """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
+    used = dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
+    return {
+        "dataset": str(dataset.path.resolve()),
+        "dataset_digest": dataset.manifest.digest,
+        "features_digest": used.array_digest("features"),
+        "targets_digest": used.array_digest("targets"),
+    }
+
+
+def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
+    """Check that a dataset is the one that the run began with, whatever its path.
+
+    Eras outside the run's folds may have changed and others may have come: they are never read.
+    Targets of its eras may have changed, as late ones do in a weekly update.
+
+    Returns
+    -------
+    str or None
+        A warning where targets have changed.
+
+    Raises
+    ------
+    RunError
+        Eras are gone, or the features of some have changed.
+    """
+    old = run.config
+    if dataset.manifest.digest == old["dataset_digest"]:
+        return None
+    try:
+        new = dataset_record(dataset, run.folds or (fold_of_record(old),))
+    except DatasetError as error:
+        found = f"eras of the run are gone ({error})"
+    else:
+        if new["features_digest"] == old.get("features_digest"):
+            if new["targets_digest"] == old.get("targets_digest"):
+                return None
+            return (
+                f"{run.path}: targets of the run's eras have changed since it began, as late ones "
+                "do; from here on it trains and scores with the new ones, and no longer ends in "
+                "the bits of an uninterrupted run"
+            )
+        found = f"features of the run's eras have digest {new['features_digest']}"
+    raise RunError(
+        f"{run.path}: the dataset has changed since the run began: expected features of its eras "
+        f"with digest {old.get('features_digest')} (then in {old['dataset']}), found that {found} "
+        f"in {dataset.path}; begin a new run with another --run"
+    )
+
+
+def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
+    """Check that a run can be carried on with a configuration, and record what may change.
+
+    Raises
+    ------
+    RunError
+        A key differs, or fewer epochs are wanted than before; it names all such keys.
+    """
+    check_same_configuration(run, config)
+    old = run.config
+    if config["epochs"] > old["epochs"]:
+        # Before the new number is written: a finished run must not have epochs to do.
+        run.reopen()
+    kept = {key: config[key] for key in _FREE_KEYS if key in config}
+    if all(old.get(key) == value for key, value in kept.items()):
+        return run
+    return begin_run(run.path, {**old, **kept})
+
+
+def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
+    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
+    old = run.config
+    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
+    changed = [
+        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
+        for key, value in config.items()
+        if key not in uncompared and old.get(key) != value
+    ]
+    if config["epochs"] < old["epochs"]:
+        changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
+    if changed:
+        raise RunError(
+            f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
+            "without these changes, or begin a new run with another --run"
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
