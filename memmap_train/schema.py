@@ -46,7 +46,7 @@ class Schema:
     features: tuple[str, ...]
     targets: tuple[str, ...]
     integer_features: bool
-    """Whether every feature is of an integer type, hence a code."""
+    """Whether every feature is of an integer type, hence a code, or missing in every row."""
 
 
 def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, where: str) -> Schema:
@@ -109,7 +109,7 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
             f"{where}: no column begins with {options.feature_prefix!r}, so there are no features; "
             "say how they begin with --feature-prefix"
         )
-    wrong = [name for name in features if kind_of[name] not in ("integer", "float")]
+    wrong = [name for name in features if kind_of[name] not in ("integer", "float", "null")]
     if wrong:
         raise SchemaError(
             f"{where}: feature {listed(wrong)} holds {kind_of[wrong[0]]} values; "
@@ -125,7 +125,7 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
         id=id_column,
         features=features,
         targets=targets,
-        integer_features=all(kind_of[name] == "integer" for name in features),
+        integer_features=all(kind_of[name] != "float" for name in features),
     )
 
 

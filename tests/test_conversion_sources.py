@@ -372,3 +372,21 @@ def test_an_id_column_with_another_name_is_used_where_asked_for(tmp_path: Path) 
     found = converted(tmp_path, table, id_column="name")["0001"].ids
     assert found is not None
     assert found.tolist() == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_feature_that_a_file_has_of_no_type_is_missing_there(tmp_path: Path, dtype: str) -> None:
+    """As pandas writes a column that holds None in every row."""
+    known = of_codes(np.array([0, 4, 1], np.int8), feature_b=np.array([1, 2, 3], np.int8))
+    unknown = pa.table({"era": ["0002"] * 2, "feature_a": pa.nulls(2), "feature_b": [3, 0]})
+    typed = unknown.set_column(1, "feature_a", pa.nulls(2, pa.int8()))
+    datasets = []
+    for name, table in (("untyped", unknown), ("typed", typed)):
+        folder = tmp_path / name
+        folder.mkdir()
+        pq.write_table(known, folder / "one.parquet")
+        pq.write_table(table, folder / "two.parquet")
+        sources = [folder / "one.parquet", folder / "two.parquet"]
+        datasets.append(convert(sources, folder / "out", dtype=dtype).dataset)
+    assert same_rows(*datasets)
+    assert datasets[0]["0002"].counts[:, 5].tolist() == [2, 0]

@@ -121,6 +121,15 @@ def test_a_null_under_which_rubbish_lies_is_only_a_null(tmp_path: Path) -> None:
     assert codes.tolist() == [1, MISSING_CODE, 3]
 
 
+def test_a_column_of_nothing_but_nulls_is_missing_in_every_row(tmp_path: Path) -> None:
+    source = one_column(tmp_path, pa.nulls(3))
+    assert source.kinds == [("feature_a", "null")]
+    assert source.features(0, ["feature_a"]).tolist() == [[MISSING_CODE] * 3]
+    (floats,) = source.floats(0, ["feature_a"])
+    assert np.isnan(floats).all()
+    assert len(floats) == 3
+
+
 def test_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy.parquet", {"0001": 9}, n_features=6)
     source = Source(tmp_path / "toy.parquet")

@@ -92,6 +92,7 @@ def test_an_era_or_id_that_begins_like_a_feature_isnt_one() -> None:
 
 def test_features_are_codes_only_if_all_of_them_are_integers() -> None:
     assert not read(replaced("feature_a", "float")).integer_features
+    assert read(replaced("feature_a", "null")).integer_features  # missing in every row
 
 
 @pytest.mark.parametrize("kind", ["integer", "float", "null"])

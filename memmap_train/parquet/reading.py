@@ -247,6 +247,9 @@ class Source:
         left = self._pages.read(group, names, out)
         columns = self._columns(group, [names[position] for position in left])
         for position, column in zip(left, columns, strict=True):
+            if pa.types.is_null(column.type):
+                out[position] = MISSING_CODE
+                continue
             present = column.drop_null() if column.null_count else column
             self._check_range(group, names[position], present)
             out[position] = _values(column, null=MISSING_CODE)
