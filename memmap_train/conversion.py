@@ -33,7 +33,14 @@ from .machine import available_memory, n_cores
 from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
-from .plan import LEAST_MEMORY, OWN_BYTES, ConvertOptions, Plan, default_budget
+from .plan import (
+    LEAST_MEMORY,
+    OWN_BYTES,
+    OWN_METADATA_BYTES,
+    ConvertOptions,
+    Plan,
+    default_budget,
+)
 from .report import Report
 from .schema import ColumnOptions
 from .update import (
@@ -127,12 +134,12 @@ def convert(
     paths = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if isinstance(targets, str):
         targets = [targets]
-    budget = _budget(memory)
+    budget = _Budget(memory)
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
     notify = _Notifier(progress)
-    origin = _open(paths, directory)
+    origin = _open(paths, directory, budget)
     with closing(origin), explained(directory):
         options = ConvertOptions(
             dtype=origin.own_dtype if dtype is None else dtype,
@@ -163,7 +170,8 @@ def convert(
         origin.check_unchanged()
         if old is not None:
             check_rows(plan, old, directory, origin.name)
-        check_disk(directory, plan, budget, old)
+        budget.make_room(origin.least_budget(plan))
+        check_disk(directory, plan, budget.n_bytes, old)
         lock = FolderLock(directory)
         done = False
         try:
@@ -187,7 +195,7 @@ def convert(
                 else UpdateJournal(directory, _job(plan, old), old, trusts_features=trust_features)
             )
             try:
-                shards = origin.write(plan, journal, budget, n_workers, notify.written)
+                shards = origin.write(plan, journal, budget.n_bytes, n_workers, notify.written)
                 origin.check_unchanged()
             except ChangedEraError as error:
                 done = True  # nothing of it is of use
@@ -231,26 +239,61 @@ class _Notifier:
                 self._progress("converting", round(self._written), total)
 
 
-def _open(paths: Sequence[str | os.PathLike[str]], directory: Path) -> Origin:
+class _Budget:
+    """The memory that the process may take, and what of it buffers may.
+
+    Parameters
+    ----------
+    memory : int or None
+        MB; None for the default, which gives way to what is needed and available.
+    """
+
+    def __init__(self, memory: int | None) -> None:
+        self._memory, self._opened = memory, 0
+        if memory is None:
+            self._limit = default_budget(available_memory()) + OWN_BYTES
+        else:
+            self._limit = memory * 1_000_000
+            if self._limit < LEAST_MEMORY:
+                raise ConversionError(
+                    f"memory: expected {LEAST_MEMORY // 1_000_000} MB or more, found {memory}"
+                )
+
+    @property
+    def n_bytes(self) -> int:
+        """What buffers may take."""
+        return self._limit - OWN_BYTES - self._opened
+
+    def set_apart(self, n_bytes: int) -> None:
+        """Leave room for what open files will hold."""
+        self._opened = max(0, n_bytes - OWN_METADATA_BYTES)
+        self.make_room(LEAST_MEMORY - OWN_BYTES)
+
+    def make_room(self, n_bytes: int) -> None:
+        """See to it that buffers may take so many bytes, or raise a ConversionError."""
+        needed = OWN_BYTES + self._opened + n_bytes
+        if needed > self._limit:
+            available = available_memory()
+            if self._memory is not None or needed > available:
+                mb = available // 1_000_000
+                found = f"{mb} available" if self._memory is None else f"{self._memory}"
+                raise ConversionError(
+                    f"memory: expected {-(-needed // 1_000_000)} MB or more for row groups of "
+                    f"this size and number, found {found}"
+                )
+            self._limit = needed
+
+
+def _open(paths: Sequence[str | os.PathLike[str]], directory: Path, budget: _Budget) -> Origin:
     """Open what a dataset in a folder is to be made from."""
     parent = find_parent(paths)
     if parent is not None:
         check_apart(directory, parent)
         return Parent(parent)
-    from .sources import Sources  # needs pyarrow
+    from .sources import Sources, opened_bytes  # needs pyarrow
 
+    budget.set_apart(opened_bytes(paths))
     return Sources(paths)
-
-
-def _budget(memory: int | None) -> int:
-    """Return the bytes that buffers may take, so that the process stays within `memory` MB."""
-    if memory is None:
-        return default_budget(available_memory())
-    if memory * 1_000_000 < LEAST_MEMORY:
-        raise ConversionError(
-            f"memory: expected {LEAST_MEMORY // 1_000_000} MB or more, found {memory}"
-        )
-    return memory * 1_000_000 - OWN_BYTES
 
 
 def _changed(

@@ -146,6 +146,10 @@ class Parent:
             parent=self._manifest.digest,
         )
 
+    def least_budget(self, plan: Plan) -> int:
+        """Return the bytes of buffers that one thread takes; see `Origin`."""
+        return _WORKER_BYTES
+
     def write(
         self,
         plan: Plan,

@@ -66,6 +66,9 @@ class Origin(Protocol):
             Rows that can't be in such a dataset.
         """
 
+    def least_budget(self, plan: Plan) -> int:
+        """Return the least bytes of buffers with which `write` does."""
+
     def write(
         self,
         plan: Plan,

@@ -42,6 +42,31 @@ _BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
 _LINE_BYTES = 64  # of a cache
 _N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
+_ROW_BYTES = 24  # of a row group's row: its era's number and its place, for two groups at once
+_IDS_BYTES = 8_000_000  # of ids read at once
+_ID_COPIES = 4  # of them: Arrow's, with wide offsets, of one width, in the order of eras
+
+
+def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
+    """Return the bytes of buffers with which one thread can decode the largest row group."""
+    rows = max((group.rows for group in plan.groups), default=1)
+    for_disk = 2 * (_CHUNK_BYTES + BLOCK_BYTES)
+    return for_disk + _ROW_BYTES * rows + _fixed_bytes(plan, sources, rows) + _LEAST_BLOCK * rows
+
+
+def _fixed_bytes(plan: Plan, sources: Sequence[Source], rows: int) -> int:
+    """Return what a thread takes to decode columns of so many rows, whatever it collects."""
+    features, id_bytes = plan.columns.schema.features, 0
+    # What Arrow holds for the columns of one call (and again as they are gathered into one array).
+    decoded = DECODING_BYTES + 2 * max(source.item_bytes(features) for source in sources)
+    if plan.id_width:
+        id_bytes = _ID_COPIES * _ids_at_once(plan.id_width) * plan.id_width
+    # Besides, what encoded rows are made of.
+    return 2 * _CHUNK_BYTES + max(columns_at_once(rows) * rows * decoded, id_bytes)
+
+
+def _ids_at_once(id_width: int) -> int:
+    return max(1, _IDS_BYTES // id_width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,8 @@ class Pipeline:
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
         self._staged_as_codes = self._schema.integer_features
         feature_bytes = len(self._schema.features) * np.dtype(plan.options.dtype).itemsize
-        self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // max(1, feature_bytes)))
+        widest = max(1, feature_bytes, plan.id_width)
+        self._chunk_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // widest))
         # One buffer for each thread to fill, and as many on their way to the disk.
         buffer_bytes = self._chunk_rows * feature_bytes + BLOCK_BYTES
         affordable = int(budget * _BUFFERS_SHARE) // (2 * buffer_bytes)
@@ -157,18 +183,11 @@ class Pipeline:
         """Choose workers, and how many columns each collects, so that all stay within a budget."""
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
-        # What encoded rows are made of; what Arrow holds for the columns of one call (and again as
-        # they are gathered into one array).
-        decoded = DECODING_BYTES + 2 * max(
-            source.item_bytes(schema.features) for source in self._handles.sources
-        )
-        fixed = 2 * _CHUNK_BYTES + columns_at_once(rows) * rows * decoded
-
-        def least(item: int) -> int:
-            return fixed + _LEAST_BLOCK * rows * item
+        budget -= _ROW_BYTES * rows
+        fixed = _fixed_bytes(self._plan, self._handles.sources, rows)
 
         dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)
-        self._n_workers = max(1, min(self._n_workers, budget // least(dtype.itemsize)))
+        self._n_workers = max(1, min(self._n_workers, budget // (fixed + _LEAST_BLOCK * rows)))
         per_worker = budget // self._n_workers - fixed
 
         def block(n_columns: int, item: int) -> int:
@@ -231,11 +250,14 @@ class Pipeline:
         order: Sequence[npt.NDArray[np.int64] | slice],
     ) -> None:
         """Decode a block of columns of a row group and put it into the stage."""
-        block = self._block(n_columns, group.rows, self._fields[name].dtype)
         with self._handles.take(group.source) as source:
-            self._decode(source, group.index, name, first, block)
-        for chunk, part in enumerate(order):
-            stage.put(name, chunk, first, block[:, part])
+            if name == "ids":
+                self._put_ids(source, group.index, stage, order)
+            else:
+                block = self._block(n_columns, group.rows, self._fields[name].dtype)
+                self._decode(source, group.index, name, first, block)
+                for chunk, part in enumerate(order):
+                    stage.put(name, chunk, first, block[:, part])
         # A row counts half when it is decoded: a million of them come before the first is written.
         share = n_columns / sum(field.n_columns for field in stage.fields.values())
         self._progress(sum(stage.chunk_rows) * share / 2, self._plan.n_rows)
@@ -244,10 +266,7 @@ class Pipeline:
         """Decode columns of a field, from the first one, into rows of a block."""
         schema = self._schema
         columns: Any
-        if name == "ids":
-            assert schema.id is not None
-            columns = [source.ids(group, schema.id)]
-        elif name == "targets":
+        if name == "targets":
             columns = source.targets(group, schema.targets[first : first + len(block)])
         elif self._staged_as_codes:
             features = schema.features[first : first + len(block)]
@@ -257,6 +276,31 @@ class Pipeline:
             columns = source.floats(group, schema.features[first : first + len(block)])
         for position, column in enumerate(columns):
             block[position] = column
+
+    def _put_ids(
+        self,
+        source: Source,
+        group: int,
+        stage: Stage,
+        order: Sequence[npt.NDArray[np.int64] | slice],
+    ) -> None:
+        """Put a row group's ids into the stage, a piece at a time: they may be long."""
+        assert self._schema.id is not None
+        dtype = self._fields["ids"].dtype
+        begin = 0
+        for ids in source.ids(group, self._schema.id, _ids_at_once(dtype.itemsize)):
+            ids, end = ids.astype(dtype, copy=False), begin + len(ids)
+            for chunk, part in enumerate(order):
+                if isinstance(part, slice):
+                    rows = slice(max(part.start, begin), min(part.stop, end))
+                    if rows.start < rows.stop:
+                        here = slice(rows.start - begin, rows.stop - begin)
+                        stage.put_rows("ids", chunk, rows.start - part.start, ids[here])
+                else:
+                    first, last = np.searchsorted(part, (begin, end))
+                    if first < last:
+                        stage.put_rows("ids", chunk, int(first), ids[part[first:last] - begin])
+            begin = end
 
     def _block(self, n_columns: int, n_rows: int, dtype: np.dtype[np.generic]) -> Array:
         """Return room for a block of columns, this thread's own: fresh memory is dear.

@@ -20,8 +20,8 @@ from .handles import Handles
 from .journal import Journal
 from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
-from .parquet.reading import Source
-from .pipeline import Pipeline
+from .parquet.reading import Source, metadata_bytes
+from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
     ConvertOptions,
@@ -185,7 +185,7 @@ class Sources:
         with self._handles.take(position) as source:
             eras = source.eras(index, schema.era)
             counts = source.counts(index, eras, data_type_column(source.kinds))
-            width = 0 if schema.id is None else source.ids(index, schema.id).dtype.itemsize
+            width = 0 if schema.id is None else max(1, source.id_width(index, schema.id))
         for era in counts:
             if len(era_folder(era)) > MAX_FOLDER_BYTES:
                 raise SourceError(
@@ -193,6 +193,10 @@ class Sources:
                     f"name of a folder ({MAX_FOLDER_BYTES} bytes)"
                 )
         return counts, width
+
+    def least_budget(self, plan: Plan) -> int:
+        """Return the bytes of buffers without which no row group can be decoded; see `Origin`."""
+        return least_budget(plan, self.files)
 
     def write(
         self,
@@ -233,6 +237,17 @@ class Sources:
         self._handles.close()
         for source in self.files:
             source.close()
+
+
+def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
+    """Return what parquet files take of memory once they are open.
+
+    Raises
+    ------
+    SourceError
+        One can't be read.
+    """
+    return sum(metadata_bytes(Path(path)) for path in paths)
 
 
 def _planted(text: str | None) -> float | None:

@@ -160,6 +160,14 @@ class Stage:
         offset = self._offset(name, chunk) + first * field.dtype.itemsize * self.chunk_rows[chunk]
         self._store.put(offset, (columns.shape[1], columns.shape[0]), columns)
 
+    def put_rows(self, name: str, chunk: int, first_row: int, values: Array) -> None:
+        """Put rows of a field of one column in, from a row of the chunk on: shape (rows,)."""
+        field = self.fields[name]
+        assert field.n_columns == 1
+        assert values.dtype == field.dtype
+        offset = self._offset(name, chunk) + first_row * field.dtype.itemsize
+        self._store.put(offset, (len(values), 1), values[np.newaxis])
+
     def take(self, name: str, chunk: int) -> Iterator[tuple[int, Array]]:
         """Yield (first column, rows) of each block of a chunk; rows has shape (rows, columns)."""
         field = self.fields[name]

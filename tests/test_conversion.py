@@ -30,6 +30,7 @@ from toy import (
 from memmap_train import conversion, pipeline, stage
 from memmap_train.conversion import convert
 from memmap_train.dataset import Dataset, verify
+from memmap_train.parquet import reading
 from memmap_train.sources import BEST_KEY
 
 CODES = [0, 1, 2, 3, 4, 4, 0]
@@ -68,6 +69,19 @@ def converted(folder: Path, table: pa.Table, name: str = "out", **options: Any) 
     path = folder / "source.parquet"
     pq.write_table(table, path)
     return convert(path, folder / name, **options).dataset
+
+
+@dataclass
+class Bytes:
+    """A budget of so many bytes, however few."""
+
+    n_bytes: int
+
+    def set_apart(self, n_bytes: int) -> None:
+        """Don't mind them."""
+
+    def make_room(self, n_bytes: int) -> None:
+        """Do with less."""
 
 
 # -- rows and their order alone ---------------------------------------------------------------
@@ -174,9 +188,11 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
     folder.mkdir()
     paths = write_layout(folder, rows.table(), layout)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "_budget", lambda memory: memory)  # bytes, however few
+        patch.setattr(conversion, "_Budget", Bytes)
         patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
         patch.setattr(pipeline, "_MOST_BLOCK", layout.block_columns)
+        patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
+        patch.setattr(reading, "_TEXTS_AT_ONCE", layout.block_columns)
         return convert(
             paths,
             folder / "out",

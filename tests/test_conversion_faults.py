@@ -190,17 +190,21 @@ def test_a_source_that_cant_be_read_to_its_end_is_one_line_and_carried_on(
     source = write_source(tmp_path)
     digest = convert(source, tmp_path / "undisturbed").dataset.manifest.digest
     out = tmp_path / "out"
-    read, n_good = pq.ParquetFile.read_row_group, 0
+    n_good = 0
 
-    def read_or_fail(*arguments: Any, **options: Any) -> Any:
-        if next(calls) >= n_good:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(*arguments, **options)
+    def cut_off(read: Callable[..., Any]) -> Callable[..., Any]:
+        def read_or_fail(*arguments: Any, **options: Any) -> Any:
+            if next(calls) >= n_good:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(*arguments, **options)
+
+        return read_or_fail
 
     for number in itertools.count(0, 5):
         n_good, calls = number, itertools.count()
         with monkeypatch.context() as patch:
-            patch.setattr(pq.ParquetFile, "read_row_group", read_or_fail)
+            for name in ("read_row_group", "iter_batches"):
+                patch.setattr(pq.ParquetFile, name, cut_off(getattr(pq.ParquetFile, name)))
             line = line_of(lambda: convert(source, out, workers=2))
         if not line:
             break

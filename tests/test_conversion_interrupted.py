@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from refusal import refused
+from test_conversion import Bytes
 from toy import toy_table, write_toy
 from watching import watched_by
 
@@ -148,7 +149,7 @@ def test_memory_and_workers_may_change_on_the_way(
 ) -> None:
     out = source.with_name("out")
     stopped_after(monkeypatch, 2, lambda: convert(source, out, workers=1))
-    monkeypatch.setattr(conversion, "_budget", lambda memory: 0)  # into a file
+    monkeypatch.setattr(conversion, "_Budget", lambda memory: Bytes(0))  # into a file
     assert convert(source, out, workers=3).n_eras_kept == 2
     check_whole(out, undisturbed)
 
@@ -356,7 +357,7 @@ def test_a_rerun_carries_on_after_a_write_that_failed(
     digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
     with monkeypatch.context() as patch, files_limited_to(50_000):
         if in_file:
-            patch.setattr(conversion, "_budget", lambda memory: 0)
+            patch.setattr(conversion, "_Budget", lambda memory: Bytes(0))
         with refused(ConversionError, str(out), "File too large", "carries on"):
             convert(path, out)
     assert not (out / "manifest.json").exists()

@@ -314,7 +314,6 @@ REFUSED = {
     "text feature": (replaced("feature_y1", pa.array(["a", "b", "c"])), "'feature_y1'"),
     "bool feature": (replaced("feature_y1", pa.array([True, False, None])), "'feature_y1'"),
     "list feature": (replaced("feature_y1", pa.array([[1], [2], None])), "'feature_y1'"),
-    "typeless feature": (replaced("feature_y1", pa.nulls(3)), "'feature_y1'"),
     "text target": (replaced("target", pa.array(["a", "b", "c"])), "'target'"),
     "float id": (replaced("id", pa.array([1.0, 2.0, 3.0])), "id column 'id'"),
     "names twice": (

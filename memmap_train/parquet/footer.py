@@ -13,6 +13,7 @@ compact protocol; see `page_headers`. The fields are those that every writer wri
 import os
 import re
 import threading
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ _FROM_NAME = re.compile(
 )
 _CODECS = {0: False, 1: True}  # parquet.thrift: CompressionCodec
 _MOST_BYTES = 1 << 60  # of a file: what systems take as a place in one has 63 bits
+_N_NUMBERS = 5  # of a chunk: a tuple of them takes five times as much, and there may be a million
+_OTHER_CODEC = -1
+_UNKNOWN = (0, 0, 0, 0, _OTHER_CODEC)
+_NO_NUMBERS = array("q")
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 
 
@@ -60,7 +65,7 @@ class Footer:
     def __init__(self, path: Path, n_groups: int) -> None:
         self._path, self._n_groups = path, n_groups
         self._lock = threading.Lock()
-        self._chunks: dict[bytes, list[Chunk | None]] | None = None
+        self._chunks: dict[bytes, array[int]] | None = None  # as many numbers for each chunk
 
     def chunk(self, group: int, name: str) -> Chunk | None:
         """Return where a column is; None if it isn't told, or is no case for `pages`.
@@ -73,8 +78,13 @@ class Footer:
         with self._lock:
             if self._chunks is None:
                 self._chunks = _find_chunks(_read_footer(self._path))
-        chunks = self._chunks.get(name.encode(), [])
-        return chunks[group] if len(chunks) == self._n_groups else None
+        numbers = self._chunks.get(name.encode(), _NO_NUMBERS)
+        if len(numbers) != self._n_groups * _N_NUMBERS:
+            return None
+        begin, data_begin, end, n_values, codec = numbers[group * _N_NUMBERS :][:_N_NUMBERS]
+        if codec == _OTHER_CODEC:
+            return None
+        return Chunk(begin, data_begin, end, n_values, _CODECS[codec])
 
 
 def _read_footer(path: Path) -> bytes:
@@ -85,25 +95,27 @@ def _read_footer(path: Path) -> bytes:
         return file.read(n_bytes)
 
 
-def _find_chunks(footer: bytes) -> dict[bytes, list[Chunk | None]]:
-    """Return the chunks of each column, in the order of the row groups."""
-    found: dict[bytes, list[Chunk | None]] = {}
+def _find_chunks(footer: bytes) -> "dict[bytes, array[int]]":
+    """Return the numbers of each column's chunks, in the order of the row groups."""
+    found: dict[bytes, array[int]] = {}
     for match in _TO_NAME.finditer(footer):
         begin = match.end()
         end = begin + _number(match[1])
-        name = footer[begin:end]
+        numbers = found.get(name := footer[begin:end])
+        if numbers is None:
+            numbers = found[name] = array("q")
         rest = _FROM_NAME.match(footer, end)
-        found.setdefault(name, []).append(_chunk(*rest.groups()) if rest else None)
+        numbers.extend(_numbers(*rest.groups()) if rest else _UNKNOWN)
     return found
 
 
-def _chunk(*fields: bytes) -> Chunk | None:
-    """Return what these numbers say; None if no file can be so long, or the codec is another."""
+def _numbers(*fields: bytes) -> tuple[int, ...]:
+    """Return what these fields say; unknown if no file can be so long, or the codec is another."""
     # Numbers are written as twice what they are, and one less where negative.
     codec, n_values, n_bytes, data_begin, begin = (_number(field) >> 1 for field in fields)
-    if codec not in _CODECS or max(n_bytes, data_begin, begin) >= _MOST_BYTES:
-        return None
-    return Chunk(begin, data_begin, begin + n_bytes, n_values, _CODECS[codec])
+    if codec not in _CODECS or max(n_bytes, data_begin, begin, n_values) >= _MOST_BYTES:
+        return _UNKNOWN
+    return begin, data_begin, begin + n_bytes, n_values, codec
 
 
 def _number(field: bytes) -> int:

@@ -29,7 +29,12 @@ from .pages import PageReader
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""
-_LEAST_AT_ONCE, _VALUES_AT_ONCE = 8, 2**20
+_LEAST_AT_ONCE, _VALUES_AT_ONCE, _MOST_AT_ONCE = 8, 2**20, 2**23
+_TEXTS_AT_ONCE = 2**14
+_PIECE_BYTES = 2**20
+_METADATA_BYTES = (
+    12  # of memory for a byte of the footer, measured: parsed by Arrow, and by `footer`
+)
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 _LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
@@ -157,14 +162,8 @@ class Source:
         SourceError
             An era is null, or is an empty text.
         """
-        array = self._read(group, [column])[0]
-        if array.null_count:
-            row = self._first_row(group) + int(np.argmax(_is_null(array)))
-            raise SourceError(
-                f"{self.path}: era column {column!r}: {array.null_count:,} rows without an era, "
-                f"the first at row {row:,}; expected a label in every row"
-            )
-        labels, codes = self._encode(array, column)
+        texts = self._without_nulls(group, column, "era", "a label", _TEXTS_AT_ONCE)
+        labels, codes = self._encode(texts, column)
         if "" in labels:
             raise SourceError(f"{self.path}: era column {column!r}: an era's label is empty")
         return RowGroupRows(labels, codes)
@@ -176,7 +175,8 @@ class Source:
         if column is None:
             per_era = np.bincount(rows.codes, minlength=len(rows.labels))
             return {label: {"": int(n)} for label, n in zip(rows.labels, per_era, strict=True) if n}
-        types, type_codes = self._encode(_filled(self._read(group, [column])[0]), column)
+        texts = map(_filled, self._pieces(group, column, _TEXTS_AT_ONCE))
+        types, type_codes = self._encode(texts, column)
         pairs = rows.codes.astype(np.int64) * len(types) + type_codes
         counted = np.bincount(pairs, minlength=len(rows.labels) * len(types))
         return {
@@ -187,35 +187,28 @@ class Source:
             if row.any()
         }
 
-    def ids(self, group: int, column: str) -> npt.NDArray[np.bytes_]:
-        """Return a row group's ids as fixed-width bytes (UTF-8), as wide as its longest.
+    def id_width(self, group: int, column: str) -> int:
+        """Return the bytes (UTF-8) of the longest id of a row group.
 
         Raises
         ------
         SourceError
             An id is null, isn't UTF-8, or is longer than a manifest allows.
         """
-        array = self._read(group, [column])[0]
-        if array.null_count:
-            row = self._first_row(group) + int(np.argmax(_is_null(array)))
-            raise SourceError(
-                f"{self.path}: id column {column!r}: {array.null_count:,} rows without an id, the "
-                f"first at row {row:,}; expected an id in every row"
-            )
-        array = array.cast(pa.large_string())
-        try:
-            array.validate(full=True)
-        except pa.ArrowInvalid as error:
-            raise SourceError(
-                f"{self.path}: id column {column!r}: not UTF-8 text: {_one_line(error)}"
-            ) from None
-        longest = pc.max(pc.binary_length(array)).as_py() or 0
-        if longest > MAX_ID_BYTES:  # refused before every row is made as wide
-            raise SourceError(
-                f"{self.path}: id column {column!r}: an id of {longest:,} bytes; expected at most "
-                f"{MAX_ID_BYTES:,}"
-            )
-        return _fixed_width(array)
+        texts = self._id_texts(group, column, _TEXTS_AT_ONCE)
+        return max((_longest(array) for array in texts), default=0)
+
+    def ids(self, group: int, column: str, at_once: int) -> Iterator[npt.NDArray[np.bytes_]]:
+        """Yield a row group's ids as fixed-width bytes (UTF-8), so many at once.
+
+        Each array is as wide as its longest.
+
+        Raises
+        ------
+        SourceError
+            As for `id_width`.
+        """
+        return map(_fixed_width, self._id_texts(group, column, at_once))
 
     def features(
         self,
@@ -287,14 +280,59 @@ class Source:
     def _first_row(self, group: int) -> int:
         return sum(self.row_groups[:group])
 
-    def _encode(self, array: Any, column: str) -> tuple[list[str], npt.NDArray[np.int32]]:
+    def _id_texts(self, group: int, column: str, at_once: int) -> Iterator[Any]:
+        """Yield ids as large_string arrays, checked."""
+        for array in self._without_nulls(group, column, "id", "an id", at_once):
+            texts = array.cast(pa.large_string())
+            try:
+                texts.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise SourceError(
+                    f"{self.path}: id column {column!r}: not UTF-8 text: {_one_line(error)}"
+                ) from None
+            longest = _longest(texts)
+            if longest > MAX_ID_BYTES:  # refused before every row is made as wide
+                raise SourceError(
+                    f"{self.path}: id column {column!r}: an id of {longest:,} bytes; expected at "
+                    f"most {MAX_ID_BYTES:,}"
+                )
+            yield texts
+
+    def _without_nulls(
+        self, group: int, column: str, what: str, expected: str, at_once: int
+    ) -> Iterator[Any]:
+        """Yield a column a piece at a time; refuse rows in which it is null."""
+        n_nulls, first, begin = 0, 0, 0
+        for array in self._pieces(group, column, at_once):
+            if array.null_count:
+                first = first if n_nulls else begin + int(np.argmax(_is_null(array)))
+                n_nulls += array.null_count
+            elif not n_nulls:
+                yield array
+            begin += len(array)
+        if n_nulls:
+            raise SourceError(
+                f"{self.path}: {what} column {column!r}: {n_nulls:,} rows without an {what}, the "
+                f"first at row {self._first_row(group) + first:,}; expected {expected} in every row"
+            )
+
+    def _encode(
+        self, arrays: Iterator[Any], column: str
+    ) -> tuple[list[str], npt.NDArray[np.int32]]:
         """Return (distinct values as text, position of each row's value)."""
-        encoded = pc.dictionary_encode(array)
-        try:
-            labels = [str(value) for value in encoded.dictionary.to_pylist()]
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{self.path}: column {column!r}: not UTF-8 text: {error}") from None
-        return labels, _values(encoded.indices)
+        positions: dict[str, int] = {}
+        codes = [np.empty(0, np.int32)]
+        for array in arrays:
+            encoded = pc.dictionary_encode(array)
+            try:
+                labels = [str(value) for value in encoded.dictionary.to_pylist()]
+            except UnicodeDecodeError as error:
+                raise SourceError(
+                    f"{self.path}: column {column!r}: not UTF-8 text: {error}"
+                ) from None
+            known = [positions.setdefault(label, len(positions)) for label in labels]
+            codes.append(np.array(known, np.int32)[_values(encoded.indices)])
+        return list(positions), np.concatenate(codes)
 
     def _check_range(self, group: int, name: str, array: Any) -> None:
         values = _values(array)
@@ -325,12 +363,34 @@ class Source:
             raise SourceError(
                 f"{self.path}: row group {group} can't be read: {_one_line(error)}"
             ) from None
-        if len(table) != self.row_groups[group]:
+        self._check_rows(group, len(table))
+        return columns
+
+    def _pieces(self, group: int, name: str, at_once: int) -> Iterator[Any]:
+        """Yield a column of a row group as plain arrays of so many rows.
+
+        One column alone is cheap to read in pieces, and texts take several times as much memory as
+        what is made of them.
+        """
+        n_rows = 0
+        try:
+            for batch in self._file.iter_batches(
+                at_once, row_groups=[group], columns=[name], use_threads=False
+            ):
+                n_rows += len(batch)
+                yield _plain(pa.chunked_array([batch.column(0)]))
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"{self.path}: row group {group} can't be read: {_one_line(error)}"
+            ) from None
+        self._check_rows(group, n_rows)
+
+    def _check_rows(self, group: int, n_rows: int) -> None:
+        if n_rows != self.row_groups[group]:
             raise SourceError(
                 f"{self.path}: row group {group}: expected {self.row_groups[group]:,} rows, "
-                f"found {len(table):,}"
+                f"found {n_rows:,}"
             )
-        return columns
 
 
 def columns_at_once(n_rows: int) -> int:
@@ -339,7 +399,8 @@ def columns_at_once(n_rows: int) -> int:
     Arrow holds `DECODING_BYTES` per value for all columns of a call, so few columns keep a row
     group of a million rows small; a call costs some 100 µs, so many keep one of a thousand fast.
     """
-    return max(_LEAST_AT_ONCE, _VALUES_AT_ONCE // max(n_rows, 1))
+    n_rows = max(n_rows, 1)
+    return max(min(_LEAST_AT_ONCE, _MOST_AT_ONCE // n_rows), _VALUES_AT_ONCE // n_rows, 1)
 
 
 def describe_file(path: Path) -> SourceEntry:
@@ -350,6 +411,22 @@ def describe_file(path: Path) -> SourceEntry:
     SourceError
         There is no such file, it isn't parquet, or it is cut short.
     """
+    return _describe(path)[0]
+
+
+def metadata_bytes(path: Path) -> int:
+    """Return what a parquet file takes of memory once it is open: for each column of a row group.
+
+    Raises
+    ------
+    SourceError
+        As for `describe_file`.
+    """
+    return _METADATA_BYTES * _describe(path)[1]
+
+
+def _describe(path: Path) -> tuple[SourceEntry, int]:
+    """Return what is known of a file without parsing it, and the bytes of its footer."""
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
             raise SourceError(f"{path}: a pipe; expected a parquet file")
@@ -376,7 +453,10 @@ def describe_file(path: Path) -> SourceEntry:
                     f"({status.st_size:,} bytes); download it again"
                 )
             file.seek(-_TAIL_BYTES - footer_bytes, os.SEEK_END)
-            digest = xxhash.xxh3_128(file.read(footer_bytes)).hexdigest()
+            hashed, left = xxhash.xxh3_128(), footer_bytes
+            while piece := file.read(min(left, _PIECE_BYTES)):
+                hashed.update(piece)
+                left -= len(piece)
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -385,7 +465,8 @@ def describe_file(path: Path) -> SourceEntry:
         raise SourceError(f"{path}: can't be read: {error.strerror}") from error
     seconds = min(max(status.st_mtime, _FIRST_SECOND), _LAST_SECOND)
     modified = datetime.fromtimestamp(seconds, UTC).isoformat()
-    return SourceEntry(path.name, status.st_size, modified, f"xxh3_128:{digest}")
+    digest = f"xxh3_128:{hashed.hexdigest()}"
+    return SourceEntry(path.name, status.st_size, modified, digest), footer_bytes
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
@@ -446,6 +527,11 @@ def _is_null(array: Any) -> npt.NDArray[np.bool_]:
 def _filled(texts: Any) -> Any:
     """Return texts, an empty one where null."""
     return texts.fill_null("") if texts.null_count else texts
+
+
+def _longest(texts: Any) -> int:
+    """Return the bytes of the longest of some texts."""
+    return pc.max(pc.binary_length(texts)).as_py() or 0
 
 
 def _fixed_width(array: Any) -> npt.NDArray[np.bytes_]:
