@@ -27,6 +27,7 @@ from .journal import ChangedEraError, Journal
 from .manifest import ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
+from .shard import N_COUNTS
 from .shard_writer import ShardWriter
 from .stage import Field, FileStore, MemoryStore, Stage, Store
 
@@ -54,15 +55,30 @@ def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
     return for_disk + _ROW_BYTES * rows + _fixed_bytes(plan, sources, rows) + _LEAST_BLOCK * rows
 
 
+def _held_bytes(plan: Plan) -> int:
+    """Return what is held all along: of rows in row groups, and counts of eras that are begun."""
+    rows = max((group.rows for group in plan.groups), default=1)
+    last = {era: number for number, group in enumerate(plan.groups) for era in group.eras}
+    begun: set[str] = set()
+    ended, most = 0, 0
+    for number, group in enumerate(plan.groups):
+        begun.update(group.eras)
+        most = max(most, len(begun) - ended)
+        ended += sum(last[era] == number for era in group.eras)
+    per_era = 4 * N_COUNTS * len(plan.columns.schema.features)
+    return _ROW_BYTES * rows + most * per_era
+
+
 def _fixed_bytes(plan: Plan, sources: Sequence[Source], rows: int) -> int:
     """Return what a thread takes to decode columns of so many rows, whatever it collects."""
     features, id_bytes = plan.columns.schema.features, 0
     # What Arrow holds for the columns of one call (and again as they are gathered into one array).
-    decoded = DECODING_BYTES + 2 * max(source.item_bytes(features) for source in sources)
+    item = max(source.item_bytes(features) for source in sources)
+    decoded = columns_at_once(rows, item) * rows * (DECODING_BYTES + 4 * item)
     if plan.id_width:
         id_bytes = _ID_COPIES * _ids_at_once(plan.id_width) * plan.id_width
     # Besides, what encoded rows are made of.
-    return 2 * _CHUNK_BYTES + max(columns_at_once(rows) * rows * decoded, id_bytes)
+    return 2 * _CHUNK_BYTES + max(decoded, id_bytes)
 
 
 def _ids_at_once(id_width: int) -> int:
@@ -183,7 +199,7 @@ class Pipeline:
         """Choose workers, and how many columns each collects, so that all stay within a budget."""
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
-        budget -= _ROW_BYTES * rows
+        budget -= _held_bytes(self._plan)
         fixed = _fixed_bytes(self._plan, self._handles.sources, rows)
 
         dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)

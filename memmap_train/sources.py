@@ -7,7 +7,7 @@ pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from .encoding import FeatureEncoder
 from .errors import SchemaError, SourceError, listed
-from .handles import Handles
+from .handles import MOST_FREE, Handles
 from .journal import Journal
+from .machine import open_file_limit
 from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
 from .parquet.reading import Source, metadata_bytes
@@ -51,6 +52,7 @@ class Sources:
     Attributes
     ----------
     files : list of Source
+        Closed; see `reading`.
 
     Raises
     ------
@@ -66,15 +68,20 @@ class Sources:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[Source] = []
-        with ExitStack() as on_failure:
-            for path in paths:
-                source = on_failure.enter_context(closing(Source(path)))
-                self.files.append(source)
-                if any(source.path.samefile(other.path) for other in self.files[:-1]):
-                    raise SourceError(
-                        f"{path}: the same file is named twice; its rows would come twice"
-                    )
-            on_failure.pop_all()
+        open_file_limit()  # raised: each of them takes a descriptor
+        found: set[tuple[int, int]] = set()
+        for path in paths:
+            # Closed at once: what is known of thousands of columns takes megabytes a file.
+            with closing(Source(path)) as source:
+                status = os.stat(path)
+            if self.files:
+                source.share_columns(self.files[0])
+            self.files.append(source)
+            if (status.st_dev, status.st_ino) in found:
+                raise SourceError(
+                    f"{path}: the same file is named twice; its rows would come twice"
+                )
+            found.add((status.st_dev, status.st_ino))
         self._handles = Handles(self.files)
 
     @property
@@ -215,17 +222,22 @@ class Sources:
         rows = []
         for group in plan.groups:
             if era in group.eras:
-                source = self.files[group.source]
-                eras = source.eras(group.index, plan.columns.schema.era)
-                chosen = eras.codes == eras.labels.index(era)
                 codes = plan.columns.schema.integer_features
-                read = source.features if codes else source.floats
-                rows.append(np.stack([column[chosen] for column in read(group.index, names)], 1))
+                with self.reading(group.source) as source:
+                    eras = source.eras(group.index, plan.columns.schema.era)
+                    chosen = eras.codes == eras.labels.index(era)
+                    read = source.features if codes else source.floats
+                    columns = [column[chosen] for column in read(group.index, names)]
+                rows.append(np.stack(columns, 1))
         staged = np.concatenate(rows)
         found = np.empty(staged.shape, plan.options.dtype)
         counts = np.zeros((len(names), N_COUNTS), np.int32)
         encoder.encode(staged, found, counts, 0, f"era {era!r}")
         return found
+
+    def reading(self, position: int) -> AbstractContextManager[Source]:
+        """Lend a handle on the file at a position for as long as the context lasts."""
+        return self._handles.take(position)
 
     def check_unchanged(self) -> None:
         """Raise a SourceError if a file isn't the one that was opened."""
@@ -235,19 +247,18 @@ class Sources:
     def close(self) -> None:
         """Close the files."""
         self._handles.close()
-        for source in self.files:
-            source.close()
 
 
 def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
-    """Return what parquet files take of memory once they are open.
+    """Return what those of some parquet files take of memory that are open at the same time.
 
     Raises
     ------
     SourceError
         One can't be read.
     """
-    return sum(metadata_bytes(Path(path)) for path in paths)
+    each = sorted((metadata_bytes(Path(path)) for path in paths), reverse=True)
+    return sum(each[: MOST_FREE + 1])
 
 
 def _planted(text: str | None) -> float | None:

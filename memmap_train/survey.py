@@ -275,16 +275,16 @@ def _read_targets(
     equal = set(names) - {alias} if alias in labelled else set()
     done = 0
     for group in plan.groups if names else ():
-        source = sources.files[group.source]
-        rows = source.eras(group.index, schema.era)
         first = None
-        for name, values in zip(names, source.targets(group.index, names), strict=True):
-            refuse_infinities("target", [name], values[:, np.newaxis], str(source.path))
-            first = values if first is None else first
-            counts = np.bincount(rows.codes[~np.isnan(values)], minlength=len(rows.labels))
-            labelled[name].update(rows.labels[code] for code in np.flatnonzero(counts))
-            if name in equal and not np.array_equal(values, first, equal_nan=True):
-                equal.discard(name)
+        with sources.reading(group.source) as source:
+            rows = source.eras(group.index, schema.era)
+            for name, values in zip(names, source.targets(group.index, names), strict=True):
+                refuse_infinities("target", [name], values[:, np.newaxis], str(source.path))
+                first = values if first is None else first
+                counts = np.bincount(rows.codes[~np.isnan(values)], minlength=len(rows.labels))
+                labelled[name].update(rows.labels[code] for code in np.flatnonzero(counts))
+                if name in equal and not np.array_equal(values, first, equal_nan=True):
+                    equal.discard(name)
         done += group.rows
         progress(done)
     named = next((name for name in schema.targets if name in equal), None)

@@ -150,10 +150,6 @@ class PageReader:
         self._shifted = np.empty(_GROUPS_AT_ONCE, np.uint64)
         self._indices = np.empty(2 * _GROUPS_AT_ONCE, np.intp)
 
-    def reopened(self) -> "PageReader":
-        """Return another one, for another thread, that needn't read the footer again."""
-        return PageReader(self._path, self._footer, self._nullable)
-
     def read(self, group: int, names: Sequence[str], out: npt.NDArray[np.int8]) -> list[int]:
         """Decode those columns of a row group whose pages are laid out as Numerai's.
 

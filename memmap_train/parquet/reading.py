@@ -6,6 +6,8 @@ of column readers for each batch decodes four times slower and holds all the com
 
 import os
 import stat
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +57,22 @@ class RowGroupRows:
     codes: npt.NDArray[np.int32]
 
 
+class _Known:
+    """Where the columns of a file are: shared by its handles, and gone with the last of them."""
+
+    def __init__(self, path: Path, metadata: Any) -> None:
+        self.metadata = metadata
+        self.footer = Footer(path, metadata.num_row_groups)
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What is known of a file as long as a handle is open; and who may find out."""
+
+    known: "weakref.ref[_Known]"
+    lock: threading.Lock
+
+
 class Source:
     """An open parquet file.
 
@@ -80,22 +98,20 @@ class Source:
         self.entry = describe_file(self.path)
         self._mark = _mark(self.path)
         try:
-            self._file = pq.ParquetFile(self.path)
-            self._metadata = self._file.metadata
-            arrow_schema = self._file.schema_arrow
+            self._file: Any = pq.ParquetFile(self.path)
+            metadata, arrow_schema = self._file.metadata, self._file.schema_arrow
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SourceError(
                 f"{self.path}: not a readable parquet file: {_one_line(error)}"
             ) from None
         self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
         self._types = {field.name: field.type for field in arrow_schema}
-        nullable = {f.name: f.nullable for f in arrow_schema if pa.types.is_integer(f.type)}
-        footer = Footer(self.path, self._metadata.num_row_groups)
-        self._pages = PageReader(self.path, footer, nullable)
-        self.row_groups = [
-            self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)
-        ]
-        pairs = self._metadata.metadata or {}
+        self._nullable = {f.name: f.nullable for f in arrow_schema if pa.types.is_integer(f.type)}
+        self.row_groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self._known: _Known | None = _Known(self.path, metadata)
+        self._shared = _Shared(weakref.ref(self._known), threading.Lock())
+        self._pages = PageReader(self.path, self._known.footer, self._nullable)
+        pairs = metadata.metadata or {}
         self.metadata = {
             key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
             for key, value in pairs.items()
@@ -113,7 +129,9 @@ class Source:
         return max((t.bit_width // 8 for t in types if not pa.types.is_null(t)), default=1)
 
     def reopened(self) -> "Source":
-        """Return another handle on the file, for another thread, without parsing its footer again.
+        """Return another handle on the file, for another thread.
+
+        Its footer isn't parsed again while any handle is open.
 
         Raises
         ------
@@ -125,11 +143,27 @@ class Source:
         for name, value in vars(self).items():
             setattr(twin, name, value)
         try:
-            twin._file = pq.ParquetFile(self.path, metadata=self._metadata)
-            twin._pages = self._pages.reopened()
+            with self._shared.lock:
+                known = self._shared.known()
+                metadata = None if known is None else known.metadata
+                twin._file = pq.ParquetFile(self.path, metadata=metadata)
+                if known is None:
+                    known = _Known(self.path, twin._file.metadata)
+                    self._shared.known = weakref.ref(known)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self.path}: can't be opened again: {_one_line(error)}") from None
+        twin._known = known
+        twin._pages = PageReader(self.path, known.footer, self._nullable)
         return twin
+
+    def share_columns(self, other: "Source") -> None:
+        """Hold the other's columns where they are the same: there may be a thousand such files."""
+        if (self.kinds, self._types, self._nullable) == (
+            other.kinds,
+            other._types,
+            other._nullable,
+        ):
+            self.kinds, self._types, self._nullable = other.kinds, other._types, other._nullable
 
     def check_unchanged(self) -> None:
         """Raise a SourceError if the file isn't the one that was opened."""
@@ -149,8 +183,11 @@ class Source:
             )
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. What was learnt of it stays, and `reopened` does."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._known = None
+        self.__dict__.pop("_pages", None)
 
     # -- row groups ---------------------------------------------------------------------------
 
@@ -178,14 +215,11 @@ class Source:
         texts = map(_filled, self._pieces(group, column, _TEXTS_AT_ONCE))
         types, type_codes = self._encode(texts, column)
         pairs = rows.codes.astype(np.int64) * len(types) + type_codes
-        counted = np.bincount(pairs, minlength=len(rows.labels) * len(types))
-        return {
-            label: {t: int(n) for t, n in zip(types, row, strict=True) if n}
-            for label, row in zip(
-                rows.labels, counted.reshape(len(rows.labels), len(types)), strict=True
-            )
-            if row.any()
-        }
+        found: dict[str, dict[str, int]] = {}
+        for pair, n in zip(*np.unique(pairs, return_counts=True), strict=True):
+            code, type_code = divmod(int(pair), len(types))
+            found.setdefault(rows.labels[code], {})[types[type_code]] = int(n)
+        return found
 
     def id_width(self, group: int, column: str) -> int:
         """Return the bytes (UTF-8) of the longest id of a row group.
@@ -350,7 +384,7 @@ class Source:
 
     def _columns(self, group: int, names: Sequence[str]) -> Iterator[Any]:
         """Yield columns of a row group, decoded a few at a time."""
-        at_once = columns_at_once(self.row_groups[group])
+        at_once = columns_at_once(self.row_groups[group], self.item_bytes(names))
         for first in range(0, len(names), at_once):
             yield from self._read(group, names[first : first + at_once])
 
@@ -393,14 +427,16 @@ class Source:
             )
 
 
-def columns_at_once(n_rows: int) -> int:
-    """Return how many columns of so many rows are decoded by one call.
+def columns_at_once(n_rows: int, item_bytes: int) -> int:
+    """Return how many columns of so many rows, and bytes a value, are decoded by one call.
 
-    Arrow holds `DECODING_BYTES` per value for all columns of a call, so few columns keep a row
-    group of a million rows small; a call costs some 100 µs, so many keep one of a thousand fast.
+    Arrow holds `DECODING_BYTES` per value for all columns of a call, and more of wide ones, so few
+    columns keep a row group of a million rows small; a call costs some 100 µs, so many keep one of
+    a thousand fast.
     """
     n_rows = max(n_rows, 1)
-    return max(min(_LEAST_AT_ONCE, _MOST_AT_ONCE // n_rows), _VALUES_AT_ONCE // n_rows, 1)
+    most = _MOST_AT_ONCE // (n_rows * item_bytes)
+    return max(min(_LEAST_AT_ONCE, most), _VALUES_AT_ONCE // (n_rows * item_bytes), 1)
 
 
 def describe_file(path: Path) -> SourceEntry:
