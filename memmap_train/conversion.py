@@ -8,8 +8,8 @@ made from is the origin's business.
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from .destination import (
     finish_begun,
     is_up_to_date,
 )
-from .errors import ConversionError, listed
+from .errors import ConversionError, SourceError, listed
 from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
 from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
@@ -166,7 +166,8 @@ def convert(
         if old is not None:
             check_updatable(old, origin.entries, columns, options, directory)
             columns, left_out = narrow_to_dataset(columns, old, directory, origin.name)
-        plan = origin.make_plan(columns, options, notify.reading)
+        with _blaming_changes(origin):
+            plan = origin.make_plan(columns, options, notify.reading)
         origin.check_unchanged()
         if old is not None:
             check_rows(plan, old, directory, origin.name)
@@ -192,10 +193,16 @@ def convert(
             journal = (
                 Journal(directory, _job(plan, None))
                 if old is None
-                else UpdateJournal(directory, _job(plan, old), old, trusts_features=trust_features)
+                else UpdateJournal(
+                    directory,
+                    _job(plan, old) | {"trusts_features": trust_features},
+                    old,
+                    trusts_features=trust_features,
+                )
             )
             try:
-                shards = origin.write(plan, journal, budget.n_bytes, n_workers, notify.written)
+                with _blaming_changes(origin):
+                    shards = origin.write(plan, journal, budget.n_bytes, n_workers, notify.written)
                 origin.check_unchanged()
             except ChangedEraError as error:
                 done = True  # nothing of it is of use
@@ -296,6 +303,16 @@ def _open(paths: Sequence[str | os.PathLike[str]], directory: Path, budget: _Bud
     return Sources(paths)
 
 
+@contextmanager
+def _blaming_changes(origin: Origin) -> Iterator[None]:
+    """Say that a source has changed meanwhile, where that is why it can't be read."""
+    try:
+        yield
+    except SourceError:
+        origin.check_unchanged()
+        raise
+
+
 def _changed(
     error: ChangedEraError, plan: Plan, origin: Origin, directory: Path
 ) -> ConversionError:
@@ -304,7 +321,8 @@ def _changed(
     advice = "choose another --out for the new files, or replace it with --overwrite"
     if error.array == "features":
         names = changed_features(origin, plan, open_dataset(directory), error.era)
-        advice += ", or keep its features with --trust-features"
+        if plan.columns.schema.id is not None:  # or its rows may come in another order now
+            advice += ", or keep its features with --trust-features"
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
     return ConversionError(
         f"{directory}: era {error.era!r}: {what} of {origin.name} differ from what is here; the "

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConversionError, MemmapTrainError, listed
-from .journal import FolderLock, is_ours
+from .journal import WORKPLACE, FolderLock, is_ours
 from .machine import free_disk, nearest_existing
 from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
 from .plan import Columns, ConvertOptions, Plan
+from .units import in_bytes
 from .update import finish_commit, is_begun
 
 
@@ -156,19 +157,51 @@ def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -
         free += sum(entry.rows for entry in old.shards) * (
             plan.row_bytes - 4 * len(plan.columns.schema.targets)
         )
-    elif directory.is_dir():  # what an earlier run has written will be kept or replaced
-        free += sum(file.stat().st_size for file in directory.glob("era-*/*.npy"))
+    # What an earlier run has written will be kept or replaced.
+    written = (directory / WORKPLACE).rglob("*.npy") if directory.is_dir() else ()
+    if old is None and directory.is_dir():
+        written = (*written, *directory.glob("era-*/*.npy"))
+    free += sum(file.stat().st_size for file in written)
     needed = plan.disk_bytes(budget)
     if needed > free:
-        advice = "free some, or choose another disk with --out"
-        if plan.options.dtype == "float32":
-            advice += ", or a quarter of the bytes with --dtype int8"
-        if plan.options.feature_set is None:
-            advice += ", or fewer features with --feature-set"
         raise ConversionError(
-            f"{directory}: not enough disk: expected {needed / 1e9:,.2f} GB free, found "
-            f"{free / 1e9:,.2f} GB; {advice}"
+            f"{directory}: not enough disk: expected {in_bytes(needed)} free, found "
+            f"{in_bytes(free)} ({needed - free:,} bytes too little); free some, or choose another "
+            f"disk with --out{'' if old is not None else _what_fits(plan, budget, free)}"
         )
+
+
+def _what_fits(plan: Plan, budget: int, free: int) -> str:
+    """Return the options with which a dataset would fit, as advice."""
+    advice = ""
+    schema, options = plan.columns.schema, plan.options
+    smaller = replace(plan, options=replace(options, dtype="int8", missing="0.5"))
+    if options.dtype == "float32" and options.missing == "0.5" and schema.integer_features:
+        if smaller.disk_bytes(budget) <= free:
+            advice += ", or take a quarter of the bytes with --dtype int8"
+    else:
+        smaller = plan
+    sets = {
+        name: names
+        for name, names in plan.columns.feature_sets.items()
+        if names and len(names) < len(schema.features)
+    }
+    for part in dict.fromkeys((plan.options.dtype, smaller.options.dtype)):
+        of_dtype = plan if part == options.dtype else smaller
+        fitting = [
+            name
+            for name, names in sets.items()
+            if replace(
+                of_dtype,
+                columns=replace(plan.columns, schema=replace(schema, features=names)),
+            ).disk_bytes(budget)
+            <= free
+        ]
+        if fitting:
+            largest = max(fitting, key=lambda name: len(sets[name]))
+            with_dtype = "" if part == options.dtype else f" --dtype {part}"
+            return f"{advice}, or fewer features with --feature-set {largest}{with_dtype}"
+    return advice
 
 
 @contextmanager

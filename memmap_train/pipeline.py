@@ -42,6 +42,7 @@ _TURN_SECONDS = 0.0001  # Python's own 0.005 are as long as a hundred calls of n
 _BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
 _LINE_BYTES = 64  # of a cache
 _N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
+_MOST_UNPUBLISHED = 64  # finished shards that wait for the disk: each holds its counts
 _LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
 _ROW_BYTES = 24  # of a row group's row: its era's number and its place, for two groups at once
 _IDS_BYTES = 8_000_000  # of ids read at once
@@ -52,7 +53,8 @@ def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
     """Return the bytes of buffers with which one thread can decode the largest row group."""
     rows = max((group.rows for group in plan.groups), default=1)
     for_disk = 2 * (_CHUNK_BYTES + BLOCK_BYTES)
-    return for_disk + _ROW_BYTES * rows + _fixed_bytes(plan, sources, rows) + _LEAST_BLOCK * rows
+    a_thread = _fixed_bytes(plan, sources, rows) + _LEAST_BLOCK * rows
+    return for_disk + _held_bytes(plan) + a_thread
 
 
 def _held_bytes(plan: Plan) -> int:
@@ -139,6 +141,7 @@ class Pipeline:
         self._stores, rest = self._make_stores(budget - n_buffers * buffer_bytes)
         self._fields = self._make_fields(rest)
         self._shards: dict[str, ShardWriter] = {}
+        self._unpublished = threading.Semaphore(_MOST_UNPUBLISHED)
         self._encoder = FeatureEncoder(
             self._schema.features, plan.options.dtype, plan.options.missing
         )
@@ -370,6 +373,7 @@ class Pipeline:
         if shard.writers["targets"].rows_written < shard.rows:
             return None
         del self._shards[piece.era]
+        self._unpublished.acquire()
         return publishers.submit(self._publish, shard)
 
     def _begin(self, era: str) -> ShardWriter:
@@ -377,9 +381,12 @@ class Pipeline:
         return shard
 
     def _publish(self, shard: ShardWriter) -> None:
-        for source in self._handles.sources:  # a rerun will rely on this era
-            source.check_untouched()
-        self._finished[shard.era] = shard.publish()
+        try:
+            for source in self._handles.sources:  # a rerun will rely on this era
+                source.check_untouched()
+            self._finished[shard.era] = shard.publish()
+        finally:
+            self._unpublished.release()
 
 
 @contextmanager

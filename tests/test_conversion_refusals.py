@@ -21,6 +21,8 @@ from memmap_train.conversion import convert
 from memmap_train.dataset import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
 from memmap_train.journal import WORKPLACE
+from memmap_train.plan import ConvertOptions
+from memmap_train.sources import Sources
 
 
 class Mistake(NamedTuple):
@@ -314,11 +316,34 @@ def test_an_empty_folder_will_do(source: Path) -> None:
 def test_too_small_a_disk_is_refused_before_anything_is_written(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     out = source.with_name("deep") / "out"
-    with refused(ConversionError, str(out), "not enough disk", "--dtype int8", "--feature-set"):
-        convert(source, out)
-    assert not out.parent.exists()
+    features_json = source.with_name("features.json")
+    names = pq.read_schema(source).names
+    features = [name for name in names if name.startswith("feature")]
+    sets = {"small": features[:1], "medium": features[:3], "all": features}
+    features_json.write_text(json.dumps({"feature_sets": sets}))
+
+    def advice(free: int) -> str:
+        usage = shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda path: usage)
+            with pytest.raises(ConversionError, match=f"{out}: not enough disk: expected ") as said:
+                convert(source, out, features_json=features_json)
+        assert not out.parent.exists()
+        return str(said.value).partition("choose another disk with --out")[2]
+
+    def needed(**options: Any) -> int:
+        sources = Sources([source])
+        chosen = ConvertOptions(features_json=features_json, **options)
+        return sources.make_plan(sources.choose_columns(chosen), chosen).disk_bytes(10**9)
+
+    # Nothing is offered that doesn't fit either.
+    assert advice(1) == ""
+    assert advice(needed(dtype="int8", feature_set="small")) == (
+        ", or fewer features with --feature-set small --dtype int8"
+    )
+    assert advice(needed(dtype="int8")).startswith(", or take a quarter of the bytes")
+    assert advice(needed() - 1).endswith(", or fewer features with --feature-set medium")
 
 
 # -- values -----------------------------------------------------------------------------------
