@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,20 +55,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = make_parser().parse_args(arguments)
     for signal_number in _STOPS:
         signal.signal(signal_number, _stop)
+    for name in ("stdout", "stderr"):  # closed by who called us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    result = io.StringIO()
+    try:
+        with redirect_stdout(result):
+            code = _COMMANDS[parsed.command](parsed)
+    except MemmapTrainError as error:
+        code = _fail(str(error))
+    except KeyboardInterrupt:
+        print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
+        code = EXIT_STOPPED
+    return _put_out(result.getvalue()) or code
+
+
+def _put_out(result: str) -> int:
+    """Write the result to stdout; return 1 where that can't be."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = _COMMANDS[parsed.command](parsed)
+        sys.stdout.write(result)
         sys.stdout.flush()
-    except MemmapTrainError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
-        return EXIT_STOPPED
-    except BrokenPipeError:  # `… | head` has seen enough
+    except OSError as error:
+        # What is left in the buffer would fail again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+        if not isinstance(error, BrokenPipeError):  # `… | head` has seen enough
+            return _fail(f"stdout: the result can't be written: {error.strerror}")
+    return 0
 
 
 def _stop(signal_number: int, frame: object) -> NoReturn:
