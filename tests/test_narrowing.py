@@ -434,11 +434,13 @@ def test_a_folder_beside_the_parent_with_a_longer_name_will_do(source: Path) -> 
 def test_too_small_a_disk_is_refused_before_anything_is_written(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent = parent_of(source)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with refused(ConversionError, "not enough disk", "--feature-set"):
-        mt.convert(parent, source.with_name("narrow"))
-    assert not source.with_name("narrow").exists()
+    parent, narrow = parent_of(source), source.with_name("narrow")
+    for free, said in ((75_000, "--feature-set middle"), (1, "another disk with --out$")):
+        usage = shutil._ntuple_diskusage(100_000, 100_000 - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, usage=usage: usage)
+        with pytest.raises(ConversionError, match=f"not enough disk: .*{said}"):
+            mt.convert(parent, narrow)
+        assert not narrow.exists()
 
 
 # -- a parent that is damaged ---------------------------------------------------------------------
@@ -663,7 +665,7 @@ def test_little_memory_makes_few_threads(source: Path, monkeypatch: pytest.Monke
         return pool(n_threads, **options)
 
     monkeypatch.setattr(narrowing, "ThreadPoolExecutor", noted)
-    monkeypatch.setattr(narrowing, "_WORKER_BYTES", 10**9)
+    monkeypatch.setattr(narrowing, "_WORKER_BYTES", 300_000_000)
     mt.convert(parent, source.with_name("narrow"), feature_set="small", workers=3, memory=512)
     assert made[-1] == 1
     check_same_as_converted(source, source.with_name("narrow"), feature_set="small")
