@@ -319,11 +319,13 @@ def _changed(
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
     advice = "choose another --out for the new files, or replace it with --overwrite"
-    if error.array == "features":
-        names = changed_features(origin, plan, open_dataset(directory), error.era)
+    if error.array != "ids":
+        names = changed_features(error, origin, plan, open_dataset(directory))
         if plan.columns.schema.id is not None:  # or its rows may come in another order now
             advice += ", or keep its features with --trust-features"
     what = f"feature {listed(names, 3)}" if names else f"the {error.array}"
+    if error.array == "counts":
+        what = f"which rows lack {what}: the missing values"
     return ConversionError(
         f"{directory}: era {error.era!r}: {what} of {origin.name} differ from what is here; the "
         f"dataset stays as it is; {advice}"

@@ -15,6 +15,8 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from .errors import ConversionError
@@ -28,11 +30,12 @@ _MOST_TRIES = 1000  # to make a lock that others remove: never seen to take more
 
 
 class ChangedEraError(Exception):
-    """The features or ids of an old era aren't what they were; for `conversion` to explain."""
+    """An array of an old era isn't what it was; for `conversion` to explain."""
 
     def __init__(self, era: str, array: str) -> None:
         super().__init__(era, array)
         self.era, self.array = era, array
+        self.counts: npt.NDArray[np.int32] | None = None  # of its features, as they are now
 
 
 class FolderLock:
@@ -147,9 +150,9 @@ class Journal:
         """Return the arrays of an era that are compared by their digest, not written."""
         return frozenset()
 
-    def skips_features(self, era: str) -> bool:
-        """Tell whether an era's features needn't be decoded."""
-        return False
+    def skips(self, era: str) -> frozenset[str]:
+        """Return the arrays of an era that needn't be made at all."""
+        return frozenset()
 
     def id_width(self, era: str, longest: int) -> int:
         """Return the bytes that an era's ids take, where the longest of all eras has so many."""

@@ -32,6 +32,7 @@ from .plan import (
     whole_sets,
 )
 from .schema import ID_CANDIDATES, ColumnOptions, Schema
+from .shard import MapDigest
 from .shard_writer import ShardWriter
 
 Array = npt.NDArray[np.generic]
@@ -243,25 +244,42 @@ class Parent:
         schema, shard = plan.columns.schema, self._dataset[writer.era]
         where = f"{self._dataset.path}: era {writer.era!r}"
         target_places = _places(schema.targets, self._manifest.targets)
+        arrays = {"targets": shard.targets}
+        if "features" in writer.writers:
+            arrays["features"] = shard.features
+        if shard.ids is not None:
+            arrays["ids"] = shard.ids
         counts = writer.counts
         if shard.counts is not None and counts is not None:
+            arrays["counts"] = shard.counts
             counts[:] = shard.counts[features.places]
             counts = None
+        # What is damaged isn't to come out with a digest that fits.
+        digests = {name: MapDigest(shard.file(name), array) for name, array in arrays.items()}
+        if "counts" in digests:
+            digests["counts"].update(np.asarray(shard.counts))
         row_cells = len(schema.features) + len(schema.targets) + plan.id_width
         chunk_rows = max(1, _CHUNK_CELLS // row_cells)
         for first in range(0, shard.n_rows, chunk_rows):
             rows = slice(first, first + chunk_rows)
             if "features" in writer.writers:
                 stored = np.asarray(shard.features)[rows]
+                digests["features"].update(stored)
                 writer.writers["features"].append(features.encode(stored, counts, where))
-            targets = _take(np.asarray(shard.targets)[rows], target_places)
+            targets = np.asarray(shard.targets)[rows]
+            digests["targets"].update(targets)
+            targets = _take(targets, target_places)
             writer.count_targets(targets)
             writer.writers["targets"].append(targets)
             if shard.ids is not None:
                 ids = np.asarray(shard.ids)[rows]
+                digests["ids"].update(ids)
                 ids_dtype = writer.writers["ids"].dtype
                 writer.writers["ids"].append(ids.astype(ids_dtype, copy=False))
             progress(len(targets), plan.n_rows)
+        files = self._dataset.entry(writer.era).files
+        for name, digest in digests.items():
+            digest.check(files[name].digest)
 
 
 class _Features:

@@ -255,7 +255,7 @@ class Pipeline:
             part.stop - part.start if isinstance(part, slice) else len(part) for part in order
         ]
         fields = dict(self._fields)
-        if all(self._journal.skips_features(piece.era) for piece in pieces):
+        if all("features" in self._journal.skips(piece.era) for piece in pieces):
             del fields["features"]
         return Stage(store, fields, lengths), pieces, order
 

@@ -264,6 +264,40 @@ def digest_file(path: Path, buffer: bytearray | None = None) -> str:
     return f"{DIGEST_NAME}:{digest.hexdigest()}"
 
 
+class MapDigest:
+    """The digest of a file that is mapped, taken while its rows are read.
+
+    Parameters
+    ----------
+    path : Path
+    array : ndarray
+        All of its rows.
+    """
+
+    def __init__(self, path: Path, array: Array) -> None:
+        try:
+            with open(path, "rb") as file:
+                header = file.read(os.fstat(file.fileno()).st_size - array.nbytes)
+        except OSError as error:
+            raise _explained(error, path) from None
+        self._path, self._digest = path, xxhash.xxh3_128(header)
+
+    def update(self, rows: Array) -> None:
+        """Take the next rows."""
+        if rows.nbytes:
+            self._digest.update(rows.reshape(-1).view(np.uint8).data)
+
+    def check(self, expected: str) -> None:
+        """Raise a ShardError if all rows together don't have this digest."""
+        found = f"{DIGEST_NAME}:{self._digest.hexdigest()}"
+        if found != expected:
+            raise ShardError(
+                f"{self._path}: damaged: expected the digest {expected}, found {found}; "
+                "`memmap-train verify` lists all that is wrong; convert its sources again with "
+                "--overwrite"
+            )
+
+
 def _explained(error: OSError, path: Path) -> ShardError:
     if isinstance(error, ShardError):
         return error

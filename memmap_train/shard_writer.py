@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .disk import DiskWriter
-from .journal import Journal
+from .journal import ChangedEraError, Journal
 from .manifest import FileEntry, ShardEntry
 from .plan import Plan
 from .shard import N_COUNTS, ArrayWriter
@@ -33,11 +33,10 @@ class ShardWriter:
     rows : int
         Of the whole era.
     writers : dict of str to ArrayWriter
-        One for each array that is written or digested; without `features` where an update trusts
-        them.
+        One for each array that is written or digested; without what the journal skips.
     counts : ndarray of int32, shape (features, 6), or None
         Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller. None
-        for an era that has them: they are what they were if its features are.
+        where the journal skips them.
     """
 
     def __init__(self, era: str, plan: Plan, journal: Journal, disk: DiskWriter) -> None:
@@ -46,15 +45,13 @@ class ShardWriter:
         self._journal, self._targets = journal, schema.targets
         self._data_type = plan.data_types[era]
         folder = journal.begin(era)
-        digested = journal.only_digested(era)
+        digested, skipped = journal.only_digested(era), journal.skips(era)
         layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
             "features": (np.dtype(plan.options.dtype), (self.rows, len(schema.features))),
             "targets": (np.dtype(np.float32), (self.rows, len(schema.targets))),
         }
-        if journal.skips_features(era):
-            del layout["features"]
         self.counts: npt.NDArray[np.int32] | None = None
-        if "counts" not in digested:
+        if "counts" not in skipped:
             self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
             layout["counts"] = self.counts.dtype, self.counts.shape
         if schema.id is not None:
@@ -68,6 +65,7 @@ class ShardWriter:
                 disk if name == "features" else None,
             )
             for name, (dtype, shape) in layout.items()
+            if name not in skipped
         }
         self._target_nulls = np.zeros(len(schema.targets), np.int64)
         alias = plan.columns.alias
@@ -104,4 +102,8 @@ class ShardWriter:
         )
         targets = zip(self._targets, self._equal_targets, strict=True)
         equal = [name for name, is_equal in targets if is_equal]
-        return self._journal.publish(entry, equal), equal
+        try:
+            return self._journal.publish(entry, equal), equal
+        except ChangedEraError as error:
+            error.counts = self.counts
+            raise

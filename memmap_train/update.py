@@ -52,9 +52,14 @@ class UpdateJournal(Journal):
         """Return all arrays but the targets for old eras."""
         return frozenset(("features", "ids", "counts") if era in self._old else ())
 
-    def skips_features(self, era: str) -> bool:
-        """Tell whether an era is an old one whose features are trusted."""
-        return self._trusts_features and era in self._old
+    def skips(self, era: str) -> frozenset[str]:
+        """Return, for old eras, what is trusted, and counts where they have none."""
+        old = self._old.get(era)
+        if old is None:
+            return frozenset()
+        if self._trusts_features:
+            return frozenset(("features", "counts"))
+        return frozenset(("counts",)) - old.files.keys()
 
     def id_width(self, era: str, longest: int) -> int:
         """Return for old eras what it was, whatever ids new eras have."""
@@ -67,13 +72,14 @@ class UpdateJournal(Journal):
         Raises
         ------
         ChangedEraError
-            An old era's features or ids have changed.
+            An old era's features or ids have changed, or which features are missing: where these
+            are stored as 0.5, the counts alone tell a null from a 2.
         """
         old = self._old.get(entry.era)
         if old is not None:
-            for array in ("features", "ids"):
-                skipped = array == "features" and self._trusts_features
-                if not skipped and entry.files.get(array) != old.files.get(array):
+            skipped = self.skips(entry.era)
+            for array in ("features", "ids", "counts"):
+                if array not in skipped and entry.files.get(array) != old.files.get(array):
                     raise ChangedEraError(entry.era, array)
             if entry.files["targets"] == old.files["targets"]:
                 (self._partial / entry.folder / "targets.npy").unlink()
@@ -177,16 +183,22 @@ def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
             )
 
 
-def changed_features(origin: Origin, plan: Plan, dataset: Dataset, era: str) -> list[str]:
+def changed_features(
+    error: ChangedEraError, origin: Origin, plan: Plan, dataset: Dataset
+) -> list[str]:
     """Return the features of an era that differ between what it is made from and the dataset."""
-    names = plan.columns.schema.features
+    names, era = plan.columns.schema.features, error.era
+    had, found = dataset[era].counts, error.counts
+    if error.array == "counts" and had is not None and found is not None:
+        differing = (had != found).any(axis=1)
+        return [name for name, differs in zip(names, differing, strict=True) if differs]
     stored = dataset[era].features
     changed: list[str] = []
     for first in range(0, len(names), _COMPARED_AT_ONCE):
         block = names[first : first + _COMPARED_AT_ONCE]
-        found = origin.features(plan, era, block)
+        now = origin.features(plan, era, block)
         here = stored[:, first : first + len(block)]
-        same = (found == here) | ((found != found) & (here != here))
+        same = (now == here) | ((now != now) & (here != here))
         changed += [name for name, equal in zip(block, same.all(axis=0), strict=True) if not equal]
     return changed
 

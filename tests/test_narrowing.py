@@ -470,6 +470,26 @@ def test_a_damaged_parent_is_refused_by_the_files_name(
     assert not (source.with_name("narrow") / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("array", ["features", "targets", "ids", "counts"])
+@pytest.mark.parametrize("place", [100, -1])  # in the header, and of the last row
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_flipped_bits_of_a_parent_do_not_get_a_digest_that_fits(
+    source: Path, array: str, place: int, dtype: str
+) -> None:
+    parent, narrow = parent_of(source, dtype=dtype), source.with_name("narrow")
+    path = parent / "era-0010" / f"{array}.npy"
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with refused(ShardError, str(path)):
+        mt.convert(parent, narrow, feature_set="small")
+    assert not (narrow / "manifest.json").exists()
+    data[place] ^= 1
+    path.write_bytes(data)
+    mt.convert(parent, narrow, feature_set="small")  # and goes on
+    check_same_as_converted(source, narrow, feature_set="small", dtype=dtype)
+
+
 def test_a_manifest_that_this_package_would_not_write_is_refused(source: Path) -> None:
     parent = parent_of(source, dtype="int8")
     whole = json.loads((parent / "manifest.json").read_text())

@@ -85,10 +85,10 @@ class Trusting(Journal):
     """A journal for an era whose features are trusted and whose ids are only compared."""
 
     def only_digested(self, era: str) -> frozenset[str]:
-        return frozenset(("ids", "counts"))
+        return frozenset(("ids",))
 
-    def skips_features(self, era: str) -> bool:
-        return True
+    def skips(self, era: str) -> frozenset[str]:
+        return frozenset(("features", "counts"))
 
 
 def test_what_the_journal_does_not_want_is_not_written(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tests of the weekly update: what is written, what stays, and that it is whole or absent."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,46 @@ def test_a_changed_feature_of_an_old_era_is_refused_by_name(source: Path) -> Non
     pq.write_table(table.set_column(column, "feature_y1", pa.array(values, pa.int8())), source)
     refuse(source, out, "'feature_y1'", "'0002'", "--trust-features")
     assert mt.convert(source, out, trust_features=True).n_eras_new == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_a_missing_value_that_became_a_code_or_the_reverse_is_refused_by_name(
+    source: Path, dtype: str, narrowed: bool
+) -> None:
+    """A null is stored as a 2, so the features' digest is what it was."""
+    out, origin = source.with_name("out"), source
+    for value, other in ((None, 2), (2, None)):
+        table = toy_table(LATER, nulls=True)
+        column, values = table.column_names.index("feature_y1"), table["feature_y1"].to_pylist()
+        for content in (value, other):
+            values[14] = content
+            pq.write_table(
+                table.set_column(column, "feature_y1", pa.array(values, pa.int8())), source
+            )
+            if narrowed:
+                origin = source.with_name("parent")
+                mt.convert(source, origin, dtype=dtype, overwrite=True)
+            if content is value:
+                mt.convert(origin, out, dtype=dtype, overwrite=True)
+        refuse(origin, out, "'feature_y1'", "'0002'", "--trust-features", dtype=dtype)
+        trusting = mt.convert(origin, out, trust_features=True, dtype=dtype)
+        assert trusting.status == "updated"
+
+
+def test_eras_without_counts_are_updated_without(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    manifest = out / "manifest.json"
+    data = json.loads(manifest.read_bytes())
+    for shard in data["shards"]:
+        del shard["files"]["counts"]
+        (out / f"era-{shard['era']}" / "counts.npy").unlink()
+    manifest.write_text(json.dumps(data))
+    write_later(source)
+    dataset = mt.convert(source, out).dataset
+    assert dataset["0003"].counts is None
+    assert dataset["0004"].counts is not None
 
 
 def test_changed_ids_of_an_old_era_are_refused(source: Path) -> None:
