@@ -1,18 +1,19 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
-`import memmap_train` is light: numpy and xxhash. What needs pyarrow (parquet files to convert) or
-TensorFlow (`keras_batches`) imports it when it is first asked for.
+Each public name is imported when it is first asked for, with the guests that it needs: numpy for
+datasets and batches, pyarrow for parquet files, TensorFlow for `keras_batches`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .batches import Batches
-from .conversion import convert
-from .dataset import Dataset, open_dataset, verify
-from .errors import MemmapTrainError
 
 if TYPE_CHECKING:
+    from .batches import Batches
+    from .conversion import convert
+    from .dataset import Dataset, open_dataset, verify
+    from .errors import MemmapTrainError
     from .training.keras_batches import keras_batches
 
 __all__ = [
@@ -26,11 +27,23 @@ __all__ = [
     "verify",
 ]
 
+_HOMES = {
+    "Batches": "batches",
+    "Dataset": "dataset",
+    "MemmapTrainError": "errors",
+    "convert": "conversion",
+    "keras_batches": "training.keras_batches",
+    "open_dataset": "dataset",
+    "verify": "dataset",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs a heavy guest when it is first asked for."""
-    if name == "keras_batches":
-        from .training.keras_batches import keras_batches
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
 
-        return keras_batches
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -60,8 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     result = io.StringIO()
     try:
-        with redirect_stdout(result):
-            code = _COMMANDS[parsed.command](parsed)
+        try:
+            with redirect_stdout(result):
+                code = _COMMANDS[parsed.command](parsed)
+        finally:  # nothing is left that would have to end in order, unless it was stopped
+            for signal_number in _STOPS:
+                if signal.getsignal(signal_number) is _stop:
+                    signal.signal(signal_number, signal.SIG_DFL)
     except MemmapTrainError as error:
         code = _fail(str(error))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .batches import Batches
 from .dataset import Dataset, Shard
+from .errors import listed
 from .shard import N_COUNTS
 from .units import in_bytes
 
@@ -120,8 +121,8 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
     }
 
 
-def describe_features(dataset: Dataset, era: str | None = None) -> list[dict[str, Any]]:
-    """Return each feature's column, name, feature sets and what its rows hold, JSON-ready.
+def describe_features(dataset: Dataset, era: str | None = None) -> dict[str, Any]:
+    """Return what the rows of each feature hold, and which eras have an id twice, JSON-ready.
 
     Parameters
     ----------
@@ -131,11 +132,20 @@ def describe_features(dataset: Dataset, era: str | None = None) -> list[dict[str
 
     Returns
     -------
-    list of dict
-        With `missing_share`, `constant_eras` (in how many eras all rows have one code, or none at
-        all) and `mean_code` (of the rows that have a code; None if none has): of all eras, and None
-        where one of them has no counts.
+    dict
+        `features`, a list of dicts with `column`, `feature` (its name), `feature_sets`,
+        `missing_share`, `constant_eras` (in how many eras all rows have one code, or none at all)
+        and `mean_code` (of the rows that have a code; None if none has): of all eras, and None
+        where one of them has no counts. `duplicated_ids`: of each era that has such, how many ids
+        stand in more than one of its rows; None for a dataset without ids.
     """
+    return {
+        "features": _describe_features(dataset, era),
+        "duplicated_ids": _duplicated_ids(dataset),
+    }
+
+
+def _describe_features(dataset: Dataset, era: str | None) -> list[dict[str, Any]]:
     members: dict[str, list[str]] = {name: [] for name in dataset.feature_names}
     for name, features in dataset.manifest.feature_sets.items():
         for feature in features:
@@ -197,6 +207,14 @@ def _eras_with_constant_features(dataset: Dataset) -> int | None:
     if any(features is None for features in constant):
         return None
     return sum(bool(features.any()) for features in constant if features is not None)
+
+
+def _duplicated_ids(dataset: Dataset) -> dict[str, int] | None:
+    ids = {era: dataset[era].ids for era in dataset.eras}
+    if any(of_era is None for of_era in ids.values()):
+        return None
+    duplicated = {era: _n_duplicated(of_era) for era, of_era in ids.items() if of_era is not None}
+    return {era: n for era, n in duplicated.items() if n}
 
 
 def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
@@ -272,8 +290,9 @@ def era_text(description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def features_text(features: list[dict[str, Any]]) -> str:
+def features_text(description: dict[str, Any]) -> str:
     """Return `describe_features`'s data as lines to read, under a line of headings."""
+    features, duplicated = description["features"], description["duplicated_ids"]
     width = max(len(f["feature"]) for f in features)
     with_era = "era_counts" in features[0]
     headings = f"{'column':>6}  {'feature':<{width}} {'missing':>8} {'constant':>8} {'mean':>6}"
@@ -291,6 +310,11 @@ def features_text(features: list[dict[str, Any]]) -> str:
             rows += "".join(f" {counts[name]:>7}" for name in _COUNT_NAMES)
         sets = ", ".join(f["feature_sets"])
         lines.append(f"{f['column']:>6}  {f['feature']:<{width}} {rows}  {sets}".rstrip())
+    if duplicated:
+        lines.append(
+            f"ids: {sum(duplicated.values()):,} stand in more than one row of their era "
+            f"({listed(list(duplicated), 3)})"
+        )
     return "\n".join(lines)
 
 

@@ -191,10 +191,12 @@ def test_inspect_lists_features_with_their_sets(
     assert len(lines) == 12
     assert "small" in lines[0]
     assert main(["inspect", str(shards), "--features", "--era", "0007", "--json"]) == 0
-    counts = [f["era_counts"] for f in json.loads(capsys.readouterr().out)]
+    counts = [f["era_counts"] for f in json.loads(capsys.readouterr().out)["features"]]
     assert [sum(of_feature.values()) for of_feature in counts] == [40] * 12
     assert main(["inspect", str(shards), "--features", "--json"]) == 0
-    assert [f["column"] for f in json.loads(capsys.readouterr().out)] == list(range(12))
+    described = json.loads(capsys.readouterr().out)
+    assert [f["column"] for f in described["features"]] == list(range(12))
+    assert described["duplicated_ids"] == {}
 
 
 def test_verify_lists_every_damage_and_fails(
@@ -349,6 +351,68 @@ Late(), Broken()
     assert (done.returncode, done.stdout) == (0, "stopped\n")
     assert "another error" in done.stderr
     assert "race condition" not in done.stderr
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("imported", ["numpy", "memmap_train.cli"])
+def test_a_signal_while_modules_are_imported_is_one_line(signal_number: int, imported: str) -> None:
+    code = f"""
+import os, sys
+from memmap_train.__main__ import main
+
+class Stopping:  # while something is imported whose errors are swallowed
+    def find_spec(self, name, path=None, target=None):
+        if name == {imported!r}:
+            try:
+                os.kill(os.getpid(), {int(signal_number)})
+            except BaseException:
+                pass
+
+sys.meta_path.insert(0, Stopping())
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.strip() == "stopped; nothing had begun"
+
+
+def test_a_signal_at_the_very_end_prints_no_traceback(shards: Path) -> None:
+    code = f"""
+import os, sys, threading
+from memmap_train import cli
+
+put_out = cli._put_out
+def stopped(result):
+    os.kill(os.getpid(), {int(signal.SIGTERM)})
+    return put_out(result)
+cli._put_out = stopped
+cli.main(["inspect", {str(shards)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
+INSPECT = '"{python}" -m memmap_train inspect "{shards}" --json'
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "error"),
+    [
+        (f"{INSPECT} > /dev/full", 1, "stdout: the result can't be written: No space left"),
+        (f"{INSPECT} >&-", 0, ""),
+        (f"{INSPECT} 2>&-", 0, ""),
+        (f"set -o pipefail; {INSPECT} | true", 0, ""),
+        ('"{python}" -m memmap_train inspect "{shards}.not" >&-', 1, "no such folder"),
+    ],
+)
+def test_a_stdout_that_takes_nothing_is_no_traceback(
+    shards: Path, command: str, code: int, error: str
+) -> None:
+    command = command.format(python=sys.executable, shards=shards)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == code
+    assert error in done.stderr
+    assert len(done.stderr.splitlines()) == bool(error)
 
 
 @pytest.mark.parametrize(

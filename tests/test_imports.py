@@ -45,8 +45,8 @@ def imports(path: Path) -> set[str]:
 
 def test_importing_the_package_is_light() -> None:
     loaded = loaded_after("import memmap_train")
-    assert {"memmap_train", "numpy"} <= loaded
-    assert loaded.isdisjoint(HEAVY)
+    assert "memmap_train" in loaded
+    assert loaded.isdisjoint((*HEAVY, "numpy"))
 
 
 def test_reading_a_dataset_is_light(toys: dict[str, Path]) -> None:
@@ -92,8 +92,8 @@ def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
 
 
 def test_the_public_names_are_there_and_others_arent() -> None:
-    assert callable(mt.convert)
-    assert mt.__version__
+    assert set(mt.__all__) <= set(dir(mt))
+    assert all(getattr(mt, name).__doc__ for name in mt.__all__)
     with pytest.raises(AttributeError, match="no attribute 'convrt'"):
         mt.convrt  # noqa: B018
 

@@ -53,33 +53,36 @@ def without_counts(dataset: Dataset, era: str) -> Dataset:
 
 def test_features_say_what_all_their_rows_hold(dataset: Dataset) -> None:
     described = describe_features(dataset)
-    assert [f["feature"] for f in described] == ["feature_a", "feature_b", "feature_c"]
-    assert [f["missing_share"] for f in described] == [1 / 9, 1 / 9, 4 / 9]
-    assert [f["constant_eras"] for f in described] == [1, 1, 2]
-    assert [f["mean_code"] for f in described] == [17 / 8, 12 / 8, 9 / 5]
-    assert "era_counts" not in described[0]
+    assert [f["feature"] for f in described["features"]] == ["feature_a", "feature_b", "feature_c"]
+    assert [f["missing_share"] for f in described["features"]] == [1 / 9, 1 / 9, 4 / 9]
+    assert [f["constant_eras"] for f in described["features"]] == [1, 1, 2]
+    assert [f["mean_code"] for f in described["features"]] == [17 / 8, 12 / 8, 9 / 5]
+    assert "era_counts" not in described["features"][0]
+    assert described["duplicated_ids"] == {"0001": 1, "0003": 1}
     text = features_text(described).splitlines()
+    assert text[-1] == "ids: 2 stand in more than one row of their era ('0001', '0003')"
     assert text[1].split() == ["0", "feature_a", "11.111%", "1", "2.125"]
     assert json.loads(json.dumps(described)) == described
 
 
 def test_features_of_some_eras_are_described_by_those_alone(dataset: Dataset) -> None:
     described = describe_features(dataset.select(["0001"]))
-    assert [f["missing_share"] for f in described] == [0.25, 0, 1]
-    assert [f["constant_eras"] for f in described] == [0, 1, 1]
-    assert [f["mean_code"] for f in described] == [round(5 / 3, 6), 2, None]
+    assert [f["missing_share"] for f in described["features"]] == [0.25, 0, 1]
+    assert [f["constant_eras"] for f in described["features"]] == [0, 1, 1]
+    assert [f["mean_code"] for f in described["features"]] == [round(5 / 3, 6), 2, None]
+    assert described["duplicated_ids"] == {"0001": 1}
     assert features_text(described).splitlines()[3].split()[-3:] == ["100.000%", "1", "-"]
 
 
 def test_features_say_what_the_rows_of_an_era_hold(dataset: Dataset) -> None:
     described = describe_features(dataset, "0001")
-    assert [list(f["era_counts"].values()) for f in described] == [
+    assert [list(f["era_counts"].values()) for f in described["features"]] == [
         [1, 1, 0, 0, 1, 1],
         [0, 0, 4, 0, 0, 0],
         [0, 0, 0, 0, 0, 4],
     ]
-    assert list(described[0]["era_counts"]) == ["0", "1", "2", "3", "4", "missing"]
-    assert described[0]["constant_eras"] == 1  # of all eras still
+    assert list(described["features"][0]["era_counts"]) == ["0", "1", "2", "3", "4", "missing"]
+    assert described["features"][0]["constant_eras"] == 1  # of all eras still
     text = features_text(described).splitlines()
     assert text[0].split()[-7:] == ["0", "1", "2", "3", "4", "missing", "sets"]
     assert text[2].split()[-6:] == ["0", "0", "4", "0", "0", "0"]
@@ -109,9 +112,9 @@ def test_what_an_earlier_version_didnt_count_isnt_said(dataset: Dataset) -> None
     assert "constant" not in dataset_text(describe_dataset(older))
     described = describe_features(older, "0002")
     for key in ("missing_share", "constant_eras", "mean_code", "era_counts"):
-        assert [f[key] for f in described] == [None] * 3
+        assert [f[key] for f in described["features"]] == [None] * 3
     assert set(features_text(described).splitlines()[1].split()[2:]) == {"-"}
-    assert describe_features(older, "0001")[1]["era_counts"]["2"] == 4
+    assert describe_features(older, "0001")["features"][1]["era_counts"]["2"] == 4
     era = describe_era(older, "0002")
     assert era["constant_features"] is None
     assert "counts" not in era["arrays"]
@@ -127,13 +130,13 @@ def test_features_are_described_as_numpy_would(toys: dict[str, Path], store: str
     described = describe_features(dataset)
     codes = np.concatenate([decoded(plain, era) for era in plain.eras]) * 4
     stored = np.concatenate([decoded(dataset, era) for era in dataset.eras]) * 4
-    shares = np.array([f["missing_share"] for f in described])
+    shares = np.array([f["missing_share"] for f in described["features"]])
     assert (shares > 0.1).all()
     assert shares.sum() * dataset.n_rows == pytest.approx(
         sum(entry.missing_features for entry in dataset.manifest.shards)
     )
     assert (shares * dataset.n_rows + 1e-6 >= (stored != codes).sum(axis=0)).all()
-    means = np.array([f["mean_code"] for f in described])
+    means = np.array([f["mean_code"] for f in described["features"]])
     np.testing.assert_allclose(
         means * (1 - shares) + 2 * shares, stored.mean(axis=0, dtype=np.float64), atol=1e-5
     )
