@@ -217,6 +217,8 @@ def explained(directory: Path) -> Iterator[None]:
             "on: let it take less with --memory or --workers"
         ) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConversionError(f"{directory}: too long for a name; shorten --out") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = "the disk is full"
         else:

@@ -196,5 +196,5 @@ def refuse_infinities(kind: str, names: Sequence[str], block: Array, where: str)
         column = int(np.argmax(infinite.any(axis=0)))
         raise SourceError(
             f"{where}: {kind} {names[column]!r}: found an infinity (as float32); expected finite "
-            "values, null or NaN"
+            "values, null or NaN; put null there, or leave the column out"
         )

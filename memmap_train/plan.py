@@ -194,8 +194,8 @@ def check_feature_set(
     """Raise a SchemaError that says which feature sets there are, if one isn't among them."""
     if name is not None and name not in sets:
         raise SchemaError(
-            f"{where}: no feature set {name!r}; it has {listed(sets, 12)}{nearest(name, sets)}"
-            f"{advice}"
+            f"{where}: no feature set {name!r}; it has {listed(sets, 12) or 'none'}"
+            f"{nearest(name, sets)}{advice}"
         )
 
 
@@ -238,7 +238,7 @@ def narrow_schema(
         if unknown:
             raise SchemaError(
                 f"{where}: no target {listed(unknown)} among {len(targets):,}"
-                f"{nearest(unknown[0], targets)}"
+                f"{nearest(unknown[0], targets) or f'; there is {listed(targets, 12)}'}"
             )
         targets = tuple(name for name in targets if name in set(options.targets))
     return replace(schema, features=features, targets=targets)

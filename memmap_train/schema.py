@@ -70,7 +70,8 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     if len(kind_of) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise SchemaError(
-            f"{where}: {listed(twice)} stands for several columns; expected every column name once"
+            f"{where}: {listed(twice)} stands for several columns; expected every column name "
+            "once: write the file again with one of each"
         )
     if options.era_column not in kind_of:
         raise SchemaError(
@@ -80,7 +81,7 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     if kind_of[options.era_column] not in ("text", "integer"):
         raise SchemaError(
             f"{where}: era column {options.era_column!r} holds {kind_of[options.era_column]} "
-            "values; expected text or integers"
+            "values; expected text or integers; name another with --era-column"
         )
     id_column = options.id_column
     if id_column is None:
@@ -88,12 +89,12 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     elif id_column not in kind_of:
         raise SchemaError(
             f"{where}: no id column {id_column!r} among its {len(names):,} columns"
-            f"{nearest(id_column, names)}"
+            f"{nearest(id_column, names)}; name it with --id-column"
         )
     if id_column is not None and kind_of[id_column] not in ("text", "integer"):
         raise SchemaError(
             f"{where}: id column {id_column!r} holds {kind_of[id_column]} values; "
-            "expected text or integers"
+            "expected text or integers; name another with --id-column"
         )
     roles = {options.era_column, id_column}
     features = tuple(

@@ -79,7 +79,7 @@ class Sources:
             self.files.append(source)
             if (status.st_dev, status.st_ino) in found:
                 raise SourceError(
-                    f"{path}: the same file is named twice; its rows would come twice"
+                    f"{path}: the same file is named twice; its rows would come twice: name it once"
                 )
             found.add((status.st_dev, status.st_ino))
         self._handles = Handles(self.files)
@@ -143,7 +143,7 @@ class Sources:
         n_rows = sum(sum(source.row_groups) for source in self.files)
         if n_rows == 0:
             raise SourceError(
-                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert"
+                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert: name other files"
             )
         places = [
             (position, index)

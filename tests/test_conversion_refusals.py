@@ -94,6 +94,9 @@ FOUND_IN_TIME = {
     "a long era": Mistake(table(era=["a" * 300] * 7), SourceError, "era"),
     "a null id": Mistake(table(id=["a"] * 6 + [None]), SourceError, "row 6;"),
     "a long id": Mistake(table(id=["a"] * 6 + ["b" * 5000]), SourceError, "'id'"),
+    "an id with an end that is padding": Mistake(
+        table(id=["a"] * 6 + ["b\0"]), SourceError, "zero byte"
+    ),
     "an id of other bytes": Mistake(table(id=of_bytes(b"\xff" * 7)), SourceError, "not UTF-8"),
     "an era of other bytes": Mistake(table(era=of_bytes(b"\xff" * 7)), SourceError, "not UTF-8"),
     "a pipe": Mistake(os.mkfifo, SourceError, "a pipe"),
@@ -423,3 +426,14 @@ def test_a_flipped_byte_is_refused_or_makes_a_whole_dataset(tmp_path: Path) -> N
         assert "\n" not in text
         shutil.rmtree(out, ignore_errors=True)
     assert 10 < n_refused < 80
+
+
+def test_names_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    source, odd = tmp_path / "source.parquet", tmp_path / "odd\udcff.parquet"
+    write_toy(source, {"0001": 4})
+    with refused(ConversionError, "too long", "--out"):
+        convert(source, tmp_path / ("a" * 300))
+    shutil.copy(source, odd)
+    with refused(SourceError, "isn't UTF-8", "rename"):
+        convert(odd, tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == sorted([source, odd])

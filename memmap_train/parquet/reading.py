@@ -100,9 +100,13 @@ class Source:
         try:
             self._file: Any = pq.ParquetFile(self.path)
             metadata, arrow_schema = self._file.metadata, self._file.schema_arrow
+        except UnicodeEncodeError:
+            raise SourceError(
+                f"{self.path}: its name isn't UTF-8, and pyarrow opens no others; rename it"
+            ) from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SourceError(
-                f"{self.path}: not a readable parquet file: {_one_line(error)}"
+                f"{self.path}: not a readable parquet file: {_one_line(error)}; download it again"
             ) from None
         self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
         self._types = {field.name: field.type for field in arrow_schema}
@@ -330,6 +334,11 @@ class Source:
                     f"{self.path}: id column {column!r}: an id of {longest:,} bytes; expected at "
                     f"most {MAX_ID_BYTES:,}"
                 )
+            if pc.any(pc.ends_with(texts, "\0")).as_py():  # numpy takes it for padding
+                raise SourceError(
+                    f"{self.path}: id column {column!r}: an id ends with a zero byte, which "
+                    "ids.npy can't keep; expected text; name another column with --id-column"
+                )
             yield texts
 
     def _without_nulls(
@@ -347,7 +356,8 @@ class Source:
         if n_nulls:
             raise SourceError(
                 f"{self.path}: {what} column {column!r}: {n_nulls:,} rows without an {what}, the "
-                f"first at row {self._first_row(group) + first:,}; expected {expected} in every row"
+                f"first at row {self._first_row(group) + first:,}; expected {expected} in every row; "
+                "drop these rows, or put one there"
             )
 
     def _encode(
@@ -379,7 +389,7 @@ class Source:
             found = int(wrong[np.flatnonzero((wrong < 0) | (wrong > 4))[0]])
             raise SourceError(
                 f"{self.path}: feature {name!r}: expected integer codes 0 to 4, found {found} "
-                f"(row group {group})"
+                f"(row group {group}); values that aren't codes must be floats in the file"
             )
 
     def _columns(self, group: int, names: Sequence[str]) -> Iterator[Any]:
