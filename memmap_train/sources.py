@@ -143,7 +143,8 @@ class Sources:
         n_rows = sum(sum(source.row_groups) for source in self.files)
         if n_rows == 0:
             raise SourceError(
-                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert: name other files"
+                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert: name "
+                "other files"
             )
         places = [
             (position, index)

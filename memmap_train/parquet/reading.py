@@ -356,8 +356,8 @@ class Source:
         if n_nulls:
             raise SourceError(
                 f"{self.path}: {what} column {column!r}: {n_nulls:,} rows without an {what}, the "
-                f"first at row {self._first_row(group) + first:,}; expected {expected} in every row; "
-                "drop these rows, or put one there"
+                f"first at row {self._first_row(group) + first:,}; expected {expected} in every "
+                "row; drop these rows, or put one there"
             )
 
     def _encode(
