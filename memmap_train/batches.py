@@ -5,6 +5,7 @@ by threads while the present one is used; a batch is a slice of a pool's buffer,
 only once nothing refers to any batch made from it.
 """
 
+import os
 import threading
 import time
 import weakref
@@ -21,6 +22,10 @@ from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
 from .units import in_bytes
+
+_NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
+
+_LEAST_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
 class Batches:
@@ -43,7 +48,8 @@ class Batches:
         variance by at most 5 % at an intra-era correlation of 0.01.
     memory : int, optional
         MB that two pools of buffers may take, where window and pool are to be chosen (two batches a
-        pool are the least); by default an eighth of what is available.
+        pool are the least); by default half of what is available, or what features leave of it that
+        fit into memory. Decoded batches of an int8 store come on top.
     drop_remainder : bool
         Leave out the rows that don't fill a last batch. False makes every row come exactly once
         per epoch, in a last batch that may be short.
@@ -64,7 +70,8 @@ class Batches:
     Raises
     ------
     BatchError, DatasetError
-        A size out of range, a batch larger than the data, an unknown name.
+        A size out of range, a batch larger than the data, pools larger than memory, an unknown
+        name.
 
     Notes
     -----
@@ -100,7 +107,7 @@ class Batches:
                 dataset.rows_per_era,
                 batch_size=self.batch_size,
                 row_bytes=dataset.feature_bytes // dataset.n_rows,
-                buffered_row_bytes=row_bytes,
+                buffered_row_bytes=row_bytes + _NUMBERS_BYTES,
                 memory=budget,
                 window_bytes=storage.window_bytes(dataset),
                 pool_batches=pool_batches,
@@ -118,9 +125,16 @@ class Batches:
         )
         self.window_size, self.pool_batches = window_size, pool_batches
         self.pool_bytes = row_bytes * self.order.most_pool_rows
+        if 2 * self.pool_bytes > max(storage.available, _LEAST_AVAILABLE):
+            raise BatchError(
+                f"pools of {pool_batches:,} batches of {batch_size:,} rows take "
+                f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
+                f"{in_bytes(storage.available)} at most, the memory available: take fewer "
+                "pool_batches, smaller batches or fewer features"
+            )
         self.direct_eras = storage.direct_eras(dataset, 2 * self.pool_bytes)
         self._columns = columns
-        self._reader = Reader(dataset, *columns, self.direct_eras)
+        self._reader = self._new_reader()
         self.feature_names = self._reader.feature_names
         self.target_names = self._reader.target_names
 
@@ -161,6 +175,10 @@ class Batches:
         direct_eras = range(len(self.dataset.eras)) if direct else ()
         return Reader(self.dataset, *self._columns, direct_eras)
 
+    def _new_reader(self) -> Reader:
+        planned_bytes = 2 * self.pool_bytes
+        return Reader(self.dataset, *self._columns, self.direct_eras, planned_bytes)
+
     @cached_property
     def shuffling(self) -> Shuffling:
         """How well window and pool shuffle, beside a global shuffle."""
@@ -186,7 +204,7 @@ class Batches:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take everything over, window and pool as they were chosen."""
         vars(self).update(state)
-        self._reader = Reader(self.dataset, *self._columns, self.direct_eras)
+        self._reader = self._new_reader()
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over epoch 0."""
@@ -226,6 +244,7 @@ class Stream(Iterator[Batch]):
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
+        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(reader.n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
@@ -275,6 +294,11 @@ class Stream(Iterator[Batch]):
         self.close()
 
     def _check_open(self) -> None:
+        if os.getpid() != self._process:  # threads don't come along
+            raise BatchError(
+                "the stream belongs to the process that this one was forked from; make another "
+                "here with batches.stream(start=step)"
+            )
         if not self._stop.alive:
             raise BatchError("the stream is closed; make another with batches.stream(start=step)")
 

@@ -6,9 +6,10 @@ that somebody still holds is ever overwritten. Imports nothing of ours.
 """
 
 import mmap
+import weakref
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +41,29 @@ class Recycler:
 
     A block returns whenever the interpreter drops the last array, be it in the middle of a method
     of this class: a lock would then wait for itself.
+
+    Parameters
+    ----------
+    planned_bytes : int
+        That it will need, if that is known: who looks what memory there is can then tell what of it
+        is spoken for.
     """
 
-    def __init__(self) -> None:
+    _instances: ClassVar[weakref.WeakSet["Recycler"]] = weakref.WeakSet()
+
+    def __init__(self, planned_bytes: int = 0) -> None:
         self._free: deque[npt.NDArray[np.uint8]] = deque()
+        self._planned_bytes, self._made_bytes = planned_bytes, 0
+        self._instances.add(self)
+
+    @classmethod
+    def outstanding_bytes(cls) -> int:
+        """Return the bytes that all recyclers of this process plan for and haven't taken yet."""
+        return sum(max(0, one._planned_bytes - one._made_bytes) for one in list(cls._instances))
+
+    def clear(self) -> None:
+        """Let go of the blocks that have returned."""
+        self._free.clear()
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return an array with undefined contents, aligned to 64 bytes."""
@@ -68,6 +88,7 @@ class Recycler:
             if n_bytes <= len(block) <= n_bytes + n_bytes // 4 + 4096:
                 return block
             self._free.append(block)
+        self._made_bytes += n_bytes
         raw = np.empty(n_bytes + ALIGNMENT, np.uint8)
         offset = -raw.ctypes.data % ALIGNMENT
         return raw[offset : offset + max(n_bytes, 1)]

@@ -243,7 +243,7 @@ def dataset_text(description: dict[str, Any]) -> str:
     if (constant := d["eras_with_constant_features"]) is not None:
         lines.append(f"constant  features in {constant:,} of {d['n_eras']:,} eras")
     lines.append(f"ids       {'yes' if d['has_ids'] else 'none'}")
-    lines.append("sets      name, features, bytes to read in an epoch")
+    lines.append("sets      name, features, bytes as a dataset of its own")
     widest = max(map(len, d["feature_sets"]))
     lines += [
         f"          {name:<{widest}} {s['features']:>6,} {in_bytes(s['bytes']):>10}"

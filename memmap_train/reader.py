@@ -52,6 +52,8 @@ class Reader:
         None for all.
     direct_eras : collection of int
         Positions of the eras whose features are read past the page cache, not mapped.
+    planned_bytes : int
+        That its buffers will take, if that is known.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Reader:
         feature_columns: tuple[int, ...] | None,
         target_columns: tuple[int, ...] | None,
         direct_eras: Collection[int] = (),
+        planned_bytes: int = 0,
     ) -> None:
         self._dataset = dataset
         self._direct = np.zeros(len(dataset.eras), np.bool_)
@@ -76,7 +79,7 @@ class Reader:
         self._features = row_space(shards, "features")
         self._targets = row_space(shards, "targets")
         self._files = _DirectFiles(dataset)
-        self._memory = Recycler()
+        self._memory = Recycler(planned_bytes)
 
     @property
     def row_bytes(self) -> int:
@@ -89,6 +92,10 @@ class Reader:
             self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
             self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
         )
+
+    def release(self) -> None:
+        """Let go of the buffers that nothing shows any more."""
+        self._memory.clear()
 
     @property
     def n_threads(self) -> int:

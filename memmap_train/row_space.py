@@ -194,11 +194,27 @@ class _FileByFile(RowSpace):
             out[places] = array[numbers[places] - self.first[era]]
 
     def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
-        mapped = mmap.mmap(file, n_bytes, access=mmap.ACCESS_READ)
+        # Else each map would keep a descriptor of its own.
+        untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+        mapped = mmap.mmap(file, n_bytes, access=mmap.ACCESS_READ, **untracked)
         if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
             mapped.madvise(mmap.MADV_RANDOM)
         dtype, shape = self._shards[era].layout(self._array)
         self._arrays[era] = np.ndarray(shape, dtype, mapped, offset)
+
+
+class _NoColumns(RowSpace):
+    """The rows of arrays without columns, a dataset's targets for one: nothing to map."""
+
+    def __init__(self, shards: Sequence[Shard], array: str) -> None:
+        super().__init__(shards, array)
+        self.first = np.zeros(len(shards), np.int64)
+
+    def take(self, numbers: Int64, out: Array) -> None:
+        pass
+
+    def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
+        pass
 
 
 class _At:
@@ -255,9 +271,10 @@ def _system() -> _System | None:
 
 def row_space(shards: Sequence[Shard], array: str) -> RowSpace:
     """Return the rows of one array of all these eras; see `RowSpace`."""
-    has_columns = shards[0].layout(array)[1][1] > 0
+    if shards[0].layout(array)[1][1] == 0:
+        return _NoColumns(shards, array)
     is_ours = all(shard.header_bytes(array) == HEADER_BYTES for shard in shards)
-    if has_columns and is_ours and _system() is not None:
+    if is_ours and _system() is not None:
         with suppress(OSError):  # addresses are limited, by `ulimit -v` for example
             return _Grid(shards, array)
     return _FileByFile(shards, array)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .buffers import Recycler
 from .dataset import Dataset
 from .direct import can_read_directly
 from .machine import available_memory
@@ -37,7 +38,8 @@ class Storage:
     feature_bytes : int
         Of the dataset's eras, whole rows.
     available : int
-        Bytes of memory that can be taken.
+        Bytes of memory that can be taken: what buffers that are planned in this process will take
+        is left out.
     """
 
     feature_bytes: int
@@ -50,8 +52,9 @@ class Storage:
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes that buffers may take where nothing is said."""
-        return self.available // 2
+        """Bytes that buffers may take where nothing is said; features that fit stay in memory."""
+        half = self.available // 2
+        return min(half, self.available - self.feature_bytes) if self.fits else half
 
     def window_bytes(self, dataset: Dataset) -> int:
         """Return the bytes of a window that is read at nearly full speed."""
@@ -70,7 +73,8 @@ class Storage:
 
 def storage_of(dataset: Dataset) -> Storage:
     """Look how much memory there is for a dataset."""
-    return Storage(dataset.feature_bytes, available_memory())
+    available = max(0, available_memory() - Recycler.outstanding_bytes())
+    return Storage(dataset.feature_bytes, available)
 
 
 def is_past_cache(dataset: Dataset) -> bool:

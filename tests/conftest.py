@@ -12,6 +12,7 @@ from hypothesis import settings
 from toy import Eras, feature_names, write_toy
 
 import memmap_train as mt
+from memmap_train.buffers import Recycler
 
 # A deadline would be a timed assertion.
 settings.register_profile("memmap-train", deadline=None)
@@ -29,6 +30,12 @@ def signals_are_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def no_buffers_are_planned() -> None:
+    """Forget the batches that another test's report may still hold: memory is planned without."""
+    Recycler._instances.clear()
 
 
 # Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one

@@ -27,6 +27,8 @@ from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
+from memmap_train import batches as batches_module
+from memmap_train import storage
 from memmap_train.batches import Batch, Stream
 from memmap_train.direct import can_read_directly
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
@@ -610,6 +612,44 @@ def test_leaving_the_with_block_closes_the_stream(toys: dict[str, Path]) -> None
 
 def test_a_stream_that_never_began_can_be_closed(toys: dict[str, Path]) -> None:
     make(toys["float32"]).stream().close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_process_is_told_that_the_stream_isnt_its_own(toys: dict[str, Path]) -> None:
+    """Its threads don't come along: it would wait for them for ever."""
+    code = f"""
+import os
+import memmap_train as mt
+from memmap_train.errors import BatchError
+
+batches = mt.Batches(
+    mt.open_dataset({str(toys["float32"])!r}), batch_size=20, seed=5, pool_batches=2
+)
+stream = batches.stream()
+next(stream)
+if os.fork() == 0:
+    try:
+        for _ in range(3):
+            next(stream)
+    except BatchError as error:
+        assert "forked" in str(error)
+        next(batches.stream(2))  # its own
+        os._exit(7)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+next(stream)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_pools_larger_than_memory_are_refused(
+    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "available_memory", lambda: 2000)
+    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 1000)
+    with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
+        make(toys["float32"], pool_batches=6)
+    make(toys["float32"], pool_batches=1, batch_size=10)
 
 
 def test_streams_dont_disturb_each_other(toys: dict[str, Path]) -> None:

@@ -1,5 +1,6 @@
 """Tests of what is read from memory and what from the disk."""
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +30,36 @@ def test_a_dataset_fits_if_it_takes_four_fifths_of_the_memory(
     scaled = available * n_bytes // 10_000
     assert Storage(n_bytes, scaled).fits == fits
     assert storage_of(dataset).available == available
+
+
+def test_what_buffers_will_take_is_spoken_for_until_they_have_it(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two `Batches` of one process, for training and for validation say, share the memory."""
+    gc.collect()
+    monkeypatch.setattr(storage, "available_memory", lambda: GB)
+    before = storage_of(dataset).available
+    options = {"batch_size": 20, "seed": 0, "window_size": 1, "pool_batches": 8}
+    first = mt.Batches(dataset, **options)  # type: ignore[arg-type]
+    assert storage_of(dataset).available == before - 2 * first.pool_bytes
+    second = mt.Batches(dataset, **options)  # type: ignore[arg-type]
+    assert second.storage.available == before - 2 * first.pool_bytes
+    assert storage_of(dataset).available == before - 4 * first.pool_bytes
+    for batch in first:  # the buffers are made, and in no free memory any more
+        del batch
+    assert storage_of(dataset).available == before - 2 * second.pool_bytes
+    del first, second
+    gc.collect()
+    assert storage_of(dataset).available == before
+
+
+@pytest.mark.parametrize(
+    ("features", "available", "buffers"), [(1, 10, 5), (6, 10, 4), (8, 10, 2), (9, 10, 5)]
+)
+def test_buffers_leave_room_for_features_that_fit(
+    features: int, available: int, buffers: int
+) -> None:
+    assert Storage(features * GB, available * GB).buffer_bytes == buffers * GB
 
 
 def test_what_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> None:
