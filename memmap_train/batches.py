@@ -102,6 +102,7 @@ class Batches:
         budget = storage.buffer_bytes if memory is None else whole("memory", memory) * 1_000_000
         if pool_batches is not None:
             pool_batches = whole("pool_batches", pool_batches)
+        self._reason = "as asked for"
         if window_size is None:
             choice = choose_windows(
                 dataset.rows_per_era,
@@ -113,6 +114,7 @@ class Batches:
                 pool_batches=pool_batches,
             )
             window_size, pool_batches = choice.window_size, choice.pool_batches
+            self._reason = choice.reason
         elif pool_batches is None:
             pool_batches = pool_for_window(whole("window_size", window_size))
         self.order = Order(
@@ -139,7 +141,7 @@ class Batches:
         self.target_names = self._reader.target_names
 
     def explain(self) -> tuple[str, str]:
-        """Say how it is shuffled, and where the rows come from: a sentence each."""
+        """Say how it is shuffled and why so, and where the rows come from: a sentence each."""
         row_bytes = self.dataset.feature_bytes // self.dataset.n_rows
         quality = self.shuffling
         rows = "row" if self.window_size == 1 else "rows"
@@ -148,7 +150,9 @@ class Batches:
             f"pools of {self.pool_batches:,} batches ({in_bytes(self.pool_bytes)}): "
             f"{quality.eras_per_batch:,.0f} eras in a batch "
             f"({quality.ideal_eras_per_batch:,.0f} in a global shuffle), "
-            f"gradient variance x {quality.inflation():.3f}"
+            f"{quality.same_era_rate:.3%} of its pairs of one era "
+            f"({quality.ideal_same_era_rate:.3%}), "
+            f"gradient variance x {quality.inflation():.3f}; {self._reason}"
         )
         storage = self.storage
         features = f"{in_bytes(storage.feature_bytes)} of features"

@@ -23,7 +23,7 @@ from .batches import Batches, Stream
 from .buffers import disk_buffer
 from .dataset import Dataset, Selection
 from .direct import can_read_directly
-from .machine import n_cores
+from .machine import available_memory, n_cores
 from .residency import drop, read_ahead, resident
 from .shuffling import WINDOW_BYTES
 from .storage import Storage
@@ -31,7 +31,7 @@ from .units import in_bytes
 
 _COPYING_THREADS = 2  # more copy no faster
 _SOME_READING = 0.02  # bytes read from the disk for each one used: more than noise
-_COPIED_BYTES = 200_000_000
+_COPIED_BYTES, _LEAST_COPIED_BYTES = 200_000_000, 1_000_000
 _DISK_SECONDS = 1.0  # of reading, in each of two ways
 _PART_BYTES = 2_000_000_000  # the most that is dropped and read again
 _PART_SHARE = 0.25  # of the memory available
@@ -52,6 +52,8 @@ class Rate:
         Bytes read from the disk for each byte of rows used; None where the system doesn't tell.
     major_faults : int or None
         Times that a thread waited for the disk in the middle of a copy.
+    idle_share : float
+        Of the time of all cores, what went by in waiting: for the disk, or for one another.
     """
 
     rows_per_second: float
@@ -60,12 +62,14 @@ class Rate:
     cpu_seconds_per_million_rows: float
     read_amplification: float | None
     major_faults: int | None
+    idle_share: float
 
 
 def memcpy_rate(n_threads: int) -> float:
     """Return the bytes per second that threads copy between two warm arrays."""
-    source, target = (np.ones(_COPIED_BYTES, np.uint8) for _ in range(2))
-    edges = np.linspace(0, _COPIED_BYTES, n_threads + 1).astype(int).tolist()
+    n_bytes = max(_LEAST_COPIED_BYTES, min(_COPIED_BYTES, available_memory() // 8))
+    source, target = (np.ones(n_bytes, np.uint8) for _ in range(2))
+    edges = np.linspace(0, n_bytes, n_threads + 1).astype(int).tolist()
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
     seconds = []
     with ThreadPoolExecutor(n_threads) as threads:
@@ -73,7 +77,7 @@ def memcpy_rate(n_threads: int) -> float:
             started = time.perf_counter()
             list(threads.map(lambda part: np.copyto(target[part], source[part]), parts))
             seconds.append(time.perf_counter() - started)
-    return _COPIED_BYTES / statistics.median(seconds)
+    return n_bytes / statistics.median(seconds)
 
 
 def disk_rate(paths: Sequence[Path]) -> float | None:
@@ -153,6 +157,7 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
         for batch in stream:
             del batch
     after = _Counters.now()
+    reader.release()  # what comes next is measured with all the memory
     n_rows = n_steps * batches.batch_size
     wall, cpu = after.wall - before.wall, after.cpu - before.cpu
     read_bytes = major_faults = None
@@ -169,6 +174,7 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
         if read_bytes is None
         else read_bytes / (n_rows * reader.stored_row_bytes),
         major_faults=major_faults,
+        idle_share=max(0.0, 1 - cpu / (wall * n_cores())),
     )
 
 
@@ -208,6 +214,8 @@ def bench(
     whole = of(dataset)
     shuffling, reading = whole.explain()
     cached = resident(dataset)["features"][0]
+    if cached is not None:
+        cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
     say("copying memory")
     memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
     rates: dict[str, Rate] = {}
@@ -289,7 +297,8 @@ def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[s
         )
         lines += _what_fits(dataset, found["available_memory"])
     window_bytes = batches.window_size * (dataset.feature_bytes // dataset.n_rows)
-    if window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era):
+    is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
+    if is_small and 2 * batches.pool_bytes > batches.storage.buffer_bytes / 2:
         lines.append(
             f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
             " with more, or with smaller batches, they would be larger and read faster"
@@ -337,7 +346,7 @@ def bench_text(found: dict[str, Any]) -> str:
         "",
         f"batches of {found['batch_size']:,} x {found['n_features']:,}",
         f"  {'':<26}{'rows/s':>10}{'of memcpy':>11}{'of disk':>9}{'CPU s/M rows':>14}"
-        f"{'read/used':>11}{'waits':>7}",
+        f"{'read/used':>11}{'faults':>8}{'idle':>6}",
     ]
     for name, rate in found["rates"].items():
         of_disk = "" if disk is None else f"{rate['stored_bytes_per_second'] / disk:.2f}"
@@ -348,7 +357,7 @@ def bench_text(found: dict[str, Any]) -> str:
             f"{rate['bytes_per_second'] / found['memcpy_bytes_per_second']:>11.2f}{of_disk:>9}"
             f"{rate['cpu_seconds_per_million_rows']:>14.2f}"
             f"{'' if amplification is None else f'{amplification:.2f}':>11}"
-            f"{'' if faults is None else f'{faults:,}':>7}"
+            f"{'' if faults is None else f'{faults:,}':>8}{rate['idle_share']:>6.0%}"
         )
     lines += ["", *(f"- {line}" for line in found["advice"])]
     return "\n".join(lines)

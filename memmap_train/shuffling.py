@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .order import Order
+from .units import in_bytes
 
 MAX_INFLATION = 0.05
 """By how much windows may inflate the variance of a batch's gradient, where nothing is said."""
@@ -146,10 +147,20 @@ def _eras_per_batch(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A window and a pool: rows, and batches."""
+    """A window and a pool, and what decided.
+
+    Attributes
+    ----------
+    window_size : int
+        Rows.
+    pool_batches : int
+    reason : str
+        In words.
+    """
 
     window_size: int
     pool_batches: int
+    reason: str
 
 
 def choose_windows(
@@ -186,7 +197,10 @@ def choose_windows(
     rows = np.asarray(rows_per_era, np.int64)
     steps = max(1, int(rows.sum()) // batch_size)
     rows_per_pool_batch = max_inflation / ERA_CORRELATION
-    wanted = min(max(1, ceil(window_bytes / row_bytes)), int(rows.max()))
+    longest = int(rows.max())
+    fastest = max(1, ceil(window_bytes / row_bytes))
+    wanted = min(fastest, longest)
+    pool_reason = "pools as asked for"
     if pool_batches is None:
         affordable = max(_LEAST_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
         affordable = min(affordable, max(_LEAST_POOL_BATCHES, _MOST_POOL_ROWS // batch_size))
@@ -196,8 +210,24 @@ def choose_windows(
         # Pools are of nearly equal size: fewer and larger ones, but for the memory.
         pools = max(1, steps // needed, ceil(steps / affordable))
         pool_batches = ceil(steps / pools)
+        if pools == 1:
+            pool_reason = "pools of a whole epoch"
+        elif affordable < needed:
+            pool_reason = f"pools as large as {in_bytes(memory)} of memory for two of them allow"
+        else:
+            pool_reason = (
+                "pools just large enough that windows inflate the gradient's variance by less than "
+                f"{max_inflation:.0%} where rows of an era share {ERA_CORRELATION:.0%} of it"
+            )
     smallest = steps // ceil(steps / pool_batches)
-    return Choice(min(wanted, 1 + floor(smallest * rows_per_pool_batch)), pool_batches)
+    window_size = min(wanted, 1 + floor(smallest * rows_per_pool_batch))
+    if window_size < wanted:
+        window_reason = "windows as large as such pools mix well enough"
+    elif wanted == longest:
+        window_reason = "windows of whole eras"
+    else:
+        window_reason = f"windows of {in_bytes(window_bytes)}, which are read at nearly full speed"
+    return Choice(window_size, pool_batches, f"{window_reason}; {pool_reason}")
 
 
 def pool_for_window(window_size: int) -> int:

@@ -173,12 +173,17 @@ def test_much_memory_gives_windows_of_full_speed_and_little_gives_smaller_ones()
     windows = [choose(rows, 4096, 4200, memory, 0.05) for memory in (10**7, 10**8, 10**10)]
     assert [choice.window_size for choice in windows] == [11, 11, 63]
     assert [choice.pool_batches for choice in windows] == [2, 2, 14]
+    small, _, large = (choice.reason for choice in windows)
+    assert "as large as 10.0 MB of memory" in small
+    assert "windows of 262.1 kB" in large
+    assert "less than 5%" in large
 
 
 def test_an_epoch_is_cut_into_no_more_pools_than_windows_need() -> None:
     """24 batches in pools of at most 13 would be pools of 12: too small for these windows."""
     choice = choose([4200] * 24, 4096, 4200, 10**10, 0.05)
     assert ceil(24 / choice.pool_batches) == 1
+    assert "a whole epoch" in choice.reason
 
 
 def test_a_ceiling_of_none_at_all_gives_a_global_shuffle() -> None:
@@ -195,7 +200,9 @@ def test_a_pool_that_is_given_bounds_the_window() -> None:
         memory=10**10,
         pool_batches=10,
     )
-    assert choice == Choice(window_size=46, pool_batches=10)
+    assert (choice.window_size, choice.pool_batches) == (46, 10)
+    assert "windows as large as such pools mix" in choice.reason
+    assert "pools as asked for" in choice.reason
 
 
 @pytest.mark.parametrize("window_size", [1, 41, 64, 1000])
