@@ -235,6 +235,12 @@ def _status(arguments: argparse.Namespace) -> int:
 def _warm(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     eras = eras_that_fit(dataset)
+    if not eras:
+        print(
+            f"{dataset.path}: nothing to read ahead: memory is too small to keep any of its "
+            f"{len(dataset.eras):,} eras; `memmap-train status {dataset.path}` says what fits"
+        )
+        return 0
     started = time.perf_counter()
     with Stages("B") as stages:
         n_bytes = read_ahead(

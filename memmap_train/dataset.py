@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,7 @@ class Dataset:
         self, path: Path, manifest: Manifest, inodes: Mapping[str, Mapping[str, int]]
     ) -> None:
         self.path = path
+        self._directory = path.absolute()  # also after os.chdir
         self.manifest = manifest
         self.eras = tuple(inodes)
         self.feature_names = manifest.features
@@ -129,10 +131,11 @@ class Dataset:
         return self.n_rows
 
     def __getitem__(self, era: str) -> Shard:
-        return Shard(self.path, self.manifest, self.entry(era), self._inodes[era])
+        return Shard(self._directory, self.manifest, self.entry(era), self._inodes[era])
 
     def entry(self, era: str) -> ShardEntry:
         """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
+        (era,) = _texts([era], f"{self.path}: eras")
         try:
             return self._entries[era]
         except KeyError:
@@ -164,11 +167,9 @@ class Dataset:
         DatasetError
             An era that this dataset doesn't have, or none at all.
         """
-        if isinstance(eras, str):
-            eras = [eras]
-        for era in eras:
+        wanted = set(_texts(eras, f"{self.path}: eras"))
+        for era in wanted:
             self.entry(era)
-        wanted = set(eras)
         if not wanted:
             raise DatasetError(f"{self.path}: no eras selected; expected at least one")
         chosen = tuple(era for era in self.eras if era in wanted)
@@ -219,6 +220,7 @@ class Dataset:
                     f"{self.path}: no feature set {features!r}; it has {listed(known, 12)}"
                     f"{nearest(features, known)}"
                 )
+        features = _texts(features, f"{self.path}: features")
         columns = _columns(features, self.feature_names, f"{self.path}: no feature")
         return None if columns == tuple(range(len(self.feature_names))) else columns
 
@@ -226,8 +228,7 @@ class Dataset:
         """Return the columns of targets by name, in the order given; None for all of them."""
         if targets is None:
             return None
-        if isinstance(targets, str):
-            targets = [targets]
+        targets = _texts(targets, f"{self.path}: targets")
         columns = _columns(targets, self.target_names, f"{self.path}: no target")
         return None if columns == tuple(range(len(self.target_names))) else columns
 
@@ -272,10 +273,11 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             file = directory / entry.folder / f"{array}.npy"
             try:
                 status = os.stat(file)
-            except OSError:
+            except OSError as error:
+                is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+                what = "the file is missing" if is_missing else f"can't be read: {error.strerror}"
                 raise ShardError(
-                    f"{file}: the file is missing; `memmap-train verify {directory}` lists all "
-                    "that is wrong"
+                    f"{file}: {what}; `memmap-train verify {directory}` lists all that is wrong"
                 ) from None
             size = status.st_size
             inodes[entry.era][array] = status.st_ino
@@ -389,6 +391,22 @@ def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]
     for name in sorted(names):
         if name not in expected and not name.startswith("."):
             yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
+
+
+def _texts(names: Any, what: str) -> list[str]:
+    """Return one name, or several, as a list; DatasetError for anything else."""
+    if isinstance(names, str):
+        return [names]
+    try:
+        found = list(names)
+    except TypeError:
+        found = [names]
+    for name in found:
+        if not isinstance(name, str):
+            raise DatasetError(
+                f"{what}: expected names as text, found {name!r:.40} ({type(name).__name__})"
+            )
+    return found
 
 
 def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:

@@ -28,18 +28,29 @@ _READ_BYTES = 2**20
 def resident_bytes(path: Path) -> int | None:
     """Return how many bytes of a file are in the page cache; None where that can't be told.
 
+    Raises
+    ------
+    ShardError
+        The file can't be read.
+
     Notes
     -----
-    By `mincore`, which tells the truth only to those who may write the file.
+    By `mincore`, which tells the truth only to those who own the file, or may write it.
     Source: mincore(2), and can_do_mincore in mm/mincore.c of Linux 5.2 and later.
     """
-    if not _can_ask() or not os.access(path, os.W_OK):
+    if not _can_ask():
         return None
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            return 0
-        mapped = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            size = status.st_size
+            if status.st_uid != os.geteuid() and not os.access(path, os.W_OK):
+                return None
+            if size == 0:
+                return 0
+            mapped = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+    except OSError as error:
+        raise ShardError(f"{path}: can't be read: {error.strerror}") from None
     pages = np.zeros(-(-size // mmap.PAGESIZE), np.uint8)
     address = np.frombuffer(mapped, np.uint8).ctypes.data
     if _mincore()(address, size, pages.ctypes.data):

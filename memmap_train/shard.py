@@ -7,6 +7,7 @@ ever written beside their final name and published by renaming the folder: a sha
 absent, and is never rewritten in place (a file that shrinks under a map would kill its readers).
 """
 
+import errno
 import io
 import os
 import re
@@ -303,6 +304,11 @@ def _explained(error: OSError, path: Path) -> ShardError:
         return error
     if isinstance(error, FileNotFoundError):
         return ShardError(f"{path}: the file is missing")
+    if error.errno == errno.ENOMEM:
+        return ShardError(
+            f"{path}: can't be mapped: this process may not have as many addresses; raise the "
+            "limit with `ulimit -v unlimited`"
+        )
     return ShardError(f"{path}: can't be opened: {error.strerror}")
 
 

@@ -463,6 +463,15 @@ def test_status_and_warm_say_what_is_in_memory(
     assert status["arrays"].keys() == {"features", "targets", "ids", "counts"}
 
 
+def test_warming_what_memory_cannot_hold_says_so(
+    shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memmap_train.storage.available_memory", lambda: 1000)
+    monkeypatch.setattr("memmap_train.storage.can_read_directly", lambda path: True)
+    assert main(["warm", str(shards)]) == 0
+    assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
+
+
 def test_bench_prints_rates_and_advice(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,47 @@ def test_an_unknown_era_comes_with_the_nearest(toys: dict[str, Path]) -> None:
         mt.open_dataset(toys["float32"])["zzz"]
 
 
+@pytest.mark.parametrize("names", [1, [1], ["0001", 2.5], [["0001"]], {"0001": 1, 2: 3}, [None]])
+def test_names_that_are_no_text_are_one_line(toys: dict[str, Path], names: Any) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    for asking in (dataset.select, dataset.feature_columns, dataset.target_columns):
+        with refused(DatasetError, "expected names as text, found"):
+            asking(names)
+    for era in (0, None, ["0001"]):
+        with refused(DatasetError, "expected names as text, found"):
+            dataset[era]  # type: ignore[index]
+    with refused(DatasetError, "found None (NoneType)"):
+        dataset.select(None)  # type: ignore[arg-type]
+
+
+def test_names_may_come_as_arrays_and_iterators(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"])
+    assert dataset.select(era for era in ("0003", "0001")).eras == ("0001", "0003")  # type: ignore[arg-type]
+    assert dataset.select(np.array(["0003", "0001"])).eras == ("0001", "0003")  # type: ignore[arg-type]
+    names = np.array(dataset.feature_names)[[4, 2]]
+    assert dataset.feature_columns(names) == (4, 2)  # type: ignore[arg-type]
+    assert dataset.target_columns(iter(dataset.target_names[1:2])) == (1,)  # type: ignore[arg-type]
+
+
+def test_a_dataset_named_by_a_relative_path_stays_open_elsewhere(
+    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toys["float32"].parent)
+    dataset = mt.open_dataset(toys["float32"].name)
+    assert str(dataset.path) == toys["float32"].name
+    monkeypatch.chdir("/")
+    assert dataset["0003"].features.shape == (ERAS["0003"], N_FEATURES)
+    assert len(mt.Batches(dataset.select("0003"), batch_size=5, seed=0)[0][0]) == 5
+
+
+def test_a_file_that_cannot_be_looked_at_isnt_called_missing(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    shutil.rmtree(path / "era-0002")
+    (path / "era-0002").symlink_to("era-0002")
+    with refused(ShardError, "era-0002/", "can't be read: Too many levels"):
+        mt.open_dataset(path)
+
+
 def test_no_eras_at_all_are_refused(toys: dict[str, Path]) -> None:
     with refused(DatasetError, "no eras selected"):
         mt.open_dataset(toys["float32"]).select([])

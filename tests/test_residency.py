@@ -8,6 +8,7 @@ from conftest import MakeToy
 
 import memmap_train as mt
 from memmap_train import storage
+from memmap_train.bench import bench
 from memmap_train.errors import ShardError
 from memmap_train.residency import (
     describe_status,
@@ -72,6 +73,27 @@ def test_a_file_that_vanishes_is_named(dataset: mt.Dataset) -> None:
     feature_files(dataset)[3].unlink()
     with pytest.raises(ShardError, match=r"era-0004.features\.npy: can't be read: No such file"):
         read_ahead(dataset, dataset.eras)
+
+
+def test_a_file_that_cannot_be_read_is_named_by_status_and_bench(dataset: mt.Dataset) -> None:
+    file = feature_files(dataset)[3]
+    file.unlink()
+    file.mkdir()
+    for asking in (describe_status, lambda dataset: bench(dataset, batch_size=10)):
+        with pytest.raises(ShardError, match=r"era-0004.features\.npy: can't be read: Is a dir"):
+            asking(dataset)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
+def test_the_owner_of_a_read_only_file_is_told(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = feature_files(dataset)[0]
+    file.read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write all
+    assert resident_bytes(file) == file.stat().st_size
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    assert resident_bytes(file) is None
 
 
 @pytest.mark.parametrize(("available", "fits"), [(10**9, True), (1000, False)])
