@@ -173,7 +173,9 @@ class Dataset:
         if not wanted:
             raise DatasetError(f"{self.path}: no eras selected; expected at least one")
         chosen = tuple(era for era in self.eras if era in wanted)
-        return Dataset(self.path, self.manifest, {era: self._inodes[era] for era in chosen})
+        part = Dataset(self.path, self.manifest, {era: self._inodes[era] for era in chosen})
+        part._directory = self._directory
+        return part
 
     def array_digest(self, array: str) -> str:
         """Return one digest of an array ("features", "targets") of these eras.
