@@ -20,8 +20,8 @@ def main() -> int:
 
 
 def _stop_at_once(signal_number: int, frame: object) -> NoReturn:
-    # An exception could be swallowed, or explained, by whatever is being imported.
-    os.write(2, b"\nstopped; nothing had begun\n")
+    # Nothing has begun, or all is done. An exception could be swallowed by what is being imported.
+    os.write(2, b"\nstopped\n")
     os._exit(130)
 
 

@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         By default those of the process.
     """
     parsed = make_parser().parse_args(arguments)
-    for signal_number in _STOPS:
-        signal.signal(signal_number, _stop)
+    before = {number: signal.signal(number, _stop) for number in _STOPS}
     for name in ("stdout", "stderr"):  # closed by who called us
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -64,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with redirect_stdout(result):
                 code = _COMMANDS[parsed.command](parsed)
         finally:  # nothing is left that would have to end in order, unless it was stopped
-            for signal_number in _STOPS:
-                if signal.getsignal(signal_number) is _stop:
-                    signal.signal(signal_number, signal.SIG_DFL)
+            for number, handler in before.items():
+                if signal.getsignal(number) is _stop:
+                    signal.signal(number, handler)
     except MemmapTrainError as error:
         code = _fail(str(error))
     except KeyboardInterrupt:
