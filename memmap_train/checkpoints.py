@@ -43,11 +43,14 @@ class Checkpoint:
         JSON-ready; floats survive to the last bit, NaN as well.
     arrays : mapping of str to ndarray
         Any numeric dtype and shape; names may hold slashes.
+    run : str
+        Which run it is of: arrays of another one may have the same shapes.
     """
 
     step: int
     state: Mapping[str, Any]
     arrays: Mapping[str, npt.NDArray[Any]]
+    run: str
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int | None) -> Path:
@@ -86,15 +89,17 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
     return path
 
 
-def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole.
+def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Read the newest checkpoint of a run that is whole.
 
     Parameters
     ----------
     directory : Path
+    run : str
     warn : callable
-        Called with one line for each damaged checkpoint that is passed over (it is renamed to
-        `*.damaged`, so that it counts no more), and with another one if none is left.
+        Called with one line for each checkpoint that is passed over, since it is damaged or of
+        another run (it is renamed to `*.damaged`, so that it counts no more), and with another one
+        if none is left.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | No
     found = _steps(directory)
     for step, path in reversed(found.items()):
         try:
-            return _unpack(path, step)
+            return _unpack(path, step, run)
         except (OSError, RunError) as error:
             warn(f"{error}; going back to the checkpoint before it")
             path.replace(path.with_suffix(".damaged"))
@@ -131,7 +136,7 @@ def _steps(directory: Path) -> dict[int, Path]:
 def _pack(checkpoint: Checkpoint) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        state = json.dumps(dict(checkpoint.state)).encode()
+        state = json.dumps({"run": checkpoint.run, "state": dict(checkpoint.state)}).encode()
         archive.writestr(zipfile.ZipInfo(_STATE, _EPOCH_OF_ZIP), state)
         for name, array in checkpoint.arrays.items():
             member = io.BytesIO()
@@ -142,19 +147,21 @@ def _pack(checkpoint: Checkpoint) -> bytes:
     return body + _digest(body)
 
 
-def _unpack(path: Path, step: int) -> Checkpoint:
+def _unpack(path: Path, step: int, run: str) -> Checkpoint:
     data = path.read_bytes()
     if data[-_DIGEST_BYTES:] != _digest(data[:-_DIGEST_BYTES]):
         raise RunError(f"{path}: damaged: its {len(data):,} bytes don't fit their digest")
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        state = json.loads(archive.read(_STATE))
+        content = json.loads(archive.read(_STATE))
+        if content.get("run") != run:
+            raise RunError(f"{path}: of another run than the one that config.json tells of")
         for name in archive.namelist():
             if name != _STATE:
                 member = io.BytesIO(archive.read(name))
                 array = np.lib.format.read_array(member, allow_pickle=False)
                 arrays[name.removesuffix(".npy")] = array
-    return Checkpoint(step, state, arrays)
+    return Checkpoint(step, content["state"], arrays, run)
 
 
 def _digest(data: bytes) -> bytes:

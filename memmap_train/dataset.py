@@ -416,7 +416,8 @@ def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int
     unknown = [name for name in names if name not in position]
     if unknown:
         raise DatasetError(
-            f"{what} {listed(unknown)} among {len(known):,}{nearest(unknown[0], known)}"
+            f"{what} {listed(unknown)} among {len(known):,}"
+            f"{nearest(unknown[0], known) or f'; there is {listed(known, 3)}'}"
         )
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if list(names).count(name) > 1})

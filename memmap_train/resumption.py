@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from .dataset import Dataset
 from .errors import DatasetError, RunError
 from .folds import Fold
@@ -55,6 +57,12 @@ def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterato
     with holding(path):
         run = find_run(path, resume=resume)
         yield begin_run(path, config) if run is None else continue_run(run, config)
+
+
+def identity_of(run: Run) -> str:
+    """Return a digest of all that a run's configuration fixes: what its checkpoints are of."""
+    fixed = {key: value for key, value in run.config.items() if key not in (*_FREE_KEYS, "dataset")}
+    return f"xxh3_128:{xxhash.xxh3_128(json.dumps(fixed, sort_keys=True).encode()).hexdigest()}"
 
 
 def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:

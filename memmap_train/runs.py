@@ -360,9 +360,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
     except ValueError as error:
-        raise RunError(f"{path}: damaged: not valid JSON: {error}") from None
+        raise RunError(
+            f"{path}: damaged: not valid JSON: {error}; begin a new run with another --run"
+        ) from None
     if not isinstance(data, dict):
-        raise RunError(f"{path}: damaged: expected a JSON object")
+        raise RunError(
+            f"{path}: damaged: expected a JSON object; begin a new run with another --run"
+        )
     return data
 
 

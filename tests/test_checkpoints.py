@@ -3,12 +3,15 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memmap_train.checkpoints import Checkpoint, load_newest, save_checkpoint
+
+RUN = "xxh3_128:0"
 
 
 def checkpoint(step: int, n_values: int = 30) -> Checkpoint:
@@ -19,7 +22,7 @@ def checkpoint(step: int, n_values: int = 30) -> Checkpoint:
         "empty": np.empty((0, 4)),
     }
     state = {"history": [{"loss": 0.1 + step, "sharpe": math.nan}], "best": None, "text": "ä"}
-    return Checkpoint(step, state, arrays)
+    return Checkpoint(step, state, arrays, RUN)
 
 
 def assert_equal(found: Checkpoint | None, expected: Checkpoint) -> None:
@@ -50,12 +53,12 @@ def files_no_larger_than(n_bytes: int) -> Iterator[None]:
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "checkpoints", checkpoint(7), best_step=None)
-    assert_equal(load_newest(tmp_path / "checkpoints", never), checkpoint(7))
+    assert_equal(load_newest(tmp_path / "checkpoints", RUN, never), checkpoint(7))
 
 
 def test_without_checkpoints_there_is_none(tmp_path: Path) -> None:
-    assert load_newest(tmp_path / "none", never) is None
-    assert load_newest(tmp_path, never) is None
+    assert load_newest(tmp_path / "none", RUN, never) is None
+    assert load_newest(tmp_path, RUN, never) is None
 
 
 def test_it_is_an_ordinary_npz_file(tmp_path: Path) -> None:
@@ -75,15 +78,15 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, checkpoint(step), best_step=10 if step >= 10 else None)
     names = ["step-000000010.npz", "step-000000020.npz", "step-1234567890.npz"]
     assert sorted(os.listdir(tmp_path)) == names
-    assert_equal(load_newest(tmp_path, never), checkpoint(1_234_567_890))
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(1_234_567_890))
 
 
 def test_a_later_state_of_the_same_step_replaces_it(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(5), best_step=None)
     save_checkpoint(tmp_path, checkpoint(10), best_step=None)
-    later = Checkpoint(10, {"after": "validation"}, {})
+    later = Checkpoint(10, {"after": "validation"}, {}, RUN)
     save_checkpoint(tmp_path, later, best_step=10)
-    assert_equal(load_newest(tmp_path, never), later)
+    assert_equal(load_newest(tmp_path, RUN, never), later)
     assert len(os.listdir(tmp_path)) == 2
 
 
@@ -92,7 +95,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, checkpoint(step), best_step=None)
-    assert_equal(load_newest(tmp_path, never), checkpoint(3))
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(3))
     # What a killed process left unfinished goes.
     kept = {"notes.txt", "step-9.npz", "step-000000002.npz", "step-000000003.npz"}
     assert set(os.listdir(tmp_path)) == kept
@@ -107,7 +110,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         warnings: list[str] = []
-        assert_equal(load_newest(tmp_path, warnings.append), checkpoint(1, n_values=2))
+        assert_equal(load_newest(tmp_path, RUN, warnings.append), checkpoint(1, n_values=2))
         assert len(warnings) == 1
 
 
@@ -117,24 +120,35 @@ def test_a_file_cut_short_falls_back_to_the_one_before(tmp_path: Path, length: i
     path = save_checkpoint(tmp_path, checkpoint(2), best_step=None)
     path.write_bytes(path.read_bytes()[:length])
     warnings: list[str] = []
-    assert_equal(load_newest(tmp_path, warnings.append), checkpoint(1))
+    assert_equal(load_newest(tmp_path, RUN, warnings.append), checkpoint(1))
     (warning,) = warnings
     assert str(path) in warning
     assert "damaged" in warning
     assert "\n" not in warning
     # It counts no more, neither for loading nor for what is kept.
-    assert_equal(load_newest(tmp_path, never), checkpoint(1))
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(1))
     save_checkpoint(tmp_path, checkpoint(2), best_step=None)
-    assert_equal(load_newest(tmp_path, never), checkpoint(2))
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(2))
 
 
 def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
     for step in (1, 2):
         save_checkpoint(tmp_path, checkpoint(step), best_step=None).write_bytes(b"PK")
     warnings: list[str] = []
-    assert load_newest(tmp_path, warnings.append) is None
+    assert load_newest(tmp_path, RUN, warnings.append) is None
     assert len(warnings) == 3
     assert "starting at the beginning" in warnings[-1]
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(tmp_path: Path) -> None:
+    """Its arrays may have the same names and shapes."""
+    save_checkpoint(tmp_path, checkpoint(1), best_step=None)
+    other = replace(checkpoint(2), run="xxh3_128:1")
+    path = save_checkpoint(tmp_path, other, best_step=None)
+    warnings: list[str] = []
+    assert_equal(load_newest(tmp_path, RUN, warnings.append), checkpoint(1))
+    assert len(warnings) == 1
+    assert f"{path}: of another run" in warnings[0]
 
 
 def test_a_full_disk_costs_nothing_older(tmp_path: Path) -> None:
@@ -146,4 +160,4 @@ def test_a_full_disk_costs_nothing_older(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, checkpoint(4), best_step=1)
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
     save_checkpoint(tmp_path, checkpoint(4), best_step=1)
-    assert_equal(load_newest(tmp_path, never), checkpoint(4))
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(4))

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from refusal import refused
-from training_data import Script, small_config
+from training_data import Script, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.checkpoints import load_newest
 from memmap_train.errors import DatasetError, RunError
 from memmap_train.training import loop
 from memmap_train.training.loop import train
@@ -38,7 +37,7 @@ def begin(dataset: Path, run: Path, **changes: Any) -> None:
 
 
 def state(run: Path) -> tuple[bytes, dict[str, bytes]]:
-    newest = load_newest(run / "checkpoints", print)
+    newest = newest_checkpoint(run)
     assert newest is not None
     arrays = {name: array.tobytes() for name, array in newest.arrays.items()}
     return (run / "era_scores.csv").read_bytes(), arrays

@@ -24,13 +24,19 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from refusal import refused
-from training_data import ROWS_PER_ERA, STEPS_PER_EPOCH, Script, all_rows, small_config
+from training_data import (
+    ROWS_PER_ERA,
+    STEPS_PER_EPOCH,
+    Script,
+    all_rows,
+    newest_checkpoint,
+    small_config,
+)
 
 import memmap_train as mt
 from memmap_train import storage
 from memmap_train.blocks import RowBlocks
 from memmap_train.buffers import Recycler
-from memmap_train.checkpoints import load_newest
 from memmap_train.config import MONITORS
 from memmap_train.direct import can_read_directly
 from memmap_train.errors import (
@@ -80,7 +86,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def results(run_dir: Path) -> dict[str, Any]:
     """Return everything that equal runs have in common, to the last bit."""
-    newest = load_newest(run_dir / "checkpoints", print)
+    newest = newest_checkpoint(run_dir)
     assert newest is not None
     history = [
         {name: value for name, value in row.items() if name not in TIMES}

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from refusal import refused
 from scipy.stats import rankdata
-from training_data import ROWS_PER_ERA, Script, all_rows, small_config
+from training_data import ROWS_PER_ERA, Script, all_rows, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.checkpoints import load_newest
 from memmap_train.cli import main
 from memmap_train.comparison import describe_runs, runs_text
 from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
@@ -63,7 +62,7 @@ def results(path: Path) -> dict[str, Any]:
     """Return everything that equal runs of folds have in common, to the last bit."""
     found: dict[str, Any] = {"scores": (path / "era_scores.csv").read_bytes()}
     for fold in sorted(path.glob("fold-*")):
-        newest = load_newest(fold / "checkpoints", print)
+        newest = newest_checkpoint(fold)
         assert newest is not None
         found[fold.name] = (
             (fold / "era_scores.csv").read_bytes(),

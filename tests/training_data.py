@@ -4,13 +4,17 @@ The datasets are in `training_fixtures`.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import memmap_train as mt
+from memmap_train.checkpoints import Checkpoint, load_newest
 from memmap_train.config import TrainConfig
+from memmap_train.resumption import identity_of
+from memmap_train.runs import open_run
 from memmap_train.training.reporting import Reporter, TrainPlan
 
 N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
@@ -33,6 +37,11 @@ def small_config(**changes: Any) -> TrainConfig:
         "checkpoint_minutes": 0.0,
     }
     return TrainConfig(**(values | changes))
+
+
+def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
+    """Return the newest whole checkpoint of a run."""
+    return load_newest(run_dir / "checkpoints", identity_of(open_run(run_dir)), print)
 
 
 class Script(Reporter):

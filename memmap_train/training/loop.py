@@ -28,6 +28,7 @@ from ..resumption import (
     check_same_configuration,
     check_same_dataset,
     finished_result,
+    identity_of,
     taking_up,
 )
 from ..runs import STEP_SCORE_COLUMNS, Run, find_run, replacing
@@ -484,7 +485,7 @@ class _Training:
             self._callbacks.stop_requested,
             self._callbacks.memory() if self._memory is None else self._memory,
         )
-        checkpoint = to_checkpoint(self._step.count, state)
+        checkpoint = to_checkpoint(self._step.count, state, identity_of(self._run))
         with self._surviving_a_full_disk("a checkpoint"):
             best_step = best.step if best else None
             save_checkpoint(self._run.checkpoint_dir, checkpoint, best_step=best_step)
@@ -492,7 +493,9 @@ class _Training:
 
     def _restore(self) -> None:
         """Take up the newest checkpoint, if there is one."""
-        checkpoint = load_newest(self._run.checkpoint_dir, self._report.warning)
+        checkpoint = load_newest(
+            self._run.checkpoint_dir, identity_of(self._run), self._report.warning
+        )
         if checkpoint is None:
             return
         state = from_checkpoint(checkpoint)

@@ -102,8 +102,8 @@ class State:
     callbacks: list[dict[str, Packed]]
 
 
-def to_checkpoint(step: int, state: State) -> Checkpoint:
-    """Return the checkpoint of a state after so many steps."""
+def to_checkpoint(step: int, state: State, run: str) -> Checkpoint:
+    """Return the checkpoint of a run's state after so many steps."""
     progress, clock, best = state.progress, state.clock, state.progress.best
     arrays = {f"step/{name}": array for name, array in state.arrays.items()}
     found: dict[str, Any] = {
@@ -132,7 +132,7 @@ def to_checkpoint(step: int, state: State) -> Checkpoint:
         for name, packed in attributes.items():
             for number, array in enumerate(packed.arrays):
                 arrays[_of_callback(position, name, number)] = array
-    return Checkpoint(step, found, arrays)
+    return Checkpoint(step, found, arrays, run)
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> State:

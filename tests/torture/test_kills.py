@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from killing import Killer, killer
 from test_conversion_faults import PREPARATIONS, let_fail
 from test_conversion_killed import kill_conversions, kill_sequences, kill_updates, write_source
 from test_narrowing_interrupted import kill_narrowed_updates, kill_narrowings
+from training_data import newest_checkpoint
 
 import memmap_train as mt
-from memmap_train.checkpoints import load_newest
 from memmap_train.sample import write_sample
 
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
@@ -135,7 +134,7 @@ def check_equal(one: Path, other: Path) -> None:
     kept = [i for i, name in enumerate(histories[0][0]) if name not in timed]
     first, second = ([[row[i] for i in kept] for row in history] for history in histories)
     assert first == second
-    states = [load_newest(run / "checkpoints", warnings.warn) for run in (one, other)]
+    states = [newest_checkpoint(run) for run in (one, other)]
     assert states[0] is not None
     assert states[1] is not None
     assert states[0].arrays.keys() == states[1].arrays.keys()
