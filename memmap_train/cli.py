@@ -362,6 +362,11 @@ def _predict(arguments: argparse.Namespace) -> int:
             f"  left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
             f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
         )
+    if report.n_repeated:
+        print(
+            f"  {report.n_repeated:,} rows have the id of another row of their era; Numerai takes "
+            f"every id once (`memmap-train inspect {arguments.dataset} --features` names the eras)"
+        )
     return 0
 
 

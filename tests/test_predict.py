@@ -8,15 +8,19 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refused
 from scipy.stats import rankdata
+from toy import toy_table
 from training_data import N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
 import memmap_train as mt
 from memmap_train import storage
+from memmap_train.cli import main
 from memmap_train.direct import can_read_directly
 from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.runs import begin_run
@@ -63,7 +67,7 @@ def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_bl
     dataset = mt.open_dataset(sample)
     model = make_run(tmp_path / "run", list(dataset.feature_names))
     report = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
-    assert report == PredictReport(n_rows=dataset.n_rows, n_folds=0, left_out=())
+    assert report == PredictReport(n_rows=dataset.n_rows, n_folds=0, left_out=(), n_repeated=0)
     expected = model(all_rows(dataset)[0]).numpy()[:, 0]
     written = read(tmp_path / "out.csv")
     assert written == file_of(dataset, [value[2] for value in written[1:]])
@@ -215,10 +219,36 @@ def test_a_damaged_model_is_refused(sample: Path, tmp_path: Path) -> None:
             predict(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
-def test_a_file_that_cant_be_written_is_refused(sample: Path, tmp_path: Path) -> None:
+def test_a_file_that_cant_be_written_is_refused_before_anything_is_predicted(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
-    with refused(RunError, "none/out.csv", "can't be written"):
-        predict(tmp_path / "run", sample, tmp_path / "none" / "out.csv")
+    monkeypatch.setattr(room, "_predicted", None)
+    for out, said in (
+        (tmp_path / "none" / "out.csv", "no folder"),
+        (tmp_path, "name a file"),
+        (Path("/"), "name a file"),
+        (Path(), "name a file"),
+        (sample / "manifest.json" / "out.csv", "no folder"),
+    ):
+        with refused(RunError, str(out), "can't be written", said):
+            predict(tmp_path / "run", sample, out)
+
+
+def test_ids_that_stand_twice_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = toy_table({"0001": 10, "0002": 10})
+    ids = table["id"].to_pylist()
+    ids[3], ids[7], ids[12] = ids[2], ids[2], ids[0]  # the last one is of another era
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    pq.write_table(table, tmp_path / "toy.parquet")
+    dataset = mt.convert(tmp_path / "toy.parquet", tmp_path / "toy").dataset
+    make_run(tmp_path / "run", list(dataset.feature_names))
+    assert predict(tmp_path / "run", dataset.path, tmp_path / "out.csv").n_repeated == 2
+    command = ["predict", str(tmp_path / "run"), str(dataset.path), "--out", str(tmp_path / "o")]
+    assert main(command) == 0
+    assert "2 rows have the id of another row of their era" in capsys.readouterr().out
 
 
 def test_predictions_that_arent_numbers_are_refused(sample: Path, tmp_path: Path) -> None:

@@ -135,11 +135,14 @@ class PredictReport:
         How many folds' models had a part in it; 0 for an ordinary run.
     left_out : tuple of str
         Eras before those that the first fold predicts: it, or all of them, were trained on them.
+    n_repeated : int
+        Rows whose id an earlier row of their era has too: Numerai takes every id once.
     """
 
     n_rows: int
     n_folds: int
     left_out: tuple[str, ...]
+    n_repeated: int
 
 
 def predict(
@@ -184,6 +187,7 @@ def predict(
         Features are missing in it, and the run doesn't say what they should become.
     """
     require_tensorflow()
+    _check_out(Path(out_path))
     folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
     runs = [open_run(Path(folder)) for folder in folders]
     dataset = open_dataset(dataset_path)
@@ -212,14 +216,28 @@ def predict(
             values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
             total[first : first + len(values)] += values if raw else per_era_rank(values)
             first += len(values)
-    _write(Path(out_path), chosen, total / len(runs), raw=raw)
+    n_repeated = _write(Path(out_path), chosen, total / len(runs), raw=raw)
     return PredictReport(
         n_rows=n_rows,
         n_folds=sum(
             len(parts) for run, parts in zip(runs, parts_of_runs, strict=True) if run.folds
         ),
         left_out=tuple(era for era in dataset.eras if era not in by_all),
+        n_repeated=n_repeated,
     )
+
+
+def _check_out(out: Path) -> None:
+    """Raise a RunError for a file that can't be written, before hours of predicting."""
+    if out.is_dir():
+        found = f"is a folder; name a file, such as {out / 'predictions.csv'}"
+    elif not out.parent.is_dir():
+        found = f"there is no folder {out.parent}; make it, or name another"
+    elif not os.access(out.parent, os.W_OK):
+        found = f"the folder {out.parent} isn't yours to write to; name another"
+    else:
+        return
+    raise RunError(f"{out}: the predictions can't be written: {found}")
 
 
 def _check_fits(run: Run, dataset: Dataset) -> None:
@@ -238,8 +256,9 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
     check_missing(dataset, run.config["fill_missing"])
 
 
-def _write(out: Path, dataset: Dataset, predictions: npt.NDArray[np.float64], *, raw: bool) -> None:
-    """Write the predictions of all rows, in the dataset's order."""
+def _write(out: Path, dataset: Dataset, predictions: npt.NDArray[np.float64], *, raw: bool) -> int:
+    """Write the predictions of all rows, in the dataset's order; return the repeated ids."""
+    n_repeated = 0
     firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
     try:
         with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
@@ -250,10 +269,12 @@ def _write(out: Path, dataset: Dataset, predictions: npt.NDArray[np.float64], *,
                 values = predictions[low:high]
                 written = _shortest(values.astype(np.float32)) if raw else values.tolist()
                 writer.writerows(zip(ids, repeat(era), written, strict=False))
+                n_repeated += len(ids) - len(set(ids))
     except OSError as error:
         if isinstance(error, MemmapTrainError):
             raise
         raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
+    return n_repeated
 
 
 def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
