@@ -26,6 +26,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @pytest.fixture(autouse=True)
 def signals_are_as_before() -> Iterator[None]:
     """Undo what the command line does with signals: its process ends, that of tests goes on."""
+    # A shell has what it starts in the background ignore Ctrl-C; tests raise it themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     for number, handler in zip(SIGNALS, before, strict=True):
