@@ -144,13 +144,6 @@ def test_plain_values_come_back_as_they_were(value: Any) -> None:
     other = SimpleNamespace(it=None)
     recall(other, {"it": Packed(tree, packed.arrays)})
     assert told_apart(other.it) == told_apart(value)
-    assert remembered(other)["it"].mark == packed.mark
-
-
-@given(values=st.tuples(VALUES, VALUES))
-def test_marks_tell_values_apart(values: Any) -> None:
-    one, two = (remembered(SimpleNamespace(it=value))["it"].mark for value in values)
-    assert (one == two) == (told_apart(values[0]) == told_apart(values[1]))
 
 
 def test_what_is_remembered_is_a_copy() -> None:

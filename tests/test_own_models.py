@@ -26,6 +26,8 @@ pytest_plugins = ["training_fixtures"]
 
 MINE = """
 import keras
+import numpy as np
+import tensorflow as tf
 
 SEEN = []
 
@@ -48,6 +50,64 @@ class Plain(keras.Model):
 
     def call(self, x):
         return self.dense(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Shaking(keras.layers.Layer):
+    # Draws from Keras's global generator, and counts in a variable that Keras doesn't know.
+
+    def build(self, shape):
+        self.hidden = tf.Variable(0.0)
+        self.built = True
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        self.hidden.assign_add(0.01)
+        return x + 0.1 * keras.random.normal(tf.shape(x)) + self.hidden
+
+
+@keras.saving.register_keras_serializable("mine")
+class Drawing(keras.layers.Layer):
+    def call(self, x, training=False):
+        return x + tf.random.normal(tf.shape(x)) if training else x
+
+
+def shaking(n_features, n_targets):
+    inputs = keras.Input((n_features,))
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(Shaking()(inputs)))
+
+
+def drawing(n_features, n_targets):
+    inputs = keras.Input((n_features,))
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(Drawing()(inputs)))
+
+
+class Beginning(keras.callbacks.Callback):
+    # Takes what it needs when training begins, and draws from numpy's global generator.
+
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def on_train_begin(self, logs=None):
+        self.base = float(self.model.optimizer.learning_rate)
+        self.weights = self.model.get_weights()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        rate = self.base * 0.5**epoch * np.random.uniform(0.5, 1)
+        self.model.optimizer.learning_rate.assign(rate)
+        now = self.model.get_weights()
+        self.model.set_weights([(w + b) / 2 for w, b in zip(now, self.weights)])
+
+
+def checkpointing():
+    return keras.callbacks.ModelCheckpoint("kept-{epoch:02d}-{loss:.3f}.keras", monitor="loss")
+
+
+class Moving(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.model.optimizer.iterations.assign(3)
 
 
 @keras.saving.register_keras_serializable("mine")
@@ -265,7 +325,9 @@ def test_a_callback_is_told_what_happens(
     ends = [s for s in seen if s[0] == "epoch end"]
     for row, (_, epoch, logs) in zip(history, ends, strict=True):
         assert int(row["epoch"]) == epoch + 1
-        assert {name: repr(value) for name, value in logs.items()} == row
+        assert {name: repr(value) for name, value in logs.items()} == {
+            name: value for name, value in row.items() if name != "epoch"
+        }
     assert seen[STEPS_PER_EPOCH + 1][2] == ends[0][2]["loss"]
     assert seen[-1][1] == 2 * STEPS_PER_EPOCH
     plain = train(sample, tmp_path / "plain", small_config())
@@ -333,6 +395,54 @@ def test_state_of_layers_and_learning_rates_survives_interruptions(
             train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
     train(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"model": "mine:shaking"}, {"callbacks": ["mine:Beginning"]}],
+    ids=["variables of no list", "attributes of the beginning"],
+)
+def test_what_only_the_process_has_survives_interruptions(
+    options: dict[str, Any], mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(**options, epochs=3, checkpoint_steps=4)
+    train(sample, tmp_path / "whole", config)
+    train(sample, tmp_path / "again", config)
+    whole = results(tmp_path / "whole")
+    assert results(tmp_path / "again") == whole
+    for call in ("step 8", "epoch 1", "step 4"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+        keras.utils.set_random_seed(99)
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "mine:drawing"}, "draws by 'RandomStandardNormal'"),
+        ({"callbacks": ["mine:Beginning"]}, "'mine:Beginning: generator'"),
+    ],
+)
+def test_what_no_checkpoint_can_hold_is_said(
+    options: dict[str, Any], said: str, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    report = Script("no such call", interrupt)
+    train(sample, tmp_path / "run", small_config(**options, epochs=1), report=report)
+    (warning,) = report.warnings
+    assert said in warning
+    assert "bits of an uninterrupted one" in warning
+
+
+def test_keras_own_checkpoints_can_be_written(mine: Any, sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(callbacks=["mine:checkpointing"], epochs=2))
+    assert len(list(Path().glob("kept-0[12]-*.keras"))) == 2
+
+
+def test_a_callback_that_moves_the_step_is_refused(mine: Any, sample: Path, tmp_path: Path) -> None:
+    with refused(ConfigError, "'mine:Moving'", "moved the step from 0 to 3"):
+        train(sample, tmp_path / "run", small_config(callbacks=["mine:Moving"]))
 
 
 def test_scores_are_logged_for_tensorboard(sample: Path, tmp_path: Path) -> None:

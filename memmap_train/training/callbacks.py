@@ -19,10 +19,17 @@ import tensorflow as tf
 
 from ..errors import ConfigError
 from .named import blaming, find_named
-from .remembered import Mark, Packed, recall, remembered
+from .remembered import (
+    Packed,
+    passed_over,
+    recall,
+    recall_random,
+    remembered,
+    remembered_random,
+)
 
 Memory = list[dict[str, Packed]]
-"""What each of several callbacks remembers."""
+"""What each of several callbacks remembers, and last, where there are any, random generators."""
 
 _GIVEN = ("_model", "params")  # attributes that a callback has from us
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -84,7 +91,6 @@ class Callbacks:
         # somebody listens.
         self._hears_begin = self._is_heard("on_train_batch_begin", "on_batch_begin")
         self._hears_end = self._is_heard("on_train_batch_end", "on_batch_end")
-        self._marks: list[dict[str, Mark]] = []  # of what each knew when training began or went on
 
     @property
     def stop_requested(self) -> bool:
@@ -112,22 +118,25 @@ class Callbacks:
             callback.set_params(self._params)
             callback.set_model(self._model)
         self._tell("on_train_begin")
-        self._marks = [
-            {name: packed.mark for name, packed in remembered(callback, but=_GIVEN).items()}
-            for callback in callbacks
-        ]
-        for callback, attributes in zip(callbacks, memory, strict=False):
-            recall(callback, attributes)
+        if memory:
+            *attributes_of_each, generators = memory
+            for callback, attributes in zip(callbacks, attributes_of_each, strict=True):
+                recall(callback, attributes)
+            recall_random(generators)
 
     def memory(self) -> Memory:
-        """Return the plain attributes of each callback that aren't what they were at first."""
+        """Return the plain attributes of each callback, and random generators' states."""
+        if not self._callbacks:
+            return []
+        known = [remembered(callback, but=_GIVEN) for callback in self._callbacks.values()]
+        return [*known, remembered_random()]
+
+    def forgotten(self) -> list[str]:
+        """Return what `memory` can't hold, as "callback: attribute"."""
         return [
-            {
-                name: packed
-                for name, packed in remembered(callback, but=_GIVEN).items()
-                if packed.mark != marks.get(name)
-            }
-            for callback, marks in zip(self._callbacks.values(), self._marks, strict=True)
+            f"{name}: {attribute}"
+            for name, callback in self._callbacks.items()
+            for attribute in passed_over(callback, but=_GIVEN)
         ]
 
     def epoch_begin(self, epochs_done: int) -> None:
@@ -146,7 +155,9 @@ class Callbacks:
 
     def epoch_end(self, epochs_done: int, row: Mapping[str, float]) -> None:
         """Say that an epoch was scored; `row` is what `history.csv` will have."""
-        self._tell("on_epoch_end", epochs_done, row)
+        # Keras's own callbacks pass `epoch` on beside the logs, and names come once.
+        logs = {name: value for name, value in row.items() if name != "epoch"}
+        self._tell("on_epoch_end", epochs_done, logs)
 
     def train_end(self) -> None:
         """Say that training is done."""
@@ -188,9 +199,8 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
         """Write the scores at the number of epochs done."""
         with self._writer.as_default():
             for name, value in (logs or {}).items():
-                if name != "epoch":
-                    tensor = tf.constant(value, tf.float32)
-                    tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
+                tensor = tf.constant(value, tf.float32)
+                tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
         self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

@@ -21,7 +21,7 @@ from ..chart import draw_scores
 from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
-from ..errors import ConfigError, RunError
+from ..errors import ConfigError, RunError, listed
 from ..folds import Fold
 from ..resumption import (
     VERSION_KEYS,
@@ -241,11 +241,18 @@ class _Training:
         self._report.started(plan)
         try:
             # One stream for all epochs: the next one's first rows are read during validation.
-            end = self._config.epochs * len(self._batches)
-            with self._batches.stream(self._step.count, max(end, self._step.count)) as stream:
+            first_step, end = self._step.count, self._config.epochs * len(self._batches)
+            with self._batches.stream(first_step, max(end, first_step)) as stream:
                 with self._callbacks.whole():
                     self._callbacks.train_begin(self._memory or [])
                     self._memory = None
+                if self._step.count != first_step:
+                    raise ConfigError(
+                        f"callbacks: one of {listed(self._config.callbacks)} has moved the step "
+                        f"from {first_step:,} to {self._step.count:,} when training began; leave "
+                        "it out: --resume carries a run on without it"
+                    )
+                self._tell_unsaved()
                 while not self._is_over():
                     self._train_epoch(stream)
                     self._end_epoch()
@@ -254,6 +261,21 @@ class _Training:
             self._save()
             raise
         return self._conclude()
+
+    def _tell_unsaved(self) -> None:
+        """Warn of what a checkpoint can't hold."""
+        beyond = "a resumed run won't end in the bits of an uninterrupted one"
+        if self._step.unsaved:
+            self._report.warning(
+                f"{self._config.model}: the model draws by {listed(self._step.unsaved)}, whose "
+                f"state no checkpoint can hold: {beyond}; draw by keras.random with a "
+                "keras.random.SeedGenerator"
+            )
+        if forgotten := self._callbacks.forgotten():
+            self._report.warning(
+                f"callbacks: {listed(forgotten)}: no plain attribute (a number, text, an array, or "
+                f"lists of such), so no checkpoint holds it: where it matters, {beyond}"
+            )
 
     def _is_over(self) -> bool:
         progress, config = self._progress, self._config

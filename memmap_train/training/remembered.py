@@ -3,22 +3,21 @@
 Plain are numbers, text, None, numpy's arrays and scalars, functions and classes that a module has
 by their names, and lists, tuples and dicts of such. Attributes of any other kind are passed over: a
 model, an open file, a lambda. Nothing is imported to recall one: what made it was imported before.
+Python's and numpy's own random generators, which belong to no object, are remembered as well.
 """
 
-import json
+import io
+import random
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 _AS_THEY_ARE = (type(None), bool, int, float, str)
-
-Mark = tuple[str, ...]
-"""The same for the same value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,6 @@ class Packed:
 
     tree: Any
     arrays: list[npt.NDArray[Any]]
-
-    @property
-    def mark(self) -> Mark:
-        """What tells this value from others."""
-        parts = [json.dumps(self.tree)]
-        for array in self.arrays:
-            digest = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(array).view(np.uint8).data)
-            parts += [str(array.dtype), str(array.shape), digest]
-        return tuple(parts)
 
 
 def remembered(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]:
@@ -64,6 +54,45 @@ def remembered(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]
             except (TypeError, RecursionError):  # isn't plain, or holds itself
                 continue
     return found
+
+
+def passed_over(thing: object, *, but: Collection[str] = ()) -> list[str]:
+    """Return the attributes of an object that may change and aren't plain.
+
+    What is made anew by whoever made the object (functions, modules) and what belongs to the
+    process (open files) isn't among them.
+    """
+    plain = remembered(thing, but=but)
+    return [
+        name
+        for name, value in vars(thing).items()
+        if not (
+            name in plain
+            or name in but
+            or callable(value)
+            or isinstance(value, ModuleType | io.IOBase)
+            or hasattr(value, "writerow")
+        )
+    ]
+
+
+def remembered_random() -> dict[str, Packed]:
+    """Return the states of Python's and numpy's global random generators."""
+    version, numbers, gauss = random.getstate()
+    state = SimpleNamespace(
+        python=(version, np.array(numbers, np.uint32), gauss),
+        numpy=np.random.get_state(),  # noqa: NPY002
+    )
+    return remembered(state)
+
+
+def recall_random(packed: Mapping[str, Packed]) -> None:
+    """Take both generators back to what `remembered_random` returned."""
+    state = SimpleNamespace()
+    recall(state, packed)
+    version, numbers, gauss = state.python
+    random.setstate((version, tuple(map(int, numbers)), gauss))
+    np.random.set_state(state.numpy)  # noqa: NPY002
 
 
 def recall(thing: object, packed: Mapping[str, Packed]) -> None:

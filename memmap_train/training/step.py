@@ -18,6 +18,25 @@ from ..errors import RunError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+# Each keeps a counter in the graph that runs it, or runs Python code that keeps anything.
+_STATEFUL_OPS = frozenset(
+    (
+        "RandomUniform",
+        "RandomUniformInt",
+        "RandomStandardNormal",
+        "ParameterizedTruncatedNormal",
+        "TruncatedNormal",
+        "RandomShuffle",
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "Multinomial",
+        "PyFunc",
+        "PyFuncStateless",
+        "EagerPyFunc",
+    )
+)
+
 # Errors beyond one bin of a target (bins are 0.25 apart) count linearly. With Keras's delta of 1,
 # which no error reaches, "huber" would be half of "mse".
 _HUBER_DELTA = 0.25
@@ -45,6 +64,17 @@ class TrainStep:
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
         self._run = self._compile(n_features, n_targets, config)
+        known = {id(variable) for variable in self._known_variables()}
+        traced = self._run.get_concrete_function()
+        # Keras's global seed generator, or a plain variable in a layer: no list has these. They come
+        # in no order; what the function captures does.
+        order = {id(handle): place for place, handle in enumerate(traced.captured_inputs)}
+        self._others = sorted(
+            (variable for variable in traced.variables if id(variable) not in known),
+            key=lambda variable: order[id(variable.handle)],
+        )
+        self.unsaved = _stateful_ops(traced.graph.as_graph_def())
+        """Names of operations that keep a state of their own, which nothing can save."""
 
     def __call__(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> None:
         """Do a step with a batch; the arrays may be overwritten once nothing refers to them."""
@@ -102,12 +132,18 @@ class TrainStep:
             "model": self.model.variables,
             "optimizer": self.optimizer.variables,
             "sums": [self._sums],
+            "others": self._others,
         }
         return {
             f"{group}/{number:04d}": variable
             for group, variables in groups.items()
             for number, variable in enumerate(variables)
         }
+
+    def _known_variables(self) -> list[Any]:
+        """Return TensorFlow's variables of the model, the optimizer and the sums."""
+        of_keras = [*self.model.variables, *self.optimizer.variables]
+        return [*(variable.value for variable in of_keras), self._sums]
 
     def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
         model, optimizer, sums = self.model, self.optimizer, self._sums
@@ -128,6 +164,15 @@ class TrainStep:
             sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))
 
         return run
+
+
+def _stateful_ops(graph: Any) -> tuple[str, ...]:
+    """Return the names of a graph's operations that draw random numbers, or call Python."""
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
+    ]
+    return tuple(sorted({node.op for node in nodes} & _STATEFUL_OPS))
 
 
 def masked_loss(kind: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
