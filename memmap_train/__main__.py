@@ -9,11 +9,13 @@ import signal
 import sys
 from typing import NoReturn
 
+from .stops import stops
+
 
 def main() -> int:
     """Run the command that the process was called with; return the exit code."""
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, _stop_at_once)
+    for stop in stops():
+        signal.signal(stop, _stop_at_once)
     from .cli import main as run
 
     return run()
@@ -21,8 +23,10 @@ def main() -> int:
 
 def _stop_at_once(signal_number: int, frame: object) -> NoReturn:
     # Nothing has begun, or all is done. An exception could be swallowed by what is being imported.
-    os.write(2, b"\nstopped\n")
-    os._exit(130)
+    try:
+        os.write(2, b"\nstopped\n")
+    finally:
+        os._exit(130)
 
 
 if __name__ == "__main__":

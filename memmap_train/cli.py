@@ -1,8 +1,8 @@
 """The command line: commands, exit codes, what is printed where. Does nothing itself.
 
 stdout is the result, stderr is progress and log. Exit codes: 0 done; 1 an error of ours, as one
-line `error: …`; 2 wrong usage; 130 stopped by SIGINT or SIGTERM. Anything else is a bug and keeps
-its traceback.
+line `error: …`; 2 wrong usage; 130 stopped by SIGINT, SIGTERM or SIGHUP. Anything else is a bug and
+keeps its traceback.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from .arguments import make_parser
 from .bench import bench, bench_text
@@ -36,12 +36,12 @@ from .progress import Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .schema import ColumnOptions
+from .stops import stops
 from .training.reporting import folds_text, plan_text, training_text
 from .training.startup import start_tensorflow
 from .units import in_bytes
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,10 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         By default those of the process.
     """
     parsed = make_parser().parse_args(arguments)
-    before = {number: signal.signal(number, _stop) for number in _STOPS}
+    before = {stop: signal.signal(stop, _stop) for stop in stops()}
     for name in ("stdout", "stderr"):  # closed by who called us
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    with redirect_stderr(_Unfailing(sys.stderr)):
+        return _run(parsed, before)
+
+
+def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> int:
+    """Run a command; give signals back to whom they were `before`; return the exit code."""
     result = io.StringIO()
     try:
         try:
@@ -72,6 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
         code = EXIT_STOPPED
     return _put_out(result.getvalue()) or code
+
+
+class _Unfailing:
+    """stderr as far as it takes what is said: a terminal that is gone ends no work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._give_up()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _give_up(self) -> None:
+        # What is left in the buffer would fail again, and at the end change the exit code.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def _put_out(result: str) -> int:
@@ -91,7 +125,7 @@ def _put_out(result: str) -> int:
 
 def _stop(signal_number: int, frame: object) -> NoReturn:
     sys.unraisablehook = _report_unless_late
-    for stop in _STOPS:  # once is enough: what has begun to end is left to end in order
+    for stop in stops():  # once is enough: what has begun to end is left to end in order
         signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
 

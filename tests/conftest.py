@@ -20,7 +20,7 @@ settings.load_profile("memmap-train")
 
 MakeToy = Callable[..., Path]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)

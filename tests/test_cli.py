@@ -393,6 +393,38 @@ __main__.main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nstopped\n")
 
 
+@pytest.mark.parametrize("closed", ["pipe", "full"])
+def test_a_stderr_that_takes_nothing_ends_no_work(shards: Path, closed: str) -> None:
+    """A notebook that disconnects, a terminal that is closed under `nohup`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    if closed == "full":
+        os.close(writer)
+        writer = os.open("/dev/full", os.O_WRONLY)
+    command = [sys.executable, "-m", "memmap_train"]
+    for arguments, code, said in (
+        (["bench", str(shards), "--batch-size", "50"], 0, "rows/s"),
+        (["inspect", f"{shards}.not"], 1, ""),
+    ):
+        done = subprocess.run(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=writer, text=True
+        )
+        assert done.returncode == code
+        assert said in done.stdout
+    os.close(writer)
+
+
+def test_who_ignores_that_the_terminal_is_gone_goes_on_ignoring_it() -> None:
+    code = """
+import signal
+from memmap_train.stops import stops
+assert stops() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+assert stops() == (signal.SIGINT, signal.SIGTERM)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 INSPECT = '"{python}" -m memmap_train inspect "{shards}" --json'
 
 
@@ -417,7 +449,8 @@ def test_a_stdout_that_takes_nothing_is_no_traceback(
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "impatient"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
+    ("signal_number", "impatient"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)],
 )
 def test_a_stopped_conversion_says_that_a_rerun_carries_on(
     signal_number: int, impatient: bool, tmp_path: Path

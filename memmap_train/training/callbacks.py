@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from ..errors import ConfigError
+from ..stops import stops
 from .named import blaming, find_named
 from .remembered import (
     Packed,
@@ -32,7 +33,6 @@ Memory = list[dict[str, Packed]]
 """What each of several callbacks remembers, and last, where there are any, random generators."""
 
 _GIVEN = ("_model", "params")  # attributes that a callback has from us
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 # `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -210,7 +210,7 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
 
 @contextmanager
 def _stops_put_off() -> Iterator[None]:
-    """Put off SIGINT and SIGTERM until the block is done; a second one comes through at once.
+    """Put off signals to end until the block is done; a second one comes through at once.
 
     Only those that Python code handles, and the main thread: others are never interrupted.
     """
@@ -224,7 +224,7 @@ def _stops_put_off() -> Iterator[None]:
             before[number](number, frame)
         pending.append(number)
 
-    found = {stop: signal.getsignal(stop) for stop in _STOPS}
+    found = {stop: signal.getsignal(stop) for stop in stops()}
     before = {int(stop): handler for stop, handler in found.items() if callable(handler)}
     try:
         for stop in before:

@@ -66,8 +66,8 @@ class TrainStep:
         self._run = self._compile(n_features, n_targets, config)
         known = {id(variable) for variable in self._known_variables()}
         traced = self._run.get_concrete_function()
-        # Keras's global seed generator, or a plain variable in a layer: no list has these. They come
-        # in no order; what the function captures does.
+        # Keras's global seed generator, or a plain variable in a layer: no list has these. They
+        # come in no order; what the function captures does.
         order = {id(handle): place for place, handle in enumerate(traced.captured_inputs)}
         self._others = sorted(
             (variable for variable in traced.variables if id(variable) not in known),
