@@ -77,7 +77,8 @@ def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> in
     except KeyboardInterrupt:
         print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
         code = EXIT_STOPPED
-    return _put_out(result.getvalue()) or code
+    not_put_out = _put_out(result.getvalue()) if result.getvalue() else 0
+    return code or not_put_out
 
 
 class _Unfailing:
