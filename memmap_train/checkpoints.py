@@ -105,13 +105,23 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
     -------
     Checkpoint or None
         None where there is none, or none whole.
+
+    Raises
+    ------
+    RunError
+        The system doesn't give a file that is there.
     """
     found = _steps(directory)
     for step, path in reversed(found.items()):
         try:
             return _unpack(path, step, run)
-        except (OSError, RunError) as error:
-            warn(f"{error}; going back to the checkpoint before it")
+        except OSError as error:
+            if not isinstance(error, RunError | IsADirectoryError):  # it may be whole all the same
+                raise RunError(
+                    f"{path}: can't be read: {error.strerror}; when it can be, --resume carries on"
+                ) from None
+            what = f"{path}: a folder" if isinstance(error, IsADirectoryError) else f"{error}"
+            warn(f"{what}; going back to the checkpoint before it")
             path.replace(path.with_suffix(".damaged"))
     if found:
         warn(f"{directory}: no checkpoint is whole; starting at the beginning")

@@ -35,6 +35,7 @@ from .inspection import (
 from .progress import Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
+from .runs import find_run
 from .schema import ColumnOptions
 from .stops import stops
 from .training.reporting import folds_text, plan_text, training_text
@@ -306,8 +307,11 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     config = None  # a run that is carried on keeps its own
-    if arguments.config is not None or arguments.set or not arguments.resume:
+    if arguments.config is not None or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
+    elif arguments.set:
+        run = find_run(Path(arguments.run), resume=True)
+        config = TrainConfig.load(None, arguments.set, {} if run is None else run.config)
     if arguments.folds is not None:
         return _train_folds(arguments, config)
     if arguments.rolling is not None:

@@ -405,7 +405,12 @@ class TrainConfig:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def load(cls, path: Path | None, overrides: Sequence[str] = ()) -> Self:
+    def load(
+        cls,
+        path: Path | None,
+        overrides: Sequence[str] = (),
+        begun: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Self:
         """Read a configuration.
 
         Parameters
@@ -416,6 +421,8 @@ class TrainConfig:
             ``key=value``, stronger than the file; of one key's the last counts. A value is read
             as TOML, and taken as text where it isn't any. ``model_params.units=64`` sets one of
             the `model_params` and leaves the others.
+        begun : mapping
+            What a run that is carried on began with, in place of the defaults.
 
         Returns
         -------
@@ -435,7 +442,9 @@ class TrainConfig:
         """
         parts = {} if path is None else {str(path): _read_file(path)}
         parts["--set"] = _read_overrides(overrides)
-        merged: dict[str, Any] = {}
+        merged: dict[str, Any] = {
+            key.name: begun[key.name] for key in fields(cls) if key.name in begun
+        }
         faults = []
         for where, values in parts.items():
             kept, found = _clean(values)

@@ -68,13 +68,21 @@ def identity_of(run: Run) -> str:
 def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the result of a run that is finished, or None where there is something left to do.
 
+    Where files of it are gone or its result can't be read, they are written again: all of it
+    follows from the last checkpoint.
+
     Raises
     ------
     RunError
         The configuration differs from the run's, as for `continue_run`.
     """
     check_same_configuration(run, config)
-    return None if config["epochs"] > run.config["epochs"] else run.read_result()
+    if config["epochs"] > run.config["epochs"] or not run.has_results():
+        return None
+    try:
+        return run.read_result()
+    except RunError:
+        return None
 
 
 def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:

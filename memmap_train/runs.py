@@ -34,6 +34,19 @@ from .errors import RunError, listed
 from .folds import Fold
 from .manifest import sync_directory
 
+# Of what kind some values of config.json are, and what that is called.
+_KINDS: dict[str, type] = {
+    "epochs": int,
+    "embargo_eras": int,
+    "features": list,
+    "targets": list,
+    "train_eras": list,
+    "embargoed_eras": list,
+    "validation_eras": list,
+    "folds": list,
+}
+_SAID = {int: "a whole number", list: "a list"}
+
 FORMAT = "memmap-train run"
 FORMAT_VERSION = 1
 
@@ -91,6 +104,20 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
+class _Config(dict[str, Any]):
+    """What `config.json` holds; a key that it lacks is an error of the file."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self._file = path / _CONFIG
+        for key, kind in _KINDS.items():
+            if not isinstance(self.get(key, kind()), kind):
+                raise _damaged(self._file, f"{key!r} is {self[key]!r:.40}, expected {_SAID[kind]}")
+
+    def __missing__(self, key: str) -> Any:
+        raise _damaged(self._file, f"{key!r} is missing")
+
+
 class Run:
     """A run's folder; made by `begin_run`, which says who may write to it, or by `open_run`.
 
@@ -103,15 +130,18 @@ class Run:
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
         self.path = path
-        self.config = dict(config)
+        self.config: dict[str, Any] = _Config(path, config)
 
     @property
     def folds(self) -> tuple[Fold, ...]:
         """The folds of a run of folds, in order; an ordinary run has none here."""
-        return tuple(
-            fold_of_record({**fold, "embargo_eras": self.config["embargo_eras"]})
-            for fold in self.config.get("folds", ())
-        )
+        embargo = {"embargo_eras": self.config["embargo_eras"]} if "folds" in self.config else {}
+        try:
+            return tuple(
+                fold_of_record({**fold, **embargo}) for fold in self.config.get("folds", ())
+            )
+        except (KeyError, TypeError):
+            raise _damaged(self.path / _CONFIG, "its folds lack eras") from None
 
     def fold_path(self, number: int) -> Path:
         """Return the folder of a fold's run; folds are counted from 1."""
@@ -143,6 +173,21 @@ class Run:
             return _read_json(self.path / _STATE)
         except FileNotFoundError:
             return None
+
+    def has_results(self) -> bool:
+        """Tell whether all files are there that a finished run has, its folds' too."""
+        names = [_ERA_SCORES] if self.folds else [self.model_path.name, _HISTORY, _ERA_SCORES]
+        if not all((self.path / name).exists() for name in names):
+            return False
+        for number, fold in enumerate(self.folds, start=1):
+            try:
+                of_fold = open_run(self.fold_path(number))
+                is_it = fold_of_record(of_fold.config) == fold
+                if not (is_it and of_fold.read_result() and of_fold.has_results()):
+                    return False
+            except RunError:
+                return False
+        return True
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Record the result, which makes the run a finished one: the last thing to be written.
@@ -229,6 +274,10 @@ def open_run(path: Path) -> Run:
     return Run(path, config)
 
 
+def _damaged(file: Path, what: str) -> RunError:
+    return RunError(f"{file}: damaged: {what}; begin a new run with another --run")
+
+
 def find_run(path: Path, *, resume: bool) -> Run | None:
     """Return the run to resume, or None where one can begin.
 
@@ -243,11 +292,17 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     RunError
         A run is there and `resume` is false, or the folder holds something else.
     """
-    if not path.exists():
-        return None
-    if not path.is_dir():
-        raise RunError(f"{path}: it is a file; expected a folder for the run: choose another --run")
-    if (path / _CONFIG).exists():
+    try:
+        if not path.exists():
+            return None
+        if not path.is_dir():
+            raise RunError(
+                f"{path}: it is a file; expected a folder for the run: choose another --run"
+            )
+        is_run = (path / _CONFIG).exists()
+    except PermissionError as error:
+        raise RunError(f"{path}: can't be read: {error.strerror}; choose another --run") from None
+    if is_run:
         run = open_run(path)
         if not resume:
             finished = "a finished run" if run.read_result() else "a run"
@@ -321,6 +376,15 @@ def holding(path: Path) -> Iterator[None]:
                 f"{path}: another process is training this run; wait for its end, or choose "
                 "another --run"
             )
+        # Now, not after hours of training: a run may be carried on by another user.
+        checkpoints = Run(path, {}).checkpoint_dir
+        for folder in (path, *([checkpoints] if os.path.lexists(checkpoints) else [])):
+            probe = folder / ".partial-probe"
+            try:
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise _unwritable(folder, error) from error
         yield
 
 
@@ -359,14 +423,14 @@ def _unwritable(path: Path, error: OSError) -> RunError:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunError(
-            f"{path}: damaged: not valid JSON: {error}; begin a new run with another --run"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"not valid JSON: {error}") from None
     if not isinstance(data, dict):
-        raise RunError(
-            f"{path}: damaged: expected a JSON object; begin a new run with another --run"
-        )
+        raise _damaged(path, "expected a JSON object")
     return data
 
 

@@ -125,6 +125,9 @@ def test_a_folder_that_cant_be_made_is_refused(tmp_path: Path) -> None:
 def test_a_finished_run_has_nothing_to_do_unless_more_epochs_are_wanted(run: Run) -> None:
     assert finished_result(run, CONFIG) is None
     run.finish({"best_epoch": 2})
+    for name in ("model.keras", "history.csv", "era_scores.csv"):
+        assert finished_result(run, CONFIG) is None  # a file is gone: it is written again
+        (run.path / name).touch()
     assert finished_result(run, CONFIG | {"checkpoint_steps": 5}) == {"best_epoch": 2}
     assert finished_result(run, CONFIG | {"epochs": 4}) is None
     with refused(RunError, "learning_rate: 0.001 in the run, 0.5 now"):

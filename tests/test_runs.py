@@ -38,6 +38,35 @@ def run(tmp_path: Path) -> Run:
     return begin_run(tmp_path / "run", CONFIG)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": "x"},
+        {"train_eras": 5},
+        {"folds": 5},
+        {"folds": [{}], "embargo_eras": 8},
+        {"folds": [7], "embargo_eras": 8},
+    ],
+)
+def test_a_configuration_of_the_wrong_kind_is_damaged(run: Run, change: dict[str, object]) -> None:
+    file = run.path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with refused(RunError, str(file), "damaged", "another --run"):
+        _ = open_run(run.path).folds
+
+
+def test_a_key_that_is_missing_is_a_damage_of_the_file(run: Run) -> None:
+    with refused(RunError, "config.json: damaged: 'main_target' is missing"):
+        _ = open_run(run.path).config["main_target"]
+    (run.path / "config.json").write_text("[" * 100_000)
+    with refused(RunError, "config.json: damaged: not valid JSON"):
+        open_run(run.path)
+    (run.path / "config.json").unlink()
+    (run.path / "config.json").mkdir()
+    with refused(RunError, "config.json: can't be read: Is a directory"):
+        open_run(run.path)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_text("old")

@@ -288,6 +288,33 @@ def test_finished_folds_end_well_at_once(finished: tuple[Path, FoldsReport], sam
     assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
 
 
+@pytest.mark.parametrize("lost", ["fold-02", "fold-01/model.keras", "fold-02/state.json"])
+def test_what_is_lost_of_finished_folds_is_made_again(
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path, lost: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    if (run / lost).is_dir():
+        shutil.rmtree(run / lost)
+    else:
+        (run / lost).unlink()
+    report = train_folds(sample, run, folds_config(), folds=2, resume=True)
+    assert not report.already_finished
+    assert results(run) == results(finished[0])
+
+
+def test_folds_that_changed_places_are_refused(
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    (run / "fold-01").rename(run / "other")
+    (run / "fold-02").rename(run / "fold-01")
+    (run / "other").rename(run / "fold-02")
+    with refused(RunError, "fold-01", "differs"):
+        train_folds(sample, run, folds_config(), folds=2, resume=True)
+
+
 def test_more_epochs_are_those_of_longer_folds(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:

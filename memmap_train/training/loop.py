@@ -180,7 +180,10 @@ def rehearse(
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
     """Return the report that a finished run recorded."""
-    return TrainReport(**{**recorded_scores(run, result), "already_finished": True})
+    try:
+        return TrainReport(**{**recorded_scores(run, result), "already_finished": True})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
 
 
 def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,6 +235,7 @@ class _Training:
         self._progress, self._clock = Progress(), Clock()
         self._memory: Memory | None = []  # of callbacks; None once they have it
         self._pace = _Pace()
+        self._said: set[str] = set()  # of warnings that would come again and again
         self._saved_at = time.monotonic()
         self._restore()
 
@@ -453,9 +457,11 @@ class _Training:
             )
             run.finish(asdict(result))
         except OSError as error:
+            is_kept = newest_step(run.checkpoint_dir) == self._step.count
+            kept = "training itself is done" if is_kept else "nor could its last checkpoint be"
             raise RunError(
-                f"{run.path}: the results can't be written: {error.strerror}; training itself is "
-                "done: make room, and add --resume"
+                f"{run.path}: the results can't be written: {error.strerror}; {kept}: make room, "
+                "and add --resume"
             ) from error
         return result
 
@@ -530,7 +536,10 @@ class _Training:
         try:
             yield
         except OSError as error:
-            self._report.warning(
+            text = (
                 f"{self._run.path}: {what} couldn't be written ({error.strerror}); training goes "
                 "on, and what was written before is kept"
             )
+            if text not in self._said:
+                self._report.warning(text)
+            self._said.add(text)

@@ -307,8 +307,10 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
 def _check_model(part: Run, run: Run) -> None:
     if not part.model_path.exists():
         folds = f" --folds {run.config['asked_folds']}" if run.folds else ""
+        is_finished = part.read_result() is not None
+        why = "any more" if is_finished else "yet, since no epoch is finished"
         raise RunError(
-            f"{part.path}: there is no model.keras yet, since no epoch is finished; run "
+            f"{part.path}: there is no model.keras {why}; run "
             f"`memmap-train train {run.config['dataset']} --run {run.path}{folds} --resume`"
         )
 

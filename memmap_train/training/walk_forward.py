@@ -217,7 +217,11 @@ def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
     """Return the report that a finished run of folds recorded."""
     runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
     folds = tuple(report_again(of_fold, of_fold.read_result() or {}) for of_fold in runs)
-    return FoldsReport(**recorded_scores(run, result), folds=folds, already_finished=True)
+    try:
+        scores = recorded_scores(run, result)
+        return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
 
 
 def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsReport:
