@@ -311,7 +311,7 @@ def _train(arguments: argparse.Namespace) -> int:
         config = TrainConfig.load(arguments.config, arguments.set)
     elif arguments.set:
         run = find_run(Path(arguments.run), resume=True)
-        config = TrainConfig.load(None, arguments.set, {} if run is None else run.config)
+        config = TrainConfig.load(None, arguments.set, {} if run is None else run.begun_with)
     if arguments.folds is not None:
         return _train_folds(arguments, config)
     if arguments.rolling is not None:

@@ -143,6 +143,11 @@ class Run:
         except (KeyError, TypeError):
             raise _damaged(self.path / _CONFIG, "its folds lack eras") from None
 
+    @property
+    def begun_with(self) -> dict[str, Any]:
+        """The configuration that it began with; with folds, validation eras follow from them."""
+        return {**self.config, **({"validation_eras": None} if self.folds else {})}
+
     def fold_path(self, number: int) -> Path:
         """Return the folder of a fold's run; folds are counted from 1."""
         return self.path / f"fold-{number:02}"

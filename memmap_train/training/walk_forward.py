@@ -130,8 +130,8 @@ def _set_up(
             )
         warning = check_same_dataset(run, dataset)
         if config is None:
-            recorded = {key: run.config[key] for key in _CONFIG_KEYS & run.config.keys()}
-            config = TrainConfig(**recorded | {"validation_eras": None})
+            recorded = run.begun_with
+            config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
     config = replace(config or TrainConfig(), patience=0)
     if config.validation_eras is not None:
         raise ConfigError(
