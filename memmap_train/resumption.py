@@ -27,6 +27,7 @@ _DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest
 _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
 # What is recorded for the reader, and may have changed under a run.
 VERSION_KEYS = (
+    "own_code_version",  # the user's: a digest
     "memmap_train_version",
     "python_version",
     "numpy_version",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -416,6 +417,24 @@ def test_what_only_the_process_has_survives_interruptions(
         keras.utils.set_random_seed(99)
     train(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
+
+
+def test_code_that_changed_since_a_run_began_is_told(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:build", callbacks=["mine:Listener"])
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
+    script = Script("step 3", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, resume=True, report=script)
+    assert script.warnings == []
+    with open(tmp_path / "mine.py", "a") as file:
+        file.write("# changed\n")
+    script = Script()
+    train(sample, tmp_path / "run", config, resume=True, report=script)
+    (warning,) = script.warnings
+    assert re.search(r"carried on with other versions .*: own code \w{12} → \w{12};", warning)
 
 
 @pytest.mark.parametrize(

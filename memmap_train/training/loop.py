@@ -196,7 +196,7 @@ def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
 def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
     """Warn where a run is carried on by other software than it began with."""
     changed = [
-        f"{key.removesuffix('_version')} {run.config.get(key)} → {record[key]}"
+        f"{key.removesuffix('_version').replace('_', ' ')} {run.config.get(key)} → {record[key]}"
         for key in VERSION_KEYS
         if run.config.get(key) != record[key]
     ]

@@ -4,13 +4,14 @@ In comes a name of the configuration, out comes what it names. Modules are looke
 and in the current directory. Whatever the user's code raises becomes one line that names it.
 """
 
+import hashlib
 import importlib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,7 @@ def find_named(key: str, name: str) -> Any:
     """
     match = _NAME.fullmatch(name)
     assert match is not None
-    here = os.getcwd()
-    if here not in sys.path:  # the installed command has its own folder there instead
-        sys.path.insert(0, here)
-    with blaming(f"{key}: {name!r} can't be imported"):
-        module = importlib.import_module(match["module"])
+    module = _import(f"{key}: {name!r} can't be imported", match["module"])
     try:
         return getattr(module, match["name"])
     except AttributeError:
@@ -57,6 +54,28 @@ def find_named(key: str, name: str) -> Any:
             f"{key}: {name!r}: {getattr(module, '__file__', module)} has no {match['name']!r}"
             f"{nearest(match['name'], vars(module))}"
         ) from None
+
+
+def _import(blame: str, name: str) -> Any:
+    here = os.getcwd()
+    if here not in sys.path:  # the installed command has its own folder there instead
+        sys.path.insert(0, here)
+    with blaming(blame):
+        return importlib.import_module(name)
+
+
+def digest_of_code(names: Sequence[str]) -> str | None:
+    """Return a digest of the files that hold what these name; None where no file does.
+
+    What such a module imports in turn isn't looked at.
+    """
+    digest, found = hashlib.sha256(), False
+    for module in sorted({name.partition(":")[0] for name in names if is_named(name)}):
+        with suppress(ConfigError, OSError, TypeError):  # which is told when it is needed
+            _import("", module)
+            digest.update(Path(str(sys.modules[module].__file__)).read_bytes())
+            found = True
+    return digest.hexdigest()[:12] if found else None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ..order import ORDER_VERSION
 from ..resumption import dataset_record
 from ..runs import Run, fold_of_record, fold_record
 from .model import build, check_model_name
+from .named import digest_of_code
 from .own_models import SUFFIX
 from .predict import BLOCK_ROWS, check_missing
 from .reporting import TrainPlan
@@ -172,6 +173,7 @@ def prepare(
         "named_targets": [dataset.manifest.aliases.get(name, name) for name in config.targets],
         "order_version": ORDER_VERSION,
         **dataset_record(dataset, [fold]),
+        "own_code_version": digest_of_code([config.model, *config.callbacks]),
         "memmap_train_version": __version__,
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,
