@@ -415,10 +415,8 @@ def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int
     position = {name: column for column, name in enumerate(known)}
     unknown = [name for name in names if name not in position]
     if unknown:
-        raise DatasetError(
-            f"{what} {listed(unknown)} among {len(known):,}"
-            f"{nearest(unknown[0], known) or f'; there is {listed(known, 3)}'}"
-        )
+        others = nearest(unknown[0], known) or f"; there is {listed(known, 3) or 'none'}"
+        raise DatasetError(f"{what} {listed(unknown)} among {len(known):,}{others}")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if list(names).count(name) > 1})
         raise DatasetError(f"{what} can be chosen twice: {listed(twice)}")

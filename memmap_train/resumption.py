@@ -13,6 +13,7 @@ from typing import Any
 
 import xxhash
 
+from .config import TrainConfig
 from .dataset import Dataset
 from .errors import DatasetError, RunError
 from .folds import Fold
@@ -34,6 +35,16 @@ VERSION_KEYS = (
     "keras_version",
     "tensorflow_version",
 )
+
+
+def check_outside(path: Path, dataset: Dataset) -> None:
+    """Raise a RunError for a run's folder inside of a dataset: it couldn't be updated any more."""
+    inside = path.resolve()
+    if dataset.path.resolve() in (inside, *inside.parents):
+        raise RunError(
+            f"{path}: lies inside the dataset {dataset.path}, which holds nothing but shards; "
+            "choose another --run"
+        )
 
 
 @contextmanager
@@ -158,7 +169,8 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
 
 def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
     """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
-    old = run.config
+    # A key that came later had its default before.
+    old = {**TrainConfig().to_dict(), **run.config}
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
+from memmap_train.training.walk_forward import train_folds
 
 pytest_plugins = ["training_fixtures"]
 
@@ -127,6 +129,18 @@ def plain(n_features, n_targets):
 
 def known(n_features, n_targets):
     return Known(n_targets)
+
+
+def brain(n_features, n_targets):
+    inputs = keras.Input((n_features,))
+    x = keras.layers.Dense(4, dtype="bfloat16")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(n_targets, dtype="float32")(x))
+
+
+def frozen(n_features, n_targets):
+    model = keras.Sequential([keras.Input((n_features,)), keras.layers.Dense(n_targets)])
+    model.trainable = False
+    return model
 
 
 def narrow(n_features, n_targets):
@@ -246,6 +260,7 @@ def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_p
         ("mine:narrow", ["from (rows, 8) to (rows, 1)", "found one from (rows, 7) to (rows, 1)"]),
         ("mine:wide", ["found one from (rows, 8) to (rows, 2)"]),
         ("mine:half", ["float16"]),
+        ("mine:frozen", ["none of its weights can be trained"]),
         ("mine:plain", ["can't be saved and opened again", "register_keras_serializable"]),
         ("gone.keras", ["gone.keras", "No such file"]),
         ("text.keras", ["text.keras", "can't be opened"]),
@@ -288,6 +303,33 @@ def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
     build(8, 1, small_config()).save(saved)
     with refused(RunError, "model_digest"):
         train(sample, tmp_path / "second", None, resume=True)
+
+
+def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
+    sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    saved = str(tmp_path / "first" / "model.keras")
+    early = {"model": saved, "epochs": 1, "validation_eras": "0001-0003"}
+    with refused(ConfigError, "trained on some of the validation eras ('0001', '0002', '0003')"):
+        train(sample, tmp_path / "second", small_config(**early))
+    train(sample, tmp_path / "second", small_config(**early, allow_overlap=True))
+    alone = tmp_path / "alone.keras"
+    shutil.copy(saved, alone)
+    for model in (saved, str(alone)):
+        with refused(ConfigError, model, "allow_overlap = true"):
+            config = small_config(model=model, validation_eras=None)
+            train_folds(sample, tmp_path / "folds", config, folds=2)
+    assert not (tmp_path / "folds").exists()
+
+
+def test_half_precision_weights_are_resumed(mine: Any, sample: Path, tmp_path: Path) -> None:
+    config = small_config(model="mine:brain")
+    train(sample, tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, report=Script("step 8", interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", ["sequential", "known"])

@@ -865,6 +865,14 @@ def test_what_is_lost_of_a_finished_run_is_written_again(
     assert train(sample, run, small_config(), resume=True).already_finished
 
 
+def test_a_run_inside_a_dataset_is_refused(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(sample)
+    for run in (sample, sample / "run", sample / "a" / "b", tmp_path / "link" / "run"):
+        with refused(RunError, str(run), "inside the dataset"):
+            train(sample, run, small_config())
+    assert not (sample / "run").exists()
+
+
 @pytest.mark.parametrize("folder", [".", "checkpoints"])
 def test_a_run_that_cannot_be_written_is_refused_before_it_is_carried_on(
     sample: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch

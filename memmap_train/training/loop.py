@@ -25,6 +25,7 @@ from ..errors import ConfigError, RunError, listed
 from ..folds import Fold
 from ..resumption import (
     VERSION_KEYS,
+    check_outside,
     check_same_configuration,
     check_same_dataset,
     finished_result,
@@ -117,6 +118,7 @@ def train(
     require_tensorflow()
     report = report or Reporter()
     dataset = open_dataset(dataset_path)
+    check_outside(Path(run_dir), dataset)
     run = find_run(Path(run_dir), resume=resume)
     warning = None
     if run:
@@ -166,6 +168,7 @@ def rehearse(
     """
     require_tensorflow()
     dataset = open_dataset(dataset_path)
+    check_outside(Path(run_dir), dataset)
     run = find_run(Path(run_dir), resume=resume)
     if run:
         check_same_dataset(run, dataset)

@@ -97,6 +97,8 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
             f"model: {called}: expected a model from {expected}, which is what features and "
             f"targets ask for, found one from {found}"
         )
+    if not model.trainable_variables:
+        raise ConfigError(f"model: {called}: none of its weights can be trained; expected some")
     dtype = model.outputs[0].dtype
     if dtype != "float32":
         raise ConfigError(

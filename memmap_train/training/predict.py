@@ -229,7 +229,9 @@ def predict(
 
 def _check_out(out: Path) -> None:
     """Raise a RunError for a file that can't be written, before hours of predicting."""
-    if out.is_dir():
+    if out.suffix == ".parquet":
+        found = "predictions are CSV; name a .csv file"
+    elif out.is_dir():
         found = f"is a folder; name a file, such as {out / 'predictions.csv'}"
     elif not out.parent.is_dir():
         found = f"there is no folder {out.parent}; make it, or name another"

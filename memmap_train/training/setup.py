@@ -20,11 +20,11 @@ from .._version import __version__
 from ..batches import Batches
 from ..config import TrainConfig
 from ..dataset import Dataset
-from ..errors import ConfigError
+from ..errors import ConfigError, RunError, listed
 from ..folds import Fold, split
 from ..order import ORDER_VERSION
 from ..resumption import dataset_record
-from ..runs import Run, fold_of_record, fold_record
+from ..runs import Run, fold_of_record, fold_record, open_run
 from .model import build, check_model_name
 from .named import digest_of_code
 from .own_models import SUFFIX
@@ -153,6 +153,8 @@ def prepare(
         memory=config.memory,
     )
     saved = Path(config.model).resolve() if config.model.endswith(SUFFIX) else None
+    if saved is not None and not config.allow_overlap:
+        _check_unseen(saved, fold, is_one_of_several=kept_epoch == "last")
     resolved = replace(
         config,
         model=config.model if saved is None else str(saved),
@@ -231,6 +233,34 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
     return all(
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()
+    )
+
+
+def _check_unseen(model: Path, fold: Fold, *, is_one_of_several: bool) -> None:
+    """Refuse a saved model that has seen eras which it would be scored on.
+
+    A run's folder tells what its model was trained on; of others nothing is known.
+    """
+    try:
+        seen = fold_of_record(open_run(model.parent).config)
+    except (RunError, OSError):
+        if not is_one_of_several:
+            return
+        found = "with folds every era is predicted by a model that hasn't seen it, and nothing"
+        found += " tells what this one was trained on"
+    else:
+        if is_one_of_several:
+            wrong = [era for era in (*seen.train, *seen.validation) if era not in set(fold.train)]
+            what = "eras that this fold doesn't train on, or was chosen by them"
+        else:
+            wrong = [era for era in seen.train if era in set(fold.validation)]
+            what = "some of the validation eras"
+        if not wrong:
+            return
+        found = f"it was trained on {what} ({listed(wrong, 3)})"
+    raise ConfigError(
+        f"model: {model}: {found}; choose other validation_eras or another model, or permit it "
+        "with allow_overlap = true"
     )
 
 

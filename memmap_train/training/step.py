@@ -121,7 +121,10 @@ class TrainStep:
                 "or shapes: install the versions that config.json names, or begin a new run"
             )
         for name, variable in variables.items():
-            variable.assign(arrays[name])
+            array = arrays[name]
+            if array.dtype.kind == "V":  # bfloat16, of which numpy's files know the size alone
+                array = array.view(tf.as_dtype(variable.dtype).as_numpy_dtype)
+            variable.assign(array)
 
     def weights(self) -> list[npt.NDArray[Any]]:
         """Return copies of the model's weights."""

@@ -21,7 +21,13 @@ from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
 from ..folds import Fold, walk_forward
 from ..metrics import summary
-from ..resumption import check_same_dataset, dataset_record, finished_result, taking_up
+from ..resumption import (
+    check_outside,
+    check_same_dataset,
+    dataset_record,
+    finished_result,
+    taking_up,
+)
 from ..runs import Run, find_run, fold_record, open_run
 from .loop import recorded_scores, report_again, train
 from .model import require_tensorflow
@@ -120,6 +126,7 @@ def _set_up(
     """Resolve all folds; return the run to resume, too, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
+    check_outside(Path(run_dir), dataset)
     run = find_run(Path(run_dir), resume=resume)
     warning = None
     if run:
