@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from refusal import refused
 from test_training import interrupt, read_csv, results
-from training_data import STEPS_PER_EPOCH, Script, small_config
+from training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, RunError
@@ -494,6 +494,16 @@ def test_what_no_checkpoint_can_hold_is_said(
     (warning,) = report.warnings
     assert said in warning
     assert "bits of an uninterrupted one" in warning
+
+
+def test_what_was_trained_before_a_callback_failed_is_kept(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "mine:Fail failed in on_epoch_end"):
+        train(sample, tmp_path / "run", small_config(callbacks=["mine:Fail"]))
+    newest = newest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    assert newest.step == STEPS_PER_EPOCH
 
 
 def test_keras_own_checkpoints_can_be_written(mine: Any, sample: Path, tmp_path: Path) -> None:

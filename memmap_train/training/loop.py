@@ -260,9 +260,14 @@ class _Training:
                         "it out: --resume carries a run on without it"
                     )
                 self._tell_unsaved()
-                while not self._is_over():
-                    self._train_epoch(stream)
-                    self._end_epoch()
+                try:
+                    while not self._is_over():
+                        self._train_epoch(stream)
+                        self._end_epoch()
+                except Exception:  # a callback, a dataset that was replaced: the steps stay done
+                    if math.isfinite(self._step.sums[0]):
+                        self._save()
+                    raise
                 self._callbacks.train_end()
         except KeyboardInterrupt:
             self._save()
