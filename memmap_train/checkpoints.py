@@ -98,33 +98,41 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
     run : str
     warn : callable
         Called with one line for each checkpoint that is passed over, since it is damaged or of
-        another run (it is renamed to `*.damaged`, so that it counts no more), and with another one
-        if none is left.
+        another run (it is renamed to `*.damaged`, so that it counts no more).
 
     Returns
     -------
     Checkpoint or None
-        None where there is none, or none whole.
+        None where there is none.
 
     Raises
     ------
     RunError
-        The system doesn't give a file that is there.
+        None of them is whole: beginning anew would overwrite the best model. Or the system doesn't
+        give a file that is there.
     """
-    found = _steps(directory)
-    for step, path in reversed(found.items()):
+    passed_over: list[tuple[Path, str]] = []
+    for step, path in reversed(_steps(directory).items()):
         try:
-            return _unpack(path, step, run)
+            checkpoint = _unpack(path, step, run)
         except OSError as error:
             if not isinstance(error, RunError | IsADirectoryError):  # it may be whole all the same
                 raise RunError(
                     f"{path}: can't be read: {error.strerror}; when it can be, --resume carries on"
                 ) from None
             what = f"{path}: a folder" if isinstance(error, IsADirectoryError) else f"{error}"
+            passed_over.append((path, what))
+            continue
+        for damaged, what in passed_over:
             warn(f"{what}; going back to the checkpoint before it")
-            path.replace(path.with_suffix(".damaged"))
-    if found:
-        warn(f"{directory}: no checkpoint is whole; starting at the beginning")
+            damaged.replace(damaged.with_suffix(".damaged"))
+        return checkpoint
+    if passed_over:
+        raise RunError(
+            f"{passed_over[0][1]}; no checkpoint of the run is whole, so it can't be carried on; "
+            f"its model and scores are kept: begin a new run with another --run, or remove "
+            f"{directory} to begin this one again"
+        )
     return None
 
 

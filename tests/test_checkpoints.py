@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusal import refused
 
 from memmap_train.checkpoints import Checkpoint, load_newest, save_checkpoint
+from memmap_train.errors import RunError
 
 RUN = "xxh3_128:0"
 
@@ -131,13 +133,15 @@ def test_a_file_cut_short_falls_back_to_the_one_before(tmp_path: Path, length: i
     assert_equal(load_newest(tmp_path, RUN, never), checkpoint(2))
 
 
-def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
+def test_when_none_is_whole_nothing_begins_anew_unasked(tmp_path: Path) -> None:
+    """The best model would be overwritten."""
     for step in (1, 2):
         save_checkpoint(tmp_path, checkpoint(step), best_step=None).write_bytes(b"PK")
-    warnings: list[str] = []
-    assert load_newest(tmp_path, RUN, warnings.append) is None
-    assert len(warnings) == 3
-    assert "starting at the beginning" in warnings[-1]
+    before = sorted(os.listdir(tmp_path))
+    for _ in range(2):
+        with refused(RunError, "step-000000002.npz: damaged", "no checkpoint", "--run", "remove"):
+            load_newest(tmp_path, RUN, never)
+        assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_a_checkpoint_of_another_run_is_passed_over(tmp_path: Path) -> None:

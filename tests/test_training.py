@@ -38,6 +38,7 @@ import memmap_train as mt
 from memmap_train import storage
 from memmap_train.blocks import RowBlocks
 from memmap_train.buffers import Recycler
+from memmap_train.checkpoints import newest_step
 from memmap_train.cli import main
 from memmap_train.config import MONITORS
 from memmap_train.direct import can_read_directly
@@ -652,8 +653,38 @@ def test_an_existing_run_is_refused_and_left_alone(
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line(sample: Path, tmp_path: Path) -> None:
-    with refused(ConfigError, "loss of epoch 1", "learning_rate"):
+    with refused(ConfigError, "in epoch 1", "learning_rate"):
         train(sample, tmp_path / "run", small_config(learning_rate=1e30))
+
+
+def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
+    sample: Path, tmp_path: Path
+) -> None:
+    """Steps that are worth nothing are noticed at once, and push out none that are."""
+    run = tmp_path / "run"
+    broken: list[int] = []
+
+    def ruin(training: Any) -> None:
+        broken.append(training._step.count)
+        kernel = training._model.trainable_variables[0]
+        kernel.assign(np.full(kernel.shape, np.nan, np.float32))
+
+    step = loop._Training._is_checkpoint_due
+
+    def is_due(training: Any) -> bool:
+        if training._step.count == STEPS_PER_EPOCH + 2:
+            ruin(training)
+        return step(training)
+
+    config = small_config(checkpoint_steps=1, epochs=3, weight_decay=0.01)
+    with mock.patch.object(loop._Training, "_is_checkpoint_due", is_due):
+        for resume in (False, True):
+            said = ["weights", f"{STEPS_PER_EPOCH + 2} steps", "learning_rate", "weight_decay"]
+            with refused(ConfigError, *said, "epoch 2"):
+                train(sample, run, config, resume=resume)
+            assert newest_step(run / "checkpoints") == STEPS_PER_EPOCH + 1
+    assert broken == [STEPS_PER_EPOCH + 2] * 2
+    assert train(sample, run, config, resume=True).n_epochs == 3
 
 
 def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Path) -> None:
@@ -955,6 +986,7 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     chosen = (config["window_size"], config["pool_batches"])
     other = (chosen[0] + 3, chosen[1] + 1)  # as another machine would have chosen
     path.write_text(json.dumps(config | {"window_size": other[0], "pool_batches": other[1]}))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # of the run as it was
     script = Script()
     train(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None

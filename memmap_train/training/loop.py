@@ -16,6 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..batches import Stream
 from ..chart import draw_scores
 from ..checkpoints import load_newest, newest_step, save_checkpoint
@@ -210,6 +213,11 @@ def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> Non
         )
 
 
+def _is_float(array: npt.NDArray[Any]) -> bool:
+    """Tell whether there are NaNs of this dtype; to numpy, bfloat16 is a kind of its own."""
+    return array.dtype.kind in "fV"
+
+
 class _Training:
     """A training under way: the step, the progress, and the files that follow from them."""
 
@@ -265,7 +273,7 @@ class _Training:
                         self._train_epoch(stream)
                         self._end_epoch()
                 except Exception:  # a callback, a dataset that was replaced: the steps stay done
-                    if math.isfinite(self._step.sums[0]):
+                    if not self._divergence():
                         self._save()
                     raise
                 self._callbacks.train_end()
@@ -323,6 +331,8 @@ class _Training:
                 clock.steps += 1
                 self._callbacks.batch_end(clock.steps - 1, self._epoch_loss)
             if self._pace.is_due():
+                if not math.isfinite(self._step.sums[0]):
+                    self._check_convergence()
                 self._report.step(
                     clock.steps,
                     clock.steps * config.batch_size,
@@ -337,6 +347,28 @@ class _Training:
         loss_sum, labels = self._step.sums
         labels -= self._progress.labels
         return (loss_sum - self._progress.loss_sum) / labels if labels else math.nan
+
+    def _divergence(self) -> str | None:
+        """Return what is no number any more, and never will be again; None if all is well."""
+        loss_sum, _ = self._step.sums
+        if not math.isfinite(loss_sum):
+            return f"the loss is {loss_sum - self._progress.loss_sum}"
+        if any(np.isnan(weight).any() for weight in self._step.weights() if _is_float(weight)):
+            return "there are weights that are no numbers"
+        return None
+
+    def _check_convergence(self) -> None:
+        """Refuse to go on where training has diverged: nothing that follows is worth keeping."""
+        found = self._divergence()
+        if found is None:
+            return
+        config, step = self._config, self._step.count
+        decay = f" or weight_decay (now {config.weight_decay})" if config.weight_decay else ""
+        raise ConfigError(
+            f"{self._run.path}: {found} after {step:,} steps, in epoch "
+            f"{self._progress.epochs_done + 1}: lower learning_rate (now "
+            f"{config.learning_rate}){decay}, and begin a new run; what was saved before is kept"
+        )
 
     def _is_scoring_due(self) -> bool:
         every, done = self._config.validation_steps, self._step.count
@@ -364,12 +396,8 @@ class _Training:
 
     def _score(self) -> tuple[EraScores, dict[str, float]]:
         """Score the model as it is: every era, and what that comes to with the loss so far."""
+        self._check_convergence()
         loss, epoch = self._epoch_loss(), self._progress.epochs_done + 1
-        if not math.isfinite(loss):
-            raise ConfigError(
-                f"{self._run.path}: the loss of epoch {epoch} is {loss}: lower learning_rate "
-                f"(now {self._config.learning_rate}), and begin a new run"
-            )
         scores = score_eras(
             self._predictor,
             self._validation,
@@ -513,6 +541,7 @@ class _Training:
 
     def _save(self) -> None:
         """Save a checkpoint; on a full disk go on without it."""
+        self._check_convergence()  # it would push out one that is of use
         best = self._progress.best
         state = State(
             self._step.arrays(),
