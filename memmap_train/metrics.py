@@ -99,6 +99,27 @@ def pearson(predictions: _Floats, target: _Floats) -> float:
     return _pearson(*_labelled(predictions, target))
 
 
+def why_undefined(predictions: _Floats, target: _Floats) -> str:
+    """Return why an era has no `numerai_corr`, in a few words.
+
+    Parameters
+    ----------
+    predictions, target : ndarray of float, shape (rows,)
+        Of which `numerai_corr` is NaN.
+
+    Examples
+    --------
+    >>> why_undefined(np.array([0.1, 0.2]), np.array([0.5, np.nan]))
+    'fewer than two labelled rows'
+    """
+    predictions, target = _labelled(predictions, target)
+    if len(target) < 2:
+        return "fewer than two labelled rows"
+    if np.isnan(predictions).any():
+        return "predictions that are no numbers"
+    return "a constant target" if np.ptp(target) == 0 else "predictions that are all equal"
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What the scores of many eras come to.

@@ -381,6 +381,21 @@ def test_a_callback_is_told_what_happens(
     assert size < 1.2 * (Path(plain.run_dir) / "model.keras").stat().st_size  # no optimizer in it
 
 
+def test_callbacks_of_folds_dont_see_the_scores_of_what_is_to_be_predicted(
+    mine: Callable[[], Any], sample: Path, tmp_path: Path
+) -> None:
+    """An early stopping on them would choose the model by the eras that it is scored on."""
+    config = small_config(callbacks=["mine:Listener"], tensorboard=True, validation_eras=None)
+    train_folds(sample, tmp_path / "run", config, folds=2)
+    ends = [seen[2] for seen in mine().SEEN if seen[0] == "epoch end"]
+    assert len(ends) == 4
+    for logs in ends:
+        assert "loss" in logs
+        assert not [name for name in logs if name.startswith("val_")]
+    log = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("events.*"))
+    assert b"val_corr_mean" in log
+
+
 def test_a_callback_ends_the_run_with_the_epoch(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(epochs=5, callbacks=["mine:Stop"])
     with pytest.raises(KeyboardInterrupt):

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -50,14 +50,14 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.metrics import numerai_corr, pearson, summary
+from memmap_train.metrics import numerai_corr, pearson, summary, why_undefined
 from memmap_train.runs import is_held
 from memmap_train.training import loop
 from memmap_train.training import predict as predicting
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
-from memmap_train.training.reporting import TrainReport, plan_text
+from memmap_train.training.reporting import Reporter, TrainReport, plan_text
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.validation import score_eras
 
@@ -685,6 +685,48 @@ def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
             assert newest_step(run / "checkpoints") == STEPS_PER_EPOCH + 1
     assert broken == [STEPS_PER_EPOCH + 2] * 2
     assert train(sample, run, config, resume=True).n_epochs == 3
+
+
+def test_eras_that_have_no_score_are_told_of_with_the_reason(sample: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listener(Reporter):
+        def warning(self, text: str) -> None:
+            said.append(text)
+
+    report = train(sample, tmp_path / "run", small_config(learning_rate=1e-30), report=Listener())
+    assert not said
+    assert math.isfinite(report.corr_mean)
+    with mock.patch.object(Predictor, "predict", constant_predictions):
+        report = train(sample, tmp_path / "equal", small_config(), report=Listener())
+    assert math.isnan(report.corr_mean)
+    (text,) = said  # though there were two epochs
+    assert "eras have no score: predictions that are all equal; try another learning_rate" in text
+
+
+def constant_predictions(
+    predictor: Predictor, dataset: mt.Dataset, *_: Any, **__: Any
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    for era in dataset.eras:
+        yield era, np.full((dataset[era].n_rows, 1), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "target", "reason"),
+    [
+        ([0.1, 0.2], [0.5, math.nan], "fewer than two labelled rows"),
+        ([], [], "fewer than two labelled rows"),
+        ([0.1, math.nan], [0.5, 0.25], "predictions that are no numbers"),
+        ([0.1, 0.2, math.nan], [0.5, 0.5, math.nan], "a constant target"),
+        ([0.1, 0.1], [0.5, 0.25], "predictions that are all equal"),
+    ],
+)
+def test_why_an_era_has_no_score(
+    predictions: list[float], target: list[float], reason: str
+) -> None:
+    arrays = np.array(predictions), np.array(target)
+    assert math.isnan(numerai_corr(*arrays))
+    assert why_undefined(*arrays) == reason
 
 
 def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Path) -> None:

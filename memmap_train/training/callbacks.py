@@ -75,6 +75,8 @@ class Callbacks:
         The model's, while a callback is at work.
     params : mapping
         "epochs" and "steps", as ``fit`` has them.
+    shows_scores : bool
+        Whether the user's callbacks see the scores of the validation eras.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class Callbacks:
         model: Any,
         optimizer: Any,
         params: Mapping[str, int],
+        *,
+        shows_scores: bool = True,
     ) -> None:
         self._callbacks, self._model, self._optimizer = dict(callbacks), model, optimizer
-        self._params = dict(params)
+        self._params, self._shows_scores = dict(params), shows_scores
         model.stop_training = False
         # What is called in every step costs time, at its end a wait for the loss: only where
         # somebody listens.
@@ -177,11 +181,18 @@ class Callbacks:
         self._model.optimizer = self._optimizer
         try:
             for name, callback in self._callbacks.items():
-                copies = [dict(a) if isinstance(a, Mapping) else a for a in arguments]
+                copies = [self._shown(a, callback) for a in arguments]
                 with blaming(f"callbacks: {name} failed in {method}"):
                     getattr(callback, method)(*copies)
         finally:
             self._model.optimizer = None
+
+    def _shown(self, argument: Any, callback: Any) -> Any:
+        """Return a copy of logs, as this callback may see them; anything else as it is."""
+        if not isinstance(argument, Mapping):
+            return argument
+        hides = not self._shows_scores and not isinstance(callback, TensorBoardLog)
+        return {k: v for k, v in argument.items() if not (hides and k.startswith("val_"))}
 
 
 class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]

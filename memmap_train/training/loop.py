@@ -237,6 +237,8 @@ class _Training:
             model,
             self._step.optimizer,
             {"epochs": config.epochs, "steps": len(self._batches)},
+            # Scores of eras that are to be predicted may have no part in making their model.
+            shows_scores=not setup.keeps_last_epoch,
         )
         self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
@@ -406,6 +408,7 @@ class _Training:
             past_cache=self._past_cache,
             progress=self._tell_validation,
         )
+        self._tell_undefined(scores)
         corr, plain = scores.corr_summary(), scores.pearson_summary()
         return scores, {
             "epoch": epoch,
@@ -422,6 +425,19 @@ class _Training:
             "val_pearson_positive": plain.positive,
             "learning_rate": self._step.learning_rate,
         }
+
+    def _tell_undefined(self, scores: EraScores) -> None:
+        """Warn, once for each reason, of eras that have no score."""
+        n_eras = len(self._validation.eras)
+        for reason, n_undefined in scores.undefined.items():
+            if reason not in self._said:
+                of_model = reason.startswith("predictions")
+                self._report.warning(
+                    f"{self._run.path}: {n_undefined} of {n_eras} validation eras have no score: "
+                    f"{reason}; "
+                    + ("try another learning_rate" if of_model else "choose other validation_eras")
+                )
+            self._said.add(reason)
 
     def _end_epoch(self) -> None:
         """Score the model, and record the epoch."""

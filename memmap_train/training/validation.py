@@ -4,16 +4,17 @@ In come a model and a dataset of validation eras, out comes one score per era an
 read one after another; none but the present one and the one before it are held.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from ..dataset import Dataset
-from ..metrics import Summary, numerai_corr, pearson, summary
+from ..metrics import Summary, numerai_corr, pearson, summary, why_undefined
 from .predict import Predictor, Progress
 
 
@@ -25,10 +26,13 @@ class EraScores:
     ----------
     corr, pearson : ndarray of float64, shape (eras, targets)
         `numerai_corr` and plain correlation; NaN where undefined.
+    undefined : mapping of str to int
+        Why eras have no `numerai_corr` of the main target, and how many.
     """
 
     corr: npt.NDArray[np.float64]
     pearson: npt.NDArray[np.float64]
+    undefined: Mapping[str, int] = field(default_factory=dict)
 
     def corr_summary(self) -> Summary:
         """Summarise `numerai_corr` of the main target, the first."""
@@ -64,6 +68,7 @@ def score_eras(
     columns = dataset.target_columns(list(target_names))
     corr = np.empty((len(dataset.eras), len(target_names)))
     plain = np.empty_like(corr)
+    undefined: Counter[str] = Counter()
 
     def score(position: int, era: str, predictions: npt.NDArray[np.float32]) -> None:
         targets = np.asarray(dataset[era].targets)
@@ -72,6 +77,8 @@ def score_eras(
         for column in range(len(target_names)):
             corr[position, column] = numerai_corr(predictions[:, column], targets[:, column])
             plain[position, column] = pearson(predictions[:, column], targets[:, column])
+        if np.isnan(corr[position, 0]):
+            undefined[why_undefined(predictions[:, 0], targets[:, 0])] += 1
 
     eras = predictor.predict(dataset, feature_names, past_cache=past_cache, progress=progress)
     # While the next rows pass the model: an era's scores take a tenth of the time it does.
@@ -83,4 +90,4 @@ def score_eras(
             scoring = scorer.submit(score, position, era, predictions)
         if scoring is not None:
             scoring.result()
-    return EraScores(corr, plain)
+    return EraScores(corr, plain, undefined)
