@@ -13,6 +13,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
             continue
         for damaged, what in passed_over:
             warn(f"{what}; going back to the checkpoint before it")
-            damaged.replace(damaged.with_suffix(".damaged"))
+            with suppress(OSError):  # it will be passed over another time
+                damaged.replace(damaged.with_suffix(".damaged"))
         return checkpoint
     if passed_over:
         raise RunError(

@@ -69,6 +69,8 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
         found = [folder, *within] if (folder / "config.json").exists() else within
         if not found:
             what = "no run in it" if folder.is_dir() else "no such folder"
+            if folder.exists() and not folder.is_dir():
+                what = "a file"
             raise RunError(
                 f"{folder}: {what}; expected a run, or a folder of runs (a run is made by "
                 "`memmap-train train DATASET --run DIR`)"

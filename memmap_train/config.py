@@ -12,11 +12,13 @@ A file holds what differs from the defaults::
     hidden = [512, 256]
 """
 
+import codecs
 import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Number
 from pathlib import Path
 from reprlib import repr as short_repr
 from types import MappingProxyType
@@ -486,23 +488,31 @@ def _clean(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
             faults.append(f"unknown key {name!r}{nearest(name, kinds) or known}")
         else:
             try:
-                kept[name] = kinds[name].clean(value)
+                kept[name] = kinds[name].clean(_of_python(value))
             except _UnfitError:
                 faults.append(f"{name}: expected {kinds[name].expected}, found {short_repr(value)}")
     return kept, faults
+
+
+def _of_python(value: object) -> object:
+    """Return a number of numpy's as Python's own, anything else as it is."""
+    item = getattr(value, "item", None)
+    return item() if isinstance(value, Number) and callable(item) else value
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds."""
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            # Some editors begin a file with a mark of its encoding, which TOML doesn't know.
+            return tomllib.loads(file.read().removeprefix(codecs.BOM_UTF8).decode())
     except OSError as error:
         raise ConfigError(
             f"{path}: the configuration can't be read: {error.strerror}; expected a TOML file"
         ) from error
-    # Bytes that aren't UTF-8 and numbers of thousands of digits are ValueErrors of other kinds.
-    except ValueError as error:
+    # Bytes that aren't UTF-8 and numbers of thousands of digits are ValueErrors of other kinds;
+    # lists in lists without an end are none.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f'{path}: not TOML: {error}; expected lines like epochs = 10 or features = "medium"'
         ) from error
@@ -536,7 +546,7 @@ def _read_value(text: str) -> object:
     """
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     # A line break in the text may have begun a second key.
     return parsed["value"] if len(parsed) == 1 else text

@@ -204,9 +204,18 @@ class Run:
         _write_json(self.path / _STATE, known)
 
     def reopen(self) -> None:
-        """Make a finished run an unfinished one, because more epochs are wanted."""
-        (self.path / _STATE).unlink(missing_ok=True)
-        sync_directory(self.path)
+        """Make a finished run an unfinished one, because more epochs are wanted.
+
+        Raises
+        ------
+        RunError
+            The folder can't be written to.
+        """
+        try:
+            (self.path / _STATE).unlink(missing_ok=True)
+            sync_directory(self.path)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def read_history(self) -> list[dict[str, float]]:
         """Return the rows of `history.csv`, none where no epoch is done.
@@ -407,7 +416,13 @@ def _lock_of(path: Path, *, exclusive: bool) -> Iterator[bool]:
         return
     import fcntl  # POSIX only
 
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if exclusive:
+            raise _unwritable(path, error) from error
+        yield True  # a folder that may not be read: it can't be told
+        return
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         is_free = True

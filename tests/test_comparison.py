@@ -108,8 +108,12 @@ def test_what_else_lies_there_is_ignored(tmp_path: Path) -> None:
     assert by_name(describe_runs([tmp_path, run])).keys() == {"a"}
 
 
-@pytest.mark.parametrize(("name", "said"), [("none", "no such folder"), ("empty", "no run in it")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none", "no such folder"), ("empty", "no run in it"), ("file", "file: a file")],
+)
 def test_a_folder_without_runs_is_refused(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     with refused(RunError, said, "memmap-train train"):
         describe_runs([tmp_path / name])

@@ -3,6 +3,7 @@ import inspect
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -350,6 +351,24 @@ def test_a_syntax_error_is_one_line_with_file_and_line(text, line, write):
 def test_a_file_of_anything_else_is_one_line_too(content, write):
     path = write(content)
     assert refusal(path).startswith(f"{path}: not TOML: ")
+
+
+def test_a_file_that_begins_with_a_mark_of_its_encoding_is_read(write):
+    assert TrainConfig.load(write(b"\xef\xbb\xbfepochs = 3\n")).epochs == 3
+
+
+def test_lists_in_lists_without_an_end_are_one_line(write):
+    endless = "[" * 100_000
+    assert "not TOML" in refusal(write(f"hidden = {endless}"))
+    assert "hidden" in refusal(None, [f"hidden={endless}"])
+
+
+def test_numbers_of_numpy_are_numbers():
+    config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), dropout=np.float64(0))
+    assert (config.epochs, config.learning_rate, config.dropout) == (3, 0.5, 0.0)
+    json.dumps(config.to_dict())
+    with pytest.raises(ConfigError, match="epochs"):
+        TrainConfig(epochs=np.float64(3))
 
 
 def test_a_missing_file_is_one_line_with_its_path(tmp_path):

@@ -195,6 +195,11 @@ class Fail(keras.callbacks.Callback):
         logs["no such score"]
 
 
+class Leave(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise SystemExit(3)
+
+
 class Double(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([2 * weight for weight in self.model.get_weights()])
@@ -419,6 +424,7 @@ def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_sco
     ("callback", "said"),
     [
         ("mine:Fail", ["mine:Fail failed in on_epoch_end: KeyError", "mine.py, line "]),
+        ("mine:Leave", ["mine:Leave failed in on_epoch_end: SystemExit: 3", "mine.py, line "]),
         ("mine:broken", ["mine:broken() failed: TypeError"]),
         ("mine:SEEN", ["is a list", "keras.callbacks.Callback"]),
         ("mine:Lisener", ["did you mean 'Listener'?"]),

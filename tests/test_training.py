@@ -657,6 +657,13 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line(sample: Path, tmp_pat
         train(sample, tmp_path / "run", small_config(learning_rate=1e30))
 
 
+@pytest.mark.parametrize("model", ["mlp", "resnet"])
+def test_a_model_larger_than_memory_is_refused(model: str, sample: Path, tmp_path: Path) -> None:
+    with refused(ConfigError, "hidden: ", "weights", "GB", "smaller"):
+        train(sample, tmp_path / "run", small_config(model=model, hidden=(10**7, 10**7)))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
     sample: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ package isn't installed.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,8 @@ import keras
 
 from ..config import TrainConfig
 from ..errors import ConfigError, listed, nearest
+from ..machine import available_memory
+from ..units import in_bytes
 from .named import is_named
 from .own_models import SUFFIX, build_own, open_saved
 
@@ -20,6 +23,7 @@ from .own_models import SUFFIX, build_own, open_saved
 _FEATURE_MEAN = 0.5
 _FEATURE_STD = 0.125**0.5
 _TARGET_MEAN = 0.5
+_TRAINED_BYTES = 16  # of a weight: float32, its gradient, and two of the optimizer's
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
@@ -47,6 +51,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
         return build_own(n_features, n_targets, config)
     if config.model.endswith(SUFFIX):
         return open_saved(n_features, n_targets, Path(config.model))
+    _check_size(n_features, n_targets, config)
     inputs = keras.Input((n_features,), name="features")
     x = keras.layers.Rescaling(
         1 / _FEATURE_STD, offset=-_FEATURE_MEAN / _FEATURE_STD, name="standardised"
@@ -59,6 +64,21 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
         name="targets",
     )(x)
     return keras.Model(inputs, outputs, name=config.model)
+
+
+def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
+    """Raise a ConfigError if a built-in model can't be held: TensorFlow's own words fill pages."""
+    hidden = () if config.model == "linear" else config.hidden
+    n_weights = sum(a * b for a, b in pairwise((n_features, *hidden, n_targets)))
+    if config.model == "resnet":
+        n_weights += sum(units * units for units in hidden)
+    needed, free = n_weights * _TRAINED_BYTES, available_memory()
+    if needed > free:
+        raise ConfigError(
+            f"hidden: {listed(map(str, hidden))} make {n_weights:,} weights, which take "
+            f"{in_bytes(needed)} to train; expected at most the {in_bytes(free)} that are free: "
+            "choose smaller layers"
+        )
 
 
 def check_model_name(name: str) -> None:

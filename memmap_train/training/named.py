@@ -89,12 +89,12 @@ def blaming(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's `exit()` would end the run unsaid
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(f"{what}: {reason}{_place(error)}") from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return the line of the user's code that failed, where it is his."""
     frames = [
         frame
