@@ -195,6 +195,11 @@ class Fail(keras.callbacks.Callback):
         logs["no such score"]
 
 
+class Unfreeze(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.layers[-1].trainable = not self.model.layers[-1].trainable
+
+
 class Leave(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         raise SystemExit(3)
@@ -535,6 +540,17 @@ def test_keras_own_checkpoints_can_be_written(mine: Any, sample: Path, tmp_path:
 def test_a_callback_that_moves_the_step_is_refused(mine: Any, sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "'mine:Moving'", "moved the step from 0 to 3"):
         train(sample, tmp_path / "run", small_config(callbacks=["mine:Moving"]))
+
+
+def test_a_callback_that_changes_which_layers_are_trained_is_refused(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    """The compiled step wouldn't notice, and a resumed one would."""
+    config = small_config(callbacks=["mine:Unfreeze"])
+    with refused(ConfigError, "'mine:Unfreeze'", "which layers are trained", "model.keras"):
+        train(sample, tmp_path / "run", config)
+    assert len(read_csv(tmp_path / "run" / "history.csv")) == 1
+    assert (tmp_path / "run" / "model.keras").exists()
 
 
 def test_scores_are_logged_for_tensorboard(sample: Path, tmp_path: Path) -> None:

@@ -316,6 +316,12 @@ class _Training:
                     self._step.learning_rate = learning_rate_after(scores, config)
                 self._callbacks.epoch_begin(self._progress.epochs_done)
                 clock.begun = True
+        if not self._step.trains_all_it_should:
+            raise ConfigError(
+                f"callbacks: one of {listed(config.callbacks)} has changed which layers are "
+                "trained, which a run can't: train them in a second run, from this one's model "
+                f"(--set model={self._run.model_path}) or a function that builds it"
+            )
         while True:
             # Before the step, not after the last one: it may be what an interruption left undone.
             if self._is_scoring_due():
@@ -509,11 +515,13 @@ class _Training:
             )
             run.finish(asdict(result))
         except OSError as error:
-            is_kept = newest_step(run.checkpoint_dir) == self._step.count
-            kept = "training itself is done" if is_kept else "nor could its last checkpoint be"
+            kept = newest_step(run.checkpoint_dir)
+            done = "training itself is done"
+            if kept != self._step.count:
+                done = f"the newest checkpoint is of step {kept:,} of {self._step.count:,}"
             raise RunError(
-                f"{run.path}: the results can't be written: {error.strerror}; {kept}: make room, "
-                "and add --resume"
+                f"{run.path}: the results can't be written: {error.strerror}; {done}: make room, "
+                "and add --resume to go on from there"
             ) from error
         return result
 

@@ -63,6 +63,7 @@ class TrainStep:
         self.optimizer.build(model.trainable_variables)
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
+        self._trained = _identities(model)
         self._run = self._compile(n_features, n_targets, config)
         known = {id(variable) for variable in self._known_variables()}
         traced = self._run.get_concrete_function()
@@ -84,6 +85,11 @@ class TrainStep:
     def count(self) -> int:
         """Steps done, since the first of the run."""
         return int(self.optimizer.iterations.numpy())
+
+    @property
+    def trains_all_it_should(self) -> bool:
+        """Whether the same weights are to be trained as when the step was compiled."""
+        return _identities(self.model) == self._trained
 
     @property
     def sums(self) -> tuple[float, float]:
@@ -167,6 +173,10 @@ class TrainStep:
             sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))
 
         return run
+
+
+def _identities(model: Any) -> list[int]:
+    return [id(variable) for variable in model.trainable_variables]
 
 
 def _stateful_ops(graph: Any) -> tuple[str, ...]:
