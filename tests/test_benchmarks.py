@@ -26,7 +26,7 @@ SMALLER: dict[str, dict[str, Any]] = {
         "BATCH_SIZE": 64,
     },
     "peers": {"BATCH_SIZE": 16, "SHUFFLE_BUFFER": 64},
-    "reading": {"BATCH_SIZE": 16, "memcpy_rate": lambda threads: 1e9},
+    "reading": {"BATCH_SIZE": 16, "REPEATS": 1, "memcpy_rate": lambda threads: 1e9},
     "scaling": {
         "BATCH_SIZE": 16,
         "ERAS": 10,

@@ -1,20 +1,20 @@
 """Shuffled batches from the page cache beside memcpy."""
 
-import time
+import statistics
 from pathlib import Path
 
 import memmap_train as mt
 
 from .limits import memcpy_rate
-from .measuring import print_table
+from .measuring import Spent, print_table, timed
 from .sources import Size, make_dataset
 
 BATCH_SIZE = 4096
+REPEATS = 5
 
 
 def run(directory: Path, size: Size) -> None:
-    """Print the table."""
-    memcpy = memcpy_rate(2)
+    """Print the table: medians of epochs, each beside a copy in memory measured just before."""
     rows = []
     for dtype in ("float32", "int8"):
         dataset = make_dataset(directory, size, dtype)
@@ -22,9 +22,12 @@ def run(directory: Path, size: Size) -> None:
             batches = mt.Batches(
                 dataset, batch_size=BATCH_SIZE, seed=1, targets=["target"], window_size=window_size
             )
-            seconds, cpu_seconds = _epoch(batches)
             n_rows = len(batches) * BATCH_SIZE
-            delivered = n_rows * len(dataset.feature_names) * 4 / seconds
+            n_bytes = n_rows * len(dataset.feature_names) * 4
+            found = _epochs(batches)
+            seconds = statistics.median(epoch.seconds for epoch, _ in found)
+            cpu_seconds = statistics.median(epoch.cpu_seconds for epoch, _ in found)
+            shares = [n_bytes / epoch.seconds / memcpy for epoch, memcpy in found]
             name = "chosen" if window_size is None else "given"
             rows.append(
                 [
@@ -32,25 +35,30 @@ def run(directory: Path, size: Size) -> None:
                     f"{batches.window_size} ({name})",
                     str(batches.pool_batches),
                     f"{n_rows / seconds:,.0f}",
-                    f"{delivered / 1e9:.1f}",
-                    f"{delivered / memcpy:.2f}",
+                    f"{n_bytes / seconds / 1e9:.1f}",
+                    f"{statistics.median(shares):.2f}",
                     f"{cpu_seconds / n_rows * 1e6:.2f}",
                 ]
             )
     print_table(
-        f"Warm batches of {BATCH_SIZE:,} x {len(dataset.feature_names):,}; memcpy on two threads "
-        f"{memcpy / 1e9:.1f} GB/s",
+        f"Warm batches of {BATCH_SIZE:,} x {len(dataset.feature_names):,}; medians of {REPEATS} "
+        "epochs, each beside memcpy on two threads",
         ["store", "window", "pool", "rows/s", "GB/s", "of memcpy", "CPU s per million rows"],
         rows,
     )
 
 
-def _epoch(batches: mt.Batches) -> tuple[float, float]:
-    """Return wall and CPU seconds of an epoch, after one that warms everything up."""
+def _epochs(batches: mt.Batches) -> list[tuple[Spent, float]]:
+    """Return what epochs took and the rate of memcpy before each, each after one unmeasured."""
+    found = []
     with batches.stream() as stream:
-        for _ in range(len(batches)):
-            next(stream)
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(len(batches)):
-            next(stream)
-        return time.perf_counter() - wall, time.process_time() - cpu
+
+        def epoch() -> None:
+            for _ in range(len(batches)):
+                next(stream)
+
+        for _ in range(REPEATS):
+            memcpy = memcpy_rate(2)
+            epoch()  # what was read ahead during the copy belongs to no epoch measured
+            found.append((timed(epoch), memcpy))
+    return found
