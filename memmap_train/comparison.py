@@ -12,7 +12,7 @@ from typing import Any
 
 from .config import MONITORS
 from .errors import RunError, listed
-from .runs import FORMAT, is_held, open_run
+from .runs import FORMAT, is_running, open_run
 from .training.monitor import is_better
 
 _USUAL = "val_corr_mean"
@@ -189,7 +189,7 @@ def _describe(path: Path) -> dict[str, Any]:
     row |= {name: None for name in _NUMBERS if row[name] is not None and math.isnan(row[name])}
     if result is not None:
         return row | {"state": "finished"}
-    return row | {"state": "running" if is_held(path) else "stopped"}
+    return row | {"state": "running" if is_running(path) else "stopped"}
 
 
 def _cell(name: str, row: Mapping[str, Any]) -> str:

@@ -10,23 +10,23 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from .errors import ConversionError
+from .locks import Lock, LockHeldError
 from .machine import nearest_existing
 from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
 from .schema import era_folder
 from .shard import ARRAY_NAMES
 
 WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
-_MOST_TRIES = 1000  # to make a lock that others remove: never seen to take more than ten
+_KNOWN_NAMES = (LOCK, PARTIAL, "journal", "staged")  # one of them is in every workplace
 
 
 class ChangedEraError(Exception):
@@ -54,30 +54,16 @@ class FolderLock:
 
     def __init__(self, directory: Path) -> None:
         self._workplace = directory / WORKPLACE
-        path = self._workplace / LOCK
         existing = nearest_existing(directory)
-        for tries_left in reversed(range(_MOST_TRIES)):
-            # Whoever held it may remove the workplace at any moment, and this file with it.
-            try:
-                os.makedirs(self._workplace, exist_ok=True)
-                _sync_parents(directory, existing)
-                self._file = open(path, "ab")  # noqa: SIM115
-            except (FileNotFoundError, FileExistsError):
-                if not tries_left:
-                    raise
-                continue
-            try:
-                _lock(self._file)
-            except (BlockingIOError, PermissionError):
-                self._file.close()
-                raise ConversionError(
-                    f"{directory}: another process is converting into this folder; wait for it to "
-                    "end, or choose another --out"
-                ) from None
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(path)):
-                    break
-            self._file.close()
+        os.makedirs(directory, exist_ok=True)
+        _sync_parents(directory, existing)
+        try:
+            self._lock = Lock(self._workplace / LOCK)
+        except LockHeldError as held:
+            raise ConversionError(
+                f"{directory}: another process is converting into this folder{held.holder}; wait "
+                f"for it to end{held.advice}, or choose another --out"
+            ) from None
 
     def clear(self) -> None:
         """Remove all that lies in the workplace but the lock."""
@@ -92,11 +78,11 @@ class FolderLock:
         try:
             if done:
                 self.clear()
-                (self._workplace / LOCK).unlink()
-                with contextlib.suppress(OSError):  # the next one is waiting in it
-                    self._workplace.rmdir()
         finally:
-            self._file.close()
+            self._lock.release()
+        if done:
+            with contextlib.suppress(OSError):  # the next process has its lock in it
+                self._workplace.rmdir()
 
 
 class Journal:
@@ -271,7 +257,8 @@ def _is_workplace(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
     names = os.listdir(folder)
-    return LOCK in names or not names  # killed before it could make the lock
+    # An empty one is left where a conversion ends between its lock and its journal.
+    return not names or any(name.startswith(_KNOWN_NAMES) for name in names)
 
 
 def _is_shard(folder: Path) -> bool:
@@ -296,15 +283,3 @@ def _remove(shard: Path) -> None:
         shard.unlink()
     else:
         shutil.rmtree(shard)
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Lock an open file; OSError if another process, or another handle of this one, has."""
-    if sys.platform == "win32":
-        import msvcrt  # Windows only
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl  # POSIX only
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
+      .lock            held by the process that trains it, see `locks`
 
 A run of folds has none of its own of history, model and checkpoints: its `config.json` lists the
 `folds`, its `era_scores.csv` holds the scores of all of them, and `fold-01/`, `fold-02/` … are
@@ -24,7 +25,6 @@ import csv
 import io
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +32,7 @@ from typing import Any
 
 from .errors import RunError, listed
 from .folds import Fold
+from .locks import Lock, LockHeldError, is_held
 from .manifest import sync_directory
 
 # Of what kind some values of config.json are, and what that is called.
@@ -72,6 +73,7 @@ HISTORY_COLUMNS = (
 STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds")])
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
+_LOCK = ".lock"
 _CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "config.json",
     "state.json",
@@ -381,15 +383,15 @@ def holding(path: Path) -> Iterator[None]:
         Another process holds it, or it can't be made.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        lock = Lock(path / _LOCK)
+    except LockHeldError as held:
+        raise RunError(
+            f"{path}: another process is training this run{held.holder}; wait for its "
+            f"end{held.advice}, or choose another --run"
+        ) from None
     except OSError as error:
         raise _unwritable(path, error) from error
-    with _lock_of(path, exclusive=True) as is_free:
-        if not is_free:
-            raise RunError(
-                f"{path}: another process is training this run; wait for its end, or choose "
-                "another --run"
-            )
+    try:
         # Now, not after hours of training: a run may be carried on by another user.
         checkpoints = Run(path, {}).checkpoint_dir
         for folder in (path, *([checkpoints] if os.path.lexists(checkpoints) else [])):
@@ -400,40 +402,13 @@ def holding(path: Path) -> Iterator[None]:
             except OSError as error:
                 raise _unwritable(folder, error) from error
         yield
-
-
-def is_held(path: Path) -> bool:
-    """Tell whether a process trains the run in a folder just now; false where it can't be told."""
-    with _lock_of(path, exclusive=False) as is_free:
-        return not is_free
-
-
-@contextmanager
-def _lock_of(path: Path, *, exclusive: bool) -> Iterator[bool]:
-    """Lock a folder itself, which leaves nothing in it; give false if somebody else has."""
-    if sys.platform == "win32":
-        yield True  # folders can't be opened there
-        return
-    import fcntl  # POSIX only
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        if exclusive:
-            raise _unwritable(path, error) from error
-        yield True  # a folder that may not be read: it can't be told
-        return
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        is_free = True
-    except BlockingIOError:
-        is_free = False
-    except OSError:  # a file system without locks
-        is_free = True
-    try:
-        yield is_free
     finally:
-        os.close(descriptor)
+        lock.release()
+
+
+def is_running(path: Path) -> bool:
+    """Return whether a process trains the run in a folder; False where it can't be found out."""
+    return is_held(path / _LOCK)
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

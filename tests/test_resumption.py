@@ -16,7 +16,7 @@ from memmap_train.resumption import (
     finished_result,
     taking_up,
 )
-from memmap_train.runs import Run, begin_run, fold_record, holding, is_held, open_run
+from memmap_train.runs import Run, begin_run, fold_record, holding, is_running, open_run
 
 CONFIG = {
     "epochs": 3,
@@ -82,10 +82,10 @@ def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> No
         check_same_dataset(run, other)
 
 
-def test_a_run_is_held_from_before_its_folder_is_written(tmp_path: Path) -> None:
+def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "first"
     with taking_up(path, CONFIG, resume=False) as run:
-        assert is_held(path)
+        assert is_running(path)
         assert open_run(path).config == run.config
         with (
             refused(RunError, "another process is training"),
@@ -93,7 +93,7 @@ def test_a_run_is_held_from_before_its_folder_is_written(tmp_path: Path) -> None
         ):
             pass
         assert open_run(path).config == run.config  # who comes second changes nothing
-    assert not is_held(path)
+    assert not is_running(path)
 
 
 def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> None:

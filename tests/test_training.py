@@ -51,7 +51,7 @@ from memmap_train.errors import (
     RunError,
 )
 from memmap_train.metrics import numerai_corr, pearson, summary, why_undefined
-from memmap_train.runs import is_held
+from memmap_train.runs import is_running
 from memmap_train.training import loop
 from memmap_train.training import predict as predicting
 from memmap_train.training.loop import train
@@ -452,13 +452,13 @@ def test_a_run_is_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path)
     held: list[bool] = []
 
     def try_again() -> None:
-        held.append(is_held(run))
+        held.append(is_running(run))
         with refused(RunError, "another process is training"):
             train(sample, run, small_config(), resume=True)
 
     train(sample, run, small_config(), report=Script("step 3", try_again))
     assert held == [True]
-    assert not is_held(run)
+    assert not is_running(run)
 
 
 def test_a_reporter_is_told_everything_in_order(sample: Path, tmp_path: Path) -> None:
