@@ -27,10 +27,11 @@ from .destination import (
     finish_begun,
     is_up_to_date,
 )
+from .durable import sync_directory
 from .errors import ConversionError, SourceError, listed
 from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, remove_dataset
 from .machine import available_memory, n_cores
-from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, sync_directory, write_manifest
+from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
 from .plan import (

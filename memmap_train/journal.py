@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from .durable import sync_directory, sync_file
 from .errors import ConversionError
 from .locks import Lock, LockHeldError
 from .machine import nearest_existing
-from .manifest import FILE_NAME, ShardEntry, parse_shard_entry, sync_directory
+from .manifest import FILE_NAME, ShardEntry, parse_shard_entry
 from .schema import era_folder
 from .shard import ARRAY_NAMES
 
@@ -116,7 +117,7 @@ class Journal:
         with open(fresh, "w", encoding="utf-8", newline="\n") as file:
             file.writelines([_line(job), *kept])
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         os.replace(fresh, self._path)
         sync_directory(self._folder)
         self._file = open(self._path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
@@ -159,7 +160,7 @@ class Journal:
         with self._write_lock:
             self._file.write(_shard_line(entry, equal_targets))
             self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_file(self._file.fileno())
 
     def close(self) -> None:
         """Close the journal and remove half-written shards."""
@@ -248,8 +249,7 @@ def _sync_parents(directory: Path, existing: Path) -> None:
     """Make a new folder's name durable, and those of new ones above it."""
     for folder in directory.parents:
         if folder == existing or existing in folder.parents:
-            with contextlib.suppress(PermissionError):  # some may be written to, not read
-                sync_directory(folder)
+            sync_directory(folder)
 
 
 def _is_workplace(folder: Path) -> bool:

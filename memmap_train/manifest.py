@@ -62,6 +62,7 @@ from typing import Any
 
 import numpy as np
 
+from .durable import sync_directory, sync_file
 from .errors import ManifestError, listed
 from .schema import era_folder
 from .shard import ARRAY_NAMES, HEADER_BYTES, MOST_HEADER_BYTES, N_COUNTS
@@ -249,24 +250,13 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(text + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         sync_directory(directory)
         os.replace(temporary, directory / FILE_NAME)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and new names in a folder durable (a no-op where folders can't be opened)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_manifest(directory: Path) -> Manifest:

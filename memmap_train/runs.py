@@ -30,10 +30,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .durable import sync_directory, sync_file
 from .errors import RunError, listed
 from .folds import Fold
 from .locks import Lock, LockHeldError, is_held
-from .manifest import sync_directory
 
 # Of what kind some values of config.json are, and what that is called.
 _KINDS: dict[str, type] = {
@@ -98,7 +98,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import xxhash
 
 from .disk import BLOCK_BYTES, DiskWriter
+from .durable import sync_file
 from .errors import ShardError
 
 Array = npt.NDArray[np.generic]
@@ -179,7 +180,7 @@ class ArrayWriter:
                     file.write(self._rest)
                     file.flush()
                 size = os.fstat(file.fileno()).st_size
-                os.fsync(file.fileno())
+                sync_file(file.fileno())
             if size != expected:
                 raise ShardError(f"{self._path}: expected {expected:,} bytes, found {size:,}")
         return expected, f"{DIGEST_NAME}:{self._digest.hexdigest()}"

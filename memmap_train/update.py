@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from .dataset import Dataset
+from .durable import sync_directory
 from .errors import ConversionError, listed
 from .journal import WORKPLACE, ChangedEraError, Journal
-from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, sync_directory, write_manifest
+from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, write_manifest
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
 

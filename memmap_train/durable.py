@@ -1,0 +1,38 @@
+"""Make files and folders durable: what was written survives a power cut.
+
+File systems that can't do it say so (shared folders of virtual machines, DrvFs, CIFS, some FUSE
+file systems; Windows opens no folders at all). What is written there is as durable as that file
+system makes it. An error of the disk itself is always raised. Imports nothing of this package.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+_UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP))
+_UNSUPPORTED_FOR_FOLDERS = _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
+
+
+def sync_file(descriptor: int) -> None:
+    """Make the content of an open file durable, where its file system can."""
+    _sync(descriptor, _UNSUPPORTED)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and new names in a folder durable, where its file system can."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except PermissionError:  # on Windows any folder; elsewhere one that may be written to, not read
+        return
+    try:
+        _sync(descriptor, _UNSUPPORTED_FOR_FOLDERS)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int, unsupported: frozenset[int]) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in unsupported:
+            raise
