@@ -8,14 +8,13 @@ they are asked for again.
 import io
 import os
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .dataset import Dataset
 from .direct import DirectArray
-from .shard import become_shorter
+from .shard import read_into
 
 Array = npt.NDArray[np.generic]
 Float32 = npt.NDArray[np.float32]
@@ -124,9 +123,4 @@ class _FileRows:
     def read(self, start: int, out: Array) -> None:
         """Read as many rows as `out` has, of the file's dtype, in C order."""
         self._file.seek(self._offset + start * self._n_columns * self._dtype.itemsize)
-        left = out.reshape(-1).view(np.uint8).data
-        while left:
-            n_bytes = self._file.readinto(left)
-            if not n_bytes:
-                raise become_shorter(Path(self._file.name))
-            left = left[n_bytes:]
+        read_into(self._file, out)

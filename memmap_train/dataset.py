@@ -26,6 +26,7 @@ from .machine import n_cores
 from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
 from .shard import DIGEST_BYTES, check_array, digest_file, open_array, opened_array
 
+Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
@@ -45,22 +46,22 @@ class Shard:
         self._inodes = inodes
 
     @cached_property
-    def features(self) -> np.memmap:
+    def features(self) -> Stored:
         """Features as stored: float32, or int8 codes; shape (rows, features)."""
         return self._open("features")
 
     @cached_property
-    def targets(self) -> np.memmap:
+    def targets(self) -> Stored:
         """Targets, float32, NaN where unlabelled; shape (rows, targets)."""
         return self._open("targets")
 
     @cached_property
-    def ids(self) -> np.memmap | None:
+    def ids(self) -> Stored | None:
         """Ids as fixed-width bytes, shape (rows,); None where the source had none."""
         return self._open("ids") if "ids" in self._layout else None
 
     @cached_property
-    def counts(self) -> np.memmap | None:
+    def counts(self) -> Stored | None:
         """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
 
         As found in the source. None in datasets that were made before there were counts.
@@ -89,7 +90,7 @@ class Shard:
         """Return the path of one array's file."""
         return self.path / f"{array}.npy"
 
-    def _open(self, array: str) -> np.memmap:
+    def _open(self, array: str) -> Stored:
         dtype, shape = self._layout[array]
         return open_array(self.file(array), dtype, shape, self._inodes[array])
 

@@ -19,6 +19,7 @@ import numpy as np
 from .dataset import Dataset
 from .errors import ShardError
 from .machine import n_cores, open_file_limit
+from .shard import map_file
 from .storage import Storage, storage_of
 from .units import in_bytes
 
@@ -48,7 +49,10 @@ def resident_bytes(path: Path) -> int | None:
                 return None
             if size == 0:
                 return 0
-            mapped = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ)
+            try:
+                mapped = map_file(file.fileno(), size)
+            except OSError:  # a file system without maps
+                return None
     except OSError as error:
         raise ShardError(f"{path}: can't be read: {error.strerror}") from None
     pages = np.zeros(-(-size // mmap.PAGESIZE), np.uint8)

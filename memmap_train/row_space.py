@@ -8,6 +8,7 @@ from front to back. What lies between two files is reserved address space that n
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
@@ -18,12 +19,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from math import gcd
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .dataset import Shard
-from .shard import HEADER_BYTES, become_shorter
+from .shard import HEADER_BYTES, become_shorter, map_file, read_into
 
 Array = npt.NDArray[np.generic]
 Int64 = npt.NDArray[np.int64]
@@ -168,19 +170,19 @@ class _Grid(RowSpace):
     def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
         assert offset == HEADER_BYTES
         address = self._base + self._addresses[era]
-        self._system.map(address, n_bytes, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, file)
+        self._system.map(address, n_bytes, mmap.PROT_READ, mmap.MAP_PRIVATE | _MAP_FIXED, file)
         self._system.read_single_rows(address, n_bytes)
 
 
 class _FileByFile(RowSpace):
-    """Maps wherever the system likes: for systems that can't be told."""
+    """Maps wherever the system likes, or not at all: for systems that can't be told."""
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
         super().__init__(shards, array)
         rows = np.array([shard.n_rows for shard in shards], np.int64)
         self._ends = np.cumsum(rows)
         self.first = self._ends - rows
-        self._arrays: list[Array | None] = [None] * len(shards)
+        self._arrays: list[Array | _UnmappedRows | None] = [None] * len(shards)
 
     def take(self, numbers: Int64, out: Array) -> None:
         eras = np.searchsorted(self._ends, numbers, side="right")
@@ -194,13 +196,33 @@ class _FileByFile(RowSpace):
             out[places] = array[numbers[places] - self.first[era]]
 
     def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
-        # Else each map would keep a descriptor of its own.
-        untracked = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-        mapped = mmap.mmap(file, n_bytes, access=mmap.ACCESS_READ, **untracked)
+        try:
+            mapped = map_file(file, n_bytes)
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise
+            self._arrays[era] = _UnmappedRows(self._shards[era], self._array)
+            return
         if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
             mapped.madvise(mmap.MADV_RANDOM)
         dtype, shape = self._shards[era].layout(self._array)
         self._arrays[era] = np.ndarray(shape, dtype, mapped, offset)
+
+
+class _UnmappedRows:
+    """Rows of a file that can't be mapped; they are read one by one whenever they are asked for."""
+
+    def __init__(self, shard: Shard, array: str) -> None:
+        self._shard, self._array = shard, array
+
+    def __getitem__(self, rows: Int64) -> Array:
+        dtype, (_, n_columns) = self._shard.layout(self._array)
+        out = np.empty((len(rows), n_columns), dtype)
+        with self._shard.opened(self._array) as (file, offset):
+            for position in np.argsort(rows).tolist():
+                file.seek(offset + int(rows[position]) * dtype.itemsize * n_columns)
+                read_into(file, out[position])
+        return out
 
 
 class _NoColumns(RowSpace):
@@ -269,12 +291,22 @@ def _system() -> _System | None:
         return None
 
 
+def _can_be_mapped(path: Path) -> bool:
+    """Return whether the file system allows maps; True also where the file can't be opened."""
+    with suppress(OSError), open(path, "rb") as file:
+        try:
+            map_file(file.fileno(), 1).close()
+        except OSError as error:
+            return error.errno == errno.ENOMEM
+    return True
+
+
 def row_space(shards: Sequence[Shard], array: str) -> RowSpace:
     """Return the rows of one array of all these eras; see `RowSpace`."""
     if shards[0].layout(array)[1][1] == 0:
         return _NoColumns(shards, array)
     is_ours = all(shard.header_bytes(array) == HEADER_BYTES for shard in shards)
-    if is_ours and _system() is not None:
+    if is_ours and _system() is not None and _can_be_mapped(shards[0].file(array)):
         with suppress(OSError):  # addresses are limited, by `ulimit -v` for example
             return _Grid(shards, array)
     return _FileByFile(shards, array)

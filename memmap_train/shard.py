@@ -9,8 +9,10 @@ absent, and is never rewritten in place (a file that shrinks under a map would k
 
 import errno
 import io
+import mmap
 import os
 import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -224,10 +226,59 @@ def opened_array(
 
 def open_array(
     path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
-) -> np.memmap:
-    """Map one `.npy` file read-only, after the checks of `opened_array`."""
+) -> Array:
+    """Map one `.npy` file read-only, after the checks of `opened_array`.
+
+    Where the file system refuses shared maps, the map is a private one. Where it refuses all maps,
+    the array is read into memory.
+    """
     with opened_array(path, dtype, shape, inode) as (file, offset):
-        return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
+        array: Array | None = None
+        for mode in ("r", "c"):
+            try:
+                array = np.memmap(file, dtype=dtype, mode=mode, offset=offset, shape=shape)
+                break
+            except OSError as error:
+                if error.errno == errno.ENOMEM:
+                    raise
+        if array is None:
+            array = np.empty(shape, dtype)
+            file.seek(offset)
+            read_into(file, array)
+        array.flags.writeable = False
+        return array
+
+
+def map_file(descriptor: int, n_bytes: int) -> mmap.mmap:
+    """Map the first bytes of an open file read-only, without keeping a descriptor if possible.
+
+    The map is a private one where systems make a difference: more file systems allow it.
+
+    Raises
+    ------
+    OSError
+        The file system allows no maps, or the process may not have as many addresses.
+    """
+    if not hasattr(mmap, "MAP_PRIVATE"):  # on Windows
+        return mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ)
+    options = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+    return mmap.mmap(descriptor, n_bytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ, **options)
+
+
+def read_into(file: io.FileIO, out: Array) -> None:
+    """Fill an array, in C order, with the bytes that follow in a file.
+
+    Raises
+    ------
+    ShardError
+        The file ends before.
+    """
+    left = out.reshape(-1).view(np.uint8).data
+    while left:
+        n_bytes = file.readinto(left)
+        if not n_bytes:
+            raise become_shorter(Path(os.fsdecode(file.name)))
+        left = left[n_bytes:]
 
 
 def check_array(
