@@ -8,7 +8,6 @@ read again.
 import itertools
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -375,8 +374,8 @@ def read_bytes() -> int | None:
 
 
 def _major_faults() -> int | None:
-    if sys.platform == "win32":
+    try:
+        import resource  # POSIX only
+    except ImportError:
         return None
-    import resource  # POSIX only
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_majflt

@@ -5,13 +5,13 @@ Everything is read when asked for, nothing is cached: another process may take w
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = Path("/sys/fs/cgroup/memory")
 _FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
+_OPEN_FILES_OF_WINDOWS = 512  # its C library's default
 
 
 def available_memory() -> int:
@@ -45,10 +45,10 @@ def n_cores() -> int:
 
 def open_file_limit() -> int:
     """Raise the soft limit of open files as far as it may go; return what holds then."""
-    if sys.platform == "win32":
-        return 512
-    import resource  # POSIX only
-
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return _OPEN_FILES_OF_WINDOWS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -7,7 +7,6 @@ nothing is mapped for longer than it takes to ask.
 import ctypes
 import mmap
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -194,7 +193,7 @@ def drop(paths: Sequence[Path]) -> None:
 
 
 def _can_ask() -> bool:
-    return sys.platform != "win32" and hasattr(ctypes.CDLL(None), "mincore")
+    return hasattr(os, "geteuid") and hasattr(ctypes.CDLL(None), "mincore")  # not on Windows
 
 
 def _mincore() -> Callable[[int, int, int], int]:

@@ -283,7 +283,8 @@ class _System:
 @cache
 def _system() -> _System | None:
     """Return the system's calls; None where they aren't known, or addresses are few."""
-    if sys.platform not in ("linux", "darwin") or ctypes.sizeof(ctypes.c_void_p) < 8:
+    is_known = sys.platform in ("linux", "darwin") and hasattr(mmap, "MAP_PRIVATE")
+    if not is_known or ctypes.sizeof(ctypes.c_void_p) < 8:
         return None
     try:
         return _System()

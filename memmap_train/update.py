@@ -208,7 +208,7 @@ def commit(directory: Path, manifest: Manifest) -> None:
     """Take a fully staged update into place: from the first rename on, a rerun finishes it."""
     workplace = directory / WORKPLACE
     write_manifest(manifest, workplace)
-    os.rename(directory / FILE_NAME, workplace / _OLD)
+    os.replace(directory / FILE_NAME, workplace / _OLD)  # one of an earlier update may be there
     sync_directory(workplace)
     sync_directory(directory)
     finish_commit(directory)
@@ -228,7 +228,7 @@ def finish_commit(directory: Path) -> None:
         target = directory / folder.name
         if target.exists():
             for file in folder.iterdir():
-                os.replace(file, target / file.name)
+                _replace(file, target / file.name)
             sync_directory(target)
             folder.rmdir()
         else:
@@ -236,3 +236,15 @@ def finish_commit(directory: Path) -> None:
     sync_directory(directory)
     os.replace(directory / WORKPLACE / FILE_NAME, directory / FILE_NAME)
     sync_directory(directory)
+
+
+def _replace(file: Path, target: Path) -> None:
+    try:
+        os.replace(file, target)
+    except PermissionError as error:
+        raise ConversionError(
+            f"{target}: can't be replaced: {error.strerror}: on Windows because another process "
+            "reads it, a training for example; elsewhere because the folder is write-protected; "
+            "nothing is lost: end that process, or allow writing, and run the same command again, "
+            "which finishes the update"
+        ) from None

@@ -267,6 +267,33 @@ def test_maps_of_old_eras_go_on_showing_the_old_bytes(source: Path) -> None:
     assert not np.array_equal(new, before["0003", "targets"], equal_nan=True)
 
 
+def test_an_update_finishes_once_nobody_reads_the_files_that_it_replaces(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a file that another process has open can't be replaced."""
+    out = source.with_name("out")
+    mt.convert(source, out)
+    write_later(source)
+    in_use = out / "era-0003" / "targets.npy"
+    before = in_use.read_bytes()
+    replace = os.replace
+
+    def replace_unused(old: Path, new: Path) -> None:
+        if Path(new) == in_use:
+            raise PermissionError(13, "The process cannot access the file", str(old), 5, str(new))
+        replace(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_unused)
+        for _ in range(2):
+            with refused(ConversionError, str(in_use), "reads it", "the same command again"):
+                mt.convert(source, out)
+            assert in_use.read_bytes() == before
+    assert mt.convert(source, out).dataset.manifest.digest == fresh(source).manifest.digest
+    assert list(verify(out)) == []
+    assert not (out / WORKPLACE).exists()
+
+
 def test_trusted_features_of_old_eras_arent_decoded(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
