@@ -1,5 +1,6 @@
 """Tests of what is in memory: asked, brought there, dropped again."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from conftest import MakeToy
 
 import memmap_train as mt
-from memmap_train import storage
+from memmap_train import residency, storage
 from memmap_train.bench import bench
 from memmap_train.errors import ShardError
 from memmap_train.residency import (
@@ -82,6 +83,17 @@ def test_a_file_that_cannot_be_read_is_named_by_status_and_bench(dataset: mt.Dat
     for asking in (describe_status, lambda dataset: bench(dataset, batch_size=10)):
         with pytest.raises(ShardError, match=r"era-0004.features\.npy: can't be read: Is a dir"):
             asking(dataset)
+
+
+def test_of_files_that_cant_be_mapped_it_cant_be_told(
+    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, n_bytes: int) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(residency, "map_file", refuse)
+    assert resident(dataset)["features"][0] is None
+    assert "can't be told here" in status_text(describe_status(dataset))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")

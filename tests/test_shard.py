@@ -1,6 +1,9 @@
 """Tests of one era's arrays on disk: written in pieces, opened whole, damage named."""
 
+import errno
 import gc
+import mmap
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,18 @@ def file(tmp_path: Path) -> Path:
     """Return a good file, to be damaged."""
     write(tmp_path / "features.npy", FEATURES)
     return tmp_path / "features.npy"
+
+
+def refuse_maps(monkeypatch: pytest.MonkeyPatch, *refused: int, number: int = errno.ENODEV) -> None:
+    """Let maps fail that are asked for with such an access, as on some file systems of FUSE."""
+    make = mmap.mmap
+
+    def map_or_refuse(descriptor: int, n_bytes: int, **options: Any) -> mmap.mmap:
+        if options["access"] in refused:
+            raise OSError(number, os.strerror(number))
+        return make(descriptor, n_bytes, **options)
+
+    monkeypatch.setattr(mmap, "mmap", map_or_refuse)
 
 
 def open_features(file: Path) -> Array:
@@ -289,3 +304,37 @@ def test_a_digest_is_that_of_all_bytes_of_a_file_of_any_size(tmp_path: Path) -> 
         path = tmp_path / "file"
         path.write_bytes(content)
         assert digest_file(path) == f"xxh3_128:{xxhash.xxh3_128(content).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("refused_maps", "is_mapped"),
+    [((mmap.ACCESS_READ,), True), ((mmap.ACCESS_READ, mmap.ACCESS_COPY), False)],
+    ids=["shared", "all"],
+)
+@pytest.mark.parametrize("array", LAYOUTS, ids=lambda array: f"{array.dtype.str}-{array.shape}")
+def test_an_array_is_the_same_where_maps_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    array: Array,
+    refused_maps: tuple[int, ...],
+    is_mapped: bool,
+) -> None:
+    write(tmp_path / "array.npy", array)
+    before = (tmp_path / "array.npy").read_bytes()
+    refuse_maps(monkeypatch, *refused_maps)
+    found = open_array(tmp_path / "array.npy", array.dtype, array.shape)
+    assert isinstance(found, np.memmap) == is_mapped
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(found, array)
+    assert not found.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        found[:] = found[:]
+    assert (tmp_path / "array.npy").read_bytes() == before
+
+
+def test_too_few_addresses_for_a_map_are_no_reason_to_fill_the_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_maps(monkeypatch, mmap.ACCESS_READ, mmap.ACCESS_COPY, number=errno.ENOMEM)
+    with refused(ShardError, str(file), "ulimit"):
+        open_features(file)
