@@ -6,7 +6,6 @@ they are asked for again.
 """
 
 import io
-import os
 from contextlib import ExitStack
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from .dataset import Dataset
 from .direct import DirectArray
-from .shard import read_into
+from .shard import advise, read_into
 
 Array = npt.NDArray[np.generic]
 Float32 = npt.NDArray[np.float32]
@@ -96,8 +95,7 @@ class RowBlocks:
                 self._rows = shard.direct_features()
             else:
                 file, offset = self._closing.enter_context(shard.opened("features"))
-                if hasattr(os, "posix_fadvise"):  # the kernel reads further ahead
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+                advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
                 self._rows = _FileRows(file, offset, *shard.layout("features"))
             self._era = era
         return self._rows

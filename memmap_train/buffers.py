@@ -31,7 +31,8 @@ def disk_buffer(n_bytes: int) -> memoryview:
     # Shared memory, mmap's default, has small pages; a large one begins at a multiple of its size.
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     memory = mmap.mmap(-1, whole_pages + _HUGE_PAGE_BYTES, flags=private)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    with suppress(OSError):  # a kernel without large pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
     offset = -np.frombuffer(memory, np.uint8).ctypes.data % _HUGE_PAGE_BYTES
     return memoryview(memory)[offset : offset + n_bytes]
 

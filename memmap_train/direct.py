@@ -63,7 +63,7 @@ class DirectArray:
         self._path, self._dtype, self._n_columns = path, dtype, shape[1]
         self._offset = check_array(path, dtype, shape, inode)
         self.row_bytes = dtype.itemsize * shape[1]
-        self._file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        self._file = _open(path)
 
     def __del__(self) -> None:
         if self._file is not None:
@@ -99,3 +99,18 @@ class DirectArray:
         if memory is None or len(memory) < n_bytes:
             memory = self._local.memory = disk_buffer(n_bytes)
         return memory
+
+
+def _open(path: Path) -> int:
+    """Open a file past the page cache, or as usual where its own file system knows no such reads.
+
+    Eras may lie on other file systems than the one that was tried.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:
+        pass
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise ShardError(f"{path}: can't be opened: {error.strerror}") from None

@@ -17,7 +17,12 @@ from .buffers import disk_buffer
 
 BLOCK_BYTES = 4096  # places and lengths of direct writes are multiples of the disk's blocks
 _N_THREADS = 2  # one piece is on its way while the next one is told to the disk
-_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP)  # what file systems answer that know no direct writes
+_UNKNOWN = (
+    errno.EINVAL,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+)  # what file systems answer that know no direct writes
 
 
 class DiskWriter:

@@ -22,8 +22,11 @@ def sync_directory(directory: Path) -> None:
     """Make renames and new names in a folder durable, where its file system can."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    except PermissionError:  # on Windows any folder; elsewhere one that may be written to, not read
-        return
+    except OSError as error:
+        # Windows refuses any folder, other systems one that may be written to but not read.
+        if error.errno in _UNSUPPORTED_FOR_FOLDERS:
+            return
+        raise
     try:
         _sync(descriptor, _UNSUPPORTED_FOR_FOLDERS)
     finally:

@@ -20,7 +20,6 @@ import filelock
 
 _PATIENCE_SECONDS = 0.5  # how long to wait for a holder: `is_held` holds a lock for a moment
 _POLL_SECONDS = 0.01
-_MODE = 0o666  # whoever may write to the folder may also lock the file that another user has left
 
 
 class LockHeldError(Exception):
@@ -35,10 +34,10 @@ class LockHeldError(Exception):
         lock by itself.
     """
 
-    def __init__(self, path: Path, *, is_soft: bool) -> None:
+    def __init__(self, path: Path, *, needs_deletion: bool) -> None:
         super().__init__(path)
         self.holder = _recorded_holder(path)
-        self.advice = f" (if it no longer runs, delete {path})" if is_soft else ""
+        self.advice = f" (if it no longer runs, delete {path})" if needs_deletion else ""
 
 
 class Lock:
@@ -70,7 +69,12 @@ class Lock:
                 self._lock.acquire(timeout=remaining, poll_interval=_POLL_SECONDS)
                 return
             except filelock.Timeout:
-                raise LockHeldError(path, is_soft=is_soft) from None
+                raise LockHeldError(path, needs_deletion=is_soft) from None
+            except PermissionError:
+                if not (path.is_file() and os.access(path.parent, os.W_OK)):
+                    raise
+                # Another user's, who holds the lock or has been killed.
+                raise LockHeldError(path, needs_deletion=True) from None
             except (FileNotFoundError, FileExistsError):
                 # The last holder has just deleted the file, or the folder that it was in.
                 if time.monotonic() > deadline:
@@ -88,15 +92,11 @@ class Lock:
 
     def _native(self) -> filelock.BaseFileLock:
         return filelock.FileLock(
-            self._path,
-            mode=_MODE,
-            thread_local=False,
-            fallback_to_soft=False,
-            on_acquired=self._sign,
+            self._path, thread_local=False, fallback_to_soft=False, on_acquired=self._sign
         )
 
     def _soft(self) -> filelock.BaseFileLock:
-        return filelock.SoftFileLock(self._path, mode=_MODE, thread_local=False)
+        return filelock.SoftFileLock(self._path, thread_local=False)
 
     def _sign(self, descriptor: int) -> None:
         """Check that the path still names the locked file, and write into it who has locked it."""
@@ -120,7 +120,7 @@ def is_held(path: Path) -> bool:
         return False
     except OSError:
         pass  # without flock, or not readable
-    lock = filelock.SoftFileLock(path, mode=_MODE, thread_local=False)
+    lock = filelock.SoftFileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=0)
         lock.release()

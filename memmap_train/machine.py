@@ -11,6 +11,7 @@ from pathlib import Path
 _CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = Path("/sys/fs/cgroup/memory")
 _FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
+_UNKNOWN_DISK_BYTES = 10**15
 _OPEN_FILES_OF_WINDOWS = 512  # its C library's default
 
 
@@ -25,8 +26,12 @@ def available_memory() -> int:
 
 
 def free_disk(path: Path) -> int:
-    """Return the free bytes of the disk that a file or folder is on, or would be once made."""
-    return shutil.disk_usage(nearest_existing(path)).free
+    """Return the free bytes of the disk that a file or folder is on, or would be once made.
+
+    A file system that says that it has no bytes at all doesn't know: as many as may be wanted.
+    """
+    usage = shutil.disk_usage(nearest_existing(path))
+    return usage.free if usage.total else _UNKNOWN_DISK_BYTES
 
 
 def nearest_existing(path: Path) -> Path:

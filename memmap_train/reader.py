@@ -26,7 +26,7 @@ from .direct import DirectArray
 from .machine import n_cores, open_file_limit
 from .order import Pool
 from .row_space import RowSpace, row_space
-from .shard import HEADER_BYTES
+from .shard import HEADER_BYTES, advise
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -121,7 +121,7 @@ class Reader:
                 if file is None:
                     continue  # reading will say what is wrong, and name the file
                 for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
-                    os.posix_fadvise(file, start, length, os.POSIX_FADV_WILLNEED)
+                    advise(file, "WILLNEED", start, length)
 
     def _is_resident(self, pool: Pool, windows: Int64) -> bool:
         """Tell whether all of a sample of these windows of a pool are in the page cache."""
@@ -151,7 +151,7 @@ class Reader:
             return
         try:
             # Even a read that may not wait has the kernel read megabytes ahead otherwise.
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+            advise(file, "RANDOM")
             yield file
         finally:
             os.close(file)

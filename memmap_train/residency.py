@@ -18,7 +18,7 @@ import numpy as np
 from .dataset import Dataset
 from .errors import ShardError
 from .machine import n_cores, open_file_limit
-from .shard import map_file
+from .shard import advise, map_file
 from .storage import Storage, storage_of
 from .units import in_bytes
 
@@ -186,10 +186,9 @@ def status_text(status: dict[str, Any]) -> str:
 
 def drop(paths: Sequence[Path]) -> None:
     """Ask the kernel to forget files that it has cached: what a cold start finds."""
-    if hasattr(os, "posix_fadvise"):
-        for path in paths:
-            with open(path, "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for path in paths:
+        with open(path, "rb") as file:
+            advise(file.fileno(), "DONTNEED")
 
 
 def _can_ask() -> bool:

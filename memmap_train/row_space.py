@@ -204,7 +204,8 @@ class _FileByFile(RowSpace):
             self._arrays[era] = _UnmappedRows(self._shards[era], self._array)
             return
         if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
-            mapped.madvise(mmap.MADV_RANDOM)
+            with suppress(OSError):
+                mapped.madvise(mmap.MADV_RANDOM)
         dtype, shape = self._shards[era].layout(self._array)
         self._arrays[era] = np.ndarray(shape, dtype, mapped, offset)
 

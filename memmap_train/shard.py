@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -217,8 +217,7 @@ def opened_array(
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            if hasattr(os, "posix_fadvise"):  # the header alone: no megabytes ahead of it
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            advise(file.fileno(), "RANDOM")  # the header alone: no megabytes ahead of it
             yield file, _check_file(file, path, dtype, shape, inode)
     except OSError as error:
         raise _explained(error, path) from None
@@ -247,6 +246,21 @@ def open_array(
             read_into(file, array)
         array.flags.writeable = False
         return array
+
+
+def advise(descriptor: int, advice: str, start: int = 0, n_bytes: int = 0) -> None:
+    """Tell the kernel how a part of an open file will be read, where it can be told.
+
+    Parameters
+    ----------
+    descriptor : int
+    advice : {"RANDOM", "SEQUENTIAL", "WILLNEED", "DONTNEED"}
+    start, n_bytes : int
+        By default the whole file.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # some kernels and sandboxes know the call and refuse it
+            os.posix_fadvise(descriptor, start, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
 
 
 def map_file(descriptor: int, n_bytes: int) -> mmap.mmap:
@@ -310,8 +324,7 @@ def digest_file(path: Path, buffer: bytearray | None = None) -> str:
     view = memoryview(buffer)
     digest = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as file:
-        if hasattr(os, "posix_fadvise"):  # the kernel reads further ahead
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
         while n_bytes := file.readinto(buffer):
             digest.update(view[:n_bytes])
     return f"{DIGEST_NAME}:{digest.hexdigest()}"

@@ -1,5 +1,6 @@
 /* What some file systems refuse, for files below $FAULTY_FOLDER: those of $FAULTS, by name.
-   Preloaded into a process, so that all of its libraries meet it. */
+   Preloaded into a process, so that all of its libraries meet it. The fault "hints" is the kernel's,
+   which then knows no advice. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,4 +54,25 @@ void *mmap(void *address, size_t n_bytes, int access, int flags, int file, off_t
 
 void *mmap64(void *address, size_t n_bytes, int access, int flags, int file, off_t offset) {
     return mmap(address, n_bytes, access, flags, file, offset);
+}
+
+static int knows_no_hints(void) {
+    const char *faults = getenv("FAULTS");
+    return faults && strstr(faults, "hints");
+}
+
+int madvise(void *address, size_t n_bytes, int advice) {
+    if (knows_no_hints()) {
+        errno = EINVAL;
+        return -1;
+    }
+    return syscall(SYS_madvise, address, n_bytes, advice);
+}
+
+int posix_fadvise(int file, off_t offset, off_t n_bytes, int advice) {
+    return knows_no_hints() ? ENOSYS : 0;
+}
+
+int posix_fadvise64(int file, off_t offset, off_t n_bytes, int advice) {
+    return posix_fadvise(file, offset, n_bytes, advice);
 }

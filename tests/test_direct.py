@@ -1,5 +1,6 @@
 """Tests of rows that are read past the page cache."""
 
+import errno
 import gc
 import os
 from contextlib import suppress
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusal import refused
 
 from memmap_train.direct import DirectArray, can_read_directly
 from memmap_train.errors import ShardError
@@ -89,6 +91,33 @@ def test_a_file_that_is_no_array_leaves_nothing_open(tmp_path: Path) -> None:
     (tmp_path / "features.npy").write_bytes(b"no array at all")
     with pytest.raises(ShardError, match=r"not a \.npy file"):
         opened(tmp_path / "features.npy")
+
+
+def test_a_file_on_another_file_system_is_read_as_usual_where_that_knows_no_direct_reads(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plainly = os.open
+
+    def refuse(name: Path, flags: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument", str(name))
+        return plainly(name, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    array = opened(path)
+    for start, stop in ((0, N_ROWS), (3, 4), (N_ROWS - 5, N_ROWS)):
+        np.testing.assert_array_equal(array.rows(start, stop), np.load(path)[start:stop])
+
+
+def test_a_file_that_cant_be_opened_once_more_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: Path, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", str(name))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with refused(ShardError, str(path), "Too many open files"):
+        opened(path)
 
 
 def test_a_file_that_isnt_there_cant_be_read_directly(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -249,6 +250,43 @@ def test_a_lock_file_that_cant_be_made_is_an_error_of_the_system(tmp_path: Path)
     (tmp_path / "folder" / "lock").mkdir()
     with pytest.raises(IsADirectoryError):
         Lock(tmp_path / "folder" / "lock")
+
+
+def test_the_file_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, opened = tmp_path / "lock", os.open
+    path.write_text("4711\nsome-machine?flock\n")
+
+    def denied(name: str, flags: int, mode: int = 0o777) -> int:
+        if Path(name) == path and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return opened(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(LockHeldError) as caught:
+        Lock(path)
+    assert caught.value.holder == " (process 4711 on some-machine)"
+    assert f"delete {path}" in caught.value.advice
+    path.unlink()
+    with pytest.raises(PermissionError):  # it can't be made in this folder
+        Lock(path)
+
+
+def test_a_process_that_was_forked_doesnt_keep_the_lock(tmp_path: Path) -> None:
+    fork = "print('held', flush=True)\nimport os\nos.fork()\n"
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD.replace("print('held', flush=True)\n", fork), path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert is_held(path)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        Lock(path).release()
 
 
 def test_a_full_disk_doesnt_keep_a_lock_from_being_held(

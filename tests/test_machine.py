@@ -170,3 +170,13 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{expected} {expected}\n"
+
+
+def test_a_file_system_that_tells_no_size_isnt_taken_for_a_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.free_disk(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
+    assert machine.free_disk(tmp_path) >= 10**15
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    assert machine.free_disk(tmp_path) == 0

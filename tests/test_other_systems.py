@@ -107,7 +107,7 @@ def test_what_other_systems_lack_isnt_needed(tmp_path: Path, expected: str, hidi
     assert run(OTHERS + hiding + TOUR, tmp_path) == expected
 
 
-@pytest.mark.parametrize("faults", ["flock,fsync,shared-maps", "flock,fsync,all-maps"])
+@pytest.mark.parametrize("faults", ["flock,fsync,shared-maps,hints", "flock,fsync,all-maps"])
 def test_what_file_systems_refuse_isnt_needed(
     tmp_path: Path, expected: str, faulty: Path, faults: str
 ) -> None:
