@@ -29,6 +29,19 @@ sys.stdin.read()
 lock.release()
 """
 
+ASK = """
+import sys
+from pathlib import Path
+from memmap_train.locks import is_held
+
+print("asks", flush=True)
+n_held = 0
+while True:
+    n_held += is_held(Path(sys.argv[1]))
+    if n_held == 1:
+        print("held", flush=True)
+"""
+
 # Every process writes its number into a file while it holds the lock, and looks for it at the end.
 CONTEND = """
 import os, sys
@@ -137,6 +150,26 @@ def test_several_processes_never_hold_a_lock_together(tmp_path: Path, prelude: s
     assert [error for _, error in outputs if error] == []
     assert all(int(n_held) > 0 for n_held, _ in outputs)
     assert os.listdir(tmp_path) == []
+
+
+def test_who_keeps_asking_whether_a_lock_is_held_keeps_nobody_from_holding_it(
+    tmp_path: Path, prelude: str
+) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", prelude + ASK, path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "asks\n"
+            lock = Lock(path)
+            assert process.stdout.readline() == "held\n"
+            lock.release()
+            for _ in range(200):
+                Lock(path).release()
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", REFUSALS, ids=errno.errorcode.__getitem__)
