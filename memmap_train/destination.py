@@ -219,6 +219,11 @@ def explained(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise ConversionError(f"{directory}: too long for a name; shorten --out") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ConversionError(
+                f"{error.filename or directory}: can't be read or written: {error.strerror}; allow "
+                "it, or choose another --out (what an earlier run has finished is kept)"
+            ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = "the disk is full"
         else:

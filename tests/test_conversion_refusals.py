@@ -1,5 +1,6 @@
 """Tests of mistakes: each is one line, of the right class, and leaves nothing if found in time."""
 
+import errno
 import json
 import os
 import shutil
@@ -308,6 +309,21 @@ def test_of_eras_that_are_links_only_the_links_are_overwritten(source: Path) -> 
 def test_the_folder_of_the_sources_is_refused(source: Path) -> None:
     with refused(ConversionError, "won't be touched"):
         convert(source, source.parent, overwrite=True)
+    assert os.listdir(source.parent) == [source.name]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_may_not_be_written_to_is_said_to_be_one(
+    source: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, mode: int = 0o777) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with refused(
+        ConversionError, str(source.with_name("out")), os.strerror(number), "another --out"
+    ):
+        convert(source, source.with_name("out"))
     assert os.listdir(source.parent) == [source.name]
 
 
