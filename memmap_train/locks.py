@@ -70,24 +70,23 @@ class Lock:
                 return
             except filelock.Timeout:
                 raise LockHeldError(path, needs_deletion=is_soft) from None
-            except PermissionError:
-                if not (path.is_file() and os.access(path.parent, os.W_OK)):
-                    raise
-                # Another user's, who holds the lock or has been killed.
-                raise LockHeldError(path, needs_deletion=True) from None
-            except (FileNotFoundError, FileExistsError):
-                # The last holder has just deleted the file, or the folder that it was in.
+            except (FileNotFoundError, FileExistsError, PermissionError) as error:
+                # Perhaps the last holder is just deleting the file, or the folder that it is in.
                 if time.monotonic() > deadline:
+                    is_denied = isinstance(error, PermissionError) and path.is_file()
+                    if is_denied and os.access(path.parent, os.W_OK):  # another user's file
+                        raise LockHeldError(path, needs_deletion=True) from None
                     raise
                 time.sleep(_POLL_SECONDS)
 
     def release(self) -> None:
         """Delete the file and let others hold the lock."""
-        if isinstance(self._lock, filelock.UnixFileLock):
+        if isinstance(self._lock, filelock.UnixFileLock):  # others delete it themselves
             # While it is held: a file that others wait for would be deleted afterwards. One that
             # can't be deleted does no harm, since nobody has locked it.
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                if os.path.samestat(os.stat(self._path), self._locked):
+                    self._path.unlink()
         self._lock.release()
 
     def _native(self) -> filelock.BaseFileLock:
@@ -100,12 +99,14 @@ class Lock:
 
     def _sign(self, descriptor: int) -> None:
         """Check that the path still names the locked file, and write into it who has locked it."""
-        if not os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
+        self._locked = os.fstat(descriptor)
+        if not os.path.samestat(self._locked, os.stat(self._path)):
             raise FileNotFoundError(f"{self._path}: replaced meanwhile")
         with contextlib.suppress(OSError):  # it is for messages alone, and a disk may be full
             os.truncate(descriptor, 0)
             # The mark keeps a soft lock from judging by the process's number whether it is free.
-            os.write(descriptor, f"{os.getpid()}\n{socket.gethostname()}?flock\n".encode())
+            text = f"{os.getpid()}\n{socket.gethostname()}?flock\n"
+            os.write(descriptor, text.encode(errors="replace"))
 
 
 def is_held(path: Path) -> bool:
@@ -122,7 +123,8 @@ def is_held(path: Path) -> bool:
         pass  # without flock, or not readable
     lock = filelock.SoftFileLock(path, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        # One try finds out that the holder has ended, the next one takes the lock.
+        lock.acquire(timeout=2 * _POLL_SECONDS, poll_interval=_POLL_SECONDS)
         lock.release()
     except filelock.Timeout:
         return True

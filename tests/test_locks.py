@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -273,6 +274,28 @@ def test_a_lock_whose_file_is_taken_away_meanwhile_is_tried_again(
     assert is_held(path)
     lock.release()
     assert not path.exists()
+
+
+def test_a_lock_that_others_have_taken_away_stays_theirs(tmp_path: Path, prelude: str) -> None:
+    path = tmp_path / "lock"
+    first = Lock(path)
+    path.unlink()
+    second = Lock(path)
+    first.release()
+    assert is_held(path)
+    second.release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_machine_with_any_name_can_hold_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "b\udcfcro")
+    lock = Lock(tmp_path / "lock")
+    with pytest.raises(LockHeldError) as caught:
+        Lock(tmp_path / "lock")
+    assert f"process {os.getpid()} on b" in caught.value.holder
+    lock.release()
 
 
 def test_a_lock_file_that_cant_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
