@@ -5,6 +5,7 @@ left, when there is a dataset: with its manifest, written last. How rows come ou
 made from is the origin's business.
 """
 
+import logging
 import os
 import threading
 import time
@@ -42,7 +43,7 @@ from .plan import (
     default_budget,
 )
 from .report import Report
-from .schema import ColumnOptions
+from .schema import ColumnOptions, reasons
 from .update import (
     UpdateJournal,
     changed_features,
@@ -52,6 +53,7 @@ from .update import (
 )
 
 Progress = Callable[[str, int, int], None]
+_LOG = logging.getLogger("memmap_train")
 
 
 def convert(
@@ -97,7 +99,8 @@ def convert(
         Convert only these targets.
     era_column, id_column, feature_prefix, target_prefix : str
         How to tell the columns of parquet files apart. Without `id_column`: `id`, else
-        `__index_level_0__`, else the dataset has no ids.
+        `__index_level_0__`, else the dataset has no ids; with an empty one it has none. A feature
+        or target that isn't numeric is left out with a warning, unless it is asked for by name.
     missing : {"0.5", "nan"}, optional
         What stands for a missing feature; "nan" needs the float32 store. By default 0.5, and what
         a narrowed dataset has.
@@ -166,6 +169,9 @@ def convert(
         if old is not None:
             check_updatable(old, origin.entries, columns, options, directory)
             columns, left_out = narrow_to_dataset(columns, old, directory, origin.name)
+        if unusable := columns.schema.unusable:
+            left_out = [*unusable, *left_out]
+            _LOG.warning("left out, since they can't be stored: %s", reasons(unusable))
         with _blaming_changes(origin):
             plan = origin.make_plan(columns, options, notify.reading)
         origin.check_unchanged()

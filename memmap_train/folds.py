@@ -9,7 +9,6 @@ share. Training close to a validation era is training on a part of what is to be
 **embargo** leaves those eras out, on both sides of every validation era.
 """
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from .errors import FoldError, listed, nearest
-from .schema import era_sort_key
-
-# Five digits last weekly eras for 1,900 years. More are a date such as 20240105, and the difference
-# of two dates isn't in eras.
-_ERA_LABEL = re.compile(r"\D*0*([0-9]{1,5})")
+from .schema import era_sort_key, weekly_era_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +272,7 @@ def _far(
     eras: Sequence[str], candidates: Sequence[str], validation: Sequence[str], reach: int
 ) -> tuple[str, ...]:
     """Return those candidates that are farther than `reach` from every validation era."""
-    places = {era: (_era_number(era), position) for position, era in enumerate(eras)}
+    places = {era: (weekly_era_number(era), position) for position, era in enumerate(eras)}
     return tuple(
         era
         for era in candidates
@@ -309,7 +304,7 @@ def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Se
 
 def _numerai_windows(with_labels: Sequence[str]) -> list[Sequence[str]]:
     """Divide the eras into windows by the numbers in their labels, or else by their places."""
-    numbers = [_era_number(era) for era in with_labels]
+    numbers = [weekly_era_number(era) for era in with_labels]
     windows: dict[int, list[str]] = {}
     for position, era in enumerate(with_labels, start=1):
         number = position if None in numbers else numbers[position - 1]
@@ -427,13 +422,3 @@ def _distance(first: tuple[int | None, int], second: tuple[int | None, int]) -> 
     if first[0] is None or second[0] is None:
         return abs(first[1] - second[1])
     return abs(first[0] - second[0])
-
-
-def _era_number(label: str) -> int | None:
-    """Return the number that a label ends in, or None if it holds none, several, or a date.
-
-    >>> [_era_number(label) for label in ("0007", "era12", "X", "2024-01-05", "20240105")]
-    [7, 12, None, None, None]
-    """
-    match = _ERA_LABEL.fullmatch(label)
-    return int(match[1]) if match else None

@@ -33,7 +33,16 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import Schema, common_schema, data_type_column, era_folder, era_sort_key, read_schema
+from .schema import (
+    Schema,
+    common_schema,
+    data_type_column,
+    era_folder,
+    era_identity,
+    era_sort_key,
+    read_schema,
+    without_unusable,
+)
 from .shard import N_COUNTS
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
@@ -106,12 +115,16 @@ class Sources:
                 f"feature set {options.feature_set!r}: which features it holds is said by "
                 "Numerai's features.json; name that file with --features-json"
             )
-        schemas = {}
-        for source in self.files:
-            where = str(source.path)
-            schema = read_schema(source.kinds, options.columns, where=where)
-            schemas[where] = narrow_schema(schema, options, sets, where=where)
-        schema = common_schema(schemas)
+        read = {
+            where: read_schema(source.kinds, options.columns, where=where)
+            for where, source in ((str(source.path), source) for source in self.files)
+        }
+        schema = common_schema(
+            {
+                where: narrow_schema(schema, options, sets, where=where)
+                for where, schema in without_unusable(read).items()
+            }
+        )
         planted = {source.metadata.get(BEST_KEY) for source in self.files} - {None}
         return Columns(
             schema=schema,
@@ -137,7 +150,7 @@ class Sources:
         Raises
         ------
         SourceError
-            No rows, a row without an era or an id, two eras that share a folder.
+            No rows, a row without an era or an id, one era under two labels.
         """
         schema = columns.schema
         n_rows = sum(sum(source.row_groups) for source in self.files)
@@ -169,6 +182,7 @@ class Sources:
                 done += groups[-1].rows
                 if progress is not None:
                     progress(done, n_rows)
+        self._check_labels(groups, schema.era)
         rows_per_era = {
             era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
         }
@@ -184,6 +198,22 @@ class Sources:
             },
             id_width=id_width,
         )
+
+    def _check_labels(self, groups: Sequence[RowGroup], column: str) -> None:
+        """Refuse labels that are different texts for one era: it would become two."""
+        first_in: dict[str, int] = {}
+        for group in groups:
+            for era in group.eras:
+                first_in.setdefault(era, group.source)
+        known: dict[tuple[str, int | None], str] = {}
+        for era, source in first_in.items():
+            other = known.setdefault(era_identity(era), era)
+            if other != era:
+                raise SourceError(
+                    f"{self.files[source].path}: era column {column!r}: {era!r} and {other!r} (in "
+                    f"{self.files[first_in[other]].path}) are two labels of one era; expected the "
+                    "same label in all rows and files: write the column again with one of them"
+                )
 
     def _count(
         self, schema: Schema, place: tuple[int, int]

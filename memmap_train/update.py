@@ -20,6 +20,7 @@ from .journal import WORKPLACE, ChangedEraError, Journal
 from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, sync_directory, write_manifest
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
+from .schema import reasons
 
 _STAGED, _OLD = "staged", "old-manifest.json"
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
@@ -136,7 +137,7 @@ def narrow_to_dataset(
     Raises
     ------
     ConversionError
-        The origin lacks a feature or a target that the dataset has.
+        The origin lacks a feature or a target that the dataset has, or has it as text.
     """
     schema = columns.schema
     for what, had, found in (
@@ -144,6 +145,12 @@ def narrow_to_dataset(
         ("target", old.targets, set(schema.targets)),
     ):
         lacking = [name for name in had if name not in found]
+        if wrong := {name: schema.unusable[name] for name in lacking if name in schema.unusable}:
+            raise ConversionError(
+                f"{where}: {len(wrong):,} of its {what}s can't be stored any more: "
+                f"{reasons(wrong)}; expected numbers, as when it was made; the dataset stays as it "
+                "is: write these columns as numbers, or replace the dataset with --overwrite"
+            )
         if lacking:
             raise ConversionError(
                 f"{where}: {len(lacking):,} of its {what}s aren't in {origin}: "
