@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +198,11 @@ def convert(
                 sync_directory(directory / WORKPLACE)
                 remove_dataset(directory)
             journal = (
-                Journal(directory, _job(plan, None))
+                Journal(directory, _job(origin, plan, None))
                 if old is None
                 else UpdateJournal(
                     directory,
-                    _job(plan, old) | {"trusts_features": trust_features},
+                    _job(origin, plan, old) | {"trusts_features": trust_features},
                     old,
                     trusts_features=trust_features,
                 )
@@ -216,6 +217,11 @@ def convert(
             finally:
                 journal.close()
             manifest = _manifest(plan, shards, old, origin.pyarrow_version)
+            if old is not None and _is_only_touched(old, manifest):
+                # The next time, the times alone will tell that nothing has changed.
+                write_manifest(replace(old, sources=manifest.sources), directory)
+                done = True
+                return _report(directory, "up to date", started)
             if old is None:
                 write_manifest(manifest, directory)
             else:
@@ -338,25 +344,30 @@ def _changed(
     )
 
 
-def _job(plan: Plan, old: Manifest | None) -> dict[str, Any]:
-    """Return what identifies a conversion: with an equal job a rerun carries on."""
+def _job(origin: Origin, plan: Plan, old: Manifest | None) -> dict[str, Any]:
+    """Return what identifies a conversion: with an equal job a rerun resumes it."""
     schema = plan.columns.schema
     return {
-        "job_version": 3,
+        "job_version": 4,
         "updates": None if old is None else old.digest,
-        "parent": plan.parent,
+        "origin": origin.identity(),
         "dtype": plan.options.dtype,
         "missing": plan.options.missing,
         "features": list(schema.features),
         "targets": list(schema.targets),
         "columns": {"era": schema.era, "id": schema.id},
         "alias": plan.columns.alias,
-        "sources": [
-            [source.name, source.bytes, source.modified, source.footer_digest]
-            for source in plan.sources
-        ],
         "rows_per_era": plan.rows_per_era,
     }
+
+
+def _is_only_touched(old: Manifest, new: Manifest) -> bool:
+    """Tell whether nothing has changed but the sources' times of modification."""
+    sources = tuple(
+        replace(now, modified=before.modified)
+        for before, now in zip(old.sources, new.sources, strict=True)
+    )
+    return old == replace(new, sources=sources, history=old.history, created_by=old.created_by)
 
 
 def _manifest(

@@ -110,8 +110,6 @@ class Plan:
     data_types: dict[str, dict[str, int]]
     id_width: int
     """Bytes of the longest id; 0 where there are no ids."""
-    parent: str | None = None
-    """Digest of the dataset that is narrowed; None where parquet sources are converted."""
 
     @property
     def n_rows(self) -> int:

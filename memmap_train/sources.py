@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from .journal import Journal
 from .machine import open_file_limit
 from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
-from .parquet.reading import Source, metadata_bytes
+from .parquet.reading import Source, metadata_bytes, sample_digest
 from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
@@ -97,6 +98,13 @@ class Sources:
     def entries(self) -> tuple[SourceEntry, ...]:
         """The files."""
         return tuple(source.entry for source in self.files)
+
+    def identity(self) -> list[Any]:
+        """Return what tells the files from others; a copy, or one that was touched, is the same."""
+        return [
+            [entry.name, entry.bytes, entry.footer_digest, sample_digest(source.path)]
+            for source, entry in zip(self.files, self.entries, strict=True)
+        ]
 
     def choose_columns(self, options: ConvertOptions) -> Columns:
         """Choose the columns that all files share and the options ask for.

@@ -38,6 +38,7 @@ _PIECE_BYTES = 2**20
 _METADATA_BYTES = (
     12  # of memory for a byte of the footer, measured: parsed by Arrow, and by `footer`
 )
+_SAMPLES, _SAMPLE_BYTES = 64, 2**18  # of a file: 16 MiB, read in milliseconds
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 _LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
@@ -463,6 +464,31 @@ def describe_file(path: Path) -> SourceEntry:
         There is no such file, it isn't parquet, or it is cut short.
     """
     return _describe(path)[0]
+
+
+def sample_digest(path: Path) -> str:
+    """Return a digest of a file's bytes: of all of them, or of a large file's in many places.
+
+    A copy of a file has the same one, whatever its time of modification.
+
+    Raises
+    ------
+    SourceError
+        The file can't be read.
+    """
+    hashed = xxhash.xxh3_128()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            offsets = list(range(0, size, _SAMPLE_BYTES))
+            if len(offsets) > _SAMPLES:
+                offsets = np.linspace(0, size - _SAMPLE_BYTES, _SAMPLES, dtype=np.int64).tolist()
+            for offset in offsets:
+                file.seek(offset)
+                hashed.update(file.read(_SAMPLE_BYTES))
+    except OSError as error:
+        raise SourceError(f"{path}: can't be read: {error.strerror}") from error
+    return f"xxh3_128:{hashed.hexdigest()}"
 
 
 def metadata_bytes(path: Path) -> int:
