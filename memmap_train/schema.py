@@ -17,6 +17,7 @@ Kind = str
 """Of a column: "integer", "float", "decimal", "bool", "text", "bytes", "date", "timestamp", "uuid",
 "null", or the name of another type."""
 
+ERA_COLUMN = "era"
 DATA_TYPE_COLUMN = "data_type"
 ID_CANDIDATES = ("id", "__index_level_0__")
 _CODES = frozenset(("integer", "null"))
@@ -52,7 +53,7 @@ class ColumnOptions:
     feature_prefix, target_prefix : str
     """
 
-    era_column: str = "era"
+    era_column: str = ERA_COLUMN
     id_column: str | None = None
     feature_prefix: str = "feature"
     target_prefix: str = "target"
