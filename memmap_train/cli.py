@@ -33,7 +33,7 @@ from .inspection import (
     era_text,
     features_text,
 )
-from .progress import Stages, TrainProgress, WarningsOnly
+from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .runs import find_run
@@ -65,9 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """Show on stderr what the package warns of, a line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    """Show on stderr what the package warns of."""
+    handler = LogHandler()
     log = logging.getLogger("memmap_train")
     log.addHandler(handler)
     try:

@@ -44,7 +44,7 @@ from .plan import (
     default_budget,
 )
 from .report import Report
-from .schema import ColumnOptions, reasons
+from .schema import ColumnOptions, out_of_order, reasons
 from .update import (
     UpdateJournal,
     changed_features,
@@ -170,9 +170,6 @@ def convert(
         if old is not None:
             check_updatable(old, origin.entries, columns, options, directory)
             columns, left_out = narrow_to_dataset(columns, old, directory, origin.name)
-        if unusable := columns.schema.unusable:
-            left_out = [*unusable, *left_out]
-            _LOG.warning("left out, since they can't be stored: %s", reasons(unusable))
         with _blaming_changes(origin):
             plan = origin.make_plan(columns, options, notify.reading)
         origin.check_unchanged()
@@ -180,6 +177,15 @@ def convert(
             check_rows(plan, old, directory, origin.name)
         budget.make_room(origin.least_budget(plan))
         check_disk(directory, plan, budget.n_bytes, old)
+        if unusable := columns.schema.unusable:
+            left_out = [*unusable, *left_out]
+            _LOG.warning("left out, since they can't be stored: %s", reasons(unusable))
+        if len(unsorted := out_of_order(plan.rows_per_era)) > 1:
+            _LOG.warning(
+                "eras such as %s hold neither a number nor a date with the year first: they are "
+                "sorted as text, which may not be the order of time",
+                listed(unsorted, 2),
+            )
         lock = FolderLock(directory)
         done = False
         try:

@@ -7,7 +7,7 @@ pyarrow.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -38,6 +38,7 @@ _TIME = re.compile(
 )
 _FIRST_YEAR, _END_YEAR = 1800, 2200  # of a date without marks in it
 _END_OF_WEEKS = 100_000
+_AS_NUMBER, _AS_TIME, _AS_TEXT = range(3)  # how eras are sorted, in this order
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 
 
@@ -322,8 +323,23 @@ def era_sort_key(label: str) -> tuple[int, int, str]:
     """
     number, time = era_number(label), era_time(label)
     if number is not None:
-        return (0, number, label)
-    return (2, 0, label) if time is None else (1, time, label)
+        return (_AS_NUMBER, number, label)
+    return (_AS_TEXT, 0, label) if time is None else (_AS_TIME, time, label)
+
+
+def out_of_order(labels: Iterable[str]) -> list[str]:
+    """Return labels whose order as text may not be that of time, as that of dates by the day.
+
+    >>> out_of_order(["0001", "X", "2024-01-05", "2024-W05", "05.01.2024", "Jan 2024 b"])
+    ['05.01.2024', 'Jan 2024 b']
+    """
+    return [
+        label
+        for label in labels
+        if era_sort_key(label)[0] == _AS_TEXT
+        and any(character.isdigit() for character in label)
+        and not re.match(r"[0-9]{4}(?![0-9])", label)
+    ]
 
 
 def era_identity(label: str) -> tuple[str, int | None]:

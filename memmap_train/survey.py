@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from .encoding import refuse_infinities
+from .errors import listed
 from .machine import available_memory, free_disk
 from .manifest import STORE_DTYPES
 from .plan import ConvertOptions, Plan, default_budget
-from .schema import ColumnOptions, era_sort_key, reasons
+from .schema import ColumnOptions, era_sort_key, out_of_order, reasons
 from .sources import Sources
 from .units import in_bytes
 
@@ -236,6 +237,11 @@ def survey_text(survey: Survey) -> str:
         f"eras      {len(eras):,} ({eras[0]} to {eras[-1]}), {min(rows):,} to {max(rows):,} rows "
         "each",
     ]
+    if len(unsorted := out_of_order(eras)) > 1:
+        lines.append(
+            f"          {listed(unsorted, 2)}: neither numbers nor dates with the year first, so "
+            "sorted as text"
+        )
     if survey.left_out:
         lines.append(f"left out  {reasons(survey.left_out)}: can't be stored")
     if survey.data_types:

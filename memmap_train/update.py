@@ -179,14 +179,15 @@ def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
     if gone:
         raise ConversionError(
             f"{where}: {len(gone):,} of its eras aren't in {origin}: {listed(gone, 3)}; the "
-            "dataset stays as it is; replace it with --overwrite"
+            "dataset stays as it is; choose another --out for the new files, or replace it with "
+            "--overwrite"
         )
     for entry in old.shards:
         if plan.rows_per_era[entry.era] != entry.rows:
             raise ConversionError(
                 f"{where}: era {entry.era!r}: expected the {entry.rows:,} rows that it has, found "
-                f"{plan.rows_per_era[entry.era]:,} in {origin}; the dataset stays as it is; "
-                "replace it with --overwrite"
+                f"{plan.rows_per_era[entry.era]:,} in {origin}; the dataset stays as it is; choose "
+                "another --out for the new files, or replace it with --overwrite"
             )
 
 

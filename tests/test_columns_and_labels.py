@@ -303,6 +303,14 @@ def test_the_command_warns_in_one_line_on_stderr(
         assert "o: " in out
 
 
+def test_an_error_comes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = with_columns(toy_table(ROWS), feature_country=NOT_STORED["text"])
+    pq.write_table(with_columns(table, era=of_eras(1.0, 1.5)), tmp_path / "s.parquet")
+    assert main(["convert", f"{tmp_path}/s.parquet", "--out", f"{tmp_path}/o"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
 # -- eras -----------------------------------------------------------------------------------------
 
 FRIDAYS = [date(2024, 1, 5), date(2024, 1, 12)]
@@ -385,6 +393,21 @@ def test_a_timestamp_that_is_no_date_has_a_folder_that_every_system_can_have(
     assert dataset.eras == ("2024-01-05", "2024-01-05T12:30:00")
     assert (tmp_path / "out" / "era-2024-01-05T12%3A30%3A00").is_dir()
     assert (tmp_path / "out" / "era-2024-01-05").is_dir()
+
+
+def test_eras_that_may_be_out_of_order_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for eras in (("0001", "X"), ("2024-01", "2024-W02"), ("a", "b"), ("2024-01-05", "Q1")):
+        converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras(*eras)), f"out-{eras[0]}")
+    assert not caplog.records
+    dataset = converted(
+        tmp_path, with_columns(toy_table(ROWS), era=of_eras("12.01.2024", "05.02.2024"))
+    )
+    assert dataset.eras == ("05.02.2024", "12.01.2024")
+    assert "eras such as '05.02.2024', '12.01.2024' hold neither a number nor" in caplog.text
+    text = survey_text(survey_sources([tmp_path / "source.parquet"]))
+    assert "'05.02.2024', '12.01.2024': neither numbers nor dates" in text
 
 
 # -- ids ------------------------------------------------------------------------------------------
@@ -521,6 +544,18 @@ def test_eras_that_other_files_write_otherwise_go_together_where_they_differ(
         *("0999-01-01", "2023-01-05", "2023-12-31", "20240104", "2024-01-05"),
         *("2024-01-05 09:30", "X"),
     )
+
+
+def test_the_live_file_of_another_day_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    source, out = tmp_path / "live.parquet", tmp_path / "out"
+    write_toy(source, {"X": 5})
+    convert(source, out)
+    other_ids = pa.array([f"other{row}" for row in range(5)])
+    for table in (with_columns(toy_table({"X": 5}), id=other_ids), toy_table({"X": 6})):
+        pq.write_table(table, source)
+        with refused(ConversionError, "era 'X'", "choose another --out", "--overwrite"):
+            convert(source, out)
+    assert convert(source, out, overwrite=True).n_rows == 6
 
 
 def test_an_update_refuses_a_new_file_of_other_labels(tmp_path: Path) -> None:
