@@ -222,7 +222,9 @@ def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(
-        "--id-column", metavar="NAME", help="default: id, else __index_level_0__, else none"
+        "--id-column",
+        metavar="NAME",
+        help='default: id, else __index_level_0__, else none; --id-column "" takes none',
     )
     parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
     parser.add_argument("--target-prefix", default="target", metavar="TEXT")

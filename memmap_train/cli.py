@@ -8,12 +8,13 @@ keeps its traceback.
 import argparse
 import io
 import json
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -32,7 +33,7 @@ from .inspection import (
     era_text,
     features_text,
 )
-from .progress import Stages, TrainProgress, WarningsOnly
+from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .runs import find_run
@@ -58,8 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):  # closed by who called us
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    with redirect_stderr(_Unfailing(sys.stderr)):
+    with redirect_stderr(_Unfailing(sys.stderr)), _log_on_stderr():
         return _run(parsed, before)
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Show on stderr what the package warns of."""
+    handler = LogHandler()
+    log = logging.getLogger("memmap_train")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> int:

@@ -18,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date
 from numbers import Number
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -274,11 +275,11 @@ class TrainConfig:
         itself becomes a list of one.
     validation_eras : int, float, str, tuple of str or None
         The last so many eras in which the main target has labels; or their last share, between 0
-        and 1; or a range such as "0575-0700"; or a list of era labels and ranges; None: the last
-        fifth of those eras.
+        and 1; or a range such as "0575-0700" or "2024-01-01 - 2024-06-30"; or a list of era labels
+        and ranges; None: the last fifth of those eras.
     embargo_eras : int or "auto"
-        Eras left out on both sides of a validation era; "auto": 8 if all targets look 20 days
-        ahead, otherwise 16.
+        Eras left out on both sides of a validation era; "auto": 8 weeks if all targets look 20 days
+        ahead, otherwise 16 or more.
     allow_overlap : bool
         Permit an embargo that is too short for the targets.
     batch_size : int
@@ -490,8 +491,17 @@ def _clean(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
             try:
                 kept[name] = kinds[name].clean(_of_python(value))
             except _UnfitError:
-                faults.append(f"{name}: expected {kinds[name].expected}, found {short_repr(value)}")
+                quote = "; write dates in quotes" if _holds_date(value) else ""
+                faults.append(
+                    f"{name}: expected {kinds[name].expected}, found {short_repr(value)}{quote}"
+                )
     return kept, faults
+
+
+def _holds_date(value: object) -> bool:
+    """Return whether a value is, or a list has, a date: TOML takes 2024-01-05 for one."""
+    items = value if isinstance(value, list) else [value]
+    return any(isinstance(item, date) for item in items)
 
 
 def _of_python(value: object) -> object:
@@ -541,12 +551,12 @@ def _read_overrides(overrides: Sequence[str]) -> dict[str, object]:
 def _read_value(text: str) -> object:
     """Return what `text` is as a TOML value, or itself.
 
-    >>> [_read_value(text) for text in ("3", "[1, 2]", "true", "medium", '"medium"')]
-    [3, [1, 2], True, 'medium', 'medium']
+    >>> [_read_value(text) for text in ("3", "[1, 2]", "true", "medium", '"medium"', "2024-01-05")]
+    [3, [1, 2], True, 'medium', 'medium', '2024-01-05']
     """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    # A line break in the text may have begun a second key.
-    return parsed["value"] if len(parsed) == 1 else text
+    # A line break in the text may have begun a second key; and a date is the label of an era.
+    return text if len(parsed) > 1 or isinstance(parsed["value"], date) else parsed["value"]

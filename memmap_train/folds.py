@@ -10,41 +10,44 @@ share. Training close to a validation era is training on a part of what is to be
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
 from .errors import FoldError, listed, nearest
-from .schema import era_sort_key
-
-# Five digits last weekly eras for 1,900 years. More are a date such as 20240105, and the difference
-# of two dates isn't in eras.
-_ERA_LABEL = re.compile(r"\D*0*([0-9]{1,5})")
+from .schema import ERA_COLUMN, era_sort_key, era_time, weekly_era_number
 
 
 @dataclass(frozen=True, slots=True)
 class _Horizon:
-    """How far the labels of a kind of target look ahead.
+    """How far the labels of a target look ahead.
 
     Attributes
     ----------
-    suffix : str
-        How the names of such targets end: the horizon in business days.
-    least : int
-        The last following era whose labels share returns with an era's own.
-    usual : int
-        What Numerai leaves out between training and validation, in eras.
+    business_days : int
     """
 
-    suffix: str
-    least: int
-    usual: int
+    business_days: int
+
+    @property
+    def least(self) -> int:
+        """The last following week whose labels share returns with a week's own."""
+        return -(-self.business_days // 5) + 1
+
+    @property
+    def usual(self) -> int:
+        """Weeks left out between training and validation: as Numerai has it, 8 or 16."""
+        return self.least + 3
 
 
-# Shortest first. Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
-_HORIZONS = (_Horizon("_20", least=5, usual=8), _Horizon("_60", least=13, usual=16))
+# Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
+_SHORT, _LONG = _Horizon(20), _Horizon(60)
+_MOST_BUSINESS_DAYS = 260  # a year: what follows a name and is more isn't a horizon
+_DAY = 24 * 60 * 60 * 10**9  # nanoseconds
 
 # Eras of a window that Numerai's benchmark models predict at once. Source: as above.
 _NUMERAI_WINDOW = 156
@@ -116,23 +119,26 @@ def split(
         and don't appear in the result.
     validation_eras : int, float, str, sequence of str or None
         The last so many labelled eras; or their last share, between 0 and 1 (at least one); or
-        eras by their labels, of which one text may name a range, such as ``"0575-0700"``: the
-        labelled eras from one to the other, both included. None is the last fifth.
+        eras by their labels, of which one text may name a range, such as ``"0575-0700"`` or
+        ``"2024-01-01 - 2024-06-30"``: the labelled eras from one to the other, both included. None
+        is the last fifth.
     embargo_eras : int or "auto"
         An era is left out if it is this near to a validation era, or nearer, before or after it.
         The distance of two eras is the difference of the numbers in their labels ("era7" and
         "era12" are 5 apart, whatever the dataset has between them); where a label holds no
         number, or a date, it is the difference of their places in `eras`.
-        "auto" is what Numerai's benchmark models use: 8 if all targets look 20 days ahead,
-        otherwise 16.
+        "auto" is what Numerai's benchmark models use: 8 weeks if all targets look 20 days ahead,
+        otherwise 16, and more if one looks farther than 60. Eras are weeks, unless they are dates
+        that aren't whole weeks apart: then it is as many eras as lie at most so many days apart.
     targets : str or sequence of str
         The targets that are trained on, the main one first. The longest horizon decides; a target
-        whose name doesn't end in ``_20`` or ``_60`` counts as ``_60``.
+        whose name doesn't end in ``_20`` or in business days from ``_60`` to ``_260`` counts as
+        ``_60``.
     aliases : mapping of str to str
         Which named target a target equals, as the manifest says: ``{"target": "target_x_20"}``.
     allow_overlap : bool
-        Permit an `embargo_eras` below 5 (``_20``) or 13 (``_60``), with which labels of train and
-        validation eras share returns.
+        Permit an `embargo_eras` below 5 weeks (``_20``) or 13 (``_60``), with which labels of
+        train and validation eras share returns.
 
     Returns
     -------
@@ -158,7 +164,7 @@ def split(
     ('0008', '0009', '0016', '0017')
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    reach = _resolve_embargo(embargo_eras, names, aliases, allow_overlap=allow_overlap)
+    reach = _resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
     validation = _choose_validation(eras, with_labels, validation_eras, names[0])
     return _fold(eras, with_labels, validation, reach)
@@ -218,7 +224,7 @@ def walk_forward(
     0001 0304 0313 0400
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    reach = _resolve_embargo(embargo_eras, names, aliases, allow_overlap=allow_overlap)
+    reach = _resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
     if rolling_eras is not None and rolling_eras < 1:
         raise FoldError(f"the rolling eras are {rolling_eras}, expected 1 or more")
@@ -277,7 +283,7 @@ def _far(
     eras: Sequence[str], candidates: Sequence[str], validation: Sequence[str], reach: int
 ) -> tuple[str, ...]:
     """Return those candidates that are farther than `reach` from every validation era."""
-    places = {era: (_era_number(era), position) for position, era in enumerate(eras)}
+    places = {era: (weekly_era_number(era), position) for position, era in enumerate(eras)}
     return tuple(
         era
         for era in candidates
@@ -309,7 +315,7 @@ def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Se
 
 def _numerai_windows(with_labels: Sequence[str]) -> list[Sequence[str]]:
     """Divide the eras into windows by the numbers in their labels, or else by their places."""
-    numbers = [_era_number(era) for era in with_labels]
+    numbers = [weekly_era_number(era) for era in with_labels]
     windows: dict[int, list[str]] = {}
     for position, era in enumerate(with_labels, start=1):
         number = position if None in numbers else numbers[position - 1]
@@ -379,47 +385,156 @@ def _choose_validation(
 
 
 def _range_ends(text: str, eras: Sequence[str]) -> tuple[str, str] | None:
-    """Return the two labels of a range, or None; a label may itself hold the sign between them.
+    """Return the first and the last era of a range, or None.
 
-    >>> _range_ends("2024-01-05-2024-01-19", ["2024-01-05", "2024-01-12", "2024-01-19"])
+    A label may itself hold the sign between the two. The ends of a range of dates needn't be eras.
+
+    >>> eras = ["2024-01-05", "2024-01-12", "2024-01-19"]
+    >>> _range_ends("2024-01-05-2024-01-19", eras)
     ('2024-01-05', '2024-01-19')
+    >>> _range_ends("2024-01-01 - 2024-01-15", eras)
+    ('2024-01-05', '2024-01-12')
     """
     parts = text.split("-")
-    for cut in range(1, len(parts)):
-        first, last = "-".join(parts[:cut]).strip(), "-".join(parts[cut:]).strip()
+    ends = [
+        ("-".join(parts[:cut]).strip(), "-".join(parts[cut:]).strip())
+        for cut in range(1, len(parts))
+    ]
+    for first, last in ends:
         if first in eras and last in eras:
             return first, last
+    for first, last in ends:
+        begin, end = era_time(first), era_time(last)
+        if begin is not None and end is not None:
+            if end % _DAY == 0:  # a date, all of which is meant
+                end += _DAY - 1
+            times = ((era, era_time(era)) for era in eras)
+            inside = [era for era, time in times if time is not None and begin <= time <= end]
+            if inside:
+                return inside[0], inside[-1]
     return None
+
+
+def automatic_embargo(
+    eras: Sequence[str],
+    targets: str | Sequence[str],
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    *,
+    era_column: str = ERA_COLUMN,
+) -> tuple[int, str | None]:
+    """Return the embargo that "auto" stands for, and what it takes for granted.
+
+    Parameters
+    ----------
+    eras, targets, aliases
+        As for `split`.
+    era_column : str
+        Which column of the sources the eras are from: numbers are weeks only in Numerai's.
+
+    Returns
+    -------
+    eras : int
+    note : str or None
+        None where the target says how far it looks ahead, and eras are weeks.
+
+    Examples
+    --------
+    >>> automatic_embargo(["0001", "0002"], "target_x_20")
+    (8, None)
+    >>> automatic_embargo([f"2024-01-{day:02}" for day in range(1, 32)], "target_x_20")[1]
+    "8 weeks for 'target_x_20' are up to 30 eras: these are dates that aren't a week apart"
+    """
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    longest, named, horizon = _longest_horizon(names, aliases)
+    reach = _in_eras(horizon.usual, eras)
+    notes = []
+    is_unknown = _horizon(named) is None
+    if is_unknown:
+        notes.append(
+            f"nothing says how far {longest!r} looks ahead, so {horizon.business_days} business "
+            "days are taken"
+        )
+    if _uneven_times(eras) is not None:
+        notes.append(
+            f"{horizon.usual} weeks for {longest!r} are up to {reach} eras: these are dates that "
+            "aren't a week apart"
+        )
+    elif era_time(eras[0]) is None and (
+        era_column != ERA_COLUMN or weekly_era_number(eras[0]) is None
+    ):
+        notes.append(f"eras such as {eras[0]!r} are taken to be weeks")
+        is_unknown = True
+    if is_unknown:
+        notes.append("set embargo_eras where that is wrong")
+    return reach, "; ".join(notes) or None
 
 
 def _resolve_embargo(
     wanted: int | Literal["auto"],
+    eras: Sequence[str],
     targets: Sequence[str],
     aliases: Mapping[str, str],
     *,
     allow_overlap: bool,
 ) -> int:
     """Return the embargo in eras, after checking that it is long enough for the targets."""
-    named = {target: aliases.get(target, target) for target in targets}
-    longest = max(named, key=lambda target: _horizon(named[target]).least)
-    horizon = _horizon(named[longest])
+    longest, named, horizon = _longest_horizon(targets, aliases)
+    usual, least = _in_eras(horizon.usual, eras), _in_eras(horizon.least, eras)
     if wanted == "auto":
-        return horizon.usual
-    if wanted < (0 if allow_overlap else horizon.least):
-        same = f" (= {named[longest]!r})" if named[longest] != longest else ""
+        return usual
+    if wanted < (0 if allow_overlap else least):
+        same = f" (= {named!r})" if named != longest else ""
+        weeks = "" if _uneven_times(eras) is None else f" ({horizon.least} weeks)"
         advice = "" if wanted < 0 else ", or allow_overlap = true to accept that they overlap"
         raise FoldError(
             f"embargo_eras is {wanted}, but labels of {longest!r}{same} look up to "
-            f"{horizon.least} eras ahead: expected {horizon.least} or more; set it to that, to "
-            f'"auto" ({horizon.usual}){advice}'
+            f"{least} eras{weeks} ahead: expected {least} or more; set it to that, to "
+            f'"auto" ({usual}){advice}'
         )
     return wanted
 
 
-def _horizon(target: str) -> _Horizon:
-    """Return the horizon that a target's name ends in, the longest one if it ends in none."""
-    known = (horizon for horizon in _HORIZONS if target.endswith(horizon.suffix))
-    return next(known, _HORIZONS[-1])
+def _longest_horizon(
+    targets: Sequence[str], aliases: Mapping[str, str]
+) -> tuple[str, str, _Horizon]:
+    """Return the target that looks farthest ahead, which one it is an alias of, and how far."""
+    named = {target: aliases.get(target, target) for target in targets}
+    horizons = {target: _horizon(named[target]) or _LONG for target in named}
+    longest = max(horizons, key=lambda target: horizons[target].business_days)
+    return longest, named[longest], horizons[longest]
+
+
+def _horizon(target: str) -> _Horizon | None:
+    """Return the horizon that a target's name ends in; None if it ends in none.
+
+    A number below 60 may as well count targets ("responder_6"), but for Numerai's own: then the
+    longest of Numerai's horizons is the safe one.
+
+    >>> [_horizon(name) for name in ("target_x_20", "target_120", "responder_6", "target_2024")]
+    [_Horizon(business_days=20), _Horizon(business_days=120), None, None]
+    """
+    match = re.search(r"_([1-9][0-9]{1,2})$", target)
+    days = int(match[1]) if match else 0
+    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MOST_BUSINESS_DAYS
+    return _Horizon(days) if is_known else None
+
+
+def _in_eras(weeks: int, eras: Sequence[str]) -> int:
+    """Return so many weeks in eras: as many, or how many eras are at most so near to each other."""
+    times = _uneven_times(eras)
+    if times is None:
+        return weeks
+    within = (bisect_right(times, time + 7 * weeks * _DAY) for time in times)
+    return max(end - place - 1 for place, end in enumerate(within))
+
+
+def _uneven_times(eras: Sequence[str]) -> list[int] | None:
+    """Return the times of eras, in order, if they are dates that aren't whole weeks apart."""
+    if any(weekly_era_number(era) is not None for era in eras):
+        return None
+    times = sorted(time for time in map(era_time, eras) if time is not None)
+    weekly = all((later - time) % (7 * _DAY) == 0 for time, later in pairwise(times))
+    return None if weekly else times
 
 
 def _distance(first: tuple[int | None, int], second: tuple[int | None, int]) -> int:
@@ -427,13 +542,3 @@ def _distance(first: tuple[int | None, int], second: tuple[int | None, int]) -> 
     if first[0] is None or second[0] is None:
         return abs(first[1] - second[1])
     return abs(first[0] - second[0])
-
-
-def _era_number(label: str) -> int | None:
-    """Return the number that a label ends in, or None if it holds none, several, or a date.
-
-    >>> [_era_number(label) for label in ("0007", "era12", "X", "2024-01-05", "20240105")]
-    [7, 12, None, None, None]
-    """
-    match = _ERA_LABEL.fullmatch(label)
-    return int(match[1]) if match else None

@@ -11,8 +11,10 @@ A dataset is a folder::
         counts.npy             (features, 6)     int32; absent in datasets of earlier versions
 
 Row *i* of an era's features, targets and ids is the same row; rows keep the order of the source.
-Eras are sorted as numbers where their label holds one, others after them. The folder is `era-` +
-the label, percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
+Eras are sorted as numbers where their label holds one, dates as dates after them, then others. The
+label is the source's text; a whole number in decimal, a date, or a timestamp at midnight, as
+`2024-01-05`, another timestamp as `2024-01-05T12:30:00`. The folder is `era-` + the label,
+percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
 
 `counts` says of each feature in how many rows of the era the source has code 0, 1, 2, 3, 4 (columns
 0 to 4) and in how many it is missing (column 5), before anything takes the place of a missing one.

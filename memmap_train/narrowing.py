@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,10 @@ class Parent:
         self.own_dtype, self.own_missing = manifest.dtype, manifest.missing
         self.pyarrow_version = str(manifest.created_by.get("pyarrow"))
 
+    def identity(self) -> list[Any]:
+        """Return the digest of the parent's content."""
+        return [self._manifest.digest]
+
     def choose_columns(self, options: ConvertOptions) -> Columns:
         """Choose the features of a set, and targets, from those that there are.
 
@@ -144,7 +148,6 @@ class Parent:
             rows_per_era={entry.era: entry.rows for entry in shards},
             data_types={entry.era: dict(entry.data_type) for entry in shards},
             id_width=max(map(id_width, shards)) if self._has_ids else 0,
-            parent=self._manifest.digest,
         )
 
     def least_budget(self, plan: Plan) -> int:

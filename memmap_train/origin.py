@@ -4,7 +4,7 @@ In here are only the verbs that a conversion asks of either; `sources` and `narr
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ class Origin(Protocol):
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
         """The parquet files that all of it comes from."""
+
+    def identity(self) -> list[Any]:
+        """Return what tells its content from any other, JSON-ready; no times and no folders."""
 
     @property
     def own_dtype(self) -> str:

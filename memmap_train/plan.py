@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import SchemaError, listed, nearest
 from .manifest import MISSING_CHOICES, STORE_DTYPES, SourceEntry
-from .schema import ColumnOptions, Schema
+from .schema import ColumnOptions, Schema, reasons
 from .shard import N_COUNTS
 
 OWN_BYTES = 150_000_000
@@ -110,8 +110,6 @@ class Plan:
     data_types: dict[str, dict[str, int]]
     id_width: int
     """Bytes of the longest id; 0 where there are no ids."""
-    parent: str | None = None
-    """Digest of the dataset that is narrowed; None where parquet sources are converted."""
 
     @property
     def n_rows(self) -> int:
@@ -215,13 +213,22 @@ def narrow_schema(
     Raises
     ------
     SchemaError
-        A feature of the set, or a target, is absent; or nothing is left.
+        A feature of the set, or a target, is absent or can't be stored; or nothing is left.
     """
     features, targets = schema.features, schema.targets
+    unusable_features, unusable_targets = schema.unusable_features, schema.unusable_targets
     if options.feature_set is not None:
         wanted = sets[options.feature_set]
         present = set(features)
         lacking = [name for name in wanted if name not in present]
+        if wrong := {
+            name: unusable_features[name] for name in lacking if name in unusable_features
+        }:
+            raise SchemaError(
+                f"{where}: feature set {options.feature_set!r} has features that can't be stored: "
+                f"{reasons(wrong)}; expected integer codes 0 to 4 or floats; take another set, or "
+                "write these columns as numbers"
+            )
         if lacking:
             raise SchemaError(
                 f"{where}: feature set {options.feature_set!r} isn't wholly there: "
@@ -233,12 +240,30 @@ def narrow_schema(
         features = tuple(name for name in features if name in chosen)
         if not features:
             raise SchemaError(f"{where}: feature set {options.feature_set!r} is empty")
+        unusable_features = {}
+    if not features:
+        raise SchemaError(
+            f"{where}: none of its features can be stored: {reasons(unusable_features)}; expected "
+            "integer codes 0 to 4 or floats: write these columns as numbers"
+        )
     if options.targets is not None:
         unknown = [name for name in options.targets if name not in targets]
+        if wrong := {name: unusable_targets[name] for name in unknown if name in unusable_targets}:
+            raise SchemaError(
+                f"{where}: a target that was asked for can't be stored: {reasons(wrong)}; expected "
+                "floats: take another target, or write the column as numbers"
+            )
         if unknown:
             raise SchemaError(
                 f"{where}: no target {listed(unknown)} among {len(targets):,}"
                 f"{nearest(unknown[0], targets) or f'; there is {listed(targets, 12)}'}"
             )
         targets = tuple(name for name in targets if name in set(options.targets))
-    return replace(schema, features=features, targets=targets)
+        unusable_targets = {}
+    return replace(
+        schema,
+        features=features,
+        targets=targets,
+        unusable_features=unusable_features,
+        unusable_targets=unusable_targets,
+    )

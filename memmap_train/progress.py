@@ -4,11 +4,12 @@ stdout belongs to results. What is counted is given as a whole number of units, 
 can show a rate and the time left.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
@@ -89,6 +90,19 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Shows what the package warns of on stderr, a line each, above a bar that is there."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("warning: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a warning."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 class Stages:

@@ -26,7 +26,8 @@ class Report:
     n_eras_new, n_eras_changed : int
         Eras that weren't there before; eras whose targets are other ones now.
     left_out : tuple of str
-        Features and targets of the sources that an updated dataset doesn't have.
+        Features and targets of the sources that the dataset doesn't have: because they can't be
+        stored, or because they came after the dataset that was updated.
     seconds : float
     """
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from .journal import Journal
 from .machine import open_file_limit
 from .manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from .parquet import PYARROW_VERSION
-from .parquet.reading import Source, metadata_bytes
+from .parquet.reading import Source, metadata_bytes, sample_digest
 from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
@@ -33,7 +34,16 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import Schema, common_schema, data_type_column, era_folder, era_sort_key, read_schema
+from .schema import (
+    Schema,
+    common_schema,
+    data_type_column,
+    era_folder,
+    era_identity,
+    era_sort_key,
+    read_schema,
+    without_unusable,
+)
 from .shard import N_COUNTS
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
@@ -89,6 +99,13 @@ class Sources:
         """The files."""
         return tuple(source.entry for source in self.files)
 
+    def identity(self) -> list[Any]:
+        """Return what tells the files from others; a copy, or one that was touched, is the same."""
+        return [
+            [entry.name, entry.bytes, entry.footer_digest, sample_digest(source.path)]
+            for source, entry in zip(self.files, self.entries, strict=True)
+        ]
+
     def choose_columns(self, options: ConvertOptions) -> Columns:
         """Choose the columns that all files share and the options ask for.
 
@@ -106,12 +123,16 @@ class Sources:
                 f"feature set {options.feature_set!r}: which features it holds is said by "
                 "Numerai's features.json; name that file with --features-json"
             )
-        schemas = {}
-        for source in self.files:
-            where = str(source.path)
-            schema = read_schema(source.kinds, options.columns, where=where)
-            schemas[where] = narrow_schema(schema, options, sets, where=where)
-        schema = common_schema(schemas)
+        read = {
+            where: read_schema(source.kinds, options.columns, where=where)
+            for where, source in ((str(source.path), source) for source in self.files)
+        }
+        schema = common_schema(
+            {
+                where: narrow_schema(schema, options, sets, where=where)
+                for where, schema in without_unusable(read).items()
+            }
+        )
         planted = {source.metadata.get(BEST_KEY) for source in self.files} - {None}
         return Columns(
             schema=schema,
@@ -137,7 +158,7 @@ class Sources:
         Raises
         ------
         SourceError
-            No rows, a row without an era or an id, two eras that share a folder.
+            No rows, a row without an era or an id, one era under two labels.
         """
         schema = columns.schema
         n_rows = sum(sum(source.row_groups) for source in self.files)
@@ -169,6 +190,7 @@ class Sources:
                 done += groups[-1].rows
                 if progress is not None:
                     progress(done, n_rows)
+        self._check_labels(groups, schema.era)
         rows_per_era = {
             era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
         }
@@ -184,6 +206,22 @@ class Sources:
             },
             id_width=id_width,
         )
+
+    def _check_labels(self, groups: Sequence[RowGroup], column: str) -> None:
+        """Refuse labels that are different texts for one era: it would become two."""
+        first_in: dict[str, int] = {}
+        for group in groups:
+            for era in group.eras:
+                first_in.setdefault(era, group.source)
+        known: dict[tuple[str, int | None], str] = {}
+        for era, source in first_in.items():
+            other = known.setdefault(era_identity(era), era)
+            if other != era:
+                raise SourceError(
+                    f"{self.files[source].path}: era column {column!r}: {era!r} and {other!r} (in "
+                    f"{self.files[first_in[other]].path}) are two labels of one era; expected the "
+                    "same label in all rows and files: write the column again with one of them"
+                )
 
     def _count(
         self, schema: Schema, place: tuple[int, int]

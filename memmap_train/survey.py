@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from .encoding import refuse_infinities
+from .errors import listed
 from .machine import available_memory, free_disk
 from .manifest import STORE_DTYPES
 from .plan import ConvertOptions, Plan, default_budget
-from .schema import ColumnOptions, era_sort_key
+from .schema import ColumnOptions, era_sort_key, out_of_order, reasons
 from .sources import Sources
 from .units import in_bytes
 
@@ -93,6 +94,8 @@ class Survey:
     integer_features : bool
         Whether the features are codes. If not, only reading them all tells whether the int8 store
         can hold them.
+    left_out : dict of str to str
+        Features and targets that can't be stored, and why.
     has_ids : bool
     targets : dict of str to TargetLabels
     aliases : dict of str to str
@@ -111,6 +114,7 @@ class Survey:
     data_types: dict[str, int]
     n_features: int
     integer_features: bool
+    left_out: dict[str, str]
     has_ids: bool
     targets: dict[str, TargetLabels]
     aliases: dict[str, str]
@@ -180,6 +184,7 @@ def survey_sources(
         data_types=data_types,
         n_features=len(chosen.schema.features),
         integer_features=chosen.schema.integer_features,
+        left_out=chosen.schema.unusable,
         has_ids=chosen.schema.id is not None,
         targets=targets,
         aliases=aliases,
@@ -207,6 +212,7 @@ def describe_survey(survey: Survey) -> dict[str, Any]:
         "data_type": dict(survey.data_types),
         "n_features": survey.n_features,
         "integer_features": survey.integer_features,
+        "left_out": dict(survey.left_out),
         "has_ids": survey.has_ids,
         "targets": {
             name: asdict(labels)
@@ -231,6 +237,13 @@ def survey_text(survey: Survey) -> str:
         f"eras      {len(eras):,} ({eras[0]} to {eras[-1]}), {min(rows):,} to {max(rows):,} rows "
         "each",
     ]
+    if len(unsorted := out_of_order(eras)) > 1:
+        lines.append(
+            f"          {listed(unsorted, 2)}: neither numbers nor dates with the year first, so "
+            "sorted as text"
+        )
+    if survey.left_out:
+        lines.append(f"left out  {reasons(survey.left_out)}: can't be stored")
     if survey.data_types:
         kinds = ", ".join(f"{name} {n:,}" for name, n in survey.data_types.items())
         lines.append(f"rows      {kinds}")

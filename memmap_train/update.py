@@ -21,6 +21,7 @@ from .journal import WORKPLACE, ChangedEraError, Journal
 from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, write_manifest
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
+from .schema import reasons
 
 _STAGED, _OLD = "staged", "old-manifest.json"
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
@@ -137,7 +138,7 @@ def narrow_to_dataset(
     Raises
     ------
     ConversionError
-        The origin lacks a feature or a target that the dataset has.
+        The origin lacks a feature or a target that the dataset has, or has it as text.
     """
     schema = columns.schema
     for what, had, found in (
@@ -145,6 +146,12 @@ def narrow_to_dataset(
         ("target", old.targets, set(schema.targets)),
     ):
         lacking = [name for name in had if name not in found]
+        if wrong := {name: schema.unusable[name] for name in lacking if name in schema.unusable}:
+            raise ConversionError(
+                f"{where}: {len(wrong):,} of its {what}s can't be stored any more: "
+                f"{reasons(wrong)}; expected numbers, as when it was made; the dataset stays as it "
+                "is: write these columns as numbers, or replace the dataset with --overwrite"
+            )
         if lacking:
             raise ConversionError(
                 f"{where}: {len(lacking):,} of its {what}s aren't in {origin}: "
@@ -173,14 +180,15 @@ def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
     if gone:
         raise ConversionError(
             f"{where}: {len(gone):,} of its eras aren't in {origin}: {listed(gone, 3)}; the "
-            "dataset stays as it is; replace it with --overwrite"
+            "dataset stays as it is; choose another --out for the new files, or replace it with "
+            "--overwrite"
         )
     for entry in old.shards:
         if plan.rows_per_era[entry.era] != entry.rows:
             raise ConversionError(
                 f"{where}: era {entry.era!r}: expected the {entry.rows:,} rows that it has, found "
-                f"{plan.rows_per_era[entry.era]:,} in {origin}; the dataset stays as it is; "
-                "replace it with --overwrite"
+                f"{plan.rows_per_era[entry.era]:,} in {origin}; the dataset stays as it is; choose "
+                "another --out for the new files, or replace it with --overwrite"
             )
 
 

@@ -285,6 +285,18 @@ def test_no_other_key_takes_a_table_and_none_a_date(key, write):
     assert f"{key}: expected" in refusal(write(f"{key} = 2024-01-05"))
 
 
+def test_dates_are_labels_of_eras_in_quotes_or_on_the_command_line(write):
+    for value in ("2024-01-05", "[2024-01-05, 2024-01-12]", "2024-01-05T12:30:00"):
+        assert "write dates in quotes" in refusal(write(f"validation_eras = {value}"))
+    assert "quotes" not in refusal(write("validation_eras = true"))
+    for value in ("2024-01-05", "2024-01-05T12:30:00", "2024-01-05 - 2024-02-02"):
+        for config in (
+            TrainConfig.load(write(f'validation_eras = "{value}"')),
+            TrainConfig.load(None, [f"validation_eras={value}"]),
+        ):
+            assert config.validation_eras == value
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_one(write):
     path = write("epoch = 3")
     message = refusal(path)

@@ -25,6 +25,7 @@ from memmap_train.conversion import convert
 from memmap_train.dataset import open_dataset, verify
 from memmap_train.errors import ConversionError, SourceError
 from memmap_train.journal import WORKPLACE, Journal
+from memmap_train.parquet.reading import describe_file
 from memmap_train.report import Report
 from memmap_train.shard import ARRAY_NAMES
 
@@ -111,6 +112,48 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     assert report.n_eras_kept == n_eras
     assert before.items() <= marks(out).items()
     check_whole(out, undisturbed)
+
+
+@pytest.mark.parametrize("how", ["touched", "copied", "in another folder"])
+def test_a_rerun_keeps_the_eras_of_a_source_that_has_another_time_only(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, how: str
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 2, lambda: convert(source, out))
+    before = marks(out)
+    if how == "touched":
+        os.utime(source)
+    elif how == "copied":
+        shutil.copyfile(source, source.with_name("copy"))
+        os.replace(source.with_name("copy"), source)
+    else:
+        elsewhere = source.with_name("elsewhere")
+        elsewhere.mkdir()
+        source = source.rename(elsewhere / source.name)
+    report = convert(source, out)
+    assert report.n_eras_kept == 2
+    assert before.items() <= marks(out).items()
+    check_whole(out, undisturbed)
+
+
+def test_a_rerun_keeps_no_era_of_a_source_with_other_values_of_the_same_layout(
+    monkeypatch: pytest.MonkeyPatch, source: Path
+) -> None:
+    out, other = source.with_name("out"), source.with_name("other.parquet")
+    for path, order in ((source, 1), (other, -1)):
+        table = toy_table(ERAS)
+        values = table["feature_y1"].to_numpy()[::order]
+        table = table.set_column(table.column_names.index("feature_y1"), "feature_y1", [values])
+        pq.write_table(table, path, compression="none", use_dictionary=["era", "data_type"])
+    footers = [describe_file(path).footer_digest for path in (source, other)]
+    assert footers[0] == footers[1]
+    digest = convert(other, source.with_name("undisturbed")).dataset.manifest.digest
+    stopped_after(monkeypatch, 2, lambda: convert(source, out))
+    times = source.stat()
+    source.write_bytes(other.read_bytes())
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert convert(source, out).n_eras_kept == 0
+    check_whole(out, digest)
 
 
 def test_a_rerun_with_every_era_finished_writes_the_manifest_only(

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +72,15 @@ def write_without_features(path: Path) -> None:
     pq.write_table(pa.table({"era": ["1"], "target": [0.5], "id": ["n"]}), path)
 
 
+def write_features_of_text(path: Path) -> None:
+    pq.write_table(pa.table({"era": ["1"], "feature_a": ["a"], "feature_b": [[1]]}), path)
+
+
+def write_a_name_of_other_bytes(path: Path) -> None:
+    write_toy(path, {"0001": 4})
+    path.write_bytes(path.read_bytes().replace(b"feature_z0", b"feature_\xff\xfe"))
+
+
 def write_a_name_twice(path: Path) -> None:
     names = ["era", "feature_a", "feature_a"]
     columns = [pa.array(["1"]), pa.array([1], pa.int8()), pa.array([2], pa.int8())]
@@ -89,7 +98,35 @@ FOUND_IN_TIME = {
         lambda path: pq.write_table(toy_table({"1": 1}).slice(1), path), SourceError, "no rows"
     ),
     "no era column": Mistake(table(era=None), SchemaError, "'era'"),
-    "a float era": Mistake(table(era=[1.0] * 7), SchemaError, "'era'"),
+    "a float era that isn't whole": Mistake(
+        table(era=[1.0] * 6 + [1.5]), SourceError, "found 1.5 (row 6); expected whole numbers"
+    ),
+    "an infinite era": Mistake(table(era=[float("inf")] * 7), SourceError, "found inf (row 0)"),
+    "a float era that is missing": Mistake(
+        table(era=[1.0] * 6 + [float("nan")]), SourceError, "row 6;"
+    ),
+    "a decimal era that isn't whole": Mistake(
+        table(era=[Decimal("1.0")] * 6 + [Decimal("1.5")]), SourceError, "found 1.5 (row 6)"
+    ),
+    "a bool era": Mistake(table(era=[True] * 7), SchemaError, "'era' holds bool"),
+    "an era of a list": Mistake(table(era=[[1]] * 7), SchemaError, "'era' holds list"),
+    "a time of the day for an era": Mistake(
+        table(era=[time(1)] * 7), SchemaError, "'era' holds time64"
+    ),
+    "a date that can't be": Mistake(
+        table(era=pa.array([10**7] * 7, pa.date32())), SourceError, "a year from 1 to 9999"
+    ),
+    "a missing date": Mistake(table(era=[date(2026, 1, 2)] * 6 + [None]), SourceError, "row 6;"),
+    "an hour that clocks show twice": Mistake(
+        table(era=pa.array([1_730_613_600] * 7, pa.timestamp("s", "America/New_York"))),
+        SourceError,
+        "an hour that clocks in America/New_York show twice (row 0)",
+    ),
+    "a time zone that isn't known": Mistake(
+        table(era=pa.array([0] * 7, pa.timestamp("ns", "Mars/Phobos"))),
+        SourceError,
+        "'Mars/Phobos'",
+    ),
     "a null era": Mistake(table(era=["a"] * 6 + [None]), SourceError, "row 6;"),
     "an empty era": Mistake(table(era=["a"] * 6 + [""]), SourceError, "empty"),
     "a long era": Mistake(table(era=["a" * 300] * 7), SourceError, "era"),
@@ -103,21 +140,26 @@ FOUND_IN_TIME = {
     "a pipe": Mistake(os.mkfifo, SourceError, "a pipe"),
     "the magic alone": Mistake(lambda path: path.write_bytes(b"PAR1"), SourceError, "12 bytes"),
     "no features": Mistake(write_without_features, SchemaError, "'feature'"),
-    "a text feature": Mistake(table(feature_z0=["a"] * 7), SchemaError, "'feature_z0'"),
-    "a bool feature": Mistake(table(feature_z0=[True] * 7), SchemaError, "'feature_z0'"),
-    "a list feature": Mistake(table(feature_z0=[[1]] * 7), SchemaError, "'feature_z0'"),
-    "a decimal feature": Mistake(
-        table(feature_z0=pa.array([Decimal("0.5")] * 7)), SchemaError, "'feature_z0' holds decimal"
+    "features of text": Mistake(write_features_of_text, SchemaError, "none of its features"),
+    "bytes for eras": Mistake(table(era=[b"0001"] * 6 + [b"\xff"]), SourceError, "not UTF-8"),
+    "bytes for ids": Mistake(table(id=[b"n"] * 6 + [b"\xff"]), SourceError, "not UTF-8"),
+    "bools for ids": Mistake(table(id=[True] * 7), SchemaError, '--id-column ""'),
+    "floats for ids": Mistake(
+        table(id=[0.5] * 7), SourceError, "found 0.5 (row 0); expected whole numbers up to"
     ),
-    "a nested feature": Mistake(table(feature_z0=[{"a": 1}] * 7), SchemaError, "'feature_z0'"),
-    "a feature of bytes": Mistake(table(feature_z0=[b"1"] * 7), SchemaError, "'feature_z0'"),
-    "a date for an era": Mistake(table(era=[date(2026, 1, 2)] * 7), SchemaError, "holds date32"),
-    "bytes for ids": Mistake(table(id=[b"n"] * 7), SchemaError, "'id' holds binary"),
+    "floats for ids, some missing": Mistake(
+        table(id=[1.0] * 6 + [float("nan")]), SourceError, '--id-column ""'
+    ),
+    "floats for ids that stand for several numbers": Mistake(
+        table(id=pa.array([2.0**25] * 7, pa.float32())), SourceError, "up to 16,777,216"
+    ),
     "no columns": Mistake(
         lambda path: pq.write_table(pa.table({}), path), SchemaError, "among its 0 columns"
     ),
-    "a text target": Mistake(table(target=["a"] * 7), SchemaError, "'target'"),
-    "a name twice": Mistake(write_a_name_twice, SchemaError, "'feature_a'"),
+    "a name twice": Mistake(write_a_name_twice, SchemaError, "'feature_a' (stands for several"),
+    "a name that isn't UTF-8": Mistake(
+        write_a_name_of_other_bytes, SourceError, "the name of a column isn't UTF-8"
+    ),
 }
 
 

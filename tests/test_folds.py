@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memmap_train.errors import FoldError, MemmapTrainError
-from memmap_train.folds import Fold, fold_of, split, walk_forward
+from memmap_train.folds import Fold, automatic_embargo, fold_of, split, walk_forward
+from memmap_train.schema import era_time
 
 FRIDAY = date(2024, 1, 5)
 ALIASES = {"target": "target_alpha_20"}
@@ -126,6 +127,164 @@ def test_labels_of_any_form_are_counted_by_the_number_at_their_end(pattern):
 def test_labels_without_an_era_number_are_counted_by_their_places(eras):
     fold = split(eras, eras, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(eras[-9:-1])
+
+
+# -- eras that aren't weeks -----------------------------------------------------------------------
+
+
+def days(n, *, step=1, business=True, form="%Y-%m-%d", missing=()):
+    """The first days from a Friday on, every so many, with or without weekends."""
+    found = (FRIDAY + timedelta(days=step * number) for number in range(4 * n))
+    found = [day for day in found if not business or day.weekday() < 5]
+    return [f"{day:{form}}" for number, day in enumerate(found[:n]) if number not in missing]
+
+
+def calendar_days(first, last):
+    """How many days lie from one label to another."""
+    return (era_time(last) - era_time(first)) / (24 * 60 * 60 * 10**9)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%Y-%m-%d 16:00:00", "era%Y/%m/%d"])
+@pytest.mark.parametrize(
+    ("target", "business", "n_eras", "n_days"),
+    [
+        ("target_x_20", True, 40, 56),
+        ("target_x_60", True, 80, 112),
+        ("target_x_30", True, 80, 112),
+        ("target_x_120", True, 140, 196),
+        ("target", True, 80, 112),
+        ("target_x_20", False, 56, 56),
+    ],
+)
+def test_the_automatic_embargo_of_daily_eras_counts_days(form, target, business, n_eras, n_days):
+    eras = days(600, business=business, form=form)
+    fold = split(eras, eras, validation_eras=50, targets=target)
+    assert fold.embargo_eras == len(fold.embargo) == n_eras
+    assert calendar_days(fold.train[-1], fold.validation[0]) > n_days
+    middle = split(eras, eras, validation_eras=eras[300:320], targets=target)
+    after = next(era for era in middle.train if era > eras[320])
+    assert calendar_days(middle.validation[-1], after) > n_days
+
+
+@given(
+    missing=st.sets(st.integers(0, 399), max_size=200),
+    step=st.sampled_from([1, 2, 3, 30]),
+    weeks=st.sampled_from([("target_x_20", 8, 5), ("target_x_60", 16, 13)]),
+)
+def test_no_embargo_of_dates_is_shorter_than_its_weeks(missing, step, weeks):
+    target, usual, least = weeks
+    eras = days(400, step=step, business=step == 1, missing=missing)
+    fold = split(eras, eras, validation_eras=3, targets=target)
+    assert calendar_days(fold.train[-1], fold.validation[0]) > 7 * usual
+    # The shortest one that isn't refused is long enough, too.
+    said = refusal(eras, eras, validation_eras=3, targets=target, embargo_eras=-1)
+    shortest = int(said.partition("expected ")[2].split()[0])
+    fold = split(eras, eras, validation_eras=3, targets=target, embargo_eras=shortest)
+    assert calendar_days(fold.train[-1], fold.validation[0]) > 7 * least
+
+
+def test_eras_inside_a_day_count_days_too():
+    eras = [f"{day}T{hour:02}:30:00" for day in days(100) for hour in range(9, 16)]
+    fold = split(eras, eras, validation_eras=7, targets="target_x_20")
+    assert fold.embargo_eras == 7 * 40
+    assert calendar_days(fold.train[-1], fold.validation[0]) > 56
+
+
+def test_a_short_embargo_of_daily_eras_is_refused():
+    eras = days(400)
+    for embargo in (8, 16, 24):
+        message = refusal(eras, eras, embargo_eras=embargo, targets="target_x_20")
+        assert "look up to 25 eras (5 weeks) ahead: expected 25 or more" in message
+        assert '"auto" (40)' in message
+    assert split(eras, eras, embargo_eras=25, targets="target_x_20").embargo_eras == 25
+    short = {"embargo_eras": 1, "allow_overlap": True}
+    assert split(eras, eras, targets="target_x_20", **short).embargo_eras == 1
+
+
+def test_folds_of_daily_eras_leave_out_days():
+    eras = days(600)
+    for fold in walk_forward(eras, eras, folds=4, targets="target_x_20"):
+        assert len(fold.embargo) == 40
+        assert calendar_days(fold.train[-1], fold.validation[0]) > 56
+
+
+@pytest.mark.parametrize(("target", "usual"), [("target_x_20", 8), ("target_x_60", 16)])
+def test_weekly_dates_count_weeks_even_where_some_are_missing(target, usual):
+    weekly = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(100)]
+    eras = [era for number, era in enumerate(weekly) if number not in (50, 90, 91)]
+    for present in (weekly, [*eras, "X"]):
+        fold = split(present, weekly, validation_eras=3, targets=target)
+        assert len(fold.embargo) == fold.embargo_eras == usual
+
+
+@pytest.mark.parametrize(
+    ("eras", "target", "era_column", "reach", "notes"),
+    [
+        (labels(1, 50), "target_x_20", "era", 8, None),
+        (labels(1, 50), "target", "era", 16, ["nothing says how far 'target' looks ahead"]),
+        (["era1", "eraX"], "target_x_60", "era", 16, None),
+        (days(50, step=7), "target_x_20", "friday_date", 8, None),
+        (
+            [str(number) for number in range(50)],
+            "responder_6",
+            "date_id",
+            16,
+            ["'responder_6'", "60 business days", "eras such as '0' are taken to be weeks",
+             "set embargo_eras"],
+        ),
+        (
+            [str(number) for number in range(50)],
+            "target_x_20",
+            "date_id",
+            8,
+            ["eras such as '0' are taken to be weeks; set embargo_eras"],
+        ),
+        (["1704412800", "1704499200"], "target_x_20", "era", 8, ["are taken to be weeks"]),
+        (["05.01.2024", "08.01.2024"], "target_x_20", "era", 8, ["are taken to be weeks"]),
+        (days(200), "target_x_20", "date", 40, ["8 weeks for 'target_x_20' are up to 40 eras"]),
+        (days(200), "y", "date", 80, ["nothing says how far 'y'", "16 weeks for 'y' are up to 80"]),
+    ],
+)  # fmt: skip
+def test_what_the_automatic_embargo_takes_for_granted_is_said(
+    eras, target, era_column, reach, notes
+):
+    found, note = automatic_embargo(eras, target, era_column=era_column)
+    assert found == reach
+    if notes is None:
+        assert note is None
+    else:
+        assert all(part in note for part in notes)
+        assert "\n" not in note
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [
+        ("2024-02-01-2024-02-29", "2024-02-01", "2024-02-29"),
+        ("2024-02-03 - 2024-02-04", None, None),  # a weekend
+        ("2024-02-03 - 2024-02-05", "2024-02-05", "2024-02-05"),
+        ("20240203-20240213", "2024-02-05", "2024-02-13"),
+        ("2024-02-10-2024-12-31", "2024-02-12", "2024-03-14"),
+        ("1999-01-01 - 1999-12-31", None, None),
+        ("2024-02-10-2024-02-01", None, None),
+        ("0001-0009", None, None),
+    ],
+)
+def test_a_range_of_dates_neednt_begin_or_end_with_an_era(wanted, first, last):
+    eras = days(50)
+    options = {"targets": "target_x_20", "embargo_eras": 0, "allow_overlap": True}
+    if first is None:
+        assert "aren't in the dataset" in refusal(eras, eras, validation_eras=wanted, **options)
+        return
+    fold = split(eras, eras, validation_eras=wanted, **options)
+    assert fold.validation == tuple(eras[eras.index(first) : eras.index(last) + 1])
+
+
+def test_the_last_date_of_a_range_is_all_of_that_day():
+    eras = [f"{day}T{hour:02}:30:00" for day in days(10) for hour in (9, 15)]
+    wanted = "2024-01-09 - 2024-01-10"
+    fold = split(eras, eras, validation_eras=wanted, embargo_eras=0, allow_overlap=True)
+    assert fold.validation == tuple(era for era in eras if era[8:10] in ("09", "10"))
 
 
 def test_unlabelled_eras_count_as_places_too():

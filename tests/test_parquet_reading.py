@@ -16,7 +16,7 @@ from toy import feature_names, target_names, toy_features, toy_ids, toy_targets,
 
 from memmap_train.encoding import MISSING_CODE
 from memmap_train.errors import MemmapTrainError, SourceError
-from memmap_train.parquet.reading import Source, describe_file
+from memmap_train.parquet.reading import Source, describe_file, sample_digest
 
 CODES = [0, 1, 2, 3, 4, 4, 0]
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -422,6 +422,28 @@ def test_another_handle_on_a_replaced_file_is_refused(tmp_path: Path) -> None:
     os.replace(tmp_path / "other.parquet", source.path)
     with refused(SourceError, "changed"):
         source.reopened()
+
+
+def test_the_digest_of_a_file_tells_other_bytes_and_no_times(tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(bytes(1000))
+    with open(large, "wb") as file:
+        file.truncate(2**26)
+    for path in (small, large):
+        before, size = sample_digest(path), path.stat().st_size
+        os.utime(path, ns=(0, 0))
+        assert sample_digest(path) == before
+        found = {before}
+        for place in (0, 99, size - 1):
+            with open(path, "r+b") as file:
+                file.seek(place)
+                file.write(b"x")
+            found.add(sample_digest(path))
+        assert len(found) == 4
+    (tmp_path / "empty").touch()
+    assert sample_digest(tmp_path / "empty") not in found
+    with refused(SourceError, "gone: can't be read"):
+        sample_digest(tmp_path / "gone")
 
 
 def test_a_touched_file_counts_as_changed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of what columns and eras mean, from names and kinds alone."""
 
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,7 +21,9 @@ from memmap_train.schema import (
     era_folder,
     era_number,
     era_sort_key,
+    era_time,
     read_schema,
+    without_unusable,
 )
 
 NUMERAI: list[tuple[str, Kind]] = [
@@ -102,6 +105,7 @@ def test_targets_may_be_numbers_or_nothing_but_null(kind: Kind) -> None:
 
 def test_data_types_that_arent_text_are_passed_over() -> None:
     assert data_type_column(replaced("data_type", "integer")) is None
+    assert data_type_column([*NUMERAI, ("data_type", "text")]) is None
     assert data_type_column(NUMERAI) == "data_type"
 
 
@@ -110,15 +114,13 @@ def test_data_types_that_arent_text_are_passed_over() -> None:
     [
         (without("era"), {}, ("no era column 'era'", "6 columns", "--era-column")),
         (NUMERAI, {"era_column": "eras"}, ("no era column 'eras'", "did you mean 'era'?")),
-        (replaced("era", "float"), {}, ("era column 'era' holds float values",)),
+        (replaced("era", "bool"), {}, ("era column 'era' holds bool values", "or dates")),
         (replaced("era", "null"), {}, ("era column 'era' holds null values",)),
         (NUMERAI, {"id_column": "ids"}, ("no id column 'ids'", "did you mean 'id'?")),
-        (replaced("id", "float"), {}, ("id column 'id' holds float values",)),
+        (replaced("id", "bool"), {}, ("id column 'id' holds bool values", '--id-column ""')),
         (NUMERAI, {"feature_prefix": "f_"}, ("begins with 'f_'", "--feature-prefix")),
-        (replaced("feature_a", "text"), {}, ("feature 'feature_a' holds text values", "0 to 4")),
-        (replaced("feature_a", "other"), {}, ("feature 'feature_a' holds other values",)),
-        (replaced("target", "text"), {}, ("target 'target' holds text values",)),
-        ([*NUMERAI, ("feature_a", "integer")], {}, ("'feature_a' stands for several columns",)),
+        ([*NUMERAI, ("era", "text")], {}, ("'era' stands for several columns",)),
+        ([*NUMERAI, ("id", "text")], {}, ("'id' stands for several columns",)),
     ],
 )
 def test_columns_that_cant_be_are_refused(
@@ -128,10 +130,57 @@ def test_columns_that_cant_be_are_refused(
         read(kinds, **options)
 
 
-def test_several_wrong_columns_are_one_error() -> None:
-    kinds: list[tuple[str, Kind]] = [(f"feature_{i}", "text") for i in range(8)]
-    with refused(SchemaError, "'feature_0', 'feature_1'", "and 3 more"):
-        read([*NUMERAI, *kinds])
+def test_columns_that_cant_be_stored_are_known_and_are_no_features_or_targets() -> None:
+    schema = read(
+        [
+            *NUMERAI,
+            ("feature_country", "text"),
+            ("feature_since", "date"),
+            ("feature_a", "integer"),
+            ("target_x", "list<element: double>"),
+        ]
+    )
+    assert (schema.features, schema.targets) == (("feature_b",), ("target", "target_t1_20"))
+    assert schema.unusable_features == {
+        "feature_a": "stands for several columns",
+        "feature_country": "holds text",
+        "feature_since": "holds date",
+    }
+    assert schema.unusable_targets == {"target_x": "holds list<element: double>"}
+    assert schema.integer_features
+
+
+def test_names_that_come_twice_dont_matter_where_they_have_no_meaning() -> None:
+    assert read([*NUMERAI, ("country", "text"), ("country", "integer")]) == read(NUMERAI)
+
+
+@pytest.mark.parametrize("kind", ["float", "bool", "decimal"])
+def test_numbers_of_any_kind_are_features_and_targets(kind: Kind) -> None:
+    for column in ("feature_a", "target"):
+        schema = read(replaced(column, kind))
+        assert (schema.features, schema.targets) == (read(NUMERAI).features, read(NUMERAI).targets)
+        assert not schema.unusable
+        assert schema.integer_features == (column == "target")
+
+
+def test_a_column_that_one_source_makes_unusable_is_left_out_of_all() -> None:
+    schemas = without_unusable(
+        {
+            "a.parquet": read(NUMERAI),
+            "b.parquet": read([*replaced("feature_a", "text"), ("feature_x", "text")]),
+            "c.parquet": read(replaced("target", "date")),
+        }
+    )
+    unusable = {"feature_a": "holds text in b.parquet", "feature_x": "holds text in b.parquet"}
+    for schema in schemas.values():
+        assert (schema.features, schema.targets) == (("feature_b",), ("target_t1_20",))
+        assert schema.unusable == unusable | {"target": "holds date in c.parquet"}
+    assert common_schema(schemas) == schemas["a.parquet"]
+
+
+def test_without_an_id_column_there_are_no_ids() -> None:
+    assert read(NUMERAI, id_column="").id is None
+    assert read(replaced("id", "bool"), id_column="").id is None
 
 
 # -- several sources ------------------------------------------------------------------------------
@@ -154,7 +203,7 @@ def test_one_source_of_floats_makes_all_features_floats() -> None:
         (without("feature_a"), ("features differ", "lacks 'feature_a'")),
         ([*NUMERAI, ("feature_c", "integer")], ("features differ", "has 'feature_c' besides")),
         (without("target"), ("targets differ", "lacks 'target'")),
-        (without("id"), ("id column",)),
+        (without("id"), ("id column", '--id-column ""')),
     ],
 )
 def test_sources_that_differ_say_how(kinds: list[tuple[str, Kind]], said: tuple[str, ...]) -> None:
@@ -177,6 +226,29 @@ def test_eras_sort_as_numbers_whatever_stands_before_them() -> None:
     shuffled = ["eraX", "era10", "0002", "X", "era1", "12", "0011", "", "1e"]
     expected = ["era1", "0002", "era10", "0011", "12", "", "1e", "X", "eraX"]
     assert sorted(shuffled, key=era_sort_key) == expected
+
+
+def test_dates_sort_by_time_after_numbers_and_before_others() -> None:
+    expected = ["-2", "1.0", "0002", "30000000", "0999-01-01", "20231231", "2024/01/04",
+                "era 2024-01-05", "2024-01-05T12:30:00+02:00", "2024-01-05 11:00:00.25",
+                "2024-01-05T11:00:01Z", "05.01.2024", "2024-01"]  # fmt: skip
+    assert sorted(frozenset(expected), key=era_sort_key) == expected
+
+
+@given(st.datetimes(datetime(1800, 1, 1), datetime(2199, 12, 31)))
+def test_a_time_is_read_back_from_every_form(time: datetime) -> None:
+    nanoseconds = (time - datetime(1970, 1, 1)) // timedelta(microseconds=1) * 1000
+    for form in (time.isoformat(), time.isoformat(" ") + "Z", f"era{time.isoformat()}+00:00"):
+        assert era_time(form) == nanoseconds
+    midnight = datetime.combine(time, datetime.min.time())
+    for form in ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%Y_%m_%d", "%Y-%m-%d 00:00"):
+        expected = (midnight - datetime(1970, 1, 1)) // timedelta(seconds=1) * 10**9
+        assert era_time(f"{midnight:{form}}") == expected
+
+
+@given(labels)
+def test_a_label_holds_a_number_or_a_time_or_neither(label: str) -> None:
+    assert era_number(label) is None or era_time(label) is None
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True))

@@ -88,10 +88,36 @@ def test_the_same_again_is_up_to_date_and_history_is_kept(source: Path) -> None:
     assert updated.history == (first,)
     assert mt.convert(source, out).status == "up to date"
     os.utime(source, ns=(0, 0))  # another time, the same content
-    again = mt.convert(source, out)
-    assert (again.status, again.n_eras_new, again.n_eras_changed) == ("updated", 0, 0)
-    assert again.dataset.manifest.history == (first, updated.sources)
-    assert again.dataset.manifest.digest == updated.digest
+    before = files(out)
+    assert mt.convert(source, out).status == "up to date"
+    touched = mt.open_dataset(out).manifest
+    assert (touched.history, touched.shards) == (updated.history, updated.shards)
+    assert touched.sources[0].modified.startswith("1970-01-01")
+    assert files(out) == before
+    assert sorted(os.listdir(out)) == [*(f"era-{era}" for era in LATER), "manifest.json"]
+    # From then on the time tells it, without a value being read.
+    whole = source.read_bytes()
+    kept = 8 + int.from_bytes(whole[-8:-4], "little")
+    source.write_bytes(whole[:4] + bytes(len(whole) - kept - 4) + whole[-kept:])
+    os.utime(source, ns=(0, 0))
+    assert mt.convert(source, out).status == "up to date"
+
+
+def test_other_values_of_the_same_layout_are_no_touch(source: Path) -> None:
+    out, other = source.with_name("out"), source.with_name("other.parquet")
+    for path, last in ((source, 0.5), (other, 0.75)):
+        labels = pa.array([0.0, 1.0, *[0.25] * 4, last], pa.float32())
+        table = toy_table({"0001": 4, "0002": 3})
+        table = table.set_column(table.column_names.index("target"), "target", labels)
+        pq.write_table(table, path, compression="none", use_dictionary=False)
+    assert source.stat().st_size == other.stat().st_size
+    mt.convert(source, out)
+    known = mt.open_dataset(out).manifest.sources
+    source.write_bytes(other.read_bytes())
+    report = mt.convert(source, out)
+    assert (report.status, report.n_eras_changed) == ("updated", 1)
+    assert report.dataset.manifest.sources[0].footer_digest == known[0].footer_digest
+    assert report.dataset["0002"].targets[-1, 0] == 0.75
 
 
 def test_feature_sets_stay_known_where_they_are_not_named_again(source: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,9 @@ import xxhash
 from ..encoding import MISSING_CODE, MOST_CODE
 from ..errors import SourceError
 from ..manifest import MAX_ID_BYTES, SourceEntry
-from ..schema import Kind
+from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS, Kind
 from .footer import Footer
+from .labels import LabelError, as_text, nan_as_null, uuids_as_text
 from .pages import PageReader
 
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
@@ -37,6 +38,7 @@ _PIECE_BYTES = 2**20
 _METADATA_BYTES = (
     12  # of memory for a byte of the footer, measured: parsed by Arrow, and by `footer`
 )
+_SAMPLES, _SAMPLE_BYTES = 64, 2**18  # of a file: 16 MiB, read in milliseconds
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 _LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
@@ -104,11 +106,16 @@ class Source:
             raise SourceError(
                 f"{self.path}: its name isn't UTF-8, and pyarrow opens no others; rename it"
             ) from None
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{self.path}: the name of a column isn't UTF-8 ({error.object!r:.60}), and "
+                "pyarrow opens no such file; write it again without this column"
+            ) from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise SourceError(
                 f"{self.path}: not a readable parquet file: {_one_line(error)}; download it again"
             ) from None
-        self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f.type)) for f in arrow_schema]
+        self.kinds: list[tuple[str, Kind]] = [(f.name, _kind(f)) for f in arrow_schema]
         self._types = {field.name: field.type for field in arrow_schema}
         self._nullable = {f.name: f.nullable for f in arrow_schema if pa.types.is_integer(f.type)}
         self.row_groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
@@ -130,7 +137,7 @@ class Source:
     def item_bytes(self, columns: Sequence[str]) -> int:
         """Return the bytes of a decoded value of the widest of some numeric columns."""
         types = [_value_type(self._types[name]) for name in columns]
-        return max((t.bit_width // 8 for t in types if not pa.types.is_null(t)), default=1)
+        return max((-(-t.bit_width // 8) for t in types if not pa.types.is_null(t)), default=1)
 
     def reopened(self) -> "Source":
         """Return another handle on the file, for another thread.
@@ -201,10 +208,10 @@ class Source:
         Raises
         ------
         SourceError
-            An era is null, or is an empty text.
+            An era is null, an empty text, or no label: see `labels`.
         """
-        texts = self._without_nulls(group, column, "era", "a label", _TEXTS_AT_ONCE)
-        labels, codes = self._encode(texts, column)
+        values = self._without_nulls(group, column, "era", "a label", _TEXTS_AT_ONCE)
+        labels, codes = self._encode(values, group, column, "era")
         if "" in labels:
             raise SourceError(f"{self.path}: era column {column!r}: an era's label is empty")
         return RowGroupRows(labels, codes)
@@ -216,8 +223,8 @@ class Source:
         if column is None:
             per_era = np.bincount(rows.codes, minlength=len(rows.labels))
             return {label: {"": int(n)} for label, n in zip(rows.labels, per_era, strict=True) if n}
-        texts = map(_filled, self._pieces(group, column, _TEXTS_AT_ONCE))
-        types, type_codes = self._encode(texts, column)
+        values = map(_filled, self._pieces(group, column, _TEXTS_AT_ONCE))
+        types, type_codes = self._encode(values, group, column, "data type")
         pairs = rows.codes.astype(np.int64) * len(types) + type_codes
         found: dict[str, dict[str, int]] = {}
         for pair, n in zip(*np.unique(pairs, return_counts=True), strict=True):
@@ -231,7 +238,7 @@ class Source:
         Raises
         ------
         SourceError
-            An id is null, isn't UTF-8, or is longer than a manifest allows.
+            An id is null, no label (see `labels`), or longer than a manifest allows.
         """
         texts = self._id_texts(group, column, _TEXTS_AT_ONCE)
         return max((_longest(array) for array in texts), default=0)
@@ -293,41 +300,29 @@ class Source:
         Integer features come as code / 4, after the same check as in `features`.
         """
         for name, array in zip(names, self._columns(group, names), strict=True):
-            if pa.types.is_null(array.type):
-                yield np.full(len(array), np.nan, np.float32)
-            elif pa.types.is_integer(array.type):
+            if pa.types.is_integer(array.type):
                 self._check_range(group, name, array.drop_null())
-                yield np.multiply(_values(array.cast(pa.float32()), null=np.nan), np.float32(0.25))
+                yield np.multiply(_floats(array), np.float32(0.25))
             else:
-                with np.errstate(
-                    over="ignore", invalid="ignore"
-                ):  # becomes an infinity, which is refused later
-                    yield _values(array, null=np.nan).astype(np.float32, copy=False)
+                yield _floats(array)
 
     def targets(self, group: int, names: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield targets of a row group as float32, NaN where null."""
-        for array in self._columns(group, names):
-            if pa.types.is_null(array.type):
-                yield np.full(len(array), np.nan, np.float32)
-            else:
-                if pa.types.is_integer(array.type):
-                    array = array.cast(pa.float32(), safe=False)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    yield _values(array, null=np.nan).astype(np.float32, copy=False)
+        """Return targets of a row group as float32, one after another, NaN where null."""
+        return map(_floats, self._columns(group, names))
 
     def _first_row(self, group: int) -> int:
         return sum(self.row_groups[:group])
 
     def _id_texts(self, group: int, column: str, at_once: int) -> Iterator[Any]:
         """Yield ids as large_string arrays, checked."""
+        begin = 0
         for array in self._without_nulls(group, column, "id", "an id", at_once):
-            texts = array.cast(pa.large_string())
             try:
-                texts.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise SourceError(
-                    f"{self.path}: id column {column!r}: not UTF-8 text: {_one_line(error)}"
-                ) from None
+                texts = as_text(array)
+            except LabelError as error:
+                row = self._first_row(group) + begin + error.place
+                raise self._no_label(error, row, column, "id") from None
+            begin += len(array)
             longest = _longest(texts)
             if longest > MAX_ID_BYTES:  # refused before every row is made as wide
                 raise SourceError(
@@ -337,7 +332,7 @@ class Source:
             if pc.any(pc.ends_with(texts, "\0")).as_py():  # numpy takes it for padding
                 raise SourceError(
                     f"{self.path}: id column {column!r}: an id ends with a zero byte, which "
-                    "ids.npy can't keep; expected text; name another column with --id-column"
+                    f"ids.npy can't keep; expected text; {OTHER_IDS}"
                 )
             yield texts
 
@@ -346,7 +341,7 @@ class Source:
     ) -> Iterator[Any]:
         """Yield a column a piece at a time; refuse rows in which it is null."""
         n_nulls, first, begin = 0, 0, 0
-        for array in self._pieces(group, column, at_once):
+        for array in map(nan_as_null, self._pieces(group, column, at_once)):
             if array.null_count:
                 first = first if n_nulls else begin + int(np.argmax(_is_null(array)))
                 n_nulls += array.null_count
@@ -357,26 +352,36 @@ class Source:
             raise SourceError(
                 f"{self.path}: {what} column {column!r}: {n_nulls:,} rows without an {what}, the "
                 f"first at row {self._first_row(group) + first:,}; expected {expected} in every "
-                "row; drop these rows, or put one there"
+                f"row; drop these rows, or put one there{f', or {NO_IDS}' if what == 'id' else ''}"
             )
 
     def _encode(
-        self, arrays: Iterator[Any], column: str
+        self, arrays: Iterator[Any], group: int, column: str, what: str
     ) -> tuple[list[str], npt.NDArray[np.int32]]:
         """Return (distinct values as text, position of each row's value)."""
         positions: dict[str, int] = {}
         codes = [np.empty(0, np.int32)]
+        begin = 0
         for array in arrays:
             encoded = pc.dictionary_encode(array)
+            indices = _values(encoded.indices)
             try:
-                labels = [str(value) for value in encoded.dictionary.to_pylist()]
-            except UnicodeDecodeError as error:
-                raise SourceError(
-                    f"{self.path}: column {column!r}: not UTF-8 text: {error}"
-                ) from None
+                labels = as_text(encoded.dictionary).to_pylist()
+            except LabelError as error:
+                row = begin + int(np.argmax(indices == error.place))
+                raise self._no_label(error, self._first_row(group) + row, column, what) from None
             known = [positions.setdefault(label, len(positions)) for label in labels]
-            codes.append(np.array(known, np.int32)[_values(encoded.indices)])
+            codes.append(np.array(known, np.int32)[indices])
+            begin += len(array)
         return list(positions), np.concatenate(codes)
+
+    def _no_label(self, error: LabelError, row: int, column: str, what: str) -> SourceError:
+        """Return the error that says which row of a column has no label, and what to do."""
+        advice = {"era": f"; {OTHER_ERAS}", "id": f"; {OTHER_IDS}"}.get(what, "")
+        return SourceError(
+            f"{self.path}: {what} column {column!r}: found {error.found} (row {row:,}); expected "
+            f"{error.expected}{advice}"
+        )
 
     def _check_range(self, group: int, name: str, array: Any) -> None:
         values = _values(array)
@@ -422,7 +427,8 @@ class Source:
                 at_once, row_groups=[group], columns=[name], use_threads=False
             ):
                 n_rows += len(batch)
-                yield _plain(pa.chunked_array([batch.column(0)]))
+                # A struct with fields of such names may have come along.
+                yield _plain(pa.chunked_array([batch.column(name)]))
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{self.path}: row group {group} can't be read: {_one_line(error)}"
@@ -458,6 +464,31 @@ def describe_file(path: Path) -> SourceEntry:
         There is no such file, it isn't parquet, or it is cut short.
     """
     return _describe(path)[0]
+
+
+def sample_digest(path: Path) -> str:
+    """Return a digest of a file's bytes: of all of them, or of a large file's in many places.
+
+    A copy of a file has the same one, whatever its time of modification.
+
+    Raises
+    ------
+    SourceError
+        The file can't be read.
+    """
+    hashed = xxhash.xxh3_128()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            offsets = list(range(0, size, _SAMPLE_BYTES))
+            if len(offsets) > _SAMPLES:
+                offsets = np.linspace(0, size - _SAMPLE_BYTES, _SAMPLES, dtype=np.int64).tolist()
+            for offset in offsets:
+                file.seek(offset)
+                hashed.update(file.read(_SAMPLE_BYTES))
+    except OSError as error:
+        raise SourceError(f"{path}: can't be read: {error.strerror}") from error
+    return f"xxh3_128:{hashed.hexdigest()}"
 
 
 def metadata_bytes(path: Path) -> int:
@@ -524,17 +555,35 @@ def _mark(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _kind(data_type: Any) -> Kind:
-    data_type = _value_type(data_type)
-    if pa.types.is_integer(data_type):
-        return "integer"
-    if pa.types.is_floating(data_type):
-        return "float"
-    if pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
-        return "text"
-    if hasattr(pa.types, "is_string_view") and pa.types.is_string_view(data_type):
-        return "text"
-    return "null" if pa.types.is_null(data_type) else str(data_type)
+_KINDS: Sequence[tuple[Kind, Callable[[Any], bool]]] = (
+    ("integer", pa.types.is_integer),
+    ("float", pa.types.is_floating),
+    ("bool", pa.types.is_boolean),
+    ("decimal", pa.types.is_decimal),
+    ("text", pa.types.is_string),
+    ("text", pa.types.is_large_string),
+    ("text", pa.types.is_string_view),
+    ("bytes", pa.types.is_binary),
+    ("bytes", pa.types.is_large_binary),
+    ("bytes", pa.types.is_binary_view),
+    ("bytes", pa.types.is_fixed_size_binary),
+    ("date", pa.types.is_date),
+    ("timestamp", pa.types.is_timestamp),
+    ("null", pa.types.is_null),
+)
+_EXTENSION, _UUID = b"ARROW:extension:name", "arrow.uuid"
+
+
+def _kind(field: Any) -> Kind:
+    """Return what the values of a column are."""
+    value_type = _value_type(field.type)
+    if isinstance(value_type, pa.BaseExtensionType):
+        name = value_type.extension_name
+    else:  # of an extension that isn't registered, only what it is stored as is known
+        name = (field.metadata or {}).get(_EXTENSION, b"").decode("utf-8", "replace")
+    if name:
+        return "uuid" if name == _UUID else name
+    return next((kind for kind, fits in _KINDS if fits(value_type)), str(value_type))
 
 
 def _value_type(data_type: Any) -> Any:
@@ -545,11 +594,27 @@ def _plain(column: Any) -> Any:
     """Return a chunked column as one array of its value type."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if hasattr(pa.types, "is_string_view") and pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())  # few kernels know views
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    # Few kernels know views.
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    elif pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return uuids_as_text(array) if isinstance(array, pa.ExtensionArray) else array
+
+
+def _floats(array: Any) -> npt.NDArray[np.float32]:
+    """Return an array of numbers as float32, NaN where null; what is too large is infinite."""
+    if pa.types.is_null(array.type):
+        return np.full(len(array), np.nan, np.float32)
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.float64())
+    elif not pa.types.is_floating(array.type):
+        array = array.cast(pa.float32(), safe=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _values(array, null=np.nan).astype(np.float32, copy=False)
 
 
 def _values(array: Any, null: float = 0) -> npt.NDArray[Any]:
@@ -571,8 +636,8 @@ def _is_null(array: Any) -> npt.NDArray[np.bool_]:
 
 
 def _filled(texts: Any) -> Any:
-    """Return texts, an empty one where null."""
-    return texts.fill_null("") if texts.null_count else texts
+    """Return texts, or bytes, an empty one where null."""
+    return texts.fill_null(pa.scalar("", texts.type)) if texts.null_count else texts
 
 
 def _longest(texts: Any) -> int:

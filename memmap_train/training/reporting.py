@@ -21,6 +21,8 @@ class TrainPlan:
     n_train_eras, n_train_rows, n_validation_eras, n_validation_rows, n_embargo_eras : int
     train_range, validation_range : str
         The first and the last era of each side: "0001 to 0232".
+    embargo : str or None
+        What the automatic embargo takes for granted, where that isn't a matter of course.
     n_features, n_targets, n_parameters : int
     model : str
         As the configuration names it.
@@ -45,6 +47,7 @@ class TrainPlan:
     n_embargo_eras: int
     train_range: str
     validation_range: str
+    embargo: str | None = None
     n_features: int
     n_targets: int
     n_parameters: int
@@ -141,12 +144,14 @@ class FoldsReport:
 def plan_text(plan: TrainPlan) -> str:
     """Return what is about to be trained, in lines."""
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
+    embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     return (
         f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras "
         f"({plan.train_range}); {plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an "
         "epoch\n"
         f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras "
         f"({plan.validation_range}); {plan.n_embargo_eras:,} eras between them left out\n"
+        f"{embargo}"
         f"model       {plan.model}: {plan.n_features:,} features, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"

@@ -21,10 +21,11 @@ from ..batches import Batches
 from ..config import TrainConfig
 from ..dataset import Dataset
 from ..errors import ConfigError, RunError, listed
-from ..folds import Fold, split
+from ..folds import Fold, automatic_embargo, split
 from ..order import ORDER_VERSION
 from ..resumption import dataset_record
 from ..runs import Run, fold_of_record, fold_record, open_run
+from ..schema import ERA_COLUMN
 from .model import build, check_model_name
 from .named import digest_of_code
 from .own_models import SUFFIX
@@ -190,6 +191,13 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
     shuffling, reading = batches.explain()
+    manifest = setup.dataset.manifest
+    automatic, note = automatic_embargo(
+        setup.dataset.eras,
+        config.targets,
+        manifest.aliases,
+        era_column=manifest.columns.get("era") or ERA_COLUMN,
+    )
     n_features, n_parameters = len(batches.feature_names), model.count_params()
     return TrainPlan(
         n_train_eras=len(fold.train),
@@ -199,6 +207,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         n_embargo_eras=len(fold.embargo),
         train_range=f"{fold.train[0]} to {fold.train[-1]}",
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
+        embargo=note if fold.embargo_eras == automatic else None,
         n_features=n_features,
         n_targets=len(config.targets),
         n_parameters=n_parameters,

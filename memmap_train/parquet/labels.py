@@ -1,0 +1,161 @@
+"""Labels of rows as text: eras and ids, whatever type a parquet file keeps them in.
+
+In comes an Arrow array without nulls, out goes the same as `large_string`; equal values get equal
+texts, and different ones different texts:
+
+- text as it is, and bytes that are UTF-8;
+- whole numbers as decimal text, also where they are floats (``1.0``) or decimals;
+- dates, and timestamps at midnight, as ``2024-01-05``; other timestamps as ``2024-01-05T12:30:00``
+  and, where there are any, the digits of the second's fraction. A timestamp with a time zone is
+  the time that clocks show there;
+- UUIDs in their usual form.
+"""
+
+import uuid
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# From here on a float may stand for several whole numbers.
+_MOST_WHOLE = {16: 2**11, 32: 2**24, 64: 2**53}
+_UTC = frozenset(("UTC", "utc", "Etc/UTC", "Z", "GMT", "+00:00"))
+_FIRST_DAY, _END_DAY = np.datetime64("0001-01-01", "D"), np.datetime64("10000-01-01", "D")
+
+
+class LabelError(Exception):
+    """A value that is no label.
+
+    Attributes
+    ----------
+    found, expected : str
+    place : int
+        Its position in the array.
+    """
+
+    def __init__(self, found: object, expected: str, place: int) -> None:
+        super().__init__(found, expected, place)
+        self.found, self.expected, self.place = str(found), expected, place
+
+
+def as_text(array: Any) -> Any:
+    """Return an array without nulls as large_string.
+
+    Raises
+    ------
+    LabelError
+        Bytes that aren't UTF-8, a number that isn't whole, a date that can't be one.
+    """
+    kind = array.type
+    if pa.types.is_floating(kind):
+        return _whole_floats(array)
+    if pa.types.is_decimal(kind):
+        return _whole_decimals(array)
+    if pa.types.is_date(kind):
+        return _array(_dates(_numbers(array).astype(f"datetime64[{_unit(kind)}]")))
+    if pa.types.is_timestamp(kind):
+        return _timestamps(array)
+    texts = array.cast(pa.large_string(), safe=False)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        found, place = _first_undecodable(texts)
+        raise LabelError(f"{found!r:.60}, not UTF-8 text", "text", place) from None
+    return texts
+
+
+def uuids_as_text(array: Any) -> Any:
+    """Return an array of UUIDs in their usual form, as large_string, null where it is null."""
+    values = array.storage.to_pylist()
+    return _array(None if value is None else str(uuid.UUID(bytes=value)) for value in values)
+
+
+def nan_as_null(array: Any) -> Any:
+    """Return an array in which a NaN, which marks a missing value, is null."""
+    if pa.types.is_floating(array.type):
+        return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    return array
+
+
+def _whole_floats(array: Any) -> Any:
+    most = _MOST_WHOLE[array.type.bit_width]
+    values = _numbers(array)
+    wrong = np.flatnonzero((values != np.rint(values)) | (np.abs(values) > most))
+    if len(wrong):
+        expected = f"whole numbers up to {most:,}"
+        raise LabelError(values[wrong[0]], expected, int(wrong[0]))
+    return _array(map(str, values.astype(np.int64).tolist()))
+
+
+def _whole_decimals(array: Any) -> Any:
+    values = array.to_pylist()
+    for place, value in enumerate(values):
+        if value != value.to_integral_value():
+            raise LabelError(value, "whole numbers", place)
+    return _array(str(int(value)) for value in values)
+
+
+def _timestamps(array: Any) -> Any:
+    zone = array.type.tz
+    if zone is not None and zone not in _UTC:
+        array = _wall_time(array, zone)
+    times = _numbers(array).astype(f"datetime64[{array.type.unit}]")
+    texts = _dates(times)
+    for place in np.flatnonzero(times != times.astype("datetime64[D]")):
+        text = str(times[place])  # with as many digits as the unit has
+        seconds, _, fraction = text.partition(".")
+        texts[place] = f"{seconds}.{fraction}".rstrip("0").rstrip(".") if fraction else seconds
+    return _array(texts)
+
+
+def _wall_time(array: Any, zone: str) -> Any:
+    """Return timestamps as clocks in a time zone show them."""
+    try:
+        local = pc.local_timestamp(array)
+        first, last = (
+            pc.assume_timezone(local, zone, ambiguous=which) for which in ("earliest", "latest")
+        )
+    except (pa.ArrowException, OSError) as error:
+        found = f"the time zone {zone!r}: {' '.join(str(error).split())}"
+        raise LabelError(found, "one that is known here, or the times in UTC", 0) from None
+    if not first.equals(last):
+        place = int(np.flatnonzero(_numbers(first) != _numbers(last))[0])
+        found = f"{local[place]}, an hour that clocks in {zone} show twice"
+        raise LabelError(found, "times that tell moments apart, such as those in UTC", place)
+    return local
+
+
+def _dates(times: npt.NDArray[np.datetime64]) -> list[str]:
+    """Return the days of some times, as ISO dates."""
+    days = times.astype("datetime64[D]")
+    wrong = np.flatnonzero((days < _FIRST_DAY) | (days >= _END_DAY))
+    if len(wrong):
+        raise LabelError(f"the date {days[wrong[0]]}", "a year from 1 to 9999", int(wrong[0]))
+    return [str(day) for day in days]
+
+
+def _first_undecodable(texts: Any) -> tuple[bytes, int]:
+    for place, value in enumerate(texts.cast(pa.large_binary()).to_pylist()):
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return value, place
+    raise AssertionError("Arrow finds text that isn't UTF-8, and Python doesn't")
+
+
+def _unit(kind: Any) -> str:
+    return "D" if pa.types.is_date32(kind) else "ms"
+
+
+def _numbers(array: Any) -> npt.NDArray[Any]:
+    """Return what stands in an array of fixed width without nulls."""
+    width = array.type.bit_width
+    dtype = f"f{width // 8}" if pa.types.is_floating(array.type) else f"i{width // 8}"
+    values = np.frombuffer(array.buffers()[1] or b"", dtype)
+    return values[array.offset : array.offset + len(array)]
+
+
+def _array(texts: Any) -> Any:
+    return pa.array(texts, pa.large_string())
