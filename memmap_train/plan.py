@@ -254,9 +254,10 @@ def narrow_schema(
                 "floats: take another target, or write the column as numbers"
             )
         if unknown:
+            there = f"; there is {listed(targets, 12) or 'none'}"
             raise SchemaError(
                 f"{where}: no target {listed(unknown)} among {len(targets):,}"
-                f"{nearest(unknown[0], targets) or f'; there is {listed(targets, 12)}'}"
+                f"{nearest(unknown[0], targets) or there}"
             )
         targets = tuple(name for name in targets if name in set(options.targets))
         unusable_targets = {}

@@ -117,7 +117,8 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
         )
     id_column = options.id_column
     if id_column is None:
-        id_column = next((name for name in ID_CANDIDATES if name in kind_of), None)
+        others = kind_of.keys() - {options.era_column}
+        id_column = next((name for name in ID_CANDIDATES if name in others), None)
     elif not id_column:
         id_column = None
     elif id_column not in kind_of:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -372,6 +373,32 @@ def test_eras_of_any_type_become_text(
     first = labels[0] if rows[labels[0]] == 4 else labels[1]
     assert np.array_equal(dataset[first].ids, toy_ids("0001", 4))
     assert list(verify(tmp_path / "out")) == []
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.binary(5), pa.large_string()])
+def test_data_types_may_be_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    types = pa.array(["train"] * 3 + [None] + ["train"] * 3).cast(pa.binary()).cast(kind)
+    dataset = converted(tmp_path, with_columns(toy_table(ROWS), data_type=types), "out")
+    assert [dict(dataset.entry(era).data_type) for era in dataset.eras] == [{"train": 3}] * 2
+
+
+def test_a_period_of_pandas_is_no_number(tmp_path: Path) -> None:
+    """What parquet stores of it is one."""
+    frame = toy_table(ROWS).to_pandas()
+    frame["era"] = pd.period_range("2024-01-05", periods=N_ROWS)
+    frame.to_parquet(tmp_path / "periods.parquet")
+    with refused(SchemaError, "era column 'era' holds pandas.period values"):
+        convert(tmp_path / "periods.parquet", tmp_path / "out")
+
+
+def test_an_index_of_dates_may_be_the_era(tmp_path: Path) -> None:
+    frame = toy_table(ROWS, ids=False).to_pandas().drop(columns="era")
+    frame.index = pd.to_datetime(["2024-01-05"] * 4 + ["2024-01-12"] * 3)
+    frame.to_parquet(tmp_path / "index.parquet")
+    options = {"era_column": "__index_level_0__"}
+    dataset = convert(tmp_path / "index.parquet", tmp_path / "out", **options).dataset
+    assert dataset.eras == DATES
+    assert dataset.manifest.columns["id"] is None
 
 
 def test_a_timestamp_with_a_time_zone_is_what_clocks_show_there(tmp_path: Path) -> None:

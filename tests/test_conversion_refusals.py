@@ -142,6 +142,9 @@ FOUND_IN_TIME = {
     "no features": Mistake(write_without_features, SchemaError, "'feature'"),
     "features of text": Mistake(write_features_of_text, SchemaError, "none of its features"),
     "bytes for eras": Mistake(table(era=[b"0001"] * 6 + [b"\xff"]), SourceError, "not UTF-8"),
+    "bytes for data types": Mistake(
+        table(data_type=[b"\xff"] * 7), SourceError, "not UTF-8 text (row 0); expected text; write"
+    ),
     "bytes for ids": Mistake(table(id=[b"n"] * 6 + [b"\xff"]), SourceError, "not UTF-8"),
     "bools for ids": Mistake(table(id=[True] * 7), SchemaError, '--id-column ""'),
     "floats for ids": Mistake(

@@ -77,6 +77,13 @@ def test_an_index_of_pandas_serves_as_id_unless_there_is_one() -> None:
     assert read(NUMERAI + index, id_column="__index_level_0__").id == "__index_level_0__"
 
 
+def test_an_index_of_pandas_that_is_the_era_is_no_id() -> None:
+    kinds: list[tuple[str, Kind]] = [*without("era", "id"), ("__index_level_0__", "timestamp")]
+    assert read(kinds, era_column="__index_level_0__").id is None
+    assert read(NUMERAI, era_column="id").id is None
+    assert read(NUMERAI, era_column="id", id_column="id").id == "id"
+
+
 def test_names_and_prefixes_can_be_chosen() -> None:
     kinds: list[tuple[str, Kind]] = [
         ("date", "integer"), ("key", "integer"), ("x_1", "float"), ("y_1", "integer"),

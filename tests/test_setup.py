@@ -3,17 +3,23 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from refusal import refused
+from toy import toy_table
 from training_data import Script, newest_checkpoint, small_config
 
 import memmap_train as mt
 from memmap_train.errors import DatasetError, RunError
 from memmap_train.training import loop
 from memmap_train.training.loop import train
-from memmap_train.training.setup import prepare
+from memmap_train.training.reporting import TrainPlan, plan_text
+from memmap_train.training.setup import plan_of, prepare
 
 pytest_plugins = ["training_fixtures"]
 
@@ -74,6 +80,44 @@ def test_no_file_outside_the_fold_is_opened_before_validation_begins(
     assert before == {f"era-{era}" for era in eras[:12]}
     after = {Path(file).parent.name for file in opened}
     assert after == before | {f"era-{era}" for era in eras[-4:]}
+
+
+# -- eras that aren't weeks -----------------------------------------------------------------------
+
+
+def plan_for(folder: Path, eras: list[str], **changes: Any) -> TrainPlan:
+    """Return the plan of a training on a toy dataset with these eras, from a column `day`."""
+    table = toy_table({f"{number:04}": 3 for number in range(len(eras))}).drop_columns("era")
+    days = pa.array([era for era in eras for _ in range(3)])
+    pq.write_table(table.append_column("day", days), folder / "toy.parquet")
+    dataset = mt.convert(
+        folder / "toy.parquet", folder / "out", era_column="day", overwrite=True
+    ).dataset
+    setup = prepare(dataset, None, small_config(batch_size=8, **changes))
+    return plan_of(setup, SimpleNamespace(count_params=lambda: 1), 0, 0)
+
+
+def test_daily_eras_are_left_out_by_days_and_it_is_said(tmp_path: Path) -> None:
+    days = [f"{day:%Y-%m-%d}" for day in pd.bdate_range("2024-01-05", periods=100)]
+    plan = plan_for(tmp_path, days, targets="target_t1_20")
+    assert plan.n_embargo_eras == 40
+    (line,) = [line for line in plan_text(plan).splitlines() if line.startswith("embargo")]
+    assert line.startswith("embargo     8 weeks for 'target_t1_20' are up to 40 eras: these are")
+    plan = plan_for(tmp_path, days, targets="target_t1_20", embargo_eras=30)
+    assert (plan.n_embargo_eras, plan.embargo) == (30, None)
+
+
+def test_numbered_days_are_taken_for_weeks_and_it_is_said(tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, [str(day) for day in range(40)], targets="target_t1_20")
+    assert plan.n_embargo_eras == 8
+    assert "eras such as '0' are taken to be weeks; set embargo_eras" in plan_text(plan)
+
+
+def test_nothing_is_said_of_weeks_and_a_known_horizon(sample: Path) -> None:
+    setup = prepare(mt.open_dataset(sample), None, small_config())
+    plan = plan_of(setup, SimpleNamespace(count_params=lambda: 1), 0, 0)
+    assert plan.embargo is None
+    assert "\nembargo" not in plan_text(plan)
 
 
 # -- weeks that come while a run waits ------------------------------------------------------------

@@ -377,10 +377,10 @@ class Source:
 
     def _no_label(self, error: LabelError, row: int, column: str, what: str) -> SourceError:
         """Return the error that says which row of a column has no label, and what to do."""
-        advice = {"era": f"; {OTHER_ERAS}", "id": f"; {OTHER_IDS}"}.get(what, "")
+        advice = {"era": OTHER_ERAS, "id": OTHER_IDS}.get(what, "write the file without it")
         return SourceError(
             f"{self.path}: {what} column {column!r}: found {error.found} (row {row:,}); expected "
-            f"{error.expected}{advice}"
+            f"{error.expected}; {advice}"
         )
 
     def _check_range(self, group: int, name: str, array: Any) -> None:
