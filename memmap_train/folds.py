@@ -529,9 +529,7 @@ def _in_eras(weeks: int, eras: Sequence[str]) -> int:
 
 
 def _uneven_times(eras: Sequence[str]) -> list[int] | None:
-    """Return the times of eras, in order, if they are dates that aren't whole weeks apart."""
-    if any(weekly_era_number(era) is not None for era in eras):
-        return None
+    """Return the times of eras that are dates, in order, if they aren't whole weeks apart."""
     times = sorted(time for time in map(era_time, eras) if time is not None)
     weekly = all((later - time) % (7 * _DAY) == 0 for time, later in pairwise(times))
     return None if weekly else times

@@ -190,6 +190,12 @@ def test_eras_inside_a_day_count_days_too():
     assert calendar_days(fold.train[-1], fold.validation[0]) > 56
 
 
+def test_dates_count_days_beside_eras_of_another_kind_too():
+    eras = ["0001", "0002", *days(200), "X"]
+    fold = split(eras, eras[:-1], validation_eras=3, targets="target_x_20")
+    assert fold.embargo_eras == 40
+
+
 def test_a_short_embargo_of_daily_eras_is_refused():
     eras = days(400)
     for embargo in (8, 16, 24):
