@@ -31,7 +31,8 @@ OTHER_IDS = f"name another column with --id-column, or {NO_IDS}"
 """What to do where a column can't be the id, likewise."""
 _NUMBER = re.compile(r"(?P<prefix>\D*?)(?P<number>[0-9]+)(?:\.0+)?\s*")
 _TIME = re.compile(
-    r"(?P<prefix>\D*?)(?P<year>[0-9]{4})(?P<mark>[-/._]?)(?P<month>[0-9]{2})(?P=mark)(?P<day>[0-9]{2})"
+    r"(?P<prefix>\D*?)(?P<year>[0-9]{4})(?P<mark>[-/._]?)"
+    r"(?P<month>[0-9]{2}|(?<=\D)[0-9])(?P=mark)(?P<day>[0-9]{2}|(?<=\D)[0-9])"
     r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})"
     r"(?:\.(?P<fraction>[0-9]{1,9}))?)?"
     r" ?(?:Z|(?P<sign>[-+])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))?)?\s*"
@@ -329,18 +330,22 @@ def era_sort_key(label: str) -> tuple[int, int, str]:
 
 
 def out_of_order(labels: Iterable[str]) -> list[str]:
-    """Return labels whose order as text may not be that of time, as that of dates by the day.
+    """Return labels whose order as text may not be that of time.
 
-    >>> out_of_order(["0001", "X", "2024-01-05", "2024-W05", "05.01.2024", "Jan 2024 b"])
-    ['05.01.2024', 'Jan 2024 b']
+    It is where all of them begin with the year and are of the same length.
+
+    >>> out_of_order(["0001", "2024-01-05", "2023-W05", "2024-W10", "X"])
+    []
+    >>> out_of_order(["0001", "2024-01-05", "2024-W5", "2024-W10", "X"])
+    ['2024-W5', '2024-W10']
     """
-    return [
+    texts = [
         label
         for label in labels
-        if era_sort_key(label)[0] == _AS_TEXT
-        and any(character.isdigit() for character in label)
-        and not re.match(r"[0-9]{4}(?![0-9])", label)
+        if era_sort_key(label)[0] == _AS_TEXT and any(map(str.isdigit, label))
     ]
+    begin_with_year = all(re.match(r"[0-9]{4}(?![0-9])", label) for label in texts)
+    return [] if begin_with_year and len({len(label) for label in texts}) == 1 else texts
 
 
 def era_identity(label: str) -> tuple[str, int | None]:

@@ -425,9 +425,11 @@ def test_a_timestamp_that_is_no_date_has_a_folder_that_every_system_can_have(
 def test_eras_that_may_be_out_of_order_are_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for eras in (("0001", "X"), ("2024-01", "2024-W02"), ("a", "b"), ("2024-01-05", "Q1")):
+    for eras in (("0001", "X"), ("2024-W01", "2024-W02"), ("a", "b"), ("2024-01-05", "Q1")):
         converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras(*eras)), f"out-{eras[0]}")
     assert not caplog.records
+    converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras("2024-W9", "2024-W10")), "weeks")
+    assert "eras such as '2024-W10', '2024-W9' hold" in caplog.text
     dataset = converted(
         tmp_path, with_columns(toy_table(ROWS), era=of_eras("12.01.2024", "05.02.2024"))
     )
@@ -527,6 +529,7 @@ TWO_LABELS = [
     ("X", "eraX"),
     ("a", "A"),
     ("2024-01-05", "20240105"),
+    ("2024-1-5", "2024/01/05"),
     (20240105, date(2024, 1, 5)),
     (date(2024, 1, 5), "2024-01-05 00:00:00"),
     (datetime(2024, 1, 5, 12, 30), "2024-01-05 12:30"),

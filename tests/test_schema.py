@@ -248,6 +248,7 @@ def test_a_time_is_read_back_from_every_form(time: datetime) -> None:
     for form in (time.isoformat(), time.isoformat(" ") + "Z", f"era{time.isoformat()}+00:00"):
         assert era_time(form) == nanoseconds
     midnight = datetime.combine(time, datetime.min.time())
+    assert era_time(f"{time.year}-{time.month}-{time.day}") == era_time(f"{time:%Y%m%d}")
     for form in ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%Y_%m_%d", "%Y-%m-%d 00:00"):
         expected = (midnight - datetime(1970, 1, 1)) // timedelta(seconds=1) * 10**9
         assert era_time(f"{midnight:{form}}") == expected
