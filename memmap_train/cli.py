@@ -253,12 +253,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     with Stages("B") as stages:
-        problems = list(
-            verify(
-                arguments.dataset,
-                quick=arguments.quick,
-                progress=lambda done, total: stages("verifying", done, total),
-            )
+        problems = verify(
+            arguments.dataset,
+            quick=arguments.quick,
+            progress=lambda done, total: stages("verifying", done, total),
         )
     for problem in problems:
         print(f"{problem.path}: {problem.what}")

@@ -95,8 +95,11 @@ class Shard:
         return open_array(self.file(array), dtype, shape, self._inodes[array])
 
 
-class Dataset:
-    """A dataset, or the part of it that some eras make up.
+class Dataset(Mapping[str, Shard]):
+    """A dataset, or the part of it that some eras make up: a mapping of eras to shards.
+
+    `list(dataset)` are its eras in order, `len(dataset)` is their number, `era in dataset` tells
+    whether it has one. Two datasets are equal only if they are the same object.
 
     Attributes
     ----------
@@ -129,10 +132,23 @@ class Dataset:
         )
 
     def __len__(self) -> int:
-        return self.n_rows
+        return len(self.eras)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.eras)
+
+    def __contains__(self, era: object) -> bool:
+        return era in self._entries
 
     def __getitem__(self, era: str) -> Shard:
         return Shard(self._directory, self.manifest, self.entry(era), self._inodes[era])
+
+    def get(self, era: str, default: Any = None) -> Any:
+        """Return the shard of an era, or a default if the dataset doesn't have that era."""
+        return self[era] if era in self._entries else default
+
+    # A mapping's own would compare shards, which are made each time they are asked for.
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
     def entry(self, era: str) -> ShardEntry:
         """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
@@ -306,10 +322,8 @@ def verify(
     *,
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Problem]:
-    """Compare all files of a dataset with its manifest; yield whatever is wrong, in its order.
-
-    On all cores: files are read and digested by threads.
+) -> list[Problem]:
+    """Compare all files of a dataset with its manifest, on all cores.
 
     Parameters
     ----------
@@ -317,7 +331,12 @@ def verify(
     quick : bool
         Sizes and headers only, not the digests.
     progress : callable(bytes done, bytes in all), optional
-        Called from the thread that asks for problems.
+        Called from the calling thread.
+
+    Returns
+    -------
+    list of Problem
+        All that is wrong, in the manifest's order; empty if the dataset is as it was written.
 
     Raises
     ------
@@ -337,8 +356,9 @@ def verify(
         file = directory / shard.folder / f"{array}.npy"
         return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
 
+    problems = []
     if (directory / FILE_NAME).is_symlink():
-        yield Problem(FILE_NAME, _A_LINK)
+        problems.append(Problem(FILE_NAME, _A_LINK))
     threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
     try:
         checks = {
@@ -349,15 +369,16 @@ def verify(
         for shard in manifest.shards:
             for array, entry in shard.files.items():
                 if what := checks[shard.era, array].result():
-                    yield Problem(f"{shard.folder}/{array}.npy", what)
+                    problems.append(Problem(f"{shard.folder}/{array}.npy", what))
                 done += entry.bytes
                 if progress is not None:
                     progress(done, total)
             expected = {f"{array}.npy" for array in shard.files}
-            yield from _foreign(directory / shard.folder, expected, f"{shard.folder}/")
-    finally:  # whoever asks may have seen enough
+            problems += _foreign(directory / shard.folder, expected, f"{shard.folder}/")
+    finally:  # it may have been stopped
         threads.shutdown(cancel_futures=True)
-    yield from _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    problems += _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    return problems
 
 
 def _fault(

@@ -375,11 +375,17 @@ def _parse(data: Any, path: Path) -> Manifest:
         targets=targets,
         aliases=aliases,
         feature_sets=feature_sets,
-        columns=_mapping(data.get("columns", {}), "columns"),
+        columns={
+            name: None if column is None else _text(column, f"columns.{name}")
+            for name, column in _mapping(data.get("columns", {}), "columns").items()
+        },
         sources=_sources(data["sources"]),
         history=tuple(_sources(past) for past in data.get("history", [])),
         shards=shards,
-        created_by=_mapping(data["created_by"], "created_by"),
+        created_by={
+            name: _text(version, f"created_by.{name}")
+            for name, version in _mapping(data["created_by"], "created_by").items()
+        },
         planted=None if planted is None else _number(planted, "planted"),
     )
     if _integer(data["n_rows"], "n_rows", most=_MAX_ROWS * len(shards)) != manifest.n_rows:
@@ -458,6 +464,8 @@ def _text(value: Any, what: str) -> str:
 def _mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ManifestError(f"{what}: expected an object, found {value!r:.80}")
+    for name in value:
+        _text(name, what)
     return value
 
 

@@ -17,7 +17,6 @@ from refusal import refused
 from toy import feature_names, target_names, toy_counts, toy_features, toy_ids, toy_targets
 
 import memmap_train as mt
-from memmap_train.dataset import Problem
 from memmap_train.errors import DatasetError, ManifestError, ShardError
 from memmap_train.machine import n_cores
 from memmap_train.manifest import FILE_NAME
@@ -26,8 +25,8 @@ from memmap_train.shard import ARRAY_NAMES, DIGEST_BYTES
 SMALL = {"0001": 6, "0002": 4, "X": 5}
 
 
-def problems(path: Path, **options: Any) -> list[Problem]:
-    return list(mt.verify(path, **options))
+def problems(path: Path, **options: Any) -> list[mt.Problem]:
+    return mt.verify(path, **options)
 
 
 def flip(file: Path, position: int) -> None:
@@ -43,13 +42,35 @@ def test_a_dataset_tells_what_is_in_it(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["float32"])
     assert dataset.eras == tuple(ERAS)
     assert dataset.rows_per_era == tuple(ERAS.values())
-    assert dataset.n_rows == len(dataset) == sum(ERAS.values())
+    assert dataset.n_rows == sum(ERAS.values())
     assert dataset.feature_names == tuple(feature_names(N_FEATURES))
     assert dataset.target_names == tuple(target_names(N_TARGETS))
     assert dataset.feature_bytes == sum(ERAS.values()) * N_FEATURES * 4
     assert mt.open_dataset(toys["int8"]).feature_bytes == sum(ERAS.values()) * N_FEATURES
     assert dataset.manifest.dtype == "float32"
     assert str(toys["float32"]) in repr(dataset)
+
+
+def test_a_dataset_is_a_mapping_of_eras_to_shards(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"]).select(["0003", "0001", "X"])
+    assert list(dataset) == list(dataset.keys()) == ["0001", "0003", "X"]
+    assert len(dataset) == 3
+    assert "0003" in dataset
+    assert "0002" not in dataset  # of the whole dataset, not of this part
+    assert 3 not in dataset
+    assert [shard.era for shard in dataset.values()] == list(dataset)
+    assert {era: shard.n_rows for era, shard in dataset.items()} == {
+        era: ERAS[era] for era in dataset
+    }
+    assert dataset.get("0001").era == "0001"
+    assert dataset.get("0002") is None
+
+
+def test_a_dataset_equals_itself_alone_and_can_be_a_key(toys: dict[str, Path]) -> None:
+    one, other = mt.open_dataset(toys["float32"]), mt.open_dataset(toys["float32"])
+    assert one == one
+    assert one != other
+    assert {one: 1, other: 2}[one] == 1
 
 
 def test_a_dataset_may_be_named_by_text_or_path(toys: dict[str, Path]) -> None:
@@ -444,7 +465,7 @@ def test_a_folder_that_cant_be_listed_is_a_problem(
         return listdir(folder)
 
     monkeypatch.setattr(os, "listdir", list_or_fail)
-    assert problems(path) == [Problem("era-0002/", "can't be listed: Permission denied")]
+    assert problems(path) == [mt.Problem("era-0002/", "can't be listed: Permission denied")]
 
 
 def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
@@ -563,20 +584,20 @@ def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy)
         flip(file, position)
 
 
-def test_files_are_digested_by_threads_that_end_with_the_report(make_toy: MakeToy) -> None:
+def test_verifying_stopped_midway_leaves_no_threads(make_toy: MakeToy) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
 
     def threads() -> int:
         return sum(thread.name.startswith("verify") for thread in threading.enumerate())
 
-    flip(path / "era-0001" / "features.npy", -1)
-    flip(path / "era-0029" / "features.npy", -1)
-    report = mt.verify(path)
-    assert next(report).path == "era-0001/features.npy"
-    assert 1 <= threads() <= n_cores()
-    report.close()  # type: ignore[attr-defined]
+    def stop(done: int, total: int) -> None:
+        assert 1 <= threads() <= n_cores()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mt.verify(path, progress=stop)
     assert threads() == 0
-    assert len(problems(path)) == 2
+    assert problems(path) == []
     assert threads() == 0
 
 
