@@ -8,6 +8,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -21,15 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 from .direct import DirectArray
-from .errors import DatasetError, ShardError, listed, nearest
+from .errors import DatasetError, ManifestError, ShardError, listed, nearest
 from .machine import n_cores
-from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
-from .shard import DIGEST_BYTES, check_array, digest_file, open_array, opened_array
+from .manifest import (
+    FILE_NAME,
+    FileEntry,
+    Manifest,
+    ShardEntry,
+    parse_manifest,
+    read_manifest_bytes,
+)
+from .shard import DIGEST_BYTES, FileStamp, check_array, digest_file, open_array, opened_array
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
+_MOST_TRIES = 10  # to read a manifest and look at its files without an update in between
 _A_LINK = "a link; expected a file of the dataset's own"
 
 
@@ -37,13 +46,17 @@ class Shard:
     """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest, entry: ShardEntry, inodes: Mapping[str, int]
+        self,
+        directory: Path,
+        manifest: Manifest,
+        entry: ShardEntry,
+        stamps: Mapping[str, FileStamp],
     ) -> None:
         self.path = directory / entry.folder
         self.era = entry.era
         self.n_rows = entry.rows
         self._layout, self._files = manifest.layout(entry), entry.files
-        self._inodes = inodes
+        self._stamps = stamps
 
     @cached_property
     def features(self) -> Stored:
@@ -79,12 +92,12 @@ class Shard:
 
     def opened(self, array: str) -> AbstractContextManager[tuple[io.FileIO, int]]:
         """Open an array's file once it is checked: the file, and where its data begin."""
-        return opened_array(self.file(array), *self._layout[array], self._inodes[array])
+        return opened_array(self.file(array), *self._layout[array], self._stamps[array])
 
     def direct_features(self) -> DirectArray:
         """Open the features for reading past the page cache; see `can_read_directly`."""
         dtype, shape = self._layout["features"]
-        return DirectArray(self.file("features"), dtype, shape, self._inodes["features"])
+        return DirectArray(self.file("features"), dtype, shape, self._stamps["features"])
 
     def file(self, array: str) -> Path:
         """Return the path of one array's file."""
@@ -92,7 +105,7 @@ class Shard:
 
     def _open(self, array: str) -> Stored:
         dtype, shape = self._layout[array]
-        return open_array(self.file(array), dtype, shape, self._inodes[array])
+        return open_array(self.file(array), dtype, shape, self._stamps[array])
 
 
 class Dataset(Mapping[str, Shard]):
@@ -113,17 +126,17 @@ class Dataset(Mapping[str, Shard]):
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, inodes: Mapping[str, Mapping[str, int]]
+        self, path: Path, manifest: Manifest, stamps: Mapping[str, Mapping[str, FileStamp]]
     ) -> None:
         self.path = path
         self._directory = path.absolute()  # also after os.chdir
         self.manifest = manifest
-        self.eras = tuple(inodes)
+        self.eras = tuple(stamps)
         self.feature_names = manifest.features
         self.target_names = manifest.targets
         self._entries = {era: manifest.shard(era) for era in self.eras}
         # Of every file when the manifest was read: an update replaces files, never changes them.
-        self._inodes = inodes
+        self._stamps = stamps
 
     def __repr__(self) -> str:
         return (
@@ -141,7 +154,7 @@ class Dataset(Mapping[str, Shard]):
         return era in self._entries
 
     def __getitem__(self, era: str) -> Shard:
-        return Shard(self._directory, self.manifest, self.entry(era), self._inodes[era])
+        return Shard(self._directory, self.manifest, self.entry(era), self._stamps[era])
 
     def get(self, era: str, default: Any = None) -> Any:
         """Return the shard of an era, or a default if the dataset doesn't have that era."""
@@ -190,7 +203,7 @@ class Dataset(Mapping[str, Shard]):
         if not wanted:
             raise DatasetError(f"{self.path}: no eras selected; expected at least one")
         chosen = tuple(era for era in self.eras if era in wanted)
-        part = Dataset(self.path, self.manifest, {era: self._inodes[era] for era in chosen})
+        part = Dataset(self.path, self.manifest, {era: self._stamps[era] for era in chosen})
         part._directory = self._directory
         return part
 
@@ -285,28 +298,47 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         A file is missing or has another size than the manifest says.
     """
     directory = Path(path)
-    manifest = read_manifest(directory)
-    inodes: dict[str, dict[str, int]] = {entry.era: {} for entry in manifest.shards}
-    for entry in manifest.shards:
-        for array, file_entry in entry.files.items():
-            file = directory / entry.folder / f"{array}.npy"
-            try:
-                status = os.stat(file)
-            except OSError as error:
-                is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-                what = "the file is missing" if is_missing else f"can't be read: {error.strerror}"
-                raise ShardError(
-                    f"{file}: {what}; `memmap-train verify {directory}` lists all that is wrong"
-                ) from None
-            size = status.st_size
-            inodes[entry.era][array] = status.st_ino
-            if size != file_entry.bytes:
-                how = "cut short" if size < file_entry.bytes else "too long"
-                raise ShardError(
-                    f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
-                    f"`memmap-train verify {directory}` lists all that is wrong"
-                )
-    return Dataset(directory, manifest, inodes)
+    for _ in range(_MOST_TRIES):
+        content = read_manifest_bytes(directory)
+        manifest = parse_manifest(content, directory)
+        error = None
+        try:
+            stamps = {entry.era: _stamps(directory, entry) for entry in manifest.shards}
+        except ShardError as found:
+            error = found
+        # An update moves the old manifest away before it moves files: these are the manifest's.
+        if read_manifest_bytes(directory) == content:
+            if error is not None:
+                raise error
+            return Dataset(directory, manifest, stamps)
+    raise ManifestError(
+        f"{directory / FILE_NAME}: changed each of the {_MOST_TRIES} times that the dataset was "
+        "opened; open it again when nothing updates it"
+    )
+
+
+def _stamps(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
+    """Look at the files of an era; ShardError if one is missing or has another size."""
+    stamps = {}
+    for array, file_entry in entry.files.items():
+        file = directory / entry.folder / f"{array}.npy"
+        asked = time.time_ns()
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            what = "the file is missing" if is_missing else f"can't be read: {error.strerror}"
+            raise ShardError(
+                f"{file}: {what}; `memmap-train verify {directory}` lists all that is wrong"
+            ) from None
+        if (size := status.st_size) != file_entry.bytes:
+            how = "cut short" if size < file_entry.bytes else "too long"
+            raise ShardError(
+                f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
+                f"`memmap-train verify {directory}` lists all that is wrong"
+            )
+        stamps[array] = FileStamp(status, asked, file_entry.digest)
+    return stamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +373,11 @@ def verify(
     Raises
     ------
     ManifestError
-        The manifest itself can't be read.
+        The manifest itself can't be read; or the dataset was updated meanwhile.
     """
     directory = Path(path)
-    manifest = read_manifest(directory)
+    content = read_manifest_bytes(directory)
+    manifest = parse_manifest(content, directory)
     total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
     done = 0
     local = threading.local()
@@ -378,6 +411,10 @@ def verify(
     finally:  # it may have been stopped
         threads.shutdown(cancel_futures=True)
     problems += _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    if problems and read_manifest_bytes(directory) != content:
+        raise ManifestError(
+            f"{directory}: the dataset was updated while it was verified; verify it again"
+        )
     return problems
 
 

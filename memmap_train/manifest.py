@@ -270,28 +270,54 @@ def read_manifest(directory: Path) -> Manifest:
         There is none, it isn't JSON, it is from another format version, or a value is of another
         kind than the format says.
     """
+    return parse_manifest(read_manifest_bytes(directory), directory)
+
+
+def read_manifest_bytes(directory: Path) -> bytes:
+    """Return what `directory/manifest.json` holds, unchecked.
+
+    Raises
+    ------
+    ManifestError
+        There is none, or it can't be read.
+    """
     path = directory / FILE_NAME
     if path.is_fifo():  # opening it may wait for ever
         raise ManifestError(f"{path}: a pipe; expected a file")
     try:
-        data = json.loads(path.read_bytes())
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if not directory.exists():
             found = "there is no such folder"
         elif not directory.is_dir():
             found = "it is a file"
         elif (directory / ".convert").is_dir():
-            found = "its conversion hasn't finished: run the same `memmap-train convert` again"
+            found = (
+                "its conversion, or an update, hasn't finished: wait for it, or run the same "
+                "`memmap-train convert` again"
+            )
         else:
             found = f"the folder has no {FILE_NAME}"
         raise ManifestError(
             f"{directory}: not a dataset: {found} (a dataset is made by `memmap-train convert "
             "SOURCE… --out DATASET`)"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not valid JSON: {error}") from None
     except OSError as error:
         raise ManifestError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def parse_manifest(content: bytes, directory: Path) -> Manifest:
+    """Return the manifest that `read_manifest_bytes` has read in a folder, checked.
+
+    Raises
+    ------
+    ManifestError
+    """
+    path = directory / FILE_NAME
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: not valid JSON: {error}") from None
     with _reading(path):
         return _parse(data, path)
 

@@ -547,12 +547,15 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
-    """Return which file is at a path, its size and its time; None if there is none."""
+    """Return size and times of the file at a path; None if there is none.
+
+    Not its inode number: some network file systems give the same file another one each time.
+    """
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 _KINDS: Sequence[tuple[Kind, Callable[[Any], bool]]] = (
