@@ -12,6 +12,7 @@ from typing import Any
 
 from .config import MONITORS
 from .errors import RunError, listed
+from .junk import is_junk
 from .runs import FORMAT, is_running, open_run
 from .training.monitor import is_better
 
@@ -120,7 +121,11 @@ def _runs_in(folder: Path) -> list[Path]:
         return []
     if (folder / "config.json").exists():
         return _begun_folds(folder)
-    return sorted(path.parent for path in folder.glob("*/config.json") if not _is_foreign(path))
+    return sorted(
+        path.parent
+        for path in folder.glob("*/config.json")
+        if not is_junk(path.parent.name) and not _is_foreign(path)
+    )
 
 
 def _begun_folds(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from .direct import DirectArray
 from .errors import DatasetError, ManifestError, ShardError, listed, nearest
+from .junk import names_in
 from .machine import n_cores
 from .manifest import (
     FILE_NAME,
@@ -445,12 +446,12 @@ def _fault(
 
 def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
     try:
-        names = os.listdir(folder) if folder.is_dir() else []
+        names = names_in(folder) if folder.is_dir() else set()
     except OSError as error:
-        names = []
+        names = set()
         yield Problem(prefix, f"can't be listed: {error.strerror}")
     for name in sorted(names):
-        if name not in expected and not name.startswith("."):
+        if name not in expected:
             yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
 
 

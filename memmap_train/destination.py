@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import ConversionError, MemmapTrainError, listed
 from .journal import WORKPLACE, FolderLock, is_ours
+from .junk import is_empty
 from .machine import free_disk, nearest_existing
 from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
 from .plan import Columns, ConvertOptions, Plan
@@ -32,7 +33,7 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         return
     if not directory.is_dir():
         raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
-    if os.listdir(directory) and not is_ours(directory):
+    if not is_empty(directory) and not is_ours(directory):
         advice = "" if overwrite else "; choose another --out"
         raise ConversionError(
             f"{directory}: the folder holds files that aren't a dataset's, and they won't be "

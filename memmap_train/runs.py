@@ -33,6 +33,7 @@ from typing import Any
 from .durable import sync_directory, sync_file
 from .errors import RunError, listed
 from .folds import Fold
+from .junk import names_in
 from .locks import Lock, LockHeldError, is_held
 
 # Of what kind some values of config.json are, and what that is called.
@@ -328,7 +329,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
                 "another --run"
             )
         return run
-    foreign = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    foreign = sorted(names_in(path))
     if foreign:
         raise RunError(
             f"{path}: the folder isn't a run, it holds {listed(foreign, most=3)}; expected a new "
