@@ -33,14 +33,21 @@ from .manifest import (
     parse_manifest,
     read_manifest_bytes,
 )
-from .shard import DIGEST_BYTES, FileStamp, check_array, digest_file, open_array, opened_array
+from .shard import (
+    DIGEST_BYTES,
+    FileStamp,
+    check_array,
+    digest_file,
+    open_array,
+    opened_array,
+    why_unreadable,
+)
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
 _MOST_TRIES = 10  # to read a manifest and look at its files without an update in between
-_A_LINK = "a link; expected a file of the dataset's own"
 
 
 class Shard:
@@ -327,10 +334,9 @@ def _stamps(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
         try:
             status = os.stat(file)
         except OSError as error:
-            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            what = "the file is missing" if is_missing else f"can't be read: {error.strerror}"
             raise ShardError(
-                f"{file}: {what}; `memmap-train verify {directory}` lists all that is wrong"
+                f"{file}: {why_unreadable(error, file)}; `memmap-train verify {directory}` lists "
+                "all that is wrong"
             ) from None
         if (size := status.st_size) != file_entry.bytes:
             how = "cut short" if size < file_entry.bytes else "too long"
@@ -356,7 +362,7 @@ def verify(
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Problem]:
-    """Compare all files of a dataset with its manifest, on all cores.
+    """Compare all files of a dataset with its manifest, on all cores; links are followed.
 
     Parameters
     ----------
@@ -391,8 +397,6 @@ def verify(
         return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
 
     problems = []
-    if (directory / FILE_NAME).is_symlink():
-        problems.append(Problem(FILE_NAME, _A_LINK))
     threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
     try:
         checks = {
@@ -428,8 +432,6 @@ def _fault(
 ) -> str | None:
     """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
     try:
-        if file.is_symlink() or file.parent.is_symlink():
-            return _A_LINK
         if file.exists() and not file.is_file():  # opening a pipe may wait for ever
             return "not a plain file"
         check_array(file, dtype, shape)

@@ -162,7 +162,7 @@ def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -
     written = (directory / WORKPLACE).rglob("*.npy") if directory.is_dir() else ()
     if old is None and directory.is_dir():
         written = (*written, *directory.glob("era-*/*.npy"))
-    free += sum(file.stat().st_size for file in written)
+    free += sum(file.lstat().st_size for file in written)  # of a link, only itself
     needed = plan.disk_bytes(budget)
     if needed > free:
         raise ConversionError(

@@ -432,14 +432,22 @@ class MapDigest:
 def _explained(error: OSError, path: Path) -> ShardError:
     if isinstance(error, ShardError):
         return error
-    if isinstance(error, FileNotFoundError):
-        return ShardError(f"{path}: the file is missing")
     if error.errno == errno.ENOMEM:
         return ShardError(
             f"{path}: can't be mapped: this process may not have as many addresses; raise the "
             "limit with `ulimit -v unlimited`"
         )
-    return ShardError(f"{path}: can't be opened: {error.strerror}")
+    return ShardError(f"{path}: {why_unreadable(error, path)}")
+
+
+def why_unreadable(error: OSError, path: Path) -> str:
+    """Say why a file of a dataset couldn't be opened or looked at."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"can't be read: {error.strerror}"
+    for linked in (path, path.parent):
+        if linked.is_symlink() and not linked.exists():
+            return f"the file is missing: {linked.name} is a link to nothing"
+    return "the file is missing"
 
 
 def _check_file(

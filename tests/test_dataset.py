@@ -345,10 +345,9 @@ def empty_it(path: Path) -> None:
     (path / "era-0002" / "features.npy").write_bytes(b"")
 
 
-def put_a_link_in_its_place(path: Path) -> None:
-    file = path / "era-0002" / "features.npy"
-    os.replace(file, path.parent / "elsewhere.npy")
-    file.symlink_to(path.parent / "elsewhere.npy")
+def put_a_link_to_nothing_in_its_place(path: Path) -> None:
+    remove_file(path)
+    (path / "era-0002" / "features.npy").symlink_to(path.parent / "elsewhere.npy")
 
 
 def say_another_size_in_the_manifest(path: Path) -> None:
@@ -365,7 +364,7 @@ DAMAGES = [
     put_a_folder_in_its_place,
     put_a_pipe_in_its_place,
     empty_it,
-    put_a_link_in_its_place,
+    put_a_link_to_nothing_in_its_place,
     say_another_size_in_the_manifest,
 ]
 
@@ -427,20 +426,45 @@ def test_a_missing_era_is_found_array_by_array(make_toy: MakeToy) -> None:
     assert {p.what for p in found} == {"the file is missing"}
 
 
-def test_an_era_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+def put_links_in_place(path: Path, store: Path) -> None:
+    """Make links of all files, as DVC, git-annex and the caches of hubs do."""
+    store.mkdir()
+    for number, file in enumerate([path / FILE_NAME, *sorted(path.glob("era-*/*.npy"))]):
+        os.replace(file, store / str(number))
+        file.symlink_to(store / str(number))
+
+
+def test_links_are_followed_and_what_they_point_to_is_verified(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
+    expected = {era: np.asarray(shard.features) for era, shard in mt.open_dataset(path).items()}
+    put_links_in_place(path, path.parent / "store")
     os.replace(path / "era-0002", path.parent / "elsewhere")
     (path / "era-0002").symlink_to(path.parent / "elsewhere")
-    assert {p.path.split("/")[0] for p in problems(path, quick=True)} == {"era-0002"}
+    os.replace(path, path.parent / "moved")
+    path.symlink_to(path.parent / "moved")
+    for era, shard in mt.open_dataset(path).items():
+        np.testing.assert_array_equal(shard.features, expected[era])
+    assert problems(path) == problems(path, quick=True) == []
+    flip((path / "era-0002" / "targets.npy").resolve(), -1)
+    (path / "era-X" / "counts.npy").resolve().unlink()
+    (path / "era-0001" / "more.npy").symlink_to(path / "era-0001" / "features.npy")
+    assert [problem.path for problem in problems(path)] == [
+        "era-0001/more.npy",
+        "era-0002/targets.npy",
+        "era-X/counts.npy",
+    ]
+    assert "a link to nothing" in problems(path)[2].what
+    with refused(ShardError, "counts.npy is a link to nothing", "verify"):
+        mt.open_dataset(path)
 
 
-def test_a_manifest_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+def test_an_era_that_is_a_link_to_nothing_is_named(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
-    os.replace(path / FILE_NAME, path.parent / "elsewhere.json")
-    (path / FILE_NAME).symlink_to(path.parent / "elsewhere.json")
-    (problem,) = problems(path, quick=True)
-    assert problem.path == FILE_NAME
-    assert "a link" in problem.what
+    shutil.rmtree(path / "era-0002")
+    (path / "era-0002").symlink_to(path.parent / "elsewhere")
+    with refused(ShardError, "era-0002 is a link to nothing"):
+        mt.open_dataset(path)
+    assert {p.path for p in problems(path)} == {f"era-0002/{array}.npy" for array in ARRAY_NAMES}
 
 
 def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
@@ -482,7 +506,7 @@ def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
     ]
 
 
-def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
+def test_one_report_lists_swaps_sizes_digests_and_foreign_files_in_order_behind_links_too(
     make_toy: MakeToy,
 ) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
@@ -490,8 +514,10 @@ def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
     elsewhere.mkdir()
     os.replace(path / "era-0003", elsewhere / "era")
     (path / "era-0003").symlink_to(elsewhere / "era")
+    flip(elsewhere / "era" / "ids.npy", -1)
     os.replace(path / "era-0005" / "ids.npy", elsewhere / "ids.npy")
     (path / "era-0005" / "ids.npy").symlink_to(elsewhere / "ids.npy")
+    flip(elsewhere / "ids.npy", -1)
     for array in ("features", "targets"):
         first, second = path / "era-0008" / f"{array}.npy", path / "era-0021" / f"{array}.npy"
         os.replace(first, elsewhere / "spare")
@@ -504,11 +530,8 @@ def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
     (path / "era-0028" / "targets.npy").unlink()
     (path / "notes.txt").write_text("x")
     expected = [
-        *(
-            (f"era-0003/{array}.npy", "a link")
-            for array in ("features", "targets", "counts", "ids")
-        ),
-        ("era-0005/ids.npy", "a link"),
+        ("era-0003/ids.npy", "digest"),
+        ("era-0005/ids.npy", "digest"),
         ("era-0008/features.npy", "digest"),
         ("era-0008/targets.npy", "digest"),
         ("era-0010/counts.npy", "digest"),
@@ -532,8 +555,8 @@ def flip_a_byte(file: Path) -> None:
     flip(file, file.stat().st_size * 2 // 3)
 
 
-def link_away(file: Path) -> None:
-    os.replace(file, file.parents[2] / f"{file.parent.name}-{file.name}")
+def link_to_nothing(file: Path) -> None:
+    file.unlink()
     file.symlink_to(file.parents[2] / f"{file.parent.name}-{file.name}")
 
 
@@ -545,7 +568,7 @@ def make_a_folder(file: Path) -> None:
 ONE_BY_ONE: list[Callable[[Path], object]] = [
     flip_a_byte,
     Path.unlink,
-    link_away,
+    link_to_nothing,
     make_a_folder,
     lambda file: file.write_bytes(b""),
     lambda file: file.write_bytes(file.read_bytes()[:-1]),

@@ -351,6 +351,39 @@ def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:
         _ = dataset["0003"].targets
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_are_replaced_and_what_they_point_to_is_never_touched(
+    source: Path, overwrite: bool
+) -> None:
+    """As DVC, git-annex and the caches of hubs keep files."""
+    out, store = source.with_name("out"), source.with_name("store")
+    mt.convert(source, out)
+    store.mkdir()
+    for number, file in enumerate([out / "manifest.json", *sorted(out.glob("era-*/*.npy"))]):
+        os.replace(file, store / str(number))
+        file.symlink_to(store / str(number))
+    before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in store.iterdir()}
+    write_later(source)
+    report = mt.convert(source, out, overwrite=overwrite)
+    assert report.status == ("converted" if overwrite else "updated")
+    assert list(verify(out)) == []
+    after = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in store.iterdir()}
+    assert after == before
+    assert (out / "era-0001" / "features.npy").is_symlink() == (not overwrite)
+    assert not (out / "era-0003" / "targets.npy").is_symlink()
+    assert not (out / "manifest.json").is_symlink()
+
+
+def test_links_to_nothing_are_overwritten(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    for name in ("features", "targets"):
+        (out / "era-0001" / f"{name}.npy").unlink()
+        (out / "era-0001" / f"{name}.npy").symlink_to("nothing")
+    mt.convert(source, out, overwrite=True)
+    assert list(verify(out)) == []
+
+
 # -- opened or verified in the middle of an update ------------------------------------------------
 
 
