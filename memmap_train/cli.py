@@ -104,6 +104,9 @@ class _Unfailing:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError:  # a name that isn't UTF-8
+            encoding = self._stream.encoding
+            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError:
             self._give_up()
             return len(text)
@@ -161,7 +164,7 @@ def _fail(message: str) -> int:
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(json.dumps(data, indent=2))  # ASCII: as JSON it is whole in any encoding
 
 
 def _sample(arguments: argparse.Namespace) -> int:

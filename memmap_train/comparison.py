@@ -13,6 +13,7 @@ from typing import Any
 from .config import MONITORS
 from .errors import RunError, listed
 from .junk import is_junk
+from .paths import checked_path
 from .runs import FORMAT, is_running, open_run
 from .training.monitor import is_better
 
@@ -66,6 +67,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """
     paths = []
     for folder in folders:
+        checked_path(folder / "config.json", RunError)
         within = _runs_in(folder)
         found = [folder, *within] if (folder / "config.json").exists() else within
         if not found:

@@ -33,6 +33,7 @@ from .manifest import (
     parse_manifest,
     read_manifest_bytes,
 )
+from .paths import checked_path
 from .shard import (
     DIGEST_BYTES,
     FileStamp,
@@ -305,7 +306,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     ShardError
         A file is missing or has another size than the manifest says.
     """
-    directory = Path(path)
+    directory = checked_path(path, ManifestError)
     for _ in range(_MOST_TRIES):
         content = read_manifest_bytes(directory)
         manifest = parse_manifest(content, directory)
@@ -382,7 +383,7 @@ def verify(
     ManifestError
         The manifest itself can't be read; or the dataset was updated meanwhile.
     """
-    directory = Path(path)
+    directory = checked_path(path, ManifestError)
     content = read_manifest_bytes(directory)
     manifest = parse_manifest(content, directory)
     total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())

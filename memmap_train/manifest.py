@@ -55,6 +55,7 @@ are compared with the files before anything is mapped.
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -282,9 +283,9 @@ def read_manifest_bytes(directory: Path) -> bytes:
         There is none, or it can't be read.
     """
     path = directory / FILE_NAME
-    if path.is_fifo():  # opening it may wait for ever
-        raise ManifestError(f"{path}: a pipe; expected a file")
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it may wait for ever
+            raise ManifestError(f"{path}: a pipe; expected a file")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if not directory.exists():

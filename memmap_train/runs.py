@@ -35,6 +35,7 @@ from .errors import RunError, listed
 from .folds import Fold
 from .junk import names_in
 from .locks import Lock, LockHeldError, is_held
+from .paths import checked_path
 
 # Of what kind some values of config.json are, and what that is called.
 _KINDS: dict[str, type] = {
@@ -274,6 +275,7 @@ def open_run(path: Path) -> Run:
     RunError
         There is none, or its configuration can't be read.
     """
+    checked_path(path, RunError)
     try:
         config = _read_json(path / _CONFIG)
     except (FileNotFoundError, NotADirectoryError):
@@ -309,6 +311,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     RunError
         A run is there and `resume` is false, or the folder holds something else.
     """
+    checked_path(path, RunError)
     try:
         if not path.exists():
             return None
@@ -431,9 +434,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1)
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+        # A path that isn't UTF-8 holds half characters, for which JSON has escapes.
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

@@ -24,6 +24,7 @@ import xxhash
 from ..encoding import MISSING_CODE, MOST_CODE
 from ..errors import SourceError
 from ..manifest import MAX_ID_BYTES, SourceEntry
+from ..paths import checked_path
 from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS, Kind
 from .footer import Footer
 from .labels import LabelError, as_text, nan_as_null, uuids_as_text
@@ -104,7 +105,7 @@ class Source:
             metadata, arrow_schema = self._file.metadata, self._file.schema_arrow
         except UnicodeEncodeError:
             raise SourceError(
-                f"{self.path}: its name isn't UTF-8, and pyarrow opens no others; rename it"
+                f"{self.path}: its path isn't UTF-8, and pyarrow opens no others; rename it"
             ) from None
         except UnicodeDecodeError as error:
             raise SourceError(
@@ -504,6 +505,7 @@ def metadata_bytes(path: Path) -> int:
 
 def _describe(path: Path) -> tuple[SourceEntry, int]:
     """Return what is known of a file without parsing it, and the bytes of its footer."""
+    checked_path(path, SourceError)
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
             raise SourceError(f"{path}: a pipe; expected a parquet file")
