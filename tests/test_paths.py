@@ -153,7 +153,17 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
         ["verify", dataset],
         ["status", dataset],
         ["warm", dataset],
-        ["train", dataset, "--run", run, *options, "--set", "epochs=1"],
+        [
+            "train",
+            dataset,
+            "--run",
+            run,
+            *options,
+            "--set",
+            "epochs=1",
+            "--set",
+            "tensorboard=true",
+        ],
         ["train", dataset, "--run", run, *options, "--set", "epochs=2", "--resume"],
         ["train", dataset, "--run", f"{run}s", *options, "--set", "epochs=1", "--folds", "2"],
         ["train", dataset, "--run", f"{run}s", "--folds", "2", "--resume"],
@@ -163,6 +173,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
     ):
         code = main(command)
         assert (code, capsys.readouterr().err.partition("error: ")[2]) == (0, ""), command
+    assert list(Path(run, "tensorboard").iterdir())
     assert open_run(Path(run)).config["dataset"] == str(Path(dataset).resolve())
     assert json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))
     assert np.loadtxt(f"{NOT_UTF8}/predictions.csv", str, delimiter=",").shape[0] > 100
