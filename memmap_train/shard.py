@@ -28,6 +28,7 @@ import xxhash
 from .disk import BLOCK_BYTES, DiskWriter
 from .durable import sync_file
 from .errors import ShardError
+from .machine import most_maps
 
 Array = npt.NDArray[np.generic]
 
@@ -432,6 +433,12 @@ class MapDigest:
 def _explained(error: OSError, path: Path) -> ShardError:
     if isinstance(error, ShardError):
         return error
+    if error.errno == errno.ENOMEM and (most := most_maps()):
+        return ShardError(
+            f"{path}: can't be mapped: this system allows a process {most:,} maps, and every array "
+            f"of an era takes one or two; allow more with `sudo sysctl -w vm.max_map_count="
+            f"{8 * most}`"
+        )
     if error.errno == errno.ENOMEM:
         return ShardError(
             f"{path}: can't be mapped: this process may not have as many addresses; raise the "
