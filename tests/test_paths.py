@@ -16,7 +16,7 @@ from refusal import refused
 
 import memmap_train as mt
 from memmap_train.cli import main
-from memmap_train.errors import ManifestError
+from memmap_train.errors import ManifestError, SourceError
 from memmap_train.paths import checked_path
 from memmap_train.runs import open_run
 
@@ -132,6 +132,8 @@ def test_what_is_wrong_with_a_path_is_said(home: Path) -> None:
         for path in ("closed", "closed/in"):
             with refused(ManifestError, path, "Permission denied"):
                 mt.open_dataset(path)
+        with refused(SourceError, "closed", "Permission denied"):
+            mt.convert("closed", "new")
     for path in ("good", "nothing", "file/in", ""):
         assert checked_path(path, ManifestError) == Path(path)
 
