@@ -26,15 +26,23 @@ def can_read_directly(path: Path) -> bool:
     if not hasattr(os, "O_DIRECT") or not hasattr(os, "preadv"):
         return False
     try:
-        file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        file = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
+        _bypass_cache(file)
         return os.preadv(file, [mmap.mmap(-1, _BLOCK_BYTES)], 0) > 0
     except OSError:
         return False
     finally:
         os.close(file)
+
+
+def _bypass_cache(file: int) -> None:
+    """Have an open file read past the page cache; OSError where that can't be."""
+    import fcntl  # POSIX only, as O_DIRECT is
+
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_RDONLY | os.O_DIRECT)
 
 
 class DirectArray:
@@ -64,8 +72,6 @@ class DirectArray:
         shape: tuple[int, ...],
         stamp: FileStamp | None = None,
     ) -> None:
-        import fcntl  # POSIX only, as O_DIRECT is
-
         self._file: int | None = None
         self._path, self._dtype, self._n_columns = path, dtype, shape[1]
         self.row_bytes = dtype.itemsize * shape[1]
@@ -73,7 +79,7 @@ class DirectArray:
             # Not opened by its name again: by now that may be another file's.
             self._file = os.dup(file.fileno())
             with suppress(OSError):  # eras may lie on other file systems than the one tried
-                fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_RDONLY | os.O_DIRECT)
+                _bypass_cache(self._file)
 
     def __del__(self) -> None:
         if self._file is not None:
