@@ -12,7 +12,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .batches import Batches
     from .conversion import convert
-    from .dataset import Dataset, open_dataset, verify
+    from .dataset import Dataset, Problem, open_dataset, verify
     from .errors import MemmapTrainError
     from .training.keras_batches import keras_batches
 
@@ -20,6 +20,7 @@ __all__ = [
     "Batches",
     "Dataset",
     "MemmapTrainError",
+    "Problem",
     "__version__",
     "convert",
     "keras_batches",
@@ -31,6 +32,7 @@ _HOMES = {
     "Batches": "batches",
     "Dataset": "dataset",
     "MemmapTrainError": "errors",
+    "Problem": "dataset",
     "convert": "conversion",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset",

@@ -104,6 +104,9 @@ class _Unfailing:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError:  # a name that isn't UTF-8
+            encoding = self._stream.encoding
+            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError:
             self._give_up()
             return len(text)
@@ -161,7 +164,7 @@ def _fail(message: str) -> int:
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(json.dumps(data, indent=2))  # ASCII: as JSON it is whole in any encoding
 
 
 def _sample(arguments: argparse.Namespace) -> int:
@@ -253,12 +256,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     with Stages("B") as stages:
-        problems = list(
-            verify(
-                arguments.dataset,
-                quick=arguments.quick,
-                progress=lambda done, total: stages("verifying", done, total),
-            )
+        problems = verify(
+            arguments.dataset,
+            quick=arguments.quick,
+            progress=lambda done, total: stages("verifying", done, total),
         )
     for problem in problems:
         print(f"{problem.path}: {problem.what}")

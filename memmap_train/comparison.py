@@ -12,6 +12,8 @@ from typing import Any
 
 from .config import MONITORS
 from .errors import RunError, listed
+from .junk import is_junk
+from .paths import checked_path
 from .runs import FORMAT, is_running, open_run
 from .training.monitor import is_better
 
@@ -65,6 +67,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """
     paths = []
     for folder in folders:
+        checked_path(folder / "config.json", RunError)
         within = _runs_in(folder)
         found = [folder, *within] if (folder / "config.json").exists() else within
         if not found:
@@ -120,7 +123,11 @@ def _runs_in(folder: Path) -> list[Path]:
         return []
     if (folder / "config.json").exists():
         return _begun_folds(folder)
-    return sorted(path.parent for path in folder.glob("*/config.json") if not _is_foreign(path))
+    return sorted(
+        path.parent
+        for path in folder.glob("*/config.json")
+        if not is_junk(path.parent.name) and not _is_foreign(path)
+    )
 
 
 def _begun_folds(folder: Path) -> list[Path]:

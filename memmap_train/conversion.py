@@ -36,6 +36,7 @@ from .machine import available_memory, n_cores
 from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
+from .paths import checked_path
 from .plan import (
     LEAST_MEMORY,
     OWN_BYTES,
@@ -135,7 +136,7 @@ def convert(
         sources no longer hold what the dataset was made of.
     """
     started = time.perf_counter()
-    directory = Path(out)
+    directory = checked_path(out, ConversionError)
     paths = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if isinstance(targets, str):
         targets = [targets]

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -21,29 +22,50 @@ import numpy as np
 import numpy.typing as npt
 
 from .direct import DirectArray
-from .errors import DatasetError, ShardError, listed, nearest
+from .errors import DatasetError, ManifestError, ShardError, listed, nearest
+from .junk import names_in
 from .machine import n_cores
-from .manifest import FILE_NAME, FileEntry, Manifest, ShardEntry, read_manifest
-from .shard import DIGEST_BYTES, check_array, digest_file, open_array, opened_array
+from .manifest import (
+    FILE_NAME,
+    FileEntry,
+    Manifest,
+    ShardEntry,
+    parse_manifest,
+    read_manifest_bytes,
+)
+from .paths import checked_path
+from .shard import (
+    DIGEST_BYTES,
+    FileStamp,
+    check_array,
+    digest_file,
+    open_array,
+    opened_array,
+    why_unreadable,
+)
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
-_A_LINK = "a link; expected a file of the dataset's own"
+_MOST_TRIES = 10  # to read a manifest and look at its files without an update in between
 
 
 class Shard:
     """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
 
     def __init__(
-        self, directory: Path, manifest: Manifest, entry: ShardEntry, inodes: Mapping[str, int]
+        self,
+        directory: Path,
+        manifest: Manifest,
+        entry: ShardEntry,
+        stamps: Mapping[str, FileStamp],
     ) -> None:
         self.path = directory / entry.folder
         self.era = entry.era
         self.n_rows = entry.rows
         self._layout, self._files = manifest.layout(entry), entry.files
-        self._inodes = inodes
+        self._stamps = stamps
 
     @cached_property
     def features(self) -> Stored:
@@ -79,12 +101,12 @@ class Shard:
 
     def opened(self, array: str) -> AbstractContextManager[tuple[io.FileIO, int]]:
         """Open an array's file once it is checked: the file, and where its data begin."""
-        return opened_array(self.file(array), *self._layout[array], self._inodes[array])
+        return opened_array(self.file(array), *self._layout[array], self._stamps[array])
 
     def direct_features(self) -> DirectArray:
         """Open the features for reading past the page cache; see `can_read_directly`."""
         dtype, shape = self._layout["features"]
-        return DirectArray(self.file("features"), dtype, shape, self._inodes["features"])
+        return DirectArray(self.file("features"), dtype, shape, self._stamps["features"])
 
     def file(self, array: str) -> Path:
         """Return the path of one array's file."""
@@ -92,11 +114,14 @@ class Shard:
 
     def _open(self, array: str) -> Stored:
         dtype, shape = self._layout[array]
-        return open_array(self.file(array), dtype, shape, self._inodes[array])
+        return open_array(self.file(array), dtype, shape, self._stamps[array])
 
 
-class Dataset:
-    """A dataset, or the part of it that some eras make up.
+class Dataset(Mapping[str, Shard]):
+    """A dataset, or the part of it that some eras make up: a mapping of eras to shards.
+
+    `list(dataset)` are its eras in order, `len(dataset)` is their number, `era in dataset` tells
+    whether it has one. Two datasets are equal only if they are the same object.
 
     Attributes
     ----------
@@ -110,17 +135,17 @@ class Dataset:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, inodes: Mapping[str, Mapping[str, int]]
+        self, path: Path, manifest: Manifest, stamps: Mapping[str, Mapping[str, FileStamp]]
     ) -> None:
         self.path = path
         self._directory = path.absolute()  # also after os.chdir
         self.manifest = manifest
-        self.eras = tuple(inodes)
+        self.eras = tuple(stamps)
         self.feature_names = manifest.features
         self.target_names = manifest.targets
         self._entries = {era: manifest.shard(era) for era in self.eras}
         # Of every file when the manifest was read: an update replaces files, never changes them.
-        self._inodes = inodes
+        self._stamps = stamps
 
     def __repr__(self) -> str:
         return (
@@ -129,10 +154,23 @@ class Dataset:
         )
 
     def __len__(self) -> int:
-        return self.n_rows
+        return len(self.eras)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.eras)
+
+    def __contains__(self, era: object) -> bool:
+        return era in self._entries
 
     def __getitem__(self, era: str) -> Shard:
-        return Shard(self._directory, self.manifest, self.entry(era), self._inodes[era])
+        return Shard(self._directory, self.manifest, self.entry(era), self._stamps[era])
+
+    def get(self, era: str, default: Any = None) -> Any:
+        """Return the shard of an era, or a default if the dataset doesn't have that era."""
+        return self[era] if era in self._entries else default
+
+    # A mapping's own would compare shards, which are made each time they are asked for.
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
     def entry(self, era: str) -> ShardEntry:
         """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
@@ -174,7 +212,7 @@ class Dataset:
         if not wanted:
             raise DatasetError(f"{self.path}: no eras selected; expected at least one")
         chosen = tuple(era for era in self.eras if era in wanted)
-        part = Dataset(self.path, self.manifest, {era: self._inodes[era] for era in chosen})
+        part = Dataset(self.path, self.manifest, {era: self._stamps[era] for era in chosen})
         part._directory = self._directory
         return part
 
@@ -268,29 +306,47 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     ShardError
         A file is missing or has another size than the manifest says.
     """
-    directory = Path(path)
-    manifest = read_manifest(directory)
-    inodes: dict[str, dict[str, int]] = {entry.era: {} for entry in manifest.shards}
-    for entry in manifest.shards:
-        for array, file_entry in entry.files.items():
-            file = directory / entry.folder / f"{array}.npy"
-            try:
-                status = os.stat(file)
-            except OSError as error:
-                is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-                what = "the file is missing" if is_missing else f"can't be read: {error.strerror}"
-                raise ShardError(
-                    f"{file}: {what}; `memmap-train verify {directory}` lists all that is wrong"
-                ) from None
-            size = status.st_size
-            inodes[entry.era][array] = status.st_ino
-            if size != file_entry.bytes:
-                how = "cut short" if size < file_entry.bytes else "too long"
-                raise ShardError(
-                    f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
-                    f"`memmap-train verify {directory}` lists all that is wrong"
-                )
-    return Dataset(directory, manifest, inodes)
+    directory = checked_path(path, ManifestError)
+    for _ in range(_MOST_TRIES):
+        content = read_manifest_bytes(directory)
+        manifest = parse_manifest(content, directory)
+        error = None
+        try:
+            stamps = {entry.era: _stamps(directory, entry) for entry in manifest.shards}
+        except ShardError as found:
+            error = found
+        # An update moves the old manifest away before it moves files: these are the manifest's.
+        if read_manifest_bytes(directory) == content:
+            if error is not None:
+                raise error
+            return Dataset(directory, manifest, stamps)
+    raise ManifestError(
+        f"{directory / FILE_NAME}: changed each of the {_MOST_TRIES} times that the dataset was "
+        "opened; open it again when nothing updates it"
+    )
+
+
+def _stamps(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
+    """Look at the files of an era; ShardError if one is missing or has another size."""
+    stamps = {}
+    for array, file_entry in entry.files.items():
+        file = directory / entry.folder / f"{array}.npy"
+        asked = time.time_ns()
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            raise ShardError(
+                f"{file}: {why_unreadable(error, file)}; `memmap-train verify {directory}` lists "
+                "all that is wrong"
+            ) from None
+        if (size := status.st_size) != file_entry.bytes:
+            how = "cut short" if size < file_entry.bytes else "too long"
+            raise ShardError(
+                f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
+                f"`memmap-train verify {directory}` lists all that is wrong"
+            )
+        stamps[array] = FileStamp(status, asked, file_entry.digest)
+    return stamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,10 +362,8 @@ def verify(
     *,
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Problem]:
-    """Compare all files of a dataset with its manifest; yield whatever is wrong, in its order.
-
-    On all cores: files are read and digested by threads.
+) -> list[Problem]:
+    """Compare all files of a dataset with its manifest, on all cores; links are followed.
 
     Parameters
     ----------
@@ -317,15 +371,21 @@ def verify(
     quick : bool
         Sizes and headers only, not the digests.
     progress : callable(bytes done, bytes in all), optional
-        Called from the thread that asks for problems.
+        Called from the calling thread.
+
+    Returns
+    -------
+    list of Problem
+        All that is wrong, in the manifest's order; empty if the dataset is as it was written.
 
     Raises
     ------
     ManifestError
-        The manifest itself can't be read.
+        The manifest itself can't be read; or the dataset was updated meanwhile.
     """
-    directory = Path(path)
-    manifest = read_manifest(directory)
+    directory = checked_path(path, ManifestError)
+    content = read_manifest_bytes(directory)
+    manifest = parse_manifest(content, directory)
     total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
     done = 0
     local = threading.local()
@@ -337,8 +397,7 @@ def verify(
         file = directory / shard.folder / f"{array}.npy"
         return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
 
-    if (directory / FILE_NAME).is_symlink():
-        yield Problem(FILE_NAME, _A_LINK)
+    problems = []
     threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
     try:
         checks = {
@@ -349,15 +408,20 @@ def verify(
         for shard in manifest.shards:
             for array, entry in shard.files.items():
                 if what := checks[shard.era, array].result():
-                    yield Problem(f"{shard.folder}/{array}.npy", what)
+                    problems.append(Problem(f"{shard.folder}/{array}.npy", what))
                 done += entry.bytes
                 if progress is not None:
                     progress(done, total)
             expected = {f"{array}.npy" for array in shard.files}
-            yield from _foreign(directory / shard.folder, expected, f"{shard.folder}/")
-    finally:  # whoever asks may have seen enough
+            problems += _foreign(directory / shard.folder, expected, f"{shard.folder}/")
+    finally:  # it may have been stopped
         threads.shutdown(cancel_futures=True)
-    yield from _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    problems += _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    if problems and read_manifest_bytes(directory) != content:
+        raise ManifestError(
+            f"{directory}: the dataset was updated while it was verified; verify it again"
+        )
+    return problems
 
 
 def _fault(
@@ -369,8 +433,6 @@ def _fault(
 ) -> str | None:
     """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
     try:
-        if file.is_symlink() or file.parent.is_symlink():
-            return _A_LINK
         if file.exists() and not file.is_file():  # opening a pipe may wait for ever
             return "not a plain file"
         check_array(file, dtype, shape)
@@ -387,12 +449,12 @@ def _fault(
 
 def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
     try:
-        names = os.listdir(folder) if folder.is_dir() else []
+        names = names_in(folder) if folder.is_dir() else set()
     except OSError as error:
-        names = []
+        names = set()
         yield Problem(prefix, f"can't be listed: {error.strerror}")
     for name in sorted(names):
-        if name not in expected and not name.startswith("."):
+        if name not in expected:
             yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
 
 

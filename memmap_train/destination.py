@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import ConversionError, MemmapTrainError, listed
 from .journal import WORKPLACE, FolderLock, is_ours
+from .junk import is_empty
 from .machine import free_disk, nearest_existing
 from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
 from .plan import Columns, ConvertOptions, Plan
@@ -32,7 +33,7 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         return
     if not directory.is_dir():
         raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
-    if os.listdir(directory) and not is_ours(directory):
+    if not is_empty(directory) and not is_ours(directory):
         advice = "" if overwrite else "; choose another --out"
         raise ConversionError(
             f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
@@ -161,7 +162,7 @@ def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -
     written = (directory / WORKPLACE).rglob("*.npy") if directory.is_dir() else ()
     if old is None and directory.is_dir():
         written = (*written, *directory.glob("era-*/*.npy"))
-    free += sum(file.stat().st_size for file in written)
+    free += sum(file.lstat().st_size for file in written)  # of a link, only itself
     needed = plan.disk_bytes(budget)
     if needed > free:
         raise ConversionError(

@@ -8,6 +8,7 @@ is, and collapses where memory is short. Linux alone; elsewhere maps are read.
 import mmap
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from .buffers import disk_buffer
 from .errors import ShardError
-from .shard import become_shorter, check_array
+from .shard import FileStamp, become_shorter, opened_array
 
 _BLOCK_BYTES = 4096  # places and lengths of a direct read are multiples of the disk's blocks
 
@@ -25,15 +26,23 @@ def can_read_directly(path: Path) -> bool:
     if not hasattr(os, "O_DIRECT") or not hasattr(os, "preadv"):
         return False
     try:
-        file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        file = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
+        _bypass_cache(file)
         return os.preadv(file, [mmap.mmap(-1, _BLOCK_BYTES)], 0) > 0
     except OSError:
         return False
     finally:
         os.close(file)
+
+
+def _bypass_cache(file: int) -> None:
+    """Have an open file read past the page cache; OSError where that can't be."""
+    import fcntl  # POSIX only, as O_DIRECT is
+
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_RDONLY | os.O_DIRECT)
 
 
 class DirectArray:
@@ -45,7 +54,7 @@ class DirectArray:
     dtype : numpy.dtype
     shape : (int, int)
         What the manifest says the file holds.
-    inode : int
+    stamp : FileStamp, optional
         Of the file that was there when the manifest was read.
 
     Raises
@@ -57,13 +66,20 @@ class DirectArray:
     _local = threading.local()  # each thread reads into memory of its own
 
     def __init__(
-        self, path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int
+        self,
+        path: Path,
+        dtype: np.dtype[np.generic],
+        shape: tuple[int, ...],
+        stamp: FileStamp | None = None,
     ) -> None:
         self._file: int | None = None
         self._path, self._dtype, self._n_columns = path, dtype, shape[1]
-        self._offset = check_array(path, dtype, shape, inode)
         self.row_bytes = dtype.itemsize * shape[1]
-        self._file = _open(path)
+        with opened_array(path, dtype, shape, stamp) as (file, self._offset):
+            # Not opened by its name again: by now that may be another file's.
+            self._file = os.dup(file.fileno())
+            with suppress(OSError):  # eras may lie on other file systems than the one tried
+                _bypass_cache(self._file)
 
     def __del__(self) -> None:
         if self._file is not None:
@@ -99,18 +115,3 @@ class DirectArray:
         if memory is None or len(memory) < n_bytes:
             memory = self._local.memory = disk_buffer(n_bytes)
         return memory
-
-
-def _open(path: Path) -> int:
-    """Open a file past the page cache, or as usual where its own file system knows no such reads.
-
-    Eras may lie on other file systems than the one that was tried.
-    """
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECT)
-    except OSError:
-        pass
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise ShardError(f"{path}: can't be opened: {error.strerror}") from None

@@ -20,6 +20,7 @@ import xxhash
 
 from .durable import sync_directory, sync_file
 from .errors import ConversionError
+from .junk import discard, discard_folder, is_dropped, move_files, names_in
 from .locks import Lock, LockHeldError
 from .machine import nearest_existing
 from .manifest import FILE_NAME, ShardEntry, parse_shard_entry
@@ -28,6 +29,7 @@ from .shard import ARRAY_NAMES
 
 WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
 _KNOWN_NAMES = (LOCK, PARTIAL, "journal", "staged")  # one of them is in every workplace
+ARRAY_FILES = frozenset(f"{array}.npy" for array in ARRAY_NAMES)
 
 
 class ChangedEraError(Exception):
@@ -69,10 +71,8 @@ class FolderLock:
     def clear(self) -> None:
         """Remove all that lies in the workplace but the lock."""
         for path in self._workplace.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
+            if path.name != LOCK:
+                discard(path)
 
     def release(self, *, done: bool) -> None:
         """Let others go on; remove the workplace if there is nothing left to do in it."""
@@ -153,7 +153,7 @@ class Journal:
 
     def _move(self, folder: str, to: Path) -> None:
         sync_directory(self._partial / folder)
-        os.rename(self._partial / folder, to / folder)
+        move_shard(self._partial / folder, to)
         sync_directory(to)
 
     def _note(self, entry: ShardEntry, equal_targets: list[str]) -> None:
@@ -203,7 +203,7 @@ class Journal:
         keep = {entry.folder for entry, _ in self.finished.values()}
         for folder in self.directory.iterdir():
             if _is_shard(folder) and folder.name not in keep:
-                _remove(folder)
+                discard_folder(folder, ARRAY_FILES)
 
 
 def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
@@ -231,7 +231,6 @@ def _check(data: dict[str, Any]) -> str:
 
 def is_ours(directory: Path) -> bool:
     """Tell whether a folder holds a dataset of ours, whole or unfinished, and nothing else."""
-    names = {name for name in os.listdir(directory) if not name.startswith(".")}
     begun = _is_workplace(directory / WORKPLACE)
     if not begun and os.path.lexists(directory / WORKPLACE):
         return False
@@ -241,7 +240,7 @@ def is_ours(directory: Path) -> bool:
             data = json.loads((directory / FILE_NAME).read_bytes())
             finished = isinstance(data, dict) and data.get("format") == "memmap-train"
     return (begun or finished) and all(
-        name == FILE_NAME or _is_shard(directory / name) for name in names
+        name == FILE_NAME or _is_shard(directory / name) for name in names_in(directory)
     )
 
 
@@ -256,15 +255,16 @@ def _is_workplace(folder: Path) -> bool:
     """Tell whether a folder is one that a conversion has made: it may be cleared."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    names = os.listdir(folder)
+    names = [name for name in os.listdir(folder) if not is_dropped(name)]
     # An empty one is left where a conversion ends between its lock and its journal.
     return not names or any(name.startswith(_KNOWN_NAMES) for name in names)
 
 
 def _is_shard(folder: Path) -> bool:
-    known = {f"{array}.npy" for array in ARRAY_NAMES}
     return (
-        folder.name.startswith("era-") and folder.is_dir() and known.issuperset(os.listdir(folder))
+        folder.name.startswith("era-")
+        and folder.is_dir()
+        and ARRAY_FILES.issuperset(names_in(folder))
     )
 
 
@@ -274,12 +274,12 @@ def remove_dataset(directory: Path) -> None:
     sync_directory(directory)
     for folder in directory.iterdir():
         if _is_shard(folder):
-            _remove(folder)
+            discard_folder(folder, ARRAY_FILES)
 
 
-def _remove(shard: Path) -> None:
-    """Remove an era's folder, or the link that stands for it."""
-    if shard.is_symlink():
-        shard.unlink()
-    else:
-        shutil.rmtree(shard)
+def move_shard(folder: Path, to: Path) -> None:
+    """Move an era's folder into another one; its files, if there is a folder of that name."""
+    move_files(folder, to / folder.name)
+    if folder.exists():
+        sync_directory(to / folder.name)
+        discard_folder(folder, ARRAY_FILES)

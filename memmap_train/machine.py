@@ -10,6 +10,8 @@ from pathlib import Path
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
 _CGROUP_V1 = Path("/sys/fs/cgroup/memory")
+_PIECE_BYTES = 2**12
+_MAPS_LEFT = 100  # some may have gone since there were too many
 _FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
 _UNKNOWN_DISK_BYTES = 10**15
 _OPEN_FILES_OF_WINDOWS = 512  # its C library's default
@@ -63,6 +65,19 @@ def open_file_limit() -> int:
             return soft
         return wanted
     return min(soft, 65_536) if soft != resource.RLIM_INFINITY else 65_536
+
+
+def most_maps() -> int | None:
+    """Return how many maps this process may have, if it has as many; else, or elsewhere, None."""
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        present = 0
+        with open("/proc/self/maps", "rb", buffering=0) as file:
+            while piece := file.read(_PIECE_BYTES):  # megabytes at once would take another map
+                present += piece.count(b"\n")
+    except (OSError, ValueError):
+        return None
+    return most if present >= most - _MAPS_LEFT else None
 
 
 def _system_available() -> int:

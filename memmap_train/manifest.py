@@ -55,6 +55,7 @@ are compared with the files before anything is mapped.
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -270,28 +271,54 @@ def read_manifest(directory: Path) -> Manifest:
         There is none, it isn't JSON, it is from another format version, or a value is of another
         kind than the format says.
     """
+    return parse_manifest(read_manifest_bytes(directory), directory)
+
+
+def read_manifest_bytes(directory: Path) -> bytes:
+    """Return what `directory/manifest.json` holds, unchecked.
+
+    Raises
+    ------
+    ManifestError
+        There is none, or it can't be read.
+    """
     path = directory / FILE_NAME
-    if path.is_fifo():  # opening it may wait for ever
-        raise ManifestError(f"{path}: a pipe; expected a file")
     try:
-        data = json.loads(path.read_bytes())
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it may wait for ever
+            raise ManifestError(f"{path}: a pipe; expected a file")
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if not directory.exists():
             found = "there is no such folder"
         elif not directory.is_dir():
             found = "it is a file"
         elif (directory / ".convert").is_dir():
-            found = "its conversion hasn't finished: run the same `memmap-train convert` again"
+            found = (
+                "its conversion, or an update, hasn't finished: wait for it, or run the same "
+                "`memmap-train convert` again"
+            )
         else:
             found = f"the folder has no {FILE_NAME}"
         raise ManifestError(
             f"{directory}: not a dataset: {found} (a dataset is made by `memmap-train convert "
             "SOURCE… --out DATASET`)"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not valid JSON: {error}") from None
     except OSError as error:
         raise ManifestError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def parse_manifest(content: bytes, directory: Path) -> Manifest:
+    """Return the manifest that `read_manifest_bytes` has read in a folder, checked.
+
+    Raises
+    ------
+    ManifestError
+    """
+    path = directory / FILE_NAME
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: not valid JSON: {error}") from None
     with _reading(path):
         return _parse(data, path)
 
@@ -375,11 +402,17 @@ def _parse(data: Any, path: Path) -> Manifest:
         targets=targets,
         aliases=aliases,
         feature_sets=feature_sets,
-        columns=_mapping(data.get("columns", {}), "columns"),
+        columns={
+            name: None if column is None else _text(column, f"columns.{name}")
+            for name, column in _mapping(data.get("columns", {}), "columns").items()
+        },
         sources=_sources(data["sources"]),
         history=tuple(_sources(past) for past in data.get("history", [])),
         shards=shards,
-        created_by=_mapping(data["created_by"], "created_by"),
+        created_by={
+            name: _text(version, f"created_by.{name}")
+            for name, version in _mapping(data["created_by"], "created_by").items()
+        },
         planted=None if planted is None else _number(planted, "planted"),
     )
     if _integer(data["n_rows"], "n_rows", most=_MAX_ROWS * len(shards)) != manifest.n_rows:
@@ -458,6 +491,8 @@ def _text(value: Any, what: str) -> str:
 def _mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ManifestError(f"{what}: expected an object, found {value!r:.80}")
+    for name in value:
+        _text(name, what)
     return value
 
 

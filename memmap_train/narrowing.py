@@ -21,7 +21,9 @@ from .disk import BLOCK_BYTES, DiskWriter
 from .encoding import FeatureEncoder
 from .errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from .journal import WORKPLACE, Journal
+from .junk import is_junk
 from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, id_width, read_manifest
+from .paths import checked_path
 from .plan import (
     Columns,
     ConvertOptions,
@@ -330,8 +332,11 @@ def find_parent(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
     """
     folders = [Path(path) for path in paths if os.path.isdir(path)]
     for folder in folders:
+        checked_path(folder / FILE_NAME, SourceError)
         if not os.path.exists(folder / FILE_NAME) and not os.path.isdir(folder / WORKPLACE):
-            inside = sorted(str(file) for file in folder.glob("*.parquet"))
+            inside = sorted(
+                str(file) for file in folder.glob("*.parquet") if not is_junk(file.name)
+            )
             advice = f"; name the files in it: {listed(inside, 3)}" if inside else ""
             raise SourceError(
                 f"{folder}: a folder without {FILE_NAME}, hence no dataset; expected parquet "

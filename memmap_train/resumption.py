@@ -17,6 +17,7 @@ from .config import TrainConfig
 from .dataset import Dataset
 from .errors import DatasetError, RunError
 from .folds import Fold
+from .paths import checked_path
 from .runs import Run, begin_run, find_run, fold_of_record, holding
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
@@ -39,7 +40,7 @@ VERSION_KEYS = (
 
 def check_outside(path: Path, dataset: Dataset) -> None:
     """Raise a RunError for a run's folder inside of a dataset: it couldn't be updated any more."""
-    inside = path.resolve()
+    inside = checked_path(path, RunError).resolve()
     if dataset.path.resolve() in (inside, *inside.parents):
         raise RunError(
             f"{path}: lies inside the dataset {dataset.path}, which holds nothing but shards; "

@@ -33,7 +33,9 @@ from typing import Any
 from .durable import sync_directory, sync_file
 from .errors import RunError, listed
 from .folds import Fold
+from .junk import names_in
 from .locks import Lock, LockHeldError, is_held
+from .paths import checked_path
 
 # Of what kind some values of config.json are, and what that is called.
 _KINDS: dict[str, type] = {
@@ -74,6 +76,7 @@ STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds"
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
 _LOCK = ".lock"
+_MOST_NAME = 60  # characters: 240 bytes at most
 _CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "config.json",
     "state.json",
@@ -94,7 +97,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Path
         In the same folder, with the same suffix.
     """
-    temporary = path.with_name(f".partial-{path.name}")
+    # The name may be as long as names may be.
+    temporary = path.with_name(f".partial-{path.name[-_MOST_NAME:]}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -273,6 +277,7 @@ def open_run(path: Path) -> Run:
     RunError
         There is none, or its configuration can't be read.
     """
+    checked_path(path, RunError)
     try:
         config = _read_json(path / _CONFIG)
     except (FileNotFoundError, NotADirectoryError):
@@ -308,6 +313,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     RunError
         A run is there and `resume` is false, or the folder holds something else.
     """
+    checked_path(path, RunError)
     try:
         if not path.exists():
             return None
@@ -328,7 +334,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
                 "another --run"
             )
         return run
-    foreign = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    foreign = sorted(names_in(path))
     if foreign:
         raise RunError(
             f"{path}: the folder isn't a run, it holds {listed(foreign, most=3)}; expected a new "
@@ -430,9 +436,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1)
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+        # A path that isn't UTF-8 holds half characters, for which JSON has escapes.
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

@@ -41,6 +41,7 @@ import numpy.typing as npt
 
 from memmap_train.errors import ConfigError
 from memmap_train.metrics import numerai_corr
+from memmap_train.paths import checked_path
 
 BEST_KEY = "memmap_train.best"
 """Metadata key, in each parquet file of a sample, of the best score that a model can expect."""
@@ -256,6 +257,7 @@ def write_sample(
     ConfigError
         If a number is too small or the directory can't be written to.
     """
+    checked_path(directory, ConfigError)
     _check("eras", n_eras, least=5, most=_MOST_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
     _check("features", n_features, least=5)

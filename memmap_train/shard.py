@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ import xxhash
 from .disk import BLOCK_BYTES, DiskWriter
 from .durable import sync_file
 from .errors import ShardError
+from .machine import most_maps
 
 Array = npt.NDArray[np.generic]
 
@@ -41,6 +43,7 @@ _HEADER = re.compile(
     rb"'shape': *\(([0-9, ]*)\),? *\}[ \n]*"
 )
 DIGEST_BYTES = 1_000_000  # of a buffer: read and hashed at once, within a core's own cache
+_CLOCK_STEP = 2_000_000_000  # nanoseconds between two times that a file system tells apart (FAT)
 
 
 @lru_cache(maxsize=256)
@@ -188,9 +191,62 @@ class ArrayWriter:
         return expected, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
 
 
+class FileStamp:
+    """What a file is recognized by when it is opened again: its times, or else its digest.
+
+    A file with the same times has the same content, unless it was changed so soon after it was
+    looked at that the clock hadn't moved on. Where the times differ (a file was touched or copied),
+    or were too fresh to mean anything, the content decides. Inode numbers take no part: some
+    network file systems give the same file another one, and others give a new file the number of
+    one that was removed a moment ago.
+
+    Parameters
+    ----------
+    status : os.stat_result
+        Of the file.
+    asked : int
+        `time.time_ns()` before the system was asked for it.
+    digest : str
+        Of the file, as the manifest has it.
+    """
+
+    __slots__ = ("_digest", "_times")
+
+    def __init__(self, status: os.stat_result, asked: int, digest: str) -> None:
+        self._digest = digest
+        self._times = _settled_times(status, asked)
+
+    def check(self, file: io.FileIO, path: Path) -> None:
+        """Raise a ShardError if an open file has another content; thread-safe."""
+        asked = time.time_ns()
+        status = os.fstat(file.fileno())
+        if self._times == (status.st_mtime_ns, status.st_ctime_ns):
+            return
+        file.seek(0)
+        if _digest_of(file) != self._digest:
+            raise ShardError(
+                f"{path}: another file than when the dataset was opened: it was updated or changed "
+                "meanwhile; open it again (a run resumes with --resume); `memmap-train verify` "
+                "lists all that is wrong"
+            )
+        self._times = _settled_times(status, asked)  # from here on these are known
+
+
+def _settled_times(status: os.stat_result, asked: int) -> tuple[int, int] | None:
+    """Return a file's times, unless a change right after they were asked for could repeat them.
+
+    A change sets both times to the present, so one that lies well back is enough.
+    """
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return times if min(times) < asked - _CLOCK_STEP else None
+
+
 @contextmanager
 def opened_array(
-    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
+    path: Path,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    stamp: FileStamp | None = None,
 ) -> Iterator[tuple[io.FileIO, int]]:
     """Open one `.npy` file after checking that it holds what is expected.
 
@@ -200,7 +256,7 @@ def opened_array(
     dtype : numpy.dtype
     shape : tuple of int
         What the manifest says the file holds.
-    inode : int, optional
+    stamp : FileStamp, optional
         Of the file that was there when the manifest was read.
 
     Returns
@@ -218,20 +274,26 @@ def opened_array(
     try:
         with open(path, "rb", buffering=0) as file:
             advise(file.fileno(), "RANDOM")  # the header alone: no megabytes ahead of it
-            yield file, _check_file(file, path, dtype, shape, inode)
+            offset = _check_file(file, path, dtype, shape)
+            if stamp is not None:
+                stamp.check(file, path)
+            yield file, offset
     except OSError as error:
         raise _explained(error, path) from None
 
 
 def open_array(
-    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
+    path: Path,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    stamp: FileStamp | None = None,
 ) -> Array:
     """Map one `.npy` file read-only, after the checks of `opened_array`.
 
     Where the file system refuses shared maps, the map is a private one. Where it refuses all maps,
     the array is read into memory.
     """
-    with opened_array(path, dtype, shape, inode) as (file, offset):
+    with opened_array(path, dtype, shape, stamp) as (file, offset):
         array: Array | None = None
         for mode in ("r", "c"):
             try:
@@ -295,11 +357,9 @@ def read_into(file: io.FileIO, out: Array) -> None:
         left = left[n_bytes:]
 
 
-def check_array(
-    path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...], inode: int | None = None
-) -> int:
+def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
     """Check one `.npy` file as `opened_array` does; return where its data begin."""
-    with opened_array(path, dtype, shape, inode) as (_, offset):
+    with opened_array(path, dtype, shape) as (_, offset):
         return offset
 
 
@@ -320,13 +380,19 @@ def digest_file(path: Path, buffer: bytearray | None = None) -> str:
     buffer : bytearray, optional
         To read into, of `DIGEST_BYTES` at best: one for many files spares their memory.
     """
-    buffer = bytearray(DIGEST_BYTES) if buffer is None else buffer
+    with open(path, "rb", buffering=0) as file:
+        return _digest_of(file, buffer)
+
+
+def _digest_of(file: io.FileIO, buffer: bytearray | None = None) -> str:
+    """Return the digest of an open file from its present position on."""
+    advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
+    if buffer is None:
+        buffer = bytearray(min(DIGEST_BYTES, os.fstat(file.fileno()).st_size) or 1)
     view = memoryview(buffer)
     digest = xxhash.xxh3_128()
-    with open(path, "rb", buffering=0) as file:
-        advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
-        while n_bytes := file.readinto(buffer):
-            digest.update(view[:n_bytes])
+    while n_bytes := file.readinto(buffer):
+        digest.update(view[:n_bytes])
     return f"{DIGEST_NAME}:{digest.hexdigest()}"
 
 
@@ -367,14 +433,28 @@ class MapDigest:
 def _explained(error: OSError, path: Path) -> ShardError:
     if isinstance(error, ShardError):
         return error
-    if isinstance(error, FileNotFoundError):
-        return ShardError(f"{path}: the file is missing")
+    if error.errno == errno.ENOMEM and (most := most_maps()):
+        return ShardError(
+            f"{path}: can't be mapped: this system allows a process {most:,} maps, and every array "
+            f"of an era takes one or two; allow more with `sudo sysctl -w vm.max_map_count="
+            f"{8 * most}`"
+        )
     if error.errno == errno.ENOMEM:
         return ShardError(
             f"{path}: can't be mapped: this process may not have as many addresses; raise the "
             "limit with `ulimit -v unlimited`"
         )
-    return ShardError(f"{path}: can't be opened: {error.strerror}")
+    return ShardError(f"{path}: {why_unreadable(error, path)}")
+
+
+def why_unreadable(error: OSError, path: Path) -> str:
+    """Say why a file of a dataset couldn't be opened or looked at."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"can't be read: {error.strerror}"
+    for linked in (path, path.parent):
+        if linked.is_symlink() and not linked.exists():
+            return f"the file is missing: {linked.name} is a link to nothing"
+    return "the file is missing"
 
 
 def _check_file(
@@ -382,14 +462,8 @@ def _check_file(
     path: Path,
     dtype: np.dtype[np.generic],
     shape: tuple[int, ...],
-    inode: int | None,
 ) -> int:
     """Return the offset of the data, or raise a ShardError."""
-    if inode is not None and os.fstat(file.fileno()).st_ino != inode:
-        raise ShardError(
-            f"{path}: another file than when the dataset was opened: it was updated meanwhile; "
-            "open it again (a run carries on with --resume)"
-        )
     expected_header = npy_header(dtype, shape)
     offset = len(expected_header)
     if file.read(offset) != expected_header:  # the header we write: no parsing needed

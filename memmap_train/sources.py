@@ -79,7 +79,7 @@ class Sources:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[Source] = []
         open_file_limit()  # raised: each of them takes a descriptor
-        found: set[tuple[int, int]] = set()
+        found: set[tuple[object, ...]] = set()
         for path in paths:
             # Closed at once: what is known of thousands of columns takes megabytes a file.
             with closing(Source(path)) as source:
@@ -87,11 +87,17 @@ class Sources:
             if self.files:
                 source.share_columns(self.files[0])
             self.files.append(source)
-            if (status.st_dev, status.st_ino) in found:
+            # Some network file systems give all files one inode number, or one file several.
+            entry = source.entry
+            same = {
+                (os.path.realpath(path),),
+                (status.st_dev, status.st_ino, entry.bytes, entry.footer_digest),
+            }
+            if same & found:
                 raise SourceError(
                     f"{path}: the same file is named twice; its rows would come twice: name it once"
                 )
-            found.add((status.st_dev, status.st_ino))
+            found |= same
         self._handles = Handles(self.files)
 
     @property

@@ -17,7 +17,8 @@ from typing import Any
 from .dataset import Dataset
 from .durable import sync_directory
 from .errors import ConversionError, listed
-from .journal import WORKPLACE, ChangedEraError, Journal
+from .journal import WORKPLACE, ChangedEraError, Journal, move_shard
+from .junk import discard, names_in
 from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, write_manifest
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
@@ -118,7 +119,7 @@ class UpdateJournal(Journal):
         keep = {entry.folder for entry, _ in self.finished.values()}
         for folder in self._staged.iterdir():
             if folder.name not in keep:
-                shutil.rmtree(folder)
+                discard(folder)
 
 
 def narrow_to_dataset(
@@ -232,27 +233,16 @@ def is_begun(directory: Path) -> bool:
 def finish_commit(directory: Path) -> None:
     """Rename what is staged into place, the new manifest last."""
     staged = directory / WORKPLACE / _STAGED
-    for folder in sorted(staged.iterdir()):
-        target = directory / folder.name
-        if target.exists():
-            for file in folder.iterdir():
-                _replace(file, target / file.name)
-            sync_directory(target)
-            folder.rmdir()
-        else:
-            os.rename(folder, target)
+    for name in sorted(names_in(staged)):
+        try:
+            move_shard(staged / name, directory)
+        except PermissionError as error:
+            raise ConversionError(
+                f"{error.filename2 or directory / name}: can't be replaced: {error.strerror}: on "
+                "Windows because another process reads it, a training for example; elsewhere "
+                "because the folder is write-protected; nothing is lost: end that process, or "
+                "allow writing, and run the same command again, which finishes the update"
+            ) from None
     sync_directory(directory)
     os.replace(directory / WORKPLACE / FILE_NAME, directory / FILE_NAME)
     sync_directory(directory)
-
-
-def _replace(file: Path, target: Path) -> None:
-    try:
-        os.replace(file, target)
-    except PermissionError as error:
-        raise ConversionError(
-            f"{target}: can't be replaced: {error.strerror}: on Windows because another process "
-            "reads it, a training for example; elsewhere because the folder is write-protected; "
-            "nothing is lost: end that process, or allow writing, and run the same command again, "
-            "which finishes the update"
-        ) from None

@@ -308,10 +308,14 @@ class Durability:
             self.lost |= {str(path), str(path.parent)}
         elif event in ("os.mkdir", "os.remove", "os.rmdir") and path.name != WORKPLACE:
             self.lost |= {str(path.parent)}
+            if event == "os.rmdir":  # of what was in it nothing is left to be lost
+                self.lost.discard(str(path))
             if path == self._out / "manifest.json":
                 self._unsafe.add(path)
                 if str(self._out / WORKPLACE) in self.lost:
                     self.mistakes.append("an old update may come back where there is no dataset")
+            elif path.suffix == ".npy" and self._out / "manifest.json" in self._unsafe:
+                self.mistakes.append(f"{path} is removed while the manifest may come back")
         elif event == "shutil.rmtree" and self._out / "manifest.json" in self._unsafe:
             self.mistakes.append(f"{path} is removed while the manifest may come back")
         elif event == "os.rename":

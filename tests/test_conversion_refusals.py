@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -259,6 +260,36 @@ def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
         with refused(SourceError, "twice"):
             convert([path, other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("inode", ["stays", "changes", "is none"])
+def test_inode_numbers_tell_neither_one_file_from_another_nor_that_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: str
+) -> None:
+    """Network file systems may give a file another number each time, or all files none."""
+    paths = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
+    for number, path in enumerate(paths, start=1):
+        write_toy(path, {f"000{number}": 30}, row_group_rows=10)
+    stat, calls = os.stat, 0
+
+    def renumbered(path: Any, **options: Any) -> Any:
+        nonlocal calls
+        status = stat(path, **options)
+        if inode == "stays" or not str(path).endswith((".parquet", ".npy")):
+            return status
+        calls += 1
+        fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_ino": calls if inode == "changes" else 0})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", renumbered)
+        dataset = convert(paths, tmp_path / "out").dataset
+        assert [len(shard.features) for shard in dataset.values()] == [30, 30]
+        narrow = convert(tmp_path / "out", tmp_path / "narrow", targets="target").dataset
+        assert [len(shard.targets) for shard in narrow.values()] == [30, 30]
+        with refused(SourceError, "twice"):
+            convert([paths[0], paths[0]], tmp_path / "again")
+    assert calls > 20 or inode == "stays"
 
 
 @pytest.mark.parametrize("column", ["feature_y1", "target", "id"])

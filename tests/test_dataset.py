@@ -17,7 +17,6 @@ from refusal import refused
 from toy import feature_names, target_names, toy_counts, toy_features, toy_ids, toy_targets
 
 import memmap_train as mt
-from memmap_train.dataset import Problem
 from memmap_train.errors import DatasetError, ManifestError, ShardError
 from memmap_train.machine import n_cores
 from memmap_train.manifest import FILE_NAME
@@ -26,8 +25,8 @@ from memmap_train.shard import ARRAY_NAMES, DIGEST_BYTES
 SMALL = {"0001": 6, "0002": 4, "X": 5}
 
 
-def problems(path: Path, **options: Any) -> list[Problem]:
-    return list(mt.verify(path, **options))
+def problems(path: Path, **options: Any) -> list[mt.Problem]:
+    return mt.verify(path, **options)
 
 
 def flip(file: Path, position: int) -> None:
@@ -43,13 +42,35 @@ def test_a_dataset_tells_what_is_in_it(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["float32"])
     assert dataset.eras == tuple(ERAS)
     assert dataset.rows_per_era == tuple(ERAS.values())
-    assert dataset.n_rows == len(dataset) == sum(ERAS.values())
+    assert dataset.n_rows == sum(ERAS.values())
     assert dataset.feature_names == tuple(feature_names(N_FEATURES))
     assert dataset.target_names == tuple(target_names(N_TARGETS))
     assert dataset.feature_bytes == sum(ERAS.values()) * N_FEATURES * 4
     assert mt.open_dataset(toys["int8"]).feature_bytes == sum(ERAS.values()) * N_FEATURES
     assert dataset.manifest.dtype == "float32"
     assert str(toys["float32"]) in repr(dataset)
+
+
+def test_a_dataset_is_a_mapping_of_eras_to_shards(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["float32"]).select(["0003", "0001", "X"])
+    assert list(dataset) == list(dataset.keys()) == ["0001", "0003", "X"]
+    assert len(dataset) == 3
+    assert "0003" in dataset
+    assert "0002" not in dataset  # of the whole dataset, not of this part
+    assert 3 not in dataset
+    assert [shard.era for shard in dataset.values()] == list(dataset)
+    assert {era: shard.n_rows for era, shard in dataset.items()} == {
+        era: ERAS[era] for era in dataset
+    }
+    assert dataset.get("0001").era == "0001"
+    assert dataset.get("0002") is None
+
+
+def test_a_dataset_equals_itself_alone_and_can_be_a_key(toys: dict[str, Path]) -> None:
+    one, other = mt.open_dataset(toys["float32"]), mt.open_dataset(toys["float32"])
+    assert one == one
+    assert one != other
+    assert {one: 1, other: 2}[one] == 1
 
 
 def test_a_dataset_may_be_named_by_text_or_path(toys: dict[str, Path]) -> None:
@@ -324,10 +345,9 @@ def empty_it(path: Path) -> None:
     (path / "era-0002" / "features.npy").write_bytes(b"")
 
 
-def put_a_link_in_its_place(path: Path) -> None:
-    file = path / "era-0002" / "features.npy"
-    os.replace(file, path.parent / "elsewhere.npy")
-    file.symlink_to(path.parent / "elsewhere.npy")
+def put_a_link_to_nothing_in_its_place(path: Path) -> None:
+    remove_file(path)
+    (path / "era-0002" / "features.npy").symlink_to(path.parent / "elsewhere.npy")
 
 
 def say_another_size_in_the_manifest(path: Path) -> None:
@@ -344,7 +364,7 @@ DAMAGES = [
     put_a_folder_in_its_place,
     put_a_pipe_in_its_place,
     empty_it,
-    put_a_link_in_its_place,
+    put_a_link_to_nothing_in_its_place,
     say_another_size_in_the_manifest,
 ]
 
@@ -406,20 +426,45 @@ def test_a_missing_era_is_found_array_by_array(make_toy: MakeToy) -> None:
     assert {p.what for p in found} == {"the file is missing"}
 
 
-def test_an_era_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+def put_links_in_place(path: Path, store: Path) -> None:
+    """Make links of all files, as DVC, git-annex and the caches of hubs do."""
+    store.mkdir()
+    for number, file in enumerate([path / FILE_NAME, *sorted(path.glob("era-*/*.npy"))]):
+        os.replace(file, store / str(number))
+        file.symlink_to(store / str(number))
+
+
+def test_links_are_followed_and_what_they_point_to_is_verified(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
+    expected = {era: np.asarray(shard.features) for era, shard in mt.open_dataset(path).items()}
+    put_links_in_place(path, path.parent / "store")
     os.replace(path / "era-0002", path.parent / "elsewhere")
     (path / "era-0002").symlink_to(path.parent / "elsewhere")
-    assert {p.path.split("/")[0] for p in problems(path, quick=True)} == {"era-0002"}
+    os.replace(path, path.parent / "moved")
+    path.symlink_to(path.parent / "moved")
+    for era, shard in mt.open_dataset(path).items():
+        np.testing.assert_array_equal(shard.features, expected[era])
+    assert problems(path) == problems(path, quick=True) == []
+    flip((path / "era-0002" / "targets.npy").resolve(), -1)
+    (path / "era-X" / "counts.npy").resolve().unlink()
+    (path / "era-0001" / "more.npy").symlink_to(path / "era-0001" / "features.npy")
+    assert [problem.path for problem in problems(path)] == [
+        "era-0001/more.npy",
+        "era-0002/targets.npy",
+        "era-X/counts.npy",
+    ]
+    assert "a link to nothing" in problems(path)[2].what
+    with refused(ShardError, "counts.npy is a link to nothing", "verify"):
+        mt.open_dataset(path)
 
 
-def test_a_manifest_that_is_a_link_is_found(make_toy: MakeToy) -> None:
+def test_an_era_that_is_a_link_to_nothing_is_named(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
-    os.replace(path / FILE_NAME, path.parent / "elsewhere.json")
-    (path / FILE_NAME).symlink_to(path.parent / "elsewhere.json")
-    (problem,) = problems(path, quick=True)
-    assert problem.path == FILE_NAME
-    assert "a link" in problem.what
+    shutil.rmtree(path / "era-0002")
+    (path / "era-0002").symlink_to(path.parent / "elsewhere")
+    with refused(ShardError, "era-0002 is a link to nothing"):
+        mt.open_dataset(path)
+    assert {p.path for p in problems(path)} == {f"era-0002/{array}.npy" for array in ARRAY_NAMES}
 
 
 def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
@@ -444,7 +489,7 @@ def test_a_folder_that_cant_be_listed_is_a_problem(
         return listdir(folder)
 
     monkeypatch.setattr(os, "listdir", list_or_fail)
-    assert problems(path) == [Problem("era-0002/", "can't be listed: Permission denied")]
+    assert problems(path) == [mt.Problem("era-0002/", "can't be listed: Permission denied")]
 
 
 def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
@@ -461,7 +506,7 @@ def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
     ]
 
 
-def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
+def test_one_report_lists_swaps_sizes_digests_and_foreign_files_in_order_behind_links_too(
     make_toy: MakeToy,
 ) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
@@ -469,8 +514,10 @@ def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
     elsewhere.mkdir()
     os.replace(path / "era-0003", elsewhere / "era")
     (path / "era-0003").symlink_to(elsewhere / "era")
+    flip(elsewhere / "era" / "ids.npy", -1)
     os.replace(path / "era-0005" / "ids.npy", elsewhere / "ids.npy")
     (path / "era-0005" / "ids.npy").symlink_to(elsewhere / "ids.npy")
+    flip(elsewhere / "ids.npy", -1)
     for array in ("features", "targets"):
         first, second = path / "era-0008" / f"{array}.npy", path / "era-0021" / f"{array}.npy"
         os.replace(first, elsewhere / "spare")
@@ -483,11 +530,8 @@ def test_one_report_lists_links_swaps_sizes_digests_and_foreign_files_in_order(
     (path / "era-0028" / "targets.npy").unlink()
     (path / "notes.txt").write_text("x")
     expected = [
-        *(
-            (f"era-0003/{array}.npy", "a link")
-            for array in ("features", "targets", "counts", "ids")
-        ),
-        ("era-0005/ids.npy", "a link"),
+        ("era-0003/ids.npy", "digest"),
+        ("era-0005/ids.npy", "digest"),
         ("era-0008/features.npy", "digest"),
         ("era-0008/targets.npy", "digest"),
         ("era-0010/counts.npy", "digest"),
@@ -511,8 +555,8 @@ def flip_a_byte(file: Path) -> None:
     flip(file, file.stat().st_size * 2 // 3)
 
 
-def link_away(file: Path) -> None:
-    os.replace(file, file.parents[2] / f"{file.parent.name}-{file.name}")
+def link_to_nothing(file: Path) -> None:
+    file.unlink()
     file.symlink_to(file.parents[2] / f"{file.parent.name}-{file.name}")
 
 
@@ -524,7 +568,7 @@ def make_a_folder(file: Path) -> None:
 ONE_BY_ONE: list[Callable[[Path], object]] = [
     flip_a_byte,
     Path.unlink,
-    link_away,
+    link_to_nothing,
     make_a_folder,
     lambda file: file.write_bytes(b""),
     lambda file: file.write_bytes(file.read_bytes()[:-1]),
@@ -563,20 +607,20 @@ def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy)
         flip(file, position)
 
 
-def test_files_are_digested_by_threads_that_end_with_the_report(make_toy: MakeToy) -> None:
+def test_verifying_stopped_midway_leaves_no_threads(make_toy: MakeToy) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
 
     def threads() -> int:
         return sum(thread.name.startswith("verify") for thread in threading.enumerate())
 
-    flip(path / "era-0001" / "features.npy", -1)
-    flip(path / "era-0029" / "features.npy", -1)
-    report = mt.verify(path)
-    assert next(report).path == "era-0001/features.npy"
-    assert 1 <= threads() <= n_cores()
-    report.close()  # type: ignore[attr-defined]
+    def stop(done: int, total: int) -> None:
+        assert 1 <= threads() <= n_cores()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mt.verify(path, progress=stop)
     assert threads() == 0
-    assert len(problems(path)) == 2
+    assert problems(path) == []
     assert threads() == 0
 
 

@@ -521,3 +521,28 @@ def test_a_label_that_cant_be_written_is_refused(plain: Path) -> None:
     edit(plain, lambda data: data["shards"][0].update(era="\ud800"))
     with refused(ManifestError, "era"):
         read_manifest(plain)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["feature_sets"].update({HALF: []}),
+        lambda data: data["aliases"].update({HALF: "target"}),
+        lambda data: data["columns"].update(id=HALF),
+        lambda data: data["columns"].update({HALF: None}),
+        lambda data: data["created_by"].update(numpy=HALF),
+        lambda data: data["shards"][0]["data_type"].update({HALF: 1}),
+        lambda data: data["shards"][0]["target_nulls"].update({HALF: 1}),
+        lambda data: data["shards"][0]["files"].update({HALF: {}}),
+    ],
+)
+def test_half_a_character_in_any_name_is_refused(
+    plain: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """It could be read, but neither printed nor written again."""
+    edit(plain, change)
+    with refused(ManifestError, str(plain), "half a character"):
+        read_manifest(plain)

@@ -239,6 +239,43 @@ print(type(batches._reader._features).__name__, sum(float(x.sum()) for x, _ in b
     assert found[0][1] == found[1][1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts maps")
+def test_where_maps_are_limited_the_setting_is_named(make_toy: MakeToy) -> None:
+    """As by a small `vm.max_map_count`: here nearly all maps are taken before."""
+    path = make_toy({f"{era:04}": 2 for era in range(1, 41)})
+    code = f"""
+import ctypes, mmap
+import numpy.random
+import memmap_train as mt
+from memmap_train.batches import Batches
+batches = Batches(mt.open_dataset({str(path)!r}), batch_size=8, seed=0, window_size=1)
+library = ctypes.CDLL(None)
+most = int(open("/proc/sys/vm/max_map_count").read())
+taken = mmap.mmap(-1, 4096 * (2 * most + 4))
+first = ctypes.addressof(ctypes.c_char.from_buffer(taken))
+place = 0  # every other page is protected: each is a map of its own
+def protect(pages, access):
+    return library.mprotect(ctypes.c_void_p(first + place), ctypes.c_size_t(4096 * pages), access)
+while protect(1, 0) == 0:
+    place += 2 * 4096
+place -= 2 * 20 * 4096
+assert protect(2 * 20, 3) == 0  # a few are given back
+try:
+    for step in range(len(batches)):
+        batches[step]
+except mt.MemmapTrainError as error:
+    print(error)
+"""
+    if int(Path("/proc/sys/vm/max_map_count").read_text()) > 500_000:
+        pytest.skip("this system allows so many maps that taking them all takes long")
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "features.npy: can't be mapped" in said or "targets.npy: can't be mapped" in said
+    assert "sudo sysctl -w vm.max_map_count=" in said
+    assert "ulimit" not in said
+
+
 def test_a_file_that_became_shorter_is_named_one_that_was_replaced_is_not_missed(
     opened: Any, tmp_path: Path
 ) -> None:

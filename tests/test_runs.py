@@ -88,6 +88,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 251 + ".csv", "é" * 125 + ".csv"])
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert temporary.suffix == (tmp_path / name).suffix
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_run_begins_in_a_new_or_an_empty_folder(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "first"
     assert find_run(path, resume=False) is None

@@ -4,6 +4,8 @@ import errno
 import gc
 import mmap
 import os
+import shutil
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,14 @@ from hypothesis.extra.numpy import arrays
 from refusal import refused
 
 from memmap_train.errors import ShardError
-from memmap_train.shard import ArrayWriter, check_array, digest_file, npy_header, open_array
+from memmap_train.shard import (
+    ArrayWriter,
+    FileStamp,
+    check_array,
+    digest_file,
+    npy_header,
+    open_array,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -338,3 +347,73 @@ def test_too_few_addresses_for_a_map_are_no_reason_to_fill_the_memory(
     refuse_maps(monkeypatch, mmap.ACCESS_READ, mmap.ACCESS_COPY, number=errno.ENOMEM)
     with refused(ShardError, str(file), "ulimit"):
         open_features(file)
+
+
+# -- the same file or another one ---------------------------------------------------------------
+
+LONG_AGO = 10**18  # nanoseconds: the year 2001
+
+
+def other_content(path: Path) -> bytes:
+    return path.read_bytes()[:-1] + b"?"
+
+
+def times_alone_decide(path: Path, stamp: FileStamp) -> bool:
+    """Tell whether a file is recognized though its content is another: the times were settled."""
+    stamp._digest = "of something else"
+    try:
+        open_array(path, FEATURES.dtype, FEATURES.shape, stamp)
+    except ShardError:
+        return False
+    return True
+
+
+def test_a_file_with_the_times_of_long_ago_is_recognized_without_being_read(file: Path) -> None:
+    os.utime(file, ns=(LONG_AGO, LONG_AGO))
+    assert times_alone_decide(file, FileStamp(file.stat(), time.time_ns(), digest_file(file)))
+
+
+def test_times_as_fresh_as_the_clock_is_coarse_dont_decide(file: Path) -> None:
+    """A change that the clock hasn't told: the same times, size and inode, other content."""
+    whole = digest_file(file)
+    file.write_bytes(other_content(file))
+    stamp = FileStamp(file.stat(), time.time_ns(), whole)
+    with refused(ShardError, str(file), "another file than when", "--resume", "verify"):
+        open_array(file, FEATURES.dtype, FEATURES.shape, stamp)
+
+
+def test_times_in_the_future_dont_decide_if_both_are(file: Path) -> None:
+    """The clock of a file server may go ahead."""
+    asked = time.time_ns() - 10**12
+    assert not times_alone_decide(file, FileStamp(file.stat(), asked, digest_file(file)))
+    asked = time.time_ns() + 10**12
+    assert times_alone_decide(file, FileStamp(file.stat(), asked, digest_file(file)))
+
+
+def test_a_file_that_was_touched_or_copied_is_recognized_by_its_content(file: Path) -> None:
+    os.utime(file, ns=(LONG_AGO, LONG_AGO))
+    stamp = FileStamp(file.stat(), time.time_ns(), digest_file(file))
+    copy = file.with_name("copy")
+    shutil.copy2(file, copy)
+    os.replace(copy, file)  # another inode, the same times but for that of the change
+    opened = open_array(file, FEATURES.dtype, FEATURES.shape, stamp)
+    np.testing.assert_array_equal(opened, FEATURES)
+    os.utime(file, ns=(LONG_AGO, LONG_AGO + 1))
+    opened = open_array(file, FEATURES.dtype, FEATURES.shape, stamp)
+    np.testing.assert_array_equal(opened, FEATURES)
+    assert times_alone_decide(file, stamp)  # from then on these times are known
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_another_file_is_refused_whatever_its_inode(file: Path, in_place: bool) -> None:
+    """A new file often gets the number of one that was removed a moment ago."""
+    whole, other = file.read_bytes(), other_content(file)
+    for _ in range(500):
+        file.write_bytes(whole)
+        os.utime(file, ns=(LONG_AGO, LONG_AGO))
+        stamp = FileStamp(file.stat(), time.time_ns(), digest_file(file))
+        if not in_place:
+            file.unlink()
+        file.write_bytes(other)
+        with refused(ShardError, str(file), "another file than when the dataset was opened"):
+            open_array(file, FEATURES.dtype, FEATURES.shape, stamp)

@@ -14,9 +14,11 @@ from toy import toy_table
 
 import memmap_train as mt
 from memmap_train.dataset import verify
-from memmap_train.errors import ConversionError
+from memmap_train.errors import ConversionError, ManifestError, ShardError
 from memmap_train.journal import WORKPLACE
+from memmap_train.manifest import Manifest
 from memmap_train.parquet.reading import Source
+from memmap_train.update import commit
 
 FIRST = {"0001": 12, "0002": 7, "0003": 9}
 LATER = {**FIRST, "0004": 5, "0005": 8}
@@ -347,3 +349,133 @@ def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:
     assert dataset["0001"].targets.shape == (12, 2)  # the file is the one that it was
     with pytest.raises(mt.MemmapTrainError, match="updated"):
         _ = dataset["0003"].targets
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_are_replaced_and_what_they_point_to_is_never_touched(
+    source: Path, overwrite: bool
+) -> None:
+    """As DVC, git-annex and the caches of hubs keep files."""
+    out, store = source.with_name("out"), source.with_name("store")
+    mt.convert(source, out)
+    store.mkdir()
+    for number, file in enumerate([out / "manifest.json", *sorted(out.glob("era-*/*.npy"))]):
+        os.replace(file, store / str(number))
+        file.symlink_to(store / str(number))
+    before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in store.iterdir()}
+    write_later(source)
+    report = mt.convert(source, out, overwrite=overwrite)
+    assert report.status == ("converted" if overwrite else "updated")
+    assert list(verify(out)) == []
+    after = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in store.iterdir()}
+    assert after == before
+    assert (out / "era-0001" / "features.npy").is_symlink() == (not overwrite)
+    assert not (out / "era-0003" / "targets.npy").is_symlink()
+    assert not (out / "manifest.json").is_symlink()
+
+
+def test_links_to_nothing_are_overwritten(source: Path) -> None:
+    out = source.with_name("out")
+    mt.convert(source, out)
+    for name in ("features", "targets"):
+        (out / "era-0001" / f"{name}.npy").unlink()
+        (out / "era-0001" / f"{name}.npy").symlink_to("nothing")
+    mt.convert(source, out, overwrite=True)
+    assert list(verify(out)) == []
+
+
+# -- opened or verified in the middle of an update ------------------------------------------------
+
+
+@pytest.fixture
+def staged(source: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Manifest]:
+    """Return a dataset whose update is staged and not yet committed, and the new manifest."""
+    out = source.with_name("out")
+    mt.convert(source, out)
+    write_later(source)
+    manifests = []
+
+    def stop(directory: Path, manifest: Manifest) -> None:
+        manifests.append(manifest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("memmap_train.conversion.commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mt.convert(source, out)
+    return out, manifests[0]
+
+
+def contents(dataset: mt.Dataset) -> dict[str, bytes]:
+    return {era: np.asarray(shard.targets).tobytes() for era, shard in dataset.items()}
+
+
+@pytest.mark.parametrize("n_looks", [0, 1, 6, 11, 12])
+def test_opening_gives_one_state_whenever_an_update_commits(
+    staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch, n_looks: int
+) -> None:
+    """The old manifest with the new files would be neither."""
+    out, manifest = staged
+    old = mt.open_dataset(out)
+    old_contents = contents(old)
+    stat, looks = os.stat, 0
+
+    def stat_and_commit(path: Any, **options: Any) -> os.stat_result:
+        nonlocal looks
+        if str(path).endswith(".npy"):
+            if looks == n_looks:
+                with monkeypatch.context() as patch:
+                    patch.setattr(os, "stat", stat)
+                    commit(out, manifest)
+            looks += 1
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat_and_commit)
+        dataset = mt.open_dataset(out)
+    if n_looks < 12:  # of 3 eras, 4 arrays each
+        assert looks == 12 + 20
+        assert dataset.manifest == manifest
+        assert contents(dataset) != old_contents
+    else:
+        assert looks == 12
+        assert contents(dataset) == old_contents
+
+
+def test_a_dataset_that_was_opened_before_an_update_reads_what_stayed_and_refuses_the_rest(
+    staged: tuple[Path, Manifest],
+) -> None:
+    out, manifest = staged
+    old = mt.open_dataset(out)
+    commit(out, manifest)
+    for era in FIRST:
+        assert len(old[era].features) == FIRST[era]
+    assert len(old["0001"].targets) == FIRST["0001"]
+    with refused(ShardError, "era-0003/targets.npy", "updated or changed meanwhile", "--resume"):
+        _ = old["0003"].targets
+
+
+def test_a_dataset_in_the_middle_of_an_update_says_so(
+    staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, manifest = staged
+    monkeypatch.setattr("memmap_train.update.finish_commit", lambda directory: None)
+    commit(out, manifest)
+    with refused(ManifestError, str(out), "an update, hasn't finished", "wait for it"):
+        mt.open_dataset(out)
+
+
+def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
+    staged: tuple[Path, Manifest],
+) -> None:
+    out, manifest = staged
+    calls = []
+
+    def update_once(done: int, total: int) -> None:
+        if not calls:
+            commit(out, manifest)
+        calls.append(done)
+
+    with refused(ManifestError, str(out), "updated while it was verified"):
+        mt.verify(out, progress=update_once)
+    assert [problem.path for problem in mt.verify(out)] == []

@@ -24,6 +24,7 @@ import xxhash
 from ..encoding import MISSING_CODE, MOST_CODE
 from ..errors import SourceError
 from ..manifest import MAX_ID_BYTES, SourceEntry
+from ..paths import checked_path
 from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS, Kind
 from .footer import Footer
 from .labels import LabelError, as_text, nan_as_null, uuids_as_text
@@ -104,7 +105,7 @@ class Source:
             metadata, arrow_schema = self._file.metadata, self._file.schema_arrow
         except UnicodeEncodeError:
             raise SourceError(
-                f"{self.path}: its name isn't UTF-8, and pyarrow opens no others; rename it"
+                f"{self.path}: its path isn't UTF-8, and pyarrow opens no others; rename it"
             ) from None
         except UnicodeDecodeError as error:
             raise SourceError(
@@ -504,6 +505,7 @@ def metadata_bytes(path: Path) -> int:
 
 def _describe(path: Path) -> tuple[SourceEntry, int]:
     """Return what is known of a file without parsing it, and the bytes of its footer."""
+    checked_path(path, SourceError)
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
             raise SourceError(f"{path}: a pipe; expected a parquet file")
@@ -547,12 +549,15 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
-    """Return which file is at a path, its size and its time; None if there is none."""
+    """Return size and times of the file at a path; None if there is none.
+
+    Not its inode number: some network file systems give the same file another one each time.
+    """
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 _KINDS: Sequence[tuple[Kind, Callable[[Any], bool]]] = (

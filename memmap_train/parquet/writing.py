@@ -76,8 +76,10 @@ class SourceWriter:
 
     def __enter__(self) -> Self:
         in_dictionary_pages = [name for name in self._schema.names if name != "id"]
+        # Opened here: pyarrow takes no path that isn't UTF-8, and reads `~` as a home.
+        self._file = open(self._partial_path, "wb")
         self._writer = pq.ParquetWriter(
-            self._partial_path, self._schema, use_dictionary=in_dictionary_pages
+            self._file, self._schema, use_dictionary=in_dictionary_pages
         )
         return self
 
@@ -88,7 +90,7 @@ class SourceWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            with self._writer:
+            with self._file, self._writer:
                 if kind is None and self._waiting.num_rows:
                     self._write_group(self._waiting)
             if kind is None:

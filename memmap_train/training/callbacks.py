@@ -6,6 +6,7 @@ callback sees what ``fit`` would show it: the model with its optimizer, epochs c
 attributes become what they were, and it goes on, inside of an epoch too.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -204,7 +205,7 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Begin another file in the folder."""
-        self._writer = tf.summary.create_file_writer(str(self._folder))
+        self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the scores at the number of epochs done."""

@@ -27,6 +27,7 @@ from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, MemmapTrainError, RunError, listed
 from ..folds import fold_of
+from ..paths import checked_path
 from ..runs import Run, open_run, replacing
 from ..storage import is_past_cache
 from .model import require_tensorflow
@@ -186,6 +187,7 @@ def predict(
     ConfigError
         Features are missing in it, and the run doesn't say what they should become.
     """
+    out_path = checked_path(out_path, RunError)
     require_tensorflow()
     _check_out(Path(out_path))
     folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs

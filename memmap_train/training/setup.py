@@ -23,6 +23,7 @@ from ..dataset import Dataset
 from ..errors import ConfigError, RunError, listed
 from ..folds import Fold, automatic_embargo, split
 from ..order import ORDER_VERSION
+from ..paths import checked_path
 from ..resumption import dataset_record
 from ..runs import Run, fold_of_record, fold_record, open_run
 from ..schema import ERA_COLUMN
@@ -153,7 +154,9 @@ def prepare(
         pool_batches=pool_batches,
         memory=config.memory,
     )
-    saved = Path(config.model).resolve() if config.model.endswith(SUFFIX) else None
+    saved = None
+    if config.model.endswith(SUFFIX):
+        saved = checked_path(config.model, ConfigError).resolve()
     if saved is not None and not config.allow_overlap:
         _check_unseen(saved, fold, is_one_of_several=kept_epoch == "last")
     resolved = replace(
