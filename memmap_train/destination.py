@@ -1,12 +1,13 @@
 """The folder that a dataset goes to: what is there already, and whether it may be written.
 
 Every refusal that a conversion can give because of its folder is here: something else stands there,
-a dataset made otherwise, too small or full a disk. Finishes what an interrupted update has begun,
+a dataset made otherwise, too small or full a disk. Finishes what an interrupted commit has begun,
 and writes nothing else.
 """
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConversionError, MemmapTrainError, listed
-from .journal import WORKPLACE, FolderLock, is_ours
+from .journal import WORKPLACE, FolderLock, finish_commit, is_begun, is_ours
 from .machine import free_disk, nearest_existing
 from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
 from .plan import Columns, ConvertOptions, Plan
 from .units import in_bytes
-from .update import finish_commit, is_begun
 
 
 def check_folder(directory: Path, *, overwrite: bool) -> None:
@@ -52,7 +52,7 @@ def check_apart(directory: Path, parent: Path) -> None:
 
 
 def finish_begun(directory: Path) -> None:
-    """Finish an update that was interrupted while its files were renamed into place."""
+    """Finish a commit that was interrupted while files were renamed into place."""
     if is_begun(directory):
         lock = FolderLock(directory)
         done = False
@@ -151,24 +151,42 @@ def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> 
 
 
 def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
-    """Refuse before writing where the dataset won't fit on the disk."""
+    """Refuse before writing where the dataset won't fit on the disk.
+
+    A dataset that is replaced stays until the new one is complete: both have to fit.
+    """
     free = free_disk(directory)
     if old is not None:  # of old eras nothing but targets is written
         free += sum(entry.rows for entry in old.shards) * (
             plan.row_bytes - 4 * len(plan.columns.schema.targets)
         )
     # What an earlier run has written will be kept or replaced.
-    written = (directory / WORKPLACE).rglob("*.npy") if directory.is_dir() else ()
-    if old is None and directory.is_dir():
-        written = (*written, *directory.glob("era-*/*.npy"))
-    free += sum(file.stat().st_size for file in written)
+    free += _array_bytes(directory / WORKPLACE)
+    replaced = 0
+    if old is None:
+        if (directory / FILE_NAME).exists():
+            replaced = _array_bytes(directory, "era-*/*.npy")
+        else:  # shards of no dataset, which are removed first
+            free += _array_bytes(directory, "era-*/*.npy")
     needed = plan.disk_bytes(budget)
     if needed > free:
+        advice = "" if old is not None else _what_fits(plan, budget, free)
+        if free < needed <= free + replaced:
+            files = " ".join(shlex.quote(str(directory / n)) for n in (FILE_NAME, "era-"))
+            advice += (
+                "; the dataset that is there stays until the new one is complete: where there "
+                f"isn't space for both, delete it yourself first (rm -r {files}*)"
+            )
         raise ConversionError(
             f"{directory}: not enough disk: expected {in_bytes(needed)} free, found "
             f"{in_bytes(free)} ({needed - free:,} bytes too little); free some, or choose another "
-            f"disk with --out{'' if old is not None else _what_fits(plan, budget, free)}"
+            f"disk with --out{advice}"
         )
+
+
+def _array_bytes(folder: Path, pattern: str = "**/*.npy") -> int:
+    """Return the bytes of the arrays in a folder, links not followed; 0 if there is none."""
+    return sum(file.lstat().st_size for file in folder.glob(pattern))
 
 
 def _what_fits(plan: Plan, budget: int, free: int) -> str:
