@@ -34,6 +34,7 @@ from .manifest import (
     FILE_NAME,
     Manifest,
     ShardEntry,
+    has_manifest,
     parse_shard_entry,
     read_manifest,
     write_manifest,
@@ -254,12 +255,7 @@ def is_ours(directory: Path) -> bool:
     begun = _is_workplace(directory / WORKPLACE)
     if not begun and os.path.lexists(directory / WORKPLACE):
         return False
-    finished = False
-    if (directory / FILE_NAME).is_file():
-        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
-            data = json.loads((directory / FILE_NAME).read_bytes())
-            finished = isinstance(data, dict) and data.get("format") == "memmap-train"
-    return (begun or finished) and all(
+    return (begun or has_manifest(directory)) and all(
         name == FILE_NAME or _is_shard(directory / name) for name in names
     )
 

@@ -56,7 +56,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -259,6 +259,36 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(directory)
+
+
+def has_manifest(directory: Path) -> bool:
+    """Tell whether a folder's `manifest.json` is one of ours, damaged or not.
+
+    Raises
+    ------
+    OSError
+        It can't be read.
+    """
+    if not (directory / FILE_NAME).is_file():  # opening a pipe may wait for ever
+        return False
+    try:
+        data = json.loads((directory / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
+def enclosing_dataset(path: Path) -> Path | None:
+    """Return the dataset that a path is, or lies in; None if there is none that can be read.
+
+    A dataset's folder holds nothing else: with another file in it, it isn't updated any more.
+    """
+    path = path.resolve()
+    for folder in (path, *path.parents):
+        with suppress(OSError):
+            if has_manifest(folder):
+                return folder
+    return None
 
 
 def read_manifest(directory: Path) -> Manifest:
