@@ -17,13 +17,22 @@ from typing import Any
 from .errors import ConversionError, MemmapTrainError, listed
 from .journal import WORKPLACE, FolderLock, finish_commit, is_begun, is_ours
 from .machine import free_disk, nearest_existing
-from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
+from .manifest import FILE_NAME, Manifest, SourceEntry, enclosing_dataset, read_manifest
 from .plan import Columns, ConvertOptions, Plan
 from .units import in_bytes
 
 
 def check_folder(directory: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that can't be made, or that holds anything but a dataset of ours."""
+    """Refuse a folder that can't be made, or that holds anything but a dataset of ours.
+
+    One inside another dataset is refused too: that holds nothing but shards.
+    """
+    around = enclosing_dataset(directory / os.pardir)
+    if around is not None:
+        raise ConversionError(
+            f"{directory}: lies inside the dataset {around}, which holds nothing but shards; "
+            "choose another --out"
+        )
     existing = nearest_existing(directory)
     if existing != directory:
         if not existing.is_dir() or os.path.lexists(directory):
@@ -42,7 +51,7 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
 
 def check_apart(directory: Path, parent: Path) -> None:
     """Refuse a folder that is, holds, or lies in the dataset that is narrowed."""
-    out, read = directory.resolve(), parent.resolve()
+    out, read = (Path(os.path.realpath(path)) for path in (directory, parent))
     if out.is_relative_to(read) or read.is_relative_to(out):
         how = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
         raise ConversionError(

@@ -252,12 +252,12 @@ def _check(data: dict[str, Any]) -> str:
 def is_ours(directory: Path) -> bool:
     """Tell whether a folder holds a dataset of ours, whole or unfinished, and nothing else."""
     names = {name for name in os.listdir(directory) if not name.startswith(".")}
-    begun = _is_workplace(directory / WORKPLACE)
-    if not begun and os.path.lexists(directory / WORKPLACE):
+    if FILE_NAME in names and not has_manifest(directory):
         return False
-    return (begun or has_manifest(directory)) and all(
-        name == FILE_NAME or _is_shard(directory / name) for name in names
-    )
+    begun = _is_workplace(directory / WORKPLACE)
+    if not begun and (FILE_NAME not in names or os.path.lexists(directory / WORKPLACE)):
+        return False
+    return all(name == FILE_NAME or _is_shard(directory / name) for name in names)
 
 
 def _sync_parents(directory: Path, existing: Path) -> None:

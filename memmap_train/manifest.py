@@ -283,8 +283,8 @@ def enclosing_dataset(path: Path) -> Path | None:
 
     A dataset's folder holds nothing else: with another file in it, it isn't updated any more.
     """
-    path = path.resolve()
-    for folder in (path, *path.parents):
+    real = Path(os.path.realpath(path))  # also of links that lead in a circle
+    for folder in (real, *real.parents):
         with suppress(OSError):
             if has_manifest(folder):
                 return folder

@@ -230,9 +230,14 @@ def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
     assert is_ours(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "other"}', "\x00"])
-def test_a_folder_with_somebody_elses_manifest_is_not_ours(tmp_path: Path, text: str) -> None:
+def test_a_folder_with_somebody_elses_manifest_is_not_ours(
+    tmp_path: Path, text: str, begun: bool
+) -> None:
     manifest_of(tmp_path / "theirs", text)
+    if begun:
+        FolderLock(tmp_path / "theirs").release(done=False)
     assert not is_ours(tmp_path / "theirs")
 
 
