@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,10 @@ def convert(
         )
         columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)
-        finish_begun(directory)
+        if finish_begun(directory) and overwrite:
+            with suppress(ConversionError):  # it was of other options
+                now = current(directory, overwrite=False)
+                overwrite = not is_up_to_date(now, origin.entries, columns, options, directory)
         old = current(directory, overwrite=overwrite)
         if is_up_to_date(old, origin.entries, columns, options, directory):
             if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up

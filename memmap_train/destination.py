@@ -60,17 +60,19 @@ def check_apart(directory: Path, parent: Path) -> None:
         )
 
 
-def finish_begun(directory: Path) -> None:
-    """Finish a commit that was interrupted while files were renamed into place."""
-    if is_begun(directory):
-        lock = FolderLock(directory)
-        done = False
-        try:
-            if is_begun(directory):
-                finish_commit(directory)
-            done = True
-        finally:
-            lock.release(done=done)
+def finish_begun(directory: Path) -> bool:
+    """Finish a commit that was interrupted while files were renamed into place; tell whether."""
+    if not is_begun(directory):
+        return False
+    lock = FolderLock(directory)
+    done = False
+    try:
+        if is_begun(directory):
+            finish_commit(directory)
+        done = True
+    finally:
+        lock.release(done=done)
+    return True
 
 
 def current(directory: Path, *, overwrite: bool) -> Manifest | None:

@@ -354,22 +354,45 @@ def test_without_space_for_both_the_old_dataset_may_be_deleted_by_hand(
     check_whole(out, undisturbed)
 
 
-def test_a_commit_whose_files_are_gone_is_not_finished(
-    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str
-) -> None:
-    """`rm -r out/*` in mid-commit leaves the workplace, whose name begins with a dot."""
-    out = source.with_name("out")
+def stopped_in_mid_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    """Convert until files of more than one era have been renamed into place."""
     replace, n_renamed = os.replace, itertools.count()
 
     def stop(*arguments: Any) -> None:
-        if next(n_renamed) == 12:  # more than an era's
+        if next(n_renamed) == 12:
             raise StoppedError
         replace(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", stop)
         with pytest.raises(StoppedError):
-            convert(source, out, overwrite=True)
+            act()
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "int8"}], ids=str)
+def test_an_overwriting_that_was_stopped_in_mid_commit_is_finished_and_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+    source: Path,
+    undisturbed: str,
+    older: str,
+    options: dict[str, Any],
+) -> None:
+    out = source.with_name("out")
+    stopped_in_mid_commit(monkeypatch, lambda: convert(source, out, overwrite=True))
+    assert not (out / "manifest.json").exists()
+    before = marks(out)
+    report = convert(source, out, overwrite=True, **options)
+    assert report.status == ("converted" if options else "up to date")
+    check_whole(out, older if options else undisturbed)
+    assert (marks(out) == before) == (not options)
+
+
+def test_a_commit_whose_files_are_gone_is_not_finished(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str
+) -> None:
+    """`rm -r out/*` in mid-commit leaves the workplace, whose name begins with a dot."""
+    out = source.with_name("out")
+    stopped_in_mid_commit(monkeypatch, lambda: convert(source, out, overwrite=True))
     assert not (out / "manifest.json").exists()
     for name in visible(out):
         shutil.rmtree(out / name)

@@ -192,6 +192,7 @@ def test_any_file_holds_what_was_written(
         use_dictionary=data.draw(st.sampled_from([True, True, True, False])),
         compression=data.draw(st.sampled_from(["snappy", "none", "zstd", "lz4"])),
         data_page_version=data.draw(st.sampled_from(["1.0", "1.0", "2.0"])),
+        write_page_index=data.draw(st.booleans(), "index"),
     )
     source = Source(path)
     groups = range(len(source.row_groups))
