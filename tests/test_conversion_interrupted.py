@@ -284,7 +284,7 @@ def test_a_wrong_value_in_the_last_era_leaves_the_dataset_that_was_to_be_replace
             convert(source, out, overwrite=True)
         check_whole(out, older)
     write_source(source.parent)
-    assert convert(source, out, dtype="int8").status == "updated"  # the file's time is another one
+    assert convert(source, out, dtype="int8").status == "up to date"
     check_whole(out, older)
     assert not (out / WORKPLACE).exists()
 
