@@ -5,10 +5,10 @@ being converted, every further line is a finished era, written after its folder 
 rerun knows what it may keep, and whatever isn't in the journal is thrown away; so is an era whose
 line is damaged, for each line says what it must hash to.
 
-Finished eras wait in the workplace until everything is there, whatever dataset is in the folder
-till then: it can be read, and it stays if the conversion fails. `commit` then moves the manifest of
-the former dataset away (from here on there is no dataset), renames what is staged into place,
-removes what the new one doesn't have, and its manifest comes last. A rerun finishes what was begun.
+Finished eras wait in the workplace until everything is there. A dataset that the folder holds
+meanwhile can be read, and stays if the conversion fails. `commit` then moves the manifest of the
+former dataset away (from here on there is no dataset), renames what is staged into place, removes
+what the new one doesn't have, and the new manifest comes last. A rerun finishes what was begun.
 Files that stay are never touched, and files are replaced by a rename, so a process that has mapped
 them goes on reading the old bytes.
 """
@@ -214,7 +214,7 @@ class Journal:
         )
 
     def _clean(self) -> None:
-        """Remove half-written shards, staged ones that the journal doesn't know, and remains."""
+        """Remove half-written shards, unknown staged ones, and those of a deleted dataset."""
         # From here on, what is staged isn't what an earlier run was about to commit.
         (self._folder / FILE_NAME).unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
