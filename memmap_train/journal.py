@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ class Journal:
             if folder.name not in keep:
                 _remove(folder)
         if not (self.directory / FILE_NAME).exists():  # shards of no dataset
-            _remove_shards(self.directory, keep=())
+            _remove_shards(self.directory, set(os.listdir(self.directory)))
 
 
 def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
@@ -340,7 +340,7 @@ def finish_commit(directory: Path) -> None:
                 (target / file).unlink(missing_ok=True)
         sync_directory(target)
         shutil.rmtree(staged)
-    _remove_shards(directory, keep=arrays)
+    _remove_shards(directory, _former_shards(directory) - arrays.keys())
     sync_directory(directory)
     os.replace(workplace / FILE_NAME, directory / FILE_NAME)
     sync_directory(directory)
@@ -365,11 +365,25 @@ def _has_size(path: Path, n_bytes: int) -> bool:
         return False
 
 
-def _remove_shards(directory: Path, *, keep: Container[str]) -> None:
-    """Remove the shards of a folder, but for those of these names."""
-    for folder in directory.iterdir():
-        if folder.name not in keep and _is_shard(folder):
-            _remove(folder)
+def _former_shards(directory: Path) -> set[str]:
+    """Return the folders of the dataset whose manifest was moved away; none where there was none.
+
+    A copy of an era that the user keeps there, `era-0001-mine`, isn't among them.
+    """
+    workplace = directory / WORKPLACE
+    if not (workplace / _OLD).exists():
+        return set()
+    try:
+        return {entry.folder for entry in read_manifest(workplace, _OLD).shards}
+    except ManifestError:  # damaged: it can't be told
+        return set(os.listdir(directory))
+
+
+def _remove_shards(directory: Path, names: Iterable[str]) -> None:
+    """Remove those of some folders that are shards."""
+    for name in names:
+        if _is_shard(directory / name):
+            _remove(directory / name)
 
 
 def _remove(shard: Path) -> None:

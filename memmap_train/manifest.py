@@ -291,8 +291,8 @@ def enclosing_dataset(path: Path) -> Path | None:
     return None
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Read and check `directory/manifest.json`.
+def read_manifest(directory: Path, name: str = FILE_NAME) -> Manifest:
+    """Read and check `directory/manifest.json`, or a manifest that has another name there.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def read_manifest(directory: Path) -> Manifest:
         There is none, it isn't JSON, it is from another format version, or a value is of another
         kind than the format says.
     """
-    path = directory / FILE_NAME
+    path = directory / name
     if path.is_fifo():  # opening it may wait for ever
         raise ManifestError(f"{path}: a pipe; expected a file")
     try:

@@ -329,6 +329,31 @@ def test_eras_and_arrays_that_the_new_dataset_does_not_have_are_removed(tmp_path
     assert list(verify(out)) == []
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_users_copy_of_an_era_stays(tmp_path: Path, overwrite: bool) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    convert(path, out)
+    shutil.copytree(out / "era-0001", out / "era-0001-mine")
+    write_toy(path, {"0001": 9, "0002": 8, "0003": 7})
+    convert(path, out, overwrite=overwrite)
+    assert visible(out) == {"manifest.json", *(f"era-{n}" for n in ("0001", "0002", "0003"))} | {
+        "era-0001-mine"
+    }
+    assert len(os.listdir(out / "era-0001-mine")) == len(ARRAY_NAMES)
+
+
+def test_a_dataset_with_a_damaged_manifest_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    convert(path, out)
+    (out / "manifest.json").write_text('{"format": "memmap-train"}')
+    write_toy(path, {"0002": 8, "0003": 7})
+    convert(path, out, overwrite=True)
+    assert visible(out) == {"manifest.json", "era-0002", "era-0003"}
+    assert list(verify(out)) == []
+
+
 def test_without_space_for_both_the_old_dataset_may_be_deleted_by_hand(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str
 ) -> None:
