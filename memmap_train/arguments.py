@@ -76,7 +76,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="threads (default: one per core)"
     )
     conversion.add_argument(
-        "--overwrite", action="store_true", help="replace a dataset that is there"
+        "--overwrite",
+        action="store_true",
+        help="replace a dataset that is there, once the new one is complete",
     )
     conversion.add_argument(
         "--trust-features",

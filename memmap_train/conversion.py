@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,10 @@ from .destination import (
     finish_begun,
     is_up_to_date,
 )
-from .durable import sync_directory
 from .errors import ConversionError, SourceError, listed
-from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, remove_dataset
+from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, commit
 from .machine import available_memory, n_cores
-from .manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, write_manifest
+from .manifest import CODE_SCALE, Manifest, ShardEntry, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
 from .paths import checked_path
@@ -51,7 +50,6 @@ from .update import (
     UpdateJournal,
     changed_features,
     check_rows,
-    commit,
     narrow_to_dataset,
 )
 
@@ -113,7 +111,7 @@ def convert(
     workers : int, optional
         Threads; by default one per core.
     overwrite : bool
-        Replace a dataset of ours that is there.
+        Replace a dataset of ours that is there, once the new one is complete.
     trust_features : bool
         In an update, take features of old eras to be what they were, without decoding them.
     progress : callable(what, rows done, rows in all), optional
@@ -162,7 +160,10 @@ def convert(
         )
         columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)
-        finish_begun(directory)
+        if finish_begun(directory) and overwrite:
+            with suppress(ConversionError):  # it was of other options
+                now = current(directory, overwrite=False)
+                overwrite = not is_up_to_date(now, origin.entries, columns, options, directory)
         old = current(directory, overwrite=overwrite)
         if is_up_to_date(old, origin.entries, columns, options, directory):
             if (directory / WORKPLACE).exists():  # a run was killed before it could tidy up
@@ -201,10 +202,6 @@ def convert(
                     f"{directory}: another process has changed the dataset meanwhile; run the same "
                     "command again"
                 )
-            if overwrite and (directory / FILE_NAME).exists():
-                lock.clear()  # what an interrupted update has left must not be finished later
-                sync_directory(directory / WORKPLACE)
-                remove_dataset(directory)
             journal = (
                 Journal(directory, _job(origin, plan, None))
                 if old is None
@@ -230,10 +227,7 @@ def convert(
                 write_manifest(replace(old, sources=manifest.sources), directory)
                 done = True
                 return _report(directory, "up to date", started)
-            if old is None:
-                write_manifest(manifest, directory)
-            else:
-                commit(directory, manifest)
+            commit(directory, manifest)
             done = True
         finally:
             lock.release(done=done)

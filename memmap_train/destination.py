@@ -1,12 +1,13 @@
 """The folder that a dataset goes to: what is there already, and whether it may be written.
 
 Every refusal that a conversion can give because of its folder is here: something else stands there,
-a dataset made otherwise, too small or full a disk. Finishes what an interrupted update has begun,
+a dataset made otherwise, too small or full a disk. Finishes what an interrupted commit has begun,
 and writes nothing else.
 """
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,17 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConversionError, MemmapTrainError, listed
-from .journal import WORKPLACE, FolderLock, is_ours
+from .journal import WORKPLACE, FolderLock, finish_commit, is_begun, is_ours
 from .junk import is_empty
 from .machine import free_disk, nearest_existing
-from .manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
+from .manifest import FILE_NAME, Manifest, SourceEntry, enclosing_dataset, read_manifest
 from .plan import Columns, ConvertOptions, Plan
 from .units import in_bytes
-from .update import finish_commit, is_begun
 
 
 def check_folder(directory: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that can't be made, or that holds anything but a dataset of ours."""
+    """Refuse a folder that can't be made, or that holds anything but a dataset of ours.
+
+    One inside another dataset is refused too: that holds nothing but shards.
+    """
+    around = enclosing_dataset(directory / os.pardir)
+    if around is not None:
+        raise ConversionError(
+            f"{directory}: lies inside the dataset {around}, which holds nothing but shards; "
+            "choose another --out"
+        )
     existing = nearest_existing(directory)
     if existing != directory:
         if not existing.is_dir() or os.path.lexists(directory):
@@ -43,7 +52,7 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
 
 def check_apart(directory: Path, parent: Path) -> None:
     """Refuse a folder that is, holds, or lies in the dataset that is narrowed."""
-    out, read = directory.resolve(), parent.resolve()
+    out, read = (Path(os.path.realpath(path)) for path in (directory, parent))
     if out.is_relative_to(read) or read.is_relative_to(out):
         how = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
         raise ConversionError(
@@ -52,17 +61,19 @@ def check_apart(directory: Path, parent: Path) -> None:
         )
 
 
-def finish_begun(directory: Path) -> None:
-    """Finish an update that was interrupted while its files were renamed into place."""
-    if is_begun(directory):
-        lock = FolderLock(directory)
-        done = False
-        try:
-            if is_begun(directory):
-                finish_commit(directory)
-            done = True
-        finally:
-            lock.release(done=done)
+def finish_begun(directory: Path) -> bool:
+    """Finish a commit that was interrupted while files were renamed into place; tell whether."""
+    if not is_begun(directory):
+        return False
+    lock = FolderLock(directory)
+    done = False
+    try:
+        if is_begun(directory):
+            finish_commit(directory)
+        done = True
+    finally:
+        lock.release(done=done)
+    return True
 
 
 def current(directory: Path, *, overwrite: bool) -> Manifest | None:
@@ -152,24 +163,42 @@ def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> 
 
 
 def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
-    """Refuse before writing where the dataset won't fit on the disk."""
+    """Refuse before writing where the dataset won't fit on the disk.
+
+    A dataset that is replaced stays until the new one is complete: both have to fit.
+    """
     free = free_disk(directory)
     if old is not None:  # of old eras nothing but targets is written
         free += sum(entry.rows for entry in old.shards) * (
             plan.row_bytes - 4 * len(plan.columns.schema.targets)
         )
     # What an earlier run has written will be kept or replaced.
-    written = (directory / WORKPLACE).rglob("*.npy") if directory.is_dir() else ()
-    if old is None and directory.is_dir():
-        written = (*written, *directory.glob("era-*/*.npy"))
-    free += sum(file.lstat().st_size for file in written)  # of a link, only itself
+    free += _array_bytes(directory / WORKPLACE)
+    replaced = 0
+    if old is None:
+        if (directory / FILE_NAME).exists():
+            replaced = _array_bytes(directory, "era-*/*.npy")
+        else:  # shards of no dataset, which are removed first
+            free += _array_bytes(directory, "era-*/*.npy")
     needed = plan.disk_bytes(budget)
     if needed > free:
+        advice = "" if old is not None else _what_fits(plan, budget, free)
+        if free < needed <= free + replaced:
+            files = " ".join(shlex.quote(str(directory / n)) for n in (FILE_NAME, "era-"))
+            advice += (
+                "; the dataset that is there stays until the new one is complete: where there "
+                f"isn't space for both, delete it yourself first (rm -r {files}*)"
+            )
         raise ConversionError(
             f"{directory}: not enough disk: expected {in_bytes(needed)} free, found "
             f"{in_bytes(free)} ({needed - free:,} bytes too little); free some, or choose another "
-            f"disk with --out{'' if old is not None else _what_fits(plan, budget, free)}"
+            f"disk with --out{advice}"
         )
+
+
+def _array_bytes(folder: Path, pattern: str = "**/*.npy") -> int:
+    """Return the bytes of the arrays in a folder, links not followed; 0 if there is none."""
+    return sum(file.lstat().st_size for file in folder.glob(pattern))
 
 
 def _what_fits(plan: Plan, budget: int, free: int) -> str:

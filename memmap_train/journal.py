@@ -1,9 +1,16 @@
-"""A conversion's workplace inside the dataset's folder: lock, journal, half-written shards.
+"""A conversion's workplace inside the dataset's folder: lock, journal, and shards until the end.
 
 `DATASET/.convert/` exists while a conversion is unfinished. The journal's first line says what is
 being converted, every further line is a finished era, written after its folder was published. So a
 rerun knows what it may keep, and whatever isn't in the journal is thrown away; so is an era whose
 line is damaged, for each line says what it must hash to.
+
+Finished eras wait in the workplace until everything is there. A dataset that the folder holds
+meanwhile can be read, and stays if the conversion fails. `commit` then moves the manifest of the
+former dataset away (from here on there is no dataset), renames what is staged into place, removes
+what the new one doesn't have, and the new manifest comes last. A rerun finishes what was begun.
+Files that stay are never touched, and files are replaced by a rename, so a process that has mapped
+them goes on reading the old bytes.
 """
 
 import contextlib
@@ -11,6 +18,7 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +27,26 @@ import numpy.typing as npt
 import xxhash
 
 from .durable import sync_directory, sync_file
-from .errors import ConversionError
-from .junk import discard, discard_folder, is_dropped, move_files, names_in
+from .errors import ConversionError, ManifestError
+from .junk import discard, discard_folder, is_dropped, names_in
 from .locks import Lock, LockHeldError
 from .machine import nearest_existing
-from .manifest import FILE_NAME, ShardEntry, parse_shard_entry
+from .manifest import (
+    FILE_NAME,
+    Manifest,
+    ShardEntry,
+    has_manifest,
+    parse_shard_entry,
+    read_manifest,
+    write_manifest,
+)
 from .schema import era_folder
 from .shard import ARRAY_NAMES
 
-WORKPLACE, LOCK, PARTIAL = ".convert", "lock", "partial"
-_KNOWN_NAMES = (LOCK, PARTIAL, "journal", "staged")  # one of them is in every workplace
-ARRAY_FILES = frozenset(f"{array}.npy" for array in ARRAY_NAMES)
+WORKPLACE, LOCK, PARTIAL, STAGED = ".convert", "lock", "partial", "staged"
+_KNOWN_NAMES = (LOCK, PARTIAL, "journal", STAGED)  # one of them is in every workplace
+_OLD = "old-manifest.json"
+_ARRAY_FILES = frozenset(f"{array}.npy" for array in ARRAY_NAMES)
 
 
 class ChangedEraError(Exception):
@@ -106,7 +123,8 @@ class Journal:
         self.directory = directory
         self._folder = directory / WORKPLACE
         self._partial = self._folder / PARTIAL
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._staged = self._folder / STAGED
+        self._staged.mkdir(parents=True, exist_ok=True)
         self._write_lock = threading.Lock()
         self._path = self._folder / "journal.jsonl"
         self.finished = self._read(job)
@@ -146,15 +164,12 @@ class Journal:
         return longest
 
     def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
-        """Move a finished era's folder into place, then note it; return its entry. Thread-safe."""
-        self._move(entry.folder, self.directory)
+        """Stage a finished era's folder, then note it; return its entry. Thread-safe."""
+        sync_directory(self._partial / entry.folder)
+        os.rename(self._partial / entry.folder, self._staged / entry.folder)
+        sync_directory(self._staged)
         self._note(entry, equal_targets)
         return entry
-
-    def _move(self, folder: str, to: Path) -> None:
-        sync_directory(self._partial / folder)
-        move_shard(self._partial / folder, to)
-        sync_directory(to)
 
     def _note(self, entry: ShardEntry, equal_targets: list[str]) -> None:
         with self._write_lock:
@@ -187,23 +202,28 @@ class Journal:
                 finished[entry.era] = (entry, data["equal_targets"])
         return finished
 
+    def _staged_arrays(self, entry: ShardEntry) -> Iterable[str]:
+        """Return the arrays of a finished era that are staged."""
+        return entry.files
+
     def _is_whole(self, entry: ShardEntry) -> bool:
-        folder = self.directory / entry.folder
-        try:
-            return all(
-                os.stat(folder / f"{array}.npy").st_size == file.bytes
-                for array, file in entry.files.items()
-            )
-        except OSError:
-            return False
+        folder = self._staged / entry.folder
+        return folder.is_dir() and all(
+            _has_size(folder / f"{array}.npy", entry.files[array].bytes)
+            for array in self._staged_arrays(entry)
+        )
 
     def _clean(self) -> None:
-        """Remove half-written shards, and published ones that the journal doesn't know."""
+        """Remove half-written shards, unknown staged ones, and those of a deleted dataset."""
+        # From here on, what is staged isn't what an earlier run was about to commit.
+        (self._folder / FILE_NAME).unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
         keep = {entry.folder for entry, _ in self.finished.values()}
-        for folder in self.directory.iterdir():
-            if _is_shard(folder) and folder.name not in keep:
-                discard_folder(folder, ARRAY_FILES)
+        for folder in self._staged.iterdir():
+            if folder.name not in keep:
+                discard(folder)
+        if not (self.directory / FILE_NAME).exists():  # shards of no dataset
+            _remove_shards(self.directory, os.listdir(self.directory))
 
 
 def _shard_line(entry: ShardEntry, equal_targets: list[str]) -> str:
@@ -231,17 +251,13 @@ def _check(data: dict[str, Any]) -> str:
 
 def is_ours(directory: Path) -> bool:
     """Tell whether a folder holds a dataset of ours, whole or unfinished, and nothing else."""
-    begun = _is_workplace(directory / WORKPLACE)
-    if not begun and os.path.lexists(directory / WORKPLACE):
+    names = names_in(directory)
+    if FILE_NAME in names and not has_manifest(directory):
         return False
-    finished = False
-    if (directory / FILE_NAME).is_file():
-        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
-            data = json.loads((directory / FILE_NAME).read_bytes())
-            finished = isinstance(data, dict) and data.get("format") == "memmap-train"
-    return (begun or finished) and all(
-        name == FILE_NAME or _is_shard(directory / name) for name in names_in(directory)
-    )
+    begun = _is_workplace(directory / WORKPLACE)
+    if not begun and (FILE_NAME not in names or os.path.lexists(directory / WORKPLACE)):
+        return False
+    return all(name == FILE_NAME or _is_shard(directory / name) for name in names)
 
 
 def _sync_parents(directory: Path, existing: Path) -> None:
@@ -264,22 +280,108 @@ def _is_shard(folder: Path) -> bool:
     return (
         folder.name.startswith("era-")
         and folder.is_dir()
-        and ARRAY_FILES.issuperset(names_in(folder))
+        and _ARRAY_FILES.issuperset(names_in(folder))
     )
 
 
-def remove_dataset(directory: Path) -> None:
-    """Remove a dataset's files, the manifest first: from then on there is no dataset."""
-    (directory / FILE_NAME).unlink(missing_ok=True)
+def commit(directory: Path, manifest: Manifest) -> None:
+    """Take what is staged into place: from the first rename on, a rerun finishes it."""
+    workplace = directory / WORKPLACE
+    write_manifest(manifest, workplace)
+    if (directory / FILE_NAME).exists():
+        os.replace(directory / FILE_NAME, workplace / _OLD)  # one of an earlier commit may be there
+    sync_directory(workplace)
     sync_directory(directory)
-    for folder in directory.iterdir():
-        if _is_shard(folder):
-            discard_folder(folder, ARRAY_FILES)
+    finish_commit(directory)
 
 
-def move_shard(folder: Path, to: Path) -> None:
-    """Move an era's folder into another one; its files, if there is a folder of that name."""
-    move_files(folder, to / folder.name)
-    if folder.exists():
-        sync_directory(to / folder.name)
-        discard_folder(folder, ARRAY_FILES)
+def is_begun(directory: Path) -> bool:
+    """Tell whether a commit was interrupted between the old manifest and the new one.
+
+    Nothing is finished of which a file is gone meanwhile.
+    """
+    workplace = directory / WORKPLACE
+    if (directory / FILE_NAME).exists() or not (workplace / FILE_NAME).exists():
+        return False
+    try:
+        manifest = read_manifest(workplace)
+    except ManifestError:
+        return False
+    return all(
+        any(
+            _has_size(folder / entry.folder / f"{array}.npy", file.bytes)
+            for folder in (workplace / STAGED, directory)
+        )
+        for entry in manifest.shards
+        for array, file in entry.files.items()
+    )
+
+
+def finish_commit(directory: Path) -> None:
+    """Rename what is staged into place, and remove what the new dataset doesn't have.
+
+    The new manifest comes last.
+    """
+    workplace = directory / WORKPLACE
+    arrays = {entry.folder: entry.files.keys() for entry in read_manifest(workplace).shards}
+    for name in arrays:
+        staged, target = workplace / STAGED / name, directory / name
+        if not staged.is_dir():
+            continue
+        if target.is_symlink():  # to a folder elsewhere, which stays as it is
+            target.unlink()
+        if not target.is_dir():
+            os.rename(staged, target)
+            continue
+        for array in ARRAY_NAMES:
+            file = f"{array}.npy"
+            if (staged / file).exists():
+                _replace(staged / file, target / file)
+            elif array not in arrays[name]:
+                (target / file).unlink(missing_ok=True)
+        sync_directory(target)
+        shutil.rmtree(staged)
+    _remove_shards(directory, _former_shards(directory) - arrays.keys())
+    sync_directory(directory)
+    os.replace(workplace / FILE_NAME, directory / FILE_NAME)
+    sync_directory(directory)
+
+
+def _replace(file: Path, target: Path) -> None:
+    try:
+        os.replace(file, target)
+    except PermissionError as error:
+        raise ConversionError(
+            f"{target}: can't be replaced: {error.strerror}: on Windows because another process "
+            "reads it, a training for example; elsewhere because the folder is write-protected; "
+            "nothing is lost: end that process, or allow writing, and run the same command again, "
+            "which finishes what was begun"
+        ) from None
+
+
+def _has_size(path: Path, n_bytes: int) -> bool:
+    try:
+        return os.stat(path).st_size == n_bytes
+    except OSError:
+        return False
+
+
+def _former_shards(directory: Path) -> set[str]:
+    """Return the folders of the dataset whose manifest was moved away; none where there was none.
+
+    A copy of an era that the user keeps there, `era-0001-mine`, isn't among them.
+    """
+    workplace = directory / WORKPLACE
+    if not (workplace / _OLD).exists():
+        return set()
+    try:
+        return {entry.folder for entry in read_manifest(workplace, _OLD).shards}
+    except ManifestError:  # damaged: it can't be told
+        return set(os.listdir(directory))
+
+
+def _remove_shards(directory: Path, names: Iterable[str]) -> None:
+    """Remove those of some folders that are shards; of a link that stands for one, the link."""
+    for name in names:
+        if _is_shard(directory / name):
+            discard_folder(directory / name, _ARRAY_FILES)

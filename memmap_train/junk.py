@@ -105,12 +105,3 @@ def discard_folder(folder: Path, names: frozenset[str]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
             raise
-
-
-def move_files(folder: Path, target: Path) -> None:
-    """Rename a folder to `target`, or its files into it if `target` is there."""
-    if not target.exists():
-        os.rename(folder, target)
-        return
-    for name in sorted(names_in(folder)):
-        os.replace(folder / name, target / name)

@@ -57,7 +57,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -262,8 +262,38 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
     sync_directory(directory)
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Read and check `directory/manifest.json`.
+def has_manifest(directory: Path) -> bool:
+    """Tell whether a folder's `manifest.json` is one of ours, damaged or not.
+
+    Raises
+    ------
+    OSError
+        It can't be read.
+    """
+    if not (directory / FILE_NAME).is_file():  # opening a pipe may wait for ever
+        return False
+    try:
+        data = json.loads((directory / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
+def enclosing_dataset(path: Path) -> Path | None:
+    """Return the dataset that a path is, or lies in; None if there is none that can be read.
+
+    A dataset's folder holds nothing else: with another file in it, it isn't updated any more.
+    """
+    real = Path(os.path.realpath(path))  # also of links that lead in a circle
+    for folder in (real, *real.parents):
+        with suppress(OSError):
+            if has_manifest(folder):
+                return folder
+    return None
+
+
+def read_manifest(directory: Path, name: str = FILE_NAME) -> Manifest:
+    """Read and check `directory/manifest.json`, or a manifest that has another name there.
 
     Raises
     ------
@@ -271,18 +301,18 @@ def read_manifest(directory: Path) -> Manifest:
         There is none, it isn't JSON, it is from another format version, or a value is of another
         kind than the format says.
     """
-    return parse_manifest(read_manifest_bytes(directory), directory)
+    return parse_manifest(read_manifest_bytes(directory, name), directory, name)
 
 
-def read_manifest_bytes(directory: Path) -> bytes:
-    """Return what `directory/manifest.json` holds, unchecked.
+def read_manifest_bytes(directory: Path, name: str = FILE_NAME) -> bytes:
+    """Return what `directory/manifest.json` holds, unchecked; or the manifest of another name.
 
     Raises
     ------
     ManifestError
         There is none, or it can't be read.
     """
-    path = directory / FILE_NAME
+    path = directory / name
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it may wait for ever
             raise ManifestError(f"{path}: a pipe; expected a file")
@@ -307,14 +337,14 @@ def read_manifest_bytes(directory: Path) -> bytes:
         raise ManifestError(f"{path}: can't be read: {error.strerror}") from error
 
 
-def parse_manifest(content: bytes, directory: Path) -> Manifest:
+def parse_manifest(content: bytes, directory: Path, name: str = FILE_NAME) -> Manifest:
     """Return the manifest that `read_manifest_bytes` has read in a folder, checked.
 
     Raises
     ------
     ManifestError
     """
-    path = directory / FILE_NAME
+    path = directory / name
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:

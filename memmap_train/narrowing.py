@@ -279,8 +279,7 @@ class Parent:
             if shard.ids is not None:
                 ids = np.asarray(shard.ids)[rows]
                 digests["ids"].update(ids)
-                ids_dtype = writer.writers["ids"].dtype
-                writer.writers["ids"].append(ids.astype(ids_dtype, copy=False))
+                writer.append_ids(ids)
             progress(len(targets), plan.n_rows)
         files = self._dataset.entry(writer.era).files
         for name, digest in digests.items():

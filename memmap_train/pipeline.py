@@ -23,7 +23,7 @@ from .disk import BLOCK_BYTES, DiskWriter
 from .encoding import FeatureEncoder, settle_targets
 from .errors import SourceError
 from .handles import Handles
-from .journal import ChangedEraError, Journal
+from .journal import Journal
 from .manifest import ShardEntry
 from .parquet.reading import DECODING_BYTES, Source, columns_at_once
 from .plan import Plan, RowGroup
@@ -365,10 +365,7 @@ class Pipeline:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))
             if "ids" in shard.writers:
                 for _, ids in stage.take("ids", chunk):
-                    fitted = ids[:, 0].astype(shard.writers["ids"].dtype)
-                    if (fitted != ids[:, 0]).any():  # cut: longer than the old ones
-                        raise ChangedEraError(piece.era, "ids")
-                    shard.writers["ids"].append(fitted)
+                    shard.append_ids(ids[:, 0])
             self._progress(rows / 2, self._plan.n_rows)
         if shard.writers["targets"].rows_written < shard.rows:
             return None

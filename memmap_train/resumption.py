@@ -17,6 +17,7 @@ from .config import TrainConfig
 from .dataset import Dataset
 from .errors import DatasetError, RunError
 from .folds import Fold
+from .manifest import enclosing_dataset
 from .paths import checked_path
 from .runs import Run, begin_run, find_run, fold_of_record, holding
 
@@ -38,12 +39,12 @@ VERSION_KEYS = (
 )
 
 
-def check_outside(path: Path, dataset: Dataset) -> None:
+def check_outside(path: Path) -> None:
     """Raise a RunError for a run's folder inside of a dataset: it couldn't be updated any more."""
-    inside = checked_path(path, RunError).resolve()
-    if dataset.path.resolve() in (inside, *inside.parents):
+    dataset = enclosing_dataset(checked_path(path, RunError))
+    if dataset is not None:
         raise RunError(
-            f"{path}: lies inside the dataset {dataset.path}, which holds nothing but shards; "
+            f"{path}: lies inside the dataset {dataset}, which holds nothing but shards; "
             "choose another --run"
         )
 

@@ -3,7 +3,10 @@
 In come sizes and a seed; out go `train.parquet`, `validation.parquet`, `live.parquet` and
 `features.json`, and with them the best score that a model can expect on the validation eras: the
 text of a number, under the key `memmap_train.best` of each parquet file's metadata. Must not import
-pyarrow but through `memmap_train.parquet.writing`, and that only when something is written.
+pyarrow but through `memmap_train.parquet`, and that only when something is written.
+
+All files are written in a folder beside their places, and moved there together. A file that wasn't
+written here is never replaced.
 
 How the data are made
 ---------------------
@@ -30,6 +33,7 @@ eras have the data type `test`, and which 60-day targets are known.
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
@@ -39,7 +43,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.errors import ConfigError
+from memmap_train.errors import ConfigError, SourceError, listed
+from memmap_train.manifest import enclosing_dataset
 from memmap_train.metrics import numerai_corr
 from memmap_train.paths import checked_path
 
@@ -58,6 +63,7 @@ TARGET_NAMES = (
 _FOR_SIGNAL = 1
 _FOR_ERA = 2
 
+_LEAST_FEATURES = 5
 _LIVE = 0  # the live era's number; labelled eras count from 1
 _MOST_ERAS = 9_999  # labels have four digits
 
@@ -85,6 +91,10 @@ _MOST_LOADING = 0.25  # of a factor on a feature, beside noise uniform in 0..1
 # Shares of an era's rows below each of the four edges between bins.
 _FEATURE_EDGES = (0.2, 0.4, 0.6, 0.8)
 _TARGET_EDGES = (0.05, 0.25, 0.75, 0.95)
+
+_FILE_NAMES = ("validation.parquet", "live.parquet", "features.json", "train.parquet")
+"""In the order in which they are moved into place: where the last one is, all are."""
+_PARTIAL = ".sample.partial"  # a fixed name: what a killed process left is overwritten
 
 _UNRESOLVED_ERAS = 12  # weeks until a 60-day target is known
 _TEST_ERAS = 4
@@ -236,7 +246,7 @@ def write_sample(
     Parameters
     ----------
     directory : path
-        Made where it doesn't exist. A former sample's files are replaced, each at once.
+        Made where it doesn't exist. A former sample's files are replaced, when all are written.
     n_eras : int
         Labelled eras, 5 or more; the first four fifths are for training, the rest for validation.
     rows_per_era : int
@@ -255,21 +265,25 @@ def write_sample(
     Raises
     ------
     ConfigError
-        If a number is too small or the directory can't be written to.
+        If a number is too small, or the directory can't be written to, lies in a dataset, or holds
+        files of these names that aren't a sample's.
     """
     checked_path(directory, ConfigError)
     _check("eras", n_eras, least=5, most=_MOST_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
-    _check("features", n_features, least=5)
+    _check("features", n_features, least=_LEAST_FEATURES)
     _check("seed", seed, least=0)
     # Here and not above: the package is imported without pyarrow.
     from memmap_train.parquet.writing import SourceWriter
 
+    folder = Path(directory)
+    _check_replaceable(folder)
     signal = Signal(n_features, seed)
     calendar = _Calendar(n_eras)
     feature_sets = _feature_sets(n_features)
     names = ("train.parquet", "validation.parquet", "live.parquet", "features.json")
-    train, validation, live, features_path = (Path(directory) / name for name in names)
+    partial = folder / _PARTIAL
+    train, validation, live, features_path = (partial / name for name in names)
     n_rows = (n_eras + 1) * rows_per_era
     rows_done = 0
 
@@ -293,7 +307,7 @@ def write_sample(
         return era
 
     try:
-        train.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(parents=True, exist_ok=True)
         # Validation comes first: its eras tell the best score, which every file records.
         with opened(validation) as source:
             scores = []
@@ -307,14 +321,23 @@ def write_sample(
                 source.add_metadata(BEST_KEY, repr(best))
                 for number in numbers:
                     write(source, number)
-        _write_json(features_path, {"feature_sets": feature_sets, "targets": TARGET_NAMES})
+        content = json.dumps(_features_json(n_features), indent=2) + "\n"
+        features_path.write_text(content, encoding="utf-8")
+        (folder / _FILE_NAMES[-1]).unlink(missing_ok=True)  # from here on there is no whole sample
+        for name in _FILE_NAMES:
+            os.replace(partial / name, folder / name)
     except OSError as error:
         raise ConfigError(
             f"can't write a sample into {directory}: expected a folder to write to, with space "
             f"enough; found: {error}; type: memmap-train sample OTHER_DIR"
         ) from error
+    finally:
+        with suppress(OSError):  # it was never made
+            for name in _FILE_NAMES:
+                (partial / name).unlink(missing_ok=True)
+            partial.rmdir()
     return SampleSummary(
-        paths=(train, validation, live, features_path),
+        paths=tuple(folder / name for name in names),
         n_rows=n_rows,
         n_eras=n_eras,
         n_features=n_features,
@@ -477,10 +500,53 @@ def _ids(rng: np.random.Generator, number: int, n_rows: int) -> npt.NDArray[np.b
     return text.view("S16")[:, 0]
 
 
-def _write_json(path: Path, content: object) -> None:
-    partial_path = path.with_name(f".{path.name}.partial")
-    partial_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial_path, path)
+def _check_replaceable(folder: Path) -> None:
+    """Refuse a folder in a dataset, and one with files of a sample's names that aren't a sample's.
+
+    Raises
+    ------
+    ConfigError
+        The folder is one of these.
+    """
+    dataset = enclosing_dataset(folder)
+    if dataset is not None:
+        raise ConfigError(
+            f"sample: {folder}: expected a folder of its own, found the dataset {dataset}, which "
+            "other files would spoil; type: memmap-train sample OTHER_DIR"
+        )
+    others = [
+        name
+        for name in _FILE_NAMES
+        if os.path.lexists(folder / name) and not _is_sample(folder / name)
+    ]
+    if others:
+        raise ConfigError(
+            f"sample: {folder}: expected no files of these names, or a former sample's; found "
+            f"{listed(sorted(others))}, which `sample` didn't write and won't replace; type: "
+            "memmap-train sample OTHER_DIR"
+        )
+
+
+def _is_sample(path: Path) -> bool:
+    """Tell whether a file is one that `write_sample` has written."""
+    if path.suffix == ".json":
+        try:
+            found: Any = json.loads(path.read_bytes()) if path.is_file() else None
+            n_features = len(found["feature_sets"]["all"])
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return False
+        return n_features >= _LEAST_FEATURES and bool(found == _features_json(n_features))
+    from memmap_train.parquet.reading import Source  # needs pyarrow
+
+    try:
+        with closing(Source(path)) as source:
+            return BEST_KEY in source.metadata
+    except SourceError:
+        return False
+
+
+def _features_json(n_features: int) -> dict[str, Any]:
+    return {"feature_sets": _feature_sets(n_features), "targets": list(TARGET_NAMES)}
 
 
 def _check(option: str, value: int, *, least: int, most: int | None = None) -> None:

@@ -82,6 +82,19 @@ class ShardWriter:
             equal = (targets == alias) | (null & null[:, [self._alias_column]])
             self._equal_targets &= equal.all(axis=0)
 
+    def append_ids(self, ids: npt.NDArray[np.generic]) -> None:
+        """Append ids, as wide as those of the era are stored; none is cut.
+
+        Raises
+        ------
+        ChangedEraError
+            One is longer: those of an old era are as wide as they were.
+        """
+        fitted = ids.astype(self.writers["ids"].dtype, copy=False)
+        if (fitted != ids).any():
+            raise ChangedEraError(self.era, "ids")
+        self.writers["ids"].append(fitted)
+
     def publish(self) -> tuple[ShardEntry, list[str]]:
         """Make all files durable and hand them over; return the entry and the alias's equals."""
         missing = 0

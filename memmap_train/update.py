@@ -1,35 +1,28 @@
 """The weekly update: a dataset taken from its sources' last state to their present one.
 
 Numerai publishes validation.parquet again each week: longer, and with late targets of earlier
-eras. New eras are written, changed targets are written anew, features of old eras are decoded and
-compared by their digest. All of it lies in the workplace until everything is there; then the old
-manifest is moved away (from here on there is no dataset), files are renamed into place, and the
-new manifest comes last. A rerun finishes what was begun. Files of old eras are never touched but
-by a rename, so whoever has mapped them goes on reading the old bytes.
+eras. New eras are written, changed targets are written again, features of old eras are decoded and
+compared by their digest. The journal has what is written until everything is there.
 """
 
-import os
-import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .dataset import Dataset
-from .durable import sync_directory
 from .errors import ConversionError, listed
-from .journal import WORKPLACE, ChangedEraError, Journal, move_shard
-from .junk import discard, names_in
-from .manifest import FILE_NAME, Manifest, ShardEntry, id_width, write_manifest
+from .journal import ChangedEraError, Journal
+from .manifest import Manifest, ShardEntry, id_width
 from .origin import Origin
 from .plan import Columns, Plan, whole_sets
 from .schema import reasons
 
-_STAGED, _OLD = "staged", "old-manifest.json"
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
 
 
 class UpdateJournal(Journal):
-    """A journal that keeps finished eras in the workplace and writes of old eras only targets.
+    """A journal that writes of old eras only targets.
 
     Parameters
     ----------
@@ -47,8 +40,6 @@ class UpdateJournal(Journal):
     ) -> None:
         self._trusts_features = trusts_features
         self._old = {entry.era: entry for entry in old.shards}
-        self._staged = directory / WORKPLACE / _STAGED
-        self._staged.mkdir(parents=True, exist_ok=True)
         super().__init__(directory, job)
 
     def only_digested(self, era: str) -> frozenset[str]:
@@ -70,7 +61,7 @@ class UpdateJournal(Journal):
         return longest if old is None or "ids" not in old.files else id_width(old)
 
     def publish(self, entry: ShardEntry, equal_targets: list[str]) -> ShardEntry:
-        """Keep a finished era in the workplace; of an old one, its targets if they have changed.
+        """Stage a finished era; of an old one, its targets if they have changed.
 
         Raises
         ------
@@ -91,35 +82,14 @@ class UpdateJournal(Journal):
                 files={**old.files, "targets": entry.files["targets"]},
                 missing_features=old.missing_features,
             )
-        self._move(entry.folder, self._staged)
-        self._note(entry, equal_targets)
-        return entry
+        return super().publish(entry, equal_targets)
 
-    def _is_whole(self, entry: ShardEntry) -> bool:
-        folder = self._staged / entry.folder
-        if not folder.is_dir():
-            return False
+    def _staged_arrays(self, entry: ShardEntry) -> Iterable[str]:
+        """Return all arrays, and of an old era those that differ."""
         old = self._old.get(entry.era)
-        changed = [
-            array
-            for array, file in entry.files.items()
-            if old is None or old.files.get(array) != file
-        ]
-        try:
-            return all(
-                os.stat(folder / f"{array}.npy").st_size == entry.files[array].bytes
-                for array in changed
-            )
-        except OSError:
-            return False
-
-    def _clean(self) -> None:
-        """Remove half-written eras, and staged ones that the journal doesn't know."""
-        shutil.rmtree(self._partial, ignore_errors=True)
-        keep = {entry.folder for entry, _ in self.finished.values()}
-        for folder in self._staged.iterdir():
-            if folder.name not in keep:
-                discard(folder)
+        if old is None:
+            return entry.files
+        return [array for array, file in entry.files.items() if old.files.get(array) != file]
 
 
 def narrow_to_dataset(
@@ -211,38 +181,3 @@ def changed_features(
         same = (now == here) | ((now != now) & (here != here))
         changed += [name for name, equal in zip(block, same.all(axis=0), strict=True) if not equal]
     return changed
-
-
-def commit(directory: Path, manifest: Manifest) -> None:
-    """Take a fully staged update into place: from the first rename on, a rerun finishes it."""
-    workplace = directory / WORKPLACE
-    write_manifest(manifest, workplace)
-    os.replace(directory / FILE_NAME, workplace / _OLD)  # one of an earlier update may be there
-    sync_directory(workplace)
-    sync_directory(directory)
-    finish_commit(directory)
-
-
-def is_begun(directory: Path) -> bool:
-    """Tell whether an update was interrupted between the old manifest and the new one."""
-    workplace = directory / WORKPLACE
-    staged = (workplace / _OLD).exists() and (workplace / FILE_NAME).exists()
-    return staged and not (directory / FILE_NAME).exists()
-
-
-def finish_commit(directory: Path) -> None:
-    """Rename what is staged into place, the new manifest last."""
-    staged = directory / WORKPLACE / _STAGED
-    for name in sorted(names_in(staged)):
-        try:
-            move_shard(staged / name, directory)
-        except PermissionError as error:
-            raise ConversionError(
-                f"{error.filename2 or directory / name}: can't be replaced: {error.strerror}: on "
-                "Windows because another process reads it, a training for example; elsewhere "
-                "because the folder is write-protected; nothing is lost: end that process, or "
-                "allow writing, and run the same command again, which finishes the update"
-            ) from None
-    sync_directory(directory)
-    os.replace(directory / WORKPLACE / FILE_NAME, directory / FILE_NAME)
-    sync_directory(directory)

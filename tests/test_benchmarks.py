@@ -2,13 +2,15 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchmarks import measuring
+from benchmarks import __main__, measuring
 from benchmarks.__main__ import NAMES
 from benchmarks.measuring import Spent, alone
 from benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
@@ -81,6 +83,20 @@ def test_every_benchmark_prints_tables(
     assert len(tables) > 3
     # What is made once, and nothing of the measuring.
     assert len(list(tmp_path.iterdir())) == (2 if name == "scaling" else 1)
+
+
+def test_benchmarks_stay_in_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They remove what is in their way, such as a folder `plain`."""
+    given: list[Path] = []
+    module = SimpleNamespace(run=lambda directory, size: given.append(directory))
+    monkeypatch.setattr(__main__, "import_module", lambda name, package: module)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "converting", "--dir", str(tmp_path)])
+    __main__.main()
+    (directory,) = given
+    assert directory.parent == tmp_path
+    assert list(directory.iterdir()) == []
 
 
 def hold(n_bytes: int) -> dict[str, Spent]:

@@ -467,7 +467,7 @@ def test_a_stopped_conversion_says_that_a_rerun_carries_on(
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not any(tmp_path.glob("d/era-*")):
+    while not any(tmp_path.glob("d/.convert/staged/era-*")):
         assert process.poll() is None, process.communicate()
     process.send_signal(signal_number)
     while impatient and process.poll() is None:
@@ -476,7 +476,7 @@ def test_a_stopped_conversion_says_that_a_rerun_carries_on(
     assert process.returncode == 130
     assert err.strip() == "stopped; run the same command again to carry on"
     assert not (tmp_path / "d" / "manifest.json").exists()
-    n_finished = len(list(tmp_path.glob("d/era-*")))
+    n_finished = len(list(tmp_path.glob("d/.convert/staged/era-*")))
     assert 0 < n_finished < 400
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from refusal import refused
@@ -23,8 +25,8 @@ from watching import watched_by
 from memmap_train import conversion
 from memmap_train.conversion import convert
 from memmap_train.dataset import open_dataset, verify
-from memmap_train.errors import ConversionError, SourceError
-from memmap_train.journal import WORKPLACE, Journal
+from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
+from memmap_train.journal import STAGED, WORKPLACE, Journal
 from memmap_train.parquet.reading import describe_file
 from memmap_train.report import Report
 from memmap_train.shard import ARRAY_NAMES
@@ -79,11 +81,13 @@ def visible(folder: Path) -> set[str]:
     return {name for name in os.listdir(folder) if not name.startswith(".")}
 
 
-def marks(out: Path) -> dict[str, tuple[int, int]]:
-    """Return inode and time of every array: they tell whether it was written anew."""
+def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
+    """Return inode and time of every array that is in place, or that waits for it as well."""
+    folders = [out, out / WORKPLACE / STAGED] if waiting else [out]
     return {
-        str(file.relative_to(out)): (file.stat().st_ino, file.stat().st_mtime_ns)
-        for file in out.glob("era-*/*.npy")
+        str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns)
+        for folder in folders
+        for file in folder.glob("era-*/*.npy")
     }
 
 
@@ -105,7 +109,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     stopped_after(monkeypatch, n_eras, lambda: convert(source, out))
     before = marks(out)
     assert len(before) == len(ARRAY_NAMES) * n_eras
-    assert visible(out) < FOLDERS
+    assert visible(out) == set()
     assert not (out / WORKPLACE / "partial").exists()
     report = convert(source, out)
     assert report.status == "converted"
@@ -165,11 +169,11 @@ def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(conversion, "write_manifest", stop)
+        patch.setattr(conversion, "commit", stop)
         with pytest.raises(StoppedError):
             convert(source, out)
     before = marks(out)
-    assert visible(out) == FOLDERS
+    assert visible(out) == set()
     assert convert(source, out).n_eras_kept == len(ERAS)
     assert marks(out) == before
     check_whole(out, undisturbed)
@@ -229,7 +233,7 @@ def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undistu
 
     with pytest.raises(KeyboardInterrupt):
         convert(source, out, progress=press)
-    assert visible(out) < FOLDERS
+    assert visible(out) == set()
     assert not (out / WORKPLACE / "partial").exists()
     assert not [
         t
@@ -237,6 +241,193 @@ def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undistu
         if t.is_alive() and t.name.startswith(("convert", "publish"))
     ]
     convert(source, out)
+    check_whole(out, undisturbed)
+
+
+# -- over a dataset that is there -------------------------------------------------------------
+
+
+@pytest.fixture
+def older(source: Path) -> str:
+    """Make the dataset that is to be replaced; return its digest."""
+    return convert(source, source.with_name("out"), dtype="int8").dataset.manifest.digest
+
+
+@pytest.mark.parametrize("n_eras", [0, 1, 3])
+def test_a_dataset_stays_until_the_one_that_replaces_it_is_complete(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str, n_eras: int
+) -> None:
+    out = source.with_name("out")
+    before = marks(out)
+    stopped_after(monkeypatch, n_eras, lambda: convert(source, out, overwrite=True))
+    check_whole(out, older)
+    assert marks(out, waiting=False) == before
+    waiting = {name: mark for name, mark in marks(out).items() if before.get(name) != mark}
+    assert len(waiting) == len(ARRAY_NAMES) * n_eras
+    report = convert(source, out, overwrite=True)
+    assert (report.status, report.n_eras_kept) == ("converted", n_eras)
+    assert waiting.items() <= marks(out).items()
+    check_whole(out, undisturbed)
+    assert not (out / WORKPLACE).exists()
+
+
+def test_a_wrong_value_in_the_last_era_leaves_the_dataset_that_was_to_be_replaced(
+    source: Path, older: str
+) -> None:
+    out, table = source.with_name("out"), toy_table(ERAS)
+    column = table.column_names.index("feature_y1")
+    codes = [*table["feature_y1"].to_pylist()[:-1], 7]
+    wrong = pa.array(codes, pa.int8())
+    pq.write_table(table.set_column(column, "feature_y1", wrong), source, row_group_size=10)
+    for _ in range(2):
+        with refused(SourceError, "toy.parquet", "'feature_y1'", "found 7"):
+            convert(source, out, overwrite=True)
+        check_whole(out, older)
+    write_source(source.parent)
+    assert convert(source, out, dtype="int8").status == "up to date"
+    check_whole(out, older)
+    assert not (out / WORKPLACE).exists()
+
+
+def test_a_full_disk_leaves_the_dataset_that_was_to_be_replaced(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 20, "0002": 3000}, n_features=40, row_group_rows=2000)
+    new = convert(path, out).dataset.manifest.digest
+    old = convert(path, out, targets="target", overwrite=True).dataset.manifest.digest
+    with files_limited_to(50_000), refused(ConversionError, str(out), "File too large"):
+        convert(path, out, overwrite=True)
+    assert open_dataset(out).manifest.digest == old
+    assert list(verify(out)) == []
+    assert convert(path, out, overwrite=True).dataset.manifest.digest == new
+
+
+def test_a_dataset_that_is_open_shows_no_row_of_the_one_that_replaces_it(
+    source: Path, undisturbed: str, older: str
+) -> None:
+    out = source.with_name("out")
+    dataset, unread = open_dataset(out), open_dataset(out)
+    maps = {(era, name): getattr(dataset[era], name) for era in ERAS for name in ARRAY_NAMES[:4]}
+    before = {key: np.array(array) for key, array in maps.items()}
+    convert(source, out, overwrite=True)
+    check_whole(out, undisturbed)
+    for key, array in maps.items():
+        np.testing.assert_array_equal(array, before[key])
+    not_opened = set()
+    for era, name in maps:
+        try:
+            array = getattr(unread[era], name)
+        except MemmapTrainError:
+            not_opened.add((era, name))
+        else:  # the same bytes in both
+            np.testing.assert_array_equal(array, before[era, name])
+    assert not_opened >= {(era, "features") for era in ERAS}
+
+
+def test_eras_and_arrays_that_the_new_dataset_does_not_have_are_removed(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8, "0003": 7})
+    convert(path, out)
+    write_toy(path, {"0002": 8, "0005": 4}, ids=False)
+    convert(path, out, overwrite=True)
+    assert visible(out) == {"manifest.json", "era-0002", "era-0005"}
+    assert "ids.npy" not in os.listdir(out / "era-0002")
+    assert list(verify(out)) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_users_copy_of_an_era_stays(tmp_path: Path, overwrite: bool) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    convert(path, out)
+    shutil.copytree(out / "era-0001", out / "era-0001-mine")
+    write_toy(path, {"0001": 9, "0002": 8, "0003": 7})
+    convert(path, out, overwrite=overwrite)
+    assert visible(out) == {"manifest.json", *(f"era-{n}" for n in ("0001", "0002", "0003"))} | {
+        "era-0001-mine"
+    }
+    assert len(os.listdir(out / "era-0001-mine")) == len(ARRAY_NAMES)
+
+
+def test_a_dataset_with_a_damaged_manifest_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    convert(path, out)
+    (out / "manifest.json").write_text('{"format": "memmap-train"}')
+    write_toy(path, {"0002": 8, "0003": 7})
+    convert(path, out, overwrite=True)
+    assert visible(out) == {"manifest.json", "era-0002", "era-0003"}
+    assert list(verify(out)) == []
+
+
+def test_without_space_for_both_the_old_dataset_may_be_deleted_by_hand(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str
+) -> None:
+    out = source.with_name("out")
+    stopped_after(monkeypatch, 2, lambda: convert(source, out, overwrite=True))
+
+    def refusal(free: int) -> str:
+        usage = shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda path: usage)
+            with pytest.raises(ConversionError, match="not enough disk") as caught:
+                convert(source, out, overwrite=True)
+        return str(caught.value)
+
+    line = refusal(0)
+    assert "delete" not in line  # it wouldn't do
+    n_lacking = int(line.partition(" bytes too little")[0].rpartition("(")[2].replace(",", ""))
+    command = refusal(n_lacking - 100).partition("(rm ")[2].removesuffix(")")
+    check_whole(out, older)
+    subprocess.run(f"rm {command}", shell=True, check=True)
+    assert visible(out) == set()
+    assert convert(source, out, overwrite=True).n_eras_kept == 2
+    check_whole(out, undisturbed)
+
+
+def stopped_in_mid_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    """Convert until files of more than one era have been renamed into place."""
+    replace, n_renamed = os.replace, itertools.count()
+
+    def stop(*arguments: Any) -> None:
+        if next(n_renamed) == 12:
+            raise StoppedError
+        replace(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(StoppedError):
+            act()
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "int8"}], ids=str)
+def test_an_overwriting_that_was_stopped_in_mid_commit_is_finished_and_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+    source: Path,
+    undisturbed: str,
+    older: str,
+    options: dict[str, Any],
+) -> None:
+    out = source.with_name("out")
+    stopped_in_mid_commit(monkeypatch, lambda: convert(source, out, overwrite=True))
+    assert not (out / "manifest.json").exists()
+    before = marks(out)
+    report = convert(source, out, overwrite=True, **options)
+    assert report.status == ("converted" if options else "up to date")
+    check_whole(out, older if options else undisturbed)
+    assert (marks(out) == before) == (not options)
+
+
+def test_a_commit_whose_files_are_gone_is_not_finished(
+    monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, older: str
+) -> None:
+    """`rm -r out/*` in mid-commit leaves the workplace, whose name begins with a dot."""
+    out = source.with_name("out")
+    stopped_in_mid_commit(monkeypatch, lambda: convert(source, out, overwrite=True))
+    assert not (out / "manifest.json").exists()
+    for name in visible(out):
+        shutil.rmtree(out / name)
+    report = convert(source, out)
+    assert 0 < report.n_eras_kept < len(ERAS)
     check_whole(out, undisturbed)
 
 

@@ -403,6 +403,40 @@ def test_a_folder_that_may_not_be_written_to_is_said_to_be_one(
     assert os.listdir(source.parent) == [source.name]
 
 
+@pytest.mark.parametrize("where", ["small", "deep/er", "era-0001", "era-0001/small", "link/small"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_in_another_dataset_is_refused(source: Path, where: str, overwrite: bool) -> None:
+    """The dataset around it would hold other files, and not be updated any more."""
+    other = convert(source, source.with_name("other")).dataset.path
+    source.with_name("link").symlink_to(other)
+    out = source.parent / where if "link" in where else other / where
+    before = sorted(other.rglob("*"))
+    with refused(ConversionError, str(out), f"inside the dataset {other}", "--out"):
+        convert(source, out, overwrite=overwrite)
+    assert sorted(other.rglob("*")) == before
+
+
+@pytest.mark.parametrize("where", ["train.parquet", "era-0001/train.parquet"])
+def test_a_dataset_that_holds_its_sources_is_refused(source: Path, where: str) -> None:
+    out = convert(source, source.with_name("out")).dataset.path
+    source.rename(out / where)
+    content = (out / where).read_bytes()
+    for overwrite in (False, True):
+        with refused(ConversionError, str(out), "won't be touched"):
+            convert(out / where, out, overwrite=overwrite, targets=[])
+    assert (out / where).read_bytes() == content
+
+
+def test_a_link_to_a_folder_will_do(source: Path) -> None:
+    out, elsewhere = source.with_name("out"), source.with_name("elsewhere")
+    elsewhere.mkdir()
+    out.symlink_to(elsewhere)
+    for options in ({}, {"overwrite": True}, {"overwrite": True, "dtype": "int8"}):
+        assert convert(source, out, **options).n_rows == 7  # type: ignore[arg-type]
+    assert out.is_symlink()
+    assert list(verify(elsewhere)) == []
+
+
 def test_an_empty_folder_will_do(source: Path) -> None:
     source.with_name("out").mkdir()
     assert convert(source, source.with_name("out")).n_rows == 7
@@ -523,7 +557,7 @@ def test_a_flipped_byte_is_refused_or_makes_a_whole_dataset(tmp_path: Path) -> N
 def test_names_that_cannot_be_are_refused(tmp_path: Path) -> None:
     source, odd = tmp_path / "source.parquet", tmp_path / "odd\udcff.parquet"
     write_toy(source, {"0001": 4})
-    with refused(ConversionError, "too long", "--out"):
+    with refused(ConversionError, "too long", "shorten"):
         convert(source, tmp_path / ("a" * 300))
     shutil.copy(source, odd)
     with refused(SourceError, "isn't UTF-8", "rename"):

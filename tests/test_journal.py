@@ -1,6 +1,5 @@
 """Tests of the journal: what a rerun may keep, and whose folder it is."""
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from memmap_train.errors import ConversionError
-from memmap_train.journal import WORKPLACE, FolderLock, Journal, is_ours, remove_dataset
+from memmap_train.journal import STAGED, WORKPLACE, FolderLock, Journal, is_ours
 from memmap_train.manifest import FILE_NAME, FileEntry, ShardEntry
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
@@ -46,8 +45,8 @@ def reopened(out: Path, job: dict[str, Any] = JOB) -> dict[str, tuple[ShardEntry
     return journal.finished
 
 
-def visible(folder: Path) -> set[str]:
-    return {name for name in os.listdir(folder) if not name.startswith(".")}
+def staged(folder: Path) -> set[str]:
+    return set(os.listdir(folder / WORKPLACE / STAGED))
 
 
 def test_a_rerun_of_the_same_job_keeps_what_was_published(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_a_rerun_of_the_same_job_keeps_what_was_published(tmp_path: Path) -> Non
     assert reopened(tmp_path / "out") == {
         era: (entry, ["target"]) for era, entry in entries.items()
     }
-    assert visible(tmp_path / "out") == {entry.folder for entry in entries.values()}
+    assert staged(tmp_path / "out") == {entry.folder for entry in entries.values()}
 
 
 def test_what_was_kept_is_kept_again_by_the_rerun_after_that(tmp_path: Path) -> None:
@@ -67,7 +66,7 @@ def test_what_was_kept_is_kept_again_by_the_rerun_after_that(tmp_path: Path) -> 
 def test_another_job_throws_everything_away(tmp_path: Path) -> None:
     interrupted(tmp_path / "out")
     assert reopened(tmp_path / "out", {**JOB, "dtype": "float32"}) == {}
-    assert visible(tmp_path / "out") == set()
+    assert staged(tmp_path / "out") == set()
     assert reopened(tmp_path / "out") == {}
 
 
@@ -85,7 +84,7 @@ def test_a_journal_cut_anywhere_loses_only_the_eras_that_were_cut(tmp_path: Path
             (folder / WORKPLACE / "journal.jsonl").write_bytes(whole[:cut])
             kept = reopened(folder)
             assert list(kept) == list(ERAS[: max(0, n_whole - 1)])
-            assert visible(folder) == {entry.folder for entry, _ in kept.values()}
+            assert staged(folder) == {entry.folder for entry, _ in kept.values()}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_an_era_whose_line_is_damaged_is_made_again(tmp_path: Path, damage: byte
     kept = reopened(tmp_path / "out")
     assert ERAS[0] in kept
     assert ERAS[1] not in kept
-    assert visible(tmp_path / "out") == {entry.folder for entry, _ in kept.values()}
+    assert staged(tmp_path / "out") == {entry.folder for entry, _ in kept.values()}
 
 
 def test_an_entry_is_as_it_was_written_or_is_made_again(
@@ -130,7 +129,7 @@ def test_an_entry_is_as_it_was_written_or_is_made_again(
         (out / WORKPLACE / "journal.jsonl").write_bytes(damaged)
         kept = reopened(out)
         assert kept == {era: (written[era], ["target"]) for era in kept}
-        assert visible(out) == {written[era].folder for era in kept}
+        assert staged(out) == {written[era].folder for era in kept}
         n_kept[len(kept)] += 1
     assert n_kept[0] > 30
     assert n_kept[1] + n_kept[2] > 30
@@ -143,16 +142,16 @@ def test_a_damaged_first_line_throws_everything_away(tmp_path: Path, damage: byt
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([damage, *lines[1:]]))
     assert reopened(tmp_path / "out") == {}
-    assert visible(tmp_path / "out") == set()
+    assert staged(tmp_path / "out") == set()
 
 
 def test_an_era_whose_file_is_cut_or_gone_is_made_again(tmp_path: Path) -> None:
     out = tmp_path / "out"
     entries = interrupted(out)
-    (out / entries["0001"].folder / "features.npy").write_bytes(b"short")
-    (out / entries["X"].folder / "targets.npy").unlink()
+    (out / WORKPLACE / STAGED / entries["0001"].folder / "features.npy").write_bytes(b"short")
+    (out / WORKPLACE / STAGED / entries["X"].folder / "targets.npy").unlink()
     assert list(reopened(out)) == ["a/b"]
-    assert visible(out) == {entries["a/b"].folder}
+    assert staged(out) == {entries["a/b"].folder}
 
 
 def test_an_era_that_was_moved_but_not_noted_is_made_again(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_an_era_that_was_moved_but_not_noted_is_made_again(tmp_path: Path) -> No
     path = out / WORKPLACE / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     assert list(reopened(out)) == list(ERAS[:-1])
-    assert "era-a%2Fb" not in visible(out)
+    assert "era-a%2Fb" not in staged(out)
 
 
 def test_half_written_eras_are_thrown_away(tmp_path: Path) -> None:
@@ -200,10 +199,10 @@ def test_a_new_folder_is_as_durable_as_what_is_in_it(
 def test_a_finished_conversion_leaves_no_workplace(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "out")
     journal = Journal(tmp_path / "out", JOB)
-    entry = write_era(journal, "0001")
+    write_era(journal, "0001")
     journal.close()
     lock.release(done=True)
-    assert os.listdir(tmp_path / "out") == [entry.folder]
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_a_second_lock_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
@@ -231,9 +230,14 @@ def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
     assert is_ours(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "other"}', "\x00"])
-def test_a_folder_with_somebody_elses_manifest_is_not_ours(tmp_path: Path, text: str) -> None:
+def test_a_folder_with_somebody_elses_manifest_is_not_ours(
+    tmp_path: Path, text: str, begun: bool
+) -> None:
     manifest_of(tmp_path / "theirs", text)
+    if begun:
+        FolderLock(tmp_path / "theirs").release(done=False)
     assert not is_ours(tmp_path / "theirs")
 
 
@@ -283,20 +287,33 @@ def test_a_workplace_that_no_conversion_made_makes_a_folder_somebody_elses(
     assert not is_ours(out)
 
 
-def test_of_an_era_that_is_a_link_the_link_is_removed(tmp_path: Path) -> None:
+@pytest.fixture
+def without_manifest(tmp_path: Path) -> Path:
+    """Return a folder with the shards of a dataset that somebody has begun to delete."""
     out = tmp_path / "out"
     interrupted(out)
-    (out / "era-0001").rename(tmp_path / "elsewhere")
-    (out / "era-0001").symlink_to(tmp_path / "elsewhere")
-    remove_dataset(out)
-    assert visible(out) == set()
-    assert sorted(os.listdir(tmp_path / "elsewhere")) == ["features.npy", "targets.npy"]
+    for folder in (out / WORKPLACE / STAGED).iterdir():
+        folder.rename(out / folder.name)
+    return out
 
 
-def test_removing_takes_what_is_ours_and_leaves_hidden_files(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    interrupted(out)
-    (out / FILE_NAME).write_text(json.dumps({"format": "memmap-train"}))
-    (out / ".gitignore").write_text("*")
-    remove_dataset(out)
-    assert sorted(os.listdir(out)) == [WORKPLACE, ".gitignore"]
+def test_shards_of_no_dataset_are_removed_and_hidden_files_stay(without_manifest: Path) -> None:
+    (without_manifest / ".gitignore").write_text("*")
+    assert reopened(without_manifest) == {}
+    assert sorted(os.listdir(without_manifest)) == [WORKPLACE, ".gitignore"]
+
+
+def test_shards_of_a_dataset_stay(without_manifest: Path) -> None:
+    (without_manifest / FILE_NAME).write_text("{}")
+    before = sorted(os.listdir(without_manifest))
+    assert reopened(without_manifest) == {}
+    assert sorted(os.listdir(without_manifest)) == before
+
+
+def test_of_an_era_that_is_a_link_the_link_is_removed(without_manifest: Path) -> None:
+    elsewhere = without_manifest.with_name("elsewhere")
+    (without_manifest / "era-0001").rename(elsewhere)
+    (without_manifest / "era-0001").symlink_to(elsewhere)
+    reopened(without_manifest)
+    assert os.listdir(without_manifest) == [WORKPLACE]
+    assert sorted(os.listdir(elsewhere)) == ["features.npy", "targets.npy"]

@@ -13,6 +13,8 @@ from memmap_train import junk
 from memmap_train.comparison import describe_runs
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.journal import WORKPLACE, Journal
+from memmap_train.junk import names_in
+from memmap_train.manifest import ShardEntry
 from memmap_train.runs import begin_run, find_run
 
 NOTES = [".DS_Store", "._features.npy", ".nfs00000001", "Thumbs.db", "desktop.ini", "Icon\r"]
@@ -80,9 +82,7 @@ def test_overwriting_removes_it_with_the_eras(source: Path, out: Path) -> None:
     mt.convert(source, out, overwrite=True)
     assert shards(out) == shards(mt.convert(source, out.with_name("fresh")).dataset.path)
     assert not (out / "era-0003").exists()
-    assert sorted(os.listdir(out / "era-0001")) == sorted(
-        os.listdir(out.with_name("fresh") / "era-0001")
-    )
+    assert names_in(out / "era-0001") == set(os.listdir(out.with_name("fresh") / "era-0001"))
     assert mt.verify(out) == []
     assert (out / "Thumbs.db").exists()  # only what has to go goes
 
@@ -124,13 +124,11 @@ def test_a_file_that_another_machine_has_open_stays_and_nothing_fails(
 def test_an_interrupted_conversion_is_resumed_whatever_was_dropped(
     source: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    out, move = source.with_name("out"), Journal._move
+    out, publish = source.with_name("out"), Journal.publish
 
-    def drop_and_move(self: Journal, folder: str, to: Path) -> None:
-        (to / folder).mkdir()
-        drop_into(to / folder)
-        drop_into(self.directory / WORKPLACE / "partial" / folder)
-        move(self, folder, to)
+    def drop_and_publish(self: Journal, entry: ShardEntry, equal: list[str]) -> ShardEntry:
+        drop_into(self.directory / WORKPLACE / "partial" / entry.folder)
+        return publish(self, entry, equal)
 
     def stop(what: str, done: int, total: int) -> None:
         if what == "converting" and done > 8:
@@ -138,10 +136,10 @@ def test_an_interrupted_conversion_is_resumed_whatever_was_dropped(
 
     with monkeypatch.context() as patch:
         if when != "before":
-            patch.setattr(Journal, "_move", drop_and_move)
+            patch.setattr(Journal, "publish", drop_and_publish)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out, workers=1, progress=stop)
-        for folder in (out, out / WORKPLACE, *out.glob("era-*")):
+        for folder in (out, out / WORKPLACE, *(out / WORKPLACE / "staged").iterdir()):
             if not (folder / "Thumbs.db").exists():
                 drop_into(folder)
         mt.convert(source, out, workers=1)

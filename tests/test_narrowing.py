@@ -638,6 +638,49 @@ def test_other_features_in_old_eras_are_refused_by_name(tmp_path: Path) -> None:
     assert contents(narrow) == before
 
 
+@pytest.mark.parametrize("narrowed", [False, True])
+@settings(max_examples=12, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 99_999), min_size=9, max_size=9, unique=True),
+    ending=st.sampled_from(["", "", "0", "x" * 9]),
+    n_changed=st.integers(1, 6),
+)
+@example(numbers=list(range(10, 19)), ending="0", n_changed=6)
+@example(numbers=[*range(10, 16), 100, 101, 10_000], ending="", n_changed=1)
+def test_ids_of_an_update_are_whole_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    narrowed: bool,
+    numbers: list[int],
+    ending: str,
+    n_changed: int,
+) -> None:
+    """Ids of new eras may be longer; those of old ones can't become what was cut from them."""
+    folder = tmp_path_factory.mktemp("ids")
+    source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
+    first = [str(number) for number in numbers]
+
+    def write(eras: dict[str, int], ids: list[str]) -> Path:
+        """Write the source; return what the dataset is made from."""
+        table = toy_table(eras)
+        column = table.column_names.index("id")
+        pq.write_table(table.set_column(column, "id", pa.array(ids)), source)
+        return mt.convert(source, parent, overwrite=True).dataset.path if narrowed else source
+
+    mt.convert(write({"0001": 4, "0002": 2}, first[:6]), out, targets="target")
+    before = contents(out)
+    later = [f"{text}{ending if row < n_changed else ''}" for row, text in enumerate(first)]
+    origin = write({"0001": 4, "0002": 2, "0003": 3}, later)
+    if ending:
+        with refused(ConversionError, str(out), "the ids of", "--overwrite"):
+            mt.convert(origin, out, targets="target")
+        assert contents(out) == before
+        return
+    dataset = mt.convert(origin, out, targets="target").dataset
+    found = [text for era in dataset.eras for text in np.asarray(dataset[era].ids).tolist()]
+    assert found == [text.encode() for text in later]
+    assert list(verify(out)) == []
+
+
 @pytest.mark.parametrize("lost", ["era", "feature"])
 def test_a_parent_that_has_lost_something_is_refused_by_name(tmp_path: Path, lost: str) -> None:
     source, narrow = tmp_path / "validation.parquet", tmp_path / "narrow"

@@ -1,5 +1,7 @@
 """Columns decoded straight from their pages: the same codes as Arrow's, or left to Arrow."""
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parquet_layouts import NULL, Column, Run, write_columns, write_random
 
 from memmap_train.errors import SourceError
 from memmap_train.parquet import page_layout, pages
@@ -189,12 +192,83 @@ def test_any_file_holds_what_was_written(
         use_dictionary=data.draw(st.sampled_from([True, True, True, False])),
         compression=data.draw(st.sampled_from(["snappy", "none", "zstd", "lz4"])),
         data_page_version=data.draw(st.sampled_from(["1.0", "1.0", "2.0"])),
+        write_page_index=data.draw(st.booleans(), "index"),
     )
     source = Source(path)
     groups = range(len(source.row_groups))
     found = np.concatenate([source.features(group, names) for group in groups], axis=1)
     source.close()
     assert np.array_equal(found, np.where(is_null, 5, codes))
+
+
+# -- layouts that no writer makes -----------------------------------------------------------------
+
+
+def compare_layouts(path: Path, numbers: range) -> Counter[str]:
+    """Decode files of random layouts, and compare them with what was written, and with Arrow."""
+    found: Counter[str] = Counter()
+    for number in numbers:
+        names, groups = write_random(path, np.random.default_rng([19, number]))
+        file = pq.ParquetFile(path)
+        nullable = {field.name: field.nullable for field in file.schema_arrow}
+        pages = PageReader(path, Footer(path, file.num_row_groups), nullable)
+        for group, codes in enumerate(groups):
+            out = np.full(codes.shape, 99, np.int8)
+            left = pages.read(group, names, out)
+            taken = [position for position in range(len(names)) if position not in left]
+            for position in taken:
+                where = f"file {number}, row group {group}, {names[position]}"
+                assert np.array_equal(out[position], codes[position]), where
+            for position, name in enumerate(names):
+                arrow = file.read_row_group(group, [name], use_threads=False)[name]
+                # Arrow ends a column at an empty page.
+                same = np.array_equal(arrow.fill_null(NULL).to_numpy(), codes[position])
+                assert same or len(arrow) < codes.shape[1], f"file {number}: not legal"
+            found.update({"decoded": len(taken), "left": len(left)})
+        file.close()
+    return found
+
+
+def test_random_legal_layouts_are_decoded_rightly_or_left(tmp_path: Path) -> None:
+    found = compare_layouts(tmp_path / "a.parquet", range(160, 360))
+    assert found["decoded"] > 600
+    assert found["left"] > 600
+
+
+@pytest.mark.parametrize("n_repeated", range(1, 8))
+def test_repeated_rows_that_padding_makes_up_for_are_where_they_belong(
+    tmp_path: Path, n_repeated: int
+) -> None:
+    """Pages of 16 rows and two packed groups, of which the second one is padded."""
+    runs = [Run(False, n_repeated, n_repeated), Run(True, 2, 16 - n_repeated)]
+    column = Column(layouts={16: runs})
+    names, (codes,) = write_columns(tmp_path / "a.parquet", RANDOM, [column] * 3, [[[16] * 40] * 3])
+    out, left = decoded(tmp_path / "a.parquet", names, 640)
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+@pytest.mark.parametrize("run_rows", [400, 1_000])
+def test_pages_that_compression_has_changed_are_no_model_for_others(
+    tmp_path: Path, run_rows: int
+) -> None:
+    """Pages of repeated codes alone, equally long: by nothing but their content told apart."""
+    head = np.repeat(np.arange(5, dtype=np.int8), run_rows)
+    orders = list(itertools.permutations(range(5)))[:40]
+    n_times = 15_000 // len(head)
+    codes = np.stack(
+        [
+            np.concatenate([head, np.tile(np.repeat(np.int8(order), run_rows), n_times)])
+            for order in orders
+        ]
+    )
+    names = write(tmp_path / "a.parquet", codes)
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    sizes = Counter(group.column(i).total_compressed_size for i in range(len(names)))
+    assert max(sizes.values()) > 1
+    out, left = decoded(tmp_path / "a.parquet", names, codes.shape[1])
+    assert left == []
+    assert np.array_equal(out, codes)
 
 
 # -- what Arrow reads -------------------------------------------------------------------------

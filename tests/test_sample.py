@@ -1,9 +1,13 @@
 """Tests of the sample: what it promises of values, files and memory, read back from the files."""
 
+import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from watching import watched_by
 
+from memmap_train.conversion import convert
 from memmap_train.errors import ConfigError
 from memmap_train.metrics import numerai_corr
 from memmap_train.parquet.writing import SourceWriter
@@ -285,7 +291,8 @@ def test_memory_does_not_grow_with_the_eras(tmp_path: Path) -> None:
             of_arrow = max(of_arrow, pa.total_allocated_bytes())
 
         tracemalloc.start()
-        write_sample(tmp_path, n_eras=n_eras, rows_per_era=2_000, n_features=32, progress=progress)
+        folder = tmp_path / str(n_eras)
+        write_sample(folder, n_eras=n_eras, rows_per_era=2_000, n_features=32, progress=progress)
         of_numpy = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return of_numpy + of_arrow
@@ -364,6 +371,96 @@ def test_a_full_disk_is_explained_and_leaves_the_former_sample(tmp_path: Path) -
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+class Kill:
+    """Ends a sample at its n-th rename or removal; nothing can be changed from then on."""
+
+    class Error(BaseException):
+        """Nobody catches it."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.n_seen, self._folder, self._number = 0, str(folder), number
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        changes = event in ("os.rename", "os.remove", "os.rmdir")
+        if changes and str(arguments[0]).startswith(self._folder):
+            self.n_seen += 1
+            if self.n_seen >= self._number:
+                raise self.Error
+
+
+def test_a_killed_sample_is_no_mixture_and_the_same_again_completes_it(tmp_path: Path) -> None:
+    """What `make` asks for is train.parquet: where it is, all files are of one sample."""
+    sizes = {"n_eras": 5, "rows_per_era": 20}
+    folder = tmp_path / "sample"
+    write_sample(tmp_path / "old", n_features=5, **sizes)
+    write_sample(tmp_path / "new", n_features=6, **sizes)
+    known = {
+        tuple((tmp_path / name / file).read_bytes() for file in (*SOURCES, "features.json")): name
+        for name in ("old", "new")
+    }
+    found = []
+    for number in itertools.count(1):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "old", folder)
+        with watched_by(kill := Kill(folder, number)), suppress(Kill.Error):
+            write_sample(folder, n_features=6, **sizes)
+        if (folder / "train.parquet").exists():
+            contents = tuple((folder / file).read_bytes() for file in (*SOURCES, "features.json"))
+            found.append(known[contents])
+        else:
+            found.append("absent")
+        write_sample(folder, n_features=6, **sizes)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+            file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()
+        }
+        if kill.n_seen < number:
+            break
+    assert list(dict.fromkeys(found)) == ["old", "absent", "new"]
+
+
+@pytest.mark.parametrize("name", [*SOURCES, "features.json"])
+@pytest.mark.parametrize("kind", ["other", "cut", "folder", "link", "broken link", "pipe"])
+def test_a_file_that_is_no_samples_is_never_replaced(tmp_path: Path, name: str, kind: str) -> None:
+    folder, theirs = tmp_path / "data", tmp_path / "theirs"
+    write_sample(folder, n_eras=5, rows_per_era=20, n_features=5)
+    path = folder / name
+    whole = path.read_bytes()
+    path.unlink()
+    match kind:
+        case "other":
+            if name == "features.json":
+                data = json.loads(whole)
+                data["feature_sets"]["mine"] = data["feature_sets"]["small"]
+                path.write_text(json.dumps(data))
+            else:
+                pq.write_table(pa.table({"era": ["0001"], "feature_a": [1]}), path)
+        case "cut":
+            path.write_bytes(whole[:-9])
+        case "folder":
+            path.mkdir()
+        case "link":
+            theirs.write_text("mine")
+            path.symlink_to(theirs)
+        case "broken link":
+            path.symlink_to(theirs)
+        case "pipe":
+            os.mkfifo(path)
+    before = {p.name: (p.lstat().st_ino, p.lstat().st_mtime_ns) for p in folder.iterdir()}
+    with pytest.raises(ConfigError, match=f"found '{name}', which `sample` didn't write"):
+        write_sample(folder, n_eras=5, rows_per_era=20, n_features=6)
+    assert {p.name: (p.lstat().st_ino, p.lstat().st_mtime_ns) for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("where", [".", "deep/er", "era-0001"])
+def test_a_sample_in_a_dataset_is_refused(tmp_path: Path, where: str) -> None:
+    write_sample(tmp_path / "sample", n_eras=5, rows_per_era=20, n_features=5)
+    out = convert(tmp_path / "sample" / "train.parquet", tmp_path / "out").dataset.path
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ConfigError, match="found the dataset"):
+        write_sample(out / where, n_eras=5, rows_per_era=20, n_features=5)
+    assert sorted(out.rglob("*")) == before
 
 
 def test_an_interrupted_writer_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from memmap_train.disk import DiskWriter
-from memmap_train.journal import Journal
+from memmap_train.journal import STAGED, WORKPLACE, Journal
 from memmap_train.manifest import ShardEntry
 from memmap_train.plan import Columns, ConvertOptions, Plan
 from memmap_train.schema import Schema
@@ -59,7 +59,7 @@ def test_an_era_is_published_with_all_that_its_manifest_will_say(tmp_path: Path,
     expected |= {"ids": IDS} if ids else {}
     assert entry.files.keys() == expected.keys()
     for name, array in expected.items():
-        path = tmp_path / "era-0001" / f"{name}.npy"
+        path = tmp_path / WORKPLACE / STAGED / "era-0001" / f"{name}.npy"
         np.testing.assert_array_equal(np.load(path), array)
         assert entry.files[name].digest == digest_file(path)
         assert entry.files[name].bytes == path.stat().st_size
@@ -96,4 +96,6 @@ def test_what_the_journal_does_not_want_is_not_written(tmp_path: Path) -> None:
     entry, _ = written(journal, plan_of())
     journal.close()
     assert entry.files.keys() == {"targets", "ids"}
-    assert [path.name for path in (tmp_path / "era-0001").iterdir()] == ["targets.npy"]
+    assert [path.name for path in (tmp_path / WORKPLACE / STAGED / "era-0001").iterdir()] == [
+        "targets.npy"
+    ]

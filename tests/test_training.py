@@ -947,10 +947,15 @@ def test_what_is_lost_of_a_finished_run_is_written_again(
 
 def test_a_run_inside_a_dataset_is_refused(sample: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(sample)
-    for run in (sample, sample / "run", sample / "a" / "b", tmp_path / "link" / "run"):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"format": "memmap-train"}')
+    inside = (sample, sample / "run", sample / "a" / "b", tmp_path / "link" / "run", other / "run")
+    for run in inside:
         with refused(RunError, str(run), "inside the dataset"):
             train(sample, run, small_config())
     assert not (sample / "run").exists()
+    assert not (other / "run").exists()
 
 
 @pytest.mark.parametrize("folder", [".", "checkpoints"])

@@ -80,7 +80,8 @@ class PageLayout:
         Of the page with its header, and in it.
     runs : list of Run
     checks : list of (first place, end, step, bytes)
-        What stands around the indices: who has the same is laid out alike.
+        What stands around the indices: who has the same is laid out alike. None where compression
+        has changed the page: no other page can be compared with it.
     """
 
     n_bytes: int
@@ -91,8 +92,12 @@ class PageLayout:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are packed indices for all rows, and no more."""
-        return self.n_rows == GROUP * self.n_groups
+        """Whether all rows are packed and no group is padded.
+
+        The totals alone don't tell: a repeated index can make up for the padding of the last group.
+        """
+        packed = all(run.single is None for run in self.runs)
+        return packed and self.n_rows == GROUP * self.n_groups
 
     def fits(self, data: Data, place: int) -> bool:
         """Return whether the page that begins there is laid out like this one."""
@@ -209,7 +214,10 @@ def _after_levels(header: Header, data: Data, place: int) -> int:
 
 
 def _runs(data: Data, place: int, end: int, n_rows: int) -> Iterator[Run]:
-    """Yield the runs of a page's indices, together where they are alike."""
+    """Yield the runs of a page's indices, together where they are alike.
+
+    Their rows add up to the page's. Only the last run may hold more indices than it has rows.
+    """
     n_bits, place = data[place], place + 1
     for _ in range(_MOST_SPARE_RUNS + n_rows // _ROWS_PER_RUN):
         begin = place

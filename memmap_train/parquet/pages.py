@@ -72,6 +72,8 @@ class _Plan:
     Attributes
     ----------
     n_rows, n_groups : int
+    is_common : bool
+        Whether other columns can have it: no page was changed by compression.
     pages : list of (layout, place)
         From where the data pages begin.
     copies : list of (bytes or None, _Copy)
@@ -83,15 +85,11 @@ class _Plan:
 
     def __init__(self) -> None:
         self.n_rows = self.n_groups = 0
+        self.is_common = True
         self.pages: list[tuple[PageLayout, int]] = []
         self.copies: list[tuple[Data | None, _Copy]] = []
         self.moves: list[tuple[int, int, int]] = []
         self.fills: list[tuple[int, int, int]] = []
-
-    @property
-    def is_common(self) -> bool:
-        """Whether other columns can have it."""
-        return all(body is None for body, _ in self.copies)
 
     def fits(self, data: Data, begin: int) -> bool:
         """Return whether the column whose data pages begin there has the same pages."""
@@ -100,6 +98,7 @@ class _Plan:
     def add(self, layout: PageLayout, place: int, n_pages: int, body: Data | None) -> None:
         """Add pages that begin at a place, or the one that has this body."""
         row, group = self.n_rows, self.n_groups
+        self.is_common &= body is None
         self.pages += [(layout, place + page * layout.n_bytes) for page in range(n_pages)]
         for run in layout.runs:
             if run.single is not None:

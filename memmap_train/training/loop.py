@@ -121,7 +121,7 @@ def train(
     require_tensorflow()
     report = report or Reporter()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir), dataset)
+    check_outside(Path(run_dir))
     run = find_run(Path(run_dir), resume=resume)
     warning = None
     if run:
@@ -171,7 +171,7 @@ def rehearse(
     """
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir), dataset)
+    check_outside(Path(run_dir))
     run = find_run(Path(run_dir), resume=resume)
     if run:
         check_same_dataset(run, dataset)

@@ -126,7 +126,7 @@ def _set_up(
     """Resolve all folds; return the run to resume, too, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir), dataset)
+    check_outside(Path(run_dir))
     run = find_run(Path(run_dir), resume=resume)
     warning = None
     if run:

@@ -34,7 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     size = replace(Size(), wide_rows=arguments.rows)
     with tempfile.TemporaryDirectory() as temporary:
-        directory = arguments.dir or Path(temporary)
+        # A folder of our own: what is in the way of a measurement is removed.
+        directory = (arguments.dir or Path(temporary)) / "memmap-train-benchmarks"
         directory.mkdir(parents=True, exist_ok=True)
         for name in arguments.names or BY_DEFAULT:
             import_module(f".{name}", __package__).run(directory, size)
