@@ -295,6 +295,12 @@ def open_run(path: Path) -> Run:
     return Run(path, config)
 
 
+def is_file_of_run(path: Path) -> bool:
+    """Tell whether a path is one of the files that a run writes into its folder."""
+    names = (_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
+    return path.name in names and (path.parent / _CONFIG).exists()
+
+
 def _damaged(file: Path, what: str) -> RunError:
     return RunError(f"{file}: damaged: {what}; begin a new run with another --run")
 
