@@ -200,6 +200,19 @@ class Run:
                 return False
         return True
 
+    def is_untrained(self) -> bool:
+        """Tell whether nothing of a training is there: it failed, or was killed, at its first step.
+
+        Of a run of folds: in none of them.
+        """
+        paths = [self.path / name for name in (_STATE, _HISTORY, _ERA_SCORES)]
+        if any(path.exists() for path in (*paths, self.model_path)):
+            return False
+        if self.checkpoint_dir.is_dir() and os.listdir(self.checkpoint_dir):
+            return False
+        folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
+        return all(open_run(path).is_untrained() for path in folds if (path / _CONFIG).exists())
+
     def finish(self, result: Mapping[str, Any]) -> None:
         """Record the result, which makes the run a finished one: the last thing to be written.
 
@@ -312,7 +325,8 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     ----------
     path : Path
     resume : bool
-        Whether a run that is there may be carried on.
+        Whether a run that is there may be carried on. Without, one that `is_untrained` may begin
+        again.
 
     Raises
     ------
@@ -333,6 +347,8 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     if is_run:
         run = open_run(path)
         if not resume:
+            if run.is_untrained():  # nothing is lost
+                return None
             finished = "a finished run" if run.read_result() else "a run"
             finished += " of folds" if run.folds else ""
             raise RunError(

@@ -18,7 +18,7 @@ from test_training import interrupt, read_csv, results
 from training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.errors import ConfigError, RunError
+from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
@@ -137,6 +137,126 @@ def brain(n_features, n_targets):
     return keras.Model(inputs, keras.layers.Dense(n_targets, dtype="float32")(x))
 
 
+@keras.saving.register_keras_serializable("mine")
+class Narrowing(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x @ tf.zeros((3, 3)) if training else x
+
+
+@keras.saving.register_keras_serializable("mine")
+class Asserting(keras.layers.Layer):
+    def call(self, x, training=None):
+        with tf.control_dependencies([tf.debugging.assert_less(x, 0.2, "too large") if training
+                                      else tf.no_op()]):
+            return tf.identity(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Failing(keras.layers.Layer):
+    # Not in training: in validation, and in prediction.
+
+    def call(self, x, training=None):
+        return x if training else tf.debugging.check_numerics(x / 0.0, "no number")
+
+
+@keras.saving.register_keras_serializable("mine")
+class Late(keras.layers.Layer):
+    def build(self, shape):
+        self.steps = self.add_weight(initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return x
+        self.steps.assign_add(1)
+        with tf.control_dependencies([tf.debugging.assert_less(self.steps, 10.0, "too late")]):
+            return tf.identity(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Unpredictable(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x if training is None or training else x @ tf.zeros((3, 3))
+
+
+@keras.saving.register_keras_serializable("mine")
+class Stopping(keras.layers.Layer):
+    def call(self, x):
+        return tf.stop_gradient(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Raising(keras.layers.Layer):
+    def __init__(self, error, **kwargs):
+        super().__init__(**kwargs)
+        self.error = error
+
+    def call(self, x, training=None):
+        y = tf.py_function(self.reads, [x], tf.float32) if training else x
+        return tf.ensure_shape(y, x.shape)
+
+    def reads(self, x):
+        if self.error == "OOM":  # TensorFlow's own allocator would wait for ten seconds first
+            raise MemoryError(self.error)
+        raise LookupError(self.error)
+
+    def get_config(self):
+        return {**super().get_config(), "error": self.error}
+
+
+@keras.saving.register_keras_serializable("mine")
+class OfRows(keras.layers.Layer):
+    def __init__(self, summed=False, **kwargs):
+        super().__init__(**kwargs)
+        self.summed = summed
+
+    def call(self, x):
+        size = 0.01 * tf.reduce_mean(tf.square(x), axis=-1)
+        self.add_loss(tf.reduce_sum(size) if self.summed else size)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "summed": self.summed}
+
+
+def layered(n_features, n_targets, layer, **params):
+    inputs = keras.Input((n_features,))
+    outputs = keras.layers.Dense(n_targets)(inputs)
+    return keras.Model(inputs, globals()[layer](**params)(outputs))
+
+
+def keyed(n_features, n_targets):
+    inputs = keras.Input((n_features,))
+    return keras.Model(inputs, {"target": keras.layers.Dense(n_targets)(inputs)})
+
+
+def keyed_inputs(n_features, n_targets):
+    inputs = keras.Input((n_features,), name="x")
+    return keras.Model({"x": inputs}, keras.layers.Dense(n_targets)(inputs))
+
+
+def twofold(n_features, n_targets):
+    inputs = keras.Input((n_features,)), keras.Input((n_features,))
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(keras.layers.Add()(inputs)))
+
+
+def whole_numbers(n_features, n_targets):
+    inputs = keras.Input((n_features,), dtype="int32")
+    x = keras.ops.cast(inputs, "float32")
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(x))
+
+
+def unready(n_features, n_targets):
+    return Plain
+
+
+def shapeless(n_features, n_targets):
+    return keras.Sequential()
+
+
+def text(n_features, n_targets):
+    return "mlp"
+
+
 def frozen(n_features, n_targets):
     model = keras.Sequential([keras.Input((n_features,)), keras.layers.Dense(n_targets)])
     model.trainable = False
@@ -205,6 +325,11 @@ class Leave(keras.callbacks.Callback):
         raise SystemExit(3)
 
 
+class Unset(keras.callbacks.Callback):
+    def set_params(self, params):
+        params["no such parameter"]
+
+
 class Double(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([2 * weight for weight in self.model.get_weights()])
@@ -271,6 +396,16 @@ def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_p
         ("mine:wide", ["found one from (rows, 8) to (rows, 2)"]),
         ("mine:half", ["float16"]),
         ("mine:frozen", ["none of its weights can be trained"]),
+        ("mine:keyed", ["one plain output, found dict of 'target'"]),
+        ("mine:keyed_inputs", ["one plain input, found dict of 'x'"]),
+        ("mine:twofold", ["found one from [(rows, 8), (rows, 8)] to (rows, 1)"]),
+        ("mine:whole_numbers", ["expected inputs of float32, found int32"]),
+        ("mine:unready", ["returned a type, expected a keras.Model"]),
+        ("mine:shapeless", ["it has no layers"]),
+        ("mine:text", ["returned a str, expected a keras.Model"]),
+        ("builtins:print", ["builtins:print(8, 1) returned a NoneType"]),
+        ("builtins:len", ["builtins:len(8, 1) failed: TypeError"]),
+        ("os:path", ["is a module, expected a function"]),
         ("mine:plain", ["can't be saved and opened again", "register_keras_serializable"]),
         ("gone.keras", ["gone.keras", "No such file"]),
         ("text.keras", ["text.keras", "can't be opened"]),
@@ -283,6 +418,93 @@ def test_what_isnt_a_fitting_model_is_one_line_and_leaves_nothing(
     with refused(ConfigError, *said):
         train(sample, tmp_path / "run", small_config(model=model))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("Narrowing", ["fails in training: ValueError", "Dimensions must be equal", "mine.py, "]),
+        ("Unpredictable", ["fails in prediction: ValueError", "Dimensions must", "mine.py, "]),
+        ("Stopping", ["fails in training: ValueError: No gradients provided"]),
+        ("Asserting", ["fails: InvalidArgumentError: assertion failed: [too large]", "mine.py, "]),
+        ("OOM", ["fails: ResourceExhaustedError: ", "OOM", "lower batch_size (now 64)"]),
+        ("no such thing", ["fails: ", "LookupError: no such thing"]),
+    ],
+)
+def test_a_model_that_fails_in_training_is_one_line_and_can_be_tried_again(
+    layer: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    params = {"layer": layer} if layer.istitle() else {"layer": "Raising", "error": layer}
+    config = small_config(model="mine:layered", model_params=params)
+    for _ in range(2):
+        with refused(ConfigError, "model: mine:layered fails", *said) as caught:
+            train(sample, tmp_path / "run", config)
+        assert len(str(caught.value)) < 500
+        for noise in (
+            "Traceback",
+            "Detected at",
+            "site-packages",
+            "test_own_models",
+            "\x1b",
+            "[[{{",
+        ):
+            assert noise not in str(caught.value)
+    train(sample, tmp_path / "run", small_config(epochs=1))
+
+
+def test_folds_whose_model_fails_can_be_tried_again(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"validation_eras": None, "epochs": 1}
+    failing = small_config(model="mine:layered", model_params={"layer": "Asserting"}, **options)
+    with refused(ConfigError, "mine:layered fails"):
+        train_folds(sample, tmp_path / "run", failing, folds=2)
+    assert (tmp_path / "run" / "fold-01" / "config.json").exists()
+    report = train_folds(sample, tmp_path / "run", small_config(**options), folds=2)
+    assert len(report.folds) == 2
+
+
+def test_a_model_that_fails_later_keeps_what_was_saved(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:layered", model_params={"layer": "Failing"})
+    resumed = f"--resume goes on after step {STEPS_PER_EPOCH}, the last that was saved"
+    for _ in range(2):
+        with refused(ConfigError, "InvalidArgumentError: no number", "mine.py, line ", resumed):
+            train(sample, tmp_path / "run", config, resume=True)
+    with refused(RunError, "a run is there already"):
+        train(sample, tmp_path / "run", config)
+
+
+def test_a_step_that_fails_is_not_saved(mine: Any, sample: Path, tmp_path: Path) -> None:
+    """A part of it may be done."""
+    config = small_config(model="mine:layered", model_params={"layer": "Late"}, checkpoint_steps=6)
+    with refused(ConfigError, "too late", "--resume goes on after step 6"):
+        train(sample, tmp_path / "run", config)
+
+
+def test_a_model_that_fails_in_prediction_is_one_line(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(model="mine:build", epochs=1))
+    for layer, said in (("Failing", "no number"), ("Unpredictable", "Dimensions must be equal")):
+        sys.modules["mine"].layered(8, 1, layer).save(tmp_path / "run" / "model.keras")
+        with pytest.raises(MemmapTrainError) as caught:
+            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        assert "model.keras: the model fails: " in str(caught.value)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_loss_of_each_row_counts_as_its_sum(mine: Any, sample: Path, tmp_path: Path) -> None:
+    found = []
+    for summed in (False, True):
+        params = {"layer": "OfRows", "summed": summed}
+        config = small_config(model="mine:layered", model_params=params, epochs=1)
+        train(sample, tmp_path / str(summed), config)
+        found.append(loaded(tmp_path / str(summed)).get_weights())
+    for of_rows, of_sum in zip(*found, strict=True):
+        np.testing.assert_allclose(of_rows, of_sum, rtol=1e-5)
 
 
 def test_parameters_that_a_function_doesnt_take_are_named(
@@ -372,7 +594,7 @@ def test_a_callback_is_told_what_happens(
     seen = mine().SEEN
     an_epoch = ["epoch begin", *["batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert [what for what, *_ in seen] == ["train begin", *an_epoch, *an_epoch, "train end"]
-    assert seen[0][1] == {"epochs": 2, "steps": STEPS_PER_EPOCH}
+    assert seen[0][1] == {"epochs": 2, "steps": STEPS_PER_EPOCH, "verbose": 0}
     assert [s[1] for s in seen if s[0] == "batch end"] == [*range(STEPS_PER_EPOCH)] * 2
     history = read_csv(tmp_path / "run" / "history.csv")
     ends = [s for s in seen if s[0] == "epoch end"]
@@ -430,6 +652,7 @@ def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_sco
     [
         ("mine:Fail", ["mine:Fail failed in on_epoch_end: KeyError", "mine.py, line "]),
         ("mine:Leave", ["mine:Leave failed in on_epoch_end: SystemExit: 3", "mine.py, line "]),
+        ("mine:Unset", ["mine:Unset failed in set_params: KeyError", "mine.py, line "]),
         ("mine:broken", ["mine:broken() failed: TypeError"]),
         ("mine:SEEN", ["is a list", "keras.callbacks.Callback"]),
         ("mine:Lisener", ["did you mean 'Listener'?"]),
@@ -440,6 +663,18 @@ def test_a_callback_that_fails_is_one_line(
 ) -> None:
     with refused(ConfigError, "callbacks: ", *said):
         train(sample, tmp_path / "run", small_config(callbacks=[callback]))
+
+
+def test_a_callback_that_fails_at_once_can_be_mended_and_tried_again(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "mine:Unset failed"):
+        train(sample, tmp_path / "run", small_config(callbacks=["mine:Unset"]))
+    train(sample, tmp_path / "run", small_config(epochs=1))
+
+
+def test_keras_own_progress_bar_is_no_mistake(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(callbacks=["keras.callbacks:ProgbarLogger"]))
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

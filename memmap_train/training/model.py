@@ -90,6 +90,11 @@ def check_model_name(name: str) -> None:
         )
 
 
+def brings_model(config: TrainConfig) -> bool:
+    """Tell whether the model is the user's: built by a function or saved before."""
+    return config.model not in _BODIES
+
+
 def require_tensorflow() -> None:
     """Raise a ConfigError if Keras computes with something else."""
     backend = keras.backend.backend()

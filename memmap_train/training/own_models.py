@@ -5,6 +5,7 @@ features), gives (rows, targets) in float32, and can be saved and opened again.
 """
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,7 +13,7 @@ from zipfile import BadZipFile
 import keras
 
 from ..config import TrainConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, listed
 from .named import blaming, find_named
 
 SUFFIX = ".keras"
@@ -96,6 +97,19 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
         raise ConfigError(
             f"model: {called}: expected a model from {expected}, which is what features and "
             f"targets ask for, found one from {found}"
+        )
+    for name in ("input", "output"):
+        structure = getattr(model, name, None)  # a Sequential that was never called has none
+        if isinstance(structure, Mapping):
+            raise ConfigError(
+                f"model: {called}: expected one plain {name}, found {type(structure).__name__} of "
+                f"{listed(structure)}; make the model of its tensor alone"
+            )
+    kind = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    if not kind.endswith(("float16", "float32", "float64")):
+        raise ConfigError(
+            f"model: {called}: expected inputs of float32, found {kind}, in which features between "
+            "0 and 1 are all 0"
         )
     if not model.trainable_variables:
         raise ConfigError(f"model: {called}: none of its weights can be trained; expected some")

@@ -31,7 +31,7 @@ from ..paths import checked_path
 from ..runs import Run, open_run
 from ..storage import is_past_cache
 from .model import require_tensorflow
-from .named import find_named, is_named
+from .named import blaming, described, find_named, is_named
 from .prediction_file import PredictionFile, prediction_file
 from .step import as_tensor, filled
 
@@ -63,6 +63,7 @@ class Predictor:
 
         self.run = run
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
+        run.get_concrete_function()  # now, not after the first epoch, fails what fails
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
         memory = Recycler()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
@@ -358,9 +359,12 @@ def _predicted(
             if progress is not None:
                 progress(before + done, dataset.n_rows)
 
-        yield from predictor.predict(
-            part, run.config["features"], past_cache=is_past_cache(part), progress=tell
-        )
+        try:
+            yield from predictor.predict(
+                part, run.config["features"], past_cache=is_past_cache(part), progress=tell
+            )
+        except tf.errors.OpError as error:
+            raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
         n_before += part.n_rows
 
 
@@ -376,7 +380,8 @@ def _load(run: Run) -> Predictor:
             f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
             "epochs, or train again"
         ) from error
-    return Predictor(model, run.config["fill_missing"])
+    with blaming(f"{run.model_path}: the model fails"):
+        return Predictor(model, run.config["fill_missing"])
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:

@@ -166,8 +166,10 @@ class TrainStep:
             with tf.GradientTape() as tape:
                 predictions = model(filled(x, config.fill_missing), training=True)
                 loss, labels = masked_loss(config.loss, predictions, y)
-                # With the penalties that layers of a user's model add, if any.
-                mean = tf.add_n([loss / tf.maximum(labels, 1.0), *model.losses])
+                # With the penalties that layers of a user's model add, if any: each may be a number
+                # for every row, whose sum counts, as for Keras's `fit`.
+                added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]
+                mean = tf.add_n([loss / tf.maximum(labels, 1.0), *added])
             variables = model.trainable_variables
             optimizer.apply(tape.gradient(mean, variables), variables)
             sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))

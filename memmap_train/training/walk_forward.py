@@ -84,7 +84,8 @@ def train_folds(
     result = finished_result(run, record) if run else None
     if run and result is not None:
         return _report_again(run, result)
-    with taking_up(Path(run_dir), record, resume=run is not None) as run:
+    is_resumed = run is not None
+    with taking_up(Path(run_dir), record, resume=is_resumed) as run:
         if warning:
             report.warning(warning)
         reports = []
@@ -93,7 +94,12 @@ def train_folds(
             path = run.fold_path(number)
             # A fold that is finished says so; one that was never begun begins.
             done = train(
-                dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold
+                dataset.path,
+                path,
+                setup.config,
+                resume=is_resumed,
+                report=report,
+                fold=setup.fold,
             )
             report.fold_done(number, len(setups), done)
             reports.append(done)
