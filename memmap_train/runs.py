@@ -8,6 +8,7 @@
       step_scores.csv  with validation_steps: a row per scoring, inside epochs and at their ends
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
+      initial.keras    the saved model that it began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
@@ -162,6 +163,11 @@ class Run:
     def model_path(self) -> Path:
         """The best epoch's model."""
         return self.path / "model.keras"
+
+    @property
+    def initial_path(self) -> Path:
+        """The saved model that it began with, if it did: a copy."""
+        return self.path / "initial.keras"
 
     @property
     def checkpoint_dir(self) -> Path:

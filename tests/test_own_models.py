@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_conf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import loop
+from memmap_train.training import loop, setup
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
@@ -336,13 +337,17 @@ class Double(keras.callbacks.Callback):
 """
 
 
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
     """Write `mine.py` into the current directory; return a function that imports it."""
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
     yield lambda: sys.modules["mine"]
     sys.modules.pop("mine", None)
 
@@ -531,10 +536,106 @@ def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "from (rows, 8) to (rows, 2)", "to (rows, 1)"):
         two = small_config(model=str(saved), targets=("target", "target_beta_20"))
         train(sample, tmp_path / "third", two)
-    # Another file under that name would be another beginning.
-    build(8, 1, small_config()).save(saved)
-    with refused(RunError, "model_digest"):
-        train(sample, tmp_path / "second", None, resume=True)
+
+
+def trained_further(saved: Path) -> None:
+    build(8, 1, small_config(hidden=(3,))).save(saved)
+
+
+def moved(saved: Path) -> None:
+    saved.parent.rename(saved.parent.with_name("elsewhere"))
+
+
+def removed(saved: Path) -> None:
+    shutil.rmtree(saved.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "call"), [(trained_further, "step 3"), (moved, "step 20"), (removed, "step 3")]
+)
+def test_a_run_is_resumed_whatever_became_of_the_model_that_it_began_with(
+    change: Callable[[Path], None], call: str, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    config = small_config(model=str(tmp_path / "first" / "model.keras"))
+    train(sample, tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, report=Script(call, interrupt))
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    change(tmp_path / "first" / "model.keras")
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    train(sample, tmp_path / "again", None, resume=True)
+    assert results(tmp_path / "again") == results(tmp_path / "whole")
+    more = train(
+        sample, tmp_path / "again", small_config(model=config.model, epochs=3), resume=True
+    )
+    assert more.n_epochs == 3
+
+
+def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of earlier versions."""
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    config = small_config(model=str(tmp_path / "first" / "model.keras"))
+    train(sample, tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(setup.Start, "keep", lambda *_: None)
+        for name, call in (("run", "step 20"), ("early", "step 3")):
+            with pytest.raises(KeyboardInterrupt):
+                train(sample, tmp_path / name, config, report=Script(call, interrupt))
+    removed(tmp_path / "first" / "model.keras")
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    with refused(ConfigError, "first/model.keras", "gone or was trained further", "another --run"):
+        train(sample, tmp_path / "early", config, resume=True)
+    record = json.loads((tmp_path / "whole" / "config.json").read_text())
+    del record["begun_with"]
+    (tmp_path / "whole" / "config.json").write_text(json.dumps(record))
+    assert train(sample, tmp_path / "whole", config, resume=True).already_finished
+
+
+def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
+    sample: Path, tmp_path: Path
+) -> None:
+    early = small_config(validation_eras="0009-0010", epochs=1, allow_overlap=True, embargo_eras=0)
+    train(sample, tmp_path / "first", early)
+    options: dict[str, Any] = {"validation_eras": None, "allow_overlap": True}
+    config = small_config(model=str(tmp_path / "first" / "model.keras"), **options)
+    whole = train_folds(sample, tmp_path / "whole", config, folds=2)
+    script = Script("step 20", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(sample, tmp_path / "run", config, folds=2, report=script)
+    removed(tmp_path / "first" / "model.keras")
+    resumed = train_folds(sample, tmp_path / "run", config, folds=2, resume=True)
+    assert [fold.corr_mean for fold in resumed.folds] == [fold.corr_mean for fold in whole.folds]
+    record = json.loads((tmp_path / "run" / "fold-02" / "config.json").read_text())
+    assert record["begun_with"]["train_eras"]
+
+
+@pytest.mark.parametrize("name", ["shaking", "known"])
+def test_layers_of_ones_own_are_trained_further_and_predict(
+    name: str, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model=f"mine:{name}", epochs=1)
+    before = None
+    for run in ("first", "second", "third"):
+        train(sample, tmp_path / run, config)
+        config = small_config(model=str(tmp_path / run / "model.keras"), epochs=1)
+        if before:
+            shutil.rmtree(before)
+        before = tmp_path / run
+        forget_mine()
+    assert predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows > 0
+
+
+def forget_mine() -> None:
+    """Have this process know as little of `mine` as another one."""
+    sys.modules.pop("mine")
+    sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
+    for name in [name for name in keras.saving.get_custom_objects() if name.startswith("mine>")]:
+        del keras.saving.get_custom_objects()[name]
 
 
 def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
@@ -553,6 +654,37 @@ def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
             config = small_config(model=model, validation_eras=None)
             train_folds(sample, tmp_path / "folds", config, folds=2)
     assert not (tmp_path / "folds").exists()
+
+
+def test_what_models_before_have_seen_counts_too(sample: Path, tmp_path: Path) -> None:
+    """The first was trained on eras 13 to 24, the second on early ones, and the third isn't scored
+    on what the first has seen, even when that one is gone."""
+    late = {"validation_eras": "0001-0004", "epochs": 1}
+    train(sample, tmp_path / "first", small_config(**late))
+    first = str(tmp_path / "first" / "model.keras")
+    options = {"validation_eras": "0021-0024", "epochs": 1}
+    with refused(ConfigError, "first", "trained on some of the validation eras ('0021', "):
+        train(sample, tmp_path / "second", small_config(model=first, **options))
+    train(sample, tmp_path / "second", small_config(model=first, **options, allow_overlap=True))
+    removed(Path(first))
+    second = str(tmp_path / "second" / "model.keras")
+    with refused(ConfigError, "second", "trained on some of the validation eras ('0021', "):
+        train(sample, tmp_path / "third", small_config(model=second, **options))
+    with refused(ConfigError, "second", "trained on eras that this fold predicts"):
+        config = small_config(model=second, validation_eras=None)
+        train_folds(sample, tmp_path / "third", config, folds=2)
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_embargo_lies_between_a_saved_models_eras_and_the_validation_eras(
+    sample: Path, tmp_path: Path
+) -> None:
+    first = small_config(validation_eras="0015-0017", epochs=1)  # trained on eras 1 to 6
+    train(sample, tmp_path / "first", first)
+    options = {"model": str(tmp_path / "first" / "model.keras"), "epochs": 1}
+    with refused(ConfigError, "trained on eras within 8 of the validation eras ('0006')"):
+        train(sample, tmp_path / "second", small_config(**options, validation_eras="0014-0017"))
+    train(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
 
 
 def test_half_precision_weights_are_resumed(mine: Any, sample: Path, tmp_path: Path) -> None:
@@ -575,6 +707,42 @@ def test_a_saved_model_of_any_making_is_trained_further(
         [w.shape for w in loaded(tmp_path / run).get_weights()] for run in ("first", "second")
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(epochs=1))
+    saved = tmp_path / "run" / "model.keras"
+    with zipfile.ZipFile(saved) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"units"', b'"newer_than_units"')
+    said = "can't be opened as a saved model: "
+    for version, why in (
+        (keras.__version__, "TypeError"),
+        ("99.1.0", "it was saved by Keras 99.1.0"),
+    ):
+        members["metadata.json"] = json.dumps({"keras_version": version}).encode()
+        with zipfile.ZipFile(saved, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        with refused(RunError, f"{said}{why}"):
+            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        with refused(ConfigError, f"{said}{why}"):
+            train(sample, tmp_path / "further", small_config(model=str(saved)))
+    data = bytearray(saved.read_bytes())
+    data[data.index(members["model.weights.h5"]) + 3000] ^= 255
+    saved.write_bytes(data)
+    with refused(RunError, "damaged (model.weights.h5)"):
+        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+
+
+def test_a_saved_model_whose_layers_nothing_defines_says_what_is_missing(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(model="mine:known", epochs=1))
+    forget_mine()
+    (tmp_path / "mine.py").rename(tmp_path / "yours.py")
+    with refused(RunError, "can't be opened as a saved model: ", "No module named 'mine'"):
+        predict(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_resnet_has_a_block_of_each_width() -> None:

@@ -44,7 +44,7 @@ from .monitor import is_better, learning_rate_after
 from .named import blaming, described
 from .predict import Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
-from .setup import Setup, make_model, plan_of, prepare
+from .setup import Setup, Start, make_model, plan_of, prepare
 from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
 from .validation import EraScores, score_eras
@@ -82,6 +82,7 @@ def train(
     resume: bool = False,
     report: Reporter | None = None,
     fold: Fold | None = None,
+    start: Start | None = None,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -99,6 +100,8 @@ def train(
     report : Reporter, optional
     fold : Fold, optional
         One of several (see `walk_forward`); by default what the configuration asks for.
+    start : Start, optional
+        The saved model that it begins with, where the run of folds keeps that.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def train(
                 f"{run.config['asked_folds']} --resume, or choose another --run"
             )
         warning = check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config, fold)
+    setup = prepare(dataset, run, config, fold, start)
     if run:
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -144,6 +147,8 @@ def train(
     with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
+        if setup.start is not None:
+            setup.start.keep(run)
         return _Training(run, setup, *compiled, callbacks, report).finish()
 
 

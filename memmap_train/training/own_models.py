@@ -4,19 +4,21 @@ In comes what `model` names, out comes a Keras model of which is known that it t
 features), gives (rows, targets) in float32, and can be saved and opened again.
 """
 
+import json
+import re
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import keras
 
 from ..config import TrainConfig
 from ..errors import ConfigError, listed
-from .named import blaming, find_named
-
-SUFFIX = ".keras"
+from ..lineage import SUFFIX
+from .named import blaming, described, find_named
 
 
 def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
@@ -58,22 +60,76 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     return model
 
 
-def open_saved(n_features: int, n_targets: int, path: Path) -> Any:
+def open_saved(n_features: int, n_targets: int, path: Path, code: Sequence[str]) -> Any:
     """Open a saved model, weights and all, to train it further.
 
     Raises
     ------
     ConfigError
-        There is no such file, it can't be opened, or its shapes are others.
+        It can't be opened (see `read_model`), or its shapes are others.
     """
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model: {path}: it can't be opened as a saved model: {reason}") from None
+    model = read_model(path, code)
     model = _with_shapes(model, str(path), n_features)
     _check_shapes(model, str(path), n_features, n_targets)
     return model
+
+
+def read_model(path: Path, code: Sequence[str]) -> Any:
+    """Read a saved model.
+
+    Parameters
+    ----------
+    path : Path
+    code : sequence of str
+        The functions that built it, as "package.module:name": their modules are imported, since
+        they may define its layers.
+
+    Raises
+    ------
+    ConfigError
+        It can't be opened: no such file, a damaged one, one of a newer Keras, or with layers that
+        nothing defines.
+    """
+    missing = []
+    for name in code:
+        try:
+            find_named("model", name)
+        except ConfigError as error:  # that counts only if its layers are needed
+            missing.append(f"; {error}")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # what its layers' own code raises, too
+        why = _why_unreadable(path) or f"{described(error)}{''.join(missing)}"
+        raise ConfigError(f"model: {path}: it can't be opened as a saved model: {why}") from error
+
+
+def _why_unreadable(path: Path) -> str | None:
+    """Return what is wrong with the file of a model, or None if that is something else."""
+    try:
+        with ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+            broken = archive.testzip()
+    except OSError as error:
+        return error.strerror or str(error)
+    except (BadZipFile, KeyError, ValueError, TypeError, EOFError, zlib.error):
+        return "damaged; train the model again"
+    if broken is not None:
+        return f"damaged ({broken}); train the model again"
+    if _numbers(version) > _numbers(keras.__version__):
+        return (
+            f"it was saved by Keras {version}, and this is Keras {keras.__version__}; run `pip "
+            f"install --upgrade 'keras>={version}'`"
+        )
+    return None
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version.
+
+    >>> _numbers("3.15.1"), _numbers("3.9.0.dev2024") > _numbers("3.10.0")
+    ([3, 15, 1], False)
+    """
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _written(config: TrainConfig) -> list[str]:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -27,11 +25,13 @@ from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..folds import fold_of
+from ..lineage import code_of
 from ..paths import checked_path
 from ..runs import Run, open_run
 from ..storage import is_past_cache
 from .model import require_tensorflow
-from .named import blaming, described, find_named, is_named
+from .named import blaming, described
+from .own_models import read_model
 from .prediction_file import PredictionFile, prediction_file
 from .step import as_tensor, filled
 
@@ -370,16 +370,10 @@ def _predicted(
 
 def _load(run: Run) -> Predictor:
     """Load a run's model."""
-    own = run.config.get("model", "")
-    if is_named(own):
-        find_named("model", own)  # its module makes known the classes that the file names
     try:
-        model = keras.models.load_model(run.model_path, compile=False)
-    except (ValueError, TypeError, OSError, BadZipFile) as error:
-        raise RunError(
-            f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
-            "epochs, or train again"
-        ) from error
+        model = read_model(run.model_path, code_of(run))
+    except ConfigError as error:
+        raise RunError(str(error)) from error
     with blaming(f"{run.model_path}: the model fails"):
         return Predictor(model, run.config["fill_missing"])
 
