@@ -206,17 +206,17 @@ class Raising(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("mine")
 class OfRows(keras.layers.Layer):
-    def __init__(self, summed=False, **kwargs):
+    def __init__(self, summed=False, factor=0.01, **kwargs):
         super().__init__(**kwargs)
-        self.summed = summed
+        self.summed, self.factor = summed, factor
 
     def call(self, x):
-        size = 0.01 * tf.reduce_mean(tf.square(x), axis=-1)
+        size = self.factor * tf.reduce_mean(tf.square(x), axis=-1)
         self.add_loss(tf.reduce_sum(size) if self.summed else size)
         return x
 
     def get_config(self):
-        return {**super().get_config(), "summed": self.summed}
+        return {**super().get_config(), "summed": self.summed, "factor": self.factor}
 
 
 def layered(n_features, n_targets, layer, **params):
@@ -256,6 +256,13 @@ def shapeless(n_features, n_targets):
 
 def text(n_features, n_targets):
     return "mlp"
+
+
+def mixed(n_features, n_targets, policy="mixed_float16", scale=1.0, factor=0.0):
+    inputs = keras.Input((n_features,))
+    x = keras.layers.Dense(4, dtype=policy)(inputs)
+    x = keras.layers.Rescaling(scale, dtype=policy)(OfRows(factor=factor, dtype=policy)(x))
+    return keras.Model(inputs, keras.layers.Dense(n_targets, dtype="float32")(x))
 
 
 def frozen(n_features, n_targets):
@@ -399,7 +406,7 @@ def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_p
         ("mine:none", ["returned a NoneType"]),
         ("mine:narrow", ["from (rows, 8) to (rows, 1)", "found one from (rows, 7) to (rows, 1)"]),
         ("mine:wide", ["found one from (rows, 8) to (rows, 2)"]),
-        ("mine:half", ["float16"]),
+        ("mine:half", ["weights of float16 are too coarse", "mixed_float16"]),
         ("mine:frozen", ["none of its weights can be trained"]),
         ("mine:keyed", ["one plain output, found dict of 'target'"]),
         ("mine:keyed_inputs", ["one plain input, found dict of 'x'"]),
@@ -687,11 +694,52 @@ def test_the_embargo_lies_between_a_saved_models_eras_and_the_validation_eras(
     train(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
 
 
-def test_half_precision_weights_are_resumed(mine: Any, sample: Path, tmp_path: Path) -> None:
-    config = small_config(model="mine:brain")
+def test_half_precision_trains_what_single_precision_does(
+    mine: Callable[[], Any], sample: Path, tmp_path: Path
+) -> None:
+    """These gradients are 0 in float16, without a scale."""
+    moved = {}
+    for policy in ("float32", "mixed_float16", "mixed_bfloat16"):
+        params = {"policy": policy, "scale": 1e-6}
+        config = small_config(
+            model="mine:mixed", model_params=params, epochs=1, learning_rate=0.1, weight_decay=0.0
+        )
+        train(sample, tmp_path / policy, config)
+        keras.utils.set_random_seed(config.seed)
+        begun = mine().mixed(8, 1, **params).get_weights()[0]
+        moved[policy] = loaded(tmp_path / policy).get_weights()[0] - begun
+    assert np.abs(moved["float32"]).max() > 1e-3
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        np.testing.assert_allclose(moved[policy], moved["float32"], atol=0.02)
+        assert np.abs(moved[policy]).max() > 1e-3
+
+
+def test_the_scale_of_the_loss_and_the_steps_left_out_for_it_are_resumed(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:mixed", model_params={"factor": 100.0}, checkpoint_steps=4)
     train(sample, tmp_path / "whole", config)
+    newest = newest_checkpoint(tmp_path / "whole")
+    assert newest is not None
+    assert newest.step == 2 * STEPS_PER_EPOCH
+    assert newest.arrays["step/sums/0001"] > 0  # left out, until the scale was small enough
+    for call in ("step 3", "step 6", "epoch 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("rate", [0.01, 1e-9])
+def test_half_precision_weights_are_resumed(
+    rate: float, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    """Also where the best epoch is the first one, as it is at a rate of nothing."""
+    config = small_config(model="mine:brain", learning_rate=rate, epochs=3)
+    report = train(sample, tmp_path / "whole", config)
+    assert rate > 1e-6 or report.best_epoch == 1
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script("step 8", interrupt))
+        train(sample, tmp_path / "run", config, report=Script("step 38", interrupt))
     train(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 

@@ -641,6 +641,9 @@ class _Training:
         state = from_checkpoint(checkpoint)
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
+        if best := self._progress.best:
+            typed = replace(best, weights=self._step.typed(best.weights))
+            self._progress = replace(self._progress, best=typed)
         self._callbacks.stop_requested = state.stop_requested
 
     @contextmanager

@@ -169,6 +169,17 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
         )
     if not model.trainable_variables:
         raise ConfigError(f"model: {called}: none of its weights can be trained; expected some")
+    half = [
+        weight.path
+        for weight in model.trainable_variables
+        if keras.backend.standardize_dtype(weight.dtype) == "float16"
+    ]
+    if half:
+        raise ConfigError(
+            f"model: {called}: weights of float16 are too coarse to be trained: "
+            f'{listed(half, 2)}; expected float32, which layers of dtype="mixed_float16" keep '
+            "while they compute in float16"
+        )
     dtype = model.outputs[0].dtype
     if dtype != "float32":
         raise ConfigError(
