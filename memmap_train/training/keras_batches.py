@@ -101,8 +101,8 @@ def keras_batches(
     names = batches.target_names
     if len(names) > 1:
         _log.warning(
-            "the batches have %d targets (%s): the model needs as many outputs, since Keras's losses "
-            "compare a single one with all of them; or choose by targets=[...]",
+            "the batches have %d targets (%s): the model needs as many outputs, since Keras's "
+            "losses compare a single one with all of them; or choose by targets=[...]",
             len(names),
             listed(names, 3),
         )
