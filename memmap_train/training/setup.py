@@ -2,7 +2,7 @@
 
 In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it recorded. Out comes a
 `Setup`, with the configuration resolved and the record of it that `config.json` will hold; of that,
-the model and the `TrainPlan`. Nothing is written here.
+the model and the `TrainPlan`. All that is written here is a run's copy of a saved model.
 """
 
 import platform
