@@ -246,13 +246,13 @@ def test_a_file_that_cant_be_written_is_refused_before_anything_is_predicted(
         (sample / "manifest.json" / "out.csv", "no folder"),
         (tmp_path / "out.csv.gz", "ends in .csv or .parquet"),
         (tmp_path / "out", "ends in .csv or .parquet"),
-        (tmp_path / ("x" * 300 + ".csv"), "File name too long"),
-        (tmp_path / ("x" * 248 + ".csv"), "File name too long"),  # of the file beside it
         (Path("/proc/out.csv"), ""),
         (Path("/dev/fd/999"), "Bad file descriptor"),
     ):
         with refused(RunError, str(out), "can't be written", said):
             predict(tmp_path / "run", sample, out)
+    with refused(RunError, "xxx…: too long for a name"):
+        predict(tmp_path / "run", sample, tmp_path / ("x" * 300 + ".csv"))
 
 
 def dataset_with_ids(folder: Path, ids: list[str], name: str = "id") -> mt.Dataset:

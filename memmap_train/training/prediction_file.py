@@ -229,7 +229,7 @@ def _check_plain(path: Path, plain: Path) -> None:
                 path, "it is there and holds no predictions; remove it, or name another file"
             )
     # It is written beside its final name.
-    with tempfile.NamedTemporaryFile(prefix=f".partial-{plain.name}", dir=plain.parent):
+    with tempfile.NamedTemporaryFile(prefix=".partial-", dir=plain.parent):
         pass
 
 
