@@ -199,7 +199,15 @@ def make_parser() -> argparse.ArgumentParser:
         "runs", nargs="+", metavar="RUN", help="a run's folder; of several, the mean is written"
     )
     predict.add_argument("dataset", metavar="DATASET")
-    predict.add_argument("--out", required=True, metavar="FILE.csv")
+    predict.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="FILE.csv or FILE.parquet; a device, a pipe or /dev/stdout gets CSV",
+    )
+    predict.add_argument(
+        "--era", action="store_true", help="write the era as a column between id and prediction"
+    )
     predict.add_argument(
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
     )

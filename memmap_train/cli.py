@@ -14,9 +14,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import (
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from .arguments import make_parser
 from .bench import bench, bench_text
@@ -42,6 +49,9 @@ from .stops import stops
 from .training.reporting import folds_text, plan_text, training_text
 from .training.startup import start_tensorflow
 from .units import in_bytes
+
+if TYPE_CHECKING:
+    from .training.predict import PredictReport
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 
@@ -400,27 +410,48 @@ def _predict(arguments: argparse.Namespace) -> int:
     start_tensorflow()
     from .training.predict import predict  # needs TensorFlow
 
-    with Stages() as stages:
-        report = predict(
-            arguments.runs,
-            arguments.dataset,
-            arguments.out,
-            raw=arguments.raw,
-            progress=lambda done, total: stages("predicting", done, total),
-        )
+    try:
+        with Stages() as stages:
+            report = predict(
+                arguments.runs,
+                arguments.dataset,
+                arguments.out,
+                raw=arguments.raw,
+                era=arguments.era,
+                progress=lambda done, total: stages("predicting", done, total),
+            )
+    except BrokenPipeError:  # `--out /dev/stdout | head` has seen enough
+        return 0
+    # Nothing may be mixed into the predictions.
+    with redirect_stdout(sys.stderr) if report.is_in_stdout else nullcontext():
+        print(_predictions_text(arguments, report))
+    return 0
+
+
+def _predictions_text(arguments: argparse.Namespace, report: "PredictReport") -> str:
+    """Return what came of predicting, as text."""
     by = f" by the models of {report.n_folds} folds" if report.n_folds else ""
-    print(f"{arguments.out}: {report.n_rows:,} predictions{by}")
+    lines = [f"{arguments.out}: {report.n_rows:,} predictions{by}"]
     if report.left_out:
-        print(
-            f"  left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
+        lines.append(
+            f"left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
             f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
         )
     if report.n_repeated:
-        print(
-            f"  {report.n_repeated:,} rows have the id of another row of their era; Numerai takes "
-            f"every id once (`memmap-train inspect {arguments.dataset} --features` names the eras)"
+        where = " of their era" if arguments.era else ""
+        lines.append(
+            f"{report.n_repeated:,} rows have the id of another row{where}; Numerai takes "
+            f"every id once (`memmap-train inspect {arguments.dataset} --features` names the eras "
+            "that have an id twice)"
         )
-    return 0
+    if report.n_outside:
+        lines.append(
+            f"{report.n_outside:,} predictions lie outside 0 to 1, which Numerai doesn't take; "
+            "without --raw they are ranks between 0 and 1"
+        )
+    if report.is_constant:
+        lines.append("all predictions are equal, which Numerai doesn't take")
+    return "\n  ".join(lines)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -452,7 +452,7 @@ def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]
         names = names_in(folder) if folder.is_dir() else set()
     except OSError as error:
         names = set()
-        yield Problem(prefix, f"can't be listed: {error.strerror}")
+        yield Problem(prefix or ".", f"can't be listed: {error.strerror}")
     for name in sorted(names):
         if name not in expected:
             yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")

@@ -265,6 +265,38 @@ def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
     return begun[-1] if begun else None
 
 
+def least_embargo(eras: Sequence[str], targets: Sequence[str]) -> int:
+    """Return how many eras apart two eras' labels share no returns, in any of the targets.
+
+    >>> least_embargo(["0001"], ["target_x_20"]), least_embargo(["0001"], ["target_x_60"])
+    (5, 13)
+    """
+    _, _, horizon = _longest_horizon(targets, {})
+    return _in_eras(horizon.least, eras)
+
+
+def too_near(
+    seen: Collection[str], validation: Sequence[str], eras: Sequence[str], reach: int
+) -> set[str]:
+    """Return those of the eras seen that lie within `reach` of a validation era, or are one.
+
+    Parameters
+    ----------
+    seen : collection of str
+        Also eras that the dataset doesn't have.
+    validation, eras : sequence of str
+        Eras of the dataset, and all of them.
+    reach : int
+        In eras, as the embargo of a `Fold`.
+
+    >>> eras = [f"{number:04}" for number in range(1, 31)]
+    >>> sorted(too_near(eras[:26], eras[26:], eras, 5))
+    ['0022', '0023', '0024', '0025', '0026']
+    """
+    known = sorted({*eras, *seen}, key=era_sort_key)
+    return set(seen).difference(_far(known, tuple(seen), validation, reach))
+
+
 def _labelled_in_order(
     eras: Sequence[str], labelled: Collection[str], target: str
 ) -> tuple[str, ...]:

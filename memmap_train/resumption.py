@@ -28,6 +28,8 @@ _FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "ten
 _DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
 # In what words a fold was asked for: its eras are compared.
 _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
+# What follows from `model_digest`; runs of earlier versions haven't recorded it.
+_DERIVED_KEYS = ("begun_with",)
 # What is recorded for the reader, and may have changed under a run.
 VERSION_KEYS = (
     "own_code_version",  # the user's: a digest
@@ -173,7 +175,7 @@ def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
     """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
     # A key that came later had its default before.
     old = {**TrainConfig().to_dict(), **run.config}
-    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS)
+    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
         for key, value in config.items()

@@ -8,6 +8,7 @@
       step_scores.csv  with validation_steps: a row per scoring, inside epochs and at their ends
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
+      initial.keras    the saved model that it began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
@@ -164,6 +165,11 @@ class Run:
         return self.path / "model.keras"
 
     @property
+    def initial_path(self) -> Path:
+        """The saved model that it began with, if it did: a copy."""
+        return self.path / "initial.keras"
+
+    @property
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -199,6 +205,19 @@ class Run:
             except RunError:
                 return False
         return True
+
+    def is_untrained(self) -> bool:
+        """Tell whether nothing of a training is there: it failed, or was killed, at its first step.
+
+        Of a run of folds: in none of them.
+        """
+        paths = [self.path / name for name in (_STATE, _HISTORY, _ERA_SCORES)]
+        if any(path.exists() for path in (*paths, self.model_path)):
+            return False
+        if self.checkpoint_dir.is_dir() and os.listdir(self.checkpoint_dir):
+            return False
+        folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
+        return all(open_run(path).is_untrained() for path in folds if (path / _CONFIG).exists())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Record the result, which makes the run a finished one: the last thing to be written.
@@ -295,6 +314,12 @@ def open_run(path: Path) -> Run:
     return Run(path, config)
 
 
+def is_file_of_run(path: Path) -> bool:
+    """Tell whether a path is one of the files that a run writes into its folder."""
+    names = (_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
+    return path.name in names and (path.parent / _CONFIG).exists()
+
+
 def _damaged(file: Path, what: str) -> RunError:
     return RunError(f"{file}: damaged: {what}; begin a new run with another --run")
 
@@ -306,7 +331,8 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     ----------
     path : Path
     resume : bool
-        Whether a run that is there may be carried on.
+        Whether a run that is there may be carried on. Without, one that `is_untrained` may begin
+        again.
 
     Raises
     ------
@@ -327,6 +353,8 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     if is_run:
         run = open_run(path)
         if not resume:
+            if run.is_untrained():  # nothing is lost
+                return None
             finished = "a finished run" if run.read_result() else "a run"
             finished += " of folds" if run.folds else ""
             raise RunError(

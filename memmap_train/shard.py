@@ -220,7 +220,7 @@ class FileStamp:
         """Raise a ShardError if an open file has another content; thread-safe."""
         asked = time.time_ns()
         status = os.fstat(file.fileno())
-        if self._times == (status.st_mtime_ns, status.st_ctime_ns):
+        if self._times == _times(status):
             return
         file.seek(0)
         if _digest_of(file) != self._digest:
@@ -232,12 +232,19 @@ class FileStamp:
         self._times = _settled_times(status, asked)  # from here on these are known
 
 
+def _times(status: os.stat_result) -> tuple[int, int]:
+    """Return when a file's content, and anything of it, was changed, in nanoseconds."""
+    if sys.platform == "win32":  # where the other time is that of its creation
+        return status.st_mtime_ns, status.st_mtime_ns
+    return status.st_mtime_ns, status.st_ctime_ns
+
+
 def _settled_times(status: os.stat_result, asked: int) -> tuple[int, int] | None:
     """Return a file's times, unless a change right after they were asked for could repeat them.
 
     A change sets both times to the present, so one that lies well back is enough.
     """
-    times = status.st_mtime_ns, status.st_ctime_ns
+    times = _times(status)
     return times if min(times) < asked - _CLOCK_STEP else None
 
 

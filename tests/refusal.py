@@ -9,15 +9,17 @@ from memmap_train.errors import MemmapTrainError
 
 
 @contextmanager
-def refused(kind: type[MemmapTrainError], *said: str) -> Iterator[None]:
-    """Expect exactly this class of error, saying all of these in one line.
+def refused(
+    kind: type[MemmapTrainError], *said: str
+) -> Iterator[pytest.ExceptionInfo[MemmapTrainError]]:
+    """Expect exactly this class of error, saying all of these in one line; give it.
 
     >>> from memmap_train.errors import ConfigError
     >>> with refused(ConfigError, "'epochs'", "1 or more"):
     ...     raise ConfigError("key 'epochs': expected 1 or more, found 0")
     """
     with pytest.raises(MemmapTrainError) as caught:
-        yield
+        yield caught
     assert type(caught.value) is kind
     text = str(caught.value)
     assert text.strip()

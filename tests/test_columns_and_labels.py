@@ -211,11 +211,10 @@ def test_decimals_are_numbers(tmp_path: Path, kind: Any, store: str) -> None:
     datasets = [
         converted(
             tmp_path,
-            with_columns(toy_table(ROWS), feature_z0=values, target=values, feature_y1=floats),
+            with_columns(toy_table(ROWS), feature_z0=values, target=values),
             name,
             dtype=store,
         )
-        for floats in (pa.array([0.5] * N_ROWS),)
         for name, values in (("decimals", decimals), ("floats", pa.array(quarters)))
     ]
     assert same_rows(*datasets)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
+from permissions import permissions_count
 from refusal import refused
 from toy import feature_names, target_names, toy_counts, toy_features, toy_ids, toy_targets
 
@@ -490,6 +491,31 @@ def test_a_folder_that_cant_be_listed_is_a_problem(
 
     monkeypatch.setattr(os, "listdir", list_or_fail)
     assert problems(path) == [mt.Problem("era-0002/", "can't be listed: Permission denied")]
+
+
+@pytest.mark.parametrize(("folder", "named"), [(".", "."), ("era-0002", "era-0002/")])
+def test_a_folder_that_may_be_entered_and_not_listed_is_a_problem(
+    make_toy: MakeToy, folder: str, named: str
+) -> None:
+    path = make_toy(SMALL)
+    (path / folder).chmod(0o300)
+    with permissions_count():
+        assert problems(path) == [mt.Problem(named, "can't be listed: Permission denied")]
+        assert len(mt.open_dataset(path)["0002"].features) == SMALL["0002"]
+    (path / folder).chmod(0o700)
+
+
+def test_an_era_that_may_not_be_entered_is_named(make_toy: MakeToy) -> None:
+    path = make_toy(SMALL)
+    (path / "era-0002").chmod(0)
+    with permissions_count():
+        with refused(ShardError, "era-0002", "can't be read: Permission denied"):
+            mt.open_dataset(path)
+        assert {problem.path for problem in problems(path)} == {
+            "era-0002/",
+            *(f"era-0002/{array}.npy" for array in ARRAY_NAMES),
+        }
+    (path / "era-0002").chmod(0o700)
 
 
 def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:

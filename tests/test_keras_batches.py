@@ -275,6 +275,16 @@ def test_selections_are_those_of_batches(dataset: mt.Dataset) -> None:
     assert_same(list(pairs(data)), batches_of(dataset, range(STEPS), **chosen))
 
 
+def test_several_targets_are_said(dataset: mt.Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    """A model of one output would be compared with all of them, in silence."""
+    mt.keras_batches(dataset, **ORDER, targets=dataset.target_names[:1])
+    assert caplog.messages == []
+    mt.keras_batches(dataset, **ORDER)
+    (message,) = caplog.messages
+    assert message.startswith(f"the batches have {len(dataset.target_names)} targets ('target', ")
+    assert "needs as many outputs" in message
+
+
 def test_iterators_side_by_side_dont_disturb_each_other(any_store: mt.Dataset) -> None:
     data = mt.keras_batches(any_store, **ORDER)
     both = list(zip(pairs(data), pairs(data), strict=True))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from test_training import interrupt, read_csv, results
 from training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.errors import ConfigError, RunError
-from memmap_train.training import loop
+from memmap_train.errors import ConfigError, MemmapTrainError, RunError
+from memmap_train.training import loop, setup
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
@@ -137,6 +138,133 @@ def brain(n_features, n_targets):
     return keras.Model(inputs, keras.layers.Dense(n_targets, dtype="float32")(x))
 
 
+@keras.saving.register_keras_serializable("mine")
+class Narrowing(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x @ tf.zeros((3, 3)) if training else x
+
+
+@keras.saving.register_keras_serializable("mine")
+class Asserting(keras.layers.Layer):
+    def call(self, x, training=None):
+        with tf.control_dependencies([tf.debugging.assert_less(x, 0.2, "too large") if training
+                                      else tf.no_op()]):
+            return tf.identity(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Failing(keras.layers.Layer):
+    # Not in training: in validation, and in prediction.
+
+    def call(self, x, training=None):
+        return x if training else tf.debugging.check_numerics(x / 0.0, "no number")
+
+
+@keras.saving.register_keras_serializable("mine")
+class Late(keras.layers.Layer):
+    def build(self, shape):
+        self.steps = self.add_weight(initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return x
+        self.steps.assign_add(1)
+        with tf.control_dependencies([tf.debugging.assert_less(self.steps, 10.0, "too late")]):
+            return tf.identity(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Unpredictable(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x if training is None or training else x @ tf.zeros((3, 3))
+
+
+@keras.saving.register_keras_serializable("mine")
+class Stopping(keras.layers.Layer):
+    def call(self, x):
+        return tf.stop_gradient(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Raising(keras.layers.Layer):
+    def __init__(self, error, **kwargs):
+        super().__init__(**kwargs)
+        self.error = error
+
+    def call(self, x, training=None):
+        y = tf.py_function(self.reads, [x], tf.float32) if training else x
+        return tf.ensure_shape(y, x.shape)
+
+    def reads(self, x):
+        if self.error == "OOM":  # TensorFlow's own allocator would wait for ten seconds first
+            raise MemoryError(self.error)
+        raise LookupError(self.error)
+
+    def get_config(self):
+        return {**super().get_config(), "error": self.error}
+
+
+@keras.saving.register_keras_serializable("mine")
+class OfRows(keras.layers.Layer):
+    def __init__(self, summed=False, factor=0.01, **kwargs):
+        super().__init__(**kwargs)
+        self.summed, self.factor = summed, factor
+
+    def call(self, x):
+        size = self.factor * tf.reduce_mean(tf.square(x), axis=-1)
+        self.add_loss(tf.reduce_sum(size) if self.summed else size)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "summed": self.summed, "factor": self.factor}
+
+
+def layered(n_features, n_targets, layer, **params):
+    inputs = keras.Input((n_features,))
+    outputs = keras.layers.Dense(n_targets)(inputs)
+    return keras.Model(inputs, globals()[layer](**params)(outputs))
+
+
+def keyed(n_features, n_targets):
+    inputs = keras.Input((n_features,))
+    return keras.Model(inputs, {"target": keras.layers.Dense(n_targets)(inputs)})
+
+
+def keyed_inputs(n_features, n_targets):
+    inputs = keras.Input((n_features,), name="x")
+    return keras.Model({"x": inputs}, keras.layers.Dense(n_targets)(inputs))
+
+
+def twofold(n_features, n_targets):
+    inputs = keras.Input((n_features,)), keras.Input((n_features,))
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(keras.layers.Add()(inputs)))
+
+
+def whole_numbers(n_features, n_targets):
+    inputs = keras.Input((n_features,), dtype="int32")
+    x = keras.ops.cast(inputs, "float32")
+    return keras.Model(inputs, keras.layers.Dense(n_targets)(x))
+
+
+def unready(n_features, n_targets):
+    return Plain
+
+
+def shapeless(n_features, n_targets):
+    return keras.Sequential()
+
+
+def text(n_features, n_targets):
+    return "mlp"
+
+
+def mixed(n_features, n_targets, policy="mixed_float16", scale=1.0, factor=0.0):
+    inputs = keras.Input((n_features,))
+    x = keras.layers.Dense(4, dtype=policy)(inputs)
+    x = keras.layers.Rescaling(scale, dtype=policy)(OfRows(factor=factor, dtype=policy)(x))
+    return keras.Model(inputs, keras.layers.Dense(n_targets, dtype="float32")(x))
+
+
 def frozen(n_features, n_targets):
     model = keras.Sequential([keras.Input((n_features,)), keras.layers.Dense(n_targets)])
     model.trainable = False
@@ -205,10 +333,20 @@ class Leave(keras.callbacks.Callback):
         raise SystemExit(3)
 
 
+class Unset(keras.callbacks.Callback):
+    def set_params(self, params):
+        params["no such parameter"]
+
+
 class Double(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([2 * weight for weight in self.model.get_weights()])
 """
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture
@@ -217,7 +355,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
     yield lambda: sys.modules["mine"]
     sys.modules.pop("mine", None)
 
@@ -269,8 +406,18 @@ def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_p
         ("mine:none", ["returned a NoneType"]),
         ("mine:narrow", ["from (rows, 8) to (rows, 1)", "found one from (rows, 7) to (rows, 1)"]),
         ("mine:wide", ["found one from (rows, 8) to (rows, 2)"]),
-        ("mine:half", ["float16"]),
+        ("mine:half", ["weights of float16 are too coarse", "mixed_float16"]),
         ("mine:frozen", ["none of its weights can be trained"]),
+        ("mine:keyed", ["one plain output, found dict of 'target'"]),
+        ("mine:keyed_inputs", ["one plain input, found dict of 'x'"]),
+        ("mine:twofold", ["found one from [(rows, 8), (rows, 8)] to (rows, 1)"]),
+        ("mine:whole_numbers", ["expected inputs of float32, found int32"]),
+        ("mine:unready", ["returned a type, expected a keras.Model"]),
+        ("mine:shapeless", ["it has no layers"]),
+        ("mine:text", ["returned a str, expected a keras.Model"]),
+        ("builtins:print", ["builtins:print(8, 1) returned a NoneType"]),
+        ("builtins:len", ["builtins:len(8, 1) failed: TypeError"]),
+        ("os:path", ["is a module, expected a function"]),
         ("mine:plain", ["can't be saved and opened again", "register_keras_serializable"]),
         ("gone.keras", ["gone.keras", "No such file"]),
         ("text.keras", ["text.keras", "can't be opened"]),
@@ -283,6 +430,93 @@ def test_what_isnt_a_fitting_model_is_one_line_and_leaves_nothing(
     with refused(ConfigError, *said):
         train(sample, tmp_path / "run", small_config(model=model))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("Narrowing", ["fails in training: ValueError", "Dimensions must be equal", "mine.py, "]),
+        ("Unpredictable", ["fails in prediction: ValueError", "Dimensions must", "mine.py, "]),
+        ("Stopping", ["fails in training: ValueError: No gradients provided"]),
+        ("Asserting", ["fails: InvalidArgumentError: assertion failed: [too large]", "mine.py, "]),
+        ("OOM", ["fails: ResourceExhaustedError: ", "OOM", "lower batch_size (now 64)"]),
+        ("no such thing", ["fails: ", "LookupError: no such thing"]),
+    ],
+)
+def test_a_model_that_fails_in_training_is_one_line_and_can_be_tried_again(
+    layer: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    params = {"layer": layer} if layer.istitle() else {"layer": "Raising", "error": layer}
+    config = small_config(model="mine:layered", model_params=params)
+    for _ in range(2):
+        with refused(ConfigError, "model: mine:layered fails", *said) as caught:
+            train(sample, tmp_path / "run", config)
+        assert len(str(caught.value)) < 500
+        for noise in (
+            "Traceback",
+            "Detected at",
+            "site-packages",
+            "test_own_models",
+            "\x1b",
+            "[[{{",
+        ):
+            assert noise not in str(caught.value)
+    train(sample, tmp_path / "run", small_config(epochs=1))
+
+
+def test_folds_whose_model_fails_can_be_tried_again(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"validation_eras": None, "epochs": 1}
+    failing = small_config(model="mine:layered", model_params={"layer": "Asserting"}, **options)
+    with refused(ConfigError, "mine:layered fails"):
+        train_folds(sample, tmp_path / "run", failing, folds=2)
+    assert (tmp_path / "run" / "fold-01" / "config.json").exists()
+    report = train_folds(sample, tmp_path / "run", small_config(**options), folds=2)
+    assert len(report.folds) == 2
+
+
+def test_a_model_that_fails_later_keeps_what_was_saved(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:layered", model_params={"layer": "Failing"})
+    resumed = f"--resume goes on after step {STEPS_PER_EPOCH}, the last that was saved"
+    for _ in range(2):
+        with refused(ConfigError, "InvalidArgumentError: no number", "mine.py, line ", resumed):
+            train(sample, tmp_path / "run", config, resume=True)
+    with refused(RunError, "a run is there already"):
+        train(sample, tmp_path / "run", config)
+
+
+def test_a_step_that_fails_is_not_saved(mine: Any, sample: Path, tmp_path: Path) -> None:
+    """A part of it may be done."""
+    config = small_config(model="mine:layered", model_params={"layer": "Late"}, checkpoint_steps=6)
+    with refused(ConfigError, "too late", "--resume goes on after step 6"):
+        train(sample, tmp_path / "run", config)
+
+
+def test_a_model_that_fails_in_prediction_is_one_line(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(model="mine:build", epochs=1))
+    for layer, said in (("Failing", "no number"), ("Unpredictable", "Dimensions must be equal")):
+        sys.modules["mine"].layered(8, 1, layer).save(tmp_path / "run" / "model.keras")
+        with pytest.raises(MemmapTrainError) as caught:
+            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        assert "model.keras: the model fails: " in str(caught.value)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_loss_of_each_row_counts_as_its_sum(mine: Any, sample: Path, tmp_path: Path) -> None:
+    found = []
+    for summed in (False, True):
+        params = {"layer": "OfRows", "summed": summed}
+        config = small_config(model="mine:layered", model_params=params, epochs=1)
+        train(sample, tmp_path / str(summed), config)
+        found.append(loaded(tmp_path / str(summed)).get_weights())
+    for of_rows, of_sum in zip(*found, strict=True):
+        np.testing.assert_allclose(of_rows, of_sum, rtol=1e-5)
 
 
 def test_parameters_that_a_function_doesnt_take_are_named(
@@ -309,10 +543,106 @@ def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "from (rows, 8) to (rows, 2)", "to (rows, 1)"):
         two = small_config(model=str(saved), targets=("target", "target_beta_20"))
         train(sample, tmp_path / "third", two)
-    # Another file under that name would be another beginning.
-    build(8, 1, small_config()).save(saved)
-    with refused(RunError, "model_digest"):
-        train(sample, tmp_path / "second", None, resume=True)
+
+
+def trained_further(saved: Path) -> None:
+    build(8, 1, small_config(hidden=(3,))).save(saved)
+
+
+def moved(saved: Path) -> None:
+    saved.parent.rename(saved.parent.with_name("elsewhere"))
+
+
+def removed(saved: Path) -> None:
+    shutil.rmtree(saved.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "call"), [(trained_further, "step 3"), (moved, "step 20"), (removed, "step 3")]
+)
+def test_a_run_is_resumed_whatever_became_of_the_model_that_it_began_with(
+    change: Callable[[Path], None], call: str, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    config = small_config(model=str(tmp_path / "first" / "model.keras"))
+    train(sample, tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config, report=Script(call, interrupt))
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    change(tmp_path / "first" / "model.keras")
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    train(sample, tmp_path / "again", None, resume=True)
+    assert results(tmp_path / "again") == results(tmp_path / "whole")
+    more = train(
+        sample, tmp_path / "again", small_config(model=config.model, epochs=3), resume=True
+    )
+    assert more.n_epochs == 3
+
+
+def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of earlier versions."""
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    config = small_config(model=str(tmp_path / "first" / "model.keras"))
+    train(sample, tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        patch.setattr(setup.Start, "keep", lambda *_: None)
+        for name, call in (("run", "step 20"), ("early", "step 3")):
+            with pytest.raises(KeyboardInterrupt):
+                train(sample, tmp_path / name, config, report=Script(call, interrupt))
+    removed(tmp_path / "first" / "model.keras")
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    with refused(ConfigError, "first/model.keras", "gone or was trained further", "another --run"):
+        train(sample, tmp_path / "early", config, resume=True)
+    record = json.loads((tmp_path / "whole" / "config.json").read_text())
+    del record["begun_with"]
+    (tmp_path / "whole" / "config.json").write_text(json.dumps(record))
+    assert train(sample, tmp_path / "whole", config, resume=True).already_finished
+
+
+def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
+    sample: Path, tmp_path: Path
+) -> None:
+    early = small_config(validation_eras="0009-0010", epochs=1, allow_overlap=True, embargo_eras=0)
+    train(sample, tmp_path / "first", early)
+    options: dict[str, Any] = {"validation_eras": None, "allow_overlap": True}
+    config = small_config(model=str(tmp_path / "first" / "model.keras"), **options)
+    whole = train_folds(sample, tmp_path / "whole", config, folds=2)
+    script = Script("step 20", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(sample, tmp_path / "run", config, folds=2, report=script)
+    removed(tmp_path / "first" / "model.keras")
+    resumed = train_folds(sample, tmp_path / "run", config, folds=2, resume=True)
+    assert [fold.corr_mean for fold in resumed.folds] == [fold.corr_mean for fold in whole.folds]
+    record = json.loads((tmp_path / "run" / "fold-02" / "config.json").read_text())
+    assert record["begun_with"]["train_eras"]
+
+
+@pytest.mark.parametrize("name", ["shaking", "known"])
+def test_layers_of_ones_own_are_trained_further_and_predict(
+    name: str, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model=f"mine:{name}", epochs=1)
+    before = None
+    for run in ("first", "second", "third"):
+        train(sample, tmp_path / run, config)
+        config = small_config(model=str(tmp_path / run / "model.keras"), epochs=1)
+        if before:
+            shutil.rmtree(before)
+        before = tmp_path / run
+        forget_mine()
+    assert predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows > 0
+
+
+def forget_mine() -> None:
+    """Have this process know as little of `mine` as another one."""
+    sys.modules.pop("mine")
+    sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
+    for name in [name for name in keras.saving.get_custom_objects() if name.startswith("mine>")]:
+        del keras.saving.get_custom_objects()[name]
 
 
 def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
@@ -333,11 +663,83 @@ def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
     assert not (tmp_path / "folds").exists()
 
 
-def test_half_precision_weights_are_resumed(mine: Any, sample: Path, tmp_path: Path) -> None:
-    config = small_config(model="mine:brain")
+def test_what_models_before_have_seen_counts_too(sample: Path, tmp_path: Path) -> None:
+    """The first was trained on eras 13 to 24, the second on early ones, and the third isn't scored
+    on what the first has seen, even when that one is gone."""
+    late = {"validation_eras": "0001-0004", "epochs": 1}
+    train(sample, tmp_path / "first", small_config(**late))
+    first = str(tmp_path / "first" / "model.keras")
+    options = {"validation_eras": "0021-0024", "epochs": 1}
+    with refused(ConfigError, "first", "trained on some of the validation eras ('0021', "):
+        train(sample, tmp_path / "second", small_config(model=first, **options))
+    train(sample, tmp_path / "second", small_config(model=first, **options, allow_overlap=True))
+    removed(Path(first))
+    second = str(tmp_path / "second" / "model.keras")
+    with refused(ConfigError, "second", "trained on some of the validation eras ('0021', "):
+        train(sample, tmp_path / "third", small_config(model=second, **options))
+    with refused(ConfigError, "second", "trained on eras that this fold predicts"):
+        config = small_config(model=second, validation_eras=None)
+        train_folds(sample, tmp_path / "third", config, folds=2)
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_embargo_lies_between_a_saved_models_eras_and_the_validation_eras(
+    sample: Path, tmp_path: Path
+) -> None:
+    first = small_config(validation_eras="0015-0017", epochs=1)  # trained on eras 1 to 6
+    train(sample, tmp_path / "first", first)
+    options = {"model": str(tmp_path / "first" / "model.keras"), "epochs": 1}
+    with refused(ConfigError, "trained on eras within 8 of the validation eras ('0006')"):
+        train(sample, tmp_path / "second", small_config(**options, validation_eras="0014-0017"))
+    train(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
+
+
+def test_half_precision_trains_what_single_precision_does(
+    mine: Callable[[], Any], sample: Path, tmp_path: Path
+) -> None:
+    """These gradients are 0 in float16, without a scale."""
+    moved = {}
+    for policy in ("float32", "mixed_float16", "mixed_bfloat16"):
+        params = {"policy": policy, "scale": 1e-6}
+        config = small_config(
+            model="mine:mixed", model_params=params, epochs=1, learning_rate=0.1, weight_decay=0.0
+        )
+        train(sample, tmp_path / policy, config)
+        keras.utils.set_random_seed(config.seed)
+        begun = mine().mixed(8, 1, **params).get_weights()[0]
+        moved[policy] = loaded(tmp_path / policy).get_weights()[0] - begun
+    assert np.abs(moved["float32"]).max() > 1e-3
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        np.testing.assert_allclose(moved[policy], moved["float32"], atol=0.02)
+        assert np.abs(moved[policy]).max() > 1e-3
+
+
+def test_the_scale_of_the_loss_and_the_steps_left_out_for_it_are_resumed(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(model="mine:mixed", model_params={"factor": 100.0}, checkpoint_steps=4)
     train(sample, tmp_path / "whole", config)
+    newest = newest_checkpoint(tmp_path / "whole")
+    assert newest is not None
+    assert newest.step == 2 * STEPS_PER_EPOCH
+    assert newest.arrays["step/sums/0001"] > 0  # left out, until the scale was small enough
+    for call in ("step 3", "step 6", "epoch 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("rate", [0.01, 1e-9])
+def test_half_precision_weights_are_resumed(
+    rate: float, mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    """Also where the best epoch is the first one, as it is at a rate of nothing."""
+    config = small_config(model="mine:brain", learning_rate=rate, epochs=3)
+    report = train(sample, tmp_path / "whole", config)
+    assert rate > 1e-6 or report.best_epoch == 1
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script("step 8", interrupt))
+        train(sample, tmp_path / "run", config, report=Script("step 38", interrupt))
     train(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
@@ -353,6 +755,42 @@ def test_a_saved_model_of_any_making_is_trained_further(
         [w.shape for w in loaded(tmp_path / run).get_weights()] for run in ("first", "second")
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(epochs=1))
+    saved = tmp_path / "run" / "model.keras"
+    with zipfile.ZipFile(saved) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"units"', b'"newer_than_units"')
+    said = "can't be opened as a saved model: "
+    for version, why in (
+        (keras.__version__, "TypeError"),
+        ("99.1.0", "it was saved by Keras 99.1.0"),
+    ):
+        members["metadata.json"] = json.dumps({"keras_version": version}).encode()
+        with zipfile.ZipFile(saved, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        with refused(RunError, f"{said}{why}"):
+            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        with refused(ConfigError, f"{said}{why}"):
+            train(sample, tmp_path / "further", small_config(model=str(saved)))
+    data = bytearray(saved.read_bytes())
+    data[data.index(members["model.weights.h5"]) + 3000] ^= 255
+    saved.write_bytes(data)
+    with refused(RunError, "damaged (model.weights.h5)"):
+        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+
+
+def test_a_saved_model_whose_layers_nothing_defines_says_what_is_missing(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "run", small_config(model="mine:known", epochs=1))
+    forget_mine()
+    (tmp_path / "mine.py").rename(tmp_path / "yours.py")
+    with refused(RunError, "can't be opened as a saved model: ", "No module named 'mine'"):
+        predict(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_resnet_has_a_block_of_each_width() -> None:
@@ -372,7 +810,7 @@ def test_a_callback_is_told_what_happens(
     seen = mine().SEEN
     an_epoch = ["epoch begin", *["batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert [what for what, *_ in seen] == ["train begin", *an_epoch, *an_epoch, "train end"]
-    assert seen[0][1] == {"epochs": 2, "steps": STEPS_PER_EPOCH}
+    assert seen[0][1] == {"epochs": 2, "steps": STEPS_PER_EPOCH, "verbose": 0}
     assert [s[1] for s in seen if s[0] == "batch end"] == [*range(STEPS_PER_EPOCH)] * 2
     history = read_csv(tmp_path / "run" / "history.csv")
     ends = [s for s in seen if s[0] == "epoch end"]
@@ -430,6 +868,7 @@ def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_sco
     [
         ("mine:Fail", ["mine:Fail failed in on_epoch_end: KeyError", "mine.py, line "]),
         ("mine:Leave", ["mine:Leave failed in on_epoch_end: SystemExit: 3", "mine.py, line "]),
+        ("mine:Unset", ["mine:Unset failed in set_params: KeyError", "mine.py, line "]),
         ("mine:broken", ["mine:broken() failed: TypeError"]),
         ("mine:SEEN", ["is a list", "keras.callbacks.Callback"]),
         ("mine:Lisener", ["did you mean 'Listener'?"]),
@@ -440,6 +879,18 @@ def test_a_callback_that_fails_is_one_line(
 ) -> None:
     with refused(ConfigError, "callbacks: ", *said):
         train(sample, tmp_path / "run", small_config(callbacks=[callback]))
+
+
+def test_a_callback_that_fails_at_once_can_be_mended_and_tried_again(
+    mine: Any, sample: Path, tmp_path: Path
+) -> None:
+    with refused(ConfigError, "mine:Unset failed"):
+        train(sample, tmp_path / "run", small_config(callbacks=["mine:Unset"]))
+    train(sample, tmp_path / "run", small_config(epochs=1))
+
+
+def test_keras_own_progress_bar_is_no_mistake(sample: Path, tmp_path: Path) -> None:
+    train(sample, tmp_path / "run", small_config(callbacks=["keras.callbacks:ProgbarLogger"]))
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -97,6 +97,7 @@ def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> N
 
 
 def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> None:
+    run.write_history([])
     with (
         refused(RunError, str(run.path), "a run is there already", "--resume"),
         taking_up(run.path, CONFIG | {"learning_rate": 0.5}, resume=False),

@@ -114,11 +114,23 @@ def test_the_configuration_is_flat_and_sorted(run: Run) -> None:
 
 
 def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
+    run.write_history([])
     with refused(RunError, str(run.path), "a run is there", "--resume", "another --run"):
         find_run(run.path, resume=False)
     found = find_run(run.path, resume=True)
     assert found is not None
     assert found.config == run.config
+
+
+def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
+    """As after a kill, or an error, in its first steps; whoever trains it holds it."""
+    assert find_run(run.path, resume=False) is None
+    assert find_run(run.path, resume=True) is not None
+    run.checkpoint_dir.mkdir()
+    assert find_run(run.path, resume=False) is None
+    (run.checkpoint_dir / "step-000000003.damaged").touch()
+    with refused(RunError, "a run is there", "--resume"):
+        find_run(run.path, resume=False)
 
 
 def test_a_finished_run_is_refused_as_such(run: Run) -> None:

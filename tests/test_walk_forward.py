@@ -338,8 +338,8 @@ def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True)
-    predict(tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True)
+    predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
+    predict(tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True)
     last = read_csv(tmp_path / "last.csv")[20 * ROWS_PER_ERA :]
     assert {row["era"] for row in last} == {"0021", "0022", "0023", "0024"}
     assert read_csv(tmp_path / "out.csv")[-len(last) :] == last
@@ -354,7 +354,7 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
     path, dataset = finished[0], mt.open_dataset(sample)
     for raw in (True, False):
         out = tmp_path / f"raw {raw}.csv"
-        report = predict(path, sample, out, raw=raw)
+        report = predict(path, sample, out, raw=raw, era=True)
         assert (report.n_rows, report.n_folds) == (10 * ROWS_PER_ERA, 2)
         assert report.left_out == tuple(labels(range(1, 15)))
         rows = read_csv(out)

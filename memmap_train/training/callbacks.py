@@ -75,7 +75,7 @@ class Callbacks:
     optimizer : keras.optimizers.Optimizer
         The model's, while a callback is at work.
     params : mapping
-        "epochs" and "steps", as ``fit`` has them.
+        "epochs", "steps" and "verbose", as ``fit`` has them.
     shows_scores : bool
         Whether the user's callbacks see the scores of the validation eras.
     """
@@ -119,9 +119,11 @@ class Callbacks:
             What `memory` returned in the process before; empty where training begins.
         """
         callbacks = self._callbacks.values()
-        for callback in callbacks:
-            callback.set_params(self._params)
-            callback.set_model(self._model)
+        for name, callback in self._callbacks.items():
+            with blaming(f"callbacks: {name} failed in set_params"):
+                callback.set_params(self._params)
+            with blaming(f"callbacks: {name} failed in set_model"):
+                callback.set_model(self._model)
         self._tell("on_train_begin")
         if memory:
             *attributes_of_each, generators = memory

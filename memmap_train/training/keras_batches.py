@@ -9,6 +9,7 @@ an epoch is over when its last batch was handed out; nothing behind that point r
 stream before it does).
 """
 
+import logging
 import threading
 import weakref
 from typing import Any
@@ -18,7 +19,10 @@ import tensorflow as tf
 
 from ..batches import Batches, Stream
 from ..dataset import Dataset, Selection
+from ..errors import listed
 from ..reader import Batch
+
+_log = logging.getLogger("memmap_train")
 
 
 def keras_batches(
@@ -64,6 +68,9 @@ def keras_batches(
       training and another one for validation. (In epochs of three steps or fewer, the look that
       Keras takes at the first batches under a distribution strategy is a full pass.)
     - ``fit(..., shuffle=False)`` saves Keras's warning that it doesn't shuffle; it never does.
+    - A model needs as many outputs as there are targets. With a single output Keras's losses don't
+      fail: they compare it with every target. ``fit`` doesn't show its model to the data, so this
+      can't be refused; where there are several targets, a warning names them.
     - Missing targets are handed on as NaN, and one NaN makes the loss NaN: choose labelled eras
       (``dataset.labelled_eras(target)``), or mask them in your loss.
     - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
@@ -91,6 +98,14 @@ def keras_batches(
         memory=memory,
         drop_remainder=drop_remainder,
     )
+    names = batches.target_names
+    if len(names) > 1:
+        _log.warning(
+            "the batches have %d targets (%s): the model needs as many outputs, since Keras's "
+            "losses compare a single one with all of them; or choose by targets=[...]",
+            len(names),
+            listed(names, 3),
+        )
     feed = _Feed(batches, start)
     # TensorFlow keeps Python functions of a dataset for ever (`_py_funcs_used_in_graph` of the
     # default graph), and with them would keep the stream's buffers. Iterators and derived datasets

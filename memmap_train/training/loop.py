@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from ..batches import Stream
 from ..chart import draw_scores
@@ -38,11 +39,12 @@ from ..resumption import (
 from ..runs import STEP_SCORE_COLUMNS, Run, find_run, replacing
 from ..storage import is_past_cache
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
-from .model import require_tensorflow
+from .model import brings_model, require_tensorflow
 from .monitor import is_better, learning_rate_after
+from .named import blaming, described
 from .predict import Predictor
 from .reporting import Reporter, TrainPlan, TrainReport
-from .setup import Setup, make_model, plan_of, prepare
+from .setup import Setup, Start, make_model, plan_of, prepare
 from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
 from .validation import EraScores, score_eras
@@ -80,6 +82,7 @@ def train(
     resume: bool = False,
     report: Reporter | None = None,
     fold: Fold | None = None,
+    start: Start | None = None,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -97,6 +100,8 @@ def train(
     report : Reporter, optional
     fold : Fold, optional
         One of several (see `walk_forward`); by default what the configuration asks for.
+    start : Start, optional
+        The saved model that it begins with, where the run of folds keeps that.
 
     Returns
     -------
@@ -131,18 +136,20 @@ def train(
                 f"{run.config['asked_folds']} --resume, or choose another --run"
             )
         warning = check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config, fold)
+    setup = prepare(dataset, run, config, fold, start)
     if run:
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
-    model, callbacks = make_model(setup), make_callbacks(setup.config.callbacks)
+    compiled, callbacks = _compile(setup), make_callbacks(setup.config.callbacks)
     with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
-        return _Training(run, setup, model, callbacks, report).finish()
+        if setup.start is not None:
+            setup.start.keep(run)
+        return _Training(run, setup, *compiled, callbacks, report).finish()
 
 
 def rehearse(
@@ -178,10 +185,31 @@ def rehearse(
     setup = prepare(dataset, run, config)
     if run:
         check_same_configuration(run, setup.record)
-    model = make_model(setup)
+    step, _ = _compile(setup)
     make_callbacks(setup.config.callbacks)
     first_step = newest_step(run.checkpoint_dir) if run else 0
-    return plan_of(setup, model, first_step, first_step // len(setup.batches))
+    return plan_of(setup, step.model, first_step, first_step // len(setup.batches))
+
+
+def _compile(setup: Setup) -> tuple[TrainStep, Predictor]:
+    """Make the model, and the compiled functions that train it and predict with it.
+
+    Raises
+    ------
+    ConfigError
+        The user's model can't be made, or fails on rows of this dataset's shapes.
+    """
+    config, model = setup.config, make_model(setup)
+    n_features, n_targets = len(setup.batches.feature_names), len(config.targets)
+    if not brings_model(config):
+        return (
+            TrainStep(model, n_features, n_targets, config),
+            Predictor(model, config.fill_missing),
+        )
+    with blaming(f"model: {config.model} fails in training"):
+        step = TrainStep(model, n_features, n_targets, config)
+    with blaming(f"model: {config.model} fails in prediction"):
+        return step, Predictor(model, config.fill_missing)
 
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
@@ -222,25 +250,30 @@ class _Training:
     """A training under way: the step, the progress, and the files that follow from them."""
 
     def __init__(
-        self, run: Run, setup: Setup, model: Any, callbacks: Sequence[Any], report: Reporter
+        self,
+        run: Run,
+        setup: Setup,
+        step: TrainStep,
+        predictor: Predictor,
+        callbacks: Sequence[Any],
+        report: Reporter,
     ) -> None:
         self._run, self._setup, self._report = run, setup, report
         self._config, self._batches = setup.config, setup.batches
-        config, self._model = self._config, model
-        n_features, n_targets = len(self._batches.feature_names), len(config.targets)
-        self._step = TrainStep(model, n_features, n_targets, config)
+        self._step, self._predictor, self._model = step, predictor, step.model
+        config = self._config
         named = dict(zip(config.callbacks, callbacks, strict=True))
         if config.tensorboard:
             named["tensorboard"] = TensorBoardLog(run.tensorboard_dir)
         self._callbacks = Callbacks(
             named,
-            model,
+            self._model,
             self._step.optimizer,
-            {"epochs": config.epochs, "steps": len(self._batches)},
+            # Not verbose: this package says how far it is, and stdout is for results.
+            {"epochs": config.epochs, "steps": len(self._batches), "verbose": 0},
             # Scores of eras that are to be predicted may have no part in making their model.
             shows_scores=not setup.keeps_last_epoch,
         )
-        self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
         # What doesn't fit beside the training eras would push them out, epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
@@ -248,6 +281,7 @@ class _Training:
         self._progress, self._clock = Progress(), Clock()
         self._memory: Memory | None = []  # of callbacks; None once they have it
         self._pace = _Pace()
+        self._is_whole = True  # the state: a step that failed may have changed a part of it
         self._said: set[str] = set()  # of warnings that would come again and again
         self._saved_at = time.monotonic()
         self._restore()
@@ -274,15 +308,30 @@ class _Training:
                     while not self._is_over():
                         self._train_epoch(stream)
                         self._end_epoch()
-                except Exception:  # a callback, a dataset that was replaced: the steps stay done
-                    if not self._divergence():
-                        self._save()
+                except Exception as error:  # a callback, a dataset that was replaced, a model
+                    if self._is_whole and self._step.count and not self._divergence():
+                        self._save()  # the steps stay done
+                    if isinstance(error, tf.errors.OpError):
+                        raise self._failure(error) from error
                     raise
                 self._callbacks.train_end()
         except KeyboardInterrupt:
             self._save()
             raise
         return self._conclude()
+
+    def _failure(self, error: "tf.errors.OpError") -> Exception:
+        """Return the error of one line for a model that fails while it computes."""
+        config, is_short = self._config, isinstance(error, tf.errors.ResourceExhaustedError)
+        if not (is_short or brings_model(config)):
+            found: Exception = error  # of our own models, which is a bug
+            return found
+        kept = newest_step(self._run.checkpoint_dir)
+        advice = f"lower batch_size (now {config.batch_size:,}), or " if is_short else ""
+        advice += "change the model"
+        if kept:
+            advice += f"; --resume goes on after step {kept:,}, the last that was saved"
+        return ConfigError(f"model: {config.model} fails: {described(error)}; {advice}")
 
     def _tell_unsaved(self) -> None:
         """Warn of what a checkpoint can't hold."""
@@ -332,7 +381,9 @@ class _Training:
             batch = next(stream)
             with self._callbacks.whole():
                 self._callbacks.batch_begin(clock.steps)
+                self._is_whole = False
                 self._step(*batch)
+                self._is_whole = True
                 del batch  # its buffer is needed again
                 clock.seconds += time.perf_counter() - began
                 clock.waited += stream.wait_seconds - waited
@@ -590,6 +641,9 @@ class _Training:
         state = from_checkpoint(checkpoint)
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
+        if best := self._progress.best:
+            typed = replace(best, weights=self._step.typed(best.weights))
+            self._progress = replace(self._progress, best=typed)
         self._callbacks.stop_requested = state.stop_requested
 
     @contextmanager

@@ -6,7 +6,6 @@ package isn't installed.
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,10 +13,11 @@ import keras
 
 from ..config import TrainConfig
 from ..errors import ConfigError, listed, nearest
+from ..lineage import SUFFIX
 from ..machine import available_memory
 from ..units import in_bytes
 from .named import is_named
-from .own_models import SUFFIX, build_own, open_saved
+from .own_models import build_own
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
@@ -27,7 +27,7 @@ _TRAINED_BYTES = 16  # of a weight: float32, its gradient, and two of the optimi
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
-    """Make the model that a configuration names.
+    """Make the model that a configuration names; it isn't one that was saved.
 
     Parameters
     ----------
@@ -49,8 +49,6 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     check_model_name(config.model)
     if is_named(config.model):
         return build_own(n_features, n_targets, config)
-    if config.model.endswith(SUFFIX):
-        return open_saved(n_features, n_targets, Path(config.model))
     _check_size(n_features, n_targets, config)
     inputs = keras.Input((n_features,), name="features")
     x = keras.layers.Rescaling(
@@ -88,6 +86,11 @@ def check_model_name(name: str) -> None:
             f'model: expected {listed(_BODIES)}, "package.module:function" or a file ending in '
             f"{SUFFIX}, found {name!r}{nearest(name, _BODIES)}"
         )
+
+
+def brings_model(config: TrainConfig) -> bool:
+    """Tell whether the model is the user's: built by a function or saved before."""
+    return config.model not in _BODIES
 
 
 def require_tensorflow() -> None:

@@ -18,6 +18,12 @@ from typing import Any
 from ..errors import ConfigError, nearest
 
 _PACKAGE = str(Path(__file__).parents[1])
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # that make a terminal write in bold
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in ', re.MULTILINE)
+_OF_THE_STACK = re.compile(
+    r"Graph execution error:|Detected at node |Traceback |Hint: | *File \"| {4}|\d+ root error"
+)
+_NODE = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:\w+\]")
 _NAME = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+)")
 
 
@@ -73,14 +79,16 @@ def digest_of_code(names: Sequence[str]) -> str | None:
     for module in sorted({name.partition(":")[0] for name in names if is_named(name)}):
         with suppress(ConfigError, OSError, TypeError):  # which is told when it is needed
             _import("", module)
-            digest.update(Path(str(sys.modules[module].__file__)).read_bytes())
-            found = True
+            file = getattr(sys.modules[module], "__file__", None)  # a built-in module has none
+            if file is not None:
+                digest.update(Path(file).read_bytes())
+                found = True
     return digest.hexdigest()[:12] if found else None
 
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Turn whatever a user's code raises into one line: what failed, why, and where in his files.
+    """Turn whatever a user's code raises into one line: what failed, why, and where in that code.
 
     Raises
     ------
@@ -90,16 +98,35 @@ def blaming(what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:  # a user's `exit()` would end the run unsaid
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{what}: {reason}{_place(error)}") from error
+        raise ConfigError(f"{what}: {described(error)}") from error
+
+
+def described(error: BaseException) -> str:
+    """Return in one line what a user's code raised, and which line of it did.
+
+    Of a graph that fails while it runs, TensorFlow's text holds the stack that made the operation,
+    and Keras's the arguments of the layer.
+    """
+    text = _ESCAPES.sub("", str(error)).partition("Arguments received by ")[0]
+    lines = text.splitlines()
+    if _FRAME.search(text):
+        lines = [line for line in lines if not _OF_THE_STACK.match(line)]
+    reason = " ".join(_NODE.sub("", " ".join(lines)).split())
+    return f"{type(error).__name__}: {reason}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
-    """Return the line of the user's code that failed, where it is his."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_PACKAGE, sys.base_prefix, "<"))
-        and "site-packages" not in frame.filename
-    ]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    """Return the line of the user's code that failed, where it is the user's."""
+    made = [(file, int(line)) for file, line in _FRAME.findall(str(error))]
+    # That stack begins where the program does: what comes after this package's part is the model's.
+    ours = [place for place, (file, _) in enumerate(made) if file.startswith(_PACKAGE)]
+    raised = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    for frames in (made[ours[-1] + 1 if ours else 0 :], raised):
+        users = [
+            (file, line)
+            for file, line in frames
+            if not file.startswith((_PACKAGE, sys.base_prefix, "<")) and "site-packages" not in file
+        ]
+        if users or made:
+            return " ({}, line {})".format(*users[-1]) if users else ""
+    return ""

@@ -4,18 +4,21 @@ In comes what `model` names, out comes a Keras model of which is known that it t
 features), gives (rows, targets) in float32, and can be saved and opened again.
 """
 
+import json
+import re
 import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import keras
 
 from ..config import TrainConfig
-from ..errors import ConfigError
-from .named import blaming, find_named
-
-SUFFIX = ".keras"
+from ..errors import ConfigError, listed
+from ..lineage import SUFFIX
+from .named import blaming, described, find_named
 
 
 def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
@@ -57,22 +60,76 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     return model
 
 
-def open_saved(n_features: int, n_targets: int, path: Path) -> Any:
+def open_saved(n_features: int, n_targets: int, path: Path, code: Sequence[str]) -> Any:
     """Open a saved model, weights and all, to train it further.
 
     Raises
     ------
     ConfigError
-        There is no such file, it can't be opened, or its shapes are others.
+        It can't be opened (see `read_model`), or its shapes are others.
     """
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model: {path}: it can't be opened as a saved model: {reason}") from None
+    model = read_model(path, code)
     model = _with_shapes(model, str(path), n_features)
     _check_shapes(model, str(path), n_features, n_targets)
     return model
+
+
+def read_model(path: Path, code: Sequence[str]) -> Any:
+    """Read a saved model.
+
+    Parameters
+    ----------
+    path : Path
+    code : sequence of str
+        The functions that built it, as "package.module:name": their modules are imported, since
+        they may define its layers.
+
+    Raises
+    ------
+    ConfigError
+        It can't be opened: no such file, a damaged one, one of a newer Keras, or with layers that
+        nothing defines.
+    """
+    missing = []
+    for name in code:
+        try:
+            find_named("model", name)
+        except ConfigError as error:  # that counts only if its layers are needed
+            missing.append(f"; {error}")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # what its layers' own code raises, too
+        why = _why_unreadable(path) or f"{described(error)}{''.join(missing)}"
+        raise ConfigError(f"model: {path}: it can't be opened as a saved model: {why}") from error
+
+
+def _why_unreadable(path: Path) -> str | None:
+    """Return what is wrong with the file of a model, or None if that is something else."""
+    try:
+        with ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+            broken = archive.testzip()
+    except OSError as error:
+        return error.strerror or str(error)
+    except (BadZipFile, KeyError, ValueError, TypeError, EOFError, zlib.error):
+        return "damaged; train the model again"
+    if broken is not None:
+        return f"damaged ({broken}); train the model again"
+    if _numbers(version) > _numbers(keras.__version__):
+        return (
+            f"it was saved by Keras {version}, and this is Keras {keras.__version__}; run `pip "
+            f"install --upgrade 'keras>={version}'`"
+        )
+    return None
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version.
+
+    >>> _numbers("3.15.1"), _numbers("3.9.0.dev2024") > _numbers("3.10.0")
+    ([3, 15, 1], False)
+    """
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _written(config: TrainConfig) -> list[str]:
@@ -97,8 +154,32 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
             f"model: {called}: expected a model from {expected}, which is what features and "
             f"targets ask for, found one from {found}"
         )
+    for name in ("input", "output"):
+        structure = getattr(model, name, None)  # a Sequential that was never called has none
+        if isinstance(structure, Mapping):
+            raise ConfigError(
+                f"model: {called}: expected one plain {name}, found {type(structure).__name__} of "
+                f"{listed(structure)}; make the model of its tensor alone"
+            )
+    kind = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    if not kind.endswith(("float16", "float32", "float64")):
+        raise ConfigError(
+            f"model: {called}: expected inputs of float32, found {kind}, in which features between "
+            "0 and 1 are all 0"
+        )
     if not model.trainable_variables:
         raise ConfigError(f"model: {called}: none of its weights can be trained; expected some")
+    half = [
+        weight.path
+        for weight in model.trainable_variables
+        if keras.backend.standardize_dtype(weight.dtype) == "float16"
+    ]
+    if half:
+        raise ConfigError(
+            f"model: {called}: weights of float16 are too coarse to be trained: "
+            f'{listed(half, 2)}; expected float32, which layers of dtype="mixed_float16" keep '
+            "while they compute in float16"
+        )
     dtype = model.outputs[0].dtype
     if dtype != "float32":
         raise ConfigError(

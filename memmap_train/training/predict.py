@@ -1,22 +1,20 @@
-"""A model over eras in order: predictions era by era, and the CSV file of them.
+"""A model over eras in order: predictions era by era, and the file of them.
 
 In come a model and a dataset, out come float32 predictions of every row, in the dataset's order.
 Rows pass the model in blocks of one fixed size, so that a row's prediction never depends on a batch
 size; two blocks and one era are held in memory at a time.
 """
 
-import csv
 import os
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from itertools import groupby
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -25,19 +23,24 @@ from scipy.stats import rankdata
 from ..blocks import RowBlocks
 from ..buffers import Recycler
 from ..dataset import Dataset, open_dataset
-from ..errors import ConfigError, DatasetError, MemmapTrainError, RunError, listed
+from ..errors import ConfigError, DatasetError, RunError, listed
 from ..folds import fold_of
+from ..lineage import code_of
 from ..paths import checked_path
-from ..runs import Run, open_run, replacing
+from ..runs import Run, open_run
 from ..storage import is_past_cache
 from .model import require_tensorflow
-from .named import find_named, is_named
+from .named import blaming, described
+from .own_models import read_model
+from .prediction_file import PredictionFile, prediction_file
 from .step import as_tensor, filled
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 BLOCK_ROWS = 4096
+
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # how pandas writes one to parquet
 
 
 class Predictor:
@@ -60,6 +63,7 @@ class Predictor:
 
         self.run = run
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
+        run.get_concrete_function()  # now, not after the first epoch, fails what fails
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
         memory = Recycler()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
@@ -137,13 +141,23 @@ class PredictReport:
     left_out : tuple of str
         Eras before those that the first fold predicts: it, or all of them, were trained on them.
     n_repeated : int
-        Rows whose id an earlier row of their era has too: Numerai takes every id once.
+        Rows whose id an earlier row has too, with the eras written, an earlier row of their era:
+        Numerai takes every id once.
+    n_outside : int
+        Rows whose prediction lies outside 0 to 1, which Numerai doesn't take.
+    is_constant : bool
+        Whether all predictions are equal, which Numerai doesn't take.
+    is_in_stdout : bool
+        Whether they were written to this process's stdout.
     """
 
     n_rows: int
     n_folds: int
     left_out: tuple[str, ...]
     n_repeated: int
+    n_outside: int
+    is_constant: bool
+    is_in_stdout: bool
 
 
 def predict(
@@ -152,9 +166,10 @@ def predict(
     out_path: str | os.PathLike[str],
     *,
     raw: bool = False,
+    era: bool = False,
     progress: Progress | None = None,
 ) -> PredictReport:
-    """Predict every row of a dataset with the models of runs; write `id,era,prediction`.
+    """Predict every row of a dataset with the models of runs; write `id,prediction`.
 
     Parameters
     ----------
@@ -166,10 +181,15 @@ def predict(
     dataset_path : path
         Any dataset that has the runs' features, by name; targets aren't needed.
     out_path : path
-        A CSV file, rows in the dataset's order; it is there whole or not at all.
+        A file whose name ends in .csv or .parquet, rows in the dataset's order; it is there whole
+        or not at all. What isn't a plain file (a device, a pipe, /dev/stdout) is written into, as
+        CSV. The first column has the name that the ids have in the dataset's source, "id" where
+        they are an index without a name.
     raw : bool
         Take the model's own output of the main target; by default its rank among the rows of its
         era, evenly spaced between 0 and 1, which is what Numerai expects.
+    era : bool
+        Write the era as a column between the two.
     progress : callable(rows done, rows), optional
         Rows count once for each run.
 
@@ -180,31 +200,36 @@ def predict(
     Raises
     ------
     RunError
-        There is no such run, it has no model yet (or, a run of folds, isn't finished), its model's
-        predictions aren't numbers, or the file can't be written.
+        There is no such run, or none is named; it has no model yet (or, a run of folds, isn't
+        finished); its model's predictions aren't numbers; or the file can't be written.
     DatasetError
         The dataset has no ids, lacks some of the features, or has only eras from before the folds.
     ConfigError
         Features are missing in it, and the run doesn't say what they should become.
+    BrokenPipeError
+        What reads the pipe that is written into has ended.
     """
     out_path = checked_path(out_path, RunError)
     require_tensorflow()
-    _check_out(Path(out_path))
+    file = prediction_file(Path(out_path))
+    is_in_stdout = file.is_stdout
     folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
     runs = [open_run(Path(folder)) for folder in folders]
+    if not runs:
+        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     dataset = open_dataset(dataset_path)
     for run in runs:
         _check_fits(run, dataset)
     parts_of_runs = [_parts_of(run, dataset) for run in runs]
     by_all = set.intersection(
-        *({era for _, eras in parts for era in eras} for parts in parts_of_runs)
+        *({label for _, eras in parts for label in eras} for parts in parts_of_runs)
     )
     if not by_all:
         raise DatasetError(
             f"{dataset.path}: no era of it is predicted by all of these runs; predict with each "
             "alone"
         )
-    chosen = dataset.select([era for era in dataset.eras if era in by_all])
+    chosen = dataset.select([label for label in dataset.eras if label in by_all])
     # One model after another: eras are cheap to read again, several models may not fit.
     total, n_rows = np.zeros(chosen.n_rows), chosen.n_rows
     for number, (run, parts) in enumerate(zip(runs, parts_of_runs, strict=True)):
@@ -214,34 +239,24 @@ def predict(
                 progress(before + done, len(runs) * n_rows)
 
         first = 0
-        for era, predictions in _predicted(parts, chosen, tell):
-            values = _checked(predictions[:, 0], f"{run.path}: era {era!r} of {dataset.path}")
+        for label, predictions in _predicted(parts, chosen, tell):
+            values = _checked(predictions[:, 0], f"{run.path}: era {label!r} of {dataset.path}")
             total[first : first + len(values)] += values if raw else per_era_rank(values)
             first += len(values)
-    n_repeated = _write(Path(out_path), chosen, total / len(runs), raw=raw)
+    total /= len(runs)
+    written = total.astype(np.float32) if raw else total
+    n_repeated = _write(file, chosen, written, with_era=era)
     return PredictReport(
         n_rows=n_rows,
         n_folds=sum(
             len(parts) for run, parts in zip(runs, parts_of_runs, strict=True) if run.folds
         ),
-        left_out=tuple(era for era in dataset.eras if era not in by_all),
+        left_out=tuple(label for label in dataset.eras if label not in by_all),
         n_repeated=n_repeated,
+        n_outside=int(np.count_nonzero((written < 0) | (written > 1))),
+        is_constant=bool(written.min() == written.max()),
+        is_in_stdout=is_in_stdout,
     )
-
-
-def _check_out(out: Path) -> None:
-    """Raise a RunError for a file that can't be written, before hours of predicting."""
-    if out.suffix == ".parquet":
-        found = "predictions are CSV; name a .csv file"
-    elif out.is_dir():
-        found = f"is a folder; name a file, such as {out / 'predictions.csv'}"
-    elif not out.parent.is_dir():
-        found = f"there is no folder {out.parent}; make it, or name another"
-    elif not os.access(out.parent, os.W_OK):
-        found = f"the folder {out.parent} isn't yours to write to; name another"
-    else:
-        return
-    raise RunError(f"{out}: the predictions can't be written: {found}")
 
 
 def _check_fits(run: Run, dataset: Dataset) -> None:
@@ -260,25 +275,34 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
     check_missing(dataset, run.config["fill_missing"])
 
 
-def _write(out: Path, dataset: Dataset, predictions: npt.NDArray[np.float64], *, raw: bool) -> int:
+def _write(
+    file: PredictionFile, dataset: Dataset, predictions: npt.NDArray[Any], *, with_era: bool
+) -> int:
     """Write the predictions of all rows, in the dataset's order; return the repeated ids."""
-    n_repeated = 0
+    name = dataset.manifest.columns.get("id") or "id"
+    if _UNNAMED_INDEX.fullmatch(name):
+        name = "id"
     firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
-    try:
-        with replacing(out) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(("id", "era", "prediction"))
-            for era, low, high in zip(dataset.eras, firsts, firsts[1:], strict=False):
-                ids = np.char.decode(np.asarray(dataset[era].ids), "utf-8").tolist()
-                values = predictions[low:high]
-                written = _shortest(values.astype(np.float32)) if raw else values.tolist()
-                writer.writerows(zip(ids, repeat(era), written, strict=False))
-                n_repeated += len(ids) - len(set(ids))
-    except OSError as error:
-        if isinstance(error, MemmapTrainError):
-            raise
-        raise RunError(f"{out}: the predictions can't be written: {error.strerror}") from error
-    return n_repeated
+    alike: list[npt.NDArray[np.bytes_]] = []  # ids that must differ, if they are to name rows
+    n_repeated = 0
+    with file.writing(name, predictions.dtype, with_era=with_era) as writer:
+        for era, low, high in zip(dataset.eras, firsts, firsts[1:], strict=False):
+            ids = np.array(dataset[era].ids)
+            texts = np.char.decode(ids, "utf-8").tolist()
+            writer.write_era(era, texts, predictions[low:high])
+            if with_era:
+                n_repeated += _n_repeated([ids])
+            else:
+                alike.append(ids)
+    return n_repeated + _n_repeated(alike)
+
+
+def _n_repeated(ids: Sequence[npt.NDArray[np.bytes_]]) -> int:
+    """Return how many of these ids have stood before."""
+    if not ids:
+        return 0
+    ordered = np.sort(np.concatenate(ids))
+    return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
 
 
 def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
@@ -335,25 +359,23 @@ def _predicted(
             if progress is not None:
                 progress(before + done, dataset.n_rows)
 
-        yield from predictor.predict(
-            part, run.config["features"], past_cache=is_past_cache(part), progress=tell
-        )
+        try:
+            yield from predictor.predict(
+                part, run.config["features"], past_cache=is_past_cache(part), progress=tell
+            )
+        except tf.errors.OpError as error:
+            raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
         n_before += part.n_rows
 
 
 def _load(run: Run) -> Predictor:
     """Load a run's model."""
-    own = run.config.get("model", "")
-    if is_named(own):
-        find_named("model", own)  # its module makes known the classes that the file names
     try:
-        model = keras.models.load_model(run.model_path, compile=False)
-    except (ValueError, TypeError, OSError, BadZipFile) as error:
-        raise RunError(
-            f"{run.model_path}: damaged: {str(error).splitlines()[0]}; resume the run with more "
-            "epochs, or train again"
-        ) from error
-    return Predictor(model, run.config["fill_missing"])
+        model = read_model(run.model_path, code_of(run))
+    except ConfigError as error:
+        raise RunError(str(error)) from error
+    with blaming(f"{run.model_path}: the model fails"):
+        return Predictor(model, run.config["fill_missing"])
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:
@@ -387,12 +409,3 @@ def _checked(values: Float32, where: str) -> Float32:
             "learning_rate"
         )
     return values
-
-
-def _shortest(values: Float32) -> list[str]:
-    """Return float32 numbers as the shortest texts that give them back.
-
-    >>> _shortest(np.array([0.1, 1 / 3], np.float32))
-    ['0.1', '0.33333334']
-    """
-    return [np.format_float_positional(value, trim="0") for value in values]

@@ -2,11 +2,11 @@
 
 In come an opened dataset, a `TrainConfig` and, when a run is resumed, what it recorded. Out comes a
 `Setup`, with the configuration resolved and the record of it that `config.json` will hold; of that,
-the model and the `TrainPlan`. Nothing is written here.
+the model and the `TrainPlan`. All that is written here is a run's copy of a saved model.
 """
 
-import hashlib
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,23 +18,71 @@ import tensorflow as tf
 
 from .._version import __version__
 from ..batches import Batches
+from ..checkpoints import newest_step
 from ..config import TrainConfig
 from ..dataset import Dataset
 from ..errors import ConfigError, RunError, listed
 from ..folds import Fold, automatic_embargo, split
+from ..lineage import SUFFIX, Lineage, begun_with, digest_of_model, lineage_of
 from ..order import ORDER_VERSION
 from ..paths import checked_path
 from ..resumption import dataset_record
-from ..runs import Run, fold_of_record, fold_record, open_run
+from ..runs import Run, fold_of_record, fold_record, replacing
 from ..schema import ERA_COLUMN
 from .model import build, check_model_name
 from .named import digest_of_code
-from .own_models import SUFFIX
+from .own_models import open_saved
 from .predict import BLOCK_ROWS, check_missing
 from .reporting import TrainPlan
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The saved model that a training begins with.
+
+    Attributes
+    ----------
+    path : Path
+        Where it was when the run began.
+    file : Path
+        What is opened: that, or what the run has kept of it.
+    digest : str
+        Of the file that the run began with.
+    lineage : Lineage
+    is_resumed : bool
+        Whether a run is resumed that was allowed to begin with it.
+    """
+
+    path: Path
+    file: Path
+    digest: str
+    lineage: Lineage
+    is_resumed: bool
+
+    def keep(self, run: Run) -> None:
+        """Copy the file into the folder of a run that has begun with it.
+
+        Raises
+        ------
+        RunError
+            The file has changed meanwhile, or the copy can't be written.
+        """
+        if self.file != self.path:
+            return  # it is kept already
+        try:
+            with replacing(run.initial_path) as temporary:
+                shutil.copyfile(self.file, temporary)
+                if digest_of_model(temporary) != self.digest:
+                    raise RunError(f"{self.file}: it has changed just now; run the command again")
+        except OSError as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(
+                f"{run.initial_path}: the copy of {self.file} can't be written: {error.strerror}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +100,8 @@ class Setup:
         Of the eras to train on.
     record : mapping
         What `config.json` holds: the configuration, and what else belongs to the run.
+    start : Start or None
+        The saved model that training begins with, if it does with one.
     """
 
     dataset: Dataset
@@ -59,6 +109,7 @@ class Setup:
     fold: Fold
     batches: Batches
     record: Mapping[str, Any]
+    start: Start | None
 
     @property
     def main_target(self) -> str:
@@ -84,7 +135,11 @@ class Setup:
 
 
 def prepare(
-    dataset: Dataset, run: Run | None, config: TrainConfig | None, fold: Fold | None = None
+    dataset: Dataset,
+    run: Run | None,
+    config: TrainConfig | None,
+    fold: Fold | None = None,
+    start: Start | None = None,
 ) -> Setup:
     """Decide everything that is left open, and check that it suits the dataset.
 
@@ -99,6 +154,9 @@ def prepare(
         One of several: it is taken as it is, and of its epochs the last is kept, since its
         validation eras are to be predicted by a model that they had no part in choosing. None: the
         run's, or what the configuration asks for.
+    start : Start or None
+        The saved model that the configuration names, where the run of folds knows it; None: it is
+        looked for.
 
     Raises
     ------
@@ -154,14 +212,13 @@ def prepare(
         pool_batches=pool_batches,
         memory=config.memory,
     )
-    saved = None
-    if config.model.endswith(SUFFIX):
-        saved = checked_path(config.model, ConfigError).resolve()
-    if saved is not None and not config.allow_overlap:
-        _check_unseen(saved, fold, is_one_of_several=kept_epoch == "last")
+    if start is None and config.model.endswith(SUFFIX):
+        start = _find_start(checked_path(config.model, ConfigError).resolve(), run)
+    if start is not None and not start.is_resumed and not config.allow_overlap:
+        _check_unseen(start, fold, dataset, walks_forward=kept_epoch == "last")
     resolved = replace(
         config,
-        model=config.model if saved is None else str(saved),
+        model=config.model if start is None else str(start.path),
         features=feature_names,
         validation_eras=fold.validation,
         embargo_eras=fold.embargo_eras,
@@ -171,7 +228,8 @@ def prepare(
     )
     record = {
         **resolved.to_dict(),
-        "model_digest": None if saved is None else _digest(saved),
+        "model_digest": None if start is None else start.digest,
+        **({} if start is None else {"begun_with": start.lineage.to_json()}),
         **fold_record(fold),
         **{f"asked_{key}": value for key, value in asked.items()},
         "kept_epoch": kept_epoch,
@@ -179,14 +237,16 @@ def prepare(
         "named_targets": [dataset.manifest.aliases.get(name, name) for name in config.targets],
         "order_version": ORDER_VERSION,
         **dataset_record(dataset, [fold]),
-        "own_code_version": digest_of_code([config.model, *config.callbacks]),
+        "own_code_version": digest_of_code(
+            [config.model, *(start.lineage.code if start else ()), *config.callbacks]
+        ),
         "memmap_train_version": __version__,
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,
         "keras_version": keras.__version__,
         "tensorflow_version": tf.__version__,
     }
-    return Setup(dataset, resolved, fold, batches, record)
+    return Setup(dataset, resolved, fold, batches, record, start)
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
@@ -237,7 +297,10 @@ def make_model(setup: Setup) -> Any:
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
-    return build(len(setup.batches.feature_names), len(config.targets), config)
+    shape, start = (len(setup.batches.feature_names), len(config.targets)), setup.start
+    if start is not None:
+        return open_saved(*shape, start.file, start.lineage.code)
+    return build(*shape, config)
 
 
 def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
@@ -248,40 +311,56 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
     )
 
 
-def _check_unseen(model: Path, fold: Fold, *, is_one_of_several: bool) -> None:
-    """Refuse a saved model that has seen eras which it would be scored on.
+def _find_start(path: Path, run: Run | None) -> Start:
+    """Return the saved model that a configuration names; of a run to resume, what it began with.
 
-    A run's folder tells what its model was trained on; of others nothing is known.
+    Raises
+    ------
+    ConfigError
+        There is no such file; or the run's is gone, and the run has kept no copy.
     """
-    try:
-        seen = fold_of_record(open_run(model.parent).config)
-    except (RunError, OSError):
-        if not is_one_of_several:
-            return
-        found = "with folds every era is predicted by a model that hasn't seen it, and nothing"
-        found += " tells what this one was trained on"
-    else:
-        if is_one_of_several:
-            wrong = [era for era in (*seen.train, *seen.validation) if era not in set(fold.train)]
-            what = "eras that this fold doesn't train on, or was chosen by them"
-        else:
-            wrong = [era for era in seen.train if era in set(fold.validation)]
-            what = "some of the validation eras"
-        if not wrong:
-            return
-        found = f"it was trained on {what} ({listed(wrong, 3)})"
+    if run is None or run.config.get("model") != str(path):
+        return Start(path, path, digest_of_model(path), lineage_of(path), is_resumed=False)
+    digest = run.config["model_digest"]
+    file = _kept_file(run, path, digest)
+    return Start(path, file, digest, begun_with(run), is_resumed=True)
+
+
+def _kept_file(run: Run, path: Path, digest: str) -> Path:
+    """Return a file with the layers of the model that a run began with, and the weights if needed.
+
+    Runs of earlier versions kept no copy.
+    """
+    for file in (run.initial_path, path):
+        if file.exists() and digest_of_model(file) == digest:
+            return file
+    if run.model_path.exists() and newest_step(run.checkpoint_dir):
+        return run.model_path  # the weights come from the checkpoint
     raise ConfigError(
-        f"model: {model}: {found}; choose other validation_eras or another model, or permit it "
-        "with allow_overlap = true"
+        f"model: {path}: the saved model that {run.path} began with is gone or was trained further "
+        "since, and the run has no copy of it; put it back, or begin a new run with another --run"
     )
 
 
-def _digest(path: Path) -> str:
-    """Return the digest of a saved model's file: what a run began with."""
-    try:
-        with open(path, "rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError as error:
-        raise ConfigError(
-            f"model: {path}: the saved model can't be read: {error.strerror}"
-        ) from error
+def _check_unseen(start: Start, fold: Fold, dataset: Dataset, *, walks_forward: bool) -> None:
+    """Refuse a saved model that has seen eras which it would be scored on, or eras near them."""
+    lineage = start.lineage
+    wrong = lineage.seen_of(fold, dataset.eras, walks_forward=walks_forward)
+    themselves = [era for era in wrong if era in set(fold.validation)]
+    if walks_forward and not lineage.is_known:
+        found = "with folds every era is predicted by a model that hasn't seen it, and nothing"
+        found += " tells what this one was trained on"
+    elif not wrong:
+        return
+    elif walks_forward:
+        found = "it was trained on eras that this fold predicts, that are near them or come later,"
+        found += f" or was chosen by them ({listed(wrong, 3)})"
+    elif themselves:
+        found = f"it was trained on some of the validation eras ({listed(themselves, 3)})"
+    else:
+        reach = max(lineage.embargo_eras, fold.embargo_eras)
+        found = f"it was trained on eras within {reach} of the validation eras ({listed(wrong, 3)})"
+    raise ConfigError(
+        f"model: {start.path}: {found}; choose other validation_eras or another model, or permit "
+        "it with allow_overlap = true"
+    )

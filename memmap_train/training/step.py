@@ -5,6 +5,7 @@ step waits for a number. All that changes, changes in one call of the compiled f
 interrupts the program finds the state of a whole number of steps.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -56,11 +57,14 @@ class TrainStep:
     def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
         self.model = model
         # Keras's Adam decays weights apart from the gradient, as AdamW does, when it is told to.
-        self.optimizer = keras.optimizers.Adam(
-            config.learning_rate, weight_decay=config.weight_decay or None
-        )
-        self.optimizer.exclude_from_weight_decay(var_names=["bias"])
+        adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
+        adam.exclude_from_weight_decay(var_names=["bias"])
+        # Most gradients are too small for float16: as in Keras's `fit`, the loss is scaled, by as
+        # much as no gradient becomes infinite with. A step in which one does is left out.
+        scales = _computes_in_float16(model)
+        self.optimizer = keras.optimizers.LossScaleOptimizer(adam) if scales else adam
         self.optimizer.build(model.trainable_variables)
+        self._left_out = tf.Variable(0, dtype=tf.int64, name="steps_left_out") if scales else None
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
         self._trained = _identities(model)
@@ -84,7 +88,8 @@ class TrainStep:
     @property
     def count(self) -> int:
         """Steps done, since the first of the run."""
-        return int(self.optimizer.iterations.numpy())
+        counted = int(self.optimizer.iterations.numpy())
+        return counted if self._left_out is None else counted + int(self._left_out.numpy())
 
     @property
     def trains_all_it_should(self) -> bool:
@@ -127,10 +132,14 @@ class TrainStep:
                 "or shapes: install the versions that config.json names, or begin a new run"
             )
         for name, variable in variables.items():
-            array = arrays[name]
-            if array.dtype.kind == "V":  # bfloat16, of which numpy's files know the size alone
-                array = array.view(tf.as_dtype(variable.dtype).as_numpy_dtype)
-            variable.assign(array)
+            variable.assign(_of_dtype(arrays[name], variable))
+
+    def typed(self, weights: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Return weights of this model as `weights` gave them, before they were saved."""
+        return [
+            _of_dtype(array, variable)
+            for array, variable in zip(weights, self.model.weights, strict=True)
+        ]
 
     def weights(self) -> list[npt.NDArray[Any]]:
         """Return copies of the model's weights."""
@@ -140,7 +149,7 @@ class TrainStep:
         groups = {
             "model": self.model.variables,
             "optimizer": self.optimizer.variables,
-            "sums": [self._sums],
+            "sums": self._own_variables(),
             "others": self._others,
         }
         return {
@@ -152,10 +161,13 @@ class TrainStep:
     def _known_variables(self) -> list[Any]:
         """Return TensorFlow's variables of the model, the optimizer and the sums."""
         of_keras = [*self.model.variables, *self.optimizer.variables]
-        return [*(variable.value for variable in of_keras), self._sums]
+        return [*(variable.value for variable in of_keras), *self._own_variables()]
+
+    def _own_variables(self) -> list[Any]:
+        return [self._sums, *([] if self._left_out is None else [self._left_out])]
 
     def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
-        model, optimizer, sums = self.model, self.optimizer, self._sums
+        model, optimizer, sums, left_out = self.model, self.optimizer, self._sums, self._left_out
         signature = [
             tf.TensorSpec((config.batch_size, n_features), tf.float32),
             tf.TensorSpec((config.batch_size, n_targets), tf.float32),
@@ -166,10 +178,15 @@ class TrainStep:
             with tf.GradientTape() as tape:
                 predictions = model(filled(x, config.fill_missing), training=True)
                 loss, labels = masked_loss(config.loss, predictions, y)
-                # With the penalties that layers of a user's model add, if any.
-                mean = tf.add_n([loss / tf.maximum(labels, 1.0), *model.losses])
-            variables = model.trainable_variables
+                # With the penalties that layers of a user's model add, if any: each may be a number
+                # for every row, whose sum counts, as for Keras's `fit`.
+                added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]
+                mean = optimizer.scale_loss(tf.add_n([loss / tf.maximum(labels, 1.0), *added]))
+            variables, counted = model.trainable_variables, optimizer.iterations.value
+            before = None if left_out is None else tf.identity(counted)
             optimizer.apply(tape.gradient(mean, variables), variables)
+            if left_out is not None:
+                left_out.assign_add(1 - tf.cast(counted - before, tf.int64))
             sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))
 
         return run
@@ -177,6 +194,21 @@ class TrainStep:
 
 def _identities(model: Any) -> list[int]:
     return [id(variable) for variable in model.trainable_variables]
+
+
+def _of_dtype(array: npt.NDArray[Any], variable: Any) -> npt.NDArray[Any]:
+    """Return a saved array in its variable's dtype.
+
+    Of some, as bfloat16 is, numpy's files know the size alone.
+    """
+    if array.dtype.kind != "V":
+        return array
+    return array.view(tf.as_dtype(variable.dtype).as_numpy_dtype)
+
+
+def _computes_in_float16(model: Any) -> bool:
+    """Tell whether a layer of a model, at any depth, computes in float16."""
+    return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
 
 
 def _stateful_ops(graph: Any) -> tuple[str, ...]:

@@ -84,16 +84,27 @@ def train_folds(
     result = finished_result(run, record) if run else None
     if run and result is not None:
         return _report_again(run, result)
-    with taking_up(Path(run_dir), record, resume=run is not None) as run:
+    is_resumed = run is not None
+    with taking_up(Path(run_dir), record, resume=is_resumed) as run:
         if warning:
             report.warning(warning)
+        start = setups[0].start
+        if start is not None:
+            start.keep(run)  # all folds begin with the same file
+            start = replace(start, file=run.initial_path)
         reports = []
         for number, setup in enumerate(setups, start=1):
             report.fold(number, len(setups), setup.fold)
             path = run.fold_path(number)
             # A fold that is finished says so; one that was never begun begins.
             done = train(
-                dataset.path, path, setup.config, resume=True, report=report, fold=setup.fold
+                dataset.path,
+                path,
+                setup.config,
+                resume=is_resumed,
+                report=report,
+                fold=setup.fold,
+                start=start,
             )
             report.fold_done(number, len(setups), done)
             reports.append(done)
@@ -196,12 +207,12 @@ def _prepare_all(
 ) -> list[Setup]:
     """Resolve every fold before the first begins, with what is chosen once for all of them."""
     # The last fold has the most rows: what is chosen for it suits the others.
-    chosen = prepare(dataset, run, config, folds[-1]).config
+    last = prepare(dataset, run, config, folds[-1])
     setups = []
     for number, fold in enumerate(folds, start=1):
-        of_fold = replace(chosen, validation_eras=fold.validation)
+        of_fold = replace(last.config, validation_eras=fold.validation)
         try:
-            setups.append(prepare(dataset, None, of_fold, fold))
+            setups.append(prepare(dataset, None, of_fold, fold, last.start))
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(folds)}: {error}") from error
     return setups
