@@ -77,6 +77,10 @@ class Batches:
     -----
     `batches[step]` works for any step from 0 (steps count on over epochs), in any order, in any
     thread. Arrays belong to the caller for as long as he keeps them.
+
+    `len(batches)` is the number of steps of an epoch. What asks for no more than these, as
+    ``for``, ``list``, ``zip``, ``reversed`` and PyTorch's ``DataLoader(batches, batch_size=None)``
+    do, gets epoch 0 each time; `epoch` gives any other one.
     """
 
     def __init__(
@@ -194,6 +198,11 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of any step: x (batch, features) and y (batch, targets), float32."""
+        if isinstance(step, slice):
+            raise BatchError(
+                f"step: expected one whole number, 0 or more, found {step!r}; several steps come "
+                "from batches.stream(start, end), an epoch from batches.epoch(0)"
+            )
         place = self.order.locate(step)
         part = self.order.pool(place.epoch, place.pool).only(place.low, place.high)
         x, y = self._reader.buffers(part.n_rows)
@@ -212,8 +221,24 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over epoch 0."""
-        with self.stream(0, len(self)) as stream:
+        with self.epoch(0) as stream:
             yield from stream
+
+    def epoch(self, number: int) -> "Stream":
+        """Return a prefetched iterator over the batches of an epoch.
+
+        Parameters
+        ----------
+        number : int
+            From 0; each epoch has an order of its own.
+
+        Raises
+        ------
+        BatchError
+            The number is negative.
+        """
+        start = whole("epoch", number, least=0) * len(self)
+        return self.stream(start, start + len(self))
 
     def stream(self, start: int = 0, end: int | None = None) -> "Stream":
         """Return a prefetched iterator from a step on; resuming is an offset.
