@@ -44,8 +44,10 @@ import numpy as np
 import numpy.typing as npt
 
 from memmap_train.errors import ConfigError
+from memmap_train.machine import available_memory, free_disk
 from memmap_train.metrics import numerai_corr
 from memmap_train.paths import checked_path
+from memmap_train.units import in_bytes
 
 Float32 = npt.NDArray[np.float32]
 
@@ -66,6 +68,7 @@ _FOR_ERA = 2
 
 _LIVE = 0  # the live era's number; the others count from 1
 _MOST_ERAS = 9_999  # labels have four digits
+_MOST_FEATURES = 50_000  # see `Signal`
 
 # Standard deviations in units of the noise's. The first makes the best score about 0.045, the
 # second spreads the scores of eras by about 0.02.
@@ -248,7 +251,7 @@ def write_sample(
     rows_per_era : int
         20 or more; the live era has as many.
     n_features : int
-        5 or more.
+        5 to 50,000.
     seed : int
         0 or more.
     progress : callable, optional
@@ -261,16 +264,21 @@ def write_sample(
     Raises
     ------
     ConfigError
-        If a number is too small or the directory can't be written to.
+        If a number is out of range, an era doesn't fit into memory, the sample doesn't fit onto the
+        disk, or the directory can't be written to.
     """
     checked_path(directory, ConfigError)
     _check("eras", n_eras, least=5, most=_MOST_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
-    _check("features", n_features, least=5)
+    _check("features", n_features, least=5, most=_MOST_FEATURES)
     _check("seed", seed, least=0)
     # Here and not above: the package is imported without pyarrow.
     from memmap_train.parquet.writing import SourceWriter
 
+    try:
+        _check_room(Path(directory), n_eras, rows_per_era, n_features)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
     signal = Signal(n_features, seed)
     calendar = _Calendar(n_eras)
     feature_sets = _feature_sets(n_features)
@@ -314,10 +322,7 @@ def write_sample(
                     write(source, number)
         _write_json(features_path, {"feature_sets": feature_sets, "targets": TARGET_NAMES})
     except OSError as error:
-        raise ConfigError(
-            f"can't write a sample into {directory}: expected a folder to write to, with space "
-            f"enough; found: {error}; type: memmap-train sample OTHER_DIR"
-        ) from error
+        raise _unwritable(directory, error) from error
     return SampleSummary(
         paths=(train, validation, live, features_path),
         n_rows=n_rows,
@@ -408,7 +413,7 @@ def _rows_per_group(rows_per_era: int, n_features: int) -> int:
     Each row group adds some 130 bytes per column to the footer, so a wide file gets larger ones, as
     far as memory allows: 13.5 eras of 4,200 rows x 1,050 features are 60 MB.
     """
-    return int((3.5 + min(10, n_features // 100)) * rows_per_era)
+    return (7 + 2 * min(10, n_features // 100)) * rows_per_era // 2
 
 
 def _families(n_features: int) -> dict[str, slice]:
@@ -489,6 +494,34 @@ def _write_json(path: Path, content: object) -> None:
     partial_path = path.with_name(f".{path.name}.partial")
     partial_path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(partial_path, path)
+
+
+def _unwritable(directory: str | PathLike[str], error: OSError) -> ConfigError:
+    return ConfigError(
+        f"can't write a sample into {directory}: expected a folder to write to, with space "
+        f"enough; found: {error}; type: memmap-train sample OTHER_DIR"
+    )
+
+
+def _check_room(directory: Path, n_eras: int, rows_per_era: int, n_features: int) -> None:
+    """Refuse a sample whose eras or files can't fit; both are estimated low."""
+    era_bytes = rows_per_era * (n_features + 4 * len(TARGET_NAMES) + 16)
+    # Of an era the latent values, of a row group its rows twice: gathered, and put together.
+    memory = (
+        6 * era_bytes + 2 * era_bytes * _rows_per_group(rows_per_era, n_features) // rows_per_era
+    )
+    # Codes take 3 bits; ids and targets about 8 bytes once they are compressed.
+    disk = (n_eras + 1) * rows_per_era * (3 * n_features // 8 + 8)
+    for needed, free, what, fewer in (
+        (memory, available_memory(), "memory", "--rows-per-era or --features"),
+        (disk, free_disk(directory), "disk", "--eras, --rows-per-era or --features"),
+    ):
+        if needed > free:
+            raise ConfigError(
+                f"sample: {n_eras:,} eras of {rows_per_era:,} rows x {n_features:,} features take "
+                f"at least {in_bytes(needed)} of {what}; expected {in_bytes(free)} at most, which "
+                f"is what is free: take fewer {fewer}"
+            )
 
 
 def _check(option: str, value: int, *, least: int, most: int | None = None) -> None:

@@ -329,7 +329,10 @@ def test_the_summary_and_the_progress_tell_what_was_done(tmp_path: Path) -> None
         ({"n_eras": 4}, "--eras: expected 5 to 9,999, found 4; type: .* --eras 5$"),
         ({"n_eras": 10_000}, "--eras: expected 5 to 9,999, found 10,000; type: .* --eras 9999$"),
         ({"rows_per_era": 19}, "--rows-per-era: expected 20 or more, found 19"),
-        ({"n_features": 0}, "--features: expected 5 or more, found 0"),
+        ({"n_features": 0}, "--features: expected 5 to 50,000, found 0"),
+        ({"n_features": 10**9}, "--features: expected 5 to 50,000, found 1,000,000,000"),
+        ({"rows_per_era": 10**11}, "take at least 130,000.0 GB of memory; expected .* at most"),
+        ({"rows_per_era": 10**30}, "GB of memory; expected .* at most, which is what is free"),
         ({"seed": -1}, "--seed: expected 0 or more, found -1"),
     ],
 )
@@ -340,6 +343,19 @@ def test_sizes_that_make_no_sense_are_refused_before_anything_is_written(
         write_sample(tmp_path / "new", **sizes)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_that_the_disk_cannot_hold_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"n_eras": 5, "rows_per_era": 1000, "n_features": 800}
+    written = sum(path.stat().st_size for path in write_sample(tmp_path / "a", **sizes).paths)
+    monkeypatch.setattr("memmap_train.sample.free_disk", lambda path: written)
+    write_sample(tmp_path / "b", **sizes)
+    monkeypatch.setattr("memmap_train.sample.free_disk", lambda path: written // 2)
+    with pytest.raises(ConfigError, match=r"take at least 1\.8 MB of disk; expected .* at most"):
+        write_sample(tmp_path / "c", **sizes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
