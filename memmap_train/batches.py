@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from .order import Order, Pool, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
+from .threads import ThreadPool
 from .units import in_bytes
 
 _NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
@@ -274,9 +275,9 @@ class Stream(Iterator[Batch]):
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
         self._process = os.getpid()
-        self._threads = ThreadPoolExecutor(reader.n_threads, thread_name_prefix="memmap-train")
+        self._threads = ThreadPool(reader.n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
+        self._decoder = ThreadPool(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
         self._decoding: dict[int, Future[Batch]] = {}
         self._lock = threading.RLock()
@@ -391,7 +392,7 @@ class _PoolReading:
         self,
         order: Order,
         reader: Reader,
-        threads: ThreadPoolExecutor,
+        threads: ThreadPool,
         key: tuple[int, int],
         following: tuple[int, int] | None,
         planned: "Future[Pool] | None",
@@ -434,6 +435,6 @@ class _PoolReading:
         return all(fill.done() for fill in self._begun.result()[2])
 
 
-def _shut_down(*executors: ThreadPoolExecutor) -> None:
+def _shut_down(*executors: ThreadPool) -> None:
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)
