@@ -2,25 +2,67 @@
 
 In goes what was typed, out comes an `argparse.Namespace`: `command` names the command,
 `to_carry_on` says what to type after it was stopped. Every command's help ends with an example.
-Imports nothing of the package but its version.
+Options are written in full, since an abbreviation would mean another one as soon as there is one
+more that begins alike; of an option that is given twice the last one counts, so that a script's can
+be overridden. Imports nothing of the package but its version and its words for errors.
 """
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .errors import listed, nearest
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses empty values, and names the nearest option or choice."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.register("type", None, _text)
+        self.register("type", int, _whole_number)
+        self.register("type", Path, _path)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse arguments; whatever is left over is an error that names this parser's options."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            what = "option" if unknown[0].startswith("-") else "argument"
+            options = re.findall(r"--[\w-]+", self.format_usage())
+            close = nearest(unknown[0].split("=")[0], options)
+            self.error(f"unexpected {what} {listed(unknown)}{close}")
+        return parsed, unknown
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.nargs is None and arg_strings == ["--"]:  # --out=--, which Python makes a list of
+            raise argparse.ArgumentError(action, "expected a value, found '--'")
+        return super()._get_values(action, arg_strings)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(action.choices)
+            raise argparse.ArgumentError(
+                action,
+                f"expected one of {listed(choices, most=len(choices))}, found {value!r}"
+                f"{nearest(value, choices)}",
+            )
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="memmap-train",
         description="Train neural networks on all of Numerai's data from memory-mapped shards.",
         epilog="example: memmap-train convert train.parquet validation.parquet --out data/shards",
     )
     parser.add_argument("--version", action="version", version=f"memmap-train {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands.type = str  # whatever follows the command is its own parser's to check
 
     sample = _command(
         commands,
@@ -214,6 +256,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _text(text: str) -> str:
+    """Return a value that isn't empty, as that of a shell variable is which isn't set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a value, found an empty one")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r:.60}") from None
+
+
 def _folds(text: str) -> int | str:
     """Return what --folds says."""
     if text == "numerai":
@@ -222,7 +282,7 @@ def _folds(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected a number or 'numerai', found {text!r}"
+            f"expected a whole number or 'numerai', found {text!r:.60}"
         ) from None
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from .order import Order, Pool, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
+from .threads import ThreadPool
 from .units import in_bytes
 
 _NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
@@ -77,6 +78,10 @@ class Batches:
     -----
     `batches[step]` works for any step from 0 (steps count on over epochs), in any order, in any
     thread. Arrays belong to the caller for as long as he keeps them.
+
+    `len(batches)` is the number of steps of an epoch. What asks for no more than these, as
+    ``for``, ``list``, ``zip``, ``reversed`` and PyTorch's ``DataLoader(batches, batch_size=None)``
+    do, gets epoch 0 each time; `epoch` gives any other one.
     """
 
     def __init__(
@@ -194,6 +199,11 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of any step: x (batch, features) and y (batch, targets), float32."""
+        if isinstance(step, slice):
+            raise BatchError(
+                f"step: expected one whole number, 0 or more, found {step!r}; several steps come "
+                "from batches.stream(start, end), an epoch from batches.epoch(0)"
+            )
         place = self.order.locate(step)
         part = self.order.pool(place.epoch, place.pool).only(place.low, place.high)
         x, y = self._reader.buffers(part.n_rows)
@@ -212,8 +222,24 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over epoch 0."""
-        with self.stream(0, len(self)) as stream:
+        with self.epoch(0) as stream:
             yield from stream
+
+    def epoch(self, number: int) -> "Stream":
+        """Return a prefetched iterator over the batches of an epoch.
+
+        Parameters
+        ----------
+        number : int
+            From 0; each epoch has an order of its own.
+
+        Raises
+        ------
+        BatchError
+            The number is negative.
+        """
+        start = whole("epoch", number, least=0) * len(self)
+        return self.stream(start, start + len(self))
 
     def stream(self, start: int = 0, end: int | None = None) -> "Stream":
         """Return a prefetched iterator from a step on; resuming is an offset.
@@ -249,9 +275,9 @@ class Stream(Iterator[Batch]):
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._order, self._reader = order, reader
         self._process = os.getpid()
-        self._threads = ThreadPoolExecutor(reader.n_threads, thread_name_prefix="memmap-train")
+        self._threads = ThreadPool(reader.n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
+        self._decoder = ThreadPool(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
         self._decoding: dict[int, Future[Batch]] = {}
         self._lock = threading.RLock()
@@ -366,7 +392,7 @@ class _PoolReading:
         self,
         order: Order,
         reader: Reader,
-        threads: ThreadPoolExecutor,
+        threads: ThreadPool,
         key: tuple[int, int],
         following: tuple[int, int] | None,
         planned: "Future[Pool] | None",
@@ -409,6 +435,6 @@ class _PoolReading:
         return all(fill.done() for fill in self._begun.result()[2])
 
 
-def _shut_down(*executors: ThreadPoolExecutor) -> None:
+def _shut_down(*executors: ThreadPool) -> None:
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)

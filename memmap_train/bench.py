@@ -10,7 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -26,6 +25,7 @@ from .machine import available_memory, n_cores
 from .residency import drop, read_ahead, resident
 from .shuffling import WINDOW_BYTES
 from .storage import Storage
+from .threads import ThreadPool
 from .units import in_bytes
 
 _COPYING_THREADS = 2  # more copy no faster
@@ -71,7 +71,7 @@ def memcpy_rate(n_threads: int) -> float:
     edges = np.linspace(0, n_bytes, n_threads + 1).astype(int).tolist()
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
     seconds = []
-    with ThreadPoolExecutor(n_threads) as threads:
+    with ThreadPool(n_threads) as threads:
         for _ in range(5):
             started = time.perf_counter()
             list(threads.map(lambda part: np.copyto(target[part], source[part]), parts))
@@ -111,7 +111,7 @@ def _direct_rate(paths: Sequence[Path], n_threads: int, n_bytes: int) -> float:
         return total
 
     parts = [paths[i::n_threads] for i in range(min(n_threads, len(paths)))]
-    with ThreadPoolExecutor(n_threads) as threads:
+    with ThreadPool(n_threads) as threads:
         total = sum(threads.map(read, parts))
     return total / (time.perf_counter() - started)
 

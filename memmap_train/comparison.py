@@ -4,17 +4,16 @@ In come folders, of runs or with runs in them; out comes plain data for JSON, an
 Runs are only read. Imports no TensorFlow.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .config import MONITORS
-from .errors import RunError, listed
+from .errors import RunError, listed, nearest
 from .junk import is_junk
 from .paths import checked_path
-from .runs import FORMAT, is_running, open_run
+from .runs import FORMAT, NewerRunError, is_running, open_run, read_json
 from .training.monitor import is_better
 
 _USUAL = "val_corr_mean"
@@ -54,8 +53,9 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Of each run `run` (its path), `state` ("finished", "stopped", "running" or "damaged"),
-        `problem` (text of a damaged one), `monitor`, `score` (the monitored one) and the other
+        Of each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
+        "newer" for one of a later version), `problem` (what is wrong with a damaged or newer one),
+        `monitor`, `score` (the monitored one) and the other
         scores of the best epoch so far, None where there are none yet. Of a run of folds, `folds`
         and `folds_finished`, and the scores of all folds together once they are finished. Sorted by
         `score`, or by `corr_mean` where the runs monitor different scores.
@@ -63,7 +63,8 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Raises
     ------
     RunError
-        There is no run in a folder.
+        There is no run in a folder; or the only one that was asked for, by its own name, is damaged
+        or newer.
     """
     paths = []
     for folder in folders:
@@ -80,6 +81,8 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
             )
         paths += [path for path in found if path not in paths]
     rows = [_describe(path) for path in paths]
+    if paths == list(folders) and len(rows) == 1 and rows[0]["problem"]:
+        raise RunError(rows[0]["problem"])
     monitor = common_monitor(rows)
     key, decides = ("score", monitor) if monitor else ("corr_mean", _USUAL)
     sign = 1 if MONITORS[decides] else -1
@@ -142,10 +145,9 @@ def _begun_folds(folder: Path) -> list[Path]:
 def _is_foreign(path: Path) -> bool:
     """Tell whether a config.json is sound and isn't that of a run."""
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return read_json(path).get("format") != FORMAT
+    except OSError:  # a run's, perhaps: it is described as damaged
         return False
-    return not isinstance(data, dict) or data.get("format") != FORMAT
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -157,6 +159,11 @@ def _describe(path: Path) -> dict[str, Any]:
         folds = [open_run(fold) for fold in _begun_folds(path)]
         history = [epoch for one in folds or [run] for epoch in one.read_history()]
         monitor = run.config.get("monitor", _USUAL)
+        if monitor not in MONITORS:
+            raise RunError(
+                f"{path / 'config.json'}: it monitors {monitor!r:.40}, which isn't a score here"
+                f"{nearest(monitor, MONITORS)}; expected one of {listed(MONITORS, most=3)}"
+            )
         row |= {
             "monitor": monitor,
             "target": run.config["main_target"],
@@ -189,11 +196,10 @@ def _describe(path: Path) -> dict[str, Any]:
                 "corr_sharpe": best["val_corr_sharpe"],
             }
     except RunError as error:
-        return row | {"problem": str(error)}
-    except KeyError as error:
-        return row | {"problem": f"{path}: damaged: {error} is missing"}
-    # JSON has no NaN.
-    row |= {name: None for name in _NUMBERS if row[name] is not None and math.isnan(row[name])}
+        state = "newer" if isinstance(error, NewerRunError) else "damaged"
+        return row | {"state": state, "problem": str(error)}
+    # JSON has neither NaN nor infinities.
+    row |= {name: None for name in _NUMBERS if not math.isfinite(row[name] or 0)}
     if result is not None:
         return row | {"state": "finished"}
     return row | {"state": "running" if is_running(path) else "stopped"}

@@ -55,6 +55,11 @@ MONITORS = MappingProxyType(
 # Numbers end up as float32, in which a larger one is infinite.
 _LARGEST_NUMBER = 3.4028234663852886e38
 
+# Keras walks through layers recursively; a thousand of them are too deep for Python.
+_MOST_LAYERS = 100
+
+_MOST_FILE_BYTES = 1_000_000  # of a configuration: more is another file
+
 # Keras hands the seed to numpy's legacy generator, which takes 32 bits.
 _LARGEST_SEED = 2**32 - 1
 
@@ -175,11 +180,13 @@ def _widths() -> _Kind:
     width = _whole(1)
 
     def clean(value: object) -> tuple[object, ...]:
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) > _MOST_LAYERS:
             raise _UnfitError
         return tuple(width.clean(item) for item in value)
 
-    return _Kind("a list of whole numbers of 1 or more such as [128, 64]", clean)
+    return _Kind(
+        f"a list of at most {_MOST_LAYERS} whole numbers of 1 or more such as [128, 64]", clean
+    )
 
 
 def _named() -> _Kind:
@@ -302,7 +309,7 @@ class TrainConfig:
         What your function gets besides the numbers of features and targets, by name.
     hidden : tuple of int
         Units of each hidden layer, from the features on ("resnet": of each block); an empty list
-        makes a linear model. As `dropout`, of built-in models only.
+        makes a linear model; 100 at most. As `dropout`, of built-in models only.
     dropout : float
         Share of the units that is dropped after each hidden layer, from 0 to below 1.
     loss : str
@@ -514,8 +521,16 @@ def _read_file(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds."""
     try:
         with path.open("rb") as file:
-            # Some editors begin a file with a mark of its encoding, which TOML doesn't know.
-            return tomllib.loads(file.read().removeprefix(codecs.BOM_UTF8).decode())
+            content = file.read(_MOST_FILE_BYTES + 1)
+        if len(content) > _MOST_FILE_BYTES:
+            raise ConfigError(
+                f"{path}: not a configuration: expected a TOML file of at most "
+                f"{_MOST_FILE_BYTES:,} bytes, found more"
+            )
+        # Some editors begin a file with a mark of its encoding, which TOML doesn't know.
+        return tomllib.loads(content.removeprefix(codecs.BOM_UTF8).decode())
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(
             f"{path}: the configuration can't be read: {error.strerror}; expected a TOML file"

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +42,7 @@ from .shard import (
     opened_array,
     why_unreadable,
 )
+from .threads import ThreadPool
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
@@ -398,7 +398,7 @@ def verify(
         return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
 
     problems = []
-    threads = ThreadPoolExecutor(n_cores(), thread_name_prefix="verify")
+    threads = ThreadPool(n_cores(), thread_name_prefix="verify")
     try:
         checks = {
             (shard.era, array): threads.submit(check, shard, array)

@@ -10,10 +10,11 @@ import errno
 import io
 import os
 import queue
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from .buffers import disk_buffer
+from .threads import ThreadPool
 
 BLOCK_BYTES = 4096  # places and lengths of direct writes are multiples of the disk's blocks
 _N_THREADS = 2  # one piece is on its way while the next one is told to the disk
@@ -42,7 +43,7 @@ class DiskWriter:
         for _ in range(n_buffers):
             self._free.put(None)
         self._direct = hasattr(os, "O_DIRECT")
-        self._threads = ThreadPoolExecutor(_N_THREADS, thread_name_prefix="disk")
+        self._threads = ThreadPool(_N_THREADS, thread_name_prefix="disk")
 
     def take(self) -> memoryview:
         """Return a buffer, which has to be given back or written; waits for one to be free."""

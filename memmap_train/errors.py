@@ -53,6 +53,10 @@ class RunError(MemmapTrainError, OSError):
     """A run's folder exists, is missing, or holds something else."""
 
 
+class ThreadError(MemmapTrainError, RuntimeError):
+    """The system starts no thread."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest known name, or an empty string.
 

@@ -8,7 +8,7 @@ parent is only read. Imports no pyarrow.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from .plan import (
 from .schema import ID_CANDIDATES, ColumnOptions, Schema
 from .shard import MapDigest
 from .shard_writer import ShardWriter
+from .threads import ThreadPool
 
 Array = npt.NDArray[np.generic]
 _Places = slice | npt.NDArray[np.intp]
@@ -175,9 +176,9 @@ class Parent:
             disk = DiskWriter(2 * n_workers, max(_BUFFER_BYTES, row_bytes) + BLOCK_BYTES)
             at_the_end.callback(disk.close)
             # Waiting for the disk is no work for the cores.
-            publishers = ThreadPoolExecutor(2, thread_name_prefix="publish")
+            publishers = ThreadPool(2, thread_name_prefix="publish")
             at_the_end.callback(publishers.shutdown)
-            threads = ThreadPoolExecutor(n_workers, thread_name_prefix="convert")
+            threads = ThreadPool(n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
 
             def write(era: str) -> Future[tuple[ShardEntry, list[str]]]:

@@ -9,7 +9,7 @@ wait for the disk. A shard is handed to the journal with its last row.
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from .plan import Plan, RowGroup
 from .shard import N_COUNTS
 from .shard_writer import ShardWriter
 from .stage import Field, FileStore, MemoryStore, Stage, Store
+from .threads import ThreadPool
 
 Array = npt.NDArray[np.generic]
 T = TypeVar("T")
@@ -137,7 +138,6 @@ class Pipeline:
         buffer_bytes = self._chunk_rows * feature_bytes + BLOCK_BYTES
         affordable = int(budget * _BUFFERS_SHARE) // (2 * buffer_bytes)
         n_buffers = 2 * max(1, min(n_workers, affordable))
-        self._disk = DiskWriter(n_buffers, buffer_bytes)
         self._stores, rest = self._make_stores(budget - n_buffers * buffer_bytes)
         self._fields = self._make_fields(rest)
         self._shards: dict[str, ShardWriter] = {}
@@ -146,6 +146,7 @@ class Pipeline:
             self._schema.features, plan.options.dtype, plan.options.missing
         )
         self._finished = dict(journal.finished)
+        self._disk = DiskWriter(n_buffers, buffer_bytes)  # at last: it has a thread
 
     def run(self) -> dict[str, tuple[ShardEntry, list[str]]]:
         """Convert all row groups that aren't finished; return every era's entry."""
@@ -158,9 +159,9 @@ class Pipeline:
             for store in self._stores:
                 at_the_end.callback(store.close)
             at_the_end.callback(self._disk.close)
-            publishers = ThreadPoolExecutor(_N_PUBLISHERS, thread_name_prefix="publish")
+            publishers = ThreadPool(_N_PUBLISHERS, thread_name_prefix="publish")
             at_the_end.callback(publishers.shutdown)
-            threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="convert")
+            threads = ThreadPool(self._n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
             laid_out = [self._lay_out(group, self._stores[0]) for group in self._groups[:1]]
             for number, group in enumerate(self._groups):
@@ -338,7 +339,7 @@ class Pipeline:
     # -- from the stage into shards -----------------------------------------------------------
 
     def _write(
-        self, group: RowGroup, stage: Stage, piece: _Piece, publishers: ThreadPoolExecutor
+        self, group: RowGroup, stage: Stage, piece: _Piece, publishers: ThreadPool
     ) -> Future[None] | None:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)

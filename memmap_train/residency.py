@@ -9,7 +9,6 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from .errors import ShardError
 from .machine import n_cores, open_file_limit
 from .shard import advise, map_file
 from .storage import Storage, storage_of
+from .threads import ThreadPool
 from .units import in_bytes
 
 _READ_BYTES = 2**20
@@ -112,7 +112,7 @@ def read_ahead(
         except OSError as error:
             raise ShardError(f"{path}: can't be read: {error.strerror}") from None
 
-    with ThreadPoolExecutor(n_cores(), thread_name_prefix="read-ahead") as threads:
+    with ThreadPool(n_cores(), thread_name_prefix="read-ahead") as threads:
         files = [dataset[era].file(array) for era in eras for array in dataset.entry(era).files]
         reading = [threads.submit(read, file) for file in files]
         try:

@@ -48,8 +48,12 @@ _KINDS: dict[str, type] = {
     "embargoed_eras": list,
     "validation_eras": list,
     "folds": list,
+    "main_target": str,
+    "model": str,
+    "monitor": str,
 }
-_SAID = {int: "a whole number", list: "a list"}
+_SAID = {int: "a whole number", list: "a list", str: "text"}
+_RESULT_SCORES = ("corr_mean", "corr_std", "corr_sharpe")
 
 FORMAT = "memmap-train run"
 FORMAT_VERSION = 1
@@ -109,6 +113,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+class NewerRunError(RunError):
+    """A run that a later version of this package has made."""
 
 
 class _Config(dict[str, Any]):
@@ -185,11 +193,22 @@ class Run:
         return self.path / "validation.png"
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return what `finish` recorded, or None where the run isn't finished."""
+        """Return what `finish` recorded, or None where the run isn't finished.
+
+        Raises
+        ------
+        RunError
+            The file isn't what `finish` writes.
+        """
+        path = self.path / _STATE
         try:
-            return _read_json(self.path / _STATE)
+            result = read_json(path)
         except FileNotFoundError:
             return None
+        for name in _RESULT_SCORES:
+            if not isinstance(result.get(name), float | None):
+                raise _damaged(path, f"{name!r} is {result[name]!r:.40}, expected a number")
+        return result
 
     def has_results(self) -> bool:
         """Tell whether all files are there that a finished run has, its folds' too."""
@@ -252,15 +271,25 @@ class Run:
         """
         path = self.path / _HISTORY
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                return [
-                    {name: float(value) for name, value in row.items()}
-                    for row in csv.DictReader(file, strict=True)
-                ]
+            columns, *lines = _read_csv(path)
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, csv.Error) as error:
-            raise RunError(f"{path}: damaged: {error}") from None
+        if missing := [name for name in HISTORY_COLUMNS if name not in columns]:
+            raise _damaged(path, f"it has no column {listed(missing, most=3)}")
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = {name: float(cell) for name, cell in zip(columns, line, strict=True)}
+            except ValueError:
+                raise _damaged(
+                    path, f"line {number + 1}: expected {len(columns)} numbers, found {line!r:.60}"
+                ) from None
+            if row["epoch"] != number:
+                raise _damaged(
+                    path, f"line {number + 1}: expected epoch {number}, found {row['epoch']:g}"
+                )
+            rows.append(row)
+        return rows
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
@@ -271,8 +300,7 @@ class Run:
         """Return what `write_era_scores` wrote."""
         path = self.path / _ERA_SCORES
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                _, *lines = csv.reader(file)
+            _, *lines = _read_csv(path)
             return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
@@ -294,11 +322,12 @@ def open_run(path: Path) -> Run:
     Raises
     ------
     RunError
-        There is none, or its configuration can't be read.
+        There is none, or its configuration can't be read; `NewerRunError` where a later version
+        has written it.
     """
     checked_path(path, RunError)
     try:
-        config = _read_json(path / _CONFIG)
+        config = read_json(path / _CONFIG)
     except (FileNotFoundError, NotADirectoryError):
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         raise RunError(
@@ -306,10 +335,15 @@ def open_run(path: Path) -> Run:
         ) from None
     if config.get("format") != FORMAT:
         raise RunError(f"{path / _CONFIG}: not the configuration of a run")
-    if config.get("format_version") != FORMAT_VERSION:
-        raise RunError(
-            f"{path / _CONFIG}: format_version {config.get('format_version')!r} isn't known here "
-            f"(expected {FORMAT_VERSION}); upgrade with `pip install --upgrade memmap-train`"
+    version = config.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerRunError(
+            f"{path / _CONFIG}: format_version {version} isn't known here (expected "
+            f"{FORMAT_VERSION}); upgrade with `pip install --upgrade memmap-train`"
+        )
+    if version != FORMAT_VERSION:
+        raise _damaged(
+            path / _CONFIG, f"format_version is {version!r:.40}, expected {FORMAT_VERSION}"
         )
     return Run(path, config)
 
@@ -321,7 +355,12 @@ def is_file_of_run(path: Path) -> bool:
 
 
 def _damaged(file: Path, what: str) -> RunError:
-    return RunError(f"{file}: damaged: {what}; begin a new run with another --run")
+    remedy = (
+        "begin a new run with another --run"
+        if file.name == _CONFIG
+        else "remove the file, which `memmap-train train … --resume` writes again"
+    )
+    return RunError(f"{file}: damaged: {what}; {remedy}")
 
 
 def find_run(path: Path, *, resume: bool) -> Run | None:
@@ -449,18 +488,46 @@ def _unwritable(path: Path, error: OSError) -> RunError:
     return RunError(f"{path}: the run can't be written there: {error.strerror}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a run holds.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        There is no such file.
+    RunError
+        It can't be read, or isn't a JSON object.
+    """
     try:
-        data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise RunError(f"{path}: can't be read: {error.strerror}") from None
+        data = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise _damaged(path, "expected a JSON object")
     return data
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    """Return the lines of a CSV file, at least one, of which the last is whole."""
+    try:
+        text = _read(path).decode()
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, str(error)) from None
+    if not lines or not text.endswith("\n"):
+        raise _damaged(path, "its last line is cut short" if lines else "it is empty")
+    return lines
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_fifo():  # reading it may wait for ever
+            raise RunError(f"{path}: can't be read: expected a file, found a pipe")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, RunError):
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: can't be read: {error.strerror}") from None
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -25,9 +25,13 @@ them. `era_specific` weighs them with weights drawn anew for the era: nothing ca
 but it makes scores vary from era to era, as they do in reality. The beta targets' persistent part
 is correlated with the alpha targets' one; half of the noise is common to all targets.
 
+The targets of the last eras are null, as in Numerai's validation.parquet: what they look ahead to
+hasn't happened yet. The last four eras have no labels, the last twelve none that look 60 days
+ahead. (Small samples have fewer such eras, or none.)
+
 An era is a pure function of its number, its rows, the features and the seed. More eras leave those
 before as they were, but for what moves with time in reality too: where validation begins, which
-eras have the data type `test`, and which 60-day targets are known.
+eras have the data type `test`, and which targets are known.
 """
 
 import json
@@ -44,9 +48,13 @@ import numpy as np
 import numpy.typing as npt
 
 from memmap_train.errors import ConfigError, SourceError, listed
+from memmap_train.machine import available_memory, free_disk
 from memmap_train.manifest import enclosing_dataset
 from memmap_train.metrics import numerai_corr
 from memmap_train.paths import checked_path
+from memmap_train.units import in_bytes
+
+Float32 = npt.NDArray[np.float32]
 
 BEST_KEY = "memmap_train.best"
 """Metadata key, in each parquet file of a sample, of the best score that a model can expect."""
@@ -64,8 +72,9 @@ _FOR_SIGNAL = 1
 _FOR_ERA = 2
 
 _LEAST_FEATURES = 5
-_LIVE = 0  # the live era's number; labelled eras count from 1
+_LIVE = 0  # the live era's number; the others count from 1
 _MOST_ERAS = 9_999  # labels have four digits
+_MOST_FEATURES = 50_000  # see `Signal`
 
 # Standard deviations in units of the noise's. The first makes the best score about 0.045, the
 # second spreads the scores of eras by about 0.02.
@@ -96,8 +105,9 @@ _FILE_NAMES = ("validation.parquet", "live.parquet", "features.json", "train.par
 """In the order in which they are moved into place: where the last one is, all are."""
 _PARTIAL = ".sample.partial"  # a fixed name: what a killed process left is overwritten
 
-_UNRESOLVED_ERAS = 12  # weeks until a 60-day target is known
-_TEST_ERAS = 4
+_UNRESOLVED_ERAS_20 = 4  # weeks until a 20-day target is known
+_UNRESOLVED_ERAS_60 = 12
+_TEST_ERAS = 8  # some with labels, as in reality
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +121,11 @@ class SampleSummary:
     n_rows : int
         Rows of the three parquet files together.
     n_eras : int
-        Labelled eras, train and validation.
+        Of train and validation, without the live one.
     n_features : int
     best : float
-        Mean per-era `numerai_corr` of `target`, over the validation eras, for a model that knows
-        the persistent signal and predicts it without noise.
+        Mean per-era `numerai_corr` of `target`, over the validation eras that have labels, for a
+        model that knows the persistent signal and predicts it without noise.
     """
 
     paths: tuple[Path, ...]
@@ -142,9 +152,9 @@ class Era:
     """
 
     features: npt.NDArray[np.int8]
-    targets: npt.NDArray[np.float32]
+    targets: Float32
     ids: npt.NDArray[np.bytes_]
-    persistent: npt.NDArray[np.float32]
+    persistent: Float32
 
 
 class Signal:
@@ -193,7 +203,7 @@ class Signal:
         targets = np.concatenate([bins[:1], bins]) * np.float32(0.25)
         return Era(features=codes.T, targets=targets.T, ids=ids, persistent=alpha)
 
-    def persistent(self, features: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    def persistent(self, features: npt.NDArray[np.int8]) -> Float32:
         """Return a perfect model's predictions of `target` for all rows of one era.
 
         Parameters
@@ -222,9 +232,7 @@ class Signal:
             codes[members] = rank_bins(latent, _FEATURE_EDGES)
         return codes
 
-    def _with_products(
-        self, linear: npt.NDArray[np.float32], codes: npt.NDArray[np.int8]
-    ) -> npt.NDArray[np.float32]:
+    def _with_products(self, linear: Float32, codes: npt.NDArray[np.int8]) -> Float32:
         """Return the persistent part whose linear part is given."""
         centre = np.int8(2)
         products = (codes[self._left] - centre) * (codes[self._right] - centre)
@@ -248,11 +256,12 @@ def write_sample(
     directory : path
         Made where it doesn't exist. A former sample's files are replaced, when all are written.
     n_eras : int
-        Labelled eras, 5 or more; the first four fifths are for training, the rest for validation.
+        Eras beside the live one, 5 or more; the first four fifths are for training, the rest for
+        validation.
     rows_per_era : int
         20 or more; the live era has as many.
     n_features : int
-        5 or more.
+        5 to 50,000.
     seed : int
         0 or more.
     progress : callable, optional
@@ -265,19 +274,24 @@ def write_sample(
     Raises
     ------
     ConfigError
-        If a number is too small, or the directory can't be written to, lies in a dataset, or holds
-        files of these names that aren't a sample's.
+        If a number is out of range, an era doesn't fit into memory, the sample doesn't fit onto the
+        disk, or the directory can't be written to, lies in a dataset, or holds files of these names
+        that aren't a sample's.
     """
     checked_path(directory, ConfigError)
     _check("eras", n_eras, least=5, most=_MOST_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
-    _check("features", n_features, least=_LEAST_FEATURES)
+    _check("features", n_features, least=_LEAST_FEATURES, most=_MOST_FEATURES)
     _check("seed", seed, least=0)
     # Here and not above: the package is imported without pyarrow.
     from memmap_train.parquet.writing import SourceWriter
 
     folder = Path(directory)
     _check_replaceable(folder)
+    try:
+        _check_space(folder, n_eras, rows_per_era, n_features)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
     signal = Signal(n_features, seed)
     calendar = _Calendar(n_eras)
     feature_sets = _feature_sets(n_features)
@@ -291,30 +305,29 @@ def write_sample(
         rows_per_group = _rows_per_group(rows_per_era, n_features)
         return SourceWriter(path, feature_sets["all"], TARGET_NAMES, rows_per_group=rows_per_group)
 
-    def write(source: SourceWriter, number: int) -> Era:
+    def write(source: SourceWriter, number: int) -> tuple[Float32, Float32]:
+        """Write an era; return a perfect model's predictions for `target`, and its known values."""
         nonlocal rows_done
         era = signal.era(number, rows_per_era)
+        targets = calendar.known(number, era.targets)
         source.write_era(
             calendar.label(number),
             calendar.data_type(number),
             features=era.features,
-            targets=calendar.known(number, era.targets),
+            targets=targets,
             ids=era.ids,
         )
         rows_done += rows_per_era
         if progress is not None:
             progress(rows_done, n_rows)
-        return era
+        return era.persistent, targets[:, 0]
 
     try:
         partial.mkdir(parents=True, exist_ok=True)
         # Validation comes first: its eras tell the best score, which every file records.
         with opened(validation) as source:
-            scores = []
-            for number in calendar.validation:
-                era = write(source, number)
-                scores.append(numerai_corr(era.persistent, era.targets[:, 0]))
-            best = float(np.mean(scores))
+            scores = [numerai_corr(*write(source, number)) for number in calendar.validation]
+            best = float(np.nanmean(scores))
             source.add_metadata(BEST_KEY, repr(best))
         for path, numbers in ((train, calendar.train), (live, range(_LIVE, _LIVE + 1))):
             with opened(path) as source:
@@ -327,10 +340,7 @@ def write_sample(
         for name in _FILE_NAMES:
             os.replace(partial / name, folder / name)
     except OSError as error:
-        raise ConfigError(
-            f"can't write a sample into {directory}: expected a folder to write to, with space "
-            f"enough; found: {error}; type: memmap-train sample OTHER_DIR"
-        ) from error
+        raise _unwritable(directory, error) from error
     finally:
         with suppress(OSError):  # it was never made
             for name in _FILE_NAMES:
@@ -370,17 +380,22 @@ class _Calendar:
         n_test = min(_TEST_ERAS, len(self.validation) // 3)
         return "test" if number > self.n_eras - n_test else "validation"
 
-    def known(self, number: int, targets: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def known(self, number: int, targets: Float32) -> Float32:
         """Return the targets with NaN where the future would have to be known."""
-        n_unresolved = min(_UNRESOLVED_ERAS, max(1, len(self.validation) // 3))
         unknown = [
-            number == _LIVE or (name.endswith("_60") and number > self.n_eras - n_unresolved)
+            number == _LIVE or number > self.n_eras - self._n_unresolved(name)
             for name in TARGET_NAMES
         ]
         return np.where(unknown, np.float32(np.nan), targets)
 
+    def _n_unresolved(self, target: str) -> int:
+        """Return the number of last eras in which a target isn't known."""
+        if target.endswith("_60"):
+            return min(_UNRESOLVED_ERAS_60, max(1, len(self.validation) // 3))
+        return min(_UNRESOLVED_ERAS_20, len(self.validation) // 9)
 
-def rank_bins(values: npt.NDArray[np.float32], edges: Sequence[float]) -> npt.NDArray[np.int8]:
+
+def rank_bins(values: Float32, edges: Sequence[float]) -> npt.NDArray[np.int8]:
     """Cut each line of values into bins of fixed shares, by rank.
 
     Parameters
@@ -421,7 +436,7 @@ def _rows_per_group(rows_per_era: int, n_features: int) -> int:
     Each row group adds some 130 bytes per column to the footer, so a wide file gets larger ones, as
     far as memory allows: 13.5 eras of 4,200 rows x 1,050 features are 60 MB.
     """
-    return int((3.5 + min(10, n_features // 100)) * rows_per_era)
+    return (7 + 2 * min(10, n_features // 100)) * rows_per_era // 2
 
 
 def _families(n_features: int) -> dict[str, slice]:
@@ -458,7 +473,7 @@ def _integer_weights(rng: np.random.Generator, n_features: int) -> npt.NDArray[n
 
 def _standardised_sums(
     weights: Sequence[npt.NDArray[Any]], values: npt.NDArray[np.int8]
-) -> npt.NDArray[np.float32]:
+) -> Float32:
     """Return weighted sums of the columns' values, each of mean 0 and variance 1 over the rows.
 
     Parameters
@@ -473,13 +488,11 @@ def _standardised_sums(
     sums = np.asarray(weights, np.float32) @ values.astype(np.float32)
     mean = sums.mean(axis=1, keepdims=True, dtype=np.float64)
     spread = sums.std(axis=1, keepdims=True, dtype=np.float64)
-    standardised: npt.NDArray[np.float32] = ((sums - mean) / spread).astype(np.float32)
+    standardised: Float32 = ((sums - mean) / spread).astype(np.float32)
     return standardised
 
 
-def _mixed(
-    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], *, share: float
-) -> npt.NDArray[np.float32]:
+def _mixed(first: Float32, second: Float32, *, share: float) -> Float32:
     """Add two terms of variance 1, so that the first has this share of a variance of 1."""
     return np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * second
 
@@ -547,6 +560,34 @@ def _is_sample(path: Path) -> bool:
 
 def _features_json(n_features: int) -> dict[str, Any]:
     return {"feature_sets": _feature_sets(n_features), "targets": list(TARGET_NAMES)}
+
+
+def _unwritable(directory: str | PathLike[str], error: OSError) -> ConfigError:
+    return ConfigError(
+        f"can't write a sample into {directory}: expected a folder to write to, with space "
+        f"enough; found: {error}; type: memmap-train sample OTHER_DIR"
+    )
+
+
+def _check_space(directory: Path, n_eras: int, rows_per_era: int, n_features: int) -> None:
+    """Refuse a sample whose eras or files can't fit; both are estimated low."""
+    era_bytes = rows_per_era * (n_features + 4 * len(TARGET_NAMES) + 16)
+    # Of an era the latent values, of a row group its rows twice: gathered, and put together.
+    memory = (
+        6 * era_bytes + 2 * era_bytes * _rows_per_group(rows_per_era, n_features) // rows_per_era
+    )
+    # Codes take 3 bits; ids and targets about 8 bytes once they are compressed.
+    disk = (n_eras + 1) * rows_per_era * (3 * n_features // 8 + 8)
+    for needed, free, what, fewer in (
+        (memory, available_memory(), "memory", "--rows-per-era or --features"),
+        (disk, free_disk(directory), "disk", "--eras, --rows-per-era or --features"),
+    ):
+        if needed > free:
+            raise ConfigError(
+                f"sample: {n_eras:,} eras of {rows_per_era:,} rows x {n_features:,} features take "
+                f"at least {in_bytes(needed)} of {what}; expected {in_bytes(free)} at most, which "
+                f"is what is free: take fewer {fewer}"
+            )
 
 
 def _check(option: str, value: int, *, least: int, most: int | None = None) -> None:

@@ -6,7 +6,6 @@ pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
@@ -45,6 +44,7 @@ from .schema import (
     without_unusable,
 )
 from .shard import N_COUNTS
+from .threads import ThreadPool
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 BEST_KEY = "memmap_train.best"
@@ -183,7 +183,7 @@ class Sources:
         data_types: dict[str, dict[str, int]] = {}
         id_width = 0
         done = 0
-        with ThreadPoolExecutor(_N_READERS, thread_name_prefix="plan") as threads:
+        with ThreadPool(_N_READERS, thread_name_prefix="plan") as threads:
             found = threads.map(partial(self._count, schema), places)
             for (position, index), (counts, width) in zip(places, found, strict=True):
                 rows = {era: sum(types.values()) for era, types in counts.items()}

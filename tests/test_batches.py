@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
+from refusal import refused
 from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
@@ -184,6 +185,45 @@ def test_iterating_is_epoch_0_each_time(toys: dict[str, Path]) -> None:
     assert_same(again, first)
 
 
+def test_an_epoch_by_its_number_is_its_steps(toys: dict[str, Path]) -> None:
+    batches = make(toys["float32"])
+    for epoch in (0, 3, np.int64(2)):
+        steps = range(int(epoch) * len(batches), (int(epoch) + 1) * len(batches))
+        assert_same(take(batches.epoch(epoch), 10**6), [batches[step] for step in steps])
+    for wrong in (-1, 1.0, True, "0"):
+        with refused(BatchError, "epoch: expected a whole number, 0 or more"):
+            batches.epoch(wrong)  # type: ignore[arg-type]
+
+
+def test_whatever_goes_through_batches_ends_after_an_epoch(toys: dict[str, Path]) -> None:
+    batches = make(toys["float32"])
+    epoch = take(batches.epoch(0), 10**6)
+    assert len(epoch) == len(batches) > 3
+    assert_same(list(batches), epoch)
+    assert_same([batch for batch, _ in zip(batches, itertools.count(), strict=False)], epoch)
+    assert_same(list(reversed(batches)), epoch[::-1])
+    # PyTorch's DataLoader with batch_size=None: `range(len(dataset))` is its sampler.
+    assert_same([batches[step] for step in range(len(batches))], epoch)
+
+
+@pytest.mark.parametrize("step", [-1, np.int64(-1), 1.0, np.float64(1), True, "1", None, (0, 1)])
+def test_a_step_that_is_no_whole_number_from_0_is_refused(
+    toys: dict[str, Path], step: object
+) -> None:
+    with refused(BatchError, "step: expected a whole number, 0 or more, found"):
+        make(toys["float32"])[step]  # type: ignore[index]
+
+
+def test_a_slice_is_refused_and_says_what_gives_several_steps(toys: dict[str, Path]) -> None:
+    with refused(BatchError, "found slice(None, 3, None)", "batches.stream(start, end)"):
+        make(toys["float32"])[:3]  # type: ignore[index]
+
+
+def test_a_step_may_be_a_number_of_numpy(toys: dict[str, Path]) -> None:
+    batches = make(toys["float32"])
+    assert_same([batches[np.int32(7)], batches[np.uint64(7)]], [batches[7]] * 2)
+
+
 def test_iterating_reads_nothing_of_the_next_epoch(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,8 +352,7 @@ def test_a_window_of_none_becomes_numbers_that_give_the_same_batches(
     toys: dict[str, Path],
 ) -> None:
     chosen = make(toys["float32"], window_size=None, pool_batches=None)
-    assert chosen.window_size >= 1
-    assert chosen.pool_batches >= 1
+    assert (type(chosen.window_size), type(chosen.pool_batches)) == (int, int)
     repeated = make(
         toys["float32"], window_size=chosen.window_size, pool_batches=chosen.pool_batches
     )

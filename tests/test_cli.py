@@ -1,7 +1,9 @@
+import argparse
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import memmap_train as mt
+from memmap_train.arguments import make_parser
 from memmap_train.cli import main
 
 
@@ -222,35 +225,43 @@ def test_verify_lists_every_damage_and_fails(
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-BAD = {
-    "no such file": "convert {tmp}/none.parquet --out {tmp}/out",
-    "PAR1": "convert {tmp}/text.parquet --out {tmp}/out",
-    "cut short": "convert {tmp}/cut.parquet --out {tmp}/out",
-    "none.parquet: no such file": "plan {tmp}/none.parquet",
-    "begin with PAR1": "plan {tmp}/text.parquet",
-    "footer is missing": "plan {tmp}/cut.parquet",
-    "name it with --era-column": "plan {sample}/train.parquet --era-column weak",
-    "not valid JSON": "plan {sample}/train.parquet --features-json {tmp}/text.parquet",
-    "--era-column": "convert {sample}/train.parquet --out {tmp}/out --era-column weak",
-    "--feature-prefix": "convert {sample}/train.parquet --out {tmp}/out --feature-prefix zz",
-    "--features-json": "convert {sample}/train.parquet --out {tmp}/out --feature-set small",
-    "did you mean 'medium'": "convert {sample}/train.parquet --out {tmp}/out "
-    "--features-json {sample}/features.json --feature-set medum",
-    "did you mean 'target_beta_60'": "convert {sample}/train.parquet --out {tmp}/out "
-    "--target target_beta_06",
-    "the same file": "convert {sample}/train.parquet {sample}/train.parquet --out {tmp}/out",
-    "512 MB": "convert {sample}/train.parquet --out {tmp}/out --memory 3",
-    "won't be touched": "convert {sample}/train.parquet --out {sample}",
-    "no era '0099'": "inspect {shards} --era 0099",
-    "not a dataset": "inspect {sample}",
-    "no such folder": "verify {tmp}/nothing",
-    "expected": "sample {tmp}/out --eras 2",
-}
+BAD = [
+    ("convert {tmp}/none.parquet --out {tmp}/out", "none.parquet: no such file"),
+    ("convert {tmp}/text.parquet --out {tmp}/out", "begin with PAR1"),
+    ("convert {tmp}/cut.parquet --out {tmp}/out", "cut short"),
+    ("plan {tmp}/none.parquet", "none.parquet: no such file"),
+    ("plan {tmp}/text.parquet", "begin with PAR1"),
+    ("plan {tmp}/cut.parquet", "footer is missing"),
+    ("plan {sample}/train.parquet --era-column weak", "name it with --era-column"),
+    ("plan {sample}/train.parquet --features-json {tmp}/text.parquet", "not valid JSON"),
+    ("convert {sample}/train.parquet --out {tmp}/out --era-column weak", "with --era-column"),
+    ("convert {sample}/train.parquet --out {tmp}/out --feature-prefix zz", "--feature-prefix"),
+    ("convert {sample}/train.parquet --out {tmp}/out --feature-set small", "--features-json"),
+    (
+        "convert {sample}/train.parquet --out {tmp}/out --features-json {sample}/features.json "
+        "--feature-set medum",
+        "did you mean 'medium'",
+    ),
+    (
+        "convert {sample}/train.parquet --out {tmp}/out --target target_beta_06",
+        "did you mean 'target_beta_60'",
+    ),
+    ("convert {sample}/train.parquet {sample}/train.parquet --out {tmp}/out", "the same file"),
+    ("convert {sample}/train.parquet --out {tmp}/out --memory 3", "512 MB"),
+    ("convert {sample}/train.parquet --out {sample}", "won't be touched"),
+    ("inspect {shards} --era 0099", "no era '0099'"),
+    ("inspect {sample}", "not a dataset"),
+    ("verify {tmp}/nothing", "no such folder"),
+    ("sample {tmp}/out --eras 2", "--eras: expected 5 to 9,999, found 2; type: memmap-train"),
+    ("sample {tmp}/out --features 1000000000", "--features: expected 5 to 50,000, found 1,000,000"),
+    ("sample {tmp}/out --rows-per-era 100000000000", "130,000.0 GB of memory; expected"),
+]
 
 
-@pytest.mark.parametrize("expected", BAD)
+@pytest.mark.parametrize(("command", "said"), BAD, ids=[command for command, _ in BAD])
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    expected: str,
+    command: str,
+    said: str,
     sample: Path,
     shards: Path,
     tmp_path: Path,
@@ -260,15 +271,92 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     data = sources(sample)[0].read_bytes()
     (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
     before = sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))
-    command = BAD[expected].format(tmp=tmp_path, sample=sample, shards=shards)
     capsys.readouterr()
-    assert main(command.split()) == 1
+    assert main(command.format(tmp=tmp_path, sample=sample, shards=shards).split()) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
-    assert expected in captured.err
+    assert said in captured.err
     assert (sorted(tmp_path.rglob("*")), sorted(sample.rglob("*"))) == before
+
+
+# Of each command a line that can be parsed and takes little time; arguments by their names.
+QUICK = {
+    "sample": "sample {directory} --eras 5 --rows-per-era 20 --features 5",
+    "plan": "plan {sources}",
+    "convert": "convert {sources} --out new",
+    "inspect": "inspect {dataset}",
+    "verify": "verify {dataset}",
+    "status": "status {dataset}",
+    "warm": "warm {dataset}",
+    "bench": "bench {dataset} --batch-size 50",
+    "train": "train {dataset} --run new --set batch_size=50 --folds 1 --dry-run",
+    "runs": "runs {directories}",
+    "predict": "predict {runs} {dataset} --out new.csv",
+}
+COMMANDS: dict[str, argparse.ArgumentParser] = next(
+    action.choices
+    for action in make_parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+)
+WITH_VALUES = [
+    (command, action)
+    for command, parser in COMMANDS.items()
+    for action in parser._actions
+    if action.nargs != 0  # a flag has no value
+]
+ABSURD_NUMBERS = ["0", "-1", "1e400", "nan", "inf", "1.5", "0x10", "1_0", "٣", "9" * 5000]
+ABSURD_NUMBERS += [str(10**power) for power in (9, 12, 19, 30)]
+ABSURD_TEXTS = ["", " ", "-1", "two\nlines", "é" * 40, "'\"$(true)"]
+
+
+def test_every_command_has_a_line_that_is_quick() -> None:
+    assert QUICK.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("command", "action"),
+    WITH_VALUES,
+    ids=[f"{command} {action.metavar or action.dest}" for command, action in WITH_VALUES],
+)
+def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behind(
+    command: str,
+    action: argparse.Action,
+    sample: Path,
+    shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("memmap_train.bench._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.bench._DISK_SECONDS", 0.02)
+    is_text = action.type in (None, Path)
+    for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
+        given = {"sources": sample / "train.parquet", "dataset": shards, "directory": "new"}
+        given |= {"directories": "nothing", "runs": "nothing"}
+        arguments = [part.format(**given) for part in QUICK[command].split()]
+        if action.option_strings:
+            arguments.append(f"{action.option_strings[0]}={value}")
+        else:
+            arguments[arguments.index(str(given[action.dest]))] = value
+        try:
+            code: object = main(arguments)
+        except SystemExit as stopped:
+            code = stopped.code
+        printed = capsys.readouterr()
+        assert code in (0, 1, 2), arguments
+        assert "Traceback" not in printed.err
+        if code == 1:
+            assert re.fullmatch("error: .*\n", printed.err), arguments
+        if code != 0:
+            assert printed.out == ""
+            assert list(tmp_path.iterdir()) == [], arguments
+        if not value.strip():
+            assert code == 2, arguments
+        for made in list(tmp_path.iterdir()):
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
 
 
 def test_a_label_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
@@ -287,28 +375,47 @@ def test_a_label_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "said"),
     [
-        "",
-        "plan",
-        "convert a.parquet",
-        "convert --out d",
-        "nonsense",
-        "convert a --out b --dtype int4",
+        ("", "required: COMMAND"),
+        ("plan", "required: SOURCE"),
+        ("convert a.parquet", "required: --out"),
+        ("convert --out d", "required: SOURCE"),
+        ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
+        ("nonsense", "'runs', 'predict', found 'nonsense'\n"),
+        ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
+        ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
+        ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),
+        ("convert a --out b --memroy=5", "option '--memroy=5'; did you mean '--memory'?"),
+        ("inspect a b", "unexpected argument 'b'"),
+        ("convert a --out=", "argument --out: expected a value, found an empty one"),
+        ("convert a --out=--", "argument --out: expected a value, found '--'"),
+        ("sample x --eras", "argument --eras: expected one argument"),
+        ("sample x --eras=1e3", "argument --eras: expected a whole number, found '1e3'"),
+        ("train d --run r --folds=x", "expected a whole number or 'numerai', found 'x'"),
     ],
 )
-def test_wrong_usage_exits_with_2(command: str) -> None:
+def test_wrong_usage_says_what_is_wrong_and_exits_with_2(
+    command: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(command.split())
     assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("usage: memmap-train")
+    assert said in printed.err
+
+
+def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
+    parsed = make_parser().parse_args(["sample", "x", "--eras", "5", "--seed", "1", "--eras", "6"])
+    assert (parsed.eras, parsed.seed) == (6, 1)
+    assert make_parser().parse_args(["runs", "--", "-x"]).directories == [Path("-x")]
 
 
 def test_help_of_every_command_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["-h"])
-    commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
-    assert {"sample", "plan", "convert", "inspect", "verify", "train", "predict"} <= set(commands)
-    for command in commands:
+    assert len(COMMANDS) >= 11
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as stopped:
             main([command, "-h"])
         assert stopped.value.code == 0

@@ -278,6 +278,74 @@ def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key, value
     assert "\n" not in message
 
 
+ABSURD = (
+    "1" + "0" * 30,
+    "-" + "1" * 30,
+    "1" * 5000,
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "nan",
+    "-nan",
+    "inf",
+    "-0.0",
+    "true",
+    '""',
+    '" "',
+    '"é\\u0000"',
+    '"\\ud800"',
+    '"auto"',
+    '"None"',
+    '"builtins:print"',
+    f'"{"x" * 100_000}"',
+    "[]",
+    '[""]',
+    "[[]]",
+    '[1, "a"]',
+    '["a", "a"]',
+    "[nan]",
+    "[1979-05-27]",
+    f"[{'1, ' * 1000}]",
+    "{}",
+    "{a = {b = [nan]}}",
+    f"{{{', '.join(f'k{i} = {i}' for i in range(1000))}}}",
+    "1979-05-27T07:32:00Z",
+    "07:32:00",
+    "0x10",
+    "1_0",
+    "=",
+    "",
+)
+
+
+@pytest.mark.parametrize("key", [*KEYS, f"{PARAMS}.units", "epochs.units", "'two words'", "é"])
+def test_an_absurd_value_is_a_configuration_or_one_line(key, write):
+    n_refused = 0
+    for value in ABSURD:
+        path = write(f"{key} = {value}\n")
+        for arguments in ((path, ()), (None, (f"{key}={value}",))):
+            try:
+                config = TrainConfig.load(*arguments)
+            except ConfigError:
+                n_refused += 1
+                assert len(refusal(*arguments)) < 1500
+            else:
+                data = json.loads(json.dumps(config.to_dict(), allow_nan=False))
+                assert TrainConfig(**data) == config
+    assert 10 < n_refused <= 2 * len(ABSURD)
+
+
+def test_more_layers_than_keras_can_walk_through_are_refused():
+    TrainConfig(hidden=(4,) * 100)
+    with pytest.raises(ConfigError, match="hidden: expected a list of at most 100 whole numbers"):
+        TrainConfig(hidden=(4,) * 101)
+
+
+def test_a_large_file_is_not_read_as_a_configuration(write):
+    assert "at most 1,000,000 bytes" in refusal(write("#" * 1_000_001))
+    assert TrainConfig.load(write("#" * 1_000_000)) == TrainConfig()
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_no_other_key_takes_a_table_and_none_a_date(key, write):
     if key != PARAMS:

@@ -371,11 +371,11 @@ def test_missing_targets_are_handed_on(toys: dict[str, Path]) -> None:
 
 
 def test_mistakes_are_found_at_once(dataset: mt.Dataset) -> None:
-    with refused(BatchError, "step", "-1"):
+    with refused(BatchError, "step: expected a whole number, 0 or more, found -1"):
         mt.keras_batches(dataset, start=-1, **ORDER)
-    with refused(BatchError, "batch_size"):
+    with refused(BatchError, "batch_size 1,000 is larger than the data"):
         mt.keras_batches(dataset, batch_size=1000, seed=0)
-    with refused(DatasetError, "smal"):
+    with refused(DatasetError, "no feature set 'smal'", "did you mean 'small'?"):
         mt.keras_batches(dataset, features="smal", **ORDER)
 
 

@@ -721,13 +721,13 @@ def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
 def test_little_memory_makes_few_threads(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = parent_of(source)
     made: list[int] = []
-    pool = narrowing.ThreadPoolExecutor
+    pool = narrowing.ThreadPool
 
     def noted(n_threads: int, **options: Any) -> Any:
         made.append(n_threads)
         return pool(n_threads, **options)
 
-    monkeypatch.setattr(narrowing, "ThreadPoolExecutor", noted)
+    monkeypatch.setattr(narrowing, "ThreadPool", noted)
     monkeypatch.setattr(narrowing, "_WORKER_BYTES", 300_000_000)
     mt.convert(parent, source.with_name("narrow"), feature_set="small", workers=3, memory=512)
     assert made[-1] == 1

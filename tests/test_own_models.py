@@ -384,7 +384,10 @@ def test_models_of_any_making_are_trained_and_predict(
 ) -> None:
     train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
     sys.modules.pop("mine")  # as in a process of its own
-    assert predict(tmp_path / "run", sample, tmp_path / "out.csv").n_rows > 0
+    report = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert report.n_rows == len(lines) - 1 == mt.open_dataset(sample).n_rows
+    assert len({line.split(",")[-1] for line in lines}) > 100  # not one answer for all rows
 
 
 def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_path: Path) -> None:

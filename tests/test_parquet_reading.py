@@ -258,7 +258,7 @@ def test_a_row_without_an_era_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_label_is_refused(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(["a", ""]), "era")
-    with refused(SourceError, "empty"):
+    with refused(SourceError, "an era's label is empty"):
         source.eras(0, "era")
 
 
@@ -270,7 +270,7 @@ def broken_text(length: int = 2) -> Any:
 
 def test_a_label_that_is_not_text_is_refused(tmp_path: Path) -> None:
     source = one_column(tmp_path, broken_text(), "era")
-    with refused(SourceError, "'era'"):
+    with refused(SourceError, "column 'era': not UTF-8 text"):
         source.eras(0, "era")
 
 

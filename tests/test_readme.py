@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import memmap_train as mt
@@ -88,6 +89,8 @@ def test_every_variable_of_the_makefile_is_shown_at_its_top() -> None:
 @pytest.fixture
 def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_sample(tmp_path, n_eras=60, rows_per_era=300, n_features=12)
+    labels = pq.read_table(tmp_path / "validation.parquet", columns=["target"])["target"]
+    assert labels.slice(len(labels) - 300).null_count == 300  # as in Numerai's validation.parquet
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -99,7 +102,12 @@ def test_the_python_examples_run(sampled: Path) -> None:
     exec(first, names)
     x, y = names["x"], names["y"]
     assert (x.shape, y.shape) == ((4096, 6), (4096, 1))  # type: ignore[attr-defined]
+    assert not np.isnan(y).any()  # type: ignore[call-overload]
     exec(keras_example.replace("epochs=3", "epochs=2, verbose=0"), names)
+    losses = names["model"].history.history  # type: ignore[attr-defined]
+    assert np.isfinite([losses["loss"], losses["val_loss"]]).all()
+    assert len(names["validation"]) == 2  # type: ignore[arg-type]
+    assert sum(len(y) for _, y in names["validation"]) == 20 * 300  # type: ignore[attr-defined]
     exec(own_model, names)
     assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)  # type: ignore[operator]
     exec(numpy_example, names)

@@ -11,6 +11,7 @@ from memmap_train.errors import RunError
 from memmap_train.folds import Fold
 from memmap_train.runs import (
     HISTORY_COLUMNS,
+    NewerRunError,
     Run,
     begin_run,
     find_run,
@@ -166,7 +167,7 @@ def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
     begin_run(run.path, CONFIG)
     path = run.path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
-    with refused(RunError, "format_version 2", "upgrade"):
+    with refused(NewerRunError, "format_version 2", "upgrade"):
         open_run(run.path)
 
 

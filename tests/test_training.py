@@ -52,6 +52,7 @@ from memmap_train.errors import (
 )
 from memmap_train.metrics import numerai_corr, pearson, summary, why_undefined
 from memmap_train.runs import is_running
+from memmap_train.sample import write_sample
 from memmap_train.training import loop
 from memmap_train.training import predict as predicting
 from memmap_train.training.loop import train
@@ -436,12 +437,12 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     free = re.compile(r"[\d.]+ GB of memory available")
     assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
     assert plan.train_range == "0001 to 0012"
-    with refused(RunError, "--resume"):
+    with refused(RunError, "a finished run is there already", "--resume"):
         loop.rehearse(sample, finished[0], small_config())
     before = results(finished[0])
     again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
-    with refused(RunError, "dropout"):
+    with refused(RunError, "dropout", "0.7"):
         loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
     assert (finished[0] / "state.json").exists()
@@ -510,10 +511,16 @@ def test_the_store_dtype_makes_no_difference(
     assert results(tmp_path / "run") == results(finished[0])
 
 
-def test_the_signal_is_found(sample: Path, tmp_path: Path) -> None:
-    # 8 features and 960 rows: little, but far from nothing.
-    report = train(sample, tmp_path / "run", small_config(epochs=6, hidden=(), weight_decay=1.0))
-    assert report.corr_mean > 0
+def test_the_signal_is_found(tmp_path: Path) -> None:
+    # The mean score of a model that knows nothing has a standard deviation of 0.009 here, of which
+    # two thirds of the best possible one are more than three.
+    write_sample(tmp_path, n_eras=150, rows_per_era=1000, n_features=64)
+    sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
+    mt.convert(sources, tmp_path / "dataset")
+    options = {"batch_size": 512, "hidden": (), "learning_rate": 3e-4, "validation_eras": 30}
+    report = train(tmp_path / "dataset", tmp_path / "run", small_config(epochs=5, **options))
+    assert report.best_possible is not None
+    assert report.corr_mean > 2 / 3 * report.best_possible > 0.03
 
 
 def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) -> None:
@@ -594,7 +601,7 @@ def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: 
     for era in embargoed:
         for file in (copy / f"era-{era}").iterdir():
             file.write_bytes(b"\xff" * file.stat().st_size)
-    with pytest.raises(MemmapTrainError):
+    with pytest.raises(MemmapTrainError, match=r"not a \.npy file"):
         _ = mt.open_dataset(copy)[embargoed[0]].features
     report = train(copy, tmp_path / "run", small_config(epochs=1))
     assert math.isfinite(report.corr_mean)
@@ -748,7 +755,9 @@ def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Pa
     assert not (tmp_path / "refused").exists()
     train(with_missing, tmp_path / "filled", small_config(fill_missing=0.5, **common))
     filled = results(tmp_path / "filled")
-    assert all(float(row["loss"]) > 0 for row in filled["history"])
+    losses = [float(row["loss"]) for row in filled["history"]]
+    assert len(losses) == 2
+    assert 0 < min(losses) <= max(losses) < math.inf
 
 
 # -- stopped and resumed --------------------------------------------------------------------------

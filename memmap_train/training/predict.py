@@ -8,7 +8,6 @@ size; two blocks and one era are held in memory at a time.
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -29,6 +28,7 @@ from ..lineage import code_of
 from ..paths import checked_path
 from ..runs import Run, open_run
 from ..storage import is_past_cache
+from ..threads import ThreadPool
 from .model import require_tensorflow
 from .named import blaming, described
 from .own_models import read_model
@@ -107,7 +107,7 @@ class Predictor:
         n_rows = dataset.n_rows
         pending: list[Float32] = []
         era = 0
-        threads = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-predict")
+        threads = ThreadPool(1, thread_name_prefix="memmap-train-predict")
         with closing(blocks), threads as reader:
             future = reader.submit(blocks.fill, self._blocks[0], 0)
             for number, low in enumerate(range(0, n_rows, BLOCK_ROWS)):

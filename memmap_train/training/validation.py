@@ -6,7 +6,7 @@ read one after another; none but the present one and the one before it are held.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..dataset import Dataset
 from ..metrics import Summary, numerai_corr, pearson, summary, why_undefined
+from ..threads import ThreadPool
 from .predict import Predictor, Progress
 
 
@@ -82,7 +83,7 @@ def score_eras(
 
     eras = predictor.predict(dataset, feature_names, past_cache=past_cache, progress=progress)
     # While the next rows pass the model: an era's scores take a tenth of the time it does.
-    with closing(eras), ThreadPoolExecutor(1, thread_name_prefix="memmap-train-score") as scorer:
+    with closing(eras), ThreadPool(1, thread_name_prefix="memmap-train-score") as scorer:
         scoring: Future[None] | None = None
         for position, (era, predictions) in enumerate(eras):
             if scoring is not None:
