@@ -229,16 +229,14 @@ class _Training:
         config, self._model = self._config, model
         n_features, n_targets = len(self._batches.feature_names), len(config.targets)
         self._step = TrainStep(model, n_features, n_targets, config)
-        named = dict(zip(config.callbacks, callbacks, strict=True))
-        if config.tensorboard:
-            named["tensorboard"] = TensorBoardLog(run.tensorboard_dir)
         self._callbacks = Callbacks(
-            named,
+            dict(zip(config.callbacks, callbacks, strict=True)),
             model,
             self._step.optimizer,
             {"epochs": config.epochs, "steps": len(self._batches)},
             # Scores of eras that are to be predicted may have no part in making their model.
             shows_scores=not setup.keeps_last_epoch,
+            log=TensorBoardLog(run.tensorboard_dir) if config.tensorboard else None,
         )
         self._predictor = Predictor(self._model, config.fill_missing)
         self._validation = setup.dataset.select(setup.fold.validation)
@@ -247,6 +245,7 @@ class _Training:
         self._past_cache = is_past_cache(together)
         self._progress, self._clock = Progress(), Clock()
         self._memory: Memory | None = []  # of callbacks; None once they have it
+        self._resumed: State | None = None  # what a checkpoint held, until callbacks know
         self._pace = _Pace()
         self._said: set[str] = set()  # of warnings that would come again and again
         self._saved_at = time.monotonic()
@@ -262,12 +261,14 @@ class _Training:
             with self._batches.stream(first_step, max(end, first_step)) as stream:
                 with self._callbacks.whole():
                     self._callbacks.train_begin(self._memory or [])
-                    self._memory = None
+                    if self._resumed is not None:
+                        self._take_up(self._resumed)
+                    self._memory = self._resumed = None
                 if self._step.count != first_step:
                     raise ConfigError(
                         f"callbacks: one of {listed(self._config.callbacks)} has moved the step "
-                        f"from {first_step:,} to {self._step.count:,} when training began; leave "
-                        "it out: --resume carries a run on without it"
+                        f"from {first_step:,} to {self._step.count:,} when training began, which "
+                        "a run can't: begin a new one without it"
                     )
                 self._tell_unsaved()
                 try:
@@ -278,7 +279,7 @@ class _Training:
                     if not self._divergence():
                         self._save()
                     raise
-                self._callbacks.train_end()
+                self._callbacks.train_end(self._progress.history[-1])
         except KeyboardInterrupt:
             self._save()
             raise
@@ -587,7 +588,11 @@ class _Training:
         )
         if checkpoint is None:
             return
-        state = from_checkpoint(checkpoint)
+        self._resumed = from_checkpoint(checkpoint)
+        self._take_up(self._resumed)
+
+    def _take_up(self, state: State) -> None:
+        """Go on from a state."""
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
         self._callbacks.stop_requested = state.stop_requested
