@@ -224,11 +224,17 @@ class Batches:
         end : int, optional
             The step before which it ends; nothing is read that comes later. Endless by default.
 
+        All targets are mapped now: an update of the dataset, which replaces files of targets only,
+        doesn't end the stream.
+
         Raises
         ------
         BatchError
             A step is negative.
+        ShardError
+            A file of targets is missing, damaged, or another one than before.
         """
+        self._reader.map_targets()
         return Stream(self.order, self._reader, start, end)
 
 

@@ -93,6 +93,10 @@ class Reader:
             self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
         )
 
+    def map_targets(self) -> None:
+        """Map the targets of all eras now, not when they are first needed."""
+        self._targets.require(range(len(self._dataset.eras)))
+
     def release(self) -> None:
         """Let go of the buffers that nothing shows any more."""
         self._memory.clear()

@@ -59,7 +59,7 @@ from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
 from memmap_train.training.reporting import Reporter, TrainReport, plan_text
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
-from memmap_train.training.validation import score_eras
+from memmap_train.training.validation import Labels, score_eras
 
 pytest_plugins = ["training_fixtures"]
 
@@ -319,7 +319,11 @@ def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
     model = build(len(names), 2, small_config())
     seen: list[tuple[int, int]] = []
     scores = score_eras(
-        Predictor(model, None), dataset, names, targets, progress=lambda *now: seen.append(now)
+        Predictor(model, None),
+        dataset,
+        names,
+        Labels(dataset, targets),
+        progress=lambda *now: seen.append(now),
     )
     assert scores.corr.shape == scores.pearson.shape == (6, 2)
     for position, era in enumerate(dataset.eras):

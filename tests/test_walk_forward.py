@@ -170,7 +170,7 @@ def test_no_byte_of_an_era_outside_the_fold_is_read_while_it_trains(
     seen: dict[str, set[str]] = {}
 
     class Watching(Script):
-        """Notes which eras' files were opened while training, and which while scoring."""
+        """Notes which eras' features were opened while training, and which while scoring."""
 
         def fold(self, number: int, n_folds: int, fold: Any) -> None:
             opened.clear()
@@ -179,17 +179,22 @@ def test_no_byte_of_an_era_outside_the_fold_is_read_while_it_trains(
         def step(self, *numbers: Any) -> None:
             super().step(*numbers)
             if not seen.get(f"scored {self.number}"):
-                seen[f"trained {self.number}"] = {Path(file).parent.name for file in opened}
+                seen[f"trained {self.number}"] = eras_of("features.npy")
+                seen[f"labels {self.number}"] = eras_of("targets.npy")
 
         def validation(self, rows_done: int, n_rows: int) -> None:
-            seen[f"scored {self.number}"] = {Path(file).parent.name for file in opened}
+            seen[f"scored {self.number}"] = eras_of("")
+
+    def eras_of(suffix: str) -> set[str]:
+        return {Path(file).parent.name for file in opened if file.endswith(suffix)}
 
     config = folds_config(epochs=1)
     train_folds(sample, tmp_path / "run", config, folds=2, report=Watching())
     for number, (trained, predicted) in enumerate(FOLDS, start=1):
         of_training = {f"era-{era}" for era in labels(trained)}
         assert seen[f"trained {number}"] == of_training
-        assert seen[f"scored {number}"] == of_training | {f"era-{era}" for era in labels(predicted)}
+        of_fold = of_training | {f"era-{era}" for era in labels(predicted)}
+        assert seen[f"labels {number}"] == seen[f"scored {number}"] == of_fold
 
 
 # -- refused --------------------------------------------------------------------------------------
@@ -448,7 +453,8 @@ def test_flags_of_folds_that_make_no_sense_are_refused(
 
 
 def test_a_rehearsal_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
-    plans = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
+    plans, is_finished = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
+    assert not is_finished
     assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
     assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
     assert not (tmp_path / "run").exists()
@@ -460,7 +466,7 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
     with refused(ConfigError, "plateau_patience", 'monitor = "loss"'):
         train_folds(sample, tmp_path / "run", folds_config(plateau_patience=1), folds=2)
     assert not (tmp_path / "run").exists()
-    plans = rehearse_folds(
+    plans, _ = rehearse_folds(
         sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2

@@ -186,9 +186,7 @@ class Callbacks:
 
     def _is_heard(self, *methods: str) -> bool:
         return any(
-            _overrides(callback, method)
-            for callback in self._told.values()
-            for method in methods
+            _overrides(callback, method) for callback in self._told.values() for method in methods
         )
 
     def _tell(self, method: str, *arguments: Any) -> None:

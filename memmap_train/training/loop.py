@@ -28,14 +28,14 @@ from ..errors import ConfigError, RunError, listed
 from ..folds import Fold
 from ..resumption import (
     VERSION_KEYS,
+    begun_record,
     check_outside,
-    check_same_configuration,
     check_same_dataset,
     finished_result,
     identity_of,
     taking_up,
 )
-from ..runs import STEP_SCORE_COLUMNS, Run, find_run, replacing
+from ..runs import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
 from ..storage import is_past_cache
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import require_tensorflow
@@ -45,7 +45,7 @@ from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, make_model, plan_of, prepare
 from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
-from .validation import EraScores, score_eras
+from .validation import EraScores, Labels, score_eras
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 _SCORES = (
@@ -118,20 +118,8 @@ def train(
     bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
     is switched on for the process.
     """
-    require_tensorflow()
     report = report or Reporter()
-    dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir), dataset)
-    run = find_run(Path(run_dir), resume=resume)
-    warning = None
-    if run:
-        if run.folds:
-            raise RunError(
-                f"{run.path}: it is a run of {len(run.folds)} folds: carry it on with --folds "
-                f"{run.config['asked_folds']} --resume, or choose another --run"
-            )
-        warning = check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config, fold)
+    run, setup, warning = _set_up(dataset_path, run_dir, config, fold, resume=resume)
     if run:
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -139,7 +127,8 @@ def train(
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     model, callbacks = make_model(setup), make_callbacks(setup.config.callbacks)
-    with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
+    record = setup.record if run else begun_record(setup.record, setup.dataset, [setup.fold])
+    with taking_up(Path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
         return _Training(run, setup, model, callbacks, report).finish()
@@ -152,7 +141,7 @@ def rehearse(
     *,
     resume: bool = False,
 ) -> TrainPlan:
-    """Check everything that `train` checks before its first step; write nothing.
+    """Check what `train` checks before it compiles the first step; write nothing.
 
     Parameters
     ----------
@@ -169,19 +158,43 @@ def rehearse(
     RunError, ConfigError, DatasetError, FoldError, BatchError
         As for `train`.
     """
+    run, setup, _ = _set_up(dataset_path, run_dir, config, None, resume=resume)
+    check_free(Path(run_dir))
+    return rehearsed(run, setup)
+
+
+def rehearsed(run: Run | None, setup: Setup) -> TrainPlan:
+    """Return the plan of a run that begins or goes on, after checking what is left to check."""
+    is_finished = run is not None and finished_result(run, setup.record) is not None
+    model = make_model(setup)
+    make_callbacks(setup.config.callbacks)
+    first_step = newest_step(run.checkpoint_dir) if run else 0
+    plan = plan_of(setup, model, first_step, first_step // len(setup.batches))
+    return replace(plan, already_finished=is_finished)
+
+
+def _set_up(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None,
+    fold: Fold | None,
+    *,
+    resume: bool,
+) -> tuple[Run | None, Setup, str | None]:
+    """Return the run to resume, if there is one, what is to be trained, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
     check_outside(Path(run_dir), dataset)
     run = find_run(Path(run_dir), resume=resume)
+    warning = None
     if run:
-        check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config)
-    if run:
-        check_same_configuration(run, setup.record)
-    model = make_model(setup)
-    make_callbacks(setup.config.callbacks)
-    first_step = newest_step(run.checkpoint_dir) if run else 0
-    return plan_of(setup, model, first_step, first_step // len(setup.batches))
+        if run.folds:
+            raise RunError(
+                f"{run.path}: it is a run of {len(run.folds)} folds: carry it on with --folds "
+                f"{run.config['asked_folds']} --resume, or choose another --run"
+            )
+        warning = check_same_dataset(run, dataset)
+    return run, prepare(dataset, run, config, fold), warning
 
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
@@ -227,6 +240,10 @@ class _Training:
         self._run, self._setup, self._report = run, setup, report
         self._config, self._batches = setup.config, setup.batches
         config, self._model = self._config, model
+        # First of all: an update of the dataset may exchange files of targets at any time.
+        self._validation = setup.dataset.select(setup.fold.validation)
+        self._labels = Labels(self._validation, config.targets)
+        self._batches.reader().map_targets()
         n_features, n_targets = len(self._batches.feature_names), len(config.targets)
         self._step = TrainStep(model, n_features, n_targets, config)
         self._callbacks = Callbacks(
@@ -239,7 +256,6 @@ class _Training:
             log=TensorBoardLog(run.tensorboard_dir) if config.tensorboard else None,
         )
         self._predictor = Predictor(self._model, config.fill_missing)
-        self._validation = setup.dataset.select(setup.fold.validation)
         # What doesn't fit beside the training eras would push them out, epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
         self._past_cache = is_past_cache(together)
@@ -411,7 +427,7 @@ class _Training:
             self._predictor,
             self._validation,
             self._batches.feature_names,
-            self._config.targets,
+            self._labels,
             past_cache=self._past_cache,
             progress=self._tell_validation,
         )

@@ -1,9 +1,10 @@
 """What an object remembers: its plain attributes, as JSON and arrays.  Imports numpy only.
 
 Plain are numbers, text, None, paths, numpy's arrays and scalars, functions and classes that a
-module has by their names, and lists, tuples and dicts of such. Attributes of any other kind are passed over: a
-model, an open file, a lambda. Nothing is imported to recall one: what made it was imported before.
-Python's and numpy's own random generators, which belong to no object, are remembered as well.
+module has by their names, and lists, tuples and dicts of such. Attributes of any other kind are
+passed over: a model, an open file, a lambda. Nothing is imported to recall one: what made it was
+imported before. Python's and numpy's own random generators, which belong to no object, are
+remembered as well.
 """
 
 import random

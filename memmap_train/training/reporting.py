@@ -38,6 +38,8 @@ class TrainPlan:
     first_step, epochs_done : int
         Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
+    already_finished : bool
+        Whether the run is finished, and nothing is to be done.
     """
 
     n_train_eras: int
@@ -64,6 +66,7 @@ class TrainPlan:
     first_step: int
     epochs_done: int
     deterministic: bool
+    already_finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, {in_bytes(plan.state_bytes)} for "
         "weights and the optimizer's state"
+        + (f"\nresumed     after {plan.first_step:,} steps" if plan.first_step else "")
     )
 
 

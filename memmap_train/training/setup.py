@@ -154,6 +154,8 @@ def prepare(
         pool_batches=pool_batches,
         memory=config.memory,
     )
+    if run and config.memory is not None and config.memory != recorded.get("memory"):
+        _check_memory(config.memory, 2 * batches.pool_bytes)
     saved = None
     if config.model.endswith(SUFFIX):
         saved = checked_path(config.model, ConfigError).resolve()
@@ -246,6 +248,16 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()
     )
+
+
+def _check_memory(memory: int, buffer_bytes: int) -> None:
+    """Refuse less memory than a run's buffers take: the pools that it shuffles stay as they are."""
+    if buffer_bytes > memory * 1_000_000:
+        raise ConfigError(
+            f"memory: expected {-(-buffer_bytes // 1_000_000):,} MB or more, which the run's "
+            f"buffers take, found {memory:,}; how a run shuffles can't change: leave memory out, "
+            "or begin a new run with another --run"
+        )
 
 
 def _check_unseen(model: Path, fold: Fold, *, is_one_of_several: bool) -> None:
