@@ -6,10 +6,9 @@ only once nothing refers to any batch made from it.
 """
 
 import os
-import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cached_property
 from types import TracebackType
@@ -21,6 +20,7 @@ from .order import Order, Pool, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
+from .thread_lock import ThreadLock
 from .units import in_bytes
 
 _NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
@@ -260,8 +260,9 @@ class Stream(Iterator[Batch]):
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
         self._decoding: dict[int, Future[Batch]] = {}
-        self._lock = threading.RLock()
-        self._stop = weakref.finalize(self, _shut_down, self._threads, self._decoder)
+        self._lock = ThreadLock()
+        executors = (self._threads, self._decoder)
+        self._stop = weakref.finalize(self, _shut_down, self._process, executors)
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
@@ -415,6 +416,8 @@ class _PoolReading:
         return all(fill.done() for fill in self._begun.result()[2])
 
 
-def _shut_down(*executors: ThreadPoolExecutor) -> None:
+def _shut_down(process: int, executors: Sequence[ThreadPoolExecutor]) -> None:
+    if os.getpid() != process:
+        return  # a forked child has none of the threads, and may find their locks held
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)

@@ -339,10 +339,10 @@ def _train(arguments: argparse.Namespace) -> int:
         if plan.already_finished:
             print(f"{arguments.run}: already finished; nothing to do")
             return 0
+        checkpoint_bytes = plan.state_bytes + plan.best_bytes
         print(
             f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-            f"a picture, and checkpoints of about {in_bytes(plan.state_bytes * 4 / 3)}; nothing "
-            "was written"
+            f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
         )
         return 0
     with ExitStack() as stack:

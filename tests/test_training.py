@@ -194,6 +194,15 @@ def test_the_loss_is_that_of_labelled_cells(kind: str) -> None:
     assert 0 < n_labels < targets.size
 
 
+def test_labels_beyond_the_whole_numbers_of_float32_are_counted() -> None:
+    n_rows = 2**24 + 100
+    targets = np.zeros((n_rows, 1), np.float32)
+    targets[:: 2**20] = np.nan
+    _, labels = masked_loss("mse", tf.zeros((n_rows, 1)), tf.constant(targets))
+    assert int(labels) == n_rows - 17
+    assert int(np.float32(n_rows - 17)) != n_rows - 17
+
+
 @pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
 def test_missing_labels_have_no_gradient(kind: str) -> None:
     predictions = tf.Variable(np.full((50, 3), 0.4, np.float32))
@@ -445,6 +454,8 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     before = results(finished[0])
     again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
+    assert loop.rehearse(sample, finished[0], None, resume=True).already_finished
+    assert not again.already_finished
     with refused(RunError, "dropout"):
         loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
@@ -985,14 +996,14 @@ def test_a_checkpoint_that_the_system_withholds_is_not_thrown_away(
     with pytest.raises(KeyboardInterrupt):
         train(sample, run, small_config(), report=Script("step 3", interrupt))
     before = os.listdir(run / "checkpoints")
-    read_bytes = Path.read_bytes
+    path_open = Path.open
 
-    def withholding(self: Path) -> bytes:
+    def withholding(self: Path, *arguments: Any, **options: Any) -> Any:
         if self.suffix == ".npz":
             raise OSError(errno.EIO, "Input/output error", str(self))
-        return read_bytes(self)
+        return path_open(self, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", withholding)
+    monkeypatch.setattr(Path, "open", withholding)
     with refused(RunError, ".npz: can't be read: Input/output error", "--resume"):
         train(sample, run, resume=True)
     assert os.listdir(run / "checkpoints") == before

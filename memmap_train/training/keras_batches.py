@@ -9,7 +9,6 @@ an epoch is over when its last batch was handed out; nothing behind that point r
 stream before it does).
 """
 
-import threading
 import weakref
 from typing import Any
 
@@ -19,6 +18,7 @@ import tensorflow as tf
 from ..batches import Batches, Stream
 from ..dataset import Dataset, Selection
 from ..reader import Batch
+from ..thread_lock import ThreadLock
 
 
 def keras_batches(
@@ -132,7 +132,7 @@ class _Feed:
         self._batches = batches
         self._start = self._next = start
         self._stream: Stream | None = None
-        self._lock = threading.Lock()
+        self._lock = ThreadLock()
 
     def first_step(self) -> int:
         """Return the first step of a pass that begins now."""

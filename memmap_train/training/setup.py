@@ -220,6 +220,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
         # Adam keeps two numbers for each weight.
         state_bytes=3 * n_parameters * 4,
+        best_bytes=n_parameters * 4,
         main_target=setup.main_target,
         named_target=setup.named_target,
         batch_size=config.batch_size,
