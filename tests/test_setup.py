@@ -15,7 +15,7 @@ from toy import toy_table
 from training_data import Script, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.errors import DatasetError, RunError
+from memmap_train.errors import DatasetError, RunError, ShardError
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.reporting import TrainPlan, plan_text
@@ -212,6 +212,19 @@ def test_an_update_while_a_run_is_trained_changes_no_bit_of_it(
     train(dataset, tmp_path / "run", small_config(window_size=20), report=script)
     assert mt.open_dataset(dataset).manifest.digest != digest
     assert script.warnings == []
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
+def test_a_dataset_that_goes_while_a_run_is_trained_ends_it_in_a_line_that_says_how_to_go_on(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config())
+    script = Script("step 18", lambda: dataset.rename(tmp_path / "moved"))
+    with refused(ShardError, "era-0017/features.npy: the file is missing", "20 steps", "--resume"):
+        train(dataset, tmp_path / "run", small_config(), report=script)
+    (tmp_path / "moved").rename(dataset)
+    train(dataset, tmp_path / "run", small_config(), resume=True)
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
 

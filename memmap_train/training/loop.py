@@ -24,7 +24,7 @@ from ..chart import draw_scores
 from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
-from ..errors import ConfigError, RunError, listed
+from ..errors import ConfigError, RunError, ShardError, listed
 from ..folds import Fold
 from ..resumption import (
     VERSION_KEYS,
@@ -253,7 +253,7 @@ class _Training:
             {"epochs": config.epochs, "steps": len(self._batches)},
             # Scores of eras that are to be predicted may have no part in making their model.
             shows_scores=not setup.keeps_last_epoch,
-            log=TensorBoardLog(run.tensorboard_dir) if config.tensorboard else None,
+            log=TensorBoardLog(run.tensorboard_dir, report.warning) if config.tensorboard else None,
         )
         self._predictor = Predictor(self._model, config.fill_missing)
         # What doesn't fit beside the training eras would push them out, epoch after epoch.
@@ -291,9 +291,16 @@ class _Training:
                     while not self._is_over():
                         self._train_epoch(stream)
                         self._end_epoch()
-                except Exception:  # a callback, a dataset that was replaced: the steps stay done
-                    if not self._divergence():
-                        self._save()
+                except Exception as error:  # a callback, a dataset that is gone: steps stay done
+                    if self._divergence():
+                        raise
+                    self._save()
+                    if isinstance(error, ShardError):
+                        kept = newest_step(self._run.checkpoint_dir)
+                        raise ShardError(
+                            f"{error}; {kept:,} steps are done and saved: --resume goes on from "
+                            "there where the dataset has the run's eras as they were"
+                        ) from error
                     raise
                 self._callbacks.train_end(self._progress.history[-1])
         except KeyboardInterrupt:
