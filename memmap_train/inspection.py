@@ -80,7 +80,7 @@ def _describe_batches(dataset: Dataset) -> dict[str, Any]:
     batch_size = min(_BATCH_SIZE, dataset.n_rows)
     try:
         batches = Batches(dataset, batch_size=batch_size, seed=0)
-    except BatchError as error:  # whoever asks what a dataset holds doesn't train yet
+    except BatchError as error:  # what a dataset holds is shown all the same
         return {"batch_size": batch_size, "error": str(error)}
     shuffling, reading = batches.explain()
     return {

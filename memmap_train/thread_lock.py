@@ -15,7 +15,7 @@ _locks: "weakref.WeakSet[ThreadLock]" = weakref.WeakSet()
 
 
 class ThreadLock:
-    """A lock that its thread may take again; free in a forked child, whoever held it before."""
+    """A lock that its thread may take again; free in a forked child, even if it was held."""
 
     def __init__(self) -> None:
         self._renew()

@@ -159,8 +159,10 @@ def rehearse(
         As for `train`.
     """
     run, setup, _ = _set_up(dataset_path, run_dir, config, None, resume=resume)
-    check_free(Path(run_dir))
-    return rehearsed(run, setup)
+    plan = rehearsed(run, setup)
+    if not plan.already_finished:
+        check_free(Path(run_dir))
+    return plan
 
 
 def rehearsed(run: Run | None, setup: Setup) -> TrainPlan:
@@ -190,7 +192,7 @@ def _set_up(
     if run:
         if run.folds:
             raise RunError(
-                f"{run.path}: it is a run of {len(run.folds)} folds: carry it on with --folds "
+                f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
                 f"{run.config['asked_folds']} --resume, or choose another --run"
             )
         warning = check_same_dataset(run, dataset)

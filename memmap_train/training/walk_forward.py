@@ -128,9 +128,10 @@ def rehearse_folds(
         A plan for each fold; and whether all is finished, and nothing is to be done.
     """
     resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
-    check_free(Path(run_dir))
     run = resolved.run
     is_finished = run is not None and finished_result(run, resolved.record) is not None
+    if not is_finished:
+        check_free(Path(run_dir))
 
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
