@@ -6,10 +6,9 @@ only once nothing refers to any batch made from it.
 """
 
 import os
-import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import cached_property
 from types import TracebackType
@@ -21,6 +20,7 @@ from .order import Order, Pool, whole
 from .reader import Batch, Float32, Reader, Stored
 from .shuffling import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .storage import storage_of
+from .thread_lock import ThreadLock
 from .threads import ThreadPool
 from .units import in_bytes
 
@@ -250,11 +250,17 @@ class Batches:
         end : int, optional
             The step before which it ends; nothing is read that comes later. Endless by default.
 
+        All targets are mapped now: an update of the dataset, which replaces files of targets only,
+        doesn't end the stream.
+
         Raises
         ------
         BatchError
             A step is negative.
+        ShardError
+            A file of targets is missing, damaged, or another one than before.
         """
+        self._reader.map_targets()
         return Stream(self.order, self._reader, start, end)
 
 
@@ -280,8 +286,9 @@ class Stream(Iterator[Batch]):
         self._decoder = ThreadPool(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
         self._decoding: dict[int, Future[Batch]] = {}
-        self._lock = threading.RLock()
-        self._stop = weakref.finalize(self, _shut_down, self._threads, self._decoder)
+        self._lock = ThreadLock()
+        executors = (self._threads, self._decoder)
+        self._stop = weakref.finalize(self, _shut_down, self._process, executors)
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
@@ -435,6 +442,8 @@ class _PoolReading:
         return all(fill.done() for fill in self._begun.result()[2])
 
 
-def _shut_down(*executors: ThreadPool) -> None:
+def _shut_down(process: int, executors: Sequence[ThreadPool]) -> None:
+    if os.getpid() != process:
+        return  # a forked child has none of the threads, and may find their locks held
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)

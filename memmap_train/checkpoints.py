@@ -8,15 +8,15 @@ or altered anywhere is known as damaged before anything in it is believed.
 The last two are kept, and the best one. Nothing is deleted before a new one is safely there.
 """
 
-import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ import xxhash
 
 from .errors import RunError
 from .runs import replacing
+from .shard import DIGEST_BYTES, MOST_HEADER_BYTES
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _STATE = "state.json"
@@ -77,14 +78,13 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
     """
     directory.mkdir(exist_ok=True)
     path = directory / f"step-{checkpoint.step:09d}.npz"
-    data = _pack(checkpoint)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        _pack(checkpoint, file)
     older = [step for step in _steps(directory) if step != checkpoint.step]
     kept = {checkpoint.step, best_step, *older[-(_LAST_KEPT - 1) :]}
-    for step, file in _steps(directory).items():
+    for step, old in _steps(directory).items():
         if step not in kept:
-            file.unlink(missing_ok=True)
+            old.unlink(missing_ok=True)
     for unfinished in directory.glob(".partial-step-*.npz"):  # of a process that was killed
         unfinished.unlink(missing_ok=True)
     return path
@@ -153,36 +153,76 @@ def _steps(directory: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _pack(checkpoint: Checkpoint) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+class _Digesting:
+    """Writes to a file, and in place of the last bytes the digest of all bytes before them.
+
+    Parameters
+    ----------
+    file : binary file
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, xxhash.xxh3_128()
+        self._held = b""  # the last bytes so far
+
+    def write(self, data: bytes) -> int:
+        """Write what isn't among the last bytes any more."""
+        view = memoryview(data)
+        n_more = max(0, len(self._held) + len(view) - _DIGEST_BYTES)
+        n_held = min(n_more, len(self._held))
+        for part in (self._held[:n_held], view[: n_more - n_held]):
+            self._digest.update(part)
+            self._file.write(part)
+        self._held = self._held[n_held:] + bytes(view[n_more - n_held :])
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is closed."""
+
+    def finish(self) -> None:
+        """Write the digest."""
+        self._file.write(self._digest.hexdigest().encode())
+
+
+def _pack(checkpoint: Checkpoint, file: BinaryIO) -> None:
+    """Write a checkpoint as it goes: no second copy of it is made."""
+    stream = _Digesting(file)
+    # A stream without `tell`: sizes follow each member's data.
+    with zipfile.ZipFile(cast("IO[bytes]", stream), "w", zipfile.ZIP_STORED) as archive:
         state = json.dumps({"run": checkpoint.run, "state": dict(checkpoint.state)}).encode()
         archive.writestr(zipfile.ZipInfo(_STATE, _EPOCH_OF_ZIP), state)
         for name, array in checkpoint.arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH_OF_ZIP), member.getbuffer())
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH_OF_ZIP)
+            info.file_size = array.nbytes + MOST_HEADER_BYTES  # beyond 4 GB sizes take more bytes
+            with archive.open(info, "w") as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
         archive.comment = bytes(_DIGEST_BYTES)
-    body = buffer.getvalue()[:-_DIGEST_BYTES]
-    return body + _digest(body)
+    stream.finish()
 
 
 def _unpack(path: Path, step: int, run: str) -> Checkpoint:
-    data = path.read_bytes()
-    if data[-_DIGEST_BYTES:] != _digest(data[:-_DIGEST_BYTES]):
-        raise RunError(f"{path}: damaged: its {len(data):,} bytes don't fit their digest")
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        content = json.loads(archive.read(_STATE))
-        if content.get("run") != run:
-            raise RunError(f"{path}: of another run than the one that config.json tells of")
-        for name in archive.namelist():
-            if name != _STATE:
-                member = io.BytesIO(archive.read(name))
-                array = np.lib.format.read_array(member, allow_pickle=False)
-                arrays[name.removesuffix(".npy")] = array
+    with path.open("rb") as file:
+        _check_digest(path, file)
+        arrays = {}
+        with zipfile.ZipFile(file) as archive:
+            content = json.loads(archive.read(_STATE))
+            if content.get("run") != run:
+                raise RunError(f"{path}: of another run than the one that config.json tells of")
+            for name in archive.namelist():
+                if name != _STATE:
+                    with archive.open(name) as member:
+                        array = np.lib.format.read_array(member, allow_pickle=False)
+                    arrays[name.removesuffix(".npy")] = array
     return Checkpoint(step, content["state"], arrays, run)
 
 
-def _digest(data: bytes) -> bytes:
-    return xxhash.xxh3_128_hexdigest(data).encode()
+def _check_digest(path: Path, file: BinaryIO) -> None:
+    """Raise a RunError if the last bytes of a file aren't the digest of those before."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    digest, left = xxhash.xxh3_128(), n_bytes - _DIGEST_BYTES
+    while left > 0 and (data := file.read(min(left, DIGEST_BYTES))):
+        digest.update(data)
+        left -= len(data)
+    if left or file.read(_DIGEST_BYTES) != digest.hexdigest().encode():
+        raise RunError(f"{path}: damaged: its {n_bytes:,} bytes don't fit their digest")
+    file.seek(0)

@@ -346,12 +346,13 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
         print(plan_text(plan))
-        if plan.first_step:
-            print(f"resumed     after {plan.first_step:,} steps")
+        if plan.already_finished:
+            print(f"{arguments.run}: already finished; nothing to do")
+            return 0
+        checkpoint_bytes = plan.state_bytes + plan.best_bytes
         print(
             f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-            f"a picture, and checkpoints of about {in_bytes(plan.state_bytes * 4 / 3)}; nothing "
-            "was written"
+            f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
         )
         return 0
     with ExitStack() as stack:
@@ -371,7 +372,7 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
     from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
     if arguments.dry_run:
-        plans = rehearse_folds(
+        plans, is_finished = rehearse_folds(
             arguments.dataset,
             arguments.run,
             config,
@@ -380,7 +381,11 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
             resume=arguments.resume,
         )
         for number, plan in enumerate(plans, start=1):
-            print(f"fold {number} of {len(plans)}\n{plan_text(plan)}")
+            done = ": already finished" if plan.already_finished else ""
+            print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
+        if is_finished:
+            print(f"{arguments.run}: already finished; nothing to do")
+            return 0
         print(f"would write {arguments.run}: a run for each fold; nothing was written")
         return 0
     with ExitStack() as stack:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .batches import Batches
 from .dataset import Dataset, Shard
-from .errors import listed
+from .errors import BatchError, listed
 from .shard import N_COUNTS
 from .units import in_bytes
 
@@ -71,10 +71,20 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
     if manifest.planted is not None:
         description["planted"] = manifest.planted
-    batches = Batches(dataset, batch_size=min(_BATCH_SIZE, dataset.n_rows), seed=0)
+    description["batches"] = _describe_batches(dataset)
+    return description
+
+
+def _describe_batches(dataset: Dataset) -> dict[str, Any]:
+    """Return how the dataset would be shuffled and read; an "error" where memory is too short."""
+    batch_size = min(_BATCH_SIZE, dataset.n_rows)
+    try:
+        batches = Batches(dataset, batch_size=batch_size, seed=0)
+    except BatchError as error:  # what a dataset holds is shown all the same
+        return {"batch_size": batch_size, "error": str(error)}
     shuffling, reading = batches.explain()
-    description["batches"] = {
-        "batch_size": batches.batch_size,
+    return {
+        "batch_size": batch_size,
         "window_size": batches.window_size,
         "pool_batches": batches.pool_batches,
         **asdict(batches.shuffling),
@@ -82,7 +92,6 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "shuffling": shuffling,
         "reading": reading,
     }
-    return description
 
 
 def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
@@ -261,8 +270,12 @@ def dataset_text(description: dict[str, Any]) -> str:
             f"planted   a signal: no model scores better than {d['planted']:.4f} on average over "
             "the validation eras"
         )
-    lines.append(f"shuffling {d['batches']['shuffling']}")
-    lines.append(f"reading   {d['batches']['reading']}")
+    batches = d["batches"]
+    if "error" in batches:
+        lines.append(f"shuffling not possible now: {batches['error']}")
+    else:
+        lines.append(f"shuffling {batches['shuffling']}")
+        lines.append(f"reading   {batches['reading']}")
     lines.append(f"sources   {', '.join(d['sources'])}")
     lines.append(f"digest    {d['digest']}")
     return "\n".join(lines)

@@ -16,7 +16,6 @@ Seeds are lists of fixed length, `[purpose, epoch, pool, seed]`, the user's seed
 shorter list with zeros, so that lists of different lengths could name the same stream.
 """
 
-import threading
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import ceil
@@ -26,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import BatchError
+from .thread_lock import ThreadLock
 
 ORDER_VERSION = 1
 _WINDOWS, _PLACES = 1, 2  # purposes of random streams
@@ -146,7 +146,7 @@ class Order:
         self._last_window = np.cumsum(windows_per_era)  # exclusive
         self._first_window = self._last_window - windows_per_era
         self._n_windows = int(windows_per_era.sum())
-        self._lock = threading.Lock()
+        self._lock = ThreadLock()
         self._lines: dict[int, tuple[Index, Index]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:

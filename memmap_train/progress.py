@@ -175,8 +175,6 @@ class TrainProgress(Reporter):
         self._plan = plan
         self._n_epochs_done = plan.epochs_done
         self._say(plan_text(plan))
-        if plan.first_step:
-            self._say(f"resumed     after {plan.first_step:,} steps")
 
     def step(
         self,

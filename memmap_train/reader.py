@@ -27,6 +27,7 @@ from .machine import n_cores, open_file_limit
 from .order import Pool
 from .row_space import RowSpace, row_space
 from .shard import HEADER_BYTES, advise
+from .thread_lock import ThreadLock
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -92,6 +93,10 @@ class Reader:
             self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
             self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
         )
+
+    def map_targets(self) -> None:
+        """Map the targets of all eras now, not when they are first needed."""
+        self._targets.require(range(len(self._dataset.eras)))
 
     def release(self) -> None:
         """Let go of the buffers that nothing shows any more."""
@@ -279,7 +284,7 @@ class _DirectFiles:
     """
 
     _instances: ClassVar[weakref.WeakSet["_DirectFiles"]] = weakref.WeakSet()
-    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _lock: ClassVar[ThreadLock] = ThreadLock()
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from .config import TrainConfig
@@ -25,9 +26,10 @@ from .runs import Run, begin_run, find_run, fold_of_record, holding
 # not what is computed.
 _FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
 # What `check_same_dataset` compares.
-_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest")
-# In what words a fold was asked for: its eras are compared.
-_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras")
+_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest", "labels_digest")
+# In what words a fold was asked for, and which named targets its targets equalled then (an alias
+# ends where a later era differs): eras are compared, and the labels in them.
+_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
 # What follows from `model_digest`; runs of earlier versions haven't recorded it.
 _DERIVED_KEYS = ("begun_with",)
 # What is recorded for the reader, and may have changed under a run.
@@ -103,7 +105,7 @@ def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | Non
 
 def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
     """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
-    used = dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
+    used = _used(dataset, folds)
     return {
         "dataset": str(dataset.path.resolve()),
         "dataset_digest": dataset.manifest.digest,
@@ -112,16 +114,43 @@ def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
     }
 
 
+def begun_record(
+    record: Mapping[str, Any], dataset: Dataset, folds: Sequence[Fold]
+) -> dict[str, Any]:
+    """Return what `config.json` says of a run that begins now: with a digest of its labels.
+
+    The manifest has digests of whole files, in which the labels of other targets may change.
+    """
+    return {**record, "labels_digest": _labels_digest(dataset, folds, record["targets"])}
+
+
+def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
+    """Return the eras that folds train on or score."""
+    return dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
+
+
+def _labels_digest(dataset: Dataset, folds: Sequence[Fold], targets: Sequence[str]) -> str:
+    """Return one digest of some targets in the eras of folds; these are read."""
+    used, columns = _used(dataset, folds), dataset.target_columns(targets)
+    digest = xxhash.xxh3_128()
+    for era in used.eras:
+        labels = np.asarray(used[era].targets)
+        labels = np.ascontiguousarray(labels if columns is None else labels[:, columns])
+        digest.update(json.dumps([era, len(labels)]).encode())
+        digest.update(labels.reshape(-1).view(np.uint8).data)
+    return f"xxh3_128:{digest.hexdigest()}"
+
+
 def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
     """Check that a dataset is the one that the run began with, whatever its path.
 
     Eras outside the run's folds may have changed and others may have come: they are never read.
-    Targets of its eras may have changed, as late ones do in a weekly update.
+    Labels of its eras may have changed, as late ones do in a weekly update.
 
     Returns
     -------
     str or None
-        A warning where targets have changed.
+        A warning where labels have changed that the run uses.
 
     Raises
     ------
@@ -131,13 +160,17 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
     old = run.config
     if dataset.manifest.digest == old["dataset_digest"]:
         return None
+    folds = run.folds or (fold_of_record(old),)
     try:
-        new = dataset_record(dataset, run.folds or (fold_of_record(old),))
+        new = dataset_record(dataset, folds)
     except DatasetError as error:
         found = f"eras of the run are gone ({error})"
     else:
         if new["features_digest"] == old.get("features_digest"):
             if new["targets_digest"] == old.get("targets_digest"):
+                return None
+            labels = old.get("labels_digest")  # runs of earlier versions have none
+            if labels and _labels_digest(dataset, folds, old["targets"]) == labels:
                 return None
             return (
                 f"{run.path}: targets of the run's eras have changed since it began, as late ones "

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from .dataset import Shard
 from .shard import HEADER_BYTES, become_shorter, map_file, read_into
+from .thread_lock import ThreadLock
 
 Array = npt.NDArray[np.generic]
 Int64 = npt.NDArray[np.int64]
@@ -62,7 +63,7 @@ class RowSpace(ABC):
         self._row_bytes = self._dtype.itemsize * self._n_columns
         # Of the eras that are mapped, what the file was then.
         self._mapped: list[tuple[str, os.stat_result] | None] = [None] * len(shards)
-        self._lock = threading.Lock()
+        self._lock = ThreadLock()
         self._local = threading.local()
 
     def require(self, eras: Iterable[int]) -> None:

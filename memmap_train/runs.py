@@ -23,6 +23,7 @@ is whole or absent whatever kills the process.
 """
 
 import csv
+import errno
 import io
 import json
 import os
@@ -36,6 +37,7 @@ from .errors import RunError, listed
 from .folds import Fold
 from .junk import names_in
 from .locks import Lock, LockHeldError, is_held
+from .machine import nearest_existing
 from .paths import checked_path
 
 # Of what kind some values of config.json are, and what that is called.
@@ -458,10 +460,7 @@ def holding(path: Path) -> Iterator[None]:
     try:
         lock = Lock(path / _LOCK)
     except LockHeldError as held:
-        raise RunError(
-            f"{path}: another process is training this run{held.holder}; wait for its "
-            f"end{held.advice}, or choose another --run"
-        ) from None
+        raise _held(path, held) from None
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -479,9 +478,33 @@ def holding(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def check_free(path: Path) -> None:
+    """Raise the error that `holding` would raise for a folder, as far as that can be found out.
+
+    Raises
+    ------
+    RunError
+        Another process holds it, or it can't be made or written to.
+    """
+    existing = nearest_existing(path)
+    is_folder = existing.is_dir()
+    if not is_folder or not os.access(existing, os.W_OK | os.X_OK):
+        number = errno.EACCES if is_folder else errno.ENOTDIR
+        raise _unwritable(path, OSError(number, os.strerror(number)))
+    if is_running(path):
+        raise _held(path, LockHeldError(path / _LOCK, needs_deletion=False))
+
+
 def is_running(path: Path) -> bool:
     """Return whether a process trains the run in a folder; False where it can't be found out."""
     return is_held(path / _LOCK)
+
+
+def _held(path: Path, held: LockHeldError) -> RunError:
+    return RunError(
+        f"{path}: another process is training this run{held.holder}; wait for its "
+        f"end{held.advice}, or choose another --run"
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

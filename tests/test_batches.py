@@ -768,25 +768,51 @@ def replace_by_a_shorter_one(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove, replace_by_a_shorter_one])
-@pytest.mark.parametrize("array", ["features", "targets"])
 @pytest.mark.parametrize("store", STORES)
 def test_damage_found_by_a_thread_ends_the_stream_and_names_the_file(
-    make_toy: MakeToy, store: str, array: str, damage: Any
+    make_toy: MakeToy, store: str, damage: Any
 ) -> None:
     path = make_toy(store=store)
     batches = make(path, window_size=1)
-    damage(path / "era-0003" / f"{array}.npy")
+    damage(path / "era-0003" / "features.npy")
     with all_threads_end() as threads:
         stream = batches.stream()
-        with pytest.raises(ShardError, match=rf"era-0003.{array}\.npy"):
+        with pytest.raises(ShardError, match=r"era-0003.features\.npy"):
             next(stream)
         threads += reader_threads()
     with pytest.raises(BatchError, match="closed"):
         next(stream)
-    with pytest.raises(ShardError, match=rf"era-0003.{array}\.npy"):
+    with pytest.raises(ShardError, match=r"era-0003.features\.npy"):
         list(batches)
-    with pytest.raises(ShardError, match=rf"era-0003.{array}\.npy"):
+    with pytest.raises(ShardError, match=r"era-0003.features\.npy"):
         batches[0]
+
+
+@pytest.mark.parametrize("damage", [remove, replace_by_a_shorter_one])
+def test_damaged_targets_are_found_when_a_stream_begins(make_toy: MakeToy, damage: Any) -> None:
+    path = make_toy()
+    batches = make(path, window_size=1)
+    damage(path / "era-0003" / "targets.npy")
+    for read in (batches.stream, lambda: list(batches), lambda: batches[0]):
+        with pytest.raises(ShardError, match=r"era-0003.targets\.npy"):
+            read()
+
+
+def test_a_stream_goes_on_with_its_targets_when_an_update_exchanges_them(
+    make_toy: MakeToy,
+) -> None:
+    path = make_toy()
+    batches = make(path, window_size=40, pool_batches=1)
+    expected = [y.copy() for _, y in batches]
+    with make(path, window_size=40, pool_batches=1).stream(end=len(batches)) as stream:
+        for folder in path.glob("era-*"):
+            other = folder / "other"
+            targets = np.load(folder / "targets.npy")
+            with open(other, "wb") as file:
+                np.save(file, targets[::-1])
+            os.replace(other, folder / "targets.npy")
+        for (_, y), before in zip(stream, expected, strict=True):
+            np.testing.assert_array_equal(y, before)
 
 
 @pytest.mark.parametrize("array", ["features", "targets"])

@@ -1,5 +1,6 @@
 """What callbacks remember over an interruption: plain attributes; and all is told them once."""
 
+import csv
 import json
 import math
 import os
@@ -10,16 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training import interrupt, results
+from test_training import TIMES, interrupt, read_csv, results
 from training_data import STEPS_PER_EPOCH, Script, small_config
 
 from memmap_train.training import loop
 from memmap_train.training.loop import train
-from memmap_train.training.remembered import Packed, recall, remembered
+from memmap_train.training.remembered import Packed, passed_over, recall, remembered
 
 pytest_plugins = ["training_fixtures"]
 
@@ -76,6 +78,57 @@ def stopping():
     return keras.callbacks.EarlyStopping(
         "loss", patience=3, min_delta=10.0, restore_best_weights=True
     )
+
+
+def backup():
+    return keras.callbacks.BackupAndRestore("backup", save_freq=4, delete_checkpoint=False)
+
+
+def best():
+    return keras.callbacks.ModelCheckpoint(
+        "best.weights.h5", "val_corr_mean", mode="max", save_best_only=True, save_weights_only=True
+    )
+
+
+def by_steps():
+    return keras.callbacks.ModelCheckpoint(
+        "{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=7
+    )
+
+
+def writing():
+    return keras.callbacks.CSVLogger("written.csv")
+
+
+def appending():
+    return keras.callbacks.CSVLogger("appended.csv", append=True)
+
+
+def schedule():
+    return keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)
+
+
+def ending():
+    return keras.callbacks.TerminateOnNaN()
+
+
+def line(epoch, logs):
+    with open("lines.txt", "a") as file:
+        file.write(f"{epoch} {logs['loss']}\\n")
+
+
+def calling():
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: None, on_epoch_end=line, on_train_end=lambda logs: logs["loss"]
+    )
+
+
+class Careless(keras.callbacks.Callback):
+    # Whenever it is told of a beginning: which isn't repeated in a training that isn't interrupted.
+    def on_train_begin(self, logs):
+        self.model.optimizer.learning_rate = 0.02
+        self.model.set_weights([weight / 2 for weight in self.model.get_weights()])
+
 """
 
 
@@ -115,6 +168,7 @@ ARRAYS = st.sampled_from(
         np.array([b"ab", b"c"]),
         np.array(["é", ""]),
         np.bool_(True),
+        Path("a/b"),
         len,
         told_apart,
         Packed,
@@ -173,6 +227,22 @@ def test_attributes_that_are_not_plain_are_passed_over() -> None:
     assert list(remembered(thing, but=["params"])) == ["n"]
 
 
+def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path: Path) -> None:
+    with open(tmp_path / "log.csv", "w") as file:
+        thing = SimpleNamespace(
+            file=file,
+            writer=csv.writer(file),
+            writers={"train": file, "other": [file]},
+            path=tmp_path,
+            module=math,
+            function=lambda: 1,
+            numbers=(number for number in range(3)),
+            generator=np.random.default_rng(0),
+            mixed={"train": file, "other": {1}},
+        )
+        assert passed_over(thing) == ["numbers", "generator", "mixed"]
+
+
 # -- training -------------------------------------------------------------------------------------
 
 
@@ -192,6 +262,73 @@ def test_what_callbacks_remember_survives_interruptions(
         sys.modules.pop("remembering", None)
     train(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
+
+
+def files_of(folder: Path) -> dict[str, Any]:
+    """Return what callbacks have written into a folder: lines without times, and weights."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*.*")):
+        if "run" in path.relative_to(folder).parts:
+            continue
+        name = str(path.relative_to(folder))
+        if path.suffix == ".csv":
+            rows = read_csv(path)
+            found[name] = [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+        elif path.suffix == ".h5":
+            with h5py.File(path) as file:
+                arrays: dict[str, bytes] = {}
+                file.visititems(
+                    lambda name, item, to=arrays: (
+                        to.update({name: item[()].tobytes()})
+                        if isinstance(item, h5py.Dataset)
+                        else None
+                    )
+                )
+                found[name] = arrays
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+# CSVLogger closes its file when training ends, or else with its process.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_keras_own_callbacks_leave_the_files_of_an_uninterrupted_training(
+    mine: None, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    names = "stopping backup best by_steps writing appending plateau schedule ending calling"
+    config = small_config(
+        epochs=3, callbacks=[f"remembering:{name}" for name in names.split()], patience=0
+    )
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    script = Script()
+    train(sample, Path("run"), config, report=script)
+    assert script.warnings == []
+    monkeypatch.chdir(tmp_path / "parts")
+    for call in ("step 3", "validation 1", "step 1", "epoch 1", "step 8"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, Path("run"), config, resume=True, report=Script(call, interrupt))
+    train(sample, Path("run"), config, resume=True)
+    assert results(tmp_path / "parts" / "run") == results(tmp_path / "whole" / "run")
+    whole = files_of(tmp_path / "whole")
+    assert [len(whole[name]) for name in ("written.csv", "appended.csv")] == [3, 3]
+    assert {"lines.txt", "best.weights.h5", "1-7.weights.h5"} <= whole.keys()
+    assert files_of(tmp_path / "parts") == whole
+
+
+def test_what_a_callback_does_to_the_model_when_training_begins_is_done_once(
+    mine: None, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(callbacks=["remembering:Careless"])
+    train(sample, tmp_path / "whole", config)
+    for call in ("step 8", "epoch 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
 def test_a_callback_that_is_interrupted_is_told_everything_once(

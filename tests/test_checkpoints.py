@@ -1,6 +1,10 @@
+import io
+import json
 import math
 import os
 import resource
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from refusal import refused
 
 from memmap_train.checkpoints import Checkpoint, load_newest, save_checkpoint
@@ -101,6 +106,48 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     # What a killed process left unfinished goes.
     kept = {"notes.txt", "step-9.npz", "step-000000002.npz", "step-000000003.npz"}
     assert set(os.listdir(tmp_path)) == kept
+
+
+def packed_at_once(made: Checkpoint) -> bytes:
+    """Return a checkpoint as earlier versions have written it: built in memory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        state = json.dumps({"run": made.run, "state": dict(made.state)}).encode()
+        archive.writestr(zipfile.ZipInfo("state.json"), state)
+        for name, array in made.arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getbuffer())
+        archive.comment = bytes(32)
+    body = buffer.getvalue()[:-32]
+    return body + xxhash.xxh3_128_hexdigest(body).encode()
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, checkpoint(7), best_step=None)
+    written = path.read_bytes()
+    assert written[-32:] == xxhash.xxh3_128_hexdigest(written[:-32]).encode()
+    path.write_bytes(packed_at_once(checkpoint(7)))
+    assert path.read_bytes() != written
+    assert_equal(load_newest(tmp_path, RUN, never), checkpoint(7))
+
+
+def test_saving_makes_no_copy_of_the_arrays_and_loading_no_second_one(tmp_path: Path) -> None:
+    arrays = {f"model/{number}": np.full((3, 10**7), number, np.float32) for number in range(2)}
+    large = Checkpoint(1, {}, arrays, RUN)
+    n_bytes = sum(array.nbytes for array in arrays.values())
+    tracemalloc.start()
+    try:
+        save_checkpoint(tmp_path, large, best_step=None)
+        saving = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        found = load_newest(tmp_path, RUN, never)
+        loading = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert saving < n_bytes / 4
+    assert n_bytes <= loading < n_bytes * 5 / 4
+    assert_equal(found, large)
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:

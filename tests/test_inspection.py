@@ -11,6 +11,8 @@ import pytest
 from refusal import refused
 
 import memmap_train as mt
+from memmap_train import batches as batches_module
+from memmap_train import storage
 from memmap_train.dataset import Dataset
 from memmap_train.errors import DatasetError
 from memmap_train.inspection import (
@@ -145,3 +147,19 @@ def test_features_are_described_as_numpy_would(toys: dict[str, Path], store: str
 def decoded(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
     stored = dataset[era].features
     return dataset.decode(stored, np.empty(stored.shape, np.float32))
+
+
+def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = describe_dataset(dataset)
+    monkeypatch.setattr(storage, "available_memory", lambda: 10)
+    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
+    found = describe_dataset(dataset)
+    assert found["batches"].keys() == {"batch_size", "error"}
+    assert {**found, "batches": None} == {**before, "batches": None}
+    lines = dataset_text(found).splitlines()
+    (line,) = [line for line in lines if line.startswith("shuffling ")]
+    assert "not possible now: " in line
+    assert "10 B at most, the memory available" in line
+    assert len(lines) == len(dataset_text(before).splitlines()) - 1

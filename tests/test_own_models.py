@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import sys
 import zipfile
@@ -1005,6 +1006,23 @@ def test_a_callback_that_changes_which_layers_are_trained_is_refused(
         train(sample, tmp_path / "run", config)
     assert len(read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_log_that_cant_be_written_costs_nothing_but_the_log(sample: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    script = Script("step 1", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard)))
+    script.epoch = (  # type: ignore[method-assign]
+        lambda row: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    )
+    try:
+        config = small_config(tensorboard=True, epochs=1)
+        report = train(sample, tmp_path / "run", config, report=script)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert report.n_epochs == 1
+    (warning,) = [text for text in script.warnings if "TensorBoard" in text]
+    assert "couldn't be written" in warning
+    assert "\n" not in warning
 
 
 def test_scores_are_logged_for_tensorboard(sample: Path, tmp_path: Path) -> None:

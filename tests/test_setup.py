@@ -1,7 +1,7 @@
 """A configuration meets a dataset, also one that has changed since a run began."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from toy import toy_table
 from training_data import Script, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train.errors import DatasetError, RunError
+from memmap_train.errors import DatasetError, RunError, ShardError
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from memmap_train.training.reporting import TrainPlan, plan_text
@@ -64,7 +64,7 @@ def test_an_era_outside_the_fold_cannot_be_reached_from_its_batches(sample: Path
             reachable.select([era])
 
 
-def test_no_file_outside_the_fold_is_opened_before_validation_begins(
+def test_no_file_outside_the_fold_is_opened_and_no_features_of_validation_before_it_begins(
     sample: Path, tmp_path: Path, opened: list[str]
 ) -> None:
     before: set[str] = set()
@@ -73,13 +73,19 @@ def test_no_file_outside_the_fold_is_opened_before_validation_begins(
         def step(self, *numbers: Any) -> None:
             super().step(*numbers)
             if "validation" not in self.calls:
-                before.update(Path(file).parent.name for file in opened)
+                before.update(opened)
 
     train(sample, tmp_path / "run", small_config(epochs=1), report=Watching())
+
+    def eras_of(files: Collection[str], array: str) -> set[str]:
+        return {Path(file).parent.name for file in files if file.endswith(f"{array}.npy")}
+
     eras = mt.open_dataset(sample).eras
-    assert before == {f"era-{era}" for era in eras[:12]}
-    after = {Path(file).parent.name for file in opened}
-    assert after == before | {f"era-{era}" for era in eras[-4:]}
+    of_training, of_validation = ({f"era-{era}" for era in some} for some in (eras[:12], eras[-4:]))
+    assert eras_of(before, "features") == of_training
+    # Else an update that exchanges them would end the run.
+    assert eras_of(before, "targets") == of_training | of_validation
+    assert eras_of(opened, "") == of_training | of_validation
 
 
 # -- eras that aren't weeks -----------------------------------------------------------------------
@@ -168,6 +174,60 @@ def test_targets_that_changed_in_no_era_of_the_run_are_no_matter(
     assert script.warnings == []
 
 
+def test_targets_that_changed_and_that_the_run_does_not_use_are_no_matter(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config())
+    begin(dataset, tmp_path / "run")
+    growing(21, changed=("target_beta_20",))
+    script = Script()
+    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    assert script.warnings == []
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
+def test_an_alias_that_ended_in_a_later_era_is_no_matter(growing: Growing, tmp_path: Path) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config())
+    begin(dataset, tmp_path / "run")
+    assert mt.open_dataset(dataset).manifest.aliases == {"target": "target_alpha_20"}
+    growing(21, changed=("target",), era="0021")
+    assert mt.open_dataset(dataset).manifest.aliases == {}
+    script = Script()
+    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    assert script.warnings == []
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("era", ["0001", "0020"])
+@pytest.mark.parametrize("call", ["started 1", "step 3", "validation 1"])
+def test_an_update_while_a_run_is_trained_changes_no_bit_of_it(
+    growing: Growing, tmp_path: Path, call: str, era: str
+) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config(window_size=20))
+    digest = mt.open_dataset(dataset).manifest.digest
+    script = Script(call, lambda: growing(21, changed=TARGETS, era=era))
+    train(dataset, tmp_path / "run", small_config(window_size=20), report=script)
+    assert mt.open_dataset(dataset).manifest.digest != digest
+    assert script.warnings == []
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
+def test_a_dataset_that_goes_while_a_run_is_trained_ends_it_in_a_line_that_says_how_to_go_on(
+    growing: Growing, tmp_path: Path
+) -> None:
+    dataset = growing(20)
+    train(dataset, tmp_path / "whole", small_config())
+    script = Script("step 18", lambda: dataset.rename(tmp_path / "moved"))
+    with refused(ShardError, "era-0017/features.npy: the file is missing", "20 steps", "--resume"):
+        train(dataset, tmp_path / "run", small_config(), report=script)
+    (tmp_path / "moved").rename(dataset)
+    train(dataset, tmp_path / "run", small_config(), resume=True)
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("era", ["0001", "0020"])
 def test_changed_features_of_an_era_of_the_run_are_refused(
     growing: Growing, tmp_path: Path, era: str
@@ -207,6 +267,7 @@ def test_what_is_recorded_of_the_fold_is_small(growing: Growing, tmp_path: Path)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     for key in ("dataset_digest", "features_digest", "targets_digest"):
         assert config[key].startswith("sha256:")
+    assert config["labels_digest"].startswith("xxh3_128:")
     assert len({config["features_digest"], config["targets_digest"]}) == 2
     assert (config["asked_validation_eras"], config["asked_embargo_eras"]) == (4, "auto")
     assert config["kept_epoch"] == "best"

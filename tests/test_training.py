@@ -60,7 +60,7 @@ from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
 from memmap_train.training.reporting import Reporter, TrainReport, plan_text
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
-from memmap_train.training.validation import score_eras
+from memmap_train.training.validation import Labels, score_eras
 
 pytest_plugins = ["training_fixtures"]
 
@@ -195,6 +195,15 @@ def test_the_loss_is_that_of_labelled_cells(kind: str) -> None:
     assert 0 < n_labels < targets.size
 
 
+def test_labels_beyond_the_whole_numbers_of_float32_are_counted() -> None:
+    n_rows = 2**24 + 100
+    targets = np.zeros((n_rows, 1), np.float32)
+    targets[:: 2**20] = np.nan
+    _, labels = masked_loss("mse", tf.zeros((n_rows, 1)), tf.constant(targets))
+    assert int(labels) == n_rows - 17
+    assert int(np.float32(n_rows - 17)) != n_rows - 17
+
+
 @pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
 def test_missing_labels_have_no_gradient(kind: str) -> None:
     predictions = tf.Variable(np.full((50, 3), 0.4, np.float32))
@@ -320,7 +329,11 @@ def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
     model = build(len(names), 2, small_config())
     seen: list[tuple[int, int]] = []
     scores = score_eras(
-        Predictor(model, None), dataset, names, targets, progress=lambda *now: seen.append(now)
+        Predictor(model, None),
+        dataset,
+        names,
+        Labels(dataset, targets),
+        progress=lambda *now: seen.append(now),
     )
     assert scores.corr.shape == scores.pearson.shape == (6, 2)
     for position, era in enumerate(dataset.eras):
@@ -442,6 +455,8 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     before = results(finished[0])
     again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
+    assert loop.rehearse(sample, finished[0], None, resume=True).already_finished
+    assert not again.already_finished
     with refused(RunError, "dropout", "0.7"):
         loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
@@ -616,6 +631,7 @@ def test_validation_eras_are_not_trained_on(
         file = copy / f"era-{era}" / "targets.npy"
         targets = np.load(file)
         np.save(file, targets[::-1])
+        os.utime(file, (1e9, 1e9))  # as if it had been so for long: its digest isn't compared
     train(copy, tmp_path / "run", small_config())
     losses = [row["loss"] for row in read_csv(tmp_path / "run" / "history.csv")]
     assert losses == [row["loss"] for row in read_csv(finished[0] / "history.csv")]
@@ -995,14 +1011,14 @@ def test_a_checkpoint_that_the_system_withholds_is_not_thrown_away(
     with pytest.raises(KeyboardInterrupt):
         train(sample, run, small_config(), report=Script("step 3", interrupt))
     before = os.listdir(run / "checkpoints")
-    read_bytes = Path.read_bytes
+    path_open = Path.open
 
-    def withholding(self: Path) -> bytes:
+    def withholding(self: Path, *arguments: Any, **options: Any) -> Any:
         if self.suffix == ".npz":
             raise OSError(errno.EIO, "Input/output error", str(self))
-        return read_bytes(self)
+        return path_open(self, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", withholding)
+    monkeypatch.setattr(Path, "open", withholding)
     with refused(RunError, ".npz: can't be read: Input/output error", "--resume"):
         train(sample, run, resume=True)
     assert os.listdir(run / "checkpoints") == before

@@ -15,9 +15,18 @@ from scipy.stats import rankdata
 from training_data import ROWS_PER_ERA, Script, all_rows, newest_checkpoint, small_config
 
 import memmap_train as mt
+from memmap_train import batches as batches_module
+from memmap_train import storage
 from memmap_train.cli import main
 from memmap_train.comparison import describe_runs, runs_text
-from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
+from memmap_train.errors import (
+    BatchError,
+    ConfigError,
+    DatasetError,
+    FoldError,
+    MemmapTrainError,
+    RunError,
+)
 from memmap_train.metrics import numerai_corr, summary
 from memmap_train.progress import TrainProgress
 from memmap_train.runs import holding
@@ -170,7 +179,7 @@ def test_no_byte_of_an_era_outside_the_fold_is_read_while_it_trains(
     seen: dict[str, set[str]] = {}
 
     class Watching(Script):
-        """Notes which eras' files were opened while training, and which while scoring."""
+        """Notes which eras' features were opened while training, and which while scoring."""
 
         def fold(self, number: int, n_folds: int, fold: Any) -> None:
             opened.clear()
@@ -179,17 +188,22 @@ def test_no_byte_of_an_era_outside_the_fold_is_read_while_it_trains(
         def step(self, *numbers: Any) -> None:
             super().step(*numbers)
             if not seen.get(f"scored {self.number}"):
-                seen[f"trained {self.number}"] = {Path(file).parent.name for file in opened}
+                seen[f"trained {self.number}"] = eras_of("features.npy")
+                seen[f"labels {self.number}"] = eras_of("targets.npy")
 
         def validation(self, rows_done: int, n_rows: int) -> None:
-            seen[f"scored {self.number}"] = {Path(file).parent.name for file in opened}
+            seen[f"scored {self.number}"] = eras_of("")
+
+    def eras_of(suffix: str) -> set[str]:
+        return {Path(file).parent.name for file in opened if file.endswith(suffix)}
 
     config = folds_config(epochs=1)
     train_folds(sample, tmp_path / "run", config, folds=2, report=Watching())
     for number, (trained, predicted) in enumerate(FOLDS, start=1):
         of_training = {f"era-{era}" for era in labels(trained)}
         assert seen[f"trained {number}"] == of_training
-        assert seen[f"scored {number}"] == of_training | {f"era-{era}" for era in labels(predicted)}
+        of_fold = of_training | {f"era-{era}" for era in labels(predicted)}
+        assert seen[f"labels {number}"] == seen[f"scored {number}"] == of_fold
 
 
 # -- refused --------------------------------------------------------------------------------------
@@ -448,10 +462,141 @@ def test_flags_of_folds_that_make_no_sense_are_refused(
 
 
 def test_a_rehearsal_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
-    plans = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
+    plans, is_finished = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
+    assert not is_finished
     assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
     assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
     assert not (tmp_path / "run").exists()
+
+
+def error_of(command: Any, *arguments: Any, **options: Any) -> str:
+    """Return what a command is refused with."""
+    with pytest.raises(MemmapTrainError) as caught:
+        command(*arguments, **options)
+    return str(caught.value)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({}, {}, "a finished run of folds is there already"),
+        ({}, {"resume": True, "folds": 3}, "--folds 2 in the run, 3 now"),
+        ({}, {"resume": True, "rolling_eras": 4}, "--rolling None in the run, 4 now"),
+        ({"learning_rate": 0.02}, {"resume": True}, "learning_rate: 0.01 in the run, 0.02 now"),
+        ({"epochs": 1}, {"resume": True}, "epochs: 2 in the run, 1 now"),
+        ({"callbacks": ["nowhere:Callback"]}, {"resume": True}, "callbacks: "),
+        ({"validation_eras": 4}, {"resume": True}, "validation_eras"),
+    ],
+)
+def test_a_dry_run_of_folds_refuses_what_the_command_refuses(
+    changes: dict[str, Any],
+    options: dict[str, Any],
+    said: str,
+    finished: tuple[Path, FoldsReport],
+    sample: Path,
+) -> None:
+    before = contents(finished[0])
+    options = {"folds": 2, **options}
+    found = [
+        error_of(command, sample, finished[0], folds_config(**changes), **options)
+        for command in (train_folds, rehearse_folds)
+    ]
+    assert found[0] == found[1]
+    assert said in found[0]
+    assert contents(finished[0]) == before
+
+
+def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
+    sample: Path, tmp_path: Path
+) -> None:
+    for changes in ({"callbacks": ["nowhere:Callback"]}, {"model": "nowhere:build"}):
+        for command in (train_folds, rehearse_folds):
+            with refused(ConfigError, "'nowhere:", "can't be imported"):
+                command(sample, tmp_path / "run", folds_config(**changes), folds=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_refuses_a_run_of_the_other_kind(
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
+) -> None:
+    assert error_of(loop.rehearse, sample, finished[0], None, resume=True) == error_of(
+        train, sample, finished[0], None, resume=True
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
+    options = {"folds": 2, "resume": True}
+    assert error_of(rehearse_folds, sample, tmp_path / "run", None, **options) == error_of(
+        train_folds, sample, tmp_path / "run", None, **options
+    )
+
+
+def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_made(
+    sample: Path, tmp_path: Path
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "file"
+    file.write_text("x")
+    with holding(run):
+        for path in (run, file / "run"):
+            for command, config, options in (
+                ((train, loop.rehearse), small_config(), {}),
+                ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
+            ):
+                found = {error_of(each, sample, path, config, **options) for each in command}
+                assert len(found) == 1
+    assert not [path for path in run.iterdir() if not path.name.startswith(".")]
+
+
+def test_a_dry_run_says_which_folds_are_done_and_where_the_running_one_goes_on(
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
+) -> None:
+    plans, is_finished = rehearse_folds(sample, finished[0], None, folds=2, resume=True)
+    assert is_finished
+    assert [plan.already_finished for plan in plans] == [True, True]
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", interrupt))
+    before = contents(run)
+    plans, is_finished = rehearse_folds(sample, run, None, folds=2, resume=True)
+    assert not is_finished
+    assert [plan.already_finished for plan in plans] == [True, False]
+    assert [plan.first_step for plan in plans] == [14, 11]  # of 7 and 13 steps an epoch
+    longer, _ = rehearse_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
+    assert [plan.already_finished for plan in longer] == [False, False]
+    assert contents(run) == before
+
+
+def test_folds_take_the_memory_of_one_at_a_time(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two pools of 4 batches of 64 rows take 16.4 kB; the last fold's features 41 kB at most.
+    monkeypatch.setattr(storage, "available_memory", lambda: 60_000)
+    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
+    config = folds_config(epochs=1)
+    plans, _ = rehearse_folds(sample, tmp_path / "run", config, folds=5)
+    assert len(plans) == 5
+    assert all("fit into the 60.0 kB of memory available" in plan.reading for plan in plans)
+    script = Script()
+    readings: list[str] = []
+    script.started = lambda plan: readings.append(plan.reading)  # type: ignore[method-assign]
+    train_folds(sample, tmp_path / "run", config, folds=5, report=script)
+    assert readings == [plan.reading for plan in plans]
+
+
+def test_an_update_between_two_folds_is_told_of(
+    growing: Callable[..., Path], tmp_path: Path
+) -> None:
+    dataset, script = growing(20), Script()
+    targets = ("target", "target_alpha_20")
+    script.fold_done = (  # type: ignore[method-assign]
+        lambda number, *_: growing(21, changed=targets) if number == 1 else None
+    )
+    train_folds(dataset, tmp_path / "run", folds_config(epochs=1), folds=2, report=script)
+    (warning,) = script.warnings
+    assert "targets of the run's eras have changed" in warning
 
 
 def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
@@ -460,7 +605,7 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
     with refused(ConfigError, "plateau_patience", 'monitor = "loss"'):
         train_folds(sample, tmp_path / "run", folds_config(plateau_patience=1), folds=2)
     assert not (tmp_path / "run").exists()
-    plans = rehearse_folds(
+    plans, _ = rehearse_folds(
         sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2

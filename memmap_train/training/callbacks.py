@@ -34,6 +34,8 @@ Memory = list[dict[str, Packed]]
 """What each of several callbacks remembers, and last, where there are any, random generators."""
 
 _GIVEN = ("_model", "params")  # attributes that a callback has from us
+# What Keras's own callback finds out of its file when training begins: it holds for this process.
+_FOUND_IN_FILES = {keras.callbacks.CSVLogger: ("append", "append_header")}
 
 # `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -78,6 +80,8 @@ class Callbacks:
         "epochs", "steps" and "verbose", as ``fit`` has them.
     shows_scores : bool
         Whether the user's callbacks see the scores of the validation eras.
+    log : TensorBoardLog, optional
+        Is told of everything, scores included, and remembers nothing.
     """
 
     def __init__(
@@ -88,9 +92,12 @@ class Callbacks:
         params: Mapping[str, int],
         *,
         shows_scores: bool = True,
+        log: "TensorBoardLog | None" = None,
     ) -> None:
         self._callbacks, self._model, self._optimizer = dict(callbacks), model, optimizer
         self._params, self._shows_scores = dict(params), shows_scores
+        self._log = log
+        self._told = self._callbacks if log is None else {**self._callbacks, "tensorboard": log}
         model.stop_training = False
         # What is called in every step costs time, at its end a wait for the loss: only where
         # somebody listens.
@@ -108,7 +115,7 @@ class Callbacks:
 
     def whole(self) -> AbstractContextManager[object]:
         """Put off interruptions until the callbacks know of all that is done in the block."""
-        return _stops_put_off() if self._callbacks else nullcontext()
+        return _stops_put_off() if self._told else nullcontext()
 
     def train_begin(self, memory: Memory) -> None:
         """Introduce the model, and say that training begins or goes on.
@@ -117,25 +124,36 @@ class Callbacks:
         ----------
         memory : list of dict of str to Packed
             What `memory` returned in the process before; empty where training begins.
+
+        Notes
+        -----
+        Whatever callbacks do to the model when training goes on, an uninterrupted training wouldn't
+        have seen: restore the model's state afterwards.
         """
-        callbacks = self._callbacks.values()
-        for name, callback in self._callbacks.items():
+        for name, callback in self._told.items():
             with blaming(f"callbacks: {name} failed in set_params"):
                 callback.set_params(self._params)
             with blaming(f"callbacks: {name} failed in set_model"):
                 callback.set_model(self._model)
-        self._tell("on_train_begin")
+            if memory and isinstance(callback, keras.callbacks.CSVLogger):
+                callback.append = True  # else it would empty the file of the epochs before
+        self._tell("on_train_begin", {})
         if memory:
             *attributes_of_each, generators = memory
-            for callback, attributes in zip(callbacks, attributes_of_each, strict=True):
-                recall(callback, attributes)
+            # Not strict: checkpoints of earlier versions have one more, of our own log.
+            for callback, known in zip(self._callbacks.values(), attributes_of_each, strict=False):
+                passed = _not_remembered(callback)
+                recall(callback, {name: known[name] for name in known if name not in passed})
             recall_random(generators)
 
     def memory(self) -> Memory:
         """Return the plain attributes of each callback, and random generators' states."""
         if not self._callbacks:
             return []
-        known = [remembered(callback, but=_GIVEN) for callback in self._callbacks.values()]
+        known = [
+            remembered(callback, but=_not_remembered(callback))
+            for callback in self._callbacks.values()
+        ]
         return [*known, remembered_random()]
 
     def forgotten(self) -> list[str]:
@@ -143,17 +161,17 @@ class Callbacks:
         return [
             f"{name}: {attribute}"
             for name, callback in self._callbacks.items()
-            for attribute in passed_over(callback, but=_GIVEN)
+            for attribute in passed_over(callback, but=_not_remembered(callback))
         ]
 
     def epoch_begin(self, epochs_done: int) -> None:
         """Say that an epoch begins."""
-        self._tell("on_epoch_begin", epochs_done)
+        self._tell("on_epoch_begin", epochs_done, {})
 
     def batch_begin(self, step_in_epoch: int) -> None:
         """Say that a step, counted from 0, comes next."""
         if self._hears_begin:
-            self._tell("on_train_batch_begin", step_in_epoch)
+            self._tell("on_train_batch_begin", step_in_epoch, {})
 
     def batch_end(self, step_in_epoch: int, loss: Callable[[], float]) -> None:
         """Say that a step is done, counted from 0; `loss` is asked where somebody listens."""
@@ -162,28 +180,25 @@ class Callbacks:
 
     def epoch_end(self, epochs_done: int, row: Mapping[str, float]) -> None:
         """Say that an epoch was scored; `row` is what `history.csv` will have."""
-        # Keras's own callbacks pass `epoch` on beside the logs, and names come once.
-        logs = {name: value for name, value in row.items() if name != "epoch"}
-        self._tell("on_epoch_end", epochs_done, logs)
+        self._tell("on_epoch_end", epochs_done, _logs(row))
 
-    def train_end(self) -> None:
-        """Say that training is done."""
-        self._tell("on_train_end")
+    def train_end(self, row: Mapping[str, float]) -> None:
+        """Say that training is done; `row` is the last epoch's of `history.csv`."""
+        self._tell("on_train_end", _logs(row))
 
     def _is_heard(self, *methods: str) -> bool:
         return any(
-            _overrides(callback, method)
-            for callback in self._callbacks.values()
-            for method in methods
+            _overrides(callback, method) for callback in self._told.values() for method in methods
         )
 
     def _tell(self, method: str, *arguments: Any) -> None:
-        if not self._callbacks:
+        """Call a method of all callbacks, with logs as its last argument, as ``fit`` does."""
+        if not self._told:
             return
         # Not for good: a saved model would hold the optimizer's state as well.
         self._model.optimizer = self._optimizer
         try:
-            for name, callback in self._callbacks.items():
+            for name, callback in self._told.items():
                 copies = [self._shown(a, callback) for a in arguments]
                 with blaming(f"callbacks: {name} failed in {method}"):
                     getattr(callback, method)(*copies)
@@ -194,32 +209,60 @@ class Callbacks:
         """Return a copy of logs, as this callback may see them; anything else as it is."""
         if not isinstance(argument, Mapping):
             return argument
-        hides = not self._shows_scores and not isinstance(callback, TensorBoardLog)
+        hides = not self._shows_scores and callback is not self._log
         return {k: v for k, v in argument.items() if not (hides and k.startswith("val_"))}
 
 
 class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes each epoch's row of `history.csv` as scalars into a folder that TensorBoard shows."""
+    """Writes each epoch's row of `history.csv` as scalars into a folder that TensorBoard shows.
 
-    def __init__(self, folder: Path) -> None:
+    Where it can't be written, that is warned of, and training goes on without it.
+
+    Parameters
+    ----------
+    folder : Path
+    warn : callable
+        Called with one line.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         super().__init__()
-        self._folder = folder
+        self._folder, self._warn = folder, warn
+        self._writer: Any = None
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Begin another file in the folder."""
-        self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
+        with self._surviving_a_full_disk():
+            self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the scores at the number of epochs done."""
-        with self._writer.as_default():
-            for name, value in (logs or {}).items():
-                tensor = tf.constant(value, tf.float32)
-                tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
-        self._writer.flush()
+        if self._writer is None:
+            return
+        with self._surviving_a_full_disk():
+            with self._writer.as_default():
+                for name, value in (logs or {}).items():
+                    tensor = tf.constant(value, tf.float32)
+                    tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
+            self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Close the file."""
-        self._writer.close()
+        if self._writer is not None:
+            with self._surviving_a_full_disk():
+                self._writer.close()
+
+    @contextmanager
+    def _surviving_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            self._writer = None
+            reason = " ".join(str(error).split())
+            self._warn(
+                f"{self._folder}: the log for TensorBoard couldn't be written ({reason:.200}); "
+                "training goes on without it"
+            )
 
 
 @contextmanager
@@ -250,6 +293,18 @@ def _stops_put_off() -> Iterator[None]:
                 signal.signal(stop, handler)
     if pending:
         signal.raise_signal(pending[0])
+
+
+def _logs(row: Mapping[str, float]) -> dict[str, float]:
+    """Return a row of `history.csv` as logs."""
+    # Keras's own callbacks pass `epoch` on beside the logs, and names come once.
+    return {name: value for name, value in row.items() if name != "epoch"}
+
+
+def _not_remembered(callback: Any) -> tuple[str, ...]:
+    """Return the attributes of a callback that a resumed training must not set."""
+    found = (names for kind, names in _FOUND_IN_FILES.items() if isinstance(callback, kind))
+    return (*_GIVEN, *(name for names in found for name in names))
 
 
 def _overrides(callback: Any, method: str) -> bool:

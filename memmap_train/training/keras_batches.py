@@ -10,7 +10,6 @@ stream before it does).
 """
 
 import logging
-import threading
 import weakref
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..batches import Batches, Stream
 from ..dataset import Dataset, Selection
 from ..errors import listed
 from ..reader import Batch
+from ..thread_lock import ThreadLock
 
 _log = logging.getLogger("memmap_train")
 
@@ -147,7 +147,7 @@ class _Feed:
         self._batches = batches
         self._start = self._next = start
         self._stream: Stream | None = None
-        self._lock = threading.Lock()
+        self._lock = ThreadLock()
 
     def first_step(self) -> int:
         """Return the first step of a pass that begins now."""

@@ -25,18 +25,18 @@ from ..chart import draw_scores
 from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
-from ..errors import ConfigError, RunError, listed
+from ..errors import ConfigError, RunError, ShardError, listed
 from ..folds import Fold
 from ..resumption import (
     VERSION_KEYS,
+    begun_record,
     check_outside,
-    check_same_configuration,
     check_same_dataset,
     finished_result,
     identity_of,
     taking_up,
 )
-from ..runs import STEP_SCORE_COLUMNS, Run, find_run, replacing
+from ..runs import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
 from ..storage import is_past_cache
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import brings_model, require_tensorflow
@@ -47,7 +47,7 @@ from .reporting import Reporter, TrainPlan, TrainReport
 from .setup import Setup, Start, make_model, plan_of, prepare
 from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from .step import TrainStep
-from .validation import EraScores, score_eras
+from .validation import EraScores, Labels, score_eras
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 _SCORES = (
@@ -123,28 +123,17 @@ def train(
     bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
     is switched on for the process.
     """
-    require_tensorflow()
     report = report or Reporter()
-    dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
-    warning = None
-    if run:
-        if run.folds:
-            raise RunError(
-                f"{run.path}: it is a run of {len(run.folds)} folds: carry it on with --folds "
-                f"{run.config['asked_folds']} --resume, or choose another --run"
-            )
-        warning = check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config, fold, start)
+    run, setup, warning = _set_up(dataset_path, run_dir, config, fold, start, resume=resume)
     if run:
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
-    compiled, callbacks = _compile(setup), make_callbacks(setup.config.callbacks)
-    with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
+    compiled, callbacks = make_step(setup), make_callbacks(setup.config.callbacks)
+    record = setup.record if run else begun_record(setup.record, setup.dataset, [setup.fold])
+    with taking_up(Path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
         if setup.start is not None:
@@ -159,7 +148,7 @@ def rehearse(
     *,
     resume: bool = False,
 ) -> TrainPlan:
-    """Check everything that `train` checks before its first step; write nothing.
+    """Check what `train` checks before it compiles the first step; write nothing.
 
     Parameters
     ----------
@@ -176,22 +165,48 @@ def rehearse(
     RunError, ConfigError, DatasetError, FoldError, BatchError
         As for `train`.
     """
+    run, setup, _ = _set_up(dataset_path, run_dir, config, None, None, resume=resume)
+    plan = rehearsed(run, setup, make_step(setup)[0].model)
+    if not plan.already_finished:
+        check_free(Path(run_dir))
+    return plan
+
+
+def rehearsed(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
+    """Return the plan of a run that begins or goes on, after checking what is left to check."""
+    is_finished = run is not None and finished_result(run, setup.record) is not None
+    make_callbacks(setup.config.callbacks)
+    first_step = newest_step(run.checkpoint_dir) if run else 0
+    plan = plan_of(setup, model, first_step, first_step // len(setup.batches))
+    return replace(plan, already_finished=is_finished)
+
+
+def _set_up(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None,
+    fold: Fold | None,
+    start: Start | None,
+    *,
+    resume: bool,
+) -> tuple[Run | None, Setup, str | None]:
+    """Return the run to resume, if there is one, what is to be trained, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
     check_outside(Path(run_dir))
     run = find_run(Path(run_dir), resume=resume)
+    warning = None
     if run:
-        check_same_dataset(run, dataset)
-    setup = prepare(dataset, run, config)
-    if run:
-        check_same_configuration(run, setup.record)
-    step, _ = _compile(setup)
-    make_callbacks(setup.config.callbacks)
-    first_step = newest_step(run.checkpoint_dir) if run else 0
-    return plan_of(setup, step.model, first_step, first_step // len(setup.batches))
+        if run.folds:
+            raise RunError(
+                f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
+                f"{run.config['asked_folds']} --resume, or choose another --run"
+            )
+        warning = check_same_dataset(run, dataset)
+    return run, prepare(dataset, run, config, fold, start), warning
 
 
-def _compile(setup: Setup) -> tuple[TrainStep, Predictor]:
+def make_step(setup: Setup) -> tuple[TrainStep, Predictor]:
     """Make the model, and the compiled functions that train it and predict with it.
 
     Raises
@@ -262,24 +277,26 @@ class _Training:
         self._config, self._batches = setup.config, setup.batches
         self._step, self._predictor, self._model = step, predictor, step.model
         config = self._config
-        named = dict(zip(config.callbacks, callbacks, strict=True))
-        if config.tensorboard:
-            named["tensorboard"] = TensorBoardLog(run.tensorboard_dir)
+        # First of all: an update of the dataset may exchange files of targets at any time.
+        self._validation = setup.dataset.select(setup.fold.validation)
+        self._labels = Labels(self._validation, config.targets)
+        self._batches.reader().map_targets()
         self._callbacks = Callbacks(
-            named,
+            dict(zip(config.callbacks, callbacks, strict=True)),
             self._model,
             self._step.optimizer,
             # Not verbose: this package says how far it is, and stdout is for results.
             {"epochs": config.epochs, "steps": len(self._batches), "verbose": 0},
             # Scores of eras that are to be predicted may have no part in making their model.
             shows_scores=not setup.keeps_last_epoch,
+            log=TensorBoardLog(run.tensorboard_dir, report.warning) if config.tensorboard else None,
         )
-        self._validation = setup.dataset.select(setup.fold.validation)
         # What doesn't fit beside the training eras would push them out, epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
         self._past_cache = is_past_cache(together)
         self._progress, self._clock = Progress(), Clock()
         self._memory: Memory | None = []  # of callbacks; None once they have it
+        self._resumed: State | None = None  # what a checkpoint held, until callbacks know
         self._pace = _Pace()
         self._is_whole = True  # the state: a step that failed may have changed a part of it
         self._said: set[str] = set()  # of warnings that would come again and again
@@ -296,25 +313,33 @@ class _Training:
             with self._batches.stream(first_step, max(end, first_step)) as stream:
                 with self._callbacks.whole():
                     self._callbacks.train_begin(self._memory or [])
-                    self._memory = None
+                    if self._resumed is not None:
+                        self._take_up(self._resumed)
+                    self._memory = self._resumed = None
                 if self._step.count != first_step:
                     raise ConfigError(
                         f"callbacks: one of {listed(self._config.callbacks)} has moved the step "
-                        f"from {first_step:,} to {self._step.count:,} when training began; leave "
-                        "it out: --resume carries a run on without it"
+                        f"from {first_step:,} to {self._step.count:,} when training began, which "
+                        "a run can't: begin a new one without it"
                     )
                 self._tell_unsaved()
                 try:
                     while not self._is_over():
                         self._train_epoch(stream)
                         self._end_epoch()
-                except Exception as error:  # a callback, a dataset that was replaced, a model
+                except Exception as error:  # a callback, a dataset that is gone, a model
                     if self._is_whole and self._step.count and not self._divergence():
                         self._save()  # the steps stay done
+                        if isinstance(error, ShardError):
+                            raise ShardError(
+                                f"{error}; {self._step.count:,} steps are done and saved: --resume "
+                                "goes on from there where the dataset has the run's eras as they "
+                                "were"
+                            ) from error
                     if isinstance(error, tf.errors.OpError):
                         raise self._failure(error) from error
                     raise
-                self._callbacks.train_end()
+                self._callbacks.train_end(self._progress.history[-1])
         except KeyboardInterrupt:
             self._save()
             raise
@@ -461,7 +486,7 @@ class _Training:
             self._predictor,
             self._validation,
             self._batches.feature_names,
-            self._config.targets,
+            self._labels,
             past_cache=self._past_cache,
             progress=self._tell_validation,
         )
@@ -638,7 +663,11 @@ class _Training:
         )
         if checkpoint is None:
             return
-        state = from_checkpoint(checkpoint)
+        self._resumed = from_checkpoint(checkpoint)
+        self._take_up(self._resumed)
+
+    def _take_up(self, state: State) -> None:
+        """Go on from a state."""
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
         if best := self._progress.best:

@@ -23,7 +23,9 @@ from .own_models import build_own
 _FEATURE_MEAN = 0.5
 _FEATURE_STD = 0.125**0.5
 _TARGET_MEAN = 0.5
-_TRAINED_BYTES = 16  # of a weight: float32, its gradient, and two of the optimizer's
+# Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
+# saved, and the best epoch's.
+_TRAINED_BYTES = 28
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:

@@ -1,16 +1,17 @@
 """What an object remembers: its plain attributes, as JSON and arrays.  Imports numpy only.
 
-Plain are numbers, text, None, numpy's arrays and scalars, functions and classes that a module has
-by their names, and lists, tuples and dicts of such. Attributes of any other kind are passed over: a
-model, an open file, a lambda. Nothing is imported to recall one: what made it was imported before.
-Python's and numpy's own random generators, which belong to no object, are remembered as well.
+Plain are numbers, text, None, paths, numpy's arrays and scalars, functions and classes that a
+module has by their names, and lists, tuples and dicts of such. Attributes of any other kind are
+passed over: a model, an open file, a lambda. Nothing is imported to recall one: what made it was
+imported before. Python's and numpy's own random generators, which belong to no object, are
+remembered as well.
 """
 
-import io
 import random
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -59,20 +60,14 @@ def remembered(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]
 def passed_over(thing: object, *, but: Collection[str] = ()) -> list[str]:
     """Return the attributes of an object that may change and aren't plain.
 
-    What is made anew by whoever made the object (functions, modules) and what belongs to the
-    process (open files) isn't among them.
+    What the object's maker makes again (functions, modules) and what belongs to the process
+    (whatever is to be closed, as files and writers of logs are) isn't among them.
     """
     plain = remembered(thing, but=but)
     return [
         name
         for name, value in vars(thing).items()
-        if not (
-            name in plain
-            or name in but
-            or callable(value)
-            or isinstance(value, ModuleType | io.IOBase)
-            or hasattr(value, "writerow")
-        )
+        if not (name in plain or name in but or _is_of_process(value))
     ]
 
 
@@ -104,10 +99,25 @@ def recall(thing: object, packed: Mapping[str, Packed]) -> None:
             continue
 
 
+def _is_of_process(value: Any) -> bool:
+    """Tell whether a value that isn't plain is made again in each process."""
+    if type(value) in (list, tuple, dict):
+        items = value.values() if isinstance(value, dict) else value
+        return all(_is_of_process(item) for item in items)
+    is_open = hasattr(value, "writerow") or hasattr(value, "close")
+    return (
+        callable(value)
+        or isinstance(value, ModuleType)
+        or (is_open and not isinstance(value, Generator))
+    )
+
+
 def _tree(value: Any, arrays: list[npt.NDArray[Any]]) -> Any:
     kind = type(value)  # not `isinstance`: what is derived from them may be anything
     if kind in _AS_THEY_ARE:
         return value
+    if isinstance(value, Path):
+        return {"path": str(value)}
     if kind in (list, tuple):
         return {kind.__name__: [_tree(item, arrays) for item in value]}
     if kind is dict:
@@ -131,6 +141,8 @@ def _value(tree: Any, arrays: list[npt.NDArray[Any]]) -> Any:
         if found is None:
             raise LookupError
         return found
+    if kind == "path":
+        return Path(content)
     if kind == "array":
         return arrays[content].copy()
     if kind == "scalar":

@@ -29,7 +29,9 @@ class TrainPlan:
     buffer_bytes : int
         What training and validation hold of the data at once.
     state_bytes : int
-        Weights and the optimizer's state. A checkpoint holds the best epoch's weights as well.
+        Weights and the optimizer's state. They are copied to save a checkpoint.
+    best_bytes : int
+        Weights of the best epoch, which are held and saved as well.
     main_target, named_target : str
         The target that is scored, and the one that it is an alias of (or itself).
     batch_size, steps_per_epoch, epochs : int
@@ -38,6 +40,8 @@ class TrainPlan:
     first_step, epochs_done : int
         Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
+    already_finished : bool
+        Whether the run is finished, and nothing is to be done.
     """
 
     n_train_eras: int
@@ -54,6 +58,7 @@ class TrainPlan:
     model: str
     buffer_bytes: int
     state_bytes: int
+    best_bytes: int
     main_target: str
     named_target: str
     batch_size: int
@@ -64,6 +69,7 @@ class TrainPlan:
     first_step: int
     epochs_done: int
     deterministic: bool
+    already_finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +162,10 @@ def plan_text(plan: TrainPlan) -> str:
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
-        f"memory      {in_bytes(plan.buffer_bytes)} for buffers, {in_bytes(plan.state_bytes)} for "
-        "weights and the optimizer's state"
+        f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
+        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for weights, the optimizer's state and "
+        f"the best epoch's weights, {in_bytes(plan.state_bytes)} more while a checkpoint is saved"
+        + (f"\nresumed     after {plan.first_step:,} steps" if plan.first_step else "")
     )
 
 

@@ -212,6 +212,8 @@ def prepare(
         pool_batches=pool_batches,
         memory=config.memory,
     )
+    if run and config.memory is not None and config.memory != recorded.get("memory"):
+        _check_memory(config.memory, 2 * batches.pool_bytes)
     if start is None and config.model.endswith(SUFFIX):
         start = _find_start(checked_path(config.model, ConfigError).resolve(), run)
     if start is not None and not start.is_resumed and not config.allow_overlap:
@@ -278,6 +280,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
         # Adam keeps two numbers for each weight.
         state_bytes=3 * n_parameters * 4,
+        best_bytes=n_parameters * 4,
         main_target=setup.main_target,
         named_target=setup.named_target,
         batch_size=config.batch_size,
@@ -309,6 +312,16 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()
     )
+
+
+def _check_memory(memory: int, buffer_bytes: int) -> None:
+    """Refuse less memory than a run's buffers take: the pools that it shuffles stay as they are."""
+    if buffer_bytes > memory * 1_000_000:
+        raise ConfigError(
+            f"memory: expected {-(-buffer_bytes // 1_000_000):,} MB or more, which the run's "
+            f"buffers take, found {memory:,}; how a run shuffles can't change: leave memory out, "
+            "or begin a new run with another --run"
+        )
 
 
 def _find_start(path: Path, run: Run | None) -> Start:

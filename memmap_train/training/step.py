@@ -113,7 +113,9 @@ class TrainStep:
 
     def arrays(self) -> Arrays:
         """Return copies of all state: weights, seed generators, optimizer, sums."""
-        return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
+        return {
+            name: _own(np.asarray(variable.numpy())) for name, variable in self._variables().items()
+        }
 
     def restore(self, arrays: Arrays) -> None:
         """Take back what `arrays` returned, under the same configuration.
@@ -143,7 +145,7 @@ class TrainStep:
 
     def weights(self) -> list[npt.NDArray[Any]]:
         """Return copies of the model's weights."""
-        return [np.array(weight) for weight in self.model.get_weights()]
+        return [_own(weight) for weight in self.model.get_weights()]
 
     def _variables(self) -> dict[str, Any]:
         groups = {
@@ -181,15 +183,21 @@ class TrainStep:
                 # With the penalties that layers of a user's model add, if any: each may be a number
                 # for every row, whose sum counts, as for Keras's `fit`.
                 added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]
-                mean = optimizer.scale_loss(tf.add_n([loss / tf.maximum(labels, 1.0), *added]))
+                of_batch = loss / tf.cast(tf.maximum(labels, 1), tf.float32)
+                mean = optimizer.scale_loss(tf.add_n([of_batch, *added]))
             variables, counted = model.trainable_variables, optimizer.iterations.value
             before = None if left_out is None else tf.identity(counted)
             optimizer.apply(tape.gradient(mean, variables), variables)
             if left_out is not None:
                 left_out.assign_add(1 - tf.cast(counted - before, tf.int64))
-            sums.assign_add(tf.cast(tf.stack([loss, labels]), tf.float64))
+            sums.assign_add(tf.stack([tf.cast(loss, tf.float64), tf.cast(labels, tf.float64)]))
 
         return run
+
+
+def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array, or a copy of it where it shows memory that isn't its own."""
+    return array if array.flags.owndata else np.array(array)
 
 
 def _identities(model: Any) -> list[int]:
@@ -232,7 +240,8 @@ def masked_loss(kind: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
     Returns
     -------
     tuple of tensor
-        Two scalars, float32.
+        Two scalars, float32 and int64: float32 has no number between 16,777,216 and the next but
+        one.
     """
     labelled = tf.math.is_finite(targets)
     # Before the subtraction: the gradient of a NaN that is masked later is NaN all the same.
@@ -245,7 +254,7 @@ def masked_loss(kind: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
         loss = tf.where(size < _HUBER_DELTA, 0.5 * tf.square(error), linear)
     else:
         loss = tf.square(error)
-    return tf.reduce_sum(loss), tf.reduce_sum(tf.cast(labelled, tf.float32))
+    return tf.reduce_sum(loss), tf.math.count_nonzero(labelled)
 
 
 def filled(features: Any, fill_missing: float | None) -> Any:

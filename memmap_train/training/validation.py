@@ -1,7 +1,7 @@
 """Per-era scores of a model on labelled eras.
 
-In come a model and a dataset of validation eras, out comes one score per era and target. Eras are
-read one after another; none but the present one and the one before it are held.
+In come a model, a dataset of validation eras and their labels, out comes one score per era and
+target. Eras are read one after another; none but the present one and the one before it are held.
 """
 
 from collections import Counter
@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from ..dataset import Dataset
 from ..metrics import Summary, numerai_corr, pearson, summary, why_undefined
+from ..row_space import row_space
 from ..threads import ThreadPool
 from .predict import Predictor, Progress
+
+Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,45 @@ class EraScores:
         return summary(self.pearson[:, 0])
 
 
+class Labels:
+    """Some targets of a dataset's eras, mapped from the beginning on.
+
+    An update of the dataset replaces files of targets while a training is under way: what was
+    mapped stays what it was.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of the validation eras alone.
+    target_names : sequence of str
+        In the order of the model's outputs.
+
+    Raises
+    ------
+    DatasetError, ShardError
+        A target is unknown; a file is missing, damaged, or another one than before.
+    """
+
+    def __init__(self, dataset: Dataset, target_names: Sequence[str]) -> None:
+        self._columns = dataset.target_columns(list(target_names))
+        self._rows_per_era, self._n_columns = dataset.rows_per_era, len(dataset.target_names)
+        self._rows = row_space([dataset[era] for era in dataset.eras], "targets")
+        self._rows.require(range(len(dataset.eras)))
+        self.n_targets = len(target_names)
+
+    def of_era(self, position: int) -> Float32:
+        """Return the labels of the era at a position: shape (rows, targets)."""
+        n_rows, first = self._rows_per_era[position], int(self._rows.first[position])
+        labels = np.empty((n_rows, self._n_columns), np.float32)
+        self._rows.take(np.arange(first, first + n_rows), labels)
+        return labels if self._columns is None else labels[:, self._columns]
+
+
 def score_eras(
     predictor: Predictor,
     dataset: Dataset,
     feature_names: Sequence[str],
-    target_names: Sequence[str],
+    labels: Labels,
     *,
     past_cache: bool = False,
     progress: Progress | None = None,
@@ -60,22 +97,21 @@ def score_eras(
     predictor : Predictor
     dataset : Dataset
         Of the validation eras alone.
-    feature_names, target_names : sequence of str
-        In the order of the model's inputs and outputs.
+    feature_names : sequence of str
+        In the order of the model's inputs.
+    labels : Labels
+        Of the same dataset, in the order of the model's outputs.
     past_cache : bool
         Read the features from the disk itself; see `storage.is_past_cache`.
     progress : callable(rows done, rows), optional
     """
-    columns = dataset.target_columns(list(target_names))
-    corr = np.empty((len(dataset.eras), len(target_names)))
+    corr = np.empty((len(dataset.eras), labels.n_targets))
     plain = np.empty_like(corr)
     undefined: Counter[str] = Counter()
 
-    def score(position: int, era: str, predictions: npt.NDArray[np.float32]) -> None:
-        targets = np.asarray(dataset[era].targets)
-        if columns is not None:
-            targets = targets[:, columns]
-        for column in range(len(target_names)):
+    def score(position: int, predictions: Float32) -> None:
+        targets = labels.of_era(position)
+        for column in range(labels.n_targets):
             corr[position, column] = numerai_corr(predictions[:, column], targets[:, column])
             plain[position, column] = pearson(predictions[:, column], targets[:, column])
         if np.isnan(corr[position, 0]):
@@ -85,10 +121,10 @@ def score_eras(
     # While the next rows pass the model: an era's scores take a tenth of the time it does.
     with closing(eras), ThreadPool(1, thread_name_prefix="memmap-train-score") as scorer:
         scoring: Future[None] | None = None
-        for position, (era, predictions) in enumerate(eras):
+        for position, (_, predictions) in enumerate(eras):
             if scoring is not None:
                 scoring.result()
-            scoring = scorer.submit(score, position, era, predictions)
+            scoring = scorer.submit(score, position, predictions)
         if scoring is not None:
             scoring.result()
     return EraScores(corr, plain, undefined)

@@ -10,7 +10,7 @@ chosen by the very eras that it is scored on.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -22,17 +22,19 @@ from ..errors import ConfigError, MemmapTrainError, RunError
 from ..folds import Fold, walk_forward
 from ..metrics import summary
 from ..resumption import (
+    begun_record,
     check_outside,
     check_same_dataset,
     dataset_record,
     finished_result,
     taking_up,
 )
-from ..runs import Run, find_run, fold_record, open_run
-from .loop import recorded_scores, report_again, train
+from ..runs import Run, check_free, find_run, fold_record, open_run
+from .callbacks import make_callbacks
+from .loop import make_step, recorded_scores, rehearsed, report_again, train
 from .model import require_tensorflow
 from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
-from .setup import Setup, make_model, plan_of, prepare
+from .setup import Setup, Start, make_model, prepare
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 # Of a fold's own record; a run of folds has those of all its folds.
@@ -78,37 +80,41 @@ def train_folds(
         As `train` does.
     """
     report = report or Reporter()
-    dataset, run, setups, record, warning = _set_up(
-        dataset_path, run_dir, config, folds, rolling_eras, resume=resume
-    )
+    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    run, record = resolved.run, resolved.record
     result = finished_result(run, record) if run else None
     if run and result is not None:
         return _report_again(run, result)
     is_resumed = run is not None
+    if not is_resumed:
+        record = begun_record(record, resolved.dataset, resolved.folds)
     with taking_up(Path(run_dir), record, resume=is_resumed) as run:
-        if warning:
-            report.warning(warning)
-        start = setups[0].start
+        start = resolved.start
         if start is not None:
             start.keep(run)  # all folds begin with the same file
             start = replace(start, file=run.initial_path)
+        warned: set[str] = set()
         reports = []
-        for number, setup in enumerate(setups, start=1):
-            report.fold(number, len(setups), setup.fold)
-            path = run.fold_path(number)
+        for number, of_fold in enumerate(resolved.configs, start=1):
+            # An update may have come while the fold before was trained.
+            warning = check_same_dataset(run, open_dataset(dataset_path))
+            if warning and warning not in warned:
+                report.warning(warning)
+                warned.add(warning)
+            report.fold(number, len(resolved.folds), resolved.folds[number - 1])
             # A fold that is finished says so; one that was never begun begins.
             done = train(
-                dataset.path,
-                path,
-                setup.config,
+                dataset_path,
+                run.fold_path(number),
+                of_fold,
                 resume=is_resumed,
                 report=report,
-                fold=setup.fold,
+                fold=resolved.folds[number - 1],
                 start=start,
             )
-            report.fold_done(number, len(setups), done)
+            report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
-        return _conclude(run, setups[0], reports)
+        return _conclude(run, resolved, reports)
 
 
 def rehearse_folds(
@@ -119,10 +125,55 @@ def rehearse_folds(
     folds: int | Literal["numerai"],
     rolling_eras: int | None = None,
     resume: bool = False,
-) -> list[TrainPlan]:
-    """Check what `train_folds` checks before its first step, and write nothing: a plan per fold."""
-    _, _, setups, _, _ = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
-    return [plan_of(setup, make_model(setup), 0, 0) for setup in setups]
+) -> tuple[list[TrainPlan], bool]:
+    """Check what `train_folds` checks before its first step, and write nothing.
+
+    Returns
+    -------
+    tuple of list of TrainPlan and bool
+        A plan for each fold; and whether all is finished, and nothing is to be done.
+    """
+    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    run = resolved.run
+    is_finished = run is not None and finished_result(run, resolved.record) is not None
+    if not is_finished:
+        check_free(Path(run_dir))
+
+    def plan(number: int) -> TrainPlan:
+        of_fold = find_run(run.fold_path(number), resume=True) if run else None
+        fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.start)
+        return rehearsed(of_fold, setup, make_model(setup))
+
+    return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """Folds that are decided, and the run of them to resume, if there is one.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    run : Run or None
+    folds : tuple of Fold
+    configs : tuple of TrainConfig
+        Of each fold, in order.
+    record : mapping
+        What `config.json` holds of all of them.
+    best_possible : float or None
+        As for `Setup`.
+    start : Start or None
+        The saved model that all folds begin with, if they do with one.
+    """
+
+    dataset: Dataset
+    run: Run | None
+    folds: tuple[Fold, ...]
+    configs: tuple[TrainConfig, ...]
+    record: Mapping[str, Any]
+    best_possible: float | None
+    start: Start | None
 
 
 def _set_up(
@@ -133,20 +184,19 @@ def _set_up(
     rolling_eras: int | None,
     *,
     resume: bool,
-) -> tuple[Dataset, Run | None, list[Setup], dict[str, Any], str | None]:
-    """Resolve all folds; return the run to resume, too, and a warning."""
+) -> _Resolved:
+    """Resolve all folds, and check what the user brings."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
     check_outside(Path(run_dir))
     run = find_run(Path(run_dir), resume=resume)
-    warning = None
     if run:
         if not run.folds:
             raise RunError(
                 f"{run.path}: it is a run without folds: carry it on without --folds, or choose "
                 "another --run"
             )
-        warning = check_same_dataset(run, dataset)
+        check_same_dataset(run, dataset)
         if config is None:
             recorded = run.begun_with
             config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
@@ -167,9 +217,27 @@ def _set_up(
         "asked_embargo_eras": config.embargo_eras,
     }
     chosen = _choose_folds(dataset, run, config, asked)
-    setups = _prepare_all(dataset, run, config, chosen)
-    record = _record(dataset, setups, asked)
-    return dataset, run, setups, record, warning
+    # The last fold has the most rows: what is chosen for it suits the others.
+    common, start = _config_and_start(prepare(dataset, run, config, chosen[-1]))
+    configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
+    for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
+        try:
+            prepare(
+                dataset, None, of_fold, fold, start
+            )  # its batches go: a fold is trained at a time
+        except MemmapTrainError as error:
+            raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
+    last = prepare(dataset, None, configs[-1], chosen[-1], start)
+    # Before a new run has a folder: what the user brings may be refused.
+    make_step(last)
+    make_callbacks(last.config.callbacks)
+    record = _record(last, chosen, asked)
+    return _Resolved(dataset, run, chosen, configs, record, last.best_possible, start)
+
+
+def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:
+    """Return what all folds have in common; the setup's batches go, and their memory with them."""
+    return setup.config, setup.start
 
 
 def _choose_folds(
@@ -202,30 +270,13 @@ def _choose_folds(
     )
 
 
-def _prepare_all(
-    dataset: Dataset, run: Run | None, config: TrainConfig, folds: Sequence[Fold]
-) -> list[Setup]:
-    """Resolve every fold before the first begins, with what is chosen once for all of them."""
-    # The last fold has the most rows: what is chosen for it suits the others.
-    last = prepare(dataset, run, config, folds[-1])
-    setups = []
-    for number, fold in enumerate(folds, start=1):
-        of_fold = replace(last.config, validation_eras=fold.validation)
-        try:
-            setups.append(prepare(dataset, None, of_fold, fold, last.start))
-        except MemmapTrainError as error:
-            raise type(error)(f"fold {number} of {len(folds)}: {error}") from error
-    return setups
-
-
-def _record(dataset: Dataset, setups: Sequence[Setup], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `config.json` holds of a run of folds."""
-    folds = [setup.fold for setup in setups]
-    common = {key: value for key, value in setups[-1].record.items() if key not in _OF_ONE_FOLD}
+def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `config.json` holds of a run of folds, by what the last of them is."""
+    common = {key: value for key, value in last.record.items() if key not in _OF_ONE_FOLD}
     return {
         **common,
         **asked,
-        **dataset_record(dataset, folds),
+        **dataset_record(last.dataset, folds),
         "validation_eras": [era for fold in folds for era in fold.validation],
         "folds": [fold_record(fold) for fold in folds],
     }
@@ -242,15 +293,15 @@ def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
         raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
 
 
-def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsReport:
+def _conclude(run: Run, resolved: _Resolved, reports: Sequence[TrainReport]) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
-    folds = run.folds
+    folds, main_target = run.folds, run.config["main_target"]
     rows = [
         row
         for number in range(1, len(folds) + 1)
         for row in open_run(run.fold_path(number)).read_era_scores()
     ]
-    main = [row for row in rows if row[1] == setup.main_target]
+    main = [row for row in rows if row[1] == main_target]
     corr = summary([row[2] for row in main])
     ends = list(accumulate(len(fold.validation) for fold in folds))
     try:
@@ -259,8 +310,8 @@ def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsRe
             run.chart_path,
             [row[0] for row in main],
             [row[2] for row in main],
-            title=f"{run.path.name}: {setup.main_target}, {len(folds)} folds, out of fold",
-            best_possible=setup.best_possible,
+            title=f"{run.path.name}: {main_target}, {len(folds)} folds, out of fold",
+            best_possible=resolved.best_possible,
             boundaries=ends[:-1],
         )
         result = FoldsReport(
@@ -272,7 +323,7 @@ def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsRe
             max_drawdown=corr.max_drawdown,
             corr_positive=corr.positive,
             pearson_mean=summary([row[3] for row in main]).mean,
-            best_possible=setup.best_possible,
+            best_possible=resolved.best_possible,
             chart_path=None if chart_path is None else str(chart_path),
             folds=tuple(reports),
         )

@@ -128,7 +128,9 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 def _validate(model: object, validation: mt.Dataset) -> float:
     from memmap_train.training.predict import Predictor
-    from memmap_train.training.validation import score_eras
+    from memmap_train.training.validation import Labels, score_eras
 
-    scores = score_eras(Predictor(model, None), validation, validation.feature_names, ["target"])
+    scores = score_eras(
+        Predictor(model, None), validation, validation.feature_names, Labels(validation, ["target"])
+    )
     return scores.corr_summary().mean
