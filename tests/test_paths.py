@@ -34,7 +34,6 @@ BAD = {
     "in a folder that isn't there": "nothing/in",
     "NUL": "a\0b",
     "two lines": "a\nb",
-    "empty": "",
     "closed": "closed",
     "in a closed folder": "closed/in",
 }
