@@ -40,6 +40,7 @@ from .inspection import (
     era_text,
     features_text,
 )
+from .paths import user_path
 from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
@@ -317,7 +318,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.config is not None or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
     elif arguments.set:
-        run = find_run(Path(arguments.run), resume=True)
+        run = find_run(user_path(arguments.run), resume=True)
         config = TrainConfig.load(None, arguments.set, {} if run is None else run.begun_with)
     if arguments.folds is not None:
         return _train_folds(arguments, config)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError, listed
 from ..folds import Fold
+from ..paths import user_path
 from ..resumption import (
     VERSION_KEYS,
     check_outside,
@@ -126,8 +126,8 @@ def train(
     require_tensorflow()
     report = report or Reporter()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
     warning = None
     if run:
         if run.folds:
@@ -144,7 +144,7 @@ def train(
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = _compile(setup), make_callbacks(setup.config.callbacks)
-    with taking_up(Path(run_dir), setup.record, resume=run is not None) as run:
+    with taking_up(user_path(run_dir), setup.record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
         if setup.start is not None:
@@ -178,8 +178,8 @@ def rehearse(
     """
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
     if run:
         check_same_dataset(run, dataset)
     setup = prepare(dataset, run, config)

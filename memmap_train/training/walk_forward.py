@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal
 
 from ..chart import draw_scores
@@ -21,6 +20,7 @@ from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
 from ..folds import Fold, walk_forward
 from ..metrics import summary
+from ..paths import user_path
 from ..resumption import (
     check_outside,
     check_same_dataset,
@@ -85,7 +85,7 @@ def train_folds(
     if run and result is not None:
         return _report_again(run, result)
     is_resumed = run is not None
-    with taking_up(Path(run_dir), record, resume=is_resumed) as run:
+    with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
         if warning:
             report.warning(warning)
         start = setups[0].start
@@ -137,8 +137,8 @@ def _set_up(
     """Resolve all folds; return the run to resume, too, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
     warning = None
     if run:
         if not run.folds:
