@@ -923,6 +923,34 @@ def test_a_full_disk_is_survived(
     assert [w.tobytes() for w in weights(run)] == [w.tobytes() for w in weights(finished[0])]
 
 
+def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
+    finished: tuple[Path, TrainReport],
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no fonts")
+
+    run, script = tmp_path / "run", Script()
+    with monkeypatch.context() as patch:
+        patch.setattr(figure.Figure, "savefig", fail)
+        report = train(sample, run, small_config(), report=script)
+        again = train(sample, run, resume=True, report=script)
+    assert (report.chart_path, again.chart_path) == (None, None)
+    assert again.already_finished
+    assert ["ValueError: no fonts" in warning for warning in script.warnings] == [True, True]
+    assert results(run) == results(finished[0])
+    script = Script()
+    again = train(sample, run, resume=True, report=script)
+    assert again.already_finished
+    assert again.chart_path == str(run / "validation.png")
+    assert (run / "validation.png").exists()
+    assert script.warnings == []
+
+
 def test_resuming_what_hasnt_begun_begins(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:

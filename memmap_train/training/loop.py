@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..batches import Stream
-from ..chart import draw_scores
+from ..chart import draw_run
 from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
@@ -141,6 +141,7 @@ def train(
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
+            draw_missing(run, result, report)
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = _compile(setup), make_callbacks(setup.config.callbacks)
@@ -210,6 +211,17 @@ def _compile(setup: Setup) -> tuple[TrainStep, Predictor]:
         step = TrainStep(model, n_features, n_targets, config)
     with blaming(f"model: {config.model} fails in prediction"):
         return step, Predictor(model, config.fill_missing)
+
+
+def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
+    """Draw the picture of a finished run where it couldn't be drawn before."""
+    if not run.chart_path.exists():
+        draw_run(
+            run,
+            best_epoch=result.get("best_epoch"),
+            best_possible=result.get("best_possible"),
+            warn=report.warning,
+        )
 
 
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
@@ -541,12 +553,11 @@ class _Training:
         try:
             self._write_scores()
             self._write_best(best)
-            chart_path = draw_scores(
-                run.chart_path,
-                self._validation.eras,
-                best.scores.corr[:, 0],
-                title=f"{run.path.name}: {self._setup.main_target}, epoch {best.epoch}",
+            chart_path = draw_run(
+                run,
+                best_epoch=best.epoch,
                 best_possible=best_possible,
+                warn=self._report.warning,
             )
             result = TrainReport(
                 run_dir=str(run.path),

@@ -11,10 +11,9 @@ chosen by the very eras that it is scored on.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import accumulate
 from typing import Any, Literal
 
-from ..chart import draw_scores
+from ..chart import draw_run
 from ..config import TrainConfig
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
@@ -29,7 +28,7 @@ from ..resumption import (
     taking_up,
 )
 from ..runs import Run, find_run, fold_record, open_run
-from .loop import recorded_scores, report_again, train
+from .loop import draw_missing, recorded_scores, report_again, train
 from .model import require_tensorflow
 from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
 from .setup import Setup, make_model, plan_of, prepare
@@ -83,7 +82,7 @@ def train_folds(
     )
     result = finished_result(run, record) if run else None
     if run and result is not None:
-        return _report_again(run, result)
+        return _report_again(run, result, report)
     is_resumed = run is not None
     with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
         if warning:
@@ -108,7 +107,7 @@ def train_folds(
             )
             report.fold_done(number, len(setups), done)
             reports.append(done)
-        return _conclude(run, setups[0], reports)
+        return _conclude(run, setups[0], reports, report)
 
 
 def rehearse_folds(
@@ -231,10 +230,13 @@ def _record(dataset: Dataset, setups: Sequence[Setup], asked: Mapping[str, Any])
     }
 
 
-def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
-    """Return the report that a finished run of folds recorded."""
+def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
+    """Return the report that a finished run of folds recorded, with all its pictures."""
     runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    folds = tuple(report_again(of_fold, of_fold.read_result() or {}) for of_fold in runs)
+    results = [of_fold.read_result() or {} for of_fold in runs]
+    for one, its_result in zip([*runs, run], [*results, result], strict=True):
+        draw_missing(one, its_result, report)
+    folds = tuple(map(report_again, runs, results))
     try:
         scores = recorded_scores(run, result)
         return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
@@ -242,7 +244,9 @@ def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
         raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
 
 
-def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsReport:
+def _conclude(
+    run: Run, setup: Setup, reports: Sequence[TrainReport], report: Reporter
+) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
     folds = run.folds
     rows = [
@@ -252,16 +256,10 @@ def _conclude(run: Run, setup: Setup, reports: Sequence[TrainReport]) -> FoldsRe
     ]
     main = [row for row in rows if row[1] == setup.main_target]
     corr = summary([row[2] for row in main])
-    ends = list(accumulate(len(fold.validation) for fold in folds))
     try:
         run.write_era_scores(rows)
-        chart_path = draw_scores(
-            run.chart_path,
-            [row[0] for row in main],
-            [row[2] for row in main],
-            title=f"{run.path.name}: {setup.main_target}, {len(folds)} folds, out of fold",
-            best_possible=setup.best_possible,
-            boundaries=ends[:-1],
+        chart_path = draw_run(
+            run, best_epoch=None, best_possible=setup.best_possible, warn=report.warning
         )
         result = FoldsReport(
             run_dir=str(run.path),
