@@ -324,7 +324,7 @@ def _train(arguments: argparse.Namespace) -> int:
         return _train_folds(arguments, config)
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.run))
     from .training.loop import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
@@ -351,7 +351,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.run))
     from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
     if arguments.dry_run:
@@ -391,7 +391,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.out).parent)
     from .training.predict import predict  # needs TensorFlow
 
     try:

@@ -38,6 +38,7 @@ VERSION_KEYS = (
     "numpy_version",
     "keras_version",
     "tensorflow_version",
+    "compute_threads",
 )
 
 

@@ -1116,13 +1116,28 @@ def test_another_dataset_is_refused(
         train(other, finished[0], small_config(), resume=True)
 
 
-def test_other_versions_are_told(
-    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("key", "before", "said"),
+    [
+        ("keras_version", "3.0.0", f"keras 3.0.0 → {keras.__version__}"),
+        ("compute_threads", 999, "compute threads 999 → "),
+        ("compute_threads", None, None),  # runs from before it was recorded
+    ],
+)
+def test_other_versions_and_threads_are_told(
+    key: str,
+    before: object,
+    said: str | None,
+    finished: tuple[Path, TrainReport],
+    sample: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(finished[0], tmp_path / "run")
     path = tmp_path / "run" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"keras_version": "3.0.0"}))
+    record = json.loads(path.read_text())
+    del record[key]
+    path.write_text(json.dumps(record | ({} if before is None else {key: before})))
     script = Script()
     train(sample, tmp_path / "run", small_config(), resume=True, report=script)
-    (warning,) = script.warnings
-    assert f"keras 3.0.0 → {keras.__version__}" in warning
+    assert len(script.warnings) == (said is not None)
+    assert all(str(said) in warning for warning in script.warnings)

@@ -240,16 +240,16 @@ def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
-    """Warn where a run is carried on by other software than it began with."""
+    """Warn where a run is resumed by other software, or on other cores, than it began with."""
     changed = [
-        f"{key.removesuffix('_version').replace('_', ' ')} {run.config.get(key)} → {record[key]}"
+        f"{key.removesuffix('_version').replace('_', ' ')} {run.config[key]} → {record[key]}"
         for key in VERSION_KEYS
-        if run.config.get(key) != record[key]
+        if key in run.config and run.config[key] != record[key]  # some keys came later
     ]
     if changed:
         report.warning(
-            f"{run.path}: carried on with other versions than it began with: {', '.join(changed)}; "
-            "the results may differ from those of an uninterrupted run"
+            f"{run.path}: carried on with other versions or threads than it began with: "
+            f"{', '.join(changed)}; the results may differ from those of an uninterrupted run"
         )
 
 
