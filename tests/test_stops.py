@@ -13,6 +13,7 @@ import pytest
 
 from memmap_train.stops import Stopped, stop, stops
 
+EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG = 60.0  # seconds: what waits so long is woken, or the test fails
 
 
@@ -20,7 +21,7 @@ LONG = 60.0  # seconds: what waits so long is woken, or the test fails
 def handled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handle all signals as a command does; `conftest` restores them."""
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    for number in stops():
+    for number in EVERYTHING:
         signal.signal(number, stop)
 
 
@@ -28,15 +29,14 @@ def send(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("ignored", EVERYTHING)
 def test_what_the_parent_ignores_is_not_handled(ignored: signal.Signals) -> None:
-    everything = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    assert stops() == everything
+    assert stops() == EVERYTHING
     signal.signal(ignored, signal.SIG_IGN)
-    assert stops() == tuple(number for number in everything if number != ignored)
+    assert stops() == tuple(number for number in EVERYTHING if number != ignored)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", EVERYTHING)
 def test_a_signal_stops_once_while_things_end_in_order(number: int) -> None:
     ended = []
 
