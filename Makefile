@@ -82,15 +82,31 @@ data/sample/train.parquet: | install
 data/sample/validation.parquet: | data/sample/train.parquet
 	@test -e $@ || $(TOOL) sample data/sample
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version); name one: make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+# The Python that .venv was made of may be gone. For make, a link that leads nowhere is a file.
+ifneq ($(shell test -x $(BIN)/python && echo there),there)
+.PHONY: $(BIN)/python
+endif
 
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+$(BIN)/python:
+	@command -v $(firstword $(PYTHON)) >/dev/null || \
+		{ echo "error: $(PYTHON): no such program; expected Python 3.11 or newer: name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "error: $(PYTHON): expected Python 3.11 or newer, found $$($(PYTHON) --version 2>&1 | head -n 1); name one: make PYTHON=python3.12" >&2; exit 1; }
+	@rm -f $(BIN)/python*
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+# Some systems have no ensurepip (Colab, Debian without python3-venv): their own pip installs one.
+$(VENV)/pip: $(BIN)/python
+	@{ $(BIN)/python -Im ensurepip --upgrade --default-pip && $(BIN)/python -m pip --version; } >/dev/null 2>&1 || \
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --force-reinstall pip || \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+		{ echo "error: $(VENV) gets no pip: $(PYTHON) has no ensurepip (on Debian and Ubuntu: apt install python3-venv), and no pip 22.3 or newer that could install it; install one of both, or name another Python: make PYTHON=python3.12" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/installed: pyproject.toml $(VENV)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/installed-dev: pyproject.toml $(VENV)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report,dev]'
 	@touch $@ $(VENV)/installed

@@ -1,7 +1,7 @@
 """`memmap-train`, or `python -m memmap_train`: a command that can be stopped from its first moment.
 
-Importing numpy and the rest takes a good part of a second. Who presses Ctrl-C by then gets a line,
-as later, instead of a traceback from somewhere in an import.
+Importing numpy and the rest takes a good part of a second. A user who presses Ctrl-C in that time
+gets a line, as later, instead of a traceback from somewhere in an import.
 """
 
 import os
@@ -14,11 +14,28 @@ from .stops import stops
 
 def main() -> int:
     """Run the command that the process was called with; return the exit code."""
+    _open_standard_streams()
     for stop in stops():
         signal.signal(stop, _stop_at_once)
     from .cli import main as run
 
     return run()
+
+
+def _open_standard_streams() -> None:
+    """Have stdin, stdout and stderr lead nowhere where the caller has closed them.
+
+    The next file that is opened would get the number of the closed one, and what any library
+    writes to stderr would end up in that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _stop_at_once(signal_number: int, frame: object) -> NoReturn:

@@ -23,7 +23,7 @@ from contextlib import (
     suppress,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .arguments import make_parser
 from .bench import bench, bench_text
@@ -40,12 +40,13 @@ from .inspection import (
     era_text,
     features_text,
 )
+from .paths import user_path
 from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
 from .report import describe_report, report_text
 from .residency import describe_status, eras_that_fit, read_ahead, status_text
 from .runs import find_run
 from .schema import ColumnOptions
-from .stops import stops
+from .stops import stop, stops
 from .training.reporting import folds_text, plan_text, training_text
 from .training.startup import start_tensorflow
 from .units import in_bytes
@@ -65,10 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         By default those of the process.
     """
     parsed = make_parser().parse_args(arguments)
-    before = {stop: signal.signal(stop, _stop) for stop in stops()}
-    for name in ("stdout", "stderr"):  # closed by who called us
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    before = {number: signal.signal(number, stop) for number in stops()}
     with redirect_stderr(_Unfailing(sys.stderr)), _log_on_stderr():
         return _run(parsed, before)
 
@@ -86,21 +84,24 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> int:
-    """Run a command; give signals back to whom they were `before`; return the exit code."""
-    result = io.StringIO()
+    """Run a command; restore the handlers of signals that were there `before`; return the code."""
+    result, failure = io.StringIO(), None
     try:
         try:
             with redirect_stdout(result):
                 code = _COMMANDS[parsed.command](parsed)
-        finally:  # nothing is left that would have to end in order, unless it was stopped
-            for number, handler in before.items():
-                if signal.getsignal(number) is _stop:
-                    signal.signal(number, handler)
-    except MemmapTrainError as error:
-        code = _fail(str(error))
+        except MemmapTrainError as error:
+            failure = str(error)
+        for number, handler in before.items():  # nothing is left that would have to end in order
+            if signal.getsignal(number) is stop:
+                signal.signal(number, handler)
     except KeyboardInterrupt:
+        for number in before:  # the end of the process isn't stopped either
+            signal.signal(number, signal.SIG_IGN)
         print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
         code = EXIT_STOPPED
+    if failure is not None:
+        code = _fail(failure)
     not_put_out = _put_out(result.getvalue()) if result.getvalue() else 0
     return code or not_put_out
 
@@ -149,23 +150,6 @@ def _put_out(result: str) -> int:
         if not isinstance(error, BrokenPipeError):  # `… | head` has seen enough
             return _fail(f"stdout: the result can't be written: {error.strerror}")
     return 0
-
-
-def _stop(signal_number: int, frame: object) -> NoReturn:
-    sys.unraisablehook = _report_unless_late
-    for stop in stops():  # once is enough: what has begun to end is left to end in order
-        signal.signal(stop, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _report_unless_late(unraisable: "sys.UnraisableHookArgs") -> None:
-    # A second signal may arrive just before the system ignores it. Python then finds no handler to
-    # call and reports "Signal 2 ignored due to race condition", which is what was wanted.
-    if not (
-        isinstance(unraisable.exc_value, OSError)
-        and "ignored due to race condition" in str(unraisable.exc_value)
-    ):
-        sys.__unraisablehook__(unraisable)
 
 
 def _fail(message: str) -> int:
@@ -334,13 +318,13 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.config is not None or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
     elif arguments.set:
-        run = find_run(Path(arguments.run), resume=True)
+        run = find_run(user_path(arguments.run), resume=True)
         config = TrainConfig.load(None, arguments.set, {} if run is None else run.begun_with)
     if arguments.folds is not None:
         return _train_folds(arguments, config)
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.run))
     from .training.loop import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
@@ -368,7 +352,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.run))
     from .training.walk_forward import rehearse_folds, train_folds  # needs TensorFlow
 
     if arguments.dry_run:
@@ -412,7 +396,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    start_tensorflow()
+    start_tensorflow(user_path(arguments.out).parent)
     from .training.predict import predict  # needs TensorFlow
 
     try:

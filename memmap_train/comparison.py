@@ -12,7 +12,7 @@ from typing import Any
 from .config import MONITORS
 from .errors import RunError, listed, nearest
 from .junk import is_junk
-from .paths import checked_path
+from .paths import checked_path, user_path
 from .runs import FORMAT, NewerRunError, is_running, open_run, read_json
 from .training.monitor import is_better
 
@@ -67,7 +67,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
         or newer.
     """
     paths = []
-    for folder in folders:
+    for folder in map(user_path, folders):
         checked_path(folder / "config.json", RunError)
         within = _runs_in(folder)
         found = [folder, *within] if (folder / "config.json").exists() else within

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Self, TypeVar
 
 from .errors import ConfigError, listed, nearest
+from .paths import user_path
 
 # TOML has no null: this word stands for None where None means "choose for me".
 _AUTO = "auto"
@@ -450,7 +451,7 @@ class TrainConfig:
         >>> config.features, config.hidden, config.dropout
         ('medium', (256, 64), 0.0)
         """
-        parts = {} if path is None else {str(path): _read_file(path)}
+        parts = {} if path is None else {str(path): _read_file(user_path(path))}
         parts["--set"] = _read_overrides(overrides)
         merged: dict[str, Any] = {
             key.name: begun[key.name] for key in fields(cls) if key.name in begun

@@ -35,7 +35,7 @@ from .machine import available_memory, n_cores
 from .manifest import CODE_SCALE, Manifest, ShardEntry, write_manifest
 from .narrowing import Parent, find_parent
 from .origin import Origin
-from .paths import checked_path
+from .paths import checked_path, user_path
 from .plan import (
     LEAST_MEMORY,
     OWN_BYTES,
@@ -135,7 +135,8 @@ def convert(
     """
     started = time.perf_counter()
     directory = checked_path(out, ConversionError)
-    paths = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    given = [sources] if isinstance(sources, str | os.PathLike) else sources
+    paths = [user_path(path) for path in given]
     if isinstance(targets, str):
         targets = [targets]
     budget = _Budget(memory)
@@ -148,7 +149,7 @@ def convert(
         options = ConvertOptions(
             dtype=origin.own_dtype if dtype is None else dtype,
             missing=origin.own_missing if missing is None else missing,
-            features_json=features_json,
+            features_json=None if features_json is None else user_path(features_json),
             feature_set=feature_set,
             targets=None if targets is None else tuple(targets),
             columns=ColumnOptions(

@@ -49,6 +49,10 @@ class ConfigError(MemmapTrainError, ValueError):
     """A training configuration with an unknown key or a value that makes no sense."""
 
 
+class PathError(MemmapTrainError, ValueError):
+    """A path that leads nowhere on this machine: a home folder that isn't known."""
+
+
 class RunError(MemmapTrainError, OSError):
     """A run's folder exists, is missing, or holds something else."""
 

@@ -8,8 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUP_V2 = Path("/sys/fs/cgroup")
-_CGROUP_V1 = Path("/sys/fs/cgroup/memory")
+_CGROUPS = Path("/sys/fs/cgroup")  # version 1 has a folder there for each controller
 _PIECE_BYTES = 2**12
 _MAPS_LEFT = 100  # some may have gone since there were too many
 _FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
@@ -44,7 +43,16 @@ def nearest_existing(path: Path) -> Path:
 
 
 def n_cores() -> int:
-    """Return the cores that this process may run on."""
+    """Return how many cores this process can keep busy.
+
+    The smaller of the cores that it may be scheduled on and what the quotas of its control groups
+    leave, version 1 or 2; a part of a core counts as one.
+    """
+    return max(1, min([n_schedulable_cores(), *_group_cores()]))
+
+
+def n_schedulable_cores() -> int:
+    """Return the cores that this process may be scheduled on, whatever share of their time."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -95,37 +103,66 @@ def _system_available() -> int:
 
 def _group_rests() -> Iterator[int]:
     """Yield limit - use + reclaimable cache of every memory group that this process is in."""
+    for folder, is_v1 in _groups("memory"):
+        if is_v1:
+            limits = [_read_number(folder / "memory.limit_in_bytes")]
+            used, prefix = _read_number(folder / "memory.usage_in_bytes"), "total_"
+        else:
+            # Above "high" a process isn't killed, but slowed down until it hardly moves.
+            limits = [_read_number(folder / name) for name in ("memory.max", "memory.high")]
+            used, prefix = _read_number(folder / "memory.current"), ""
+        known = [limit for limit in limits if limit is not None]
+        if not known or used is None:
+            continue
+        try:
+            text = (folder / "memory.stat").read_text()
+            stat = dict(line.split() for line in text.splitlines())
+            # What lies in shared memory counts as cache, but can't be dropped.
+            cache = int(stat.get(f"{prefix}cache", stat.get(f"{prefix}file", 0)))
+            cache -= int(stat.get(f"{prefix}shmem", 0))
+        except (OSError, ValueError):
+            continue
+        yield max(0, min(known) - used + cache)
+
+
+def _group_cores() -> Iterator[int]:
+    """Yield the quota of every CPU group that this process is in, in cores, rounded up."""
+    for folder, is_v1 in _groups("cpu"):
+        try:
+            if is_v1:
+                quota = int((folder / "cpu.cfs_quota_us").read_text())
+                period = int((folder / "cpu.cfs_period_us").read_text())
+            else:
+                quota, period = map(int, (folder / "cpu.max").read_text().split())
+        except (OSError, ValueError):  # no such group here, or "max": no quota
+            continue
+        if quota > 0 and period > 0:  # -1: no quota
+            yield -(-quota // period)
+
+
+def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the folder of every control group that this process is in, and whether of version 1."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        # A group's name is a folder's name: any bytes.
+        text = Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape")
     except OSError:
         return
-    for line in lines:
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, usage, prefix = _CGROUP_V2, "memory.max", "memory.current", ""
-        elif "memory" in controllers.split(","):
-            root = _CGROUP_V1
-            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            prefix = "total_"
-        else:
+        if controllers and controller not in controllers.split(","):
             continue
+        root = _CGROUPS / controller if controllers else _CGROUPS
         folder = root / path.lstrip("/")
         while True:  # a limit above counts as well
-            rest = _group_rest(folder, limit, usage, prefix)
-            if rest is not None:
-                yield rest
+            yield folder, bool(controllers)
             if folder == root or root not in folder.parents:
                 break
             folder = folder.parent
 
 
-def _group_rest(folder: Path, limit: str, usage: str, prefix: str) -> int | None:
+def _read_number(path: Path) -> int | None:
+    """Return the number that a file holds; None where there is none, as in "max"."""
     try:
-        most = int((folder / limit).read_text())
-        used = int((folder / usage).read_text())
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such group here, or "max": no limit
+        return int(path.read_text())
+    except (OSError, ValueError):
         return None
-    # What lies in shared memory counts as cache, but can't be dropped.
-    cache = int(stat.get(f"{prefix}cache", stat.get(f"{prefix}file", 0)))
-    return max(0, most - used + cache - int(stat.get(f"{prefix}shmem", 0)))

@@ -40,6 +40,7 @@ VERSION_KEYS = (
     "numpy_version",
     "keras_version",
     "tensorflow_version",
+    "compute_threads",
 )
 
 

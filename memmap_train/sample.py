@@ -278,7 +278,7 @@ def write_sample(
         disk, or the directory can't be written to, lies in a dataset, or holds files of these names
         that aren't a sample's.
     """
-    checked_path(directory, ConfigError)
+    folder = checked_path(directory, ConfigError)
     _check("eras", n_eras, least=5, most=_MOST_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
     _check("features", n_features, least=_LEAST_FEATURES, most=_MOST_FEATURES)
@@ -286,7 +286,6 @@ def write_sample(
     # Here and not above: the package is imported without pyarrow.
     from memmap_train.parquet.writing import SourceWriter
 
-    folder = Path(directory)
     _check_replaceable(folder)
     try:
         _check_space(folder, n_eras, rows_per_era, n_features)

@@ -19,6 +19,7 @@ from .encoding import refuse_infinities
 from .errors import listed
 from .machine import available_memory, free_disk
 from .manifest import STORE_DTYPES
+from .paths import user_path
 from .plan import ConvertOptions, Plan, default_budget
 from .schema import ColumnOptions, era_sort_key, out_of_order, reasons
 from .sources import Sources
@@ -155,9 +156,10 @@ def survey_sources(
         Columns are missing or differ between sources, or `features_json` isn't one.
     """
     options = ConvertOptions(
-        features_json=features_json, columns=ColumnOptions() if columns is None else columns
+        features_json=None if features_json is None else user_path(features_json),
+        columns=ColumnOptions() if columns is None else columns,
     )
-    with closing(Sources(paths)) as sources:
+    with closing(Sources([user_path(path) for path in paths])) as sources:
         chosen = sources.choose_columns(options)
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 

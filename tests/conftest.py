@@ -26,8 +26,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @pytest.fixture(autouse=True)
 def signals_are_as_before() -> Iterator[None]:
     """Undo what the command line does with signals: its process ends, that of tests goes on."""
-    # A shell has what it starts in the background ignore Ctrl-C; tests raise it themselves.
+    # A shell has what it starts in the background ignore Ctrl-C, `nohup` the end of the terminal;
+    # tests send such signals themselves, to processes of their own as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     for number, handler in zip(SIGNALS, before, strict=True):

@@ -4,10 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train.chart import draw_scores
+from memmap_train.chart import draw_run, draw_scores
+from memmap_train.runs import Run, begin_run
 
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
+
+
+SCORE, BEST, FOLD = "#0b69a3", "#de911d", "#9446ed"
+EXPECTED_BARS = 0.05  # of the pixels of the lower third
+
+
+def share_of_colour(path: Path, colour: str) -> float:
+    """Return which share of the pixels of a picture's lower third has a colour."""
+    image = pytest.importorskip("matplotlib.image").imread(path)
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    lower = (image[len(image) * 2 // 3 :, :, :3] * 255).round()
+    return float((lower == wanted).all(axis=-1).mean())
 
 
 def has_colour(path: Path, colour: str) -> bool:
@@ -33,11 +46,10 @@ def test_the_best_possible_score_is_drawn_where_it_is_known(tmp_path: Path) -> N
     without, with_best = tmp_path / "without.png", tmp_path / "with.png"
     draw_scores(without, ERAS, SCORES, title="run")
     draw_scores(with_best, ERAS, SCORES, title="run", best_possible=0.045)
-    score, best = "#0b69a3", "#de911d"
-    assert has_colour(without, score)
-    assert not has_colour(without, best)
-    assert has_colour(with_best, score)
-    assert has_colour(with_best, best)
+    assert has_colour(without, SCORE)
+    assert not has_colour(without, BEST)
+    assert has_colour(with_best, SCORE)
+    assert has_colour(with_best, BEST)
 
 
 def test_the_boundaries_of_folds_are_drawn(tmp_path: Path) -> None:
@@ -45,8 +57,95 @@ def test_the_boundaries_of_folds_are_drawn(tmp_path: Path) -> None:
     without, with_folds = tmp_path / "without.png", tmp_path / "with.png"
     draw_scores(without, ERAS, SCORES, title="run")
     draw_scores(with_folds, ERAS, SCORES, title="run", boundaries=[10, 25])
-    assert not has_colour(without, "#9446ed")
-    assert has_colour(with_folds, "#9446ed")
+    assert not has_colour(without, FOLD)
+    assert has_colour(with_folds, FOLD)
+
+
+@pytest.mark.parametrize("n_eras", [4, 60, 658, 1300])
+def test_the_bars_of_all_eras_can_be_seen(n_eras: int, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    eras = [f"{number:04}" for number in range(n_eras)]
+    scores = [0.02 + 0.03 * math.sin(number) for number in range(n_eras)]
+    draw_scores(tmp_path / "a.png", eras, scores, title="run")
+    assert share_of_colour(tmp_path / "a.png", SCORE) > EXPECTED_BARS
+
+
+@pytest.mark.parametrize(
+    ("title", "era"),
+    [("a run \udcff", "0001"), ("模型", "紀元"), ("run " * 60, "e" * 200), ("", "")],
+)
+def test_names_that_no_font_has_or_no_line_holds_are_drawn(
+    title: str, era: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    assert draw_scores(tmp_path / "a.png", [era, f"{era} "], [0.1, 0.2], title=title) is not None
+
+
+# -- the picture of a run -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return a run with scores, and a picture from before."""
+    run = begin_run(tmp_path / "run", {"main_target": "target", "embargo_eras": 8})
+    rows = ((era, target, 0.1, 0.2) for era in ERAS for target in ("target", "target_x_20"))
+    run.write_era_scores(rows)
+    run.chart_path.write_bytes(b"of fewer epochs")
+    return run
+
+
+def draw(run: Run) -> tuple[Path | None, list[str]]:
+    warnings: list[str] = []
+    return draw_run(run, best_epoch=3, best_possible=None, warn=warnings.append), warnings
+
+
+def test_the_picture_of_a_run_is_drawn_from_its_folder(run: Run) -> None:
+    pytest.importorskip("matplotlib")
+    assert draw(run) == (run.chart_path, [])
+    assert run.chart_path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("two\nlines"), OSError(28, "No space left on device"), MemoryError()]
+)
+def test_a_picture_that_fails_is_a_warning_and_leaves_no_old_one(
+    error: Exception, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(figure.Figure, "savefig", fail)
+        path, (warning,) = draw(run)
+    assert path is None
+    assert "\n" not in warning
+    for said in (str(run.chart_path), type(error).__name__, "--resume"):
+        assert said in warning
+    assert {entry.name for entry in run.path.iterdir()} == {"config.json", "era_scores.csv"}
+    assert draw(run) == (run.chart_path, [])
+
+
+def test_damaged_scores_are_a_warning_too(run: Run) -> None:
+    pytest.importorskip("matplotlib")
+    (run.path / "era_scores.csv").write_text("era,target\n1,2\n")
+    path, (warning,) = draw(run)
+    assert path is None
+    assert "era_scores.csv" in warning
+
+
+def test_a_stop_while_a_picture_is_drawn_is_no_failure_of_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure.Figure, "savefig", stop)
+    with pytest.raises(KeyboardInterrupt):
+        draw(run)
 
 
 @pytest.mark.parametrize(

@@ -26,20 +26,38 @@ class Trees:
         (self.root / "proc" / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / "proc" / name).write_text(text)
 
-    def group_v2(self, path: str, most: int | str, used: int, cache: int, shared: int = 0) -> None:
-        self._write(self.root / "v2" / path, {
+    def group_v2(
+        self,
+        path: str,
+        most: int | str,
+        used: int,
+        cache: int,
+        shared: int = 0,
+        high: int | str = "max",
+    ) -> None:
+        self._write(self.root / "groups" / path, {
             "memory.max": f"{most}\n",
+            "memory.high": f"{high}\n",
             "memory.current": f"{used}\n",
             "memory.stat": f"anon 5\nfile {cache}\nshmem {shared}\n"
             f"inactive_file {cache - shared}\nactive_file 0\nslab 1\n",
         })  # fmt: skip
 
     def group_v1(self, path: str, most: int, used: int, cache: int) -> None:
-        self._write(self.root / "v1" / path, {
+        self._write(self.root / "groups" / "memory" / path, {
             "memory.limit_in_bytes": f"{most}\n",
             "memory.usage_in_bytes": f"{used}\n",
             "memory.stat": f"cache 1\nrss 5\nshmem 0\ntotal_cache {cache}\ntotal_shmem 0\n"
             f"total_inactive_file {cache}\ntotal_active_file 0\n",
+        })  # fmt: skip
+
+    def cpu_v2(self, path: str, quota: str) -> None:
+        self._write(self.root / "groups" / path, {"cpu.max": f"{quota}\n"})
+
+    def cpu_v1(self, path: str, quota: str, period: str = "100000") -> None:
+        self._write(self.root / "groups" / "cpu" / path, {
+            "cpu.cfs_quota_us": f"{quota}\n",
+            "cpu.cfs_period_us": f"{period}\n",
         })  # fmt: skip
 
     def _write(self, folder: Path, files: dict[str, str]) -> None:
@@ -54,8 +72,8 @@ def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
         return tmp_path / name.lstrip("/") if name.startswith("/proc/") else Path(name)
 
     monkeypatch.setattr(machine, "Path", in_root)
-    monkeypatch.setattr(machine, "_CGROUP_V2", tmp_path / "v2")
-    monkeypatch.setattr(machine, "_CGROUP_V1", tmp_path / "v1")
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(32)), raising=False)
     return Trees(tmp_path)
 
 
@@ -137,9 +155,9 @@ def test_lists_of_groups_that_nobody_expected_do_no_harm(trees: Trees, text: str
 
 def test_damaged_groups_do_no_harm(trees: Trees) -> None:
     trees.group_v2("", 1_000, 100, 0)
-    (trees.root / "v2" / "memory.stat").write_text("one two three\n")
+    (trees.root / "groups" / "memory.stat").write_text("one two three\n")
     assert machine.available_memory() == 8_000_000 * 1024
-    (trees.root / "v2" / "memory.stat").unlink()
+    (trees.root / "groups" / "memory.stat").unlink()
     assert machine.available_memory() == 8_000_000 * 1024
 
 
@@ -147,6 +165,64 @@ def test_a_system_without_proc_still_gives_a_number(trees: Trees) -> None:
     (trees.root / "proc" / "meminfo").unlink()
     (trees.root / "proc" / "self" / "cgroup").unlink()
     assert machine.available_memory() > 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("most", "high", "expected"),
+    [("max", 900_000, 500_000), (1_000_000, 900_000, 500_000), (800_000, 900_000, 400_000)],
+)
+def test_a_group_that_is_slowed_down_from_some_size_on_leaves_what_lies_below(
+    trees: Trees, most: int | str, high: int, expected: int
+) -> None:
+    trees.proc("self/cgroup", "0::/job\n")
+    trees.group_v2("", "max", 0, 0)
+    trees.group_v2("job", most, 700_000, 300_000, high=high)
+    assert machine.available_memory() == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("200000 100000", 2),
+        ("250000 100000", 3),  # a part of a core is worth a thread
+        ("50000 100000", 1),
+        ("1000 1000000", 1),
+        ("6400000 100000", 32),  # more than there are
+        ("max 100000", 32),
+        ("200000", 32),
+        ("0 0", 32),
+        ("much more", 32),
+    ],
+)
+def test_a_quota_of_a_group_is_counted_in_cores(trees: Trees, quota: str, expected: int) -> None:
+    trees.proc("self/cgroup", "0::/job\n")
+    trees.cpu_v2("job", quota)
+    assert machine.n_cores() == expected
+    assert machine.n_schedulable_cores() == 32
+
+
+def test_the_tightest_quota_on_the_way_up_counts(trees: Trees) -> None:
+    trees.proc("self/cgroup", "0::/pod/job\n")
+    trees.cpu_v2("pod", "300000 100000")
+    trees.cpu_v2("pod/job", "max 100000")
+    assert machine.n_cores() == 3
+    trees.cpu_v2("pod/job", "200000 100000")
+    assert machine.n_cores() == 2
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("150000", 2), ("-1", 32), ("0", 32), ("none", 32)]
+)
+def test_version_1_has_quotas_too(trees: Trees, quota: str, expected: int) -> None:
+    trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
+    trees.cpu_v1("", quota)  # the container's own, at the root of what it sees
+    assert machine.n_cores() == expected
+
+
+def test_a_group_may_have_any_bytes_as_its_name(trees: Trees) -> None:
+    (trees.root / "proc" / "self" / "cgroup").write_bytes(b"0::/caf\xe9\n")
+    trees.cpu_v2("caf\udce9", "200000 100000")
+    assert machine.n_cores() == 2
 
 
 def test_this_machine_gives_numbers() -> None:

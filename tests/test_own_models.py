@@ -48,6 +48,10 @@ def sequential(n_features, n_targets):
     return keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(n_targets)])
 
 
+def of_keras_2(n_features, n_targets):
+    return type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()
+
+
 class Plain(keras.Model):
     def __init__(self, n_targets, **kwargs):
         super().__init__(**kwargs)
@@ -521,6 +525,28 @@ def test_a_loss_of_each_row_counts_as_its_sum(mine: Any, sample: Path, tmp_path:
         found.append(loaded(tmp_path / str(summed)).get_weights())
     for of_rows, of_sum in zip(*found, strict=True):
         np.testing.assert_allclose(of_rows, of_sum, rtol=1e-5)
+
+
+def test_models_of_keras_2_are_told_from_others(
+    mine: Any, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del mine
+    with refused(ConfigError, "a Sequential of Keras 2 (tf_keras)", "Keras 3", "`import keras`"):
+        train(sample, tmp_path / "run", small_config(model="mine:of_keras_2"))
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # in a Python caller's process
+    with refused(ConfigError, "mine:broken(8, 1) failed (TF_USE_LEGACY_KERAS makes tf.keras"):
+        train(sample, tmp_path / "run", small_config(model="mine:broken"))
+
+
+def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: Path) -> None:
+    for name in ("float64", "mixed_float16"):
+        keras.config.set_dtype_policy(name)
+        try:
+            with refused(ConfigError, f"policy is {name!r}", 'set_dtype_policy("float32")'):
+                train(sample, tmp_path / "run", small_config())
+        finally:
+            keras.config.set_dtype_policy("float32")
+    assert not (tmp_path / "run").exists()
 
 
 def test_parameters_that_a_function_doesnt_take_are_named(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from memmap_train.training.reporting import FoldsReport, TrainReport, folds_text, training_text
 
 REPORT = TrainReport(
@@ -44,10 +46,17 @@ def test_what_is_not_known_is_not_said() -> None:
     ]
 
 
-def test_where_there_is_no_picture_it_is_said_how_to_get_one() -> None:
+@pytest.mark.parametrize(
+    ("is_installed", "said"), [(False, "memmap-train[report]"), (True, "see the warning")]
+)
+def test_where_there_is_no_picture_it_is_said_how_to_get_one(
+    is_installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "memmap_train.training.reporting.find_spec"
+    monkeypatch.setattr(name, lambda module: module if is_installed else None)
     last = training_text(replace(REPORT, chart_path=None)).splitlines()[-1]
     assert last.startswith("chart ")
-    assert "memmap-train[report]" in last
+    assert said in last
 
 
 def test_folds_are_scored_one_by_one_and_together() -> None:

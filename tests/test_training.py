@@ -939,6 +939,34 @@ def test_a_full_disk_is_survived(
     assert [w.tobytes() for w in weights(run)] == [w.tobytes() for w in weights(finished[0])]
 
 
+def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
+    finished: tuple[Path, TrainReport],
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no fonts")
+
+    run, script = tmp_path / "run", Script()
+    with monkeypatch.context() as patch:
+        patch.setattr(figure.Figure, "savefig", fail)
+        report = train(sample, run, small_config(), report=script)
+        again = train(sample, run, resume=True, report=script)
+    assert (report.chart_path, again.chart_path) == (None, None)
+    assert again.already_finished
+    assert ["ValueError: no fonts" in warning for warning in script.warnings] == [True, True]
+    assert results(run) == results(finished[0])
+    script = Script()
+    again = train(sample, run, resume=True, report=script)
+    assert again.already_finished
+    assert again.chart_path == str(run / "validation.png")
+    assert (run / "validation.png").exists()
+    assert script.warnings == []
+
+
 def test_resuming_what_hasnt_begun_begins(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
@@ -1104,13 +1132,28 @@ def test_another_dataset_is_refused(
         train(other, finished[0], small_config(), resume=True)
 
 
-def test_other_versions_are_told(
-    finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("key", "before", "said"),
+    [
+        ("keras_version", "3.0.0", f"keras 3.0.0 → {keras.__version__}"),
+        ("compute_threads", 999, "compute threads 999 → "),
+        ("compute_threads", None, None),  # runs from before it was recorded
+    ],
+)
+def test_other_versions_and_threads_are_told(
+    key: str,
+    before: object,
+    said: str | None,
+    finished: tuple[Path, TrainReport],
+    sample: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(finished[0], tmp_path / "run")
     path = tmp_path / "run" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"keras_version": "3.0.0"}))
+    record = json.loads(path.read_text())
+    del record[key]
+    path.write_text(json.dumps(record | ({} if before is None else {key: before})))
     script = Script()
     train(sample, tmp_path / "run", small_config(), resume=True, report=script)
-    (warning,) = script.warnings
-    assert f"keras 3.0.0 → {keras.__version__}" in warning
+    assert len(script.warnings) == (said is not None)
+    assert all(str(said) in warning for warning in script.warnings)

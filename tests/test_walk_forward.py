@@ -317,6 +317,30 @@ def test_what_is_lost_of_finished_folds_is_made_again(
     assert results(run) == results(finished[0])
 
 
+def test_pictures_that_fail_cost_no_fold_and_come_when_the_folds_are_resumed(
+    finished: tuple[Path, FoldsReport],
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no fonts")
+
+    run, script = tmp_path / "run", Script()
+    with monkeypatch.context() as patch:
+        patch.setattr(figure.Figure, "savefig", fail)
+        report = train_folds(sample, run, folds_config(), folds=2, report=script)
+    assert report.chart_path is None
+    assert len(script.warnings) == 3  # of each fold, and of both together
+    assert results(run) == results(finished[0])
+    again = train_folds(sample, run, folds_config(), folds=2, resume=True)
+    assert again.already_finished
+    for folder in (run, run / "fold-01", run / "fold-02"):
+        assert (folder / "validation.png").exists()
+
+
 def test_folds_that_changed_places_are_refused(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..batches import Stream
-from ..chart import draw_scores
+from ..chart import draw_run
 from ..checkpoints import load_newest, newest_step, save_checkpoint
 from ..config import TrainConfig
 from ..dataset import open_dataset
 from ..errors import ConfigError, RunError, ShardError, listed
 from ..folds import Fold
+from ..paths import user_path
 from ..resumption import (
     VERSION_KEYS,
     begun_record,
@@ -129,11 +129,12 @@ def train(
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
+            draw_missing(run, result, report)
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = make_step(setup), make_callbacks(setup.config.callbacks)
     record = setup.record if run else begun_record(setup.record, setup.dataset, [setup.fold])
-    with taking_up(Path(run_dir), record, resume=run is not None) as run:
+    with taking_up(user_path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
         if setup.start is not None:
@@ -168,7 +169,7 @@ def rehearse(
     run, setup, _ = _set_up(dataset_path, run_dir, config, None, None, resume=resume)
     plan = rehearsed(run, setup, make_step(setup)[0].model)
     if not plan.already_finished:
-        check_free(Path(run_dir))
+        check_free(user_path(run_dir))
     return plan
 
 
@@ -193,8 +194,8 @@ def _set_up(
     """Return the run to resume, if there is one, what is to be trained, and a warning."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
     warning = None
     if run:
         if run.folds:
@@ -227,6 +228,17 @@ def make_step(setup: Setup) -> tuple[TrainStep, Predictor]:
         return step, Predictor(model, config.fill_missing)
 
 
+def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
+    """Draw the picture of a finished run where it couldn't be drawn before."""
+    if not run.chart_path.exists():
+        draw_run(
+            run,
+            best_epoch=result.get("best_epoch"),
+            best_possible=result.get("best_possible"),
+            warn=report.warning,
+        )
+
+
 def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
     """Return the report that a finished run recorded."""
     try:
@@ -243,16 +255,16 @@ def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
-    """Warn where a run is carried on by other software than it began with."""
+    """Warn where a run is resumed by other software, or on other cores, than it began with."""
     changed = [
-        f"{key.removesuffix('_version').replace('_', ' ')} {run.config.get(key)} → {record[key]}"
+        f"{key.removesuffix('_version').replace('_', ' ')} {run.config[key]} → {record[key]}"
         for key in VERSION_KEYS
-        if run.config.get(key) != record[key]
+        if key in run.config and run.config[key] != record[key]  # some keys came later
     ]
     if changed:
         report.warning(
-            f"{run.path}: carried on with other versions than it began with: {', '.join(changed)}; "
-            "the results may differ from those of an uninterrupted run"
+            f"{run.path}: carried on with other versions or threads than it began with: "
+            f"{', '.join(changed)}; the results may differ from those of an uninterrupted run"
         )
 
 
@@ -566,12 +578,11 @@ class _Training:
         try:
             self._write_scores()
             self._write_best(best)
-            chart_path = draw_scores(
-                run.chart_path,
-                self._validation.eras,
-                best.scores.corr[:, 0],
-                title=f"{run.path.name}: {self._setup.main_target}, epoch {best.epoch}",
+            chart_path = draw_run(
+                run,
+                best_epoch=best.epoch,
                 best_possible=best_possible,
+                warn=self._report.warning,
             )
             result = TrainReport(
                 run_dir=str(run.path),

@@ -18,6 +18,7 @@ from ..machine import available_memory
 from ..units import in_bytes
 from .named import is_named
 from .own_models import build_own
+from .startup import wrong_backend
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
@@ -63,7 +64,14 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
         bias_initializer=keras.initializers.Constant(_TARGET_MEAN),
         name="targets",
     )(x)
-    return keras.Model(inputs, outputs, name=config.model)
+    model = keras.Model(inputs, outputs, name=config.model)
+    if {weight.dtype for weight in model.weights} | {outputs.dtype} != {"float32"}:
+        raise ConfigError(
+            f"model: {config.model!r} computes in float32, but Keras's policy is "
+            f"{keras.config.dtype_policy().name!r}; call "
+            'keras.config.set_dtype_policy("float32"), or bring a model of your own'
+        )
+    return model
 
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
@@ -96,11 +104,14 @@ def brings_model(config: TrainConfig) -> bool:
 
 
 def require_tensorflow() -> None:
-    """Raise a ConfigError if Keras computes with something else."""
+    """Raise a ConfigError if Keras computes with something else, or in another type of number."""
     backend = keras.backend.backend()
     if backend != "tensorflow":
+        raise wrong_backend(backend)
+    if keras.config.floatx() != "float32":
         raise ConfigError(
-            f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
+            f"Keras's floatx is {keras.config.floatx()!r}, expected 'float32'; call "
+            'keras.config.set_floatx("float32")'
         )
 
 

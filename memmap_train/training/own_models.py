@@ -5,6 +5,7 @@ features), gives (rows, targets) in float32, and can be saved and opened again.
 """
 
 import json
+import os
 import re
 import tempfile
 import zlib
@@ -38,26 +39,47 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
             f"model: {name!r} is a {type(function).__name__}, expected a function "
             "build(n_features, n_targets, **params) that returns a keras.Model"
         )
-    with blaming(f"model: {called} failed"):
+    with blaming(f"model: {called} failed{_keras_2_hint()}"):
         model = function(n_features, n_targets, **config.model_params)
     if not isinstance(model, keras.Model):
+        of_keras_2 = type(model).__module__.partition(".")[0] == "tf_keras"
         raise ConfigError(
-            f"model: {called} returned a {type(model).__name__}, expected a keras.Model"
+            f"model: {called} returned a {type(model).__name__}"
+            + (" of Keras 2 (tf_keras)" if of_keras_2 else "")
+            + ", expected a keras.Model"
+            + (" of Keras 3: build it with `import keras`" if of_keras_2 else "")
         )
     model = _with_shapes(model, called, n_features)
     _check_shapes(model, called, n_features, n_targets)
     # Now rather than after the first epoch.
     with (
+        _temporary_folder(called) as folder,
         blaming(
             f"model: what {called} returned can't be saved and opened again (classes of your own "
             "need get_config and keras.saving.register_keras_serializable)"
         ),
-        tempfile.TemporaryDirectory() as folder,
     ):
         path = Path(folder) / f"model{SUFFIX}"
         model.save(path)
         keras.models.load_model(path, compile=False)
     return model
+
+
+def _keras_2_hint() -> str:
+    """Return why `tf.keras` may fail in a Python caller's process; a command's has it undone."""
+    if os.environ.get("TF_USE_LEGACY_KERAS") not in ("true", "True", "1"):
+        return ""
+    return " (TF_USE_LEGACY_KERAS makes tf.keras Keras 2; models here are Keras 3: `import keras`)"
+
+
+def _temporary_folder(called: str) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise ConfigError(
+            f"model: what {called} returned can't be tried to be saved: there is no temporary "
+            f"folder to write to ({error.strerror}); set TMPDIR to one"
+        ) from error
 
 
 def open_saved(n_features: int, n_targets: int, path: Path, code: Sequence[str]) -> Any:

@@ -25,7 +25,7 @@ from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..folds import fold_of
 from ..lineage import code_of
-from ..paths import checked_path
+from ..paths import checked_path, user_path
 from ..runs import Run, open_run
 from ..storage import is_past_cache
 from ..threads import ThreadPool
@@ -214,7 +214,7 @@ def predict(
     file = prediction_file(Path(out_path))
     is_in_stdout = file.is_stdout
     folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
-    runs = [open_run(Path(folder)) for folder in folders]
+    runs = [open_run(user_path(folder)) for folder in folders]
     if not runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     dataset = open_dataset(dataset_path)

@@ -5,6 +5,7 @@ A `Reporter` is told; it may show a progress bar, write a log, or keep silent. N
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from ..folds import Fold
 from ..units import in_bytes
@@ -93,7 +94,7 @@ class TrainReport:
     best_possible : float or None
         The best `corr_mean` that a model can expect, where the dataset is a sample that knows.
     chart_path : str or None
-        The picture of the cumulative score; None without matplotlib.
+        The picture of the scores; None without matplotlib, or where drawing it failed.
     already_finished : bool
         Whether the run was finished before, and nothing was done.
     """
@@ -126,7 +127,7 @@ class FoldsReport:
     corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive, pearson_mean, best_possible
         Of all predicted eras together, otherwise as in `TrainReport`.
     chart_path : str or None
-        The picture of the cumulative score; None without matplotlib.
+        The picture of the scores; None without matplotlib, or where drawing it failed.
     folds : tuple of TrainReport
         Of each fold, in order. Their scores are those of the last epoch.
     already_finished : bool
@@ -216,7 +217,8 @@ def _scores_text(report: TrainReport | FoldsReport) -> str:
 
 
 def _chart_line(report: TrainReport | FoldsReport) -> str:
-    return f"chart       {report.chart_path or HOW_TO_GET_PICTURES}"
+    missing = "not drawn, see the warning" if find_spec("matplotlib") else HOW_TO_GET_PICTURES
+    return f"chart       {report.chart_path or missing}"
 
 
 class Reporter:

@@ -34,6 +34,7 @@ from .named import digest_of_code
 from .own_models import open_saved
 from .predict import BLOCK_ROWS, check_missing
 from .reporting import TrainPlan
+from .startup import n_compute_threads
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
@@ -247,6 +248,7 @@ def prepare(
         "numpy_version": np.__version__,
         "keras_version": keras.__version__,
         "tensorflow_version": tf.__version__,
+        "compute_threads": n_compute_threads(),
     }
     return Setup(dataset, resolved, fold, batches, record, start)
 

@@ -11,16 +11,15 @@ chosen by the very eras that it is scored on.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal
 
-from ..chart import draw_scores
+from ..chart import draw_run
 from ..config import TrainConfig
 from ..dataset import Dataset, open_dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
 from ..folds import Fold, walk_forward
 from ..metrics import summary
+from ..paths import user_path
 from ..resumption import (
     begun_record,
     check_outside,
@@ -31,7 +30,7 @@ from ..resumption import (
 )
 from ..runs import Run, check_free, find_run, fold_record, open_run
 from .callbacks import make_callbacks
-from .loop import make_step, recorded_scores, rehearsed, report_again, train
+from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
 from .model import require_tensorflow
 from .reporting import FoldsReport, Reporter, TrainPlan, TrainReport
 from .setup import Setup, Start, make_model, prepare
@@ -84,11 +83,11 @@ def train_folds(
     run, record = resolved.run, resolved.record
     result = finished_result(run, record) if run else None
     if run and result is not None:
-        return _report_again(run, result)
+        return _report_again(run, result, report)
     is_resumed = run is not None
     if not is_resumed:
         record = begun_record(record, resolved.dataset, resolved.folds)
-    with taking_up(Path(run_dir), record, resume=is_resumed) as run:
+    with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
         start = resolved.start
         if start is not None:
             start.keep(run)  # all folds begin with the same file
@@ -114,7 +113,7 @@ def train_folds(
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
-        return _conclude(run, resolved, reports)
+        return _conclude(run, resolved, reports, report)
 
 
 def rehearse_folds(
@@ -137,7 +136,7 @@ def rehearse_folds(
     run = resolved.run
     is_finished = run is not None and finished_result(run, resolved.record) is not None
     if not is_finished:
-        check_free(Path(run_dir))
+        check_free(user_path(run_dir))
 
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
@@ -188,8 +187,8 @@ def _set_up(
     """Resolve all folds, and check what the user brings."""
     require_tensorflow()
     dataset = open_dataset(dataset_path)
-    check_outside(Path(run_dir))
-    run = find_run(Path(run_dir), resume=resume)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
     if run:
         if not run.folds:
             raise RunError(
@@ -282,10 +281,13 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> dic
     }
 
 
-def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
-    """Return the report that a finished run of folds recorded."""
+def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
+    """Return the report that a finished run of folds recorded, with all its pictures."""
     runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    folds = tuple(report_again(of_fold, of_fold.read_result() or {}) for of_fold in runs)
+    results = [of_fold.read_result() or {} for of_fold in runs]
+    for one, its_result in zip([*runs, run], [*results, result], strict=True):
+        draw_missing(one, its_result, report)
+    folds = tuple(map(report_again, runs, results))
     try:
         scores = recorded_scores(run, result)
         return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
@@ -293,7 +295,9 @@ def _report_again(run: Run, result: Mapping[str, Any]) -> FoldsReport:
         raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
 
 
-def _conclude(run: Run, resolved: _Resolved, reports: Sequence[TrainReport]) -> FoldsReport:
+def _conclude(
+    run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
+) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
     folds, main_target = run.folds, run.config["main_target"]
     rows = [
@@ -303,16 +307,10 @@ def _conclude(run: Run, resolved: _Resolved, reports: Sequence[TrainReport]) -> 
     ]
     main = [row for row in rows if row[1] == main_target]
     corr = summary([row[2] for row in main])
-    ends = list(accumulate(len(fold.validation) for fold in folds))
     try:
         run.write_era_scores(rows)
-        chart_path = draw_scores(
-            run.chart_path,
-            [row[0] for row in main],
-            [row[2] for row in main],
-            title=f"{run.path.name}: {main_target}, {len(folds)} folds, out of fold",
-            best_possible=resolved.best_possible,
-            boundaries=ends[:-1],
+        chart_path = draw_run(
+            run, best_epoch=None, best_possible=resolved.best_possible, warn=report.warning
         )
         result = FoldsReport(
             run_dir=str(run.path),

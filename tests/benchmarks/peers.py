@@ -117,7 +117,7 @@ def measure(name: str, data: Data, n_batches: int) -> dict[str, Spent]:
     Two, since the second of two buffers may be an epoch long, and its memory fresh.
     """
     if "tf.data" in name:
-        start_tensorflow()
+        start_tensorflow(Path.cwd())
     batches = WAYS[name][0](data)
 
     def take(n: int) -> None:

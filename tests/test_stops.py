@@ -1,0 +1,140 @@
+"""Signals that ask a process to end: raised once, ignored where the parent does, never lost."""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from memmap_train.stops import Stopped, stop, stops
+
+EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LONG = 60.0  # seconds: what waits so long is woken, or the test fails
+
+
+@pytest.fixture(autouse=True)
+def handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handle all signals as a command does; `conftest` restores them."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    for number in EVERYTHING:
+        signal.signal(number, stop)
+
+
+def send(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("ignored", EVERYTHING)
+def test_what_the_parent_ignores_is_not_handled(ignored: signal.Signals) -> None:
+    assert stops() == EVERYTHING
+    signal.signal(ignored, signal.SIG_IGN)
+    assert stops() == tuple(number for number in EVERYTHING if number != ignored)
+
+
+@pytest.mark.parametrize("number", EVERYTHING)
+def test_a_signal_stops_once_while_things_end_in_order(number: int) -> None:
+    ended = []
+
+    def work() -> None:
+        try:
+            send(number)
+        finally:
+            send(signal.SIGINT)
+            send(signal.SIGTERM)
+            ended.append("in order")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert ended == ["in order"]
+
+
+def test_a_stop_that_somebody_swallows_is_followed_by_the_next_one() -> None:
+    with suppress(KeyboardInterrupt):  # a library: `except: use_another_way()`
+        send()
+    with pytest.raises(Stopped):
+        send()
+
+
+class Finalised:
+    def __del__(self) -> None:
+        send()
+
+
+def in_a_finaliser() -> None:
+    Finalised()
+
+
+def in_a_callback_of_a_weak_reference() -> None:
+    class Referred:
+        pass
+
+    referred = Referred()
+    reference = weakref.ref(referred, lambda _: send())
+    del referred
+    assert reference() is None
+
+
+def in_a_callback_of_the_collector() -> None:
+    def told(phase: str, information: dict[str, int]) -> None:
+        gc.callbacks.remove(told)
+        send()
+
+    gc.callbacks.append(told)
+    gc.collect()
+
+
+def in_a_generator_that_is_closed() -> None:
+    def generate() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            send()
+
+    next(generate())
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        in_a_finaliser,
+        in_a_callback_of_a_weak_reference,
+        in_a_callback_of_the_collector,
+        in_a_generator_that_is_closed,
+    ],
+)
+def test_a_stop_where_python_drops_exceptions_comes_again(
+    where: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        where()
+        threading.Event().wait(LONG)
+
+    with pytest.raises(Stopped):
+        work()
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_in_finalisers_are_reported_as_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(Stopped):
+        send()
+
+    class Late:  # what Python says of a signal that it has no handler for any more
+        def __del__(self) -> None:
+            raise OSError("Signal 2 ignored due to race condition")
+
+    class Broken:
+        def __del__(self) -> None:
+            raise OSError("another error")
+
+    Late()
+    Broken()
+    err = capsys.readouterr().err
+    assert "another error" in err
+    assert "race condition" not in err
