@@ -195,6 +195,8 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
         A key differs, or fewer epochs are wanted than before; it names all such keys.
     """
     check_same_configuration(run, config)
+    if run.is_untrained():
+        return begin_run(run.path, config)
     old = run.config
     if config["epochs"] > old["epochs"]:
         # Before the new number is written: a finished run must not have epochs to do.
@@ -206,7 +208,12 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
 
 
 def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons."""
+    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons.
+
+    Of a run of which nothing was trained anything may change.
+    """
+    if run.is_untrained():
+        return
     # A key that came later had its default before.
     old = {**TrainConfig().to_dict(), **run.config}
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)

@@ -34,7 +34,10 @@ CONFIG = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return begin_run(tmp_path / "run", CONFIG)
+    """Return a run of which an epoch was trained."""
+    begun = begin_run(tmp_path / "run", CONFIG)
+    begun.write_history([])
+    return begun
 
 
 def test_a_run_continues_with_the_same_configuration(run: Run) -> None:
@@ -48,6 +51,13 @@ def test_all_changed_keys_are_named(run: Run) -> None:
     with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
         continue_run(run, changed)
     assert open_run(run.path).config == run.config
+
+
+def test_of_a_run_of_which_nothing_was_trained_anything_may_change(tmp_path: Path) -> None:
+    begun = begin_run(tmp_path / "begun", CONFIG)
+    changed = CONFIG | {"learning_rate": 0.1, "epochs": 2}
+    assert continue_run(begun, changed).config == begun.config | changed
+    assert open_run(begun.path).config == begun.config | changed
 
 
 def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
@@ -97,7 +107,6 @@ def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> N
 
 
 def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> None:
-    run.write_history([])
     with (
         refused(RunError, str(run.path), "a run is there already", "--resume"),
         taking_up(run.path, CONFIG | {"learning_rate": 0.5}, resume=False),
