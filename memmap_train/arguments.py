@@ -256,6 +256,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _text_or_nothing(text: str) -> str:
+    """Return a value that means something when it is empty."""
+    return _text(text) if text else text
+
+
 def _text(text: str) -> str:
     """Return a value that isn't empty, as that of a shell variable is which isn't set."""
     if not text.strip():
@@ -293,6 +298,7 @@ def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(
         "--id-column",
+        type=_text_or_nothing,
         metavar="NAME",
         help='default: id, else __index_level_0__, else none; --id-column "" takes none',
     )

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last not on Windows
@@ -50,6 +52,23 @@ def stop(number: int, frame: FrameType | None) -> None:
     sys.unraisablehook = _send_lost_again
     if not _is_under_way():
         raise _new(number)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals that ask the process to end wait until the block is left.
+
+    For what an exception in its middle would leave in pieces. On Windows they don't wait.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    numbers = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_under_way() -> bool:

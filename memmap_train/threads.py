@@ -2,12 +2,13 @@
 
 A limit of processes (`ulimit -u`, a container's or a batch system's) counts threads too. The first
 thread of a pool is started with the pool, so that whatever lacks it fails before work has begun.
-Imports nothing of the package but its errors.
+Imports nothing of the package but errors and signals.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 
 from .errors import ThreadError
+from .stops import held_back
 
 
 class ThreadPool(ThreadPoolExecutor):
@@ -32,7 +33,10 @@ class ThreadPool(ThreadPoolExecutor):
     def _adjust_thread_count(self) -> None:
         # Called for each task that no idle thread waits for, once the task is in the queue.
         try:
-            super()._adjust_thread_count()
+            # Where Ctrl-C hits the start of a thread, Python leaves that thread without a life of
+            # its own: it is never joined, or waited for in vain.
+            with held_back():
+                super()._adjust_thread_count()
         except RuntimeError as error:
             if not self._threads:
                 raise ThreadError(

@@ -221,6 +221,9 @@ def test_a_rerun_finds_the_alias_in_the_eras_of_both_runs(
     assert convert(path, out).dataset.manifest.aliases == {"target": "target_same"}
 
 
+# Python itself closes a file that was being opened at this very moment, and says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undisturbed: str) -> None:
     out = source.with_name("out")
 

@@ -270,7 +270,7 @@ def broken_text(length: int = 2) -> Any:
 
 def test_a_label_that_is_not_text_is_refused(tmp_path: Path) -> None:
     source = one_column(tmp_path, broken_text(), "era")
-    with refused(SourceError, "column 'era': not UTF-8 text"):
+    with refused(SourceError, "column 'era'", "not UTF-8 text (row "):
         source.eras(0, "era")
 
 
