@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .batches import Batches
-    from .conversion import convert
-    from .dataset import Dataset, Problem, open_dataset, verify
+    from .conversion.conversion import convert
+    from .dataset.dataset import Dataset, Problem, open_dataset, verify
     from .errors import MemmapTrainError
+    from .loading.batches import Batches
     from .training.keras_batches import keras_batches
 
 __all__ = [
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batches": "batches",
-    "Dataset": "dataset",
+    "Batches": "loading.batches",
+    "Dataset": "dataset.dataset",
     "MemmapTrainError": "errors",
-    "Problem": "dataset",
-    "convert": "conversion",
+    "Problem": "dataset.dataset",
+    "convert": "conversion.conversion",
     "keras_batches": "training.keras_batches",
-    "open_dataset": "dataset",
-    "verify": "dataset",
+    "open_dataset": "dataset.dataset",
+    "verify": "dataset.dataset",
 }
 
 

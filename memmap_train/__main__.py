@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from .stops import stops
+from .system.signals import stops
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     _open_standard_streams()
     for stop in stops():
         signal.signal(stop, _stop_at_once)
-    from .cli import main as run
+    from .cli.commands import main as run
 
     return run()
 

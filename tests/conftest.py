@@ -12,7 +12,7 @@ from hypothesis import settings
 from toy import Eras, feature_names, write_toy
 
 import memmap_train as mt
-from memmap_train.buffers import Recycler
+from memmap_train.system.buffers import Recycler
 
 # A deadline would be a timed assertion.
 settings.register_profile("memmap-train", deadline=None)

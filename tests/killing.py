@@ -17,7 +17,7 @@ from typing import Any
 SERVER = """
 import json, os, signal, sys, traceback
 import pyarrow
-from memmap_train.conversion import convert
+from memmap_train.conversion.conversion import convert
 from memmap_train.errors import ConversionError
 
 pyarrow.scalar("")  # imports pandas, where that is installed: once is enough

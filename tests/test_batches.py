@@ -28,12 +28,12 @@ from refusal import refused
 from toy import feature_names, target_names, toy_features, toy_targets
 
 import memmap_train as mt
-from memmap_train import batches as batches_module
-from memmap_train import storage
-from memmap_train.batches import Batch, Stream
-from memmap_train.direct import can_read_directly
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
-from memmap_train.order import Order, Pool
+from memmap_train.loading import batches as batches_module
+from memmap_train.loading import placement
+from memmap_train.loading.batches import Batch, Stream
+from memmap_train.loading.sampler import Order, Pool
+from memmap_train.system.direct_io import can_read_directly
 
 Float32 = npt.NDArray[np.float32]
 
@@ -388,7 +388,7 @@ def test_pools_of_a_chosen_window_fit_into_the_memory_given(make_toy: MakeToy) -
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make datasets larger than the memory available."""
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.storage.available_memory", lambda: 1000)
+        patch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
         yield
 
 
@@ -422,7 +422,7 @@ def test_a_window_chosen_for_the_disk_follows_from_whole_rows(
     """What is read of a file are its rows, however few of their columns are wanted."""
     path = make_toy({"0001": 4000}, n_features=320, dtype="float32")
     options: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
-    monkeypatch.setattr("memmap_train.storage.efficient_bytes", lambda path: 2**18)
+    monkeypatch.setattr("memmap_train.loading.placement.efficient_bytes", lambda path: 2**18)
     with no_memory(monkeypatch):
         few = make(path, features=feature_names(320)[:40], **options)
         assert few.window_size == make(path, **options).window_size
@@ -434,7 +434,7 @@ def test_the_bytes_dont_depend_on_threads_or_memory(
 ) -> None:
     expected = take(make(toys[store]).stream(), 40)
     for n_cores in (1, 3, 64):
-        monkeypatch.setattr("memmap_train.reader.n_cores", lambda n=n_cores: n)
+        monkeypatch.setattr("memmap_train.loading.gather.n_cores", lambda n=n_cores: n)
         assert_same(take(make(toys[store], memory=1 + n_cores).stream(), 40), expected)
 
 
@@ -684,7 +684,7 @@ next(stream)
 def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "available_memory", lambda: 2000)
+    monkeypatch.setattr(placement, "available_memory", lambda: 2000)
     monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 1000)
     with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
         make(toys["float32"], pool_batches=6)

@@ -9,14 +9,14 @@ from conftest import MakeToy
 from test_residency import dropped
 
 import memmap_train as mt
-from memmap_train import bench as bench_room
-from memmap_train import storage
-from memmap_train.batches import Stream
-from memmap_train.bench import bench, bench_text, disk_rate, measure, read_bytes
-from memmap_train.direct import can_read_directly
-from memmap_train.order import Order
-from memmap_train.reader import Reader
-from memmap_train.residency import read_ahead
+from memmap_train.loading import bench as bench_room
+from memmap_train.loading import placement
+from memmap_train.loading.batches import Stream
+from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
+from memmap_train.loading.gather import Reader
+from memmap_train.loading.page_cache import read_ahead
+from memmap_train.loading.sampler import Order
+from memmap_train.system.direct_io import can_read_directly
 
 ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 
@@ -70,7 +70,7 @@ def test_a_dataset_that_fits_and_isnt_in_memory_yet(dataset: mt.Dataset) -> None
 def test_a_dataset_that_doesnt_fit_is_told_what_would_help(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(placement, "available_memory", lambda: 200_000)
     found = bench(dataset, batch_size=128)
     check(found)
     advice = " ".join(found["advice"])

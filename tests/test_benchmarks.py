@@ -16,7 +16,7 @@ from benchmarks.measuring import Spent, alone
 from benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
 from benchmarks.sources import Size
 
-from memmap_train.machine import available_memory
+from memmap_train.system.resources import available_memory
 
 SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
 SMALLER: dict[str, dict[str, Any]] = {

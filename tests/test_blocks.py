@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memmap_train as mt
-from memmap_train import blocks as room
-from memmap_train.blocks import RowBlocks
-from memmap_train.direct import can_read_directly
 from memmap_train.errors import ShardError
+from memmap_train.loading import sequential as room
+from memmap_train.loading.sequential import RowBlocks
+from memmap_train.system.direct_io import can_read_directly
 
 
 def all_rows(dataset: mt.Dataset) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.buffers import Recycler, disk_buffer
+from memmap_train.system.buffers import Recycler, disk_buffer
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 FLOAT32, INT8 = np.dtype(np.float32), np.dtype(np.int8)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from test_training import TIMES, interrupt, read_csv, results
 from training_data import STEPS_PER_EPOCH, Script, small_config
 
+from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
 from memmap_train.training import loop
 from memmap_train.training.loop import train
-from memmap_train.training.remembered import Packed, passed_over, recall, remembered
 
 pytest_plugins = ["training_fixtures"]
 

@@ -13,13 +13,13 @@ from test_training import interrupt, results
 from training_data import STEPS_PER_EPOCH, Script, small_config
 
 import memmap_train as mt
-from memmap_train.batches import Batches
-from memmap_train.config import TrainConfig
 from memmap_train.errors import ConfigError, RunError
-from memmap_train.runs import begin_run, open_run
+from memmap_train.loading.batches import Batches
+from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.run import begin_run, open_run
 from memmap_train.training import loop
 from memmap_train.training.loop import rehearse, train
-from memmap_train.training.setup import prepare
+from memmap_train.training.resolve import prepare
 
 pytest_plugins = ["training_fixtures"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train.chart import draw_run, draw_scores
-from memmap_train.runs import Run, begin_run
+from memmap_train.runs.chart import draw_run, draw_scores
+from memmap_train.runs.run import Run, begin_run
 
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]

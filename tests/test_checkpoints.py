@@ -15,8 +15,8 @@ import pytest
 import xxhash
 from refusal import refused
 
-from memmap_train.checkpoints import Checkpoint, load_newest, save_checkpoint
 from memmap_train.errors import RunError
+from memmap_train.runs.checkpoints import Checkpoint, load_newest, save_checkpoint
 
 RUN = "xxh3_128:0"
 

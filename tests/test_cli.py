@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import memmap_train as mt
-from memmap_train.arguments import make_parser
-from memmap_train.cli import main
+from memmap_train.cli.commands import main
+from memmap_train.cli.parser import make_parser
 
 
 @pytest.fixture(scope="module")
@@ -330,8 +330,8 @@ def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behi
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -432,7 +432,7 @@ def test_the_module_is_the_command_and_says_its_version() -> None:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("imported", ["numpy", "memmap_train.cli"])
+@pytest.mark.parametrize("imported", ["numpy", "memmap_train.cli.commands"])
 def test_a_signal_while_modules_are_imported_is_one_line(signal_number: int, imported: str) -> None:
     code = f"""
 import os, sys
@@ -458,7 +458,8 @@ def test_a_signal_that_the_parent_ignores_is_ignored(tmp_path: Path) -> None:
     """A shell without job control has what it starts in the background ignore Ctrl-C."""
     code = """
 import os, signal, sys
-from memmap_train import __main__, cli
+from memmap_train import __main__
+from memmap_train.cli import commands as cli
 
 def convert(arguments):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -479,7 +480,8 @@ sys.exit(__main__.main())
 def test_a_signal_at_the_very_end_prints_no_traceback(shards: Path) -> None:
     code = f"""
 import os, sys
-from memmap_train import __main__, cli
+from memmap_train import __main__
+from memmap_train.cli import commands as cli
 
 put_out = cli._put_out
 def stopped(result):
@@ -522,7 +524,8 @@ def test_a_closed_stream_leads_nowhere_instead_of_into_a_file(closed: str, tmp_p
     """What a library in C++ writes to stderr would end up in the file that took its number."""
     code = """
 import os, sys
-from memmap_train import __main__, cli
+from memmap_train import __main__
+from memmap_train.cli import commands as cli
 
 def run():
     with open(sys.argv[1], "w") as file:
@@ -615,8 +618,8 @@ def test_status_and_warm_say_what_is_in_memory(
 def test_warming_what_memory_cannot_hold_says_so(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.storage.available_memory", lambda: 1000)
-    monkeypatch.setattr("memmap_train.storage.can_read_directly", lambda path: True)
+    monkeypatch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
+    monkeypatch.setattr("memmap_train.loading.placement.can_read_directly", lambda path: True)
     assert main(["warm", str(shards)]) == 0
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
 
@@ -624,8 +627,8 @@ def test_warming_what_memory_cannot_hold_says_so(
 def test_bench_prints_rates_and_advice(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()

@@ -18,11 +18,11 @@ from refusal import refused
 from test_conversion import converted, same_rows
 from toy import toy_ids, toy_table, write_toy
 
-from memmap_train.cli import main
-from memmap_train.conversion import convert
-from memmap_train.dataset import Dataset, verify
+from memmap_train.cli.commands import main
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.preview import describe_survey, survey_sources, survey_text
+from memmap_train.dataset.dataset import Dataset, verify
 from memmap_train.errors import ConversionError, SchemaError, SourceError
-from memmap_train.survey import describe_survey, survey_sources, survey_text
 
 ROWS = {"0001": 4, "0002": 3}
 N_ROWS = 7

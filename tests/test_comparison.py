@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from refusal import refused
 
-from memmap_train.cli import main
-from memmap_train.comparison import describe_runs, runs_text
+from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
-from memmap_train.folds import Fold
-from memmap_train.runs import HISTORY_COLUMNS, begin_run, fold_record, holding, open_run
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, fold_record, holding, open_run
+from memmap_train.runs.table import describe_runs, runs_text
 
 
 def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.config import TrainConfig
 from memmap_train.errors import ConfigError, MemmapTrainError
+from memmap_train.runs.config import TrainConfig
 
 PARAMS = "model_params"
 KEYS = [key.name for key in dataclasses.fields(TrainConfig)]

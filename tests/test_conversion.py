@@ -27,11 +27,11 @@ from toy import (
     write_toy,
 )
 
-from memmap_train import conversion, pipeline, stage
-from memmap_train.conversion import convert
-from memmap_train.dataset import Dataset, verify
-from memmap_train.parquet import reading
-from memmap_train.sources import BEST_KEY
+from memmap_train.conversion import conversion, pipeline, transpose
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.parquet import file as reading
+from memmap_train.conversion.parquet_source import BEST_KEY
+from memmap_train.dataset.dataset import Dataset, verify
 
 CODES = [0, 1, 2, 3, 4, 4, 0]
 
@@ -273,9 +273,9 @@ def test_the_budget_decides_where_rows_are_staged(
     expected: list[str],
 ) -> None:
     made: list[str] = []
-    for kind in (stage.MemoryStore, stage.FileStore):
+    for kind in (transpose.MemoryStore, transpose.FileStore):
 
-        def make(*arguments: Any, kind: type[stage.Store] = kind) -> stage.Store:
+        def make(*arguments: Any, kind: type[transpose.Store] = kind) -> transpose.Store:
             made.append(kind.__name__)
             return kind(*arguments)
 

@@ -27,14 +27,15 @@ from test_update import write_first, write_later
 from toy import write_toy
 from watching import watched_by
 
-from memmap_train import disk, pipeline, shard_writer
-from memmap_train.conversion import convert
-from memmap_train.dataset import open_dataset, verify
-from memmap_train.disk import DiskWriter
+from memmap_train.conversion import era_writer, pipeline
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.journal import WORKPLACE, Journal
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.errors import ConversionError, MemmapTrainError
-from memmap_train.journal import WORKPLACE, Journal
-from memmap_train.manifest import ShardEntry
-from memmap_train.parquet.reading import Source
+from memmap_train.system import disk_writer
+from memmap_train.system.disk_writer import DiskWriter
 
 N_POINTS = 25
 """Of each kind of conversion, at which something fails here; `make torture` takes all."""
@@ -239,11 +240,11 @@ class UnforeseenError(Exception):
         (Source, "ids"),
         (pipeline, "MemoryStore"),
         (pipeline.FeatureEncoder, "encode"),
-        (shard_writer.ArrayWriter, "append"),
-        (shard_writer.ArrayWriter, "room"),
-        (disk, "_open"),
+        (era_writer.ArrayWriter, "append"),
+        (era_writer.ArrayWriter, "room"),
+        (disk_writer, "_open"),
         (DiskWriter, "take"),
-        (shard_writer.ArrayWriter, "finish"),
+        (era_writer.ArrayWriter, "finish"),
         (pipeline.Stage, "put"),
         (Journal, "begin"),
         (Journal, "publish"),

@@ -22,14 +22,14 @@ from test_conversion import Bytes
 from toy import toy_table, write_toy
 from watching import watched_by
 
-from memmap_train import conversion
-from memmap_train.conversion import convert
-from memmap_train.dataset import open_dataset, verify
+from memmap_train.conversion import conversion
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.journal import STAGED, WORKPLACE, Journal
+from memmap_train.conversion.parquet.file import describe_file
+from memmap_train.conversion.report import Report
+from memmap_train.dataset.array_file import ARRAY_NAMES
+from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
-from memmap_train.journal import STAGED, WORKPLACE, Journal
-from memmap_train.parquet.reading import describe_file
-from memmap_train.report import Report
-from memmap_train.shard import ARRAY_NAMES
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 N_ROWS = sum(ERAS.values())

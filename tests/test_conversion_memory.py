@@ -13,12 +13,12 @@ from benchmarks.measuring import alone
 from refusal import refused
 from toy import write_toy
 
-from memmap_train import conversion, pipeline
-from memmap_train.conversion import convert
-from memmap_train.dataset import verify
+from memmap_train.conversion import conversion, pipeline
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.handles import MOST_FREE
+from memmap_train.conversion.parquet import file
+from memmap_train.dataset.dataset import verify
 from memmap_train.errors import ConversionError
-from memmap_train.handles import MOST_FREE
-from memmap_train.parquet import reading
 
 LEAST = 512
 
@@ -90,7 +90,7 @@ def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.Mon
     source = tmp_path / "toy.parquet"
     write_toy(source, {"0001": 10})
     footer_bytes = pq.ParquetFile(source).metadata.serialized_size
-    monkeypatch.setattr(reading, "_METADATA_BYTES", 250_000_000 // footer_bytes)
+    monkeypatch.setattr(file, "_METADATA_BYTES", 250_000_000 // footer_bytes)
     with refused(ConversionError, "memory: expected 712 MB", "found 600"):
         convert(source, tmp_path / "out", memory=600)
     convert(source, tmp_path / "out", memory=712)

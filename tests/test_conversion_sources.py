@@ -18,8 +18,8 @@ from refusal import refused
 from test_conversion import converted, of_codes, same_rows
 from toy import toy_ids, toy_table
 
-from memmap_train.conversion import convert
-from memmap_train.dataset import open_dataset
+from memmap_train.conversion.conversion import convert
+from memmap_train.dataset.dataset import open_dataset
 from memmap_train.errors import SourceError
 
 

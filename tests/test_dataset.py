@@ -18,10 +18,10 @@ from refusal import refused
 from toy import feature_names, target_names, toy_counts, toy_features, toy_ids, toy_targets
 
 import memmap_train as mt
+from memmap_train.dataset.array_file import ARRAY_NAMES, DIGEST_BYTES
+from memmap_train.dataset.manifest import FILE_NAME
 from memmap_train.errors import DatasetError, ManifestError, ShardError
-from memmap_train.machine import n_cores
-from memmap_train.manifest import FILE_NAME
-from memmap_train.shard import ARRAY_NAMES, DIGEST_BYTES
+from memmap_train.system.resources import n_cores
 
 SMALL = {"0001": 6, "0002": 4, "X": 5}
 

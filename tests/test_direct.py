@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refused
 
-from memmap_train.direct import DirectArray, can_read_directly
+from memmap_train.dataset.array_file import FileStamp, digest_file
 from memmap_train.errors import ShardError
-from memmap_train.residency import drop, resident_bytes
-from memmap_train.shard import FileStamp, digest_file
+from memmap_train.loading.page_cache import drop, resident_bytes
+from memmap_train.system.direct_io import DirectArray, can_read_directly
 
 N_ROWS, N_COLUMNS = 1000, 37
 

@@ -15,8 +15,8 @@ import xxhash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memmap_train.disk import BLOCK_BYTES, DiskWriter
-from memmap_train.shard import ArrayWriter, digest_file, npy_header
+from memmap_train.dataset.array_file import ArrayWriter, digest_file, npy_header
+from memmap_train.system.disk_writer import BLOCK_BYTES, DiskWriter
 
 BUFFER_BYTES = 4 * BLOCK_BYTES
 
@@ -40,10 +40,10 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "no flag":
         monkeypatch.delattr(os, "O_DIRECT", raising=False)
     elif request.param == "refused when opened":
-        monkeypatch.setattr("memmap_train.disk._open_directly", refuse_opening)
+        monkeypatch.setattr("memmap_train.system.disk_writer._open_directly", refuse_opening)
     elif request.param == "refused when written":
-        monkeypatch.setattr("memmap_train.disk._UNKNOWN", (errno.EBADF,))
-        monkeypatch.setattr("memmap_train.disk._open_directly", open_for_reading)
+        monkeypatch.setattr("memmap_train.system.disk_writer._UNKNOWN", (errno.EBADF,))
+        monkeypatch.setattr("memmap_train.system.disk_writer._open_directly", open_for_reading)
     return str(request.param)
 
 

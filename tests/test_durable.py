@@ -11,9 +11,9 @@ from refusal import refused
 from toy import write_toy
 
 import memmap_train as mt
-from memmap_train.durable import sync_directory, sync_file
 from memmap_train.errors import ConversionError, RunError
-from memmap_train.runs import begin_run, holding, open_run
+from memmap_train.runs.run import begin_run, holding, open_run
+from memmap_train.system.durable import sync_directory, sync_file
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 FOR_FOLDERS = (*UNSUPPORTED, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR)

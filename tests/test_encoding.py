@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.encoding import FeatureEncoder
+from memmap_train.conversion.codec import FeatureEncoder
 from memmap_train.errors import SourceError
 
 QUARTERS = st.sampled_from([0.0, -0.0, 0.25, 0.5, 0.75, 1.0])

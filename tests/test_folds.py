@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memmap_train.conversion.schema import era_time
 from memmap_train.errors import FoldError, MemmapTrainError
-from memmap_train.folds import Fold, automatic_embargo, fold_of, split, walk_forward
-from memmap_train.schema import era_time
+from memmap_train.runs.folds import Fold, automatic_embargo, fold_of, split, walk_forward
 
 FRIDAY = date(2024, 1, 5)
 ALIASES = {"target": "target_alpha_20"}

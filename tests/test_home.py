@@ -9,10 +9,10 @@ import pytest
 from refusal import refused
 
 import memmap_train as mt
-from memmap_train.cli import main
+from memmap_train.cli.commands import main
+from memmap_train.conversion.preview import survey_sources
 from memmap_train.errors import PathError
-from memmap_train.paths import user_path
-from memmap_train.survey import survey_sources
+from memmap_train.system.paths import user_path
 
 pytest_plugins = ["training_fixtures"]
 

@@ -21,23 +21,30 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def room(path: Path) -> str:
-    """Return a module's place in the package: `order`, `parquet.reading`, `` for the package."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__")
+def module_name(path: Path) -> str:
+    """Return a module's dotted name inside the package; of a package, its own; "" for the whole."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> set[str]:
-    """Return what a module imports anywhere: top-level packages, rooms with a leading dot."""
-    found = set()
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Return what a module imports anywhere: top-level packages, and modules of this package."""
+    others, ours = set(), set()
+    package = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            others |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add((node.module or "").split(".")[0])
+            top, _, inside = (node.module or "").partition(".")
+            if top == PACKAGE.name:
+                ours |= {f"{inside}.{alias.name}".lstrip(".") for alias in node.names}
+            else:
+                others.add(top)
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {f".{name}" for name in names}
-    return found
+            base = package[: len(package) - (node.level - 1)]
+            named = [*base, *(node.module or "").split(".")]
+            ours |= {".".join([*filter(None, named), alias.name]) for alias in node.names}
+    return others, ours
 
 
 # -- in fresh interpreters ------------------------------------------------------------------------
@@ -83,11 +90,11 @@ def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> No
 def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
     """Until a command needs more: scipy alone would take half a second of each."""
     light = set(HEAVY) - {"tqdm"}
-    assert loaded_after("import memmap_train.cli").isdisjoint(light)
+    assert loaded_after("import memmap_train.cli.commands").isdisjoint(light)
     up_to_date = ["convert", str(toys["float32"].with_name("source.parquet"))]
     up_to_date += ["--out", str(toys["float32"])]
     up_to_date += ["--features-json", str(toys["float32"].with_name("features.json"))]
-    code = f"from memmap_train.cli import main; assert main({up_to_date}) == 0"
+    code = f"from memmap_train.cli.commands import main; assert main({up_to_date}) == 0"
     assert loaded_after(code).isdisjoint(light - {"pyarrow"})
 
 
@@ -100,34 +107,78 @@ def test_the_public_names_are_there_and_others_arent() -> None:
 
 # -- by reading the code --------------------------------------------------------------------------
 
+FLAT = {"errors", "text", "_version"}
+"""Modules that any folder may import."""
 
-@pytest.mark.parametrize("path", MODULES, ids=room)
+TABLE = {
+    "cli": {"conversion", "dataset", "loading", "runs", "system", "training"},
+    "conversion": {"dataset", "system"},
+    "dataset": {"system"},
+    "loading": {"dataset", "system"},
+    "runs": {"dataset", "system"},
+    "system": set(),
+    "training": {"dataset", "loading", "runs", "system"},
+}
+"""Of each folder, those that its modules may import."""
+
+EXCEPTIONS = {
+    "conversion.sample": {"runs.metrics"},  # the best score that is possible
+    "dataset.manifest": {"conversion.schema"},
+    "runs.folds": {"conversion.schema"},
+    "runs.lineage": {"conversion.schema"},
+    "runs.state": {"training.validation"},
+    "system.direct_io": {"dataset.array_file"},
+    "training.prediction_file": {"conversion.journal", "conversion.parquet.predictions"},
+    "training.resolve": {"conversion.schema"},
+}
+"""Of a module, others of which it may import names besides."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").strip()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=room)
-def test_heavy_guests_come_in_by_their_doors_only(path: Path) -> None:
-    name, found = room(path), imports(path)
-    assert found.isdisjoint({"pandas", "torch"})
-    if not name.startswith("parquet"):
-        assert "pyarrow" not in found
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_heavy_packages_are_imported_by_one_folder_each(path: Path) -> None:
+    name, (others, _) = module_name(path), imports(path)
+    assert others.isdisjoint({"pandas", "torch"})
+    if not f"{name}.".startswith("conversion.parquet."):
+        assert "pyarrow" not in others
     if not name.startswith("training"):
-        assert found.isdisjoint({"tensorflow", "keras"})
+        assert others.isdisjoint({"tensorflow", "keras"})
 
 
-@pytest.mark.parametrize("name", ["order", "folds", "metrics", "config", "errors", "schema"])
-def test_rooms_that_know_no_files_import_none_that_does(name: str) -> None:
-    found = imports(PACKAGE / f"{name}.py")
-    allowed = {".errors", ".paths", ".schema", ".thread_lock"}
-    assert {i for i in found if i.startswith(".")} <= allowed
-    assert found.isdisjoint({"os", "mmap"})
+def test_the_table_has_every_folder() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == TABLE.keys()
+    assert {path.stem for path in PACKAGE.glob("*.py")} == FLAT | {"__init__", "__main__"}
+    names = {module_name(path) for path in MODULES}
+    assert names >= EXCEPTIONS.keys() | set.union(*EXCEPTIONS.values())
 
 
-def test_imports_point_one_way() -> None:
-    ranks = {"errors": 0, "schema": 1, "shard": 1, "manifest": 2, "dataset": 3, "batches": 4}
-    for name, rank in ranks.items():
-        for imported in imports(PACKAGE / f"{name}.py"):
-            other = imported.removeprefix(".")
-            if imported.startswith(".") and other in ranks:
-                assert ranks[other] < rank, f"{name} imports {other}"
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_follow_the_table(path: Path) -> None:
+    name, (_, ours) = module_name(path), imports(path)
+    folder = name.partition(".")[0]
+    if folder not in TABLE:
+        return
+    permitted = {folder} | TABLE[folder] | (FLAT - {"text"} if folder == "system" else FLAT)
+    for imported in ours:
+        exceptions = EXCEPTIONS.get(name, set())
+        assert imported.partition(".")[0] in permitted or any(
+            imported.startswith(f"{other}.") for other in exceptions
+        ), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "name", ["conversion.schema", "loading.sampler", "runs.folds", "runs.metrics", "text"]
+)
+def test_modules_that_only_compute_touch_no_files(name: str) -> None:
+    others, ours = imports(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
+    assert others.isdisjoint({"os", "mmap", "pathlib"})
+    assert {i.rpartition(".")[0] for i in ours} <= {
+        "conversion.schema",
+        "errors",
+        "system.thread_lock",
+    }

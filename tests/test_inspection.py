@@ -11,11 +11,12 @@ import pytest
 from refusal import refused
 
 import memmap_train as mt
-from memmap_train import batches as batches_module
-from memmap_train import storage
-from memmap_train.dataset import Dataset
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.manifest import FILE_NAME
 from memmap_train.errors import DatasetError
-from memmap_train.inspection import (
+from memmap_train.loading import batches as batches_module
+from memmap_train.loading import placement
+from memmap_train.loading.inspect import (
     dataset_text,
     describe_dataset,
     describe_era,
@@ -23,7 +24,6 @@ from memmap_train.inspection import (
     era_text,
     features_text,
 )
-from memmap_train.manifest import FILE_NAME
 
 CODES = {
     "0001": [[0, 2, None], [4, 2, None], [None, 2, None], [1, 2, None]],
@@ -153,7 +153,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = describe_dataset(dataset)
-    monkeypatch.setattr(storage, "available_memory", lambda: 10)
+    monkeypatch.setattr(placement, "available_memory", lambda: 10)
     monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}

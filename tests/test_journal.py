@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memmap_train.conversion.journal import STAGED, WORKPLACE, FolderLock, Journal, is_ours
+from memmap_train.dataset.manifest import FILE_NAME, FileEntry, ShardEntry
 from memmap_train.errors import ConversionError
-from memmap_train.journal import STAGED, WORKPLACE, FolderLock, Journal, is_ours
-from memmap_train.manifest import FILE_NAME, FileEntry, ShardEntry
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
 ERAS = ("0001", "X", "a/b")
@@ -187,7 +187,7 @@ def test_a_new_folder_is_as_durable_as_what_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[Path] = []
-    monkeypatch.setattr("memmap_train.journal.sync_directory", durable.append)
+    monkeypatch.setattr("memmap_train.conversion.journal.sync_directory", durable.append)
     (tmp_path / "a").mkdir()
     FolderLock(tmp_path / "a" / "b" / "c" / "out").release(done=True)
     assert sorted(durable) == [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]

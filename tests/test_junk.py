@@ -9,13 +9,13 @@ from refusal import refused
 from toy import write_toy
 
 import memmap_train as mt
-from memmap_train import junk
-from memmap_train.comparison import describe_runs
+from memmap_train.conversion.journal import WORKPLACE, Journal
+from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.errors import ConversionError, RunError
-from memmap_train.journal import WORKPLACE, Journal
-from memmap_train.junk import names_in
-from memmap_train.manifest import ShardEntry
-from memmap_train.runs import begin_run, find_run
+from memmap_train.runs.run import begin_run, find_run
+from memmap_train.runs.table import describe_runs
+from memmap_train.system import junk
+from memmap_train.system.junk import names_in
 
 NOTES = [".DS_Store", "._features.npy", ".nfs00000001", "Thumbs.db", "desktop.ini", "Icon\r"]
 NOTE_FOLDERS = [".ipynb_checkpoints", "@eaDir"]
@@ -156,7 +156,7 @@ def test_an_interrupted_update_is_resumed_whatever_was_dropped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.conversion.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     staged = out / WORKPLACE / "staged"

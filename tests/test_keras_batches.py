@@ -16,8 +16,8 @@ import tensorflow as tf
 from refusal import refused
 
 import memmap_train as mt
-from memmap_train.batches import Stream
 from memmap_train.errors import BatchError, DatasetError
+from memmap_train.loading.batches import Stream
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from memmap_train.folds import Fold
-from memmap_train.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
-from memmap_train.runs import begin_run
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
+from memmap_train.runs.run import begin_run
 
 Make = Callable[..., Path]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train.locks import Lock, LockHeldError, is_held
+from memmap_train.system.locks import Lock, LockHeldError, is_held
 
 REFUSALS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL)
 
 HOLD = """
 import sys
 from pathlib import Path
-from memmap_train.locks import Lock
+from memmap_train.system.locks import Lock
 
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
@@ -33,7 +33,7 @@ lock.release()
 ASK = """
 import sys
 from pathlib import Path
-from memmap_train.locks import is_held
+from memmap_train.system.locks import is_held
 
 print("asks", flush=True)
 n_held = 0
@@ -47,7 +47,7 @@ while True:
 CONTEND = """
 import os, sys
 from pathlib import Path
-from memmap_train.locks import Lock, LockHeldError
+from memmap_train.system.locks import Lock, LockHeldError
 
 folder, mark = Path(sys.argv[1]), Path(sys.argv[2])
 n_held = 0

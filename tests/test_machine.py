@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train import machine
+from memmap_train.system import resources
 
 MEMINFO = "MemTotal: 16000 kB\nMemFree: 100 kB\nMemAvailable: {} kB\n"
 
@@ -71,8 +71,8 @@ def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
     def in_root(name: str) -> Path:
         return tmp_path / name.lstrip("/") if name.startswith("/proc/") else Path(name)
 
-    monkeypatch.setattr(machine, "Path", in_root)
-    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(resources, "Path", in_root)
+    monkeypatch.setattr(resources, "_CGROUPS", tmp_path / "groups")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(32)), raising=False)
     return Trees(tmp_path)
 
@@ -89,27 +89,27 @@ def test_the_free_disk_is_that_of_the_nearest_folder_that_exists(
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     monkeypatch.chdir(tmp_path)
     for path in (tmp_path, tmp_path / "not" / "there", Path("neither")):
-        assert machine.free_disk(path) == 5
+        assert resources.free_disk(path) == 5
     assert asked == [tmp_path, tmp_path, Path(".")]
 
 
 def test_without_groups_it_is_what_the_kernel_calls_available(trees: Trees) -> None:
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
 
 
 def test_a_group_leaves_its_limit_less_what_is_used_but_for_its_cache(trees: Trees) -> None:
     trees.group_v2("", 1_000_000, 700_000, 300_000)
-    assert machine.available_memory() == 600_000
+    assert resources.available_memory() == 600_000
 
 
 def test_a_group_larger_than_the_machine_says_nothing(trees: Trees) -> None:
     trees.group_v2("", 10**18, 5, 1)
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
 
 
 def test_a_group_without_a_limit_says_nothing(trees: Trees) -> None:
     trees.group_v2("", "max", 700_000, 300_000)
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
 
 
 @pytest.mark.parametrize(("outer", "inner", "expected"), [(900, 500, 500), (400, 500, 400)])
@@ -120,51 +120,51 @@ def test_the_tightest_group_on_the_way_up_counts(
     trees.group_v2("", "max", 0, 0)
     trees.group_v2("user.slice", outer, 0, 0)
     trees.group_v2("user.slice/job-1", inner, 0, 0)
-    assert machine.available_memory() == expected
+    assert resources.available_memory() == expected
 
 
 def test_a_group_named_from_outside_the_container_is_looked_for_at_its_root(trees: Trees) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.group_v1("", 1_000_000, 400_000, 100_000)
-    assert machine.available_memory() == 700_000
+    assert resources.available_memory() == 700_000
 
 
 def test_version_1_takes_the_controllers_that_hold_memory(trees: Trees) -> None:
     trees.proc("self/cgroup", "4:cpu:/a\n9:hugetlb,memory:/a\n")
     trees.group_v1("a", 5_000, 1_000, 500)
     trees.group_v1("", 2**63 - 4096, 10**9, 0)
-    assert machine.available_memory() == 4_500
+    assert resources.available_memory() == 4_500
 
 
 def test_more_used_than_allowed_leaves_nothing(trees: Trees) -> None:
     trees.group_v2("", 1_000, 1_500, 100)
-    assert machine.available_memory() == 0
+    assert resources.available_memory() == 0
 
 
 def test_files_in_shared_memory_arent_cache_that_can_go(trees: Trees) -> None:
     """A tmpfs is counted as cache, but the kernel can't drop it."""
     trees.group_v2("", 1_000_000, 700_000, 300_000, shared=200_000)
-    assert machine.available_memory() == 400_000
+    assert resources.available_memory() == 400_000
 
 
 @pytest.mark.parametrize("text", ["", "0::\n", "9:memory:/a:b\n", "::\n"])
 def test_lists_of_groups_that_nobody_expected_do_no_harm(trees: Trees, text: str) -> None:
     trees.proc("self/cgroup", text)
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
 
 
 def test_damaged_groups_do_no_harm(trees: Trees) -> None:
     trees.group_v2("", 1_000, 100, 0)
     (trees.root / "groups" / "memory.stat").write_text("one two three\n")
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
     (trees.root / "groups" / "memory.stat").unlink()
-    assert machine.available_memory() == 8_000_000 * 1024
+    assert resources.available_memory() == 8_000_000 * 1024
 
 
 def test_a_system_without_proc_still_gives_a_number(trees: Trees) -> None:
     (trees.root / "proc" / "meminfo").unlink()
     (trees.root / "proc" / "self" / "cgroup").unlink()
-    assert machine.available_memory() > 100_000_000
+    assert resources.available_memory() > 100_000_000
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_group_that_is_slowed_down_from_some_size_on_leaves_what_lies_below(
     trees.proc("self/cgroup", "0::/job\n")
     trees.group_v2("", "max", 0, 0)
     trees.group_v2("job", most, 700_000, 300_000, high=high)
-    assert machine.available_memory() == expected
+    assert resources.available_memory() == expected
 
 
 @pytest.mark.parametrize(
@@ -197,17 +197,17 @@ def test_a_group_that_is_slowed_down_from_some_size_on_leaves_what_lies_below(
 def test_a_quota_of_a_group_is_counted_in_cores(trees: Trees, quota: str, expected: int) -> None:
     trees.proc("self/cgroup", "0::/job\n")
     trees.cpu_v2("job", quota)
-    assert machine.n_cores() == expected
-    assert machine.n_schedulable_cores() == 32
+    assert resources.n_cores() == expected
+    assert resources.n_schedulable_cores() == 32
 
 
 def test_the_tightest_quota_on_the_way_up_counts(trees: Trees) -> None:
     trees.proc("self/cgroup", "0::/pod/job\n")
     trees.cpu_v2("pod", "300000 100000")
     trees.cpu_v2("pod/job", "max 100000")
-    assert machine.n_cores() == 3
+    assert resources.n_cores() == 3
     trees.cpu_v2("pod/job", "200000 100000")
-    assert machine.n_cores() == 2
+    assert resources.n_cores() == 2
 
 
 @pytest.mark.parametrize(
@@ -216,19 +216,19 @@ def test_the_tightest_quota_on_the_way_up_counts(trees: Trees) -> None:
 def test_version_1_has_quotas_too(trees: Trees, quota: str, expected: int) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.cpu_v1("", quota)  # the container's own, at the root of what it sees
-    assert machine.n_cores() == expected
+    assert resources.n_cores() == expected
 
 
 def test_a_group_may_have_any_bytes_as_its_name(trees: Trees) -> None:
     (trees.root / "proc" / "self" / "cgroup").write_bytes(b"0::/caf\xe9\n")
     trees.cpu_v2("caf\udce9", "200000 100000")
-    assert machine.n_cores() == 2
+    assert resources.n_cores() == 2
 
 
 def test_this_machine_gives_numbers() -> None:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 10**6 < machine.available_memory() < physical
-    assert 1 <= machine.n_cores() <= (os.cpu_count() or 1)
+    assert 10**6 < resources.available_memory() < physical
+    assert 1 <= resources.n_cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
         pytest.skip("this process may not open so many files")
     code = (
         "import resource\n"
-        "from memmap_train.machine import open_file_limit\n"
+        "from memmap_train.system.resources import open_file_limit\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
         "print(open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
@@ -252,8 +252,8 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
 def test_a_file_system_that_tells_no_size_isnt_taken_for_a_full_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert machine.free_disk(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
+    assert resources.free_disk(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
-    assert machine.free_disk(tmp_path) >= 10**15
+    assert resources.free_disk(tmp_path) >= 10**15
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
-    assert machine.free_disk(tmp_path) == 0
+    assert resources.free_disk(tmp_path) == 0

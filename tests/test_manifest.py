@@ -15,17 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refused
 
-from memmap_train.batches import Batches
-from memmap_train.dataset import open_dataset, verify
-from memmap_train.errors import ManifestError, MemmapTrainError
-from memmap_train.inspection import (
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
-from memmap_train.manifest import (
+from memmap_train.dataset.array_file import ARRAY_NAMES
+from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import (
     FILE_NAME,
     FileEntry,
     Manifest,
@@ -35,7 +27,15 @@ from memmap_train.manifest import (
     read_manifest,
     write_manifest,
 )
-from memmap_train.shard import ARRAY_NAMES
+from memmap_train.errors import ManifestError, MemmapTrainError
+from memmap_train.loading.batches import Batches
+from memmap_train.loading.inspect import (
+    describe_dataset,
+    describe_era,
+    describe_features,
+    era_text,
+    features_text,
+)
 
 Json = dict[str, Any]
 

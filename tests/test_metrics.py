@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numerai_tools import scoring
 
-from memmap_train.metrics import Summary, numerai_corr, pearson, summary
+from memmap_train.runs.metrics import Summary, numerai_corr, pearson, summary
 
 BINS = np.array([0, 0.25, 0.5, 0.75, 1])
 

@@ -20,9 +20,11 @@ from test_update import write_first, write_later
 from toy import feature_names, toy_table, write_toy
 
 import memmap_train as mt
-from memmap_train import narrowing
-from memmap_train.cli import main
-from memmap_train.dataset import verify
+from memmap_train.cli.commands import main
+from memmap_train.conversion import dataset_source
+from memmap_train.conversion.journal import WORKPLACE
+from memmap_train.conversion.parquet_source import BEST_KEY
+from memmap_train.dataset.dataset import verify
 from memmap_train.errors import (
     ConversionError,
     ManifestError,
@@ -31,8 +33,6 @@ from memmap_train.errors import (
     ShardError,
     SourceError,
 )
-from memmap_train.journal import WORKPLACE
-from memmap_train.sources import BEST_KEY
 
 ERAS = {"0001": 12, "0002": 1, "0010": 30, "X": 7}
 NAMES = feature_names(6)
@@ -191,7 +191,7 @@ def test_a_narrowed_dataset_is_what_its_sources_would_have_become(
     parent = parent_of(source, **case.parent)
     before = contents(parent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(narrowing, "_CHUNK_CELLS", case.chunk_cells)
+        patch.setattr(dataset_source, "_CHUNK_CELLS", case.chunk_cells)
         narrow = mt.convert(
             parent, folder / "narrow", workers=case.n_workers, **options, **case.asked
         ).dataset.path
@@ -709,7 +709,7 @@ def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
     names = feature_names(300)
     features_json(tmp_path, {"odd": names[1::2]})
     parent = parent_of(tmp_path / "toy.parquet", dtype="float32")
-    monkeypatch.setattr(narrowing, "_CHUNK_CELLS", 20_000)
+    monkeypatch.setattr(dataset_source, "_CHUNK_CELLS", 20_000)
     for number, options in enumerate(({}, {"dtype": "int8"})):
         tracemalloc.start()
         mt.convert(parent, tmp_path / f"narrow{number}", feature_set="odd", **options)  # type: ignore[arg-type]
@@ -721,14 +721,14 @@ def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
 def test_little_memory_makes_few_threads(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = parent_of(source)
     made: list[int] = []
-    pool = narrowing.ThreadPool
+    pool = dataset_source.ThreadPool
 
     def noted(n_threads: int, **options: Any) -> Any:
         made.append(n_threads)
         return pool(n_threads, **options)
 
-    monkeypatch.setattr(narrowing, "ThreadPool", noted)
-    monkeypatch.setattr(narrowing, "_WORKER_BYTES", 300_000_000)
+    monkeypatch.setattr(dataset_source, "ThreadPool", noted)
+    monkeypatch.setattr(dataset_source, "_WORKER_BYTES", 300_000_000)
     mt.convert(parent, source.with_name("narrow"), feature_set="small", workers=3, memory=512)
     assert made[-1] == 1
     check_same_as_converted(source, source.with_name("narrow"), feature_set="small")

@@ -22,10 +22,10 @@ from test_conversion_killed import N_KILLS, kill_and_carry_on
 from test_update import write_first, write_later
 
 import memmap_train as mt
-from memmap_train.conversion import convert
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.journal import WORKPLACE
+from memmap_train.dataset.array_file import ARRAY_NAMES
 from memmap_train.errors import ConversionError
-from memmap_train.journal import WORKPLACE
-from memmap_train.shard import ARRAY_NAMES
 
 
 @pytest.fixture

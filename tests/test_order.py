@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memmap_train.errors import BatchError
-from memmap_train.order import ORDER_VERSION, Order, Pool
+from memmap_train.loading.sampler import ORDER_VERSION, Order, Pool
 
 Ints = npt.NDArray[np.int64]
 

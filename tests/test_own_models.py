@@ -21,11 +21,11 @@ from training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_conf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import loop, setup
+from memmap_train.training import loop, resolve
+from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
-from memmap_train.training.walk_forward import train_folds
 
 pytest_plugins = ["training_fixtures"]
 
@@ -618,7 +618,7 @@ def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
     train(sample, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        patch.setattr(setup.Start, "keep", lambda *_: None)
+        patch.setattr(resolve.Start, "keep", lambda *_: None)
         for name, call in (("run", "step 20"), ("early", "step 3")):
             with pytest.raises(KeyboardInterrupt):
                 train(sample, tmp_path / name, config, report=Script(call, interrupt))

@@ -15,13 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parquet_layouts import NULL, Column, Run, write_columns, write_random
 
+from memmap_train.conversion.parquet.dictionary_codes import page_layout, pages
+from memmap_train.conversion.parquet.dictionary_codes.footer import Footer
+from memmap_train.conversion.parquet.dictionary_codes.page_headers import (
+    OtherLayoutError,
+    parse_header,
+)
+from memmap_train.conversion.parquet.dictionary_codes.page_layout import (
+    parse_dictionary,
+    parse_page,
+)
+from memmap_train.conversion.parquet.dictionary_codes.pages import PageReader
+from memmap_train.conversion.parquet.file import Source
 from memmap_train.errors import SourceError
-from memmap_train.parquet import page_layout, pages
-from memmap_train.parquet.footer import Footer
-from memmap_train.parquet.page_headers import OtherLayoutError, parse_header
-from memmap_train.parquet.page_layout import parse_dictionary, parse_page
-from memmap_train.parquet.pages import PageReader
-from memmap_train.parquet.reading import Source
 
 Codes = npt.NDArray[np.int8]
 RANDOM = np.random.default_rng(53)

@@ -14,9 +14,9 @@ import pytest
 from refusal import refused
 from toy import feature_names, target_names, toy_features, toy_ids, toy_targets, write_toy
 
-from memmap_train.encoding import MISSING_CODE
+from memmap_train.conversion.codec import MISSING_CODE
+from memmap_train.conversion.parquet.file import Source, describe_file, sample_digest
 from memmap_train.errors import MemmapTrainError, SourceError
-from memmap_train.parquet.reading import Source, describe_file, sample_digest
 
 CODES = [0, 1, 2, 3, 4, 4, 0]
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")

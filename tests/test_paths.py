@@ -15,10 +15,10 @@ from permissions import permissions_count
 from refusal import refused
 
 import memmap_train as mt
-from memmap_train.cli import main
+from memmap_train.cli.commands import main
 from memmap_train.errors import ManifestError, SourceError
-from memmap_train.paths import checked_path
-from memmap_train.runs import open_run
+from memmap_train.runs.run import open_run
+from memmap_train.system.paths import checked_path
 
 pytest_plugins = ["training_fixtures"]
 

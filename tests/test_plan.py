@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from refusal import refused
 
+from memmap_train.conversion.plan import ConvertOptions, read_feature_sets
 from memmap_train.errors import SchemaError
-from memmap_train.plan import ConvertOptions, read_feature_sets
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ from toy import toy_table
 from training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
 import memmap_train as mt
-from memmap_train import storage
-from memmap_train.cli import main
-from memmap_train.direct import can_read_directly
+from memmap_train.cli.commands import main
+from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.parquet import predictions
-from memmap_train.runs import begin_run
+from memmap_train.loading import placement
+from memmap_train.runs.run import begin_run
+from memmap_train.system.direct_io import can_read_directly
 from memmap_train.training import predict as room
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
@@ -125,7 +125,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(storage, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
         with mock.patch.object(room, "RowBlocks", side_effect=room.RowBlocks) as blocks:
             predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
         found.append((tmp_path / "out.csv").read_bytes())

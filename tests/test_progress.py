@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from memmap_train import progress
-from memmap_train.progress import TrainProgress, WarningsOnly
-from memmap_train.training.reporting import TrainPlan
+from memmap_train.cli import progress
+from memmap_train.cli.progress import TrainProgress, WarningsOnly
+from memmap_train.runs.report import TrainPlan
 
 
 def plan(**changes: Any) -> TrainPlan:

@@ -13,8 +13,8 @@ from toy import toy_features, toy_targets
 
 import memmap_train as mt
 from memmap_train.errors import ShardError
-from memmap_train.order import Pool
-from memmap_train.reader import Reader
+from memmap_train.loading.gather import Reader
+from memmap_train.loading.sampler import Pool
 
 
 def make_pool(windows: list[tuple[int, int, int]], seed: int = 0) -> Pool:

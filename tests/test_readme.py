@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import memmap_train as mt
-from memmap_train.arguments import make_parser
-from memmap_train.config import TrainConfig
-from memmap_train.sample import write_sample
+from memmap_train.cli.parser import make_parser
+from memmap_train.conversion.sample import write_sample
+from memmap_train.runs.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -71,7 +71,7 @@ def test_the_configuration_shown_is_the_default_one() -> None:
     assert shown.keys() | commented == TrainConfig().to_dict().keys()
 
 
-def test_the_tree_names_every_room() -> None:
+def test_the_tree_names_every_module() -> None:
     tree = README[README.index("\nMakefile  ") : README.index("\ntests/  ")]
     for path in (ROOT / "memmap_train").rglob("*.py"):
         if not path.name.startswith("_"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from memmap_train.training.reporting import FoldsReport, TrainReport, folds_text, training_text
+from memmap_train.runs.report import FoldsReport, TrainReport, folds_text, training_text
 
 REPORT = TrainReport(
     run_dir="runs/a",
@@ -52,7 +52,7 @@ def test_what_is_not_known_is_not_said() -> None:
 def test_where_there_is_no_picture_it_is_said_how_to_get_one(
     is_installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "memmap_train.training.reporting.find_spec"
+    name = "memmap_train.runs.report.find_spec"
     monkeypatch.setattr(name, lambda module: module if is_installed else None)
     last = training_text(replace(REPORT, chart_path=None)).splitlines()[-1]
     assert last.startswith("chart ")

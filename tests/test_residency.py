@@ -8,10 +8,10 @@ import pytest
 from conftest import MakeToy
 
 import memmap_train as mt
-from memmap_train import residency, storage
-from memmap_train.bench import bench
 from memmap_train.errors import ShardError
-from memmap_train.residency import (
+from memmap_train.loading import page_cache, placement
+from memmap_train.loading.bench import bench
+from memmap_train.loading.page_cache import (
     describe_status,
     drop,
     eras_that_fit,
@@ -91,7 +91,7 @@ def test_of_files_that_cant_be_mapped_it_cant_be_told(
     def refuse(descriptor: int, n_bytes: int) -> None:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
-    monkeypatch.setattr(residency, "map_file", refuse)
+    monkeypatch.setattr(page_cache, "map_file", refuse)
     assert resident(dataset)["features"][0] is None
     assert "can't be told here" in status_text(describe_status(dataset))
 
@@ -112,8 +112,8 @@ def test_the_owner_of_a_read_only_file_is_told(
 def test_the_status_says_what_fits(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
 ) -> None:
-    monkeypatch.setattr(storage, "available_memory", lambda: available)
-    monkeypatch.setattr(storage, "can_read_directly", lambda path: True)
+    monkeypatch.setattr(placement, "available_memory", lambda: available)
+    monkeypatch.setattr(placement, "can_read_directly", lambda path: True)
     status = describe_status(dataset)
     assert status["fits"] == fits
     assert status["eras_that_fit"] == len(eras_that_fit(dataset)) == (len(ERAS) if fits else 0)

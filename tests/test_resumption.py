@@ -8,15 +8,15 @@ from refusal import refused
 
 import memmap_train as mt
 from memmap_train.errors import RunError
-from memmap_train.folds import Fold
-from memmap_train.resumption import (
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.resume import (
     check_same_dataset,
     continue_run,
     dataset_record,
     finished_result,
     taking_up,
 )
-from memmap_train.runs import Run, begin_run, fold_record, holding, is_running, open_run
+from memmap_train.runs.run import Run, begin_run, fold_record, holding, is_running, open_run
 
 CONFIG = {
     "epochs": 3,

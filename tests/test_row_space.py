@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memmap_train as mt
-from memmap_train import row_space
-from memmap_train.dataset import Shard
+from memmap_train.dataset.array_file import opened_array
+from memmap_train.dataset.dataset import Shard
 from memmap_train.errors import ShardError
-from memmap_train.row_space import RowSpace
-from memmap_train.shard import opened_array
+from memmap_train.loading import stitched_map
+from memmap_train.loading.stitched_map import RowSpace
 
 Array = npt.NDArray[Any]
 
@@ -92,10 +92,10 @@ def opened(
     def make(folder: Path, arrays: Sequence[Array]) -> RowSpace:
         shards = write(folder, arrays, 192 if kind == "header of 192 bytes" else 128)
         if kind == "file by file":
-            monkeypatch.setattr(row_space, "_system", lambda: None)
+            monkeypatch.setattr(stitched_map, "_system", lambda: None)
         elif kind == "unmapped":
-            monkeypatch.setattr(row_space, "map_file", refuse)
-        space = row_space.row_space(shards, "features")
+            monkeypatch.setattr(stitched_map, "map_file", refuse)
+        space = stitched_map.row_space(shards, "features")
         assert type(space).__name__ == ("_Grid" if kind == "grid" else "_FileByFile")
         return space
 
@@ -120,7 +120,7 @@ def test_rows_of_any_width_lie_on_the_grid(
     tmp_path_factory: pytest.TempPathFactory, rows: list[int], n_columns: int, dtype: str
 ) -> None:
     arrays = arrays_of(rows, n_columns, dtype)
-    space = row_space.row_space(write(tmp_path_factory.mktemp("files"), arrays), "features")
+    space = stitched_map.row_space(write(tmp_path_factory.mktemp("files"), arrays), "features")
     assert type(space).__name__ == "_Grid"
     space.require(range(len(rows)))
     numbers, expected = everything(space, arrays)
@@ -162,7 +162,7 @@ def test_only_eras_that_are_asked_for_are_mapped(opened: Any, tmp_path: Path) ->
 
 def test_arrays_without_columns_have_rows_too(tmp_path: Path) -> None:
     arrays = arrays_of([3, 4], 0, "<f4")
-    space = row_space.row_space(write(tmp_path, arrays), "targets")
+    space = stitched_map.row_space(write(tmp_path, arrays), "targets")
     space.require([0, 1])
     numbers, expected = everything(space, arrays)
     space.take(numbers, np.empty_like(expected))
@@ -202,7 +202,7 @@ def maps_below(folder: Path) -> int:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system doesn't tell")
 def test_maps_go_with_the_space_and_hold_no_descriptor(tmp_path: Path) -> None:
     arrays = arrays_of([20] * 30, 50, "<f4")
-    space = row_space.row_space(write(tmp_path, arrays), "features")
+    space = stitched_map.row_space(write(tmp_path, arrays), "features")
     descriptors = os.listdir("/proc/self/fd")
     assert maps_below(tmp_path) == 0
     space.require(range(30))
@@ -221,7 +221,7 @@ def test_where_addresses_are_limited_files_are_mapped_one_by_one(make_toy: MakeT
 import resource, sys
 import numpy as np
 import memmap_train as mt
-from memmap_train.batches import Batches
+from memmap_train.loading.batches import Batches
 dataset = mt.open_dataset({str(path)!r})
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 if sys.argv[1] == "limited":
@@ -247,7 +247,7 @@ def test_where_maps_are_limited_the_setting_is_named(make_toy: MakeToy) -> None:
 import ctypes, mmap
 import numpy.random
 import memmap_train as mt
-from memmap_train.batches import Batches
+from memmap_train.loading.batches import Batches
 batches = Batches(mt.open_dataset({str(path)!r}), batch_size=8, seed=0, window_size=1)
 library = ctypes.CDLL(None)
 most = int(open("/proc/sys/vm/max_map_count").read())
@@ -309,7 +309,7 @@ def test_a_dataset_is_read_in_either_way(
         return [array.tobytes() for batch in batches for array in batch]
 
     expected = read()
-    monkeypatch.setattr(row_space, "_system", lambda: None)
+    monkeypatch.setattr(stitched_map, "_system", lambda: None)
     assert read() == expected
-    monkeypatch.setattr(row_space, "map_file", refuse)
+    monkeypatch.setattr(stitched_map, "map_file", refuse)
     assert read() == expected

@@ -8,8 +8,8 @@ import pytest
 from refusal import refused
 
 from memmap_train.errors import RunError
-from memmap_train.folds import Fold
-from memmap_train.runs import (
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.run import (
     HISTORY_COLUMNS,
     NewerRunError,
     Run,

@@ -19,11 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from watching import watched_by
 
-from memmap_train.conversion import convert
-from memmap_train.errors import ConfigError
-from memmap_train.metrics import numerai_corr
-from memmap_train.parquet.writing import SourceWriter
-from memmap_train.sample import (
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.parquet.writer import SourceWriter
+from memmap_train.conversion.sample import (
     BEST_KEY,
     TARGET_NAMES,
     SampleSummary,
@@ -31,6 +29,8 @@ from memmap_train.sample import (
     rank_bins,
     write_sample,
 )
+from memmap_train.errors import ConfigError
+from memmap_train.runs.metrics import numerai_corr
 
 SOURCES = ("train.parquet", "validation.parquet", "live.parquet")
 
@@ -357,9 +357,9 @@ def test_a_sample_that_the_disk_cannot_hold_is_refused_before_anything_is_writte
 ) -> None:
     sizes = {"n_eras": 5, "rows_per_era": 1000, "n_features": 800}
     written = sum(path.stat().st_size for path in write_sample(tmp_path / "a", **sizes).paths)
-    monkeypatch.setattr("memmap_train.sample.free_disk", lambda path: written)
+    monkeypatch.setattr("memmap_train.conversion.sample.free_disk", lambda path: written)
     write_sample(tmp_path / "b", **sizes)
-    monkeypatch.setattr("memmap_train.sample.free_disk", lambda path: written // 2)
+    monkeypatch.setattr("memmap_train.conversion.sample.free_disk", lambda path: written // 2)
     with pytest.raises(ConfigError, match=r"take at least 1\.8 MB of disk; expected .* at most"):
         write_sample(tmp_path / "c", **sizes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
@@ -537,7 +537,7 @@ def range_names(n_features: int) -> list[str]:
 
 
 def test_importing_the_room_loads_no_pyarrow() -> None:
-    script = "import sys, memmap_train.sample; print('pyarrow' in sys.modules)"
+    script = "import sys, memmap_train.conversion.sample; print('pyarrow' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

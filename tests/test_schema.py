@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refused
 
-from memmap_train.errors import SchemaError
-from memmap_train.schema import (
+from memmap_train.conversion.schema import (
     ColumnOptions,
     Kind,
     Schema,
@@ -25,6 +24,7 @@ from memmap_train.schema import (
     read_schema,
     without_unusable,
 )
+from memmap_train.errors import SchemaError
 
 NUMERAI: list[tuple[str, Kind]] = [
     ("era", "text"),

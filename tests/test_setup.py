@@ -16,10 +16,10 @@ from training_data import Script, newest_checkpoint, small_config
 
 import memmap_train as mt
 from memmap_train.errors import DatasetError, RunError, ShardError
+from memmap_train.runs.report import TrainPlan, plan_text
 from memmap_train.training import loop
 from memmap_train.training.loop import train
-from memmap_train.training.reporting import TrainPlan, plan_text
-from memmap_train.training.setup import plan_of, prepare
+from memmap_train.training.resolve import plan_of, prepare
 
 pytest_plugins = ["training_fixtures"]
 

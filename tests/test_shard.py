@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from refusal import refused
 
-from memmap_train.errors import ShardError
-from memmap_train.shard import (
+from memmap_train.dataset.array_file import (
     ArrayWriter,
     FileStamp,
     check_array,
@@ -27,6 +26,7 @@ from memmap_train.shard import (
     npy_header,
     open_array,
 )
+from memmap_train.errors import ShardError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

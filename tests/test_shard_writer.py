@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from memmap_train.disk import DiskWriter
-from memmap_train.journal import STAGED, WORKPLACE, Journal
-from memmap_train.manifest import ShardEntry
-from memmap_train.plan import Columns, ConvertOptions, Plan
-from memmap_train.schema import Schema
-from memmap_train.shard import digest_file
-from memmap_train.shard_writer import ShardWriter
+from memmap_train.conversion.era_writer import ShardWriter
+from memmap_train.conversion.journal import STAGED, WORKPLACE, Journal
+from memmap_train.conversion.plan import Columns, ConvertOptions, Plan
+from memmap_train.conversion.schema import Schema
+from memmap_train.dataset.array_file import digest_file
+from memmap_train.dataset.manifest import ShardEntry
+from memmap_train.system.disk_writer import DiskWriter
 
 FEATURES = np.array([[0, 1], [4, 2], [3, 3]], np.int8)
 TARGETS = np.array([[0.5, 0.5, 0.5], [np.nan, np.nan, 0.25], [1, 1, 1]], np.float32)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.order import Order
-from memmap_train.shuffling import (
+from memmap_train.loading.sampler import Order
+from memmap_train.loading.shuffle_quality import (
     MAX_INFLATION,
     Choice,
     choose_windows,

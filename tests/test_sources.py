@@ -12,11 +12,11 @@ import pytest
 from refusal import refused
 from toy import feature_names, target_names, toy_table, write_toy
 
-from memmap_train.conversion import convert
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.parquet_source import BEST_KEY, Sources
+from memmap_train.conversion.plan import Columns, ConvertOptions, Plan
+from memmap_train.conversion.schema import ColumnOptions
 from memmap_train.errors import SchemaError, SourceError
-from memmap_train.plan import Columns, ConvertOptions, Plan
-from memmap_train.schema import ColumnOptions
-from memmap_train.sources import BEST_KEY, Sources
 
 
 def plan_of(*paths: Path, **options: Any) -> Plan:

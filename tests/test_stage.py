@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memmap_train.stage import Field, FileStore, MemoryStore, Stage, Store, turn
+from memmap_train.conversion.transpose import Field, FileStore, MemoryStore, Stage, Store, turn
 
 DTYPES = tuple(np.dtype(name) for name in ("i1", "f4", "S7"))
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from memmap_train.stops import Stopped, stop, stops
+from memmap_train.system.signals import Stopped, stop, stops
 
 EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG = 60.0  # seconds: what waits so long is woken, or the test fails

@@ -8,10 +8,10 @@ import pytest
 from conftest import MakeToy
 
 import memmap_train as mt
-from memmap_train import storage
-from memmap_train.direct import can_read_directly
-from memmap_train.shuffling import WINDOW_BYTES
-from memmap_train.storage import Storage, efficient_bytes, storage_of
+from memmap_train.loading import placement
+from memmap_train.loading.placement import Storage, efficient_bytes, storage_of
+from memmap_train.loading.shuffle_quality import WINDOW_BYTES
+from memmap_train.system.direct_io import can_read_directly
 
 GB = 10**9
 
@@ -25,7 +25,7 @@ def dataset(make_toy: MakeToy) -> mt.Dataset:
 def test_a_dataset_fits_if_it_takes_four_fifths_of_the_memory(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
 ) -> None:
-    monkeypatch.setattr(storage, "available_memory", lambda: available)
+    monkeypatch.setattr(placement, "available_memory", lambda: available)
     n_bytes = dataset.feature_bytes
     scaled = available * n_bytes // 10_000
     assert Storage(n_bytes, scaled).fits == fits
@@ -37,7 +37,7 @@ def test_what_buffers_will_take_is_spoken_for_until_they_have_it(
 ) -> None:
     """Two `Batches` of one process, for training and for validation say, share the memory."""
     gc.collect()
-    monkeypatch.setattr(storage, "available_memory", lambda: GB)
+    monkeypatch.setattr(placement, "available_memory", lambda: GB)
     before = storage_of(dataset).available
     options = {"batch_size": 20, "seed": 0, "window_size": 1, "pool_batches": 8}
     first = mt.Batches(dataset, **options)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_of_a_larger_dataset_as_many_eras_stay_in_memory_as_there_is_room_for(
 def test_without_direct_reading_everything_is_mapped(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "can_read_directly", lambda path: False)
+    monkeypatch.setattr(placement, "can_read_directly", lambda path: False)
     assert Storage(10 * GB, GB).direct_eras(dataset, 0) == ()
     assert Storage(10 * GB, GB).window_bytes(dataset) == WINDOW_BYTES
 

@@ -16,11 +16,17 @@ from refusal import refused
 from toy import feature_names, target_names, toy_table, write_toy
 
 import memmap_train as mt
-from memmap_train import conversion, survey
-from memmap_train.cli import main
+from memmap_train.cli.commands import main
+from memmap_train.conversion import conversion, preview
+from memmap_train.conversion.preview import (
+    Survey,
+    TargetLabels,
+    describe_survey,
+    survey_sources,
+    survey_text,
+)
+from memmap_train.conversion.schema import ColumnOptions
 from memmap_train.errors import MemmapTrainError, SchemaError, SourceError
-from memmap_train.schema import ColumnOptions
-from memmap_train.survey import Survey, TargetLabels, describe_survey, survey_sources, survey_text
 
 ERAS = {"0001": 40, "0002": 25, "0010": 35, "X": 5}
 N_FEATURES = 12
@@ -45,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def machine_of(monkeypatch: pytest.MonkeyPatch, *, memory: int, disk: int) -> None:
     """Let the machine have so many bytes of memory and of free disk."""
-    monkeypatch.setattr(survey, "available_memory", lambda: memory)
+    monkeypatch.setattr(preview, "available_memory", lambda: memory)
     monkeypatch.setattr(conversion, "available_memory", lambda: memory)
     free = shutil._ntuple_diskusage(10**15, 10**15 - disk, disk)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
@@ -231,7 +237,7 @@ def test_what_a_conversion_stages_on_the_disk_has_to_fit_too(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_toy(Path("wide.parquet"), {"0001": 4000}, n_features=300, row_group_rows=4000)
-    monkeypatch.setattr(survey, "default_budget", lambda available: 1000)
+    monkeypatch.setattr(preview, "default_budget", lambda available: 1000)
     (staged,) = survey_sources(["wide.parquet"]).choices
     int8 = staged.stores["int8"]
     assert int8.disk_bytes - int8.bytes == 4000 * (300 + 4 * 2 + 16)

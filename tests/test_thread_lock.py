@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.batches import Batches
 from memmap_train.errors import BatchError
-from memmap_train.reader import _DirectFiles
-from memmap_train.thread_lock import ThreadLock
+from memmap_train.loading.batches import Batches
+from memmap_train.loading.gather import _DirectFiles
+from memmap_train.system.thread_lock import ThreadLock
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork"),

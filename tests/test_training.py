@@ -35,13 +35,8 @@ from training_data import (
 )
 
 import memmap_train as mt
-from memmap_train import storage
-from memmap_train.blocks import RowBlocks
-from memmap_train.buffers import Recycler
-from memmap_train.checkpoints import newest_step
-from memmap_train.cli import main
-from memmap_train.config import MONITORS
-from memmap_train.direct import can_read_directly
+from memmap_train.cli.commands import main
+from memmap_train.conversion.sample import write_sample
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -50,15 +45,21 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.metrics import numerai_corr, pearson, summary, why_undefined
-from memmap_train.runs import is_running
-from memmap_train.sample import write_sample
+from memmap_train.loading import placement
+from memmap_train.loading.sampler import ORDER_VERSION
+from memmap_train.loading.sequential import RowBlocks
+from memmap_train.runs.checkpoints import newest_step
+from memmap_train.runs.config import MONITORS
+from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
+from memmap_train.runs.report import Reporter, TrainReport, plan_text
+from memmap_train.runs.run import is_running
+from memmap_train.system.buffers import Recycler
+from memmap_train.system.direct_io import can_read_directly
 from memmap_train.training import loop
 from memmap_train.training import predict as predicting
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
-from memmap_train.training.reporting import Reporter, TrainReport, plan_text
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.validation import Labels, score_eras
 
@@ -354,7 +355,7 @@ def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
     config = small_config(epochs=1, window_size=1, pool_batches=1)
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(storage, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
         with mock.patch.object(predicting, "RowBlocks", side_effect=RowBlocks) as blocks:
             train(sample, tmp_path / str(available), config)
         assert blocks.call_args.kwargs == {
@@ -393,7 +394,7 @@ def test_the_configuration_is_resolved(finished: tuple[Path, TrainReport], sampl
     assert config["deterministic"] is True
     assert config["dataset_digest"] == dataset.manifest.digest
     assert config["tensorflow_version"] == tf.__version__
-    assert config["order_version"] == mt.order.ORDER_VERSION
+    assert config["order_version"] == ORDER_VERSION
 
 
 def test_history_agrees_with_the_scores_and_the_model(

@@ -13,11 +13,11 @@ from refusal import refused
 from toy import toy_table
 
 import memmap_train as mt
-from memmap_train.dataset import verify
+from memmap_train.conversion.journal import WORKPLACE, commit
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.manifest import Manifest
 from memmap_train.errors import ConversionError, ManifestError, ShardError
-from memmap_train.journal import WORKPLACE, commit
-from memmap_train.manifest import Manifest
-from memmap_train.parquet.reading import Source
 
 FIRST = {"0001": 12, "0002": 7, "0003": 9}
 LATER = {**FIRST, "0004": 5, "0005": 8}
@@ -399,7 +399,7 @@ def staged(source: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Manifes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.conversion.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     return out, manifests[0]
@@ -458,7 +458,7 @@ def test_a_dataset_in_the_middle_of_an_update_says_so(
     staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, manifest = staged
-    monkeypatch.setattr("memmap_train.journal.finish_commit", lambda directory: None)
+    monkeypatch.setattr("memmap_train.conversion.journal.finish_commit", lambda directory: None)
     commit(out, manifest)
     with refused(ManifestError, str(out), "an update, hasn't finished", "wait for it"):
         mt.open_dataset(out)

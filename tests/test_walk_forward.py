@@ -15,10 +15,8 @@ from scipy.stats import rankdata
 from training_data import ROWS_PER_ERA, Script, all_rows, newest_checkpoint, small_config
 
 import memmap_train as mt
-from memmap_train import batches as batches_module
-from memmap_train import storage
-from memmap_train.cli import main
-from memmap_train.comparison import describe_runs, runs_text
+from memmap_train.cli.commands import main
+from memmap_train.cli.progress import TrainProgress
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -27,14 +25,16 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.metrics import numerai_corr, summary
-from memmap_train.progress import TrainProgress
-from memmap_train.runs import holding
+from memmap_train.loading import batches as batches_module
+from memmap_train.loading import placement
+from memmap_train.runs.metrics import numerai_corr, summary
+from memmap_train.runs.report import FoldsReport
+from memmap_train.runs.run import holding
+from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.training import loop
+from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
-from memmap_train.training.reporting import FoldsReport
-from memmap_train.training.walk_forward import rehearse_folds, train_folds
 
 pytest_plugins = ["training_fixtures"]
 
@@ -597,7 +597,7 @@ def test_folds_take_the_memory_of_one_at_a_time(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two pools of 4 batches of 64 rows take 16.4 kB; the last fold's features 41 kB at most.
-    monkeypatch.setattr(storage, "available_memory", lambda: 60_000)
+    monkeypatch.setattr(placement, "available_memory", lambda: 60_000)
     monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
     config = folds_config(epochs=1)
     plans, _ = rehearse_folds(sample, tmp_path / "run", config, folds=5)

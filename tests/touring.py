@@ -11,7 +11,7 @@ import numpy as np
 from toy import write_toy
 
 import memmap_train as mt
-from memmap_train.cli import main
+from memmap_train.cli.commands import main
 
 ERAS = {f"{number:04}": 40 for number in range(1, 36)}
 N_FEATURES, N_TARGETS = 9, 2

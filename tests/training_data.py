@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 import memmap_train as mt
-from memmap_train.checkpoints import Checkpoint, load_newest
-from memmap_train.config import TrainConfig
-from memmap_train.resumption import identity_of
-from memmap_train.runs import open_run
-from memmap_train.training.reporting import Reporter, TrainPlan
+from memmap_train.runs.checkpoints import Checkpoint, load_newest
+from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.report import Reporter, TrainPlan
+from memmap_train.runs.resume import identity_of
+from memmap_train.runs.run import open_run
 
 N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
 STEPS_PER_EPOCH = 15  # 12 eras of 80 rows are left to train on, in batches of 64

@@ -13,7 +13,7 @@ from toy import write_toy
 from training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA
 
 import memmap_train as mt
-from memmap_train.sample import write_sample
+from memmap_train.conversion.sample import write_sample
 
 
 @pytest.fixture(scope="session")

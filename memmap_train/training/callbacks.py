@@ -19,9 +19,7 @@ import keras
 import tensorflow as tf
 
 from ..errors import ConfigError
-from ..stops import stops
-from .named import blaming, find_named
-from .remembered import (
+from ..runs.attribute_state import (
     Packed,
     passed_over,
     recall,
@@ -29,6 +27,8 @@ from .remembered import (
     remembered,
     remembered_random,
 )
+from ..runs.object_reference import blaming, find_named
+from ..system.signals import stops
 
 Memory = list[dict[str, Packed]]
 """What each of several callbacks remembers, and last, where there are any, random generators."""

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..batches import Batches, Stream
-from ..dataset import Dataset, Selection
+from ..dataset.dataset import Dataset, Selection
 from ..errors import listed
-from ..reader import Batch
-from ..thread_lock import ThreadLock
+from ..loading.batches import Batches, Stream
+from ..loading.gather import Batch
+from ..system.thread_lock import ThreadLock
 
 _log = logging.getLogger("memmap_train")
 

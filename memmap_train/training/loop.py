@@ -19,15 +19,18 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ..batches import Stream
-from ..chart import draw_run
-from ..checkpoints import load_newest, newest_step, save_checkpoint
-from ..config import TrainConfig
-from ..dataset import open_dataset
+from ..dataset.dataset import open_dataset
 from ..errors import ConfigError, RunError, ShardError, listed
-from ..folds import Fold
-from ..paths import user_path
-from ..resumption import (
+from ..loading.batches import Stream
+from ..loading.placement import is_past_cache
+from ..runs.chart import draw_run
+from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
+from ..runs.config import TrainConfig
+from ..runs.folds import Fold
+from ..runs.monitor import is_better, learning_rate_after
+from ..runs.object_reference import blaming, described
+from ..runs.report import Reporter, TrainPlan, TrainReport
+from ..runs.resume import (
     VERSION_KEYS,
     begun_record,
     check_outside,
@@ -36,16 +39,13 @@ from ..resumption import (
     identity_of,
     taking_up,
 )
-from ..runs import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
-from ..storage import is_past_cache
+from ..runs.run import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
+from ..runs.state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
+from ..system.paths import user_path
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import brings_model, require_tensorflow
-from .monitor import is_better, learning_rate_after
-from .named import blaming, described
 from .predict import Predictor
-from .reporting import Reporter, TrainPlan, TrainReport
-from .setup import Setup, Start, make_model, plan_of, prepare
-from .state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
+from .resolve import Setup, Start, make_model, plan_of, prepare
 from .step import TrainStep
 from .validation import EraScores, Labels, score_eras
 

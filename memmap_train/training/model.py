@@ -11,14 +11,14 @@ from typing import Any
 
 import keras
 
-from ..config import TrainConfig
 from ..errors import ConfigError, listed, nearest
-from ..lineage import SUFFIX
-from ..machine import available_memory
-from ..units import in_bytes
-from .named import is_named
-from .own_models import build_own
+from ..runs.config import TrainConfig
+from ..runs.lineage import SUFFIX
+from ..runs.object_reference import is_named
+from ..system.resources import available_memory
+from ..text import in_bytes
 from .startup import wrong_backend
+from .user_models import build_own
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5

@@ -19,21 +19,21 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from ..blocks import RowBlocks
-from ..buffers import Recycler
-from ..dataset import Dataset, open_dataset
+from ..dataset.dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
-from ..folds import fold_of
-from ..lineage import code_of
-from ..paths import checked_path, user_path
-from ..runs import Run, open_run
-from ..storage import is_past_cache
-from ..threads import ThreadPool
+from ..loading.placement import is_past_cache
+from ..loading.sequential import RowBlocks
+from ..runs.folds import fold_of
+from ..runs.lineage import code_of
+from ..runs.object_reference import blaming, described
+from ..runs.run import Run, open_run
+from ..system.buffers import Recycler
+from ..system.paths import checked_path, user_path
+from ..system.threads import ThreadPool
 from .model import require_tensorflow
-from .named import blaming, described
-from .own_models import read_model
 from .prediction_file import PredictionFile, prediction_file
 from .step import as_tensor, filled
+from .user_models import read_model
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]

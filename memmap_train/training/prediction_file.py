@@ -22,10 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..conversion.journal import WORKPLACE
+from ..dataset.manifest import FILE_NAME, FORMAT
 from ..errors import RunError
-from ..journal import WORKPLACE
-from ..manifest import FILE_NAME, FORMAT
-from ..runs import is_file_of_run, replacing
+from ..runs.run import is_file_of_run, replacing
 
 PREDICTION = "prediction"
 SUFFIXES = (".csv", ".parquet")
@@ -110,7 +110,7 @@ class PredictionFile:
             return
         with replacing(self.plain) as temporary:
             if self.plain.suffix.lower() == ".parquet":
-                from ..parquet.predictions import ColumnWriter  # needs pyarrow
+                from ..conversion.parquet.predictions import ColumnWriter  # needs pyarrow
 
                 with ColumnWriter(temporary, names, dtype) as writer:
                     yield writer
@@ -266,7 +266,7 @@ def _holds_predictions(file: Path) -> bool:
     if file.stat().st_size == 0:
         return True
     if file.suffix.lower() == ".parquet":
-        from ..parquet.predictions import column_names  # needs pyarrow
+        from ..conversion.parquet.predictions import column_names  # needs pyarrow
 
         return column_names(file)[-1:] == [PREDICTION]
     with open(file, "rb") as opened:

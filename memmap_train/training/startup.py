@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ConfigError, MemmapTrainError
-from ..machine import n_cores, n_schedulable_cores, nearest_existing
+from ..system.resources import n_cores, n_schedulable_cores, nearest_existing
 
 _LOG = logging.getLogger("memmap_train")
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ..buffers import ALIGNMENT
-from ..config import TrainConfig
 from ..errors import RunError
+from ..runs.config import TrainConfig
+from ..system.buffers import ALIGNMENT
 
 Arrays = dict[str, npt.NDArray[Any]]
 

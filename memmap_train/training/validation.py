@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset import Dataset
-from ..metrics import Summary, numerai_corr, pearson, summary, why_undefined
-from ..row_space import row_space
-from ..threads import ThreadPool
+from ..dataset.dataset import Dataset
+from ..loading.stitched_map import row_space
+from ..runs.metrics import Summary, numerai_corr, pearson, summary, why_undefined
+from ..system.threads import ThreadPool
 from .predict import Predictor, Progress
 
 Float32 = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from memmap_train.residency import drop, resident_bytes
+from memmap_train.loading.page_cache import drop, resident_bytes
 
 _MOST_RESIDENT = 0.01  # of the files, for a read to count as cold
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from memmap_train.conversion import convert
-from memmap_train.machine import n_cores
+from memmap_train.conversion.conversion import convert
+from memmap_train.system.resources import n_cores
 
 from . import article, limits
 from .measuring import Job, Measured, Spent, in_turn, print_table, timed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memmap_train.machine import available_memory, free_disk
+from memmap_train.system.resources import available_memory, free_disk
 
 from . import limits
 from .measuring import alone, peak_memory, print_table

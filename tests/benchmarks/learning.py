@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import memmap_train as mt
-from memmap_train.folds import split
-from memmap_train.reader import Batch
-from memmap_train.shuffling import shuffling_of
+from memmap_train.loading.gather import Batch
+from memmap_train.loading.shuffle_quality import shuffling_of
+from memmap_train.runs.folds import split
 
 from .measuring import print_table
 from .sources import Size, make_dataset
@@ -94,7 +94,7 @@ def _score(batches: Iterator[Batch], validation: mt.Dataset, seed: int) -> float
     """Train on batches; return the mean score of the validation eras."""
     import keras
 
-    from memmap_train.config import TrainConfig
+    from memmap_train.runs.config import TrainConfig
     from memmap_train.training.model import build
     from memmap_train.training.step import TrainStep
 
@@ -112,7 +112,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
     """Train by Keras's own `fit` on arrays in memory."""
     import keras
 
-    from memmap_train.config import TrainConfig
+    from memmap_train.runs.config import TrainConfig
     from memmap_train.training.model import build
 
     config = TrainConfig(batch_size=BATCH_SIZE)

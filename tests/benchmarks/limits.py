@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import xxhash
 
-from memmap_train.direct import can_read_directly
-from memmap_train.machine import n_cores
-from memmap_train.parquet.reading import Source
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.resources import n_cores
 
 from .measuring import Spent, timed
 

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memmap_train.conversion import convert
-from memmap_train.machine import n_cores
+from memmap_train.conversion.conversion import convert
+from memmap_train.system.resources import n_cores
 
 from . import limits
 from .measuring import Job, Spent, in_turn, print_table, timed

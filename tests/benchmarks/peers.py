@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 import memmap_train as mt
-from memmap_train.machine import n_cores
+from memmap_train.system.resources import n_cores
 from memmap_train.training.startup import start_tensorflow
 
 from . import article

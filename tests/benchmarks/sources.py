@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import memmap_train as mt
-from memmap_train.parquet.writing import SourceWriter
-from memmap_train.sample import TARGET_NAMES, Signal, write_sample
+from memmap_train.conversion.parquet.writer import SourceWriter
+from memmap_train.conversion.sample import TARGET_NAMES, Signal, write_sample
 
 _FIRST_ERA = 575  # of v5.3's validation
 _LATE_ERAS = {"_60": 12, "_20": 4, "target": 4}  # weeks until a target is known

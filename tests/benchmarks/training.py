@@ -12,8 +12,8 @@ from unittest import mock
 import numpy as np
 
 import memmap_train as mt
-from memmap_train import checkpoints
-from memmap_train.config import TrainConfig
+from memmap_train.runs import checkpoints
+from memmap_train.runs.config import TrainConfig
 
 from .measuring import print_table
 from .sources import Size, make_dataset

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.encoding import MISSING_CODE, FeatureEncoder
-from memmap_train.machine import n_cores
-from memmap_train.parquet.reading import Source
-from memmap_train.shard import N_COUNTS
-from memmap_train.stage import turn
+from memmap_train.conversion.codec import MISSING_CODE, FeatureEncoder
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.transpose import turn
+from memmap_train.dataset.array_file import N_COUNTS
+from memmap_train.system.resources import n_cores
 
 from .measuring import Spent, timed
 

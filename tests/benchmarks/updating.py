@@ -8,8 +8,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from memmap_train.conversion import convert
-from memmap_train.report import Report
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.report import Report
 
 from . import limits
 from .converting import convert_alone

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import memmap_train as mt
-from memmap_train.machine import n_cores
+from memmap_train.system.resources import n_cores
 
 from . import limits
 from .caching import evict

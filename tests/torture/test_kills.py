@@ -18,7 +18,7 @@ from test_narrowing_interrupted import kill_narrowed_updates, kill_narrowings
 from training_data import newest_checkpoint
 
 import memmap_train as mt
-from memmap_train.sample import write_sample
+from memmap_train.conversion.sample import write_sample
 
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
 CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))

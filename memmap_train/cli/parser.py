@@ -1,0 +1,322 @@
+"""The grammar of the command line: commands, their arguments, their help.
+
+In goes what was typed, out comes an `argparse.Namespace`: `command` names the command,
+`to_carry_on` says what to type after it was stopped. Every command's help ends with an example.
+Options are written in full, since an abbreviation would mean another one as soon as there is one
+more that begins alike; of an option that is given twice the last one counts, so that a script's can
+be overridden. Imports nothing of the package but its version and its words for errors.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..errors import listed, nearest
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses empty values, and names the nearest option or choice."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.register("type", None, _text)
+        self.register("type", int, _whole_number)
+        self.register("type", Path, _path)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse arguments; whatever is left over is an error that names this parser's options."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            what = "option" if unknown[0].startswith("-") else "argument"
+            options = re.findall(r"--[\w-]+", self.format_usage())
+            close = nearest(unknown[0].split("=")[0], options)
+            self.error(f"unexpected {what} {listed(unknown)}{close}")
+        return parsed, unknown
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.nargs is None and arg_strings == ["--"]:  # --out=--, which Python makes a list of
+            raise argparse.ArgumentError(action, "expected a value, found '--'")
+        return super()._get_values(action, arg_strings)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(action.choices)
+            raise argparse.ArgumentError(
+                action,
+                f"expected one of {listed(choices, most=len(choices))}, found {value!r}"
+                f"{nearest(value, choices)}",
+            )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(
+        prog="memmap-train",
+        description="Train neural networks on all of Numerai's data from memory-mapped shards.",
+        epilog="example: memmap-train convert train.parquet validation.parquet --out data/shards",
+    )
+    parser.add_argument("--version", action="version", version=f"memmap-train {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands.type = str  # whatever follows the command is its own parser's to check
+
+    sample = _command(
+        commands,
+        "sample",
+        "write a Numerai-shaped data set with a planted signal",
+        "memmap-train sample data/sample --eras 300 --seed 1",
+    )
+    sample.add_argument("directory", metavar="DIR", help="where the files go")
+    sample.add_argument("--eras", type=int, default=300, metavar="N", help="default: 300")
+    sample.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
+    sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
+    sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+    plan = _command(
+        commands,
+        "plan",
+        "say what parquet files hold, what a dataset would take, and what to type next",
+        "memmap-train plan data/train.parquet data/validation.parquet "
+        "--features-json data/features.json",
+    )
+    _add_sources(plan, "parquet files, in order")
+    plan.add_argument("--json", action="store_true", help="print as JSON")
+
+    conversion = _command(
+        commands,
+        "convert",
+        "convert parquet files into a dataset of memory-mapped shards, or a dataset into a "
+        "narrower one",
+        "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
+        "--features-json data/features.json --dtype int8",
+    )
+    _add_sources(conversion, "parquet files, in order; or one dataset")
+    conversion.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
+    conversion.add_argument(
+        "--dtype",
+        choices=("float32", "int8"),
+        help="default: float32; where a dataset is narrowed, its own",
+    )
+    conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
+    conversion.add_argument(
+        "--target", action="append", metavar="NAME", help="only this target; repeatable"
+    )
+    conversion.add_argument(
+        "--missing",
+        choices=("0.5", "nan"),
+        help="what stands for a missing feature (default: 0.5; where a dataset is narrowed, as "
+        "there)",
+    )
+    conversion.add_argument(
+        "--memory", type=int, metavar="MB", help="default: a quarter of what is available, <= 2000"
+    )
+    conversion.add_argument(
+        "--workers", type=int, metavar="N", help="threads (default: one per core)"
+    )
+    conversion.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a dataset that is there, once the new one is complete",
+    )
+    conversion.add_argument(
+        "--trust-features",
+        action="store_true",
+        help="in an update, don't decode and compare the features of old eras",
+    )
+    conversion.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    inspect = _command(
+        commands,
+        "inspect",
+        "show what is in a dataset, or in one of its eras",
+        "memmap-train inspect data/shards --era 0001",
+    )
+    inspect.add_argument("dataset", metavar="DATASET")
+    inspect.add_argument("--era", metavar="E", help="one era: shapes, dtypes, how to open it")
+    inspect.add_argument(
+        "--features",
+        action="store_true",
+        help="all features and what their rows hold (with --era, in that era too)",
+    )
+    inspect.add_argument("--json", action="store_true", help="print as JSON")
+
+    verification = _command(
+        commands,
+        "verify",
+        "compare every file of a dataset with its manifest",
+        "memmap-train verify data/shards",
+    )
+    verification.add_argument("dataset", metavar="DATASET")
+    verification.add_argument("--quick", action="store_true", help="sizes and headers only")
+
+    status = _command(
+        commands,
+        "status",
+        "say how much of a dataset is in memory, and how much could be",
+        "memmap-train status data/shards",
+    )
+    status.add_argument("dataset", metavar="DATASET")
+    status.add_argument("--json", action="store_true", help="print as JSON")
+
+    warm = _command(
+        commands,
+        "warm",
+        "read a dataset into memory, as much of it as fits",
+        "memmap-train warm data/shards",
+    )
+    warm.add_argument("dataset", metavar="DATASET")
+
+    benchmark = _command(
+        commands,
+        "bench",
+        "measure how fast a dataset can be read here, what limits it, and what would help",
+        "memmap-train bench data/shards --features medium",
+    )
+    benchmark.add_argument("dataset", metavar="DATASET")
+    benchmark.add_argument("--features", metavar="NAME", help="a feature set (default: all)")
+    benchmark.add_argument(
+        "--batch-size", type=int, default=4096, metavar="N", help="rows (default: 4096)"
+    )
+    benchmark.add_argument("--json", action="store_true", help="print as JSON")
+
+    train = _command(
+        commands,
+        "train",
+        "train a model on a dataset",
+        "memmap-train train data/shards --run runs/first --set features=medium --set epochs=20",
+    )
+    train.add_argument("dataset", metavar="DATASET")
+    train.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
+    train.add_argument("--config", type=Path, metavar="FILE", help="a flat TOML file")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the configuration; repeatable",
+    )
+    train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
+    train.add_argument(
+        "--folds",
+        type=_folds,
+        metavar="N|numerai",
+        help="train so many folds that walk forward in time, or one for each of Numerai's windows "
+        "of 156 eras, and score them together; each fold's last epoch predicts",
+    )
+    train.add_argument(
+        "--rolling",
+        type=int,
+        metavar="ERAS",
+        help="with --folds, train only on the last so many eras before each fold's embargo",
+    )
+    train.add_argument(
+        "--dry-run", action="store_true", help="say what would be trained, and write nothing"
+    )
+    train.add_argument("--quiet", action="store_true", help="no progress: for batch jobs")
+    train.set_defaults(to_carry_on="run the same command with --resume")
+
+    runs = _command(
+        commands,
+        "runs",
+        "list and compare runs, the best first",
+        "memmap-train runs runs/",
+    )
+    runs.add_argument(
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder of runs"
+    )
+    runs.add_argument("--json", action="store_true", help="print as JSON")
+
+    predict = _command(
+        commands,
+        "predict",
+        "predict every row of a dataset with a run's model, or with several runs' models together; "
+        "with those of a run of folds out of fold",
+        "memmap-train predict runs/first runs/second data/live --out predictions.csv",
+    )
+    predict.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run's folder; of several, the mean is written"
+    )
+    predict.add_argument("dataset", metavar="DATASET")
+    predict.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="FILE.csv or FILE.parquet; a device, a pipe or /dev/stdout gets CSV",
+    )
+    predict.add_argument(
+        "--era", action="store_true", help="write the era as a column between id and prediction"
+    )
+    predict.add_argument(
+        "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
+    )
+    return parser
+
+
+def _text_or_nothing(text: str) -> str:
+    """Return a value that means something when it is empty."""
+    return _text(text) if text else text
+
+
+def _text(text: str) -> str:
+    """Return a value that isn't empty, as that of a shell variable is which isn't set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a value, found an empty one")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r:.60}") from None
+
+
+def _folds(text: str) -> int | str:
+    """Return what --folds says."""
+    if text == "numerai":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number or 'numerai', found {text!r:.60}"
+        ) from None
+
+
+def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add what is read, and how to tell the columns of parquet files apart."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
+    parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
+    parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
+    parser.add_argument(
+        "--id-column",
+        type=_text_or_nothing,
+        metavar="NAME",
+        help='default: id, else __index_level_0__, else none; --id-column "" takes none',
+    )
+    parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
+    parser.add_argument("--target-prefix", default="target", metavar="TEXT")
+
+
+def _command(
+    commands: Any,
+    name: str,
+    description: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=f"example: {example}",
+    )
+    parser.set_defaults(command=name, to_carry_on="run the same command again")
+    return parser

@@ -1,0 +1,122 @@
+"""An era on its way to disk: begun, filled with rows in order, counted, published with its entry.
+
+In come rows as they are to be stored, out goes what the manifest will say of them. Where the files
+lie until then, and which of them are only digested, is the journal's business. Knows nothing of
+where rows come from.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.array_file import N_COUNTS, ArrayWriter
+from ..dataset.manifest import FileEntry, ShardEntry
+from ..system.disk_writer import DiskWriter
+from .journal import ChangedEraError, Journal
+from .plan import Plan
+
+
+class ShardWriter:
+    """Writes one era.
+
+    Parameters
+    ----------
+    era : str
+    plan : Plan
+    journal : Journal
+        Gives the folder to write in, and takes the finished shard.
+    disk : DiskWriter
+        Takes the features.
+
+    Attributes
+    ----------
+    era : str
+    rows : int
+        Of the whole era.
+    writers : dict of str to ArrayWriter
+        One for each array that is written or digested; without what the journal skips.
+    counts : ndarray of int32, shape (features, 6), or None
+        Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller. None
+        where the journal skips them.
+    """
+
+    def __init__(self, era: str, plan: Plan, journal: Journal, disk: DiskWriter) -> None:
+        schema = plan.columns.schema
+        self.era, self.rows = era, plan.rows_per_era[era]
+        self._journal, self._targets = journal, schema.targets
+        self._data_type = plan.data_types[era]
+        folder = journal.begin(era)
+        digested, skipped = journal.only_digested(era), journal.skips(era)
+        layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
+            "features": (np.dtype(plan.options.dtype), (self.rows, len(schema.features))),
+            "targets": (np.dtype(np.float32), (self.rows, len(schema.targets))),
+        }
+        self.counts: npt.NDArray[np.int32] | None = None
+        if "counts" not in skipped:
+            self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
+            layout["counts"] = self.counts.dtype, self.counts.shape
+        if schema.id is not None:
+            id_width = journal.id_width(era, plan.id_width)
+            layout["ids"] = (np.dtype(f"S{id_width}"), (self.rows,))
+        self.writers = {
+            name: ArrayWriter(
+                None if name in digested else folder / f"{name}.npy",
+                dtype,
+                shape,
+                disk if name == "features" else None,
+            )
+            for name, (dtype, shape) in layout.items()
+            if name not in skipped
+        }
+        self._target_nulls = np.zeros(len(schema.targets), np.int64)
+        alias = plan.columns.alias
+        self._alias_column = schema.targets.index(alias) if alias in schema.targets else None
+        # Which targets have equalled the alias in every row so far; none where there is no alias.
+        self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
+
+    def count_targets(self, targets: npt.NDArray[np.float32]) -> None:
+        """Note which rows lack a label, and which targets equal the alias."""
+        null = np.isnan(targets)
+        self._target_nulls += null.sum(axis=0)
+        if self._alias_column is not None:
+            alias = targets[:, [self._alias_column]]
+            equal = (targets == alias) | (null & null[:, [self._alias_column]])
+            self._equal_targets &= equal.all(axis=0)
+
+    def append_ids(self, ids: npt.NDArray[np.generic]) -> None:
+        """Append ids, as wide as those of the era are stored; none is cut.
+
+        Raises
+        ------
+        ChangedEraError
+            One is longer: those of an old era are as wide as they were.
+        """
+        fitted = ids.astype(self.writers["ids"].dtype, copy=False)
+        if (fitted != ids).any():
+            raise ChangedEraError(self.era, "ids")
+        self.writers["ids"].append(fitted)
+
+    def publish(self) -> tuple[ShardEntry, list[str]]:
+        """Make all files durable and hand them over; return the entry and the alias's equals."""
+        missing = 0
+        if self.counts is not None:
+            self.writers["counts"].append(self.counts)
+            missing = int(self.counts[:, -1].sum(dtype=np.int64))
+        files = {}
+        for name, writer in self.writers.items():
+            size, digest = writer.finish()
+            files[name] = FileEntry(size, digest)
+        entry = ShardEntry(
+            era=self.era,
+            rows=self.rows,
+            data_type=self._data_type,
+            missing_features=missing,
+            target_nulls=dict(zip(self._targets, map(int, self._target_nulls), strict=True)),
+            files=files,
+        )
+        targets = zip(self._targets, self._equal_targets, strict=True)
+        equal = [name for name, is_equal in targets if is_equal]
+        try:
+            return self._journal.publish(entry, equal), equal
+        except ChangedEraError as error:
+            error.counts = self.counts
+            raise

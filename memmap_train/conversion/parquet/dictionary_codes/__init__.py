@@ -1,0 +1,1 @@
+"""Codes of features straight from dictionary pages, without Arrow."""

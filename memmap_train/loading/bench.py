@@ -1,0 +1,381 @@
+"""What a dataset's rows cost on this machine, beside what its memory and its disk can give.
+
+In comes a dataset, out come measured rates, JSON-ready, and text that says what limits training and
+what would help. Measures for some seconds; a part of the dataset is dropped from the page cache and
+read again.
+"""
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dataset.dataset import Dataset, Selection
+from ..system.buffers import disk_buffer
+from ..system.direct_io import can_read_directly
+from ..system.resources import available_memory, n_cores
+from ..system.threads import ThreadPool
+from ..text import in_bytes
+from .batches import Batches, Stream
+from .page_cache import drop, read_ahead, resident
+from .placement import Storage
+from .shuffle_quality import WINDOW_BYTES
+
+_COPYING_THREADS = 2  # more copy no faster
+_SOME_READING = 0.02  # bytes read from the disk for each one used: more than noise
+_COPIED_BYTES, _LEAST_COPIED_BYTES = 200_000_000, 1_000_000
+_DISK_SECONDS = 1.0  # of reading, in each of two ways
+_PART_BYTES = 2_000_000_000  # the most that is dropped and read again
+_PART_SHARE = 0.25  # of the memory available
+_DISK_REQUESTS = ((1, 2**22), (4, 2**20))  # threads, bytes: what disks read fastest by
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What an amount of batches took.
+
+    Attributes
+    ----------
+    rows_per_second : float
+    bytes_per_second, stored_bytes_per_second : float
+        Of float32 features delivered; of whole rows as they are stored.
+    cpu_seconds_per_million_rows : float
+    read_amplification : float or None
+        Bytes read from the disk for each byte of rows used; None where the system doesn't tell.
+    major_faults : int or None
+        Times that a thread waited for the disk in the middle of a copy.
+    idle_share : float
+        Of the time of all cores, what went by in waiting: for the disk, or for one another.
+    """
+
+    rows_per_second: float
+    bytes_per_second: float
+    stored_bytes_per_second: float
+    cpu_seconds_per_million_rows: float
+    read_amplification: float | None
+    major_faults: int | None
+    idle_share: float
+
+
+def memcpy_rate(n_threads: int) -> float:
+    """Return the bytes per second that threads copy between two warm arrays."""
+    n_bytes = max(_LEAST_COPIED_BYTES, min(_COPIED_BYTES, available_memory() // 8))
+    source, target = (np.ones(n_bytes, np.uint8) for _ in range(2))
+    edges = np.linspace(0, n_bytes, n_threads + 1).astype(int).tolist()
+    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    seconds = []
+    with ThreadPool(n_threads) as threads:
+        for _ in range(5):
+            started = time.perf_counter()
+            list(threads.map(lambda part: np.copyto(target[part], source[part]), parts))
+            seconds.append(time.perf_counter() - started)
+    return n_bytes / statistics.median(seconds)
+
+
+def disk_rate(paths: Sequence[Path]) -> float | None:
+    """Return the bytes per second that a disk gives sequentially, past the page cache.
+
+    The faster of one large request at a time, and several. None where files can't be read so.
+    """
+    if not paths or not can_read_directly(paths[0]):
+        return None
+    return max(_direct_rate(paths, *requests) for requests in _DISK_REQUESTS)
+
+
+def _direct_rate(paths: Sequence[Path], n_threads: int, n_bytes: int) -> float:
+    started = time.perf_counter()
+    deadline = started + _DISK_SECONDS
+
+    def read(part: Sequence[Path]) -> int:
+        memory, total = disk_buffer(n_bytes), 0
+        for path in itertools.cycle(part):
+            file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+            try:
+                place = 0
+                while n_read := os.preadv(file, [memory], place):
+                    place += n_read
+                    total += n_read
+                    if n_read < n_bytes or time.perf_counter() > deadline:
+                        break
+            finally:
+                os.close(file)
+            if time.perf_counter() > deadline:
+                return total
+        return total
+
+    parts = [paths[i::n_threads] for i in range(min(n_threads, len(paths)))]
+    with ThreadPool(n_threads) as threads:
+        total = sum(threads.map(read, parts))
+    return total / (time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    wall: float
+    cpu: float
+    read_bytes: int | None
+    major_faults: int | None
+
+    @classmethod
+    def now(cls) -> "_Counters":
+        return cls(time.perf_counter(), time.process_time(), read_bytes(), _major_faults())
+
+
+def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None = None) -> Rate:
+    """Return the rate at which batches come that are thrown away at once.
+
+    Parameters
+    ----------
+    batches : Batches
+    direct : bool, optional
+        Read all eras past the page cache, or none; by default as `batches` would.
+    n_steps : int, optional
+        By default those of an epoch, or as many as hold `_PART_BYTES`.
+
+    Notes
+    -----
+    From asking for the first batch on; buffers are in use before, as they are after the first
+    moments of a training.
+    """
+    reader = batches.reader(direct)
+    if n_steps is None:
+        batch_bytes = batches.batch_size * reader.stored_row_bytes
+        n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
+    for buffer in [reader.buffers(batches.order.most_pool_rows)[0] for _ in range(2)]:
+        buffer.fill(0)
+    del buffer  # held, it would make the stream take a third one
+    before = _Counters.now()
+    with Stream(batches.order, reader, 0, n_steps) as stream:
+        for batch in stream:
+            del batch
+    after = _Counters.now()
+    reader.release()  # what comes next is measured with all the memory
+    n_rows = n_steps * batches.batch_size
+    wall, cpu = after.wall - before.wall, after.cpu - before.cpu
+    read_bytes = major_faults = None
+    if before.read_bytes is not None and after.read_bytes is not None:
+        read_bytes = after.read_bytes - before.read_bytes
+    if before.major_faults is not None and after.major_faults is not None:
+        major_faults = after.major_faults - before.major_faults
+    return Rate(
+        rows_per_second=n_rows / wall,
+        bytes_per_second=n_rows * len(batches.feature_names) * 4 / wall,
+        stored_bytes_per_second=n_rows * reader.stored_row_bytes / wall,
+        cpu_seconds_per_million_rows=cpu / n_rows * 1e6,
+        read_amplification=None
+        if read_bytes is None
+        else read_bytes / (n_rows * reader.stored_row_bytes),
+        major_faults=major_faults,
+        idle_share=max(0.0, 1 - cpu / (wall * n_cores())),
+    )
+
+
+def bench(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    features: Selection = None,
+    say: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """Measure a dataset on this machine; return what was found, JSON-ready.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    batch_size : int
+    features : str or list of str, optional
+    say : callable(what is being measured), optional
+
+    Raises
+    ------
+    BatchError, DatasetError
+        As `Batches`.
+    """
+    batch_size = min(batch_size, dataset.n_rows)
+
+    def of(part: Dataset, **options: Any) -> Batches:
+        return Batches(
+            part,
+            batch_size=min(batch_size, part.n_rows),
+            seed=0,
+            features=features,
+            targets=list(dataset.target_names[:1]) or None,
+            **options,
+        )
+
+    whole = of(dataset)
+    shuffling, reading = whole.explain()
+    cached = resident(dataset)["features"][0]
+    if cached is not None:
+        cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
+    say("copying memory")
+    memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
+    rates: dict[str, Rate] = {}
+    say("batches as they come now")
+    rates["now"] = measure(whole)
+    part = dataset.select(_part(dataset, whole.storage.available))
+    files = [part[era].file("features") for era in part.eras]
+    read_ahead(part, part.eras)
+    chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
+    for name, options in (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1})):
+        say(f"batches from memory: {name}")
+        batches = of(part, **options)
+        rates[name] = sorted(
+            (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
+        )[1]
+    say("the disk")
+    rate = disk_rate(files)
+    if rate is not None:
+        say("batches from the disk")
+        drop(files)
+        rates["from the disk"] = measure(of(part, **chosen), direct=True)
+        rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
+    found: dict[str, Any] = {
+        "dataset": str(dataset.path),
+        "dtype": dataset.manifest.dtype,
+        "feature_bytes": dataset.feature_bytes,
+        "resident_feature_bytes": cached,
+        "available_memory": whole.storage.available,
+        "fits": whole.storage.fits,
+        "cores": n_cores(),
+        "memcpy_bytes_per_second": memory_rate,
+        "disk_bytes_per_second": rate,
+        "batch_size": batch_size,
+        "n_features": len(whole.feature_names),
+        "window_size": whole.window_size,
+        "pool_batches": whole.pool_batches,
+        "shuffling": shuffling,
+        "reading": reading,
+        "rates": {name: asdict(rate) for name, rate in rates.items()},
+        "part_bytes": part.feature_bytes,
+    }
+    return found | {"advice": _advice(dataset, whole, found)}
+
+
+def _part(dataset: Dataset, available: int) -> list[str]:
+    """Return evenly spread eras that can be held in memory, one at least."""
+    share = min(_PART_BYTES, available * _PART_SHARE) / dataset.feature_bytes
+    n_eras = max(1, min(len(dataset.eras), int(len(dataset.eras) * share)))
+    return [dataset.eras[i] for i in np.linspace(0, len(dataset.eras) - 1, n_eras).astype(int)]
+
+
+def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[str]:
+    """Return, in sentences, what limits training on this dataset here, and what would help."""
+    now, rates = found["rates"]["now"], found["rates"]
+    milliseconds = 1000 * batches.batch_size / now["rows_per_second"]
+    lines = [
+        f"a training step of {batches.batch_size:,} rows that takes longer than "
+        f"{milliseconds:,.0f} ms doesn't wait for data"
+    ]
+    if found["fits"]:
+        if (
+            "from the disk" in rates
+            and now["read_amplification"]
+            and (now["read_amplification"] > _SOME_READING)
+        ):
+            lines.append(
+                "rows came from the disk this time; from the second epoch on, or after "
+                f"`memmap-train warm {dataset.path}`, they come from memory"
+            )
+        else:
+            lines.append(
+                "rows come from memory: copying them, and the cores that training needs too, are "
+                "the limit"
+            )
+    else:
+        lines.append(
+            f"the disk is the limit: {in_bytes(dataset.feature_bytes)} in each epoch, for "
+            f"{in_bytes(found['available_memory'])} of memory available"
+        )
+        lines += _what_fits(dataset, found["available_memory"])
+    window_bytes = batches.window_size * (dataset.feature_bytes // dataset.n_rows)
+    is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
+    if is_small and 2 * batches.pool_bytes > batches.storage.buffer_bytes / 2:
+        lines.append(
+            f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
+            " with more, or with smaller batches, they would be larger and read faster"
+        )
+    return lines
+
+
+def _what_fits(dataset: Dataset, available: int) -> list[str]:
+    """Return what would make the dataset fit into memory."""
+    lines = []
+    item = dataset.manifest.store_dtype.itemsize
+    if item == 4:
+        fits = " and fits" if Storage(dataset.feature_bytes // 4, available).fits else ""
+        lines.append(
+            "an int8 store takes a quarter of it"
+            f"{fits}: memmap-train convert {dataset.path} --dtype int8 --out FOLDER"
+        )
+    sets = dataset.manifest.feature_sets
+    fitting = [
+        (len(names), name)
+        for name, names in sets.items()
+        if Storage(dataset.n_rows * len(names) * item, available).fits
+    ]
+    if fitting:
+        size, name = max(fitting)
+        lines.append(
+            f"of feature set {name!r} ({size:,} features) a dataset of its own would fit: "
+            f"memmap-train convert {dataset.path} --feature-set {name} --out FOLDER"
+        )
+    return lines
+
+
+def bench_text(found: dict[str, Any]) -> str:
+    """Return what `bench` found as text."""
+    disk = found["disk_bytes_per_second"]
+    cached = found["resident_feature_bytes"]
+    here = "" if cached is None else f"; {cached / found['feature_bytes']:.0%} are in memory now"
+    lines = [
+        f"machine     {found['cores']} cores; memory is copied at "
+        f"{in_bytes(found['memcpy_bytes_per_second'])}/s, the disk is read at "
+        + ("an unknown rate" if disk is None else f"{in_bytes(disk)}/s"),
+        f"dataset     {in_bytes(found['feature_bytes'])} of features, {found['dtype']}{here}",
+        f"shuffling   {found['shuffling']}",
+        f"reading     {found['reading']}",
+        "",
+        f"batches of {found['batch_size']:,} x {found['n_features']:,}",
+        f"  {'':<26}{'rows/s':>10}{'of memcpy':>11}{'of disk':>9}{'CPU s/M rows':>14}"
+        f"{'read/used':>11}{'faults':>8}{'idle':>6}",
+    ]
+    for name, rate in found["rates"].items():
+        of_disk = "" if disk is None else f"{rate['stored_bytes_per_second'] / disk:.2f}"
+        amplification = rate["read_amplification"]
+        faults = rate["major_faults"]
+        lines.append(
+            f"  {name:<26}{rate['rows_per_second']:>10,.0f}"
+            f"{rate['bytes_per_second'] / found['memcpy_bytes_per_second']:>11.2f}{of_disk:>9}"
+            f"{rate['cpu_seconds_per_million_rows']:>14.2f}"
+            f"{'' if amplification is None else f'{amplification:.2f}':>11}"
+            f"{'' if faults is None else f'{faults:,}':>8}{rate['idle_share']:>6.0%}"
+        )
+    lines += ["", *(f"- {line}" for line in found["advice"])]
+    return "\n".join(lines)
+
+
+def read_bytes() -> int | None:
+    """Return the bytes that this process had read from disks; None where that isn't told."""
+    try:
+        for line in Path("/proc/self/io").read_text().splitlines():
+            if line.startswith("read_bytes:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def _major_faults() -> int | None:
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt

@@ -1,0 +1,333 @@
+"""Bytes of rows: from the files of a dataset's eras into buffers, at the speed of memory or disk.
+
+In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. Knows no
+random generator and no step. Rows that the page cache holds are gathered, place after place, from
+wherever they lie; some of their columns, window by window, for the rest of a row would be read in
+vain where nothing reads ahead; so are rows that are read past the page cache. Parts of a pool are
+filled by threads at once: numpy's copies release the interpreter's lock.
+"""
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.array_file import HEADER_BYTES, advise
+from ..dataset.dataset import Dataset
+from ..system.buffers import Recycler
+from ..system.direct_io import DirectArray
+from ..system.resources import n_cores, open_file_limit
+from ..system.thread_lock import ThreadLock
+from .sampler import Pool
+from .stitched_map import RowSpace, row_space
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+Stored = npt.NDArray[np.generic]
+Batch = tuple[Float32, Float32]
+
+_SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
+_LEAST_FILES = 8  # however few may be open
+_MOST_THREADS = 4  # more copy no faster than the memory allows
+_DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
+_LEAST_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
+_MOST_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
+_SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
+
+
+class Reader:
+    """Copies rows of a dataset's eras into buffers; thread-safe.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    feature_columns, target_columns : tuple of int or None
+        None for all.
+    direct_eras : collection of int
+        Positions of the eras whose features are read past the page cache, not mapped.
+    planned_bytes : int
+        That its buffers will take, if that is known.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        feature_columns: tuple[int, ...] | None,
+        target_columns: tuple[int, ...] | None,
+        direct_eras: Collection[int] = (),
+        planned_bytes: int = 0,
+    ) -> None:
+        self._dataset = dataset
+        self._direct = np.zeros(len(dataset.eras), np.bool_)
+        self._direct[list(direct_eras)] = True
+        self._feature_columns = _Columns(feature_columns, len(dataset.feature_names))
+        self._target_columns = _Columns(target_columns, len(dataset.target_names))
+        self.feature_names = self._feature_columns.names(dataset.feature_names)
+        self.target_names = self._target_columns.names(dataset.target_names)
+        self._store_dtype = dataset.manifest.store_dtype
+        self.stored_row_bytes = len(dataset.feature_names) * self._store_dtype.itemsize
+        """Bytes of a whole row of features in its file."""
+        self.decodes = dataset.manifest.scale is not None
+        shards = [dataset[era] for era in dataset.eras]
+        self._features = row_space(shards, "features")
+        self._targets = row_space(shards, "targets")
+        self._files = _DirectFiles(dataset)
+        self._memory = Recycler(planned_bytes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row's selected features as stored."""
+        return len(self.feature_names) * self._store_dtype.itemsize
+
+    def buffers(self, n_rows: int) -> tuple[Stored, Float32]:
+        """Return reused arrays for the features (store dtype) and targets of so many rows."""
+        return (
+            self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
+            self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
+        )
+
+    def map_targets(self) -> None:
+        """Map the targets of all eras now, not when they are first needed."""
+        self._targets.require(range(len(self._dataset.eras)))
+
+    def release(self) -> None:
+        """Let go of the buffers that nothing shows any more."""
+        self._memory.clear()
+
+    @property
+    def n_threads(self) -> int:
+        """How many threads fill a pool best: a disk wants several requests at once."""
+        return _DISK_THREADS if self._direct.any() else min(n_cores(), _MOST_THREADS)
+
+    def announce(self, pool: Pool) -> None:
+        """Have the kernel begin to read a pool's windows, all at once, in file order.
+
+        Where the dataset doesn't fit in memory this makes the difference between the disk's latency
+        and its throughput. A hint: systems without it read when a row is copied. Where a sample of
+        the windows is in memory already, nothing is said: saying it would cost half of the copying.
+        """
+        if not hasattr(os, "posix_fadvise"):
+            return
+        windows = np.flatnonzero(~self._are_direct(pool))
+        if not len(windows) or self._is_resident(pool, windows):
+            return
+        for part in np.split(windows, _firsts(pool.eras[windows])[1:]):
+            starts = HEADER_BYTES + pool.starts[part] * self.stored_row_bytes
+            n_bytes = pool.lengths[part] * self.stored_row_bytes
+            with self._feature_file(int(pool.eras[part[0]])) as file:
+                if file is None:
+                    continue  # reading will say what is wrong, and name the file
+                for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
+                    advise(file, "WILLNEED", start, length)
+
+    def _is_resident(self, pool: Pool, windows: Int64) -> bool:
+        """Tell whether all of a sample of these windows of a pool are in the page cache."""
+        if not hasattr(os, "RWF_NOWAIT"):
+            return False
+        buffer = bytearray(1)
+        for window in windows[:: -(-len(windows) // _SAMPLED_WINDOWS)].tolist():
+            last_row = int(pool.starts[window] + pool.lengths[window]) - 1
+            with self._feature_file(int(pool.eras[window])) as file:
+                if file is None:
+                    return False
+                try:
+                    offset = HEADER_BYTES + last_row * self.stored_row_bytes
+                    os.preadv(file, [buffer], offset, os.RWF_NOWAIT)
+                except OSError:  # not there yet, or a file system that can't tell
+                    return False
+        return True
+
+    @contextmanager
+    def _feature_file(self, era: int) -> Iterator[int | None]:
+        """Open the features of the era at a position; None where that fails."""
+        path = self._dataset[self._dataset.eras[era]].file("features")
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except OSError:
+            yield None
+            return
+        try:
+            # Even a read that may not wait has the kernel read megabytes ahead otherwise.
+            advise(file, "RANDOM")
+            yield file
+        finally:
+            os.close(file)
+
+    def fills(self, pool: Pool, x: Stored, y: Float32, n_parts: int) -> list[Callable[[], None]]:
+        """Return what fills a pool's arrays once all of it is called, at once or in any order.
+
+        Raises
+        ------
+        ShardError
+            A file is missing, damaged, another one than before, or has become shorter; calling
+            raises it as well.
+        """
+        is_direct = self._are_direct(pool)
+        mapped = pool.eras[~is_direct]
+        self._targets.require(pool.eras[_firsts(pool.eras)].tolist())
+        self._features.require(mapped[_firsts(mapped)].tolist())
+        offsets = np.cumsum(pool.lengths) - pool.lengths  # of a window's rows among all
+        rows = np.arange(pool.n_rows) + np.repeat(pool.starts - offsets, pool.lengths)
+        target_rows = rows + np.repeat(self._targets.first[pool.eras], pool.lengths)
+        feature_rows = rows + np.repeat(self._features.first[pool.eras], pool.lengths)
+        parts = _parts(pool.n_rows, n_parts)
+        gather = partial(self._target_columns.gather, self._targets)
+        of_place = _of_place(pool, target_rows)
+        found: list[Callable[[], None]] = [partial(gather, of_place[p], y[p]) for p in parts]
+        in_windows = pool.n_rows >= _LEAST_WINDOW_ROWS * len(pool.lengths)
+        if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
+            gather = partial(self._feature_columns.gather, self._features)
+            of_place = _of_place(pool, feature_rows)
+            return found + [partial(gather, of_place[p], x[p]) for p in parts]
+        is_mapped = np.repeat(~is_direct, pool.lengths)
+        feature_rows, places = feature_rows[is_mapped], pool.places[is_mapped]
+        scatter = partial(self._feature_columns.scatter, self._features, x)
+        parts = _parts(len(places), n_parts)
+        found += [partial(scatter, feature_rows[p], places[p]) for p in parts]
+        if not is_direct.any():
+            return found
+        windows = np.flatnonzero(is_direct)
+        done = np.cumsum(pool.lengths[windows])
+        edges = np.searchsorted(done, np.linspace(0, done[-1], n_parts + 1)[:-1]).tolist()
+        read = partial(self._read_directly, pool, offsets, x)
+        return found + [partial(read, windows[a:b]) for a, b in pairwise([*edges, len(windows)])]
+
+    def _read_directly(self, pool: Pool, offsets: Int64, x: Stored, windows: Int64) -> None:
+        """Read windows of a pool past the page cache; copy their rows to their places."""
+        for window in windows.tolist():
+            start, length = int(pool.starts[window]), int(pool.lengths[window])
+            rows = self._files.get(int(pool.eras[window])).rows(start, start + length)
+            places = pool.places[offsets[window] : offsets[window] + length]
+            self._feature_columns.put(rows, x, places)
+
+    def _are_direct(self, pool: Pool) -> npt.NDArray[np.bool_]:
+        """Tell of each window whether it is read past the page cache; alike in an era."""
+        firsts = _firsts(pool.eras)
+        n_windows = np.diff(firsts, append=len(pool.eras))
+        n_rows = np.add.reduceat(pool.lengths, firsts)
+        of_era = self._direct[pool.eras[firsts]] & (n_rows >= _LEAST_WINDOW_ROWS * n_windows)
+        return np.repeat(of_era, n_windows)
+
+    def decode(self, x: Stored) -> Float32:
+        """Return stored features as float32: themselves, or decoded into a reused buffer."""
+        if not self.decodes:
+            return x  # type: ignore[return-value]
+        return self._dataset.decode(x, self._memory.array(x.shape, np.dtype(np.float32)))
+
+    def decode_batch(self, x: Stored, y: Float32) -> Batch:
+        """Return a batch as float32."""
+        return self.decode(x), y
+
+
+class _Columns:
+    """Columns to take from rows: all of them, a contiguous range, or any."""
+
+    def __init__(self, columns: tuple[int, ...] | None, n_columns: int) -> None:
+        self._columns: slice | Int64 | None = None
+        if columns is not None:
+            self._columns = np.array(columns)
+            if columns == tuple(range(columns[0], columns[0] + len(columns))):
+                self._columns = slice(columns[0], columns[0] + len(columns))
+        self._n = n_columns if columns is None else len(columns)
+        self._local = threading.local()
+
+    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        if isinstance(self._columns, slice):
+            return names[self._columns]
+        return names if self._columns is None else tuple(names[i] for i in self._columns)
+
+    @property
+    def are_all(self) -> bool:
+        return self._columns is None
+
+    def gather(self, space: RowSpace, numbers: Int64, out: Stored) -> None:
+        """Copy rows of these numbers into `out`, one after another."""
+        for low in range(0, len(numbers), _MOST_AT_ONCE):
+            some = slice(low, low + _MOST_AT_ONCE)
+            if self._columns is None:
+                space.take(numbers[some], out[some])
+            else:
+                space.take_columns(numbers[some], self._columns, out[some])
+
+    def scatter(self, space: RowSpace, buffer: Stored, numbers: Int64, places: Int64) -> None:
+        """Copy rows of these numbers to their places in a buffer."""
+        at_once = min(_MOST_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
+        rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)
+        for low in range(0, len(numbers), at_once):
+            to = places[low : low + at_once]
+            self.gather(space, numbers[low : low + at_once], rows[: len(to)])
+            buffer[to] = rows[: len(to)]
+
+    def put(self, rows: Stored, buffer: Stored, places: Int64) -> None:
+        """Copy whole rows to their places in a buffer."""
+        if self._columns is None:
+            buffer[places] = rows
+        elif isinstance(self._columns, slice):
+            buffer[places] = rows[:, self._columns]
+        else:
+            buffer[places] = rows.take(self._columns, axis=1)
+
+
+class _DirectFiles:
+    """Features open to be read past the page cache: as many as the process may have files open.
+
+    Descriptors belong to the process: all instances share a number of them, and the one that holds
+    most gives way, the file first that was used longest ago.
+    """
+
+    _instances: ClassVar[weakref.WeakSet["_DirectFiles"]] = weakref.WeakSet()
+    _lock: ClassVar[ThreadLock] = ThreadLock()
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._open: OrderedDict[int, DirectArray] = OrderedDict()
+        # Half of the descriptors are left to everybody else.
+        self._most_of_all = max(_LEAST_FILES, open_file_limit() // 2)
+        with self._lock:
+            self._instances.add(self)
+
+    def get(self, era: int) -> DirectArray:
+        """Return the features of the era at a position."""
+        with self._lock:
+            found = self._open.get(era)
+            if found is not None:
+                self._open.move_to_end(era)
+                return found
+            self._make_room()
+        opened = self._dataset[self._dataset.eras[era]].direct_features()
+        with self._lock:
+            self._open[era] = opened
+        return opened
+
+    def _make_room(self) -> None:
+        instances = list(self._instances)
+        n_open = sum(len(files._open) for files in instances)
+        while n_open >= self._most_of_all:
+            max(instances, key=lambda files: len(files._open))._open.popitem(last=False)
+            n_open -= 1
+
+
+def _of_place(pool: Pool, numbers: Int64) -> Int64:
+    """Return the numbers of a pool's rows in the order of their places."""
+    found = np.empty_like(numbers)
+    found[pool.places] = numbers
+    return found
+
+
+def _firsts(eras: npt.NDArray[np.int32]) -> Int64:
+    """Return the position of each era's first window."""
+    return np.flatnonzero(np.diff(eras, prepend=-1))
+
+
+def _parts(n: int, n_parts: int) -> list[slice]:
+    """Cut a range into parts of much the same size."""
+    edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
+    return [slice(low, high) for low, high in pairwise(edges)]

@@ -1,0 +1,335 @@
+"""What is in a dataset, or in one of its eras: as JSON-ready data, and as text to read.
+
+In comes a `Dataset`, out come dicts and lines; nothing is printed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.array_file import N_COUNTS
+from ..dataset.dataset import Dataset, Shard
+from ..errors import BatchError, listed
+from ..text import in_bytes
+from .batches import Batches
+
+Counts = npt.NDArray[np.int64]
+
+_SHOWN_TARGETS = 12
+_BATCH_SIZE = 4096  # for what is said about shuffling
+_COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return what a dataset holds, JSON-ready; the bytes of sets are of features alone."""
+    manifest = dataset.manifest
+    entries = [dataset.entry(era) for era in dataset.eras]
+    data_types: dict[str, int] = {}
+    for entry in entries:
+        for name, rows in entry.data_type.items():
+            data_types[name] = data_types.get(name, 0) + rows
+    item = manifest.store_dtype.itemsize
+    sets = {"all": manifest.features, **manifest.feature_sets}
+    cells = dataset.n_rows * len(manifest.features)
+    missing = sum(entry.missing_features for entry in entries)
+    description: dict[str, Any] = {
+        "path": str(dataset.path),
+        "n_rows": dataset.n_rows,
+        "n_eras": len(dataset.eras),
+        "eras": [dataset.eras[0], dataset.eras[-1]],
+        "rows_per_era": {
+            "least": min(dataset.rows_per_era),
+            "most": max(dataset.rows_per_era),
+        },
+        "dtype": manifest.dtype,
+        "bytes": sum(file.bytes for entry in entries for file in entry.files.values()),
+        "n_features": len(manifest.features),
+        "missing_features": missing,
+        "missing_share": missing / cells,
+        "missing": manifest.missing,
+        "feature_sets": {
+            name: {"features": len(names), "bytes": dataset.n_rows * len(names) * item}
+            for name, names in sets.items()
+        },
+        "targets": {
+            target: {
+                "labelled_eras": len(dataset.labelled_eras(target)),
+                "nulls": sum(entry.target_nulls[target] for entry in entries),
+                **({"alias_of": manifest.aliases[target]} if target in manifest.aliases else {}),
+            }
+            for target in manifest.targets
+        },
+        "has_ids": all("ids" in entry.files for entry in entries),
+        "eras_with_constant_features": _eras_with_constant_features(dataset),
+        "data_type": data_types,
+        "sources": [source.name for source in manifest.sources],
+        "created_by": dict(manifest.created_by),
+        "digest": manifest.digest,
+    }
+    if manifest.planted is not None:
+        description["planted"] = manifest.planted
+    description["batches"] = _describe_batches(dataset)
+    return description
+
+
+def _describe_batches(dataset: Dataset) -> dict[str, Any]:
+    """Return how the dataset would be shuffled and read; an "error" where memory is too short."""
+    batch_size = min(_BATCH_SIZE, dataset.n_rows)
+    try:
+        batches = Batches(dataset, batch_size=batch_size, seed=0)
+    except BatchError as error:  # what a dataset holds is shown all the same
+        return {"batch_size": batch_size, "error": str(error)}
+    shuffling, reading = batches.explain()
+    return {
+        "batch_size": batch_size,
+        "window_size": batches.window_size,
+        "pool_batches": batches.pool_batches,
+        **asdict(batches.shuffling),
+        "variance_inflation": batches.shuffling.inflation(),
+        "shuffling": shuffling,
+        "reading": reading,
+    }
+
+
+def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
+    """Return what an era holds, JSON-ready, with the line that opens it in numpy."""
+    entry = dataset.entry(era)
+    shard = dataset[era]
+    arrays = {"features": shard.features, "targets": shard.targets}
+    if shard.ids is not None:
+        arrays["ids"] = shard.ids
+    if shard.counts is not None:
+        arrays["counts"] = shard.counts
+    constant = _constant(shard)
+    return {
+        "era": era,
+        "rows": entry.rows,
+        "arrays": {
+            name: {
+                "path": str(shard.file(name)),
+                "dtype": array.dtype.str,
+                "shape": list(array.shape),
+                "bytes": entry.files[name].bytes,
+                "digest": entry.files[name].digest,
+            }
+            for name, array in arrays.items()
+        },
+        "data_type": dict(entry.data_type),
+        "missing_features": entry.missing_features,
+        "constant_features": None if constant is None else int(constant.sum()),
+        "duplicated_ids": None if shard.ids is None else _n_duplicated(shard.ids),
+        "target_nulls": dict(entry.target_nulls),
+        "target_mean": {
+            name: None if np.isnan(column).all() else round(float(np.nanmean(column)), 6)
+            for name, column in zip(dataset.target_names, np.asarray(shard.targets).T, strict=True)
+        },
+        "open_with": _load_line(str(shard.file("features"))),
+    }
+
+
+def describe_features(dataset: Dataset, era: str | None = None) -> dict[str, Any]:
+    """Return what the rows of each feature hold, and which eras have an id twice, JSON-ready.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    era : str, optional
+        An era whose counts are to be given too: rows with code 0, 1, 2, 3, 4, and missing ones.
+
+    Returns
+    -------
+    dict
+        `features`, a list of dicts with `column`, `feature` (its name), `feature_sets`,
+        `missing_share`, `constant_eras` (in how many eras all rows have one code, or none at all)
+        and `mean_code` (of the rows that have a code; None if none has): of all eras, and None
+        where one of them has no counts. `duplicated_ids`: of each era that has such, how many ids
+        stand in more than one of its rows; None for a dataset without ids.
+    """
+    return {
+        "features": _describe_features(dataset, era),
+        "duplicated_ids": _duplicated_ids(dataset),
+    }
+
+
+def _describe_features(dataset: Dataset, era: str | None) -> list[dict[str, Any]]:
+    members: dict[str, list[str]] = {name: [] for name in dataset.feature_names}
+    for name, features in dataset.manifest.feature_sets.items():
+        for feature in features:
+            members[feature].append(name)
+    counts = None if era is None else dataset[era].counts
+    in_era: Sequence[dict[str, int] | None] = [None] * len(members)
+    if counts is not None:
+        in_era = [dict(zip(_COUNT_NAMES, row, strict=True)) for row in counts.tolist()]
+    return [
+        {
+            "column": column,
+            "feature": name,
+            "feature_sets": members[name],
+            **rows,
+            **({} if era is None else {"era_counts": era_counts}),
+        }
+        for column, (name, rows, era_counts) in enumerate(
+            zip(dataset.feature_names, _rows_of_features(dataset), in_era, strict=True)
+        )
+    ]
+
+
+def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return what the rows of all eras hold, for each feature."""
+    total: Counts = np.zeros((len(dataset.feature_names), N_COUNTS), np.int64)
+    constant_eras = np.zeros(len(total), np.int64)
+    for era in dataset.eras:
+        shard = dataset[era]
+        constant = _constant(shard)
+        if shard.counts is None or constant is None:
+            return [dict.fromkeys(("missing_share", "constant_eras", "mean_code")) for _ in total]
+        total += shard.counts
+        constant_eras += constant
+    n_coded = total[:, :-1].sum(axis=1)
+    code_sums = total[:, :-1] @ np.arange(N_COUNTS - 1)
+    return [
+        {
+            "missing_share": missing / dataset.n_rows,
+            "constant_eras": n_eras,
+            "mean_code": round(code_sum / coded, 6) if coded else None,
+        }
+        for missing, n_eras, code_sum, coded in zip(
+            total[:, -1].tolist(),
+            constant_eras.tolist(),
+            code_sums.tolist(),
+            n_coded.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _constant(shard: Shard) -> npt.NDArray[np.bool_] | None:
+    """Return which features have one code, or none at all, in all rows: they are unavailable."""
+    return None if shard.counts is None else np.asarray((shard.counts == shard.n_rows).any(axis=1))
+
+
+def _eras_with_constant_features(dataset: Dataset) -> int | None:
+    constant = [_constant(dataset[era]) for era in dataset.eras]
+    if any(features is None for features in constant):
+        return None
+    return sum(bool(features.any()) for features in constant if features is not None)
+
+
+def _duplicated_ids(dataset: Dataset) -> dict[str, int] | None:
+    ids = {era: dataset[era].ids for era in dataset.eras}
+    if any(of_era is None for of_era in ids.values()):
+        return None
+    duplicated = {era: _n_duplicated(of_era) for era, of_era in ids.items() if of_era is not None}
+    return {era: n for era, n in duplicated.items() if n}
+
+
+def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
+    """Return how many ids stand in more than one row."""
+    return int((np.unique(ids, return_counts=True)[1] > 1).sum())
+
+
+def dataset_text(description: dict[str, Any]) -> str:
+    """Return `describe_dataset`'s data as lines to read."""
+    d = description
+    first, last = d["eras"]
+    rows = d["rows_per_era"]
+    lines = [
+        f"{d['path']}: {d['n_rows']:,} rows x {d['n_features']:,} features, {d['dtype']}, "
+        f"{in_bytes(d['bytes'])}",
+        f"eras      {d['n_eras']:,} ({first} to {last}), {rows['least']:,} to {rows['most']:,} "
+        "rows each",
+    ]
+    if d["data_type"]:
+        kinds = ", ".join(f"{name} {n:,}" for name, n in d["data_type"].items())
+        lines.append(f"rows      {kinds}")
+    filler = "kept as NaN" if d["missing"] == "nan" else "stored as 0.5"
+    lines.append(
+        f"missing   {d['missing_features']:,} feature values ({d['missing_share']:.3%}), {filler}"
+    )
+    if (constant := d["eras_with_constant_features"]) is not None:
+        lines.append(f"constant  features in {constant:,} of {d['n_eras']:,} eras")
+    lines.append(f"ids       {'yes' if d['has_ids'] else 'none'}")
+    lines.append("sets      name, features, bytes as a dataset of its own")
+    widest = max(map(len, d["feature_sets"]))
+    lines += [
+        f"          {name:<{widest}} {s['features']:>6,} {in_bytes(s['bytes']):>10}"
+        for name, s in d["feature_sets"].items()
+    ]
+    targets = d["targets"]
+    lines.append(f"targets   {len(targets)}{': name, labelled eras' if targets else ''}")
+    for name, target in list(targets.items())[:_SHOWN_TARGETS]:
+        alias = f"  (equals {target['alias_of']})" if "alias_of" in target else ""
+        lines.append(f"          {name:<24} {target['labelled_eras']:>6,}{alias}")
+    if len(targets) > _SHOWN_TARGETS:
+        lines.append(f"          and {len(targets) - _SHOWN_TARGETS} more (--json lists them)")
+    if "planted" in d:
+        lines.append(
+            f"planted   a signal: no model scores better than {d['planted']:.4f} on average over "
+            "the validation eras"
+        )
+    batches = d["batches"]
+    if "error" in batches:
+        lines.append(f"shuffling not possible now: {batches['error']}")
+    else:
+        lines.append(f"shuffling {batches['shuffling']}")
+        lines.append(f"reading   {batches['reading']}")
+    lines.append(f"sources   {', '.join(d['sources'])}")
+    lines.append(f"digest    {d['digest']}")
+    return "\n".join(lines)
+
+
+def era_text(description: dict[str, Any]) -> str:
+    """Return `describe_era`'s data as lines to read."""
+    d = description
+    lines = [f"era {d['era']}: {d['rows']:,} rows"]
+    for name, array in d["arrays"].items():
+        shape = " x ".join(f"{n:,}" for n in array["shape"])
+        lines.append(f"{name:<9} {array['dtype']:<4} {shape:<14} {in_bytes(array['bytes']):>9}")
+    if d["data_type"]:
+        lines.append("rows      " + ", ".join(f"{k} {n:,}" for k, n in d["data_type"].items()))
+    lines.append(f"missing   {d['missing_features']:,} feature values")
+    if d["constant_features"] is not None:
+        lines.append(f"constant  {d['constant_features']:,} features")
+    if d["duplicated_ids"] is not None:
+        lines.append(f"ids       {d['duplicated_ids']:,} stand in more than one row")
+    nulls = {name: n for name, n in d["target_nulls"].items() if n}
+    lines.append(
+        "nulls     " + (", ".join(f"{k} {n:,}" for k, n in nulls.items()) if nulls else "none")
+    )
+    lines.append(f"open it   {d['open_with']}")
+    return "\n".join(lines)
+
+
+def features_text(description: dict[str, Any]) -> str:
+    """Return `describe_features`'s data as lines to read, under a line of headings."""
+    features, duplicated = description["features"], description["duplicated_ids"]
+    width = max(len(f["feature"]) for f in features)
+    with_era = "era_counts" in features[0]
+    headings = f"{'column':>6}  {'feature':<{width}} {'missing':>8} {'constant':>8} {'mean':>6}"
+    if with_era:
+        headings += "".join(f" {name:>7}" for name in _COUNT_NAMES)
+    lines = [f"{headings}  sets"]
+    for f in features:
+        if f["missing_share"] is None:
+            rows = f"{'-':>8} {'-':>8} {'-':>6}"
+        else:
+            mean = "-" if f["mean_code"] is None else f"{f['mean_code']:.3f}"
+            rows = f"{f['missing_share']:>8.3%} {f['constant_eras']:>8,} {mean:>6}"
+        if with_era:
+            counts = f["era_counts"] or dict.fromkeys(_COUNT_NAMES, "-")
+            rows += "".join(f" {counts[name]:>7}" for name in _COUNT_NAMES)
+        sets = ", ".join(f["feature_sets"])
+        lines.append(f"{f['column']:>6}  {f['feature']:<{width}} {rows}  {sets}".rstrip())
+    if duplicated:
+        lines.append(
+            f"ids: {sum(duplicated.values()):,} stand in more than one row of their era "
+            f"({listed(list(duplicated), 3)})"
+        )
+    return "\n".join(lines)
+
+
+def _load_line(path: str) -> str:
+    return f"numpy.load({path!r}, mmap_mode='r')"

@@ -1,0 +1,124 @@
+"""Rows of eras in order, as float32, block by block: what validation and prediction read.
+
+From the page cache, by plain reads: mapping every era anew costs more than copying it. Or past it,
+where the rows would push out what a training keeps there, only to be pushed out themselves before
+they are asked for again.
+"""
+
+import io
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.array_file import advise, read_into
+from ..dataset.dataset import Dataset
+from ..system.direct_io import DirectArray
+
+Array = npt.NDArray[np.generic]
+Float32 = npt.NDArray[np.float32]
+
+_REQUEST_BYTES = 2**23  # asked of the disk at once
+_STEP_BYTES = 2**18  # read before they are decoded: within a core's own cache
+
+
+class RowBlocks:
+    """Reads the features of a dataset's eras in order; for one thread at a time.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    columns : tuple of int or None
+        Of the features, in this order; None for all.
+    past_cache : bool
+        Read from the disk itself; see `direct.can_read_directly`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, columns: tuple[int, ...] | None, *, past_cache: bool
+    ) -> None:
+        self._dataset, self._columns, self._past_cache = dataset, columns, past_cache
+        self._firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
+        self._dtype = dataset.manifest.store_dtype
+        self._row_bytes = len(dataset.feature_names) * self._dtype.itemsize
+        self._is_as_stored = columns is None and dataset.manifest.scale is None
+        self._era = -1
+        self._rows: _FileRows | DirectArray | None = None  # of that era
+        self._closing = ExitStack()
+
+    def fill(self, block: Float32, low: int) -> None:
+        """Copy rows from number `low` on, counted over all eras, until the block is full.
+
+        Parameters
+        ----------
+        block : ndarray of float32, shape (rows, columns), C order
+            What is left of it behind the last row stays as it was.
+
+        Raises
+        ------
+        ShardError
+            A file is missing, damaged, another one than before, or has become shorter.
+        """
+        high = min(low + len(block), self._firsts[-1])
+        era = int(np.searchsorted(self._firsts, low, side="right")) - 1
+        row = low
+        while row < high:
+            first, end = self._firsts[era : era + 2]
+            stop = min(high, end)
+            self._copy(era, row - first, stop - first, block[row - low : stop - low])
+            row, era = stop, era + 1
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        self._closing.close()
+        self._era, self._rows = -1, None
+
+    def _copy(self, era: int, start: int, stop: int, out: Float32) -> None:
+        rows = self._open(era)
+        if isinstance(rows, _FileRows) and self._is_as_stored:
+            rows.read(start, out)
+            return
+        step_bytes = _REQUEST_BYTES if self._past_cache else _STEP_BYTES
+        at_once = max(1, step_bytes // max(1, self._row_bytes))
+        for low in range(start, stop, at_once):
+            high = min(low + at_once, stop)
+            stored = rows.rows(low, high)
+            if self._columns is not None:
+                stored = stored.take(self._columns, axis=1)
+            self._dataset.decode(stored, out[low - start : high - start])
+
+    def _open(self, era: int) -> "_FileRows | DirectArray":
+        if self._rows is None or self._era != era:
+            self.close()
+            shard = self._dataset[self._dataset.eras[era]]
+            if self._past_cache:
+                self._rows = shard.direct_features()
+            else:
+                file, offset = self._closing.enter_context(shard.opened("features"))
+                advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
+                self._rows = _FileRows(file, offset, *shard.layout("features"))
+            self._era = era
+        return self._rows
+
+
+class _FileRows:
+    """Rows of an open file."""
+
+    def __init__(
+        self, file: io.FileIO, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+    ) -> None:
+        self._file, self._offset, self._dtype, self._n_columns = file, offset, dtype, shape[1]
+        self._memory: Array = np.empty((0, shape[1]), dtype)
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return rows, valid until the next call."""
+        if len(self._memory) < stop - start:
+            self._memory = np.empty((stop - start, self._n_columns), self._dtype)
+        rows = self._memory[: stop - start]
+        self.read(start, rows)
+        return rows
+
+    def read(self, start: int, out: Array) -> None:
+        """Read as many rows as `out` has, of the file's dtype, in C order."""
+        self._file.seek(self._offset + start * self._n_columns * self._dtype.itemsize)
+        read_into(self._file, out)

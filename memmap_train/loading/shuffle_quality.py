@@ -1,0 +1,243 @@
+"""How well windows and pools shuffle, computed; and the choice of both for a dataset and a machine.
+
+Rows of one era resemble each other, so a batch that holds more pairs of them than a global shuffle
+would gives noisier gradients. What that costs follows from rows per era, window and pool alone. In
+come integers, out come rates and a choice with its reason; knows no files and no random generator.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+import numpy.typing as npt
+
+from ..text import in_bytes
+from .sampler import Order
+
+MAX_INFLATION = 0.05
+"""By how much windows may inflate the variance of a batch's gradient, where nothing is said."""
+ERA_CORRELATION = 0.01
+"""The part of the gradient's variance that rows of one era are taken to share."""
+WINDOW_BYTES = 2**18
+"""Copied from memory, and read by an SSD with several requests at once, at nearly full speed."""
+_LEAST_POOL_BATCHES = 8  # with fewer, edges of pools and the last one weigh
+_LEAST_CHOSEN_POOL = 2  # where memory is short
+_MOST_POOL_ROWS = 2**19  # narrow rows: the first batch waits for its whole pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shuffling:
+    """What windows and pools make of a shuffle, beside a global one.
+
+    Attributes
+    ----------
+    same_era_rate, ideal_same_era_rate : float
+        The share of pairs of a batch's rows that are of one era; under a global shuffle.
+    eras_per_batch, ideal_eras_per_batch : float
+        Eras that a batch holds rows of, expected.
+    batch_size : int
+    """
+
+    same_era_rate: float
+    ideal_same_era_rate: float
+    eras_per_batch: float
+    ideal_eras_per_batch: float
+    batch_size: int
+
+    def inflation(self, era_correlation: float = ERA_CORRELATION) -> float:
+        """Return the variance of a batch's mean gradient, times that of a global shuffle.
+
+        Parameters
+        ----------
+        era_correlation : float
+            The part of the gradient's variance that rows of one era share: the intra-class
+            correlation of cluster sampling.
+
+        Notes
+        -----
+        With c the rate of same-era pairs, c* the ideal one and batches of B rows, a batch's mean
+        has a variance proportional to ``1 - rho + rho * (1 + (B - 1) c)``, era effects taken as
+        independent; beside that of a global shuffle, whose own excess is left out, this is
+        ``1 + (B - 1) rho (c - c*) / (1 - c*)``.
+        """
+        if self.ideal_same_era_rate == 1:  # all rows are of one era
+            return 1.0
+        excess = (self.same_era_rate - self.ideal_same_era_rate) / (1 - self.ideal_same_era_rate)
+        return 1 + (self.batch_size - 1) * era_correlation * excess
+
+
+def shuffling_of(order: Order) -> Shuffling:
+    """Compute how well an order shuffles.
+
+    Notes
+    -----
+    Two rows of a pool are of one window with the probability that rows at their distance in the
+    line of permuted windows are. Rows of different windows are of one era as often as anywhere.
+    """
+    rows = np.asarray(order.rows_per_era, np.int64)
+    total = int(rows.sum())
+    window = min(order.window_size, int(rows.max()))
+    batch_size = order.batch_size
+    same_era_pairs = int((rows * (rows - 1)).sum())
+    ideal = same_era_pairs / (total * (total - 1)) if total > 1 else 0.0
+    lengths = _window_lengths(rows, window)
+    same_window_pairs = int((lengths * np.arange(window + 1) * (np.arange(window + 1) - 1)).sum())
+    other_pairs = total * (total - 1) - same_window_pairs
+    across = (same_era_pairs - same_window_pairs) / other_pairs if other_pairs else 0.0
+    rate = eras = 0.0
+    sizes = Counter(order.pool_rows(pool) for pool in range(order.pools_per_epoch))
+    for n_rows, n_pools in sizes.items():
+        inside = _same_window_rate(lengths, total, n_rows)
+        rate += n_pools * n_rows * (inside + (1 - inside) * across)
+        batch = min(batch_size, n_rows)
+        eras += n_pools * n_rows * _eras_per_batch(rows, window, total, n_rows, batch)
+    used = sum(n_rows * n_pools for n_rows, n_pools in sizes.items())
+    return Shuffling(
+        same_era_rate=rate / used,
+        ideal_same_era_rate=ideal,
+        eras_per_batch=eras / used,
+        ideal_eras_per_batch=_eras_per_batch(rows, 1, total, total, batch_size),
+        batch_size=batch_size,
+    )
+
+
+def _window_lengths(rows: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.int64]:
+    """Return how many windows there are of each length, 0 to `window` rows."""
+    counts = np.bincount(rows % window, minlength=window + 1)
+    counts[0] = 0
+    counts[window] += (rows // window).sum()
+    return counts
+
+
+def _same_window_rate(lengths: npt.NDArray[np.int64], total: int, n_rows: int) -> float:
+    """Return the share of pairs of a pool's rows that are of one window."""
+    if n_rows < 2:
+        return 0.0
+    # Of rows at a distance d in the line, sum of (length - d) over the longer windows are pairs.
+    longer = np.cumsum(lengths[::-1])[::-1][1:]  # windows of more than d rows, d from 0
+    pairs = np.cumsum(longer[::-1])[::-1][1:]  # d from 1
+    distances = np.arange(1, min(len(pairs) + 1, n_rows))
+    pairs = pairs[: len(distances)]
+    return float((2 * (n_rows - distances) * (pairs / (total - distances))).sum()) / (
+        n_rows * (n_rows - 1)
+    )
+
+
+def _eras_per_batch(
+    rows: npt.NDArray[np.int64], window: int, total: int, n_rows: int, batch_size: int
+) -> float:
+    """Return the expected eras in a batch drawn from a pool of `n_rows` rows.
+
+    A pool is a part of the line of windows: it holds a window wholly, or at either edge some rows
+    of it, each number as likely. Rows in the pool all miss the batch with a known probability; an
+    era misses it if all its windows do.
+    """
+    kept = 1 - batch_size / n_rows  # of a row of the pool, to miss the batch
+
+    def misses(length: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        shorter, longer = np.minimum(length, n_rows), np.maximum(length, n_rows)
+        whole = (longer - shorter + 1) * (1 - kept**shorter)
+        at_edges = (shorter - 1) - (kept - kept**shorter) / (1 - kept)
+        return np.where(length > 0, 1 - np.minimum(1, (whole + 2 * at_edges) / total), 1.0)
+
+    absent = misses(np.array(window)) ** (rows // window) * misses(rows % window)
+    return float((1 - absent).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A window and a pool, and what decided.
+
+    Attributes
+    ----------
+    window_size : int
+        Rows.
+    pool_batches : int
+    reason : str
+        In words.
+    """
+
+    window_size: int
+    pool_batches: int
+    reason: str
+
+
+def choose_windows(
+    rows_per_era: npt.ArrayLike,
+    *,
+    batch_size: int,
+    row_bytes: int,
+    buffered_row_bytes: int,
+    memory: int,
+    window_bytes: int = WINDOW_BYTES,
+    max_inflation: float = MAX_INFLATION,
+    pool_batches: int | None = None,
+) -> Choice:
+    """Choose the smallest windows that are read at full speed, and pools that mix them well.
+
+    Parameters
+    ----------
+    rows_per_era : sequence of int
+    batch_size : int
+    row_bytes : int
+        Of a row in its file.
+    buffered_row_bytes : int
+        Of a row in a pool's buffer: of the chosen features.
+    memory : int
+        Bytes that two pools may take; a pool has two batches at least.
+    window_bytes : int
+        A window that is read at nearly full speed.
+    max_inflation : float
+        By how much windows may inflate the variance of a batch's gradient, where rows of one era
+        share `ERA_CORRELATION` of it. Where memory is short windows become smaller, not worse.
+    pool_batches : int, optional
+        The pool, if it is given.
+    """
+    rows = np.asarray(rows_per_era, np.int64)
+    steps = max(1, int(rows.sum()) // batch_size)
+    rows_per_pool_batch = max_inflation / ERA_CORRELATION
+    longest = int(rows.max())
+    fastest = max(1, ceil(window_bytes / row_bytes))
+    wanted = min(fastest, longest)
+    pool_reason = "pools as asked for"
+    if pool_batches is None:
+        affordable = max(_LEAST_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
+        affordable = min(affordable, max(_LEAST_POOL_BATCHES, _MOST_POOL_ROWS // batch_size))
+        needed = _LEAST_POOL_BATCHES
+        if rows_per_pool_batch:
+            needed = max(needed, ceil((wanted - 1) / rows_per_pool_batch))
+        # Pools are of nearly equal size: fewer and larger ones, but for the memory.
+        pools = max(1, steps // needed, ceil(steps / affordable))
+        pool_batches = ceil(steps / pools)
+        if pools == 1:
+            pool_reason = "pools of a whole epoch"
+        elif affordable < needed:
+            pool_reason = f"pools as large as {in_bytes(memory)} of memory for two of them allow"
+        else:
+            pool_reason = (
+                "pools just large enough that windows inflate the gradient's variance by less than "
+                f"{max_inflation:.0%} where rows of an era share {ERA_CORRELATION:.0%} of it"
+            )
+    smallest = steps // ceil(steps / pool_batches)
+    window_size = min(wanted, 1 + floor(smallest * rows_per_pool_batch))
+    if window_size < wanted:
+        window_reason = "windows as large as such pools mix well enough"
+    elif wanted == longest:
+        window_reason = "windows of whole eras"
+    else:
+        window_reason = f"windows of {in_bytes(window_bytes)}, which are read at nearly full speed"
+    return Choice(window_size, pool_batches, f"{window_reason}; {pool_reason}")
+
+
+def pool_for_window(window_size: int) -> int:
+    """Return the batches of a pool for a window that is given; of nothing else.
+
+    Notes
+    -----
+    Two rows of a batch come from one window with a probability of about (window - 1) / (pool rows).
+    With rows of one era sharing a part rho of the gradient's variance, that inflates the variance
+    of a batch's mean by about rho * (window - 1) / pool_batches.
+    """
+    per_batch = MAX_INFLATION / ERA_CORRELATION
+    return max(_LEAST_POOL_BATCHES, ceil((window_size - 1) / per_batch))

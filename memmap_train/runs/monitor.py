@@ -1,0 +1,50 @@
+"""What the monitored score decides: the best epoch, the learning rate, the end of a training.
+
+In come the scores of the epochs so far, in order; pure functions, no TensorFlow. Nothing is counted
+on the way, so a training that is resumed decides as one that never stopped.
+"""
+
+import math
+from collections.abc import Iterable
+
+from .config import MONITORS, TrainConfig
+
+
+def is_better(monitor: str, score: float, than: float) -> bool:
+    """Compare two values of a monitored score, of which a NaN is the worst.
+
+    >>> is_better("val_corr_mean", 0.03, than=0.02), is_better("val_max_drawdown", 0.03, than=0.02)
+    (True, False)
+    >>> is_better("loss", 0.1, than=math.nan), is_better("loss", math.nan, than=0.1)
+    (True, False)
+    """
+    if math.isnan(than):
+        return not math.isnan(score)
+    return score < than if MONITORS[monitor] else score > than
+
+
+def learning_rate_after(scores: Iterable[float], config: TrainConfig) -> float:
+    """Return the learning rate of the epoch that follows epochs with these scores.
+
+    Parameters
+    ----------
+    scores : iterable of float
+        The monitored score of each epoch.
+    config : TrainConfig
+        Of it `monitor`, `learning_rate`, `plateau_patience` and `plateau_factor`.
+
+    Examples
+    --------
+    >>> config = TrainConfig(learning_rate=0.8, plateau_patience=2, plateau_factor=0.5)
+    >>> [learning_rate_after([3, 1, 2, 4, 4, 4][:n], config) for n in range(7)]
+    [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2]
+    """
+    rate, best, n_stale = config.learning_rate, math.nan, 0
+    for score in scores:
+        if is_better(config.monitor, score, best):
+            best, n_stale = score, 0
+        else:
+            n_stale += 1
+        if config.plateau_patience and n_stale >= config.plateau_patience:
+            rate, n_stale = rate * config.plateau_factor, 0
+    return rate

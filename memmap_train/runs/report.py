@@ -1,0 +1,269 @@
+"""What a training says while it runs, and when it is done.
+
+A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from ..text import in_bytes
+from .folds import Fold
+
+HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainPlan:
+    """What is about to be trained.
+
+    Attributes
+    ----------
+    n_train_eras, n_train_rows, n_validation_eras, n_validation_rows, n_embargo_eras : int
+    train_range, validation_range : str
+        The first and the last era of each side: "0001 to 0232".
+    embargo : str or None
+        What the automatic embargo takes for granted, where that isn't a matter of course.
+    n_features, n_targets, n_parameters : int
+    model : str
+        As the configuration names it.
+    buffer_bytes : int
+        What training and validation hold of the data at once.
+    state_bytes : int
+        Weights and the optimizer's state. They are copied to save a checkpoint.
+    best_bytes : int
+        Weights of the best epoch, which are held and saved as well.
+    main_target, named_target : str
+        The target that is scored, and the one that it is an alias of (or itself).
+    batch_size, steps_per_epoch, epochs : int
+    shuffling, reading : str
+        How rows are shuffled and at what cost, and where they come from: a sentence each.
+    first_step, epochs_done : int
+        Steps and whole epochs (with their validation) that were done before; 0 for a new run.
+    deterministic : bool
+    already_finished : bool
+        Whether the run is finished, and nothing is to be done.
+    """
+
+    n_train_eras: int
+    n_train_rows: int
+    n_validation_eras: int
+    n_validation_rows: int
+    n_embargo_eras: int
+    train_range: str
+    validation_range: str
+    embargo: str | None = None
+    n_features: int
+    n_targets: int
+    n_parameters: int
+    model: str
+    buffer_bytes: int
+    state_bytes: int
+    best_bytes: int
+    main_target: str
+    named_target: str
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    shuffling: str
+    reading: str
+    first_step: int
+    epochs_done: int
+    deterministic: bool
+    already_finished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """What came of a training.
+
+    Attributes
+    ----------
+    run_dir : str
+    n_epochs, n_steps : int
+        Done in all.
+    stopped_early : bool
+        Whether the validation score hadn't become better for `patience` epochs.
+    best_epoch : int
+        From 1. Its model and its scores are what is kept.
+    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive : float
+        `numerai_corr` of the main target over the validation eras, in the best epoch; NaN where
+        undefined. The last is the share of eras in which it is above 0.
+    pearson_mean : float
+        The plain correlation, likewise.
+    best_possible : float or None
+        The best `corr_mean` that a model can expect, where the dataset is a sample that knows.
+    chart_path : str or None
+        The picture of the scores; None without matplotlib, or where drawing it failed.
+    already_finished : bool
+        Whether the run was finished before, and nothing was done.
+    """
+
+    run_dir: str
+    n_epochs: int
+    n_steps: int
+    stopped_early: bool
+    best_epoch: int
+    corr_mean: float
+    corr_std: float
+    corr_sharpe: float
+    max_drawdown: float
+    corr_positive: float
+    pearson_mean: float
+    best_possible: float | None
+    chart_path: str | None
+    already_finished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldsReport:
+    """What came of training the folds of a run.
+
+    Attributes
+    ----------
+    run_dir : str
+    n_eras : int
+        Predicted in all, each by a model that wasn't trained on it.
+    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive, pearson_mean, best_possible
+        Of all predicted eras together, otherwise as in `TrainReport`.
+    chart_path : str or None
+        The picture of the scores; None without matplotlib, or where drawing it failed.
+    folds : tuple of TrainReport
+        Of each fold, in order. Their scores are those of the last epoch.
+    already_finished : bool
+        Whether all was finished before, and nothing was done.
+    """
+
+    run_dir: str
+    n_eras: int
+    corr_mean: float
+    corr_std: float
+    corr_sharpe: float
+    max_drawdown: float
+    corr_positive: float
+    pearson_mean: float
+    best_possible: float | None
+    chart_path: str | None
+    folds: tuple[TrainReport, ...]
+    already_finished: bool = False
+
+
+def plan_text(plan: TrainPlan) -> str:
+    """Return what is about to be trained, in lines."""
+    equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
+    embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
+    return (
+        f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras "
+        f"({plan.train_range}); {plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an "
+        "epoch\n"
+        f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras "
+        f"({plan.validation_range}); {plan.n_embargo_eras:,} eras between them left out\n"
+        f"{embargo}"
+        f"model       {plan.model}: {plan.n_features:,} features, {plan.n_parameters:,} "
+        f"parameters; target: {plan.main_target}{equals}\n"
+        f"shuffling   {plan.shuffling}\n"
+        f"reading     {plan.reading}\n"
+        f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
+        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for weights, the optimizer's state and "
+        f"the best epoch's weights, {in_bytes(plan.state_bytes)} more while a checkpoint is saved"
+        + (f"\nresumed     after {plan.first_step:,} steps" if plan.first_step else "")
+    )
+
+
+def training_text(report: TrainReport) -> str:
+    """Return what came of a training, in lines."""
+    stopped = ", stopped early" if report.stopped_early else ""
+    lines = [
+        *_first_lines(report),
+        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}",
+        f"validation  {_scores_text(report)}",
+    ]
+    if report.best_possible is not None:
+        lines.append(
+            f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
+            f"{report.corr_mean / report.best_possible:.0%} of what any model can"
+        )
+    return "\n".join([*lines, _chart_line(report)])
+
+
+def folds_text(report: FoldsReport) -> str:
+    """Return what came of training folds, in lines."""
+    lines = [
+        *_first_lines(report),
+        f"{report.run_dir}: {report.n_eras:,} eras predicted out of fold by {len(report.folds)} "
+        "models, the last epoch's of each fold",
+    ]
+    for number, fold in enumerate(report.folds, start=1):
+        lines.append(
+            f"{f'fold {number}':<11} numerai_corr {fold.corr_mean:.4f} on average, "
+            f"Sharpe {fold.corr_sharpe:.2f}"
+        )
+    lines.append(f"out of fold {_scores_text(report)}")
+    if report.best_possible is not None:
+        lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
+    return "\n".join([*lines, _chart_line(report)])
+
+
+def _first_lines(report: TrainReport | FoldsReport) -> list[str]:
+    return [f"{report.run_dir}: already finished; nothing to do"] if report.already_finished else []
+
+
+def _scores_text(report: TrainReport | FoldsReport) -> str:
+    return (
+        f"numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
+        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
+        f"{report.corr_positive:.0%} of eras positive), Pearson {report.pearson_mean:.4f}"
+    )
+
+
+def _chart_line(report: TrainReport | FoldsReport) -> str:
+    missing = "not drawn, see the warning" if find_spec("matplotlib") else HOW_TO_GET_PICTURES
+    return f"chart       {report.chart_path or missing}"
+
+
+class Reporter:
+    """Is told what happens in a training. This one keeps silent; override what shall be shown."""
+
+    def fold(self, number: int, n_folds: int, fold: Fold) -> None:
+        """Take note that the training of a fold begins or is carried on; counted from 1."""
+
+    def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
+        """Take note that a fold is trained, or was so already."""
+
+    def started(self, plan: TrainPlan) -> None:
+        """Take note that training begins, once, before the first step."""
+
+    def step(
+        self,
+        step_in_epoch: int,
+        rows: int,
+        loss: float,
+        rows_per_second: float,
+        data_wait: float,
+    ) -> None:
+        """Take note of the running epoch, at most ten times a second.
+
+        Parameters
+        ----------
+        step_in_epoch : int
+            Steps done in this epoch, those before an interruption included.
+        rows : int
+            Rows of these steps.
+        loss : float
+            Mean over the epoch's labels so far.
+        rows_per_second : float
+        data_wait : float
+            Share of the epoch's time so far spent waiting for data, 0 to 1.
+        """
+
+    def validation(self, rows_done: int, n_rows: int) -> None:
+        """Take note of the validation at an epoch's end, at most ten times a second."""
+
+    def scored(self, row: Mapping[str, float]) -> None:
+        """Take note of a scoring inside an epoch: what `history.csv` will have, but for times."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Take note of a finished epoch: its row of `history.csv`, by column."""
+
+    def warning(self, text: str) -> None:
+        """Take note of something that went wrong and doesn't stop the training: one line."""

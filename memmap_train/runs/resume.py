@@ -1,0 +1,236 @@
+"""Whether a run may be carried on: with what it recorded, and with what is there now.
+
+In come a run's folder, an opened dataset and the record of a resolved configuration; out comes the
+same `Run`, held and ready to be trained, or an error that names all that differs. Imports no
+TensorFlow.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from ..dataset.dataset import Dataset
+from ..dataset.manifest import enclosing_dataset
+from ..errors import DatasetError, RunError
+from ..system.paths import checked_path
+from .config import TrainConfig
+from .folds import Fold
+from .run import Run, begin_run, find_run, fold_of_record, holding
+
+# What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
+# not what is computed.
+_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
+# What `check_same_dataset` compares.
+_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest", "labels_digest")
+# In what words a fold was asked for, and which named targets its targets equalled then (an alias
+# ends where a later era differs): eras are compared, and the labels in them.
+_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
+# What follows from `model_digest`; runs of earlier versions haven't recorded it.
+_DERIVED_KEYS = ("begun_with",)
+# What is recorded for the reader, and may have changed under a run.
+VERSION_KEYS = (
+    "own_code_version",  # the user's: a digest
+    "memmap_train_version",
+    "python_version",
+    "numpy_version",
+    "keras_version",
+    "tensorflow_version",
+    "compute_threads",
+)
+
+
+def check_outside(path: Path) -> None:
+    """Raise a RunError for a run's folder inside of a dataset: it couldn't be updated any more."""
+    dataset = enclosing_dataset(checked_path(path, RunError))
+    if dataset is not None:
+        raise RunError(
+            f"{path}: lies inside the dataset {dataset}, which holds nothing but shards; "
+            "choose another --run"
+        )
+
+
+@contextmanager
+def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[Run]:
+    """Hold the folder of a run, and begin it or carry it on with a configuration.
+
+    Parameters
+    ----------
+    path : Path
+    config : mapping
+        What `config.json` shall hold.
+    resume : bool
+        Whether a run was there when it was looked for. While somebody else held the folder one may
+        have come, or have changed: it is looked at again.
+
+    Raises
+    ------
+    RunError
+        Another process holds the run, or has begun one there; it can't be written; or the
+        configuration differs from the run's.
+    """
+    with holding(path):
+        run = find_run(path, resume=resume)
+        yield begin_run(path, config) if run is None else continue_run(run, config)
+
+
+def identity_of(run: Run) -> str:
+    """Return a digest of all that a run's configuration fixes: what its checkpoints are of."""
+    fixed = {key: value for key, value in run.config.items() if key not in (*_FREE_KEYS, "dataset")}
+    return f"xxh3_128:{xxhash.xxh3_128(json.dumps(fixed, sort_keys=True).encode()).hexdigest()}"
+
+
+def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the result of a run that is finished, or None where there is something left to do.
+
+    Where files of it are gone or its result can't be read, they are written again: all of it
+    follows from the last checkpoint.
+
+    Raises
+    ------
+    RunError
+        The configuration differs from the run's, as for `continue_run`.
+    """
+    check_same_configuration(run, config)
+    if config["epochs"] > run.config["epochs"] or not run.has_results():
+        return None
+    try:
+        return run.read_result()
+    except RunError:
+        return None
+
+
+def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
+    """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
+    used = _used(dataset, folds)
+    return {
+        "dataset": str(dataset.path.resolve()),
+        "dataset_digest": dataset.manifest.digest,
+        "features_digest": used.array_digest("features"),
+        "targets_digest": used.array_digest("targets"),
+    }
+
+
+def begun_record(
+    record: Mapping[str, Any], dataset: Dataset, folds: Sequence[Fold]
+) -> dict[str, Any]:
+    """Return what `config.json` says of a run that begins now: with a digest of its labels.
+
+    The manifest has digests of whole files, in which the labels of other targets may change.
+    """
+    return {**record, "labels_digest": _labels_digest(dataset, folds, record["targets"])}
+
+
+def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
+    """Return the eras that folds train on or score."""
+    return dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
+
+
+def _labels_digest(dataset: Dataset, folds: Sequence[Fold], targets: Sequence[str]) -> str:
+    """Return one digest of some targets in the eras of folds; these are read."""
+    used, columns = _used(dataset, folds), dataset.target_columns(targets)
+    digest = xxhash.xxh3_128()
+    for era in used.eras:
+        labels = np.asarray(used[era].targets)
+        labels = np.ascontiguousarray(labels if columns is None else labels[:, columns])
+        digest.update(json.dumps([era, len(labels)]).encode())
+        digest.update(labels.reshape(-1).view(np.uint8).data)
+    return f"xxh3_128:{digest.hexdigest()}"
+
+
+def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
+    """Check that a dataset is the one that the run began with, whatever its path.
+
+    Eras outside the run's folds may have changed and others may have come: they are never read.
+    Labels of its eras may have changed, as late ones do in a weekly update.
+
+    Returns
+    -------
+    str or None
+        A warning where labels have changed that the run uses.
+
+    Raises
+    ------
+    RunError
+        Eras are gone, or the features of some have changed.
+    """
+    old = run.config
+    if dataset.manifest.digest == old["dataset_digest"]:
+        return None
+    folds = run.folds or (fold_of_record(old),)
+    try:
+        new = dataset_record(dataset, folds)
+    except DatasetError as error:
+        found = f"eras of the run are gone ({error})"
+    else:
+        if new["features_digest"] == old.get("features_digest"):
+            if new["targets_digest"] == old.get("targets_digest"):
+                return None
+            labels = old.get("labels_digest")  # runs of earlier versions have none
+            if labels and _labels_digest(dataset, folds, old["targets"]) == labels:
+                return None
+            return (
+                f"{run.path}: targets of the run's eras have changed since it began, as late ones "
+                "do; from here on it trains and scores with the new ones, and no longer ends in "
+                "the bits of an uninterrupted run"
+            )
+        found = f"features of the run's eras have digest {new['features_digest']}"
+    raise RunError(
+        f"{run.path}: the dataset has changed since the run began: expected features of its eras "
+        f"with digest {old.get('features_digest')} (then in {old['dataset']}), found that {found} "
+        f"in {dataset.path}; begin a new run with another --run"
+    )
+
+
+def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
+    """Check that a run can be carried on with a configuration, and record what may change.
+
+    Raises
+    ------
+    RunError
+        A key differs, or fewer epochs are wanted than before; it names all such keys.
+    """
+    check_same_configuration(run, config)
+    if run.is_untrained():
+        return begin_run(run.path, config)
+    old = run.config
+    if config["epochs"] > old["epochs"]:
+        # Before the new number is written: a finished run must not have epochs to do.
+        run.reopen()
+    kept = {key: config[key] for key in _FREE_KEYS if key in config}
+    if all(old.get(key) == value for key, value in kept.items()):
+        return run
+    return begin_run(run.path, {**old, **kept})
+
+
+def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
+    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons.
+
+    Of a run of which nothing was trained anything may change.
+    """
+    if run.is_untrained():
+        return
+    # A key that came later had its default before.
+    old = {**TrainConfig().to_dict(), **run.config}
+    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
+    changed = [
+        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
+        for key, value in config.items()
+        if key not in uncompared and old.get(key) != value
+    ]
+    if config["epochs"] < old["epochs"]:
+        changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
+    if changed:
+        raise RunError(
+            f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
+            "without these changes, or begin a new run with another --run"
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

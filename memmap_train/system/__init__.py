@@ -1,0 +1,1 @@
+"""The machine: memory, cores, buffers, direct I/O, locks, signals. Imports only `errors`."""

@@ -1,0 +1,335 @@
+"""`train_folds`: several folds trained one after another, and the scores of all of them together.
+
+In come a dataset and a configuration; out come the folder of a run of folds, in which each fold is
+an ordinary run, and a `FoldsReport`. All folds read the one dataset; nothing of it is copied.
+
+The eras that a fold predicts have no part in making its model: every fold trains for all epochs and
+keeps the last one's model. Kept by the best score, or stopped by it, the model would have been
+chosen by the very eras that it is scored on.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from ..dataset.dataset import Dataset, open_dataset
+from ..errors import ConfigError, MemmapTrainError, RunError
+from ..runs.chart import draw_run
+from ..runs.config import TrainConfig
+from ..runs.folds import Fold, walk_forward
+from ..runs.metrics import summary
+from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
+from ..runs.resume import (
+    begun_record,
+    check_outside,
+    check_same_dataset,
+    dataset_record,
+    finished_result,
+    taking_up,
+)
+from ..runs.run import Run, check_free, find_run, fold_record, open_run
+from ..system.paths import user_path
+from .callbacks import make_callbacks
+from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
+from .model import require_tensorflow
+from .resolve import Setup, Start, make_model, prepare
+
+_CONFIG_KEYS = frozenset(TrainConfig().to_dict())
+# Of a fold's own record; a run of folds has those of all its folds.
+_OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
+
+
+def train_folds(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None = None,
+    resume: bool = False,
+    report: Reporter | None = None,
+) -> FoldsReport:
+    """Train the folds of a dataset that walk forward in time, and score them together.
+
+    Parameters
+    ----------
+    dataset_path : path
+    run_dir : path
+        A new or an empty folder; with `resume` also that of a run of folds.
+    config : TrainConfig, optional
+        By default that of the run which is resumed, or else the defaults. `validation_eras` must be
+        left open; `patience` counts nothing.
+    folds : int or "numerai"
+        As for `folds.walk_forward`.
+    rolling_eras : int, optional
+        As for `folds.walk_forward`.
+    resume : bool
+        Carry on a run of folds that is there: finished folds stay as they are, the running one goes
+        on where it was, the rest begins.
+    report : Reporter, optional
+
+    Returns
+    -------
+    FoldsReport
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError, KeyboardInterrupt
+        As `train` does.
+    """
+    report = report or Reporter()
+    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    run, record = resolved.run, resolved.record
+    result = finished_result(run, record) if run else None
+    if run and result is not None:
+        return _report_again(run, result, report)
+    is_resumed = run is not None
+    if not is_resumed:
+        record = begun_record(record, resolved.dataset, resolved.folds)
+    with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
+        start = resolved.start
+        if start is not None:
+            start.keep(run)  # all folds begin with the same file
+            start = replace(start, file=run.initial_path)
+        warned: set[str] = set()
+        reports = []
+        for number, of_fold in enumerate(resolved.configs, start=1):
+            # An update may have come while the fold before was trained.
+            warning = check_same_dataset(run, open_dataset(dataset_path))
+            if warning and warning not in warned:
+                report.warning(warning)
+                warned.add(warning)
+            report.fold(number, len(resolved.folds), resolved.folds[number - 1])
+            # A fold that is finished says so; one that was never begun begins.
+            done = train(
+                dataset_path,
+                run.fold_path(number),
+                of_fold,
+                resume=is_resumed,
+                report=report,
+                fold=resolved.folds[number - 1],
+                start=start,
+            )
+            report.fold_done(number, len(resolved.folds), done)
+            reports.append(done)
+        return _conclude(run, resolved, reports, report)
+
+
+def rehearse_folds(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None = None,
+    resume: bool = False,
+) -> tuple[list[TrainPlan], bool]:
+    """Check what `train_folds` checks before its first step, and write nothing.
+
+    Returns
+    -------
+    tuple of list of TrainPlan and bool
+        A plan for each fold; and whether all is finished, and nothing is to be done.
+    """
+    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    run = resolved.run
+    is_finished = run is not None and finished_result(run, resolved.record) is not None
+    if not is_finished:
+        check_free(user_path(run_dir))
+
+    def plan(number: int) -> TrainPlan:
+        of_fold = find_run(run.fold_path(number), resume=True) if run else None
+        fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.start)
+        return rehearsed(of_fold, setup, make_model(setup))
+
+    return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """Folds that are decided, and the run of them to resume, if there is one.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    run : Run or None
+    folds : tuple of Fold
+    configs : tuple of TrainConfig
+        Of each fold, in order.
+    record : mapping
+        What `config.json` holds of all of them.
+    best_possible : float or None
+        As for `Setup`.
+    start : Start or None
+        The saved model that all folds begin with, if they do with one.
+    """
+
+    dataset: Dataset
+    run: Run | None
+    folds: tuple[Fold, ...]
+    configs: tuple[TrainConfig, ...]
+    record: Mapping[str, Any]
+    best_possible: float | None
+    start: Start | None
+
+
+def _set_up(
+    dataset_path: str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None,
+    folds: int | Literal["numerai"],
+    rolling_eras: int | None,
+    *,
+    resume: bool,
+) -> _Resolved:
+    """Resolve all folds, and check what the user brings."""
+    require_tensorflow()
+    dataset = open_dataset(dataset_path)
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
+    if run:
+        if not run.folds:
+            raise RunError(
+                f"{run.path}: it is a run without folds: carry it on without --folds, or choose "
+                "another --run"
+            )
+        check_same_dataset(run, dataset)
+        if config is None:
+            recorded = run.begun_with
+            config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
+    config = replace(config or TrainConfig(), patience=0)
+    if config.validation_eras is not None:
+        raise ConfigError(
+            "validation_eras: with folds it follows from them; leave it out, or train without "
+            "--folds"
+        )
+    if config.plateau_patience and config.monitor != "loss":
+        raise ConfigError(
+            f"plateau_patience: the learning rate would follow {config.monitor} of the eras that "
+            'are to be predicted; with folds, set monitor = "loss", or leave plateau_patience out'
+        )
+    asked = {
+        "asked_folds": folds,
+        "asked_rolling_eras": rolling_eras,
+        "asked_embargo_eras": config.embargo_eras,
+    }
+    chosen = _choose_folds(dataset, run, config, asked)
+    # The last fold has the most rows: what is chosen for it suits the others.
+    common, start = _config_and_start(prepare(dataset, run, config, chosen[-1]))
+    configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
+    for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
+        try:
+            prepare(
+                dataset, None, of_fold, fold, start
+            )  # its batches go: a fold is trained at a time
+        except MemmapTrainError as error:
+            raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
+    last = prepare(dataset, None, configs[-1], chosen[-1], start)
+    # Before a new run has a folder: what the user brings may be refused.
+    make_step(last)
+    make_callbacks(last.config.callbacks)
+    record = _record(last, chosen, asked)
+    return _Resolved(dataset, run, chosen, configs, record, last.best_possible, start)
+
+
+def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:
+    """Return what all folds have in common; the setup's batches go, and their memory with them."""
+    return setup.config, setup.start
+
+
+def _choose_folds(
+    dataset: Dataset, run: Run | None, config: TrainConfig, asked: Mapping[str, Any]
+) -> tuple[Fold, ...]:
+    """Return the run's folds where the same ones are asked for: new eras don't move them."""
+    if run:
+        differing = [
+            f"{flag} {run.config[key]} in the run, {asked[key]} now"
+            for flag, key in (("--folds", "asked_folds"), ("--rolling", "asked_rolling_eras"))
+            if run.config[key] != asked[key]
+        ]
+        if differing:
+            raise RunError(
+                f"{run.path}: other folds than the run's: {'; '.join(differing)}; resume without "
+                "these changes, or begin a new run with another --run"
+            )
+        if config.embargo_eras in (run.config["asked_embargo_eras"], run.config["embargo_eras"]):
+            return run.folds
+    main = config.targets[0]
+    return walk_forward(
+        dataset.eras,
+        dataset.labelled_eras(main),
+        folds=asked["asked_folds"],
+        rolling_eras=asked["asked_rolling_eras"],
+        embargo_eras=config.embargo_eras,
+        targets=config.targets,
+        aliases=dataset.manifest.aliases,
+        allow_overlap=config.allow_overlap,
+    )
+
+
+def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `config.json` holds of a run of folds, by what the last of them is."""
+    common = {key: value for key, value in last.record.items() if key not in _OF_ONE_FOLD}
+    return {
+        **common,
+        **asked,
+        **dataset_record(last.dataset, folds),
+        "validation_eras": [era for fold in folds for era in fold.validation],
+        "folds": [fold_record(fold) for fold in folds],
+    }
+
+
+def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
+    """Return the report that a finished run of folds recorded, with all its pictures."""
+    runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
+    results = [of_fold.read_result() or {} for of_fold in runs]
+    for one, its_result in zip([*runs, run], [*results, result], strict=True):
+        draw_missing(one, its_result, report)
+    folds = tuple(map(report_again, runs, results))
+    try:
+        scores = recorded_scores(run, result)
+        return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
+
+
+def _conclude(
+    run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
+) -> FoldsReport:
+    """Put the scores of all folds together, and write them."""
+    folds, main_target = run.folds, run.config["main_target"]
+    rows = [
+        row
+        for number in range(1, len(folds) + 1)
+        for row in open_run(run.fold_path(number)).read_era_scores()
+    ]
+    main = [row for row in rows if row[1] == main_target]
+    corr = summary([row[2] for row in main])
+    try:
+        run.write_era_scores(rows)
+        chart_path = draw_run(
+            run, best_epoch=None, best_possible=resolved.best_possible, warn=report.warning
+        )
+        result = FoldsReport(
+            run_dir=str(run.path),
+            n_eras=len(main),
+            corr_mean=corr.mean,
+            corr_std=corr.std,
+            corr_sharpe=corr.sharpe,
+            max_drawdown=corr.max_drawdown,
+            corr_positive=corr.positive,
+            pearson_mean=summary([row[3] for row in main]).mean,
+            best_possible=resolved.best_possible,
+            chart_path=None if chart_path is None else str(chart_path),
+            folds=tuple(reports),
+        )
+        of_all = asdict(result)
+        run.finish({key: of_all[key] for key in of_all.keys() - {"folds", "already_finished"}})
+    except OSError as error:
+        raise RunError(
+            f"{run.path}: the results can't be written: {error.strerror}; training itself is done: "
+            "make room, and add --resume"
+        ) from error
+    return result
