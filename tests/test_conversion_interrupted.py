@@ -24,11 +24,12 @@ from watching import watched_by
 
 from memmap_train.conversion import conversion
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED, WORKPLACE, Journal
+from memmap_train.conversion.journal import STAGED, Journal
 from memmap_train.conversion.parquet.file import describe_file
 from memmap_train.conversion.report import Report
 from memmap_train.dataset.array_file import ARRAY_NAMES
 from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}

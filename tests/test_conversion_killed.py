@@ -15,8 +15,9 @@ from test_update import LATER, write_first, write_later
 from toy import toy_table, write_toy
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED, WORKPLACE
+from memmap_train.conversion.journal import STAGED
 from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ManifestError
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}

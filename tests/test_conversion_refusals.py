@@ -20,10 +20,10 @@ from toy import toy_table, write_toy
 
 from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import WORKPLACE
 from memmap_train.conversion.parquet_source import Sources
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from refusal import refused
 
 from memmap_train.dataset.array_file import FileStamp, digest_file
+from memmap_train.dataset.direct_array import DirectArray
 from memmap_train.errors import ShardError
 from memmap_train.loading.page_cache import drop, resident_bytes
-from memmap_train.system.direct_io import DirectArray, can_read_directly
+from memmap_train.system.direct_io import can_read_directly
 
 N_ROWS, N_COLUMNS = 1000, 37
 

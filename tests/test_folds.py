@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memmap_train.conversion.schema import era_time
+from memmap_train.dataset.eras import era_time
 from memmap_train.errors import FoldError, MemmapTrainError
 from memmap_train.runs.folds import Fold, automatic_embargo, fold_of, split, walk_forward
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memmap_train.conversion.journal import STAGED, WORKPLACE, FolderLock, Journal, is_ours
-from memmap_train.dataset.manifest import FILE_NAME, FileEntry, ShardEntry
+from memmap_train.conversion.journal import STAGED, FolderLock, Journal, is_ours
+from memmap_train.dataset.manifest import FILE_NAME, WORKPLACE, FileEntry, ShardEntry
 from memmap_train.errors import ConversionError
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}

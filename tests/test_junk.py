@@ -9,8 +9,8 @@ from refusal import refused
 from toy import write_toy
 
 import memmap_train as mt
-from memmap_train.conversion.journal import WORKPLACE, Journal
-from memmap_train.dataset.manifest import ShardEntry
+from memmap_train.conversion.journal import Journal
+from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs

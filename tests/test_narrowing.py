@@ -22,9 +22,9 @@ from toy import feature_names, toy_table, write_toy
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion import dataset_source
-from memmap_train.conversion.journal import WORKPLACE
 from memmap_train.conversion.parquet_source import BEST_KEY
 from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import (
     ConversionError,
     ManifestError,

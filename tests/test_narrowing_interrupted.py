@@ -23,8 +23,8 @@ from test_update import write_first, write_later
 
 import memmap_train as mt
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import WORKPLACE
 from memmap_train.dataset.array_file import ARRAY_NAMES
+from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ConversionError
 
 

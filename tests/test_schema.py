@@ -17,13 +17,10 @@ from memmap_train.conversion.schema import (
     Schema,
     common_schema,
     data_type_column,
-    era_folder,
-    era_number,
-    era_sort_key,
-    era_time,
     read_schema,
     without_unusable,
 )
+from memmap_train.dataset.eras import era_folder, era_number, era_sort_key, era_time
 from memmap_train.errors import SchemaError
 
 NUMERAI: list[tuple[str, Kind]] = [

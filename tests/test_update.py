@@ -13,10 +13,10 @@ from refusal import refused
 from toy import toy_table
 
 import memmap_train as mt
-from memmap_train.conversion.journal import WORKPLACE, commit
+from memmap_train.conversion.journal import commit
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import Manifest
+from memmap_train.dataset.manifest import WORKPLACE, Manifest
 from memmap_train.errors import ConversionError, ManifestError, ShardError
 
 FIRST = {"0001": 12, "0002": 7, "0003": 9}

@@ -19,12 +19,13 @@ import numpy as np
 
 from .._version import __version__
 from ..dataset.dataset import open_dataset
-from ..dataset.manifest import CODE_SCALE, Manifest, ShardEntry, write_manifest
+from ..dataset.eras import out_of_order
+from ..dataset.manifest import CODE_SCALE, WORKPLACE, Manifest, ShardEntry, write_manifest
 from ..errors import ConversionError, SourceError, listed
 from ..system.paths import checked_path, user_path
 from ..system.resources import available_memory, n_cores
 from .dataset_source import Parent, find_parent
-from .journal import WORKPLACE, ChangedEraError, FolderLock, Journal, commit
+from .journal import ChangedEraError, FolderLock, Journal, commit
 from .plan import (
     LEAST_MEMORY,
     OWN_BYTES,
@@ -44,7 +45,7 @@ from .preflight import (
     is_up_to_date,
 )
 from .report import Report
-from .schema import ColumnOptions, out_of_order, reasons
+from .schema import ColumnOptions, reasons
 from .source import Origin
 from .update import (
     UpdateJournal,

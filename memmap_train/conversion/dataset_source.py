@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from ..dataset.array_file import MapDigest
 from ..dataset.dataset import open_dataset
-from ..dataset.manifest import CODE_SCALE, FILE_NAME, Manifest, ShardEntry, id_width, read_manifest
+from ..dataset.manifest import (
+    CODE_SCALE,
+    FILE_NAME,
+    WORKPLACE,
+    Manifest,
+    ShardEntry,
+    id_width,
+    read_manifest,
+)
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
 from ..system.junk import is_junk
@@ -26,7 +34,7 @@ from ..system.paths import checked_path
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .era_writer import ShardWriter
-from .journal import WORKPLACE, Journal
+from .journal import Journal
 from .plan import (
     Columns,
     ConvertOptions,

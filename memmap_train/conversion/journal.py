@@ -27,8 +27,10 @@ import numpy.typing as npt
 import xxhash
 
 from ..dataset.array_file import ARRAY_NAMES
+from ..dataset.eras import era_folder
 from ..dataset.manifest import (
     FILE_NAME,
+    WORKPLACE,
     Manifest,
     ShardEntry,
     has_manifest,
@@ -41,9 +43,8 @@ from ..system.durable import sync_directory, sync_file
 from ..system.junk import discard, discard_folder, is_dropped, names_in
 from ..system.locks import Lock, LockHeldError
 from ..system.resources import nearest_existing
-from .schema import era_folder
 
-WORKPLACE, LOCK, PARTIAL, STAGED = ".convert", "lock", "partial", "staged"
+LOCK, PARTIAL, STAGED = "lock", "partial", "staged"
 _KNOWN_NAMES = (LOCK, PARTIAL, "journal", STAGED)  # one of them is in every workplace
 _OLD = "old-manifest.json"
 _ARRAY_FILES = frozenset(f"{array}.npy" for array in ARRAY_NAMES)

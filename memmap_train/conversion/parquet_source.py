@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.array_file import N_COUNTS
+from ..dataset.eras import era_folder, era_identity, era_sort_key
 from ..dataset.manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
 from ..errors import SchemaError, SourceError, listed
 from ..system.resources import open_file_limit
@@ -35,16 +36,7 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import (
-    Schema,
-    common_schema,
-    data_type_column,
-    era_folder,
-    era_identity,
-    era_sort_key,
-    read_schema,
-    without_unusable,
-)
+from .schema import Schema, common_schema, data_type_column, read_schema, without_unusable
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 BEST_KEY = "memmap_train.best"

@@ -14,12 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset.manifest import FILE_NAME, Manifest, SourceEntry, enclosing_dataset, read_manifest
+from ..dataset.manifest import (
+    FILE_NAME,
+    WORKPLACE,
+    Manifest,
+    SourceEntry,
+    enclosing_dataset,
+    read_manifest,
+)
 from ..errors import ConversionError, MemmapTrainError, listed
 from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing
 from ..text import in_bytes
-from .journal import WORKPLACE, FolderLock, finish_commit, is_begun, is_ours
+from .journal import FolderLock, finish_commit, is_begun, is_ours
 from .plan import Columns, ConvertOptions, Plan
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dataset.eras import era_sort_key, out_of_order
 from ..dataset.manifest import STORE_DTYPES
 from ..errors import listed
 from ..system.paths import user_path
@@ -23,7 +24,7 @@ from ..text import in_bytes
 from .codec import refuse_infinities
 from .parquet_source import Sources
 from .plan import ConvertOptions, Plan, default_budget
-from .schema import ColumnOptions, era_sort_key, out_of_order, reasons
+from .schema import ColumnOptions, reasons
 
 OUT = Path("data/shards")
 """Where the suggested command writes."""

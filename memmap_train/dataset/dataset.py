@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DatasetError, ManifestError, ShardError, listed, nearest
-from ..system.direct_io import DirectArray
 from ..system.junk import names_in
 from ..system.paths import checked_path
 from ..system.resources import n_cores
@@ -35,6 +34,7 @@ from .array_file import (
     opened_array,
     why_unreadable,
 )
+from .direct_array import DirectArray
 from .manifest import (
     FILE_NAME,
     FileEntry,

@@ -65,12 +65,13 @@ from typing import Any
 
 import numpy as np
 
-from ..conversion.schema import era_folder
 from ..errors import ManifestError, listed
 from ..system.durable import sync_directory, sync_file
 from .array_file import ARRAY_NAMES, HEADER_BYTES, MOST_HEADER_BYTES, N_COUNTS
+from .eras import era_folder
 
 FILE_NAME = "manifest.json"
+WORKPLACE = ".convert"  # the folder, inside the dataset's, of a conversion under way
 FORMAT = "memmap-train"
 FORMAT_VERSION = 1
 STORE_DTYPES = ("float32", "int8")
@@ -322,7 +323,7 @@ def read_manifest_bytes(directory: Path, name: str = FILE_NAME) -> bytes:
             found = "there is no such folder"
         elif not directory.is_dir():
             found = "it is a file"
-        elif (directory / ".convert").is_dir():
+        elif (directory / WORKPLACE).is_dir():
             found = (
                 "its conversion, or an update, hasn't finished: wait for it, or run the same "
                 "`memmap-train convert` again"

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from ..dataset.array_file import HEADER_BYTES, advise
 from ..dataset.dataset import Dataset
+from ..dataset.direct_array import DirectArray
 from ..system.buffers import Recycler
-from ..system.direct_io import DirectArray
 from ..system.resources import n_cores, open_file_limit
 from ..system.thread_lock import ThreadLock
 from .sampler import Pool

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..dataset.array_file import advise, read_into
 from ..dataset.dataset import Dataset
-from ..system.direct_io import DirectArray
+from ..dataset.direct_array import DirectArray
 
 Array = npt.NDArray[np.generic]
 Float32 = npt.NDArray[np.float32]

@@ -18,7 +18,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
-from ..conversion.schema import ERA_COLUMN, era_sort_key, era_time, weekly_era_number
+from ..dataset.eras import ERA_COLUMN, era_sort_key, era_time, weekly_era_number
 from ..errors import FoldError, listed, nearest
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..conversion.schema import era_sort_key
+from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
 from .folds import Fold, least_embargo, too_near
 from .run import Run, fold_of_record, open_run

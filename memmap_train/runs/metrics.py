@@ -1,15 +1,15 @@
 """Per-era scores of predictions, on numpy arrays.
 
 In: the predictions and the target of *one* era, as two 1-D arrays. Out: one float for the era, and
-a `Summary` of the floats of many eras. This room knows no files and no datasets; it imports numpy
-and scipy and never pandas, which numerai-tools would bring into the training process.
+a `Summary` of the floats of many eras. It does no I/O and knows no datasets; it imports numpy and
+scipy and never pandas, which numerai-tools would bring into the training process.
 
 A score that isn't defined is NaN, without a warning; `summary` leaves such eras out.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -228,3 +228,28 @@ def _unit(values: _Float64s) -> _Float64s:
     scaled = values / np.abs(values).max()
     unit: _Float64s = scaled / np.linalg.norm(scaled)
     return unit
+
+
+@dataclass(frozen=True, slots=True)
+class EraScores:
+    """The scores of a model, by era and target.
+
+    Attributes
+    ----------
+    corr, pearson : ndarray of float64, shape (eras, targets)
+        `numerai_corr` and plain correlation; NaN where undefined.
+    undefined : mapping of str to int
+        Why eras have no `numerai_corr` of the main target, and how many.
+    """
+
+    corr: npt.NDArray[np.float64]
+    pearson: npt.NDArray[np.float64]
+    undefined: Mapping[str, int] = field(default_factory=dict)
+
+    def corr_summary(self) -> Summary:
+        """Summarise `numerai_corr` of the main target, the first."""
+        return summary(self.corr[:, 0])
+
+    def pearson_summary(self) -> Summary:
+        """Summarise the plain correlation of the main target, the first."""
+        return summary(self.pearson[:, 0])

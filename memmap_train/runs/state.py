@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..training.validation import EraScores
 from .attribute_state import Packed
 from .checkpoints import Checkpoint
+from .metrics import EraScores
 
 Arrays = dict[str, npt.NDArray[Any]]
 

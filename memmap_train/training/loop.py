@@ -27,6 +27,7 @@ from ..runs.chart import draw_run
 from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
+from ..runs.metrics import EraScores
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.object_reference import blaming, described
 from ..runs.report import Reporter, TrainPlan, TrainReport
@@ -47,7 +48,7 @@ from .model import brings_model, require_tensorflow
 from .predict import Predictor
 from .resolve import Setup, Start, make_model, plan_of, prepare
 from .step import TrainStep
-from .validation import EraScores, Labels, score_eras
+from .validation import Labels, score_eras
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 _SCORES = (

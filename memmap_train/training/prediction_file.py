@@ -22,8 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..conversion.journal import WORKPLACE
-from ..dataset.manifest import FILE_NAME, FORMAT
+from ..dataset.manifest import FILE_NAME, FORMAT, WORKPLACE
 from ..errors import RunError
 from ..runs.run import is_file_of_run, replacing
 

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from .._version import __version__
-from ..conversion.schema import ERA_COLUMN
 from ..dataset.dataset import Dataset
+from ..dataset.eras import ERA_COLUMN
 from ..errors import ConfigError, RunError, listed
 from ..loading.batches import Batches
 from ..loading.sampler import ORDER_VERSION

@@ -5,46 +5,20 @@ target. Eras are read one after another; none but the present one and the one be
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import row_space
-from ..runs.metrics import Summary, numerai_corr, pearson, summary, why_undefined
+from ..runs.metrics import EraScores, numerai_corr, pearson, why_undefined
 from ..system.threads import ThreadPool
 from .predict import Predictor, Progress
 
 Float32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EraScores:
-    """The scores of a model, by era and target.
-
-    Attributes
-    ----------
-    corr, pearson : ndarray of float64, shape (eras, targets)
-        `numerai_corr` and plain correlation; NaN where undefined.
-    undefined : mapping of str to int
-        Why eras have no `numerai_corr` of the main target, and how many.
-    """
-
-    corr: npt.NDArray[np.float64]
-    pearson: npt.NDArray[np.float64]
-    undefined: Mapping[str, int] = field(default_factory=dict)
-
-    def corr_summary(self) -> Summary:
-        """Summarise `numerai_corr` of the main target, the first."""
-        return summary(self.corr[:, 0])
-
-    def pearson_summary(self) -> Summary:
-        """Summarise the plain correlation of the main target, the first."""
-        return summary(self.pearson[:, 0])
 
 
 class Labels:

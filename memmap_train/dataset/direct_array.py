@@ -1,0 +1,91 @@
+"""Read array rows with direct I/O (O_DIRECT), bypassing the page cache.
+
+For datasets that don't fit into memory: rows that are read once and come again an epoch later
+aren't worth keeping. Keeping them costs the kernel as much of a core as copying them, evicts what
+is worth keeping, and collapses where memory is short. Linux only; elsewhere maps are read.
+"""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ShardError
+from ..system.buffers import disk_buffer
+from ..system.direct_io import BLOCK_BYTES, bypass_cache
+from .array_file import FileStamp, become_shorter, opened_array
+
+
+class DirectArray:
+    """A two-dimensional `.npy` file whose rows are read past the page cache; thread-safe.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : numpy.dtype
+    shape : (int, int)
+        What the manifest says the file holds.
+    stamp : FileStamp, optional
+        Of the file that was there when the manifest was read.
+
+    Raises
+    ------
+    ShardError
+        As `array_file.open_array`.
+    """
+
+    _local = threading.local()  # each thread reads into memory of its own
+
+    def __init__(
+        self,
+        path: Path,
+        dtype: np.dtype[np.generic],
+        shape: tuple[int, ...],
+        stamp: FileStamp | None = None,
+    ) -> None:
+        self._file: int | None = None
+        self._path, self._dtype, self._n_columns = path, dtype, shape[1]
+        self.row_bytes = dtype.itemsize * shape[1]
+        with opened_array(path, dtype, shape, stamp) as (file, self._offset):
+            # Not opened by its name again: by now that may be another file's.
+            self._file = os.dup(file.fileno())
+            with suppress(OSError):  # eras may lie on other file systems than the one tried
+                bypass_cache(self._file)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def rows(self, start: int, stop: int) -> npt.NDArray[np.generic]:
+        """Return rows, valid until this thread reads again.
+
+        Raises
+        ------
+        ShardError
+            The file has become shorter, or the disk fails.
+        """
+        assert self._file is not None
+        begin, end = (self._offset + row * self.row_bytes for row in (start, stop))
+        first = begin // BLOCK_BYTES * BLOCK_BYTES
+        n_bytes = -(-(end - first) // BLOCK_BYTES) * BLOCK_BYTES
+        memory = self._memory(n_bytes)
+        done = 0
+        while first + done < end:
+            try:
+                n_read = os.preadv(self._file, [memory[done:n_bytes]], first + done)
+            except OSError as error:
+                raise ShardError(f"{self._path}: can't be read: {error.strerror}") from None
+            if n_read == 0 or (n_read % BLOCK_BYTES and first + done + n_read < end):
+                raise become_shorter(self._path)
+            done += n_read
+        rows = memory[begin - first : end - first]
+        return np.frombuffer(rows, self._dtype).reshape(stop - start, self._n_columns)
+
+    def _memory(self, n_bytes: int) -> memoryview:
+        memory: memoryview | None = getattr(self._local, "memory", None)
+        if memory is None or len(memory) < n_bytes:
+            memory = self._local.memory = disk_buffer(n_bytes)
+        return memory
