@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from toy import Eras, feature_names, write_toy
 
 import memmap_train as mt
 from memmap_train.system.buffers import Recycler
+from tests.support.toy import Eras, feature_names, write_toy
 
 # A deadline would be a timed assertion.
 settings.register_profile("memmap-train", deadline=None)

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchmarks import __main__, measuring
-from benchmarks.__main__ import NAMES
-from benchmarks.measuring import Spent, alone
-from benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
-from benchmarks.sources import Size
 
 from memmap_train.system.resources import available_memory
+from tests.benchmarks import __main__, measuring
+from tests.benchmarks.__main__ import NAMES
+from tests.benchmarks.measuring import Spent, alone
+from tests.benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
+from tests.benchmarks.sources import Size
 
 SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
 SMALLER: dict[str, dict[str, Any]] = {

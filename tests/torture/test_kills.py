@@ -11,14 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killing import Killer, killer
-from test_conversion_faults import PREPARATIONS, let_fail
-from test_conversion_killed import kill_conversions, kill_sequences, kill_updates, write_source
-from test_narrowing_interrupted import kill_narrowed_updates, kill_narrowings
-from training_data import newest_checkpoint
 
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
+from tests.conversion.test_conversion_faults import PREPARATIONS, let_fail
+from tests.conversion.test_conversion_killed import (
+    kill_conversions,
+    kill_sequences,
+    kill_updates,
+    write_source,
+)
+from tests.conversion.test_dataset_source_interrupted import kill_narrowed_updates, kill_narrowings
+from tests.support.killing import Killer, killer
+from tests.support.training_data import newest_checkpoint
 
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
 CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))

@@ -1,0 +1,467 @@
+"""Columns decoded straight from their pages: the same codes as Arrow's, or left to Arrow."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memmap_train.conversion.parquet.dictionary_codes import page_layout, pages
+from memmap_train.conversion.parquet.dictionary_codes.footer import Footer
+from memmap_train.conversion.parquet.dictionary_codes.page_headers import (
+    OtherLayoutError,
+    parse_header,
+)
+from memmap_train.conversion.parquet.dictionary_codes.page_layout import (
+    parse_dictionary,
+    parse_page,
+)
+from memmap_train.conversion.parquet.dictionary_codes.pages import PageReader
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.errors import SourceError
+from tests.support.parquet_layouts import NULL, Column, Run, write_columns, write_random
+
+Codes = npt.NDArray[np.int8]
+RANDOM = np.random.default_rng(53)
+_STATE = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def the_same_numbers() -> None:
+    """Begin each test with the same random numbers, whichever ran before it."""
+    RANDOM.bit_generator.state = _STATE
+
+
+def random_codes(n_columns: int, n_rows: int, among: int = 5) -> Codes:
+    """Return codes that are as likely as each other: shape (columns, rows)."""
+    return RANDOM.integers(0, among, (n_columns, n_rows)).astype(np.int8)
+
+
+def write(
+    path: Path, codes: Codes, group_rows: int | None = None, nullable: bool = True, **options: Any
+) -> list[str]:
+    """Write columns of codes; return their names."""
+    names = [f"feature_{number}" for number in range(len(codes))]
+    schema = pa.schema([pa.field(name, pa.int8(), nullable) for name in names])
+    table = pa.table([pa.array(column) for column in codes], schema=schema)
+    pq.write_table(table, path, row_group_size=group_rows or codes.shape[1] or 1, **options)
+    return names
+
+
+def reader(path: Path, names: list[str], nullable: bool = True) -> PageReader:
+    """Return what decodes these columns of a file."""
+    footer = Footer(path, pq.ParquetFile(path).num_row_groups)
+    return PageReader(path, footer, dict.fromkeys(names, nullable))
+
+
+def decoded(path: Path, names: list[str], n_rows: int) -> tuple[Codes, list[int]]:
+    """Return the codes of the first row group, and the positions of columns left to Arrow."""
+    out = np.full((len(names), n_rows), 99, np.int8)
+    left = reader(path, names).read(0, names, out)
+    return out, left
+
+
+# -- what Numerai publishes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", ["snappy", "none"])
+@pytest.mark.parametrize("nullable", [True, False])
+@pytest.mark.parametrize("page_rows", [1_000, 1_001, 20_000])
+def test_columns_in_dictionary_pages_are_decoded(
+    tmp_path: Path, compression: str, nullable: bool, page_rows: int
+) -> None:
+    codes = random_codes(40, 30_000)
+    options = {"compression": compression, "max_rows_per_page": page_rows}
+    names = write(tmp_path / "a.parquet", codes, 7_003, nullable, **options)
+    found = reader(tmp_path / "a.parquet", names, nullable)
+    first = 0
+    for group, n_rows in enumerate([7_003] * 4 + [1_988]):
+        out = np.empty((len(names), n_rows), np.int8)
+        assert found.read(group, names, out) == []
+        assert np.array_equal(out, codes[:, first : first + n_rows])
+        first += n_rows
+
+
+def test_any_columns_are_decoded_in_any_order(tmp_path: Path) -> None:
+    codes = random_codes(60, 900)
+    names = write(tmp_path / "a.parquet", codes)
+    for n_chosen in (1, 2, 7, 60):
+        chosen = RANDOM.permutation(60)[:n_chosen]
+        out, left = decoded(tmp_path / "a.parquet", [names[i] for i in chosen], 900)
+        assert left == []
+        assert np.array_equal(out, codes[chosen])
+
+
+def test_what_one_column_leaves_behind_is_no_part_of_the_next(tmp_path: Path) -> None:
+    sizes = 5_000, 40, 3_000, 8
+    readers = []
+    for number, n_rows in enumerate(sizes):
+        codes = random_codes(3, n_rows)
+        codes[:, :5] = range(5)
+        names = write(tmp_path / f"{number}.parquet", codes, max_rows_per_page=1_000)
+        readers.append((tmp_path / f"{number}.parquet", names, codes))
+    for path, names, codes in readers:
+        one = reader(path, names)
+        memory = reader(*readers[0][:2])
+        memory.read(0, names, np.empty((3, 5_000), np.int8))
+        one._memory = memory._memory  # with the pages of a longer column
+        out = np.empty(codes.shape, np.int8)
+        assert one.read(0, names, out) == []
+        assert np.array_equal(out, codes)
+
+
+def test_checksums_are_no_hindrance(tmp_path: Path) -> None:
+    codes = random_codes(4, 3_000)
+    names = write(tmp_path / "a.parquet", codes, write_page_checksum=True)
+    out, left = decoded(tmp_path / "a.parquet", names, 3_000)
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+def test_stretches_of_one_code_are_decoded(tmp_path: Path) -> None:
+    codes = random_codes(12, 20_000)
+    for column in codes:
+        for begin in RANDOM.integers(0, 20_000, 5):
+            column[begin : begin + RANDOM.integers(1, 3_000)] = RANDOM.integers(5)
+    codes[7] = 2
+    names = write(tmp_path / "a.parquet", codes, max_rows_per_page=4_000)
+    out, left = decoded(tmp_path / "a.parquet", names, 20_000)
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+def test_pages_that_compression_has_changed_are_decoded(tmp_path: Path) -> None:
+    codes = random_codes(6, 8_000)
+    codes[:, 4_000:] = codes[:, :4_000]  # the same bytes again
+    names = write(tmp_path / "a.parquet", codes)
+    chunk = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(0)
+    assert chunk.total_compressed_size < 0.8 * chunk.total_uncompressed_size
+    out, left = decoded(tmp_path / "a.parquet", names, 8_000)
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+def test_layouts_are_found_again_and_again_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(pages, "_MOST_COLUMNS", 4)
+    codes = random_codes(50, 700)
+    for number, column in enumerate(codes):
+        column[: 10 * number] = number % 5
+    names = write(tmp_path / "a.parquet", codes, 300)
+    found = reader(tmp_path / "a.parquet", names)
+    for _ in range(2):
+        for group, rows in enumerate([slice(0, 300), slice(300, 600), slice(600, 700)]):
+            out = np.empty(codes[:, rows].shape, np.int8)
+            left = found.read(group, names, out)
+            assert len(left) < 10
+            taken = [number for number in range(50) if number not in left]
+            assert np.array_equal(out[taken], codes[taken][:, rows])
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_file_holds_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "any.parquet"
+    n_rows = data.draw(st.integers(1, 6_000), "rows")
+    n_columns = data.draw(st.integers(1, 6), "columns")
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32), "seed"))
+    codes = np.empty((n_columns, n_rows), np.int8)
+    for column in codes:
+        weights = random.dirichlet([data.draw(st.sampled_from([0.05, 0.5, 50.0]))] * 5)
+        repeats = data.draw(st.sampled_from([1, 1, 3, 9, 200]))
+        column[:] = np.repeat(random.choice(5, n_rows, p=weights), repeats)[:n_rows]
+    is_null = np.zeros(codes.shape, np.bool_)
+    if data.draw(st.booleans(), "nulls"):
+        is_null = random.random(codes.shape) < random.choice([0, 0.001, 0.5], (n_columns, 1))
+    kind = data.draw(st.sampled_from([pa.int8(), pa.uint8(), pa.int32(), pa.int64()]))
+    arrays = [pa.array(c, mask=n).cast(kind) for c, n in zip(codes, is_null, strict=True)]
+    names = [f"f{number}" for number in range(n_columns)]
+    pq.write_table(
+        pa.table(arrays, names),
+        path,
+        row_group_size=data.draw(st.integers(1, 7_000), "group"),
+        max_rows_per_page=data.draw(st.sampled_from([1, 7, 100, 999, 20_000]), "page"),
+        data_page_size=data.draw(st.sampled_from([64, 1_000, 2**20]), "page bytes"),
+        write_batch_size=data.draw(st.sampled_from([1, 64, 1_024]), "batch"),
+        use_dictionary=data.draw(st.sampled_from([True, True, True, False])),
+        compression=data.draw(st.sampled_from(["snappy", "none", "zstd", "lz4"])),
+        data_page_version=data.draw(st.sampled_from(["1.0", "1.0", "2.0"])),
+        write_page_index=data.draw(st.booleans(), "index"),
+    )
+    source = Source(path)
+    groups = range(len(source.row_groups))
+    found = np.concatenate([source.features(group, names) for group in groups], axis=1)
+    source.close()
+    assert np.array_equal(found, np.where(is_null, 5, codes))
+
+
+# -- layouts that no writer makes -----------------------------------------------------------------
+
+
+def compare_layouts(path: Path, numbers: range) -> Counter[str]:
+    """Decode files of random layouts, and compare them with what was written, and with Arrow."""
+    found: Counter[str] = Counter()
+    for number in numbers:
+        names, groups = write_random(path, np.random.default_rng([19, number]))
+        file = pq.ParquetFile(path)
+        nullable = {field.name: field.nullable for field in file.schema_arrow}
+        pages = PageReader(path, Footer(path, file.num_row_groups), nullable)
+        for group, codes in enumerate(groups):
+            out = np.full(codes.shape, 99, np.int8)
+            left = pages.read(group, names, out)
+            taken = [position for position in range(len(names)) if position not in left]
+            for position in taken:
+                where = f"file {number}, row group {group}, {names[position]}"
+                assert np.array_equal(out[position], codes[position]), where
+            for position, name in enumerate(names):
+                arrow = file.read_row_group(group, [name], use_threads=False)[name]
+                # Arrow ends a column at an empty page.
+                same = np.array_equal(arrow.fill_null(NULL).to_numpy(), codes[position])
+                assert same or len(arrow) < codes.shape[1], f"file {number}: not legal"
+            found.update({"decoded": len(taken), "left": len(left)})
+        file.close()
+    return found
+
+
+def test_random_legal_layouts_are_decoded_rightly_or_left(tmp_path: Path) -> None:
+    found = compare_layouts(tmp_path / "a.parquet", range(160, 360))
+    assert found["decoded"] > 600
+    assert found["left"] > 600
+
+
+@pytest.mark.parametrize("n_repeated", range(1, 8))
+def test_repeated_rows_that_padding_makes_up_for_are_where_they_belong(
+    tmp_path: Path, n_repeated: int
+) -> None:
+    """Pages of 16 rows and two packed groups, of which the second one is padded."""
+    runs = [Run(False, n_repeated, n_repeated), Run(True, 2, 16 - n_repeated)]
+    column = Column(layouts={16: runs})
+    names, (codes,) = write_columns(tmp_path / "a.parquet", RANDOM, [column] * 3, [[[16] * 40] * 3])
+    out, left = decoded(tmp_path / "a.parquet", names, 640)
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+@pytest.mark.parametrize("run_rows", [400, 1_000])
+def test_pages_that_compression_has_changed_are_no_model_for_others(
+    tmp_path: Path, run_rows: int
+) -> None:
+    """Pages of repeated codes alone, equally long: by nothing but their content told apart."""
+    head = np.repeat(np.arange(5, dtype=np.int8), run_rows)
+    orders = list(itertools.permutations(range(5)))[:40]
+    n_times = 15_000 // len(head)
+    codes = np.stack(
+        [
+            np.concatenate([head, np.tile(np.repeat(np.int8(order), run_rows), n_times)])
+            for order in orders
+        ]
+    )
+    names = write(tmp_path / "a.parquet", codes)
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    sizes = Counter(group.column(i).total_compressed_size for i in range(len(names)))
+    assert max(sizes.values()) > 1
+    out, left = decoded(tmp_path / "a.parquet", names, codes.shape[1])
+    assert left == []
+    assert np.array_equal(out, codes)
+
+
+# -- what Arrow reads -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "zstd"},
+        {"use_dictionary": False},
+        {"data_page_version": "2.0"},
+        {"use_dictionary": False, "column_encoding": "DELTA_BINARY_PACKED"},
+    ],
+    ids=str,
+)
+def test_other_layouts_are_left(tmp_path: Path, options: dict[str, Any]) -> None:
+    codes = random_codes(3, 2_000)
+    names = write(tmp_path / "a.parquet", codes, **options)
+    assert decoded(tmp_path / "a.parquet", names, 2_000)[1] == [0, 1, 2]
+    assert np.array_equal(Source(tmp_path / "a.parquet").features(0, names), codes)
+
+
+def test_columns_are_left_one_by_one(tmp_path: Path) -> None:
+    codes = random_codes(5, 2_000)
+    codes[1] = RANDOM.integers(0, 3, 2_000)  # three values: two bits
+    codes[3, 1_000] = 7
+    names = write(tmp_path / "a.parquet", codes)
+    out, left = decoded(tmp_path / "a.parquet", names, 2_000)
+    assert left == [1, 3]
+    assert np.array_equal(out[[0, 2, 4]], codes[[0, 2, 4]])
+    with pytest.raises(SourceError, match="'feature_3': expected integer codes 0 to 4, found 7"):
+        Source(tmp_path / "a.parquet").features(0, names)
+
+
+def test_a_wrong_value_in_a_dictionary_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    names = write(path, random_codes(1, 2_000))
+    whole = path.read_bytes()
+    four = whole.index(b"\4\0\0\0", 4)  # in the dictionary, which has eight bytes for each value
+    path.write_bytes(whole[:four] + b"\6" + whole[four + 1 :])
+    assert decoded(path, names, 2_000)[1] == [0]
+    with pytest.raises(SourceError, match="found 6"):
+        Source(path).features(0, names)
+
+
+def test_a_file_that_is_gone_is_left(tmp_path: Path) -> None:
+    names = write(tmp_path / "a.parquet", random_codes(2, 100))
+    found = reader(tmp_path / "a.parquet", names)
+    (tmp_path / "a.parquet").unlink()
+    assert found.read(0, names, np.empty((2, 100), np.int8)) == [0, 1]
+
+
+def test_a_system_that_cannot_read_into_many_places_has_arrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = random_codes(2, 100)
+    names = write(tmp_path / "a.parquet", codes)
+    monkeypatch.delattr(pages.os, "preadv")
+    assert decoded(tmp_path / "a.parquet", names, 100)[1] == [0, 1]
+    assert np.array_equal(Source(tmp_path / "a.parquet").features(0, names), codes)
+
+
+# -- damage -----------------------------------------------------------------------------------
+
+
+def test_damaged_pages_hold_what_arrow_finds_or_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = random_codes(2, 1_500)
+    codes[1, 300:900] = 3
+    names = write(tmp_path / "a.parquet", codes, max_rows_per_page=700)
+    whole = (tmp_path / "a.parquet").read_bytes()
+    n_pages_bytes = int.from_bytes(whole[-8:-4], "little")
+    path = tmp_path / "b.parquet"
+
+    def outcome() -> list[list[int]] | None:
+        """Return the codes; None where they are refused."""
+        source = Source(path)
+        try:
+            return [column.tolist() for column in source.features(0, names)]  # type: ignore[misc]
+        except SourceError:
+            return None
+        finally:
+            source.close()
+
+    found = {"the same": 0, "others": 0, "refused": 0}
+    for position in range(4, len(whole) - n_pages_bytes - 8, 2):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(RANDOM.integers(8))
+        path.write_bytes(damaged)
+        ours = outcome()
+        with monkeypatch.context() as patch:
+            patch.setattr(PageReader, "read", lambda self, group, names, out: [0, 1])
+            arrows = outcome()
+        # Arrow also refuses headers for what it makes no use of.
+        assert ours in (arrows, codes.tolist()), position
+        kind = "refused" if ours is None else "the same" if ours == codes.tolist() else "others"
+        found[kind] += 1
+    assert min(found.values()) > 10, found
+
+
+def rubbish() -> Iterator[bytes]:
+    """Yield bytes that are no pages, and some that nearly are."""
+    for n_bytes in range(60):
+        yield bytes(n_bytes)
+        yield b"\xff" * n_bytes
+        for _ in range(40):
+            yield RANDOM.bytes(n_bytes)
+            yield bytes(RANDOM.choice([0x15, 0x1C, 0x2C, 0, 2, 0x18, 0x80, 0xFF], n_bytes))
+
+
+@pytest.mark.parametrize("decompress", [None, lambda data, n_bytes: bytes(n_bytes)])
+def test_rubbish_is_no_page(decompress: page_layout.Decompress | None) -> None:
+    n_refused = 0
+    for data in rubbish():
+        for parse in (
+            lambda data: parse_header(data, 0),
+            lambda data: parse_page(data, 0, True, decompress),
+            lambda data: parse_page(data, 0, False, decompress),
+            lambda data: parse_dictionary(data, decompress),
+        ):
+            try:
+                parse(data)
+            except (OtherLayoutError, IndexError):
+                n_refused += 1
+    assert n_refused > 15_000
+
+
+def test_a_size_that_cannot_be_is_not_made(tmp_path: Path) -> None:
+    # A dictionary page that says it has 2 GB, from 20 bytes.
+    header = bytes([0x15, 0x04, 0x15, 0x80, 0x80, 0x80, 0x80, 0x10, 0x15, 40, 0x4C])
+    header += bytes([0x15, 0x80, 0x80, 0x80, 0x80, 0x04, 0x15, 0, 0, 0])
+    sizes: list[int] = []
+    data = header + bytes([0x80, 0x80, 0x80, 0x80, 0x08]) + bytes(15)
+    with pytest.raises(OtherLayoutError):
+        parse_dictionary(data, lambda data, n_bytes: sizes.append(n_bytes) or b"")  # type: ignore[func-returns-value]
+    assert sizes == []
+
+
+# -- footers ----------------------------------------------------------------------------------
+
+
+def test_chunks_are_where_arrow_finds_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table(
+        {
+            "era": ["a", "b"] * 500,
+            "feature_a": pa.array([0, 1, 2, 3] * 250, pa.int8()),
+            "long": pa.array([5] * 1_000, pa.int64()),
+            "é" * 70: pa.array([0, 1, 2, 4] * 250, pa.uint16()),
+            "target": pa.array([0.5] * 1_000, pa.float32()),
+        }
+    )
+    pq.write_table(table, path, row_group_size=300)
+    metadata = pq.ParquetFile(path).metadata
+    footer = Footer(path, metadata.num_row_groups)
+    for group in range(metadata.num_row_groups):
+        for position, name in enumerate(table.column_names):
+            expected = metadata.row_group(group).column(position)
+            found = footer.chunk(group, name)
+            assert (found is not None) == (expected.physical_type == "INT32")
+            if found is not None:
+                assert found.begin == expected.dictionary_page_offset
+                assert found.data_begin == expected.data_page_offset
+                assert found.end - found.begin == expected.total_compressed_size
+                assert found.n_values == expected.num_values
+                assert found.compressed
+    assert footer.chunk(0, "feature_z") is None
+    assert Footer(path, 3).chunk(0, "feature_a") is None  # another number of row groups
+
+
+@pytest.mark.parametrize("begin", [4, 1 << 31, 1 << 59, 1 << 62, 1 << 66])
+def test_places_that_the_file_does_not_have_are_left(tmp_path: Path, begin: int) -> None:
+    def number(value: int) -> bytes:
+        """Return a number as a footer has it: twice as much, seven bits a byte."""
+        value *= 2
+        n_bytes = max(1, -(-value.bit_length() // 7))
+        parts = [value >> 7 * byte & 127 | 128 for byte in range(n_bytes)]
+        return bytes([*parts[:-1], parts[-1] & 127])
+
+    codec, n_rows, n_bytes = number(0), number(10), number(60)
+    footer = b"\x15\x02\x19\x15\x00\x19\x18\x01f\x15" + codec + b"\x16" + n_rows
+    footer += b"\x16" + n_bytes + b"\x16" + n_bytes
+    footer += b"\x26" + number(begin + 20) + b"\x26" + number(begin)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    footers = Footer(path, 1)
+    assert (footers.chunk(0, "f") is None) == (begin >= 1 << 60)
+    found = PageReader(path, footers, {"f": True})
+    assert found.read(0, ["f"], np.empty((1, 10), np.int8)) == [0]

@@ -1,0 +1,598 @@
+"""Tests of columns of all types, beside those that a dataset needs, and as eras and ids."""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from memmap_train.cli.commands import main
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.preview import describe_survey, survey_sources, survey_text
+from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.errors import ConversionError, SchemaError, SourceError
+from tests.conversion.test_conversion import converted, same_rows
+from tests.support.errors import refused
+from tests.support.toy import toy_ids, toy_table, write_toy
+
+ROWS = {"0001": 4, "0002": 3}
+N_ROWS = 7
+NOT_STORED: dict[str, pa.Array] = {
+    "text": pa.array(["GB"] * 7),
+    "missing_text": pa.array(["GB", None, "US", None, None, "", "FR"]),
+    "large_text": pa.array(["GB"] * 7, pa.large_string()),
+    "text_view": pa.array(["GB"] * 7, pa.string_view()),
+    "category": pa.array(["GB", "US", None, "US", "GB", "FR", "FR"]).dictionary_encode(),
+    "bytes": pa.array([b"\xff"] * 7),
+    "fixed_bytes": pa.array([b"\xff\xfe"] * 7, pa.binary(2)),
+    "uuid": pa.array([b"\xff" * 16] * 7, pa.uuid()),
+    "date": pa.array([date(2024, 1, 5)] * 7),
+    "timestamp": pa.array([datetime(2024, 1, 5)] * 7, pa.timestamp("ns", "Europe/Zurich")),
+    "time": pa.array([1] * 7, pa.time64("us")),
+    "duration": pa.array([1] * 7, pa.duration("s")),
+    "list": pa.array([[1], [], None, [1, 2], [3], [4], [5]]),
+    "struct": pa.array([{"feature_z0": 7, "target": 9, "era": "x", "id": None}] * 7),
+    "map": pa.array([[("feature_z0", 1)]] * 7, pa.map_(pa.string(), pa.int64())),
+}
+NUMBERS = [f"feature_{name}" for name in ("z0", "y1", "x2", "z3", "y4")]
+
+
+def with_columns(table: pa.Table, **columns: Any) -> pa.Table:
+    """Return a table with some columns replaced, or added before the others."""
+    for name, values in columns.items():
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, values)
+        else:
+            table = table.add_column(0, name, values)
+    return table
+
+
+def with_everything(prefix: str) -> pa.Table:
+    """Return a toy table, and a column of each type that can't be stored."""
+    return with_columns(
+        toy_table(ROWS), **{f"{prefix}{kind}": array for kind, array in NOT_STORED.items()}
+    )
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Dataset:
+    """Return the dataset of the toy table alone."""
+    return converted(tmp_path, toy_table(ROWS), "plain")
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    path = tmp_path / "features.json"
+    numbers = {"numbers": NUMBERS, "two": NUMBERS[:2]}
+    path.write_text(json.dumps({"feature_sets": {**numbers, "texts": ["feature_text"]}}))
+    return path
+
+
+# -- columns that can't be stored -----------------------------------------------------------------
+
+
+def test_columns_of_no_meaning_may_be_of_any_type(
+    tmp_path: Path, plain: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert same_rows(converted(tmp_path, with_everything("other_"), "other"), plain)
+    assert not caplog.records
+
+
+def test_features_and_targets_that_cant_be_stored_are_left_out_by_name(
+    tmp_path: Path, plain: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = with_columns(with_everything("feature_"), target_when=NOT_STORED["date"])
+    pq.write_table(table, tmp_path / "all.parquet")
+    report = convert(tmp_path / "all.parquet", tmp_path / "out")
+    assert same_rows(report.dataset, plain)
+    assert set(report.left_out) == {"target_when", *(f"feature_{kind}" for kind in NOT_STORED)}
+    ((_, level, text),) = caplog.record_tuples
+    assert level == logging.WARNING
+    assert "left out" in text
+    assert "'feature_map' (holds map<string, int64" in text
+    assert "and 11 more" in text
+
+
+def test_what_is_asked_for_by_name_is_all_that_matters(
+    tmp_path: Path, sets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = with_columns(with_everything("feature_"), target_when=NOT_STORED["date"])
+    options: dict[str, Any] = {
+        "features_json": sets, "feature_set": "two", "targets": ["target"]
+    }  # fmt: skip
+    plain = converted(tmp_path, toy_table(ROWS), "plain", **options)
+    assert same_rows(converted(tmp_path, table, "out", **options), plain)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"targets": "target_when"}, "'target_when' (holds date in "),
+        ({"targets": ["target", "target_when"]}, "'target_when' (holds date in "),
+        ({"feature_set": "texts"}, "'feature_text' (holds text in "),
+    ],
+    ids=str,
+)
+def test_what_cant_be_stored_is_refused_where_it_is_asked_for(
+    tmp_path: Path, sets: Path, options: dict[str, Any], said: str
+) -> None:
+    table = with_columns(with_everything("feature_"), target_when=NOT_STORED["date"])
+    with refused(SchemaError, "source.parquet", "can't be stored", said):
+        converted(tmp_path, table, "out", features_json=sets, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_with_a_feature_that_cant_be_stored_isnt_recorded(tmp_path: Path, sets: Path) -> None:
+    dataset = converted(tmp_path, with_everything("feature_"), "out", features_json=sets)
+    assert set(dataset.manifest.feature_sets) == {"numbers", "two"}
+
+
+def test_names_that_come_twice_dont_matter_unless_they_are_asked_for(
+    tmp_path: Path, plain: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = toy_table(ROWS)
+    for name in ("feature_twice", "weight"):
+        for value in (1, 2):
+            table = table.append_column(name, pa.array([value] * N_ROWS, pa.int8()))
+    assert same_rows(converted(tmp_path, table, "out"), plain)
+    assert "'feature_twice' (stands for several columns in " in caplog.text
+    assert "weight" not in caplog.text
+
+
+def test_a_struct_beside_columns_named_like_its_fields_doesnt_matter(tmp_path: Path) -> None:
+    codes = pa.array([0, 1, 2, 3, 4, 3, 2], pa.int8())
+    named = ["feature.a", "day.era", "day.id", "target.a"]
+    struct = pa.array([{"a": 9, "era": "no", "id": "no"}] * N_ROWS)
+    table = pa.table(
+        {
+            **{"feature": struct, "day": struct, "target": struct},
+            **{"feature.a": codes, "day.era": ["1"] * 4 + ["2"] * 3, "day.id": list("abcdefg")},
+            "target.a": np.arange(7, dtype=np.float32),
+        }
+    )
+    options = {"era_column": "day.era", "id_column": "day.id"}
+    dataset = converted(tmp_path, table, "out", **options)
+    assert same_rows(dataset, converted(tmp_path, table.select(named), "plain", **options))
+    assert (dataset.eras, dataset.feature_names) == (("1", "2"), ("feature.a",))
+    assert dataset["2"].ids.tolist() == [b"e", b"f", b"g"]
+
+
+def test_a_column_that_is_text_in_one_file_is_left_out_of_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sets: Path
+) -> None:
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+    text, number = pa.array(["a"] * 4), pa.array([1] * 4, pa.int8())
+    pq.write_table(with_columns(toy_table({"0001": 4}), feature_new=number), first)
+    pq.write_table(with_columns(toy_table({"0002": 4}), feature_new=text), second)
+    for files in ([first, second], [second, first]):
+        report = convert(files, tmp_path / files[0].stem)
+        assert report.left_out == ("feature_new",)
+        assert set(report.dataset.feature_names) == set(NUMBERS)
+        assert f"'feature_new' (holds text in {second})" in caplog.text
+        caplog.clear()
+    # Where only one of the files has it, it doesn't matter either.
+    pq.write_table(toy_table({"0001": 4}), first)
+    assert convert([first, second], tmp_path / "lacking").left_out == ("feature_new",)
+
+
+def test_numbers_of_several_types_go_together(tmp_path: Path) -> None:
+    """Integer codes are quarters, whatever the other file has."""
+    for name, era, values in (
+        ("codes", "1", pa.array([0, 4], pa.int64())),
+        ("floats", "2", pa.array([0.25, 1.5], pa.float64())),
+        ("decimals", "3", pa.array([Decimal("0.25"), Decimal("1.5")])),
+        ("bools", "4", pa.array([False, True])),
+        ("nothing", "5", pa.nulls(2)),
+    ):
+        table = pa.table({"era": [era] * 2, "feature_a": values, "target": [0.0, 1.0]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    dataset = convert(sorted(tmp_path.glob("*.parquet")), tmp_path / "out").dataset
+    found = {era: dataset[era].features[:, 0].tolist() for era in dataset.eras}
+    assert found == {"1": [0, 1], "2": [0.25, 1.5], "3": [0.25, 1.5], "4": [0, 1], "5": [0.5] * 2}
+
+
+@pytest.mark.parametrize("store", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "kind", [pa.decimal32(5, 2), pa.decimal64(9, 2), pa.decimal128(20, 2), pa.decimal256(50, 2)]
+)
+def test_decimals_are_numbers(tmp_path: Path, kind: Any, store: str) -> None:
+    quarters = [0.0, 0.25, 0.5, 0.75, 1.0, None, 0.25]
+    decimals = pa.array([None if q is None else Decimal(str(q)) for q in quarters], kind)
+    datasets = [
+        converted(
+            tmp_path,
+            with_columns(toy_table(ROWS), feature_z0=values, target=values),
+            name,
+            dtype=store,
+        )
+        for name, values in (("decimals", decimals), ("floats", pa.array(quarters)))
+    ]
+    assert same_rows(*datasets)
+
+
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_true_and_false_are_one_and_zero(tmp_path: Path, store: str) -> None:
+    flags = [True, False, None, True, False, True, True]
+    floats = [None if flag is None else float(flag) for flag in flags]
+    datasets = [
+        converted(
+            tmp_path,
+            with_columns(toy_table(ROWS), feature_z0=values, target=values),
+            name,
+            dtype=store,
+        )
+        for name, values in (
+            ("bools", pa.array(flags)),
+            ("dictionary", pa.array(flags).dictionary_encode()),
+            ("floats", pa.array(floats)),
+        )
+    ]
+    assert same_rows(*datasets[:2])
+    assert same_rows(*datasets[1:])
+    assert datasets[0]["0001"].targets[:2, 0].tolist() == [1.0, 0.0]
+
+
+def test_an_update_leaves_out_new_columns_that_cant_be_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    write_toy(source, ROWS)
+    convert(source, out)
+    longer = toy_table({**ROWS, "0003": 5})
+    country = pa.array(["GB"] * len(longer))
+    pq.write_table(
+        with_columns(longer, feature_country=country, feature_new=pa.nulls(12, pa.int8())), source
+    )
+    report = convert(source, out)
+    assert (report.status, report.n_eras_new) == ("updated", 1)
+    assert report.left_out == ("feature_country", "feature_new")
+    assert "'feature_country'" in caplog.text
+    assert list(verify(out)) == []
+    assert convert(source, out).status == "up to date"
+
+
+@pytest.mark.parametrize("column", ["feature_y1", "target"])
+def test_an_update_refuses_a_column_of_the_dataset_that_became_text(
+    tmp_path: Path, column: str
+) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    write_toy(source, ROWS)
+    convert(source, out)
+    before = (out / "manifest.json").read_bytes()
+    pq.write_table(with_columns(toy_table(ROWS), **{column: NOT_STORED["text"]}), source)
+    with refused(ConversionError, f"'{column}' (holds text in ", "stays as it is"):
+        convert(source, out)
+    assert (out / "manifest.json").read_bytes() == before
+
+
+def test_the_plan_names_what_would_be_left_out(tmp_path: Path) -> None:
+    pq.write_table(with_everything("feature_"), tmp_path / "all.parquet")
+    survey = survey_sources([tmp_path / "all.parquet"])
+    assert survey.n_features == 5
+    assert describe_survey(survey)["left_out"]["feature_date"].startswith("holds date in ")
+    assert "\nleft out  'feature_" in survey_text(survey)
+    write_toy(tmp_path / "toy.parquet", ROWS)
+    survey = survey_sources([tmp_path / "toy.parquet"])
+    assert describe_survey(survey)["left_out"] == {}
+    assert "left out" not in survey_text(survey)
+
+
+def test_the_command_warns_in_one_line_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(
+        with_columns(toy_table(ROWS), feature_country=NOT_STORED["text"]), tmp_path / "s.parquet"
+    )
+    for flags in ([], ["--overwrite"]):
+        assert main(["convert", f"{tmp_path}/s.parquet", "--out", f"{tmp_path}/o", *flags]) == 0
+        out, err = capsys.readouterr()
+        assert err == (
+            "warning: left out, since they can't be stored: 'feature_country' "
+            f"(holds text in {tmp_path}/s.parquet)\n"
+        )
+        assert "o: " in out
+
+
+def test_an_error_comes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = with_columns(toy_table(ROWS), feature_country=NOT_STORED["text"])
+    pq.write_table(with_columns(table, era=of_eras(1.0, 1.5)), tmp_path / "s.parquet")
+    assert main(["convert", f"{tmp_path}/s.parquet", "--out", f"{tmp_path}/o"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
+# -- eras -----------------------------------------------------------------------------------------
+
+FRIDAYS = [date(2024, 1, 5), date(2024, 1, 12)]
+MIDNIGHTS = [datetime(2024, 1, 5), datetime(2024, 1, 12)]
+DATES = ("2024-01-05", "2024-01-12")
+
+
+def of_eras(first: Any, second: Any, kind: Any = None) -> pa.Array:
+    return pa.array([first] * 4 + [second] * 3, kind)
+
+
+@pytest.mark.parametrize(
+    ("eras", "labels"),
+    [
+        (of_eras(7, 12, pa.uint8()), ("7", "12")),
+        (of_eras(-12, 7, pa.int64()), ("-12", "7")),
+        (of_eras(7, 2**64 - 1, pa.uint64()), ("7", "18446744073709551615")),
+        (of_eras(7.0, 12.0), ("7", "12")),
+        (of_eras(-0.0, 12.0, pa.float32()), ("0", "12")),
+        (of_eras(np.float16(7), np.float16(12), pa.float16()), ("7", "12")),
+        (of_eras(7.0, 12.0).dictionary_encode(), ("7", "12")),
+        (of_eras(Decimal("7.00"), Decimal("12.00")), ("7", "12")),
+        (of_eras(Decimal(7), Decimal(12), pa.decimal256(60, 0)), ("7", "12")),
+        (of_eras("0007", "0012").dictionary_encode(), ("0007", "0012")),
+        (of_eras(b"0007", b"0012"), ("0007", "0012")),
+        (of_eras(b"0007", b"0012", pa.large_binary()), ("0007", "0012")),
+        (of_eras(b"0007", b"0012", pa.binary_view()), ("0007", "0012")),
+        (of_eras(b"0007", b"0012", pa.binary(4)), ("0007", "0012")),
+        (of_eras(b"0007", b"0012").dictionary_encode(), ("0007", "0012")),
+        (of_eras(*FRIDAYS, pa.date32()), DATES),
+        (of_eras(*FRIDAYS, pa.date64()), DATES),
+        (of_eras(date(1969, 12, 26), date(1, 1, 1)), ("0001-01-01", "1969-12-26")),
+        (of_eras(*MIDNIGHTS, pa.timestamp("s")), DATES),
+        (of_eras(*MIDNIGHTS, pa.timestamp("ms")), DATES),
+        (of_eras(*MIDNIGHTS, pa.timestamp("us")), DATES),
+        (of_eras(*MIDNIGHTS, pa.timestamp("ns")), DATES),
+        (of_eras(*MIDNIGHTS, pa.timestamp("ns", "UTC")), DATES),
+        (
+            of_eras(datetime(2024, 1, 5, 12, 30), datetime(2024, 1, 5, 12, 30, 1, 250_000)),
+            ("2024-01-05T12:30:00", "2024-01-05T12:30:01.25"),
+        ),
+        (
+            of_eras(1, -1, pa.timestamp("ns")),
+            ("1969-12-31T23:59:59.999999999", "1970-01-01T00:00:00.000000001"),
+        ),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+@pytest.mark.parametrize("keeps_arrow_types", [True, False])
+def test_eras_of_any_type_become_text(
+    tmp_path: Path, eras: pa.Array, labels: tuple[str, str], keeps_arrow_types: bool
+) -> None:
+    table, path = with_columns(toy_table(ROWS), era=eras), tmp_path / "eras.parquet"
+    pq.write_table(table, path, store_schema=keeps_arrow_types, row_group_size=2)
+    dataset = convert(path, tmp_path / "out").dataset
+    assert dataset.eras == labels
+    rows = {era: dataset.entry(era).rows for era in labels}
+    assert sorted(rows.values()) == [3, 4]
+    first = labels[0] if rows[labels[0]] == 4 else labels[1]
+    assert np.array_equal(dataset[first].ids, toy_ids("0001", 4))
+    assert list(verify(tmp_path / "out")) == []
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.binary(5), pa.large_string()])
+def test_data_types_may_be_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    types = pa.array(["train"] * 3 + [None] + ["train"] * 3).cast(pa.binary()).cast(kind)
+    dataset = converted(tmp_path, with_columns(toy_table(ROWS), data_type=types), "out")
+    assert [dict(dataset.entry(era).data_type) for era in dataset.eras] == [{"train": 3}] * 2
+
+
+def test_a_period_of_pandas_is_no_number(tmp_path: Path) -> None:
+    """What parquet stores of it is one."""
+    frame = toy_table(ROWS).to_pandas()
+    frame["era"] = pd.period_range("2024-01-05", periods=N_ROWS)
+    frame.to_parquet(tmp_path / "periods.parquet")
+    with refused(SchemaError, "era column 'era' holds pandas.period values"):
+        convert(tmp_path / "periods.parquet", tmp_path / "out")
+
+
+def test_an_index_of_dates_may_be_the_era(tmp_path: Path) -> None:
+    frame = toy_table(ROWS, ids=False).to_pandas().drop(columns="era")
+    frame.index = pd.to_datetime(["2024-01-05"] * 4 + ["2024-01-12"] * 3)
+    frame.to_parquet(tmp_path / "index.parquet")
+    options = {"era_column": "__index_level_0__"}
+    dataset = convert(tmp_path / "index.parquet", tmp_path / "out", **options).dataset
+    assert dataset.eras == DATES
+    assert dataset.manifest.columns["id"] is None
+
+
+def test_a_timestamp_with_a_time_zone_is_what_clocks_show_there(tmp_path: Path) -> None:
+    winter, summer = datetime(2024, 1, 5, 5, tzinfo=UTC), datetime(2024, 7, 12, 4, tzinfo=UTC)
+    eras = of_eras(winter, summer, pa.timestamp("us", "America/New_York"))
+    dataset = converted(tmp_path, with_columns(toy_table(ROWS), era=eras), "out")
+    assert dataset.eras == ("2024-01-05", "2024-07-12")
+    # Without Arrow's own types, parquet knows the moment only.
+    table = with_columns(toy_table(ROWS), era=eras.cast(pa.timestamp("us", "UTC")))
+    dataset = converted(tmp_path, table, "utc")
+    assert dataset.eras == ("2024-01-05T05:00:00", "2024-07-12T04:00:00")
+
+
+def test_a_timestamp_that_is_no_date_has_a_folder_that_every_system_can_have(
+    tmp_path: Path,
+) -> None:
+    eras = of_eras(datetime(2024, 1, 5, 12, 30), datetime(2024, 1, 5))
+    dataset = converted(tmp_path, with_columns(toy_table(ROWS), era=eras), "out")
+    assert dataset.eras == ("2024-01-05", "2024-01-05T12:30:00")
+    assert (tmp_path / "out" / "era-2024-01-05T12%3A30%3A00").is_dir()
+    assert (tmp_path / "out" / "era-2024-01-05").is_dir()
+
+
+def test_eras_that_may_be_out_of_order_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for eras in (("0001", "X"), ("2024-W01", "2024-W02"), ("a", "b"), ("2024-01-05", "Q1")):
+        converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras(*eras)), f"out-{eras[0]}")
+    assert not caplog.records
+    converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras("2024-W9", "2024-W10")), "weeks")
+    assert "eras such as '2024-W10', '2024-W9' hold" in caplog.text
+    dataset = converted(
+        tmp_path, with_columns(toy_table(ROWS), era=of_eras("12.01.2024", "05.02.2024"))
+    )
+    assert dataset.eras == ("05.02.2024", "12.01.2024")
+    assert "eras such as '05.02.2024', '12.01.2024' hold neither a number nor" in caplog.text
+    text = survey_text(survey_sources([tmp_path / "source.parquet"]))
+    assert "'05.02.2024', '12.01.2024': neither numbers nor dates" in text
+
+
+# -- ids ------------------------------------------------------------------------------------------
+
+UUIDS = [uuid.UUID(int=number) for number in range(N_ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (pa.array([f"n{row}".encode() for row in range(N_ROWS)]), "n{}".format),
+        (pa.array([f"n{row}".encode() for row in range(N_ROWS)], pa.binary(2)), "n{}".format),
+        (pa.array([f"n{row}".encode() for row in range(N_ROWS)], pa.binary_view()), "n{}".format),
+        (pa.array(range(N_ROWS), pa.uint64()), "{}".format),
+        (pa.array(np.arange(N_ROWS) * 1e15), lambda row: str(row * 10**15)),
+        (pa.array(np.arange(N_ROWS), pa.float32()).dictionary_encode(), "{}".format),
+        (pa.array([Decimal(row) for row in range(N_ROWS)]), "{}".format),
+        (pa.array([u.bytes for u in UUIDS], pa.uuid()), lambda row: str(UUIDS[row])),
+        (
+            pa.array([date(2024, 1, 1 + row) for row in range(N_ROWS)]),
+            lambda row: f"2024-01-0{1 + row}",
+        ),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_ids_of_any_type_become_text(
+    tmp_path: Path, ids: pa.Array, expected: Callable[[int], str]
+) -> None:
+    path = tmp_path / "ids.parquet"
+    pq.write_table(with_columns(toy_table(ROWS), id=ids), path, row_group_size=3)
+    dataset = convert(path, tmp_path / "out").dataset
+    found = [name.decode() for era in dataset.eras for name in dataset[era].ids.tolist()]
+    assert found == [expected(row) for row in range(N_ROWS)]
+    assert list(verify(tmp_path / "out")) == []
+
+
+@pytest.mark.parametrize("row", [0, 1, 6])
+@pytest.mark.parametrize("column", ["era", "id"])
+def test_a_value_that_is_no_label_is_named_with_its_row(
+    tmp_path: Path, row: int, column: str
+) -> None:
+    values = [1.0] * N_ROWS
+    values[row] = 2.5
+    table = with_columns(toy_table(ROWS), **{column: pa.array(values)})
+    pq.write_table(table, tmp_path / "bad.parquet", row_group_size=2)
+    with refused(SourceError, f"{column} column '{column}': found 2.5 (row {row});"):
+        convert(tmp_path / "bad.parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ids_that_cant_be_are_no_hindrance_where_none_are_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(tmp_path / "source.parquet")
+    pq.write_table(with_columns(toy_table(ROWS), id=pa.array([0.5] * N_ROWS)), source)
+    out = str(tmp_path / "out")
+    assert main(["convert", source, "--out", out]) == 1
+    assert '--id-column ""' in capsys.readouterr().err
+    assert main(["convert", source, "--out", out, "--id-column", ""]) == 0
+    assert main(["convert", source, "--out", out, "--id-column="]) == 0  # up to date
+    plain = converted(tmp_path, toy_table(ROWS, ids=False), "plain")
+    dataset = convert(source, tmp_path / "python", id_column="").dataset
+    assert same_rows(dataset, plain)
+    assert dataset["0001"].ids is None
+    capsys.readouterr()
+    assert main(["plan", source, "--id-column", ""]) == 0
+    assert "--id-column ''" in capsys.readouterr().out
+
+
+def test_an_index_that_one_file_has_needs_a_word_on_ids(tmp_path: Path) -> None:
+    with_index, without = tmp_path / "with.parquet", tmp_path / "without.parquet"
+    table = toy_table({"0001": 4}, ids=False)
+    pq.write_table(table.append_column("__index_level_0__", pa.array([3, 1, 0, 2])), with_index)
+    pq.write_table(toy_table({"0002": 3}, ids=False), without)
+    with refused(SchemaError, "__index_level_0__", '--id-column ""'):
+        convert([with_index, without], tmp_path / "out")
+    dataset = convert([with_index, without], tmp_path / "out", id_column="").dataset
+    assert dataset["0001"].ids is None
+
+
+# -- one era under two labels ---------------------------------------------------------------------
+
+TWO_LABELS = [
+    ("0001", 1),
+    ("0001", 1.0),
+    ("0001", "era1"),
+    ("era1", "Era 0001"),
+    ("1", "1.0"),
+    ("0001", "0001 "),
+    ("X", "eraX"),
+    ("a", "A"),
+    ("2024-01-05", "20240105"),
+    ("2024-1-5", "2024/01/05"),
+    (20240105, date(2024, 1, 5)),
+    (date(2024, 1, 5), "2024-01-05 00:00:00"),
+    (datetime(2024, 1, 5, 12, 30), "2024-01-05 12:30"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), TWO_LABELS, ids=str)
+def test_one_era_under_two_labels_is_refused(tmp_path: Path, one: Any, other: Any) -> None:
+    for name, label in (("a", one), ("b", other)):
+        table = with_columns(toy_table({"0001": 4}), era=pa.array([label] * 4))
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for sources in (files, files[::-1]):
+        said = (str(sources[1]), f"(in {sources[0]})", "two labels of one era")
+        with refused(SourceError, *said):
+            convert(sources, tmp_path / "out")
+        with refused(SourceError, *said):
+            survey_sources(sources)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_labels_of_one_era_are_refused_inside_a_file_too(tmp_path: Path) -> None:
+    with refused(SourceError, "source.parquet: era column 'era': '1' and '0001' (in "):
+        converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras("0001", "1")))
+
+
+def test_eras_that_other_files_write_otherwise_go_together_where_they_differ(
+    tmp_path: Path,
+) -> None:
+    for name, eras in (
+        ("a", pa.array(["0002", "0001", "X"])),
+        ("b", pa.array([10, 3, 9])),
+        ("c", pa.array(["US_1", "EU_1", "era_4"])),
+        ("d", pa.array([date(2024, 1, 5), date(2023, 1, 5), date(999, 1, 1)])),
+        ("e", pa.array(["20240104", "2023-12-31", "2024-01-05 09:30"])),
+    ):
+        table = with_columns(toy_table({"0001": 3}), era=eras)
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    dataset = convert(sorted(tmp_path.glob("*.parquet")), tmp_path / "out").dataset
+    assert dataset.eras == (
+        *("0001", "EU_1", "US_1", "0002", "3", "era_4", "9", "10"),
+        *("0999-01-01", "2023-01-05", "2023-12-31", "20240104", "2024-01-05"),
+        *("2024-01-05 09:30", "X"),
+    )
+
+
+def test_the_live_file_of_another_day_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    source, out = tmp_path / "live.parquet", tmp_path / "out"
+    write_toy(source, {"X": 5})
+    convert(source, out)
+    other_ids = pa.array([f"other{row}" for row in range(5)])
+    for table in (with_columns(toy_table({"X": 5}), id=other_ids), toy_table({"X": 6})):
+        pq.write_table(table, source)
+        with refused(ConversionError, "era 'X'", "choose another --out", "--overwrite"):
+            convert(source, out)
+    assert convert(source, out, overwrite=True).n_rows == 6
+
+
+def test_an_update_refuses_a_new_file_of_other_labels(tmp_path: Path) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    pq.write_table(with_columns(toy_table(ROWS), era=of_eras("0001", "0002")), source)
+    convert(source, out)
+    before = (out / "manifest.json").read_bytes()
+    pq.write_table(with_columns(toy_table(ROWS), era=of_eras("1", "2")), source)
+    with refused(ConversionError, "'0001', '0002'", "--overwrite"):
+        convert(source, out)
+    assert (out / "manifest.json").read_bytes() == before

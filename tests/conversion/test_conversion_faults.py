@@ -1,0 +1,401 @@
+"""Tests of conversions whose system, memory or own code fails: one line, and carried on."""
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from memmap_train.conversion import era_writer, pipeline
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.journal import Journal
+from memmap_train.conversion.parquet.file import Source
+from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.errors import ConversionError, MemmapTrainError
+from memmap_train.system import disk_writer
+from memmap_train.system.disk_writer import DiskWriter
+from tests.conversion.test_conversion_killed import (
+    check_whole,
+    convert_older,
+    remove,
+    sampled,
+    state,
+    write_source,
+)
+from tests.conversion.test_update import write_first, write_later
+from tests.support.toy import write_toy
+from tests.support.watching import watched_by
+
+N_POINTS = 25
+"""Of each kind of conversion, at which something fails here; `make torture` takes all."""
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EROFS)
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "open")
+
+
+class Faults:
+    """Lets calls of the system fail in this process: the n-th alone, or all from the n-th on."""
+
+    def __init__(self, folder: Path, number: int, code: int, *, lasting: bool) -> None:
+        self.n_seen = 0
+        self._folder, self._number, self._code = str(folder), number, code
+        self._lasting = lasting
+        self._lock = threading.Lock()
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Fail instead of what is about to happen below the folder."""
+        if event in CHANGES and str(arguments[0]).startswith(self._folder):
+            self.fail(arguments[0])
+
+    def fail(self, path: Any = None) -> None:
+        """Fail if it is time."""
+        with self._lock:
+            self.n_seen += 1
+            due = self.n_seen == self._number or (self._lasting and self.n_seen > self._number > 0)
+        if due:
+            raise OSError(self._code, os.strerror(self._code), path)
+
+
+@contextmanager
+def failing(
+    folder: Path, number: int = 0, code: int = errno.EIO, *, lasting: bool = False
+) -> Iterator[Faults]:
+    """Let something fail below a folder; making files durable may fail as well."""
+    faults = Faults(folder, number, code, lasting=lasting)
+    with pytest.MonkeyPatch.context() as patch, watched_by(faults):
+        patch.setattr(os, "fsync", lambda descriptor: faults.fail())
+        yield faults
+
+
+@pytest.fixture(autouse=True)
+def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def our_threads() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith(("plan", "convert", "publish", "disk"))]
+
+
+def held(path: Path) -> list[str]:
+    """Return the descriptors that are open on a file, or below a folder."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            if path in (target, *target.parents):
+                found.append(str(target))
+    return found
+
+
+def line_of(act: Callable[[], object]) -> str:
+    """Return the one line of an error of ours, nothing where there is none."""
+    try:
+        act()
+    except MemmapTrainError as error:
+        (line,) = str(error).split("\n")
+        return line
+    return ""
+
+
+# -- the system -------------------------------------------------------------------------------
+
+
+Prepared = tuple[Path, dict[str, str], Callable[[], object]]
+"""A source, the digests that its dataset may have by name, and what to do before converting."""
+
+
+def of_conversions(folder: Path) -> Prepared:
+    source = write_source(folder)
+    known = {convert(source, folder / "new").dataset.manifest.digest: "new"}
+    return source, known, lambda: None
+
+
+def of_overwriting(folder: Path) -> Prepared:
+    source, known, _ = of_conversions(folder)
+    known[convert_older(folder)] = "old"
+    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
+
+
+def of_updates(folder: Path) -> Prepared:
+    source = folder / "validation.parquet"
+    write_first(source)
+    known = {convert(source, folder / "old").dataset.manifest.digest: "old"}
+    write_later(source)
+    known[convert(source, folder / "new").dataset.manifest.digest] = "new"
+    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
+
+
+PREPARATIONS = [of_conversions, of_overwriting, of_updates]
+
+
+def let_fail(
+    folder: Path, prepare: Callable[[Path], Prepared], *, most: int | None
+) -> Counter[str]:
+    """Let the system fail at many points of a conversion, or at all; return what was found."""
+    source, known, begin = prepare(folder)
+    out = folder / "out"
+    options = {"overwrite": True} if prepare is of_overwriting else {}
+    begin()
+    with failing(folder) as faults:
+        convert(source, out, workers=1, **options)
+    found: Counter[str] = Counter()
+    for number in sampled(faults.n_seen, most):
+        code, lasting = ERRORS[number % len(ERRORS)], bool(number % 2)
+        remove(out)
+        begin()
+        with failing(folder, number, code, lasting=lasting):
+            line = line_of(lambda: convert(source, out, workers=1, **options))
+        assert our_threads() == []
+        found["refused" if line else "done"] += 1
+        found[state(out, known)] += 1
+        said = (os.strerror(code), "the disk is full", "the file is missing")
+        assert not line or any(part in line for part in said)
+        convert(source, out, **options)
+        check_whole(out, next(digest for digest, name in known.items() if name == "new"))
+    return found
+
+
+@pytest.mark.parametrize("prepare", PREPARATIONS)
+def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
+    tmp_path: Path, prepare: Callable[[Path], Prepared]
+) -> None:
+    found = let_fail(tmp_path, prepare, most=N_POINTS)
+    # Reading pages that fails once isn't seen: Arrow reads them again.
+    assert found["refused"] > 0.75 * N_POINTS
+    assert found["absent" if prepare is of_conversions else "old"] > N_POINTS / 2
+    assert found.keys() <= {"refused", "done", "absent", "old", "new"}
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [("toy.parquet", 1), ("features.json", 1), ("out/manifest.json", 1), ("out/manifest.json", 2)],
+)
+def test_a_file_that_cant_be_read_is_named(tmp_path: Path, path: str, number: int) -> None:
+    source = write_source(tmp_path)
+    (tmp_path / "features.json").write_text('{"feature_sets": {}}')
+    options = {"features_json": tmp_path / "features.json"}
+    convert(source, tmp_path / "out", **options)
+    with failing(tmp_path / path, number, lasting=True):
+        line = line_of(lambda: convert(source, tmp_path / "out", **options))
+    assert path in line
+    assert "Input/output error" in line
+
+
+def test_a_source_that_cant_be_read_to_its_end_is_one_line_and_carried_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_source(tmp_path)
+    digest = convert(source, tmp_path / "undisturbed").dataset.manifest.digest
+    out = tmp_path / "out"
+    n_good = 0
+
+    def cut_off(read: Callable[..., Any]) -> Callable[..., Any]:
+        def read_or_fail(*arguments: Any, **options: Any) -> Any:
+            if next(calls) >= n_good:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(*arguments, **options)
+
+        return read_or_fail
+
+    for number in itertools.count(0, 5):
+        n_good, calls = number, itertools.count()
+        with monkeypatch.context() as patch:
+            for name in ("read_row_group", "iter_batches"):
+                patch.setattr(pq.ParquetFile, name, cut_off(getattr(pq.ParquetFile, name)))
+            line = line_of(lambda: convert(source, out, workers=2))
+        if not line:
+            break
+        assert source.name in line
+        assert "Input/output error" in line
+        assert our_threads() == []
+        convert(source, out)
+        check_whole(out, digest)
+        remove(out)
+    assert number > 20
+    check_whole(out, digest)
+
+
+# -- memory and code ------------------------------------------------------------------------------
+
+
+class UnforeseenError(Exception):
+    """Stands for a mistake in the code."""
+
+
+@pytest.mark.parametrize("kind", [MemoryError, UnforeseenError])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Source, "ids"),
+        (pipeline, "MemoryStore"),
+        (pipeline.FeatureEncoder, "encode"),
+        (era_writer.ArrayWriter, "append"),
+        (era_writer.ArrayWriter, "room"),
+        (disk_writer, "_open"),
+        (DiskWriter, "take"),
+        (era_writer.ArrayWriter, "finish"),
+        (pipeline.Stage, "put"),
+        (Journal, "begin"),
+        (Journal, "publish"),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 5])
+def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Exception],
+    owner: Any,
+    name: str,
+    number: int,
+) -> None:
+    source, out = tmp_path / "toy.parquet", tmp_path / "out"
+    eras = {f"{era:04}": 9 for era in range(1, 12)}  # of more than a block of the disk
+    write_toy(source, eras, row_group_rows=10, n_features=200)
+    act, calls = getattr(owner, name), itertools.count(1)
+    turn_seconds = sys.getswitchinterval()
+
+    def fail(*arguments: Any) -> Any:
+        if next(calls) >= min(number, 1 if owner is pipeline else number):
+            raise kind
+        return act(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        with pytest.raises(ConversionError if kind is MemoryError else kind) as caught:
+            convert(source, out, workers=3)
+    if kind is MemoryError:
+        assert str(caught.value).startswith(f"{out}: not enough memory; ")
+        assert "--memory" in str(caught.value)
+    assert our_threads() == []
+    assert sys.getswitchinterval() == turn_seconds
+    assert held(tmp_path) == []
+    assert not (out / WORKPLACE / "partial").exists()
+    assert convert(source, out).n_rows == 99
+    assert sys.getswitchinterval() == turn_seconds
+    assert held(tmp_path) == []
+    assert list(verify(out)) == []
+
+
+# -- what is durable when -------------------------------------------------------------------------
+
+
+class Durability:
+    """Knows what of a folder a power cut would take away, and who relies on that."""
+
+    def __init__(self, out: Path) -> None:
+        self.lost: set[str] = set()
+        """Files written to, and folders whose names have changed, since they were made durable."""
+        self.renamed: dict[str, Path] = {}
+        """By its name, where each thing that was renamed is."""
+        self.n_durable: Counter[str] = Counter()
+        self.n_removed = 0
+        self.mistakes: list[str] = []
+        self._out = out
+        self._unsafe: set[Path] = set()  # renamed or removed, which may be undone
+        self._lock = threading.RLock()  # files are opened and made durable by several threads
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Note what is written and named, and check what is renamed."""
+        path = Path(str(arguments[0])) if arguments else Path()
+        if self._out in path.parents:
+            with self._lock:
+                self._note(event, path, arguments)
+
+    def _note(self, event: str, path: Path, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and set(str(arguments[1])) & set("wa+"):
+            self.lost |= {str(path), str(path.parent)}
+        elif event in ("os.mkdir", "os.remove", "os.rmdir") and path.name != WORKPLACE:
+            self.lost |= {str(path.parent)}
+            if event == "os.rmdir":
+                self.lost.discard(str(path))  # of what was in it nothing is left to be lost
+                self.n_removed += path.parent == self._out and path.name != WORKPLACE
+            if path == self._out / "manifest.json":
+                self._unsafe.add(path)
+                if str(self._out / WORKPLACE) in self.lost:
+                    self.mistakes.append("an old update may come back where there is no dataset")
+            elif path.suffix == ".npy" and self._out / "manifest.json" in self._unsafe:
+                self.mistakes.append(f"{path} is removed while the manifest may come back")
+        elif event == "os.rename":
+            self._rename(path, Path(str(arguments[1])))
+
+    def _rename(self, old: Path, new: Path) -> None:
+        inside = {path for path in self.lost if Path(path) == old or old in Path(path).parents}
+        if inside:
+            self.mistakes.append(f"{old} gets its name while {inside} may be lost")
+        folders = {str(self._out), str(self._out / WORKPLACE)}
+        if "staged" in old.parts and list(self.renamed)[-1] == "old-manifest.json":
+            self.mistakes += [
+                f"{new} is taken while {path} may be lost" for path in folders & self.lost
+            ]
+        if new == self._out / "manifest.json":
+            self.check("the manifest is there")
+        self.renamed.pop(new.name, None)  # so that the last one is last
+        self.renamed[new.name] = new
+        self._unsafe.add(new)
+        if old == self._out / "manifest.json":
+            self._unsafe.add(old)
+        self.lost |= {str(old.parent), str(new.parent)}
+
+    def make_durable(self, descriptor: int) -> None:
+        """Note what is durable now."""
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        with self._lock:
+            self.n_durable[path] += 1
+            self.lost.discard(path)
+            self._unsafe -= {new for new in self._unsafe if str(new.parent) == path}
+
+    def is_durable(self, name: str) -> bool:
+        """Tell whether something is where it was renamed to, whatever happens."""
+        with self._lock:
+            return name in self.renamed and self.renamed[name] not in self._unsafe
+
+    def check(self, when: str) -> None:
+        """Note a mistake if the dataset's folder, or anything visible in it, could be lost."""
+        with self._lock:
+            lost = {path for path in self.lost if WORKPLACE not in path}
+        if lost:
+            self.mistakes.append(f"{when} while {lost} may be lost")
+
+
+@pytest.mark.parametrize("prepare", PREPARATIONS)
+def test_everything_is_durable_before_anything_relies_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], Prepared]
+) -> None:
+    source, _, begin = prepare(tmp_path)
+    begin()
+    out = tmp_path / "out"
+    durability, note = Durability(out), Journal._note
+    journal, noted = str(out / WORKPLACE / "journal.jsonl"), []
+
+    def check_and_note(self: Journal, entry: ShardEntry, equal_targets: list[str]) -> None:
+        if not durability.is_durable("journal.jsonl"):
+            durability.mistakes.append("an era is noted in a journal that may be lost")
+        if not durability.is_durable(entry.folder):
+            durability.mistakes.append(f"{entry.folder} is noted while it may be lost")
+        before = durability.n_durable[journal]
+        note(self, entry, equal_targets)
+        if durability.n_durable[journal] == before:
+            durability.mistakes.append(f"{entry.folder} counts as noted while the line may be lost")
+        noted.append(entry.era)
+
+    with watched_by(durability):
+        monkeypatch.setattr(os, "fsync", durability.make_durable)
+        monkeypatch.setattr(Journal, "_note", check_and_note)
+        convert(source, out, workers=1, overwrite=prepare is of_overwriting)
+    durability.check("it is done")
+    assert durability.mistakes == []
+    assert sorted(noted) == sorted(open_dataset(out).eras)
+    assert list(durability.renamed)[-1] == "manifest.json"
+    assert durability.n_durable[str(out)] > 1
+    assert durability.n_removed == (prepare is of_overwriting)

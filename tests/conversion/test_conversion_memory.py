@@ -1,0 +1,113 @@
+"""`--memory` is a promise: kept for files that are large where none expects it, or refused."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from memmap_train.conversion import conversion, pipeline
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.handles import MOST_FREE
+from memmap_train.conversion.parquet import file
+from memmap_train.dataset.dataset import verify
+from memmap_train.errors import ConversionError
+from tests.benchmarks.measuring import alone
+from tests.support.errors import refused
+from tests.support.toy import write_toy
+
+LEAST = 512
+
+
+def eras(n_rows: int, n_eras: int) -> pa.Array:
+    """Return labels of eras of the same size, one after another."""
+    numbers = pa.array(np.arange(n_rows) // -(-n_rows // n_eras))
+    return pa.array([f"{number:04}" for number in range(n_eras)]).take(numbers)
+
+
+def long_ids() -> pa.Table:
+    """Return rows whose ids take 400 MB; as wide text twice that."""
+    n_rows = 100_000
+    ids = pa.array([f"n{row}".ljust(4000, "x") for row in range(n_rows)])
+    codes = np.arange(n_rows, dtype=np.int8) % 5
+    return pa.table({"id": ids, "era": eras(n_rows, 10), "feature_a": codes})
+
+
+def millions_of_rows() -> pa.Table:
+    """Return one row group of 2.5 million rows, of wide numbers, ids and texts."""
+    n_rows = 2_500_000
+    numbers = np.random.default_rng(0).integers(0, 5, n_rows) / 4
+    ids = pa.array(np.arange(10**15, 10**15 + n_rows)).cast(pa.string())
+    columns = {f"feature_{number}": numbers for number in range(12)}
+    return pa.table({"id": ids, "era": eras(n_rows, 3), **columns, "target": numbers})
+
+
+def convert_within(source: str, out: str) -> None:
+    convert(source, out, memory=LEAST)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of a process is told by Linux alone")
+@pytest.mark.parametrize("make", [long_ids, millions_of_rows])
+def test_no_row_group_takes_more_than_was_promised(tmp_path: Path, make: Any) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    table = make()
+    pq.write_table(table, source, row_group_size=len(table))
+    ids = table.column("id").to_numpy()[[0, 1, -1]].tolist()
+    del table
+    _, peak = alone(convert_within, os.fspath(source), os.fspath(out))
+    assert peak < LEAST * 1_000_000
+    assert not list(verify(out))
+    found = np.load(sorted(out.glob("*/ids.npy"))[-1], mmap_mode="r")
+    first = np.load(sorted(out.glob("*/ids.npy"))[0], mmap_mode="r")
+    assert [first[0].decode(), first[1].decode(), found[-1].decode()] == ids
+
+
+def test_row_groups_that_dont_fit_are_refused_with_the_least_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "toy.parquet"
+    write_toy(source, {"0001": 1000})
+    monkeypatch.setattr(pipeline, "_ROW_BYTES", 1_000_000)  # as if there were 40 million rows
+    with pytest.raises(ConversionError, match=r"memory: expected .* found 600") as refusal:
+        convert(source, tmp_path / "out", memory=600)
+    assert not (tmp_path / "out").exists()
+    least = int(str(refusal.value).split()[2])
+    assert 1000 < least < 1400
+    convert(source, tmp_path / "out", memory=least)
+    # Nobody is refused for a default.
+    monkeypatch.setattr(conversion, "available_memory", lambda: 1_500_000_000)
+    convert(source, tmp_path / "default")
+    monkeypatch.setattr(conversion, "available_memory", lambda: 1_000_000_000)
+    with refused(ConversionError, f"expected {least} MB", "found 1000 available"):
+        convert(source, tmp_path / "other")
+
+
+def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "toy.parquet"
+    write_toy(source, {"0001": 10})
+    footer_bytes = pq.ParquetFile(source).metadata.serialized_size
+    monkeypatch.setattr(file, "_METADATA_BYTES", 250_000_000 // footer_bytes)
+    with refused(ConversionError, "memory: expected 712 MB", "found 600"):
+        convert(source, tmp_path / "out", memory=600)
+    convert(source, tmp_path / "out", memory=712)
+
+
+def test_files_that_nobody_reads_are_closed(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.parquet" for number in range(30)]
+    for number, path in enumerate(paths):
+        write_toy(path, {f"{number:04}": 5})
+    most, before = 0, len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+    def watch(what: str, done: int, n_rows: int) -> None:
+        nonlocal most
+        if sys.platform == "linux":
+            most = max(most, len(os.listdir("/proc/self/fd")) - before)
+
+    convert(paths, tmp_path / "out", workers=2, progress=watch)
+    # Of each handle one for Arrow and one for pages; and shards on their way to the disk.
+    assert most < 2 * (MOST_FREE + 3) + 20
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= before + 1

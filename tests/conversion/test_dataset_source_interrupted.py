@@ -1,0 +1,154 @@
+"""Tests of narrowings that are stopped, killed, repeated, or that meet another one at work."""
+
+import json
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import memmap_train as mt
+from memmap_train.conversion.conversion import convert
+from memmap_train.dataset.array_file import ARRAY_NAMES
+from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.errors import ConversionError
+from tests.conversion.test_conversion_interrupted import (
+    check_whole,
+    held_up,
+    marks,
+    stopped_after,
+    write_source,
+)
+from tests.conversion.test_conversion_killed import N_KILLS, kill_and_carry_on
+from tests.conversion.test_update import write_first, write_later
+from tests.support.errors import refused
+from tests.support.killing import Killer, killer
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Path:
+    return convert(write_source(tmp_path), tmp_path / "parent").dataset.path
+
+
+@pytest.fixture
+def undisturbed(parent: Path) -> str:
+    """Return the digest that every narrowing to all that there is must come to."""
+    return mt.open_dataset(parent).manifest.digest
+
+
+@pytest.mark.parametrize("n_eras", [0, 1, 3])
+def test_a_rerun_keeps_the_eras_that_were_finished(
+    monkeypatch: pytest.MonkeyPatch, parent: Path, undisturbed: str, n_eras: int
+) -> None:
+    out = parent.with_name("out")
+    stopped_after(monkeypatch, n_eras, lambda: convert(parent, out))
+    before = marks(out)
+    assert len(before) == len(ARRAY_NAMES) * n_eras
+    assert not (out / WORKPLACE / "partial").exists()
+    report = convert(parent, out, workers=3)
+    assert (report.status, report.n_eras_kept) == ("converted", n_eras)
+    assert before.items() <= marks(out).items()
+    check_whole(out, undisturbed)
+
+
+def test_another_parent_or_its_sources_start_anew(
+    monkeypatch: pytest.MonkeyPatch, parent: Path, undisturbed: str
+) -> None:
+    """The parent's digest counts, not only the sources that it says it comes from."""
+    out = parent.with_name("out")
+    stopped_after(monkeypatch, 3, lambda: convert(parent, out))
+    whole = json.loads((parent / "manifest.json").read_text())
+    other = json.loads((parent / "manifest.json").read_text())
+    other["shards"][-1]["files"]["features"]["digest"] = "xxh3_128:0"
+    (parent / "manifest.json").write_text(json.dumps(other))
+    stopped_after(monkeypatch, 1, lambda: convert(parent, out))
+    assert len(marks(out)) == len(ARRAY_NAMES)
+    (parent / "manifest.json").write_text(json.dumps(whole))
+    stopped_after(monkeypatch, 2, lambda: convert(parent, out))
+    report = convert(parent.with_name("toy.parquet"), out)
+    assert report.n_eras_kept == 0
+    check_whole(out, undisturbed)
+
+
+def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(parent: Path, undisturbed: str) -> None:
+    out = parent.with_name("out")
+    pressed: list[int] = []
+
+    def press(what: str, done: int, total: int) -> None:
+        if what == "converting" and done and not pressed:
+            pressed.append(done)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(parent, out, progress=press)
+    assert pressed
+    assert not (out / "manifest.json").exists()
+    assert not (out / WORKPLACE / "partial").exists()
+    assert not [
+        t
+        for t in threading.enumerate()
+        if t.is_alive() and t.name.startswith(("convert", "publish"))
+    ]
+    convert(parent, out)
+    check_whole(out, undisturbed)
+
+
+def test_a_second_narrowing_is_refused_and_disturbs_nothing(parent: Path, undisturbed: str) -> None:
+    out = parent.with_name("out")
+    with held_up(parent, out) as reports, refused(ConversionError, "another process"):
+        convert(parent, out)
+    assert reports[0].n_eras_kept == 0
+    check_whole(out, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def at_will() -> Iterator[Killer]:
+    with killer() as ready:
+        yield ready
+
+
+def test_a_rerun_carries_on_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
+    found = kill_narrowings(at_will, tmp_path, most=N_KILLS)
+    assert found.keys() == {"absent", "new"}
+
+
+def test_a_kill_during_an_update_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
+    tmp_path: Path, at_will: Killer
+) -> None:
+    found = kill_narrowed_updates(at_will, tmp_path, most=N_KILLS)
+    assert found.keys() == {"old", "absent", "new"}
+
+
+def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill narrowings at their points; return what readers found in between."""
+    parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
+    digest = mt.open_dataset(parent).manifest.digest
+    found = kill_and_carry_on(
+        at_will,
+        lambda: shutil.rmtree(out, ignore_errors=True),
+        parent,
+        out,
+        {digest: "new"},
+        most=most,
+    )
+    check_whole(parent, digest)
+    return found
+
+
+def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill updates of a narrowed dataset at their points, as `kill_narrowings` does."""
+    source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
+    write_first(source)
+    old = convert(source, parent).dataset.manifest.digest
+    convert(parent, folder / "first")
+    write_later(source)
+    new = convert(source, parent).dataset.manifest.digest
+
+    def begin() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(folder / "first", out)
+
+    return kill_and_carry_on(at_will, begin, parent, out, {old: "old", new: "new"}, most=most)

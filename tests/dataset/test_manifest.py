@@ -1,0 +1,548 @@
+"""Tests of the manifest: what is written comes back, what is damaged is refused in one line."""
+
+import copy
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memmap_train.dataset.array_file import ARRAY_NAMES
+from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import (
+    FILE_NAME,
+    FileEntry,
+    Manifest,
+    Scale,
+    ShardEntry,
+    SourceEntry,
+    read_manifest,
+    write_manifest,
+)
+from memmap_train.errors import ManifestError, MemmapTrainError
+from memmap_train.loading.batches import Batches
+from memmap_train.loading.inspect import (
+    describe_dataset,
+    describe_era,
+    describe_features,
+    era_text,
+    features_text,
+)
+from tests.conftest import MakeToy
+from tests.support.errors import refused
+
+Json = dict[str, Any]
+
+
+def shard(era: str = "0001", rows: int = 3, item: int = 1, **changes: Any) -> ShardEntry:
+    files = {
+        "features": FileEntry(128 + rows * 2 * item, "xxh3_128:1"),
+        "targets": FileEntry(128 + rows * 8, "xxh3_128:2"),
+        "ids": FileEntry(128 + rows * 16, "xxh3_128:3"),
+        "counts": FileEntry(128 + 2 * 6 * 4, "xxh3_128:5"),
+    }
+    entry = ShardEntry(
+        era=era,
+        rows=rows,
+        data_type={"train": rows},
+        missing_features=1,
+        target_nulls={"target": 0, "target_t1_20": rows},
+        files=files,
+    )
+    return replace(entry, **changes)
+
+
+def manifest(**changes: Any) -> Manifest:
+    fields: Json = {
+        "dtype": "int8",
+        "scale": Scale(0.25, 0.0),
+        "missing": "0.5",
+        "features": ("feature_b", "feature_a"),
+        "targets": ("target", "target_t1_20"),
+        "aliases": {"target": "target_t1_20"},
+        "feature_sets": {"small": ("feature_a",), "leer ✓": ()},
+        "columns": {"era": "era", "id": None},
+        "sources": (SourceEntry("quelle ü.parquet", 5, "2026-01-01T00:00:00+00:00", "xxh3_128:4"),),
+        "shards": (shard("0001", 3), shard("X", 4)),
+        "created_by": {"package": "0.1", "numpy": "2", "pyarrow": "20"},
+        "planted": 0.125,
+    }
+    return Manifest(**{**fields, **changes})
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Return a folder with a good manifest (and nothing else), to be damaged."""
+    write_manifest(manifest(), tmp_path)
+    return tmp_path
+
+
+def edit(directory: Path, change: Any) -> None:
+    """Change the JSON of a manifest: a dict to merge in, or a function that changes it."""
+    data = json.loads((directory / FILE_NAME).read_bytes())
+    if callable(change):
+        change(data)
+    else:
+        data.update(change)
+    (directory / FILE_NAME).write_text(json.dumps(data))
+
+
+# -- round trip -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dtype": "float32", "scale": None, "shards": (shard(item=4),)},
+        {"planted": None},
+        {"targets": (), "aliases": {}, "shards": (shard(target_nulls={}),)},
+        {"shards": (shard("übung/..\\ \0'\"\n✓"),)},
+    ],
+)
+def test_what_is_written_comes_back(tmp_path: Path, changes: Json) -> None:
+    written = manifest(**changes)
+    write_manifest(written, tmp_path)
+    assert read_manifest(tmp_path) == written
+    assert os.listdir(tmp_path) == [FILE_NAME]
+
+
+def test_the_file_is_utf8_json_with_sorted_keys_and_the_format_of_the_specification(
+    plain: Path,
+) -> None:
+    data = json.loads((plain / FILE_NAME).read_bytes().decode("utf-8"))
+    assert list(data) == sorted(data)
+    assert data["format"] == "memmap-train"
+    assert data["format_version"] == 1
+    assert data["n_rows"] == 7
+    assert data["scale"] == {"multiply": 0.25, "add": 0.0}
+    assert set(data) == {
+        "aliases", "columns", "created_by", "dtype", "feature_sets", "features", "format",
+        "format_version", "missing", "n_rows", "planted", "scale", "shards", "sources", "targets",
+    }  # fmt: skip
+    assert data["shards"][1] == {
+        "era": "X",
+        "rows": 4,
+        "data_type": {"train": 4},
+        "missing_features": 1,
+        "target_nulls": {"target": 0, "target_t1_20": 4},
+        "files": {
+            "features": {"bytes": 136, "digest": "xxh3_128:1"},
+            "targets": {"bytes": 160, "digest": "xxh3_128:2"},
+            "ids": {"bytes": 192, "digest": "xxh3_128:3"},
+            "counts": {"bytes": 176, "digest": "xxh3_128:5"},
+        },
+    }
+
+
+def test_writing_again_replaces_the_manifest(plain: Path) -> None:
+    again = manifest(missing="nan", dtype="float32", scale=None, shards=(shard(item=4),))
+    write_manifest(again, plain)
+    assert read_manifest(plain).missing == "nan"
+    assert os.listdir(plain) == [FILE_NAME]
+
+
+def test_unknown_keys_are_ignored(plain: Path) -> None:
+    def add(data: Json) -> None:
+        data["later"] = {"anything": [1, None]}
+        data["scale"]["later"] = 1
+        data["sources"][0]["later"] = 1
+        data["shards"][0]["later"] = 1
+        data["shards"][0]["files"]["weights"] = {"bytes": 1, "kind": "of a later version"}
+        data["shards"][0]["files"]["features"]["later"] = 1
+
+    edit(plain, add)
+    assert read_manifest(plain) == manifest()
+
+
+def test_the_layout_follows_from_dtype_names_and_rows() -> None:
+    layout = manifest().layout(shard(rows=5))
+    assert layout == {
+        "features": (np.dtype("i1"), (5, 2)),
+        "targets": (np.dtype("<f4"), (5, 2)),
+        "ids": (np.dtype("S16"), (5,)),
+        "counts": (np.dtype("<i4"), (2, 6)),
+    }
+    of_floats = manifest(dtype="float32", scale=None)
+    assert of_floats.layout(shard(rows=5))["features"] == (np.dtype("<f4"), (5, 2))
+
+
+def test_a_manifest_of_an_earlier_version_has_no_counts(plain: Path) -> None:
+    edit(plain, lambda data: [shard["files"].pop("counts") for shard in data["shards"]])
+    older = read_manifest(plain)
+    assert [set(shard.files) for shard in older.shards] == [{"features", "targets", "ids"}] * 2
+    assert set(older.layout(older.shards[0])) == {"features", "targets", "ids"}
+    assert older.digest != manifest().digest
+
+
+# -- digest ---------------------------------------------------------------------------------------
+
+
+def test_the_digest_is_that_of_the_content_only() -> None:
+    same = manifest(sources=(), created_by={}, planted=None, feature_sets={}, missing="nan")
+    assert same.digest == manifest().digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"features": ("feature_a", "feature_b")},
+        {"targets": ("target_t1_20", "target")},
+        {"shards": (shard("0001", 3),)},
+        {"shards": (shard("X", 4), shard("0001", 3))},
+        {"shards": (shard("0002", 3), shard("X", 4))},
+        {"shards": (shard("0001", 4), shard("X", 4))},
+        {"shards": (shard(files={**shard().files, "ids": FileEntry(176, "x")}), shard("X", 4))},
+    ],
+)
+def test_other_content_has_another_digest(changes: Json) -> None:
+    assert manifest(**changes).digest != manifest().digest
+
+
+# -- what isn't a manifest ------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_manifest_isnt_a_dataset(tmp_path: Path) -> None:
+    with refused(ManifestError, str(tmp_path), "no manifest.json", "memmap-train convert"):
+        read_manifest(tmp_path)
+
+
+def test_no_folder_a_file_and_a_folder_in_the_place_of_a_manifest(tmp_path: Path) -> None:
+    with refused(ManifestError, "no such folder"):
+        read_manifest(tmp_path / "none")
+    (tmp_path / "file").write_text("x")
+    with refused(ManifestError, "it is a file"):
+        read_manifest(tmp_path / "file")
+    (tmp_path / FILE_NAME).mkdir()
+    with refused(ManifestError, FILE_NAME):
+        read_manifest(tmp_path)
+    (tmp_path / FILE_NAME).rmdir()
+    os.mkfifo(tmp_path / FILE_NAME)
+    with refused(ManifestError, FILE_NAME, "a pipe"):
+        read_manifest(tmp_path)
+
+
+def test_an_unfinished_conversion_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / ".convert").mkdir()
+    with refused(ManifestError, "hasn't finished", "convert"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe\xff",
+        b"[" * 100_000,
+        b'{"format_version": ' + b"9" * 5000 + b"}",
+        b"null",
+        b"[]",
+        b'"memmap-train"',
+        b'{"format": "something else"}',
+        b'{"format": "memmap-train"}',
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_what_isnt_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with refused(ManifestError, str(tmp_path / FILE_NAME)):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_cut_anywhere_is_refused(plain: Path) -> None:
+    whole = (plain / FILE_NAME).read_bytes()
+    for end in range(len(whole) - 2):  # but for the newline after the last brace
+        (plain / FILE_NAME).write_bytes(whole[:end])
+        with refused(ManifestError, str(plain)):
+            read_manifest(plain)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "1", None, True, [1]])
+def test_another_format_version_is_refused_with_what_to_do(plain: Path, version: Any) -> None:
+    edit(plain, {"format_version": version, "shards": "of another form"})
+    with refused(ManifestError, f"format_version {version!r}", "expected 1", "upgrade"):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n_rows": 8}, "n_rows"),
+        ({"n_rows": 7.0}, "n_rows"),
+        ({"n_rows": "7"}, "n_rows"),
+        ({"missing": "0"}, "missing"),
+        ({"missing": ["0.5"]}, "missing"),
+        (lambda data: data["shards"][0].update(rows=10**18), "rows"),
+        (lambda data: data["shards"][0].update(era="9" * 252), "too long"),
+        (lambda data: data["shards"][0].update(era="é" * 42), "too long"),
+        (lambda data: data["shards"][0].update(data_type={"train": 2, "test": 2}), "data_type"),
+        (lambda data: data["shards"][0].update(missing_features=7), "missing_features"),
+        (lambda data: data["shards"][0]["files"]["features"].update(bytes=133), "don't hold 3"),
+        (lambda data: data["shards"][0]["files"]["targets"].update(bytes=2**39), "don't hold 3"),
+        (lambda data: data["shards"][0]["files"]["counts"].update(bytes=128), "counts"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"scale": None}, "wrong kind"),
+        ({"features": []}, "features"),
+        ({"features": ["feature_a", "feature_a"]}, "twice"),
+        ({"targets": ["target", "target"]}, "twice"),
+        ({"feature_sets": {"small": ["feature_c"]}}, "feature_sets.small"),
+        (lambda data: data["shards"].append(data["shards"][0]), "twice"),
+        (lambda data: data["shards"][0].update(rows=0), "rows"),
+        (lambda data: data["shards"][0].update(rows=-3), "rows"),
+        (lambda data: data["shards"][0].update(rows=3.0), "rows"),
+        (lambda data: data["shards"][0].update(rows=True), "rows"),
+        (lambda data: data["shards"][0].update(rows=2**63), "rows"),
+        (lambda data: data["shards"][0]["files"].pop("targets"), "targets"),
+        (lambda data: data["shards"][0]["files"]["ids"].update(bytes=177), "ids"),
+        (lambda data: data["shards"][0]["files"]["ids"].update(bytes=2**39), "ids"),
+        (lambda data: data["shards"][0]["files"]["features"].update(bytes=9), "bytes"),
+        (lambda data: data["shards"][0]["target_nulls"].pop("target"), "target_nulls"),
+        (lambda data: data["shards"][0]["target_nulls"].update(target=4), "target_nulls"),
+        ({"shards": [], "n_rows": 0}, "shards"),
+        (lambda data: data["scale"].update(multiply=float("nan")), "multiply"),
+        (lambda data: data["scale"].update(add=float("inf")), "add"),
+        ({"aliases": {"target": "target_x"}}, "aliases"),
+    ],
+)
+def test_values_that_cant_be_are_refused(plain: Path, change: Any, said: str) -> None:
+    edit(plain, change)
+    with refused(ManifestError, str(plain / FILE_NAME), said):
+        read_manifest(plain)
+
+
+# -- fuzz -----------------------------------------------------------------------------------------
+
+NONSENSE = [
+    None, True, False, -1, 0, 1, 2.5, float("nan"), float("inf"), 2**70, -(2**70), 10**400,
+    "", "x", "../x", "/etc", "\ud800", "\0", "int8", [], [[]], [None], ["x", 1], {}, {"x": None},
+]  # fmt: skip
+
+
+def mutations(data: Any) -> Iterator[Any]:
+    """Yield the data changed in one place: every value replaced, every key and item taken away."""
+
+    def places(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        keys = node.keys() if isinstance(node, dict) else range(len(node))
+        for key in list(keys):
+            yield (*path, key)
+            if isinstance(node[key], dict | list):
+                yield from places(node[key], (*path, key))
+
+    for *path, last in list(places(data, ())):
+        for value in [*NONSENSE, "take away", "twice"]:
+            changed = copy.deepcopy(data)
+            node = changed
+            for key in path:
+                node = node[key]
+            if value == "take away":
+                del node[last]
+            elif value == "twice":
+                if isinstance(node, dict):
+                    continue
+                node.append(node[last])
+            else:
+                node[last] = value
+            yield changed
+
+
+def use_all(directory: Path) -> None:
+    """Read a manifest and ask it and its dataset for all that they know."""
+    found = read_manifest(directory)
+    assert found.digest
+    for entry in found.shards:
+        assert entry.rows >= 1
+        assert found.layout(entry)["features"][1][0] == entry.rows
+        assert (directory / entry.folder).resolve().parent == directory.resolve()
+    dataset = open_dataset(directory)
+    for target in dataset.target_names:
+        dataset.labelled_eras(target)
+    for name in found.feature_sets:
+        if found.feature_sets[name]:
+            dataset.feature_columns(name)
+
+
+def test_no_mutation_of_a_manifest_ends_in_a_traceback(make_toy: MakeToy) -> None:
+    directory = make_toy({"0001": 3, "X": 2}, n_features=2, n_targets=2, store="int8")
+    good = json.loads((directory / FILE_NAME).read_bytes())
+    use_all(directory)
+    n_mutations, n_refused, wrong = 0, 0, {}
+    for changed in mutations(good):
+        n_mutations += 1
+        (directory / FILE_NAME).write_text(json.dumps(changed))
+        try:
+            use_all(directory)
+        except MemmapTrainError as error:
+            n_refused += 1
+            if "\n" in str(error):
+                wrong["several lines"] = str(error)
+        except Exception as error:  # what must not be: collected, to show all kinds at once
+            wrong[repr(error)[:100]] = json.dumps(changed)[:200]
+    assert wrong == {}
+    assert n_mutations > 1000
+    assert n_refused > n_mutations / 2
+
+
+def of_rows_that_arent_there(data: Json) -> None:
+    """Say that an era has as many rows as the format allows, in agreement with all but its files.
+
+    Whoever shuffled them would need 8 TB.
+    """
+    first, rows = data["shards"][0], 2**40
+    data["n_rows"] += rows - first["rows"]
+    first["rows"] = rows
+    del first["files"]["ids"]
+
+
+def test_no_rows_are_believed_that_the_files_dont_hold(make_toy: MakeToy) -> None:
+    directory = make_toy({"0001": 3, "X": 2})
+    edit(directory, of_rows_that_arent_there)
+    with refused(ManifestError, "'0001'", "don't hold 1,099,511,627,776 rows"):
+        open_dataset(directory)
+
+
+def test_every_manifest_changed_at_random_is_refused_or_holds_what_it_says(
+    make_toy: MakeToy,
+) -> None:
+    """2,000 manifests with values replaced, copied to other places, taken away, and bytes changed.
+
+    Those that are accepted are mapped, shuffled and shown; no more is mapped than is there.
+    """
+    directory = make_toy({"0001": 3, "0002": 1, "X": 2}, n_features=2, n_targets=2, nulls=True)
+    good = json.loads((directory / FILE_NAME).read_bytes())
+    random = np.random.default_rng([6, 1])
+    n_opened, n_refused = 0, 0
+    for _ in range(2000):
+        changed = copy.deepcopy(good)
+        for _ in range(random.integers(1, 4)):
+            node, key = some_place(changed, random)
+            match random.integers(4):
+                case 0:
+                    del node[key]
+                case 1:
+                    other, its_key = some_place(changed, random)
+                    node[key] = copy.deepcopy(other[its_key])
+                case 2 if isinstance(node[key], int):
+                    node[key] += int(random.choice([-1, 1, 4, 128]))
+                case _:
+                    node[key] = NONSENSE[random.integers(len(NONSENSE))]
+        text = bytearray(json.dumps(changed).encode())
+        if random.integers(4) == 0:
+            for _ in range(3):
+                text[random.integers(len(text))] = random.choice(list(b'0123456789-.eE{}[]",:tf'))
+        (directory / FILE_NAME).write_bytes(text)
+        if said_of(lambda: use_all(directory)) is not None:
+            n_refused += 1
+            continue
+        assert not any("\n" in problem.what for problem in verify(directory))
+        n_opened += said_of(lambda: check_consistent(directory)) is None
+    assert n_refused > 1000
+    assert n_opened > 100
+
+
+def some_place(data: Any, random: np.random.Generator) -> tuple[Any, Any]:
+    """Return an object or a list somewhere in the data, and a key of it."""
+    while True:
+        keys = list(data) if isinstance(data, dict) else range(len(data))
+        key = keys[random.integers(len(keys))]
+        if not isinstance(data[key], dict | list) or not data[key] or random.integers(4) == 0:
+            return data, key
+        data = data[key]
+
+
+def said_of(act: Callable[[], object]) -> str | None:
+    """Return the line that an error of ours says, None where there is none."""
+    try:
+        act()
+    except MemmapTrainError as error:
+        (line,) = str(error).split("\n")
+        return line
+    return None
+
+
+def check_consistent(directory: Path) -> None:
+    """Compare each array with what numpy alone finds, and use the dataset in all ways."""
+    dataset = open_dataset(directory)
+    for era in dataset.eras:
+        shard = dataset[era]
+        for name in ARRAY_NAMES:
+            array = getattr(shard, name)
+            if array is not None:
+                alone = np.load(shard.file(name), mmap_mode="r")
+                assert (array.shape, array.dtype) == (alone.shape, alone.dtype)
+        assert len(shard.features) == len(shard.targets) == shard.n_rows
+    batches = Batches(dataset, batch_size=1, seed=0, window_size=1)
+    assert len(batches) == dataset.n_rows
+    assert batches[0][0].shape == (1, len(dataset.feature_names))
+    json.dumps(describe_dataset(dataset))
+    features_text(describe_features(dataset, dataset.eras[0]))
+    for era in dataset.eras:
+        era_text(describe_era(dataset, era))
+
+
+@given(st.data())
+def test_no_flipped_byte_of_a_manifest_ends_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    directory = tmp_path_factory.getbasetemp() / "flipped"
+    directory.mkdir(exist_ok=True)
+    write_manifest(manifest(), directory)
+    content = bytearray((directory / FILE_NAME).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (directory / FILE_NAME).write_bytes(content)
+    try:
+        found = read_manifest(directory)
+    except ManifestError:
+        return
+    assert [len(entry.folder) > 4 for entry in found.shards] == [True] * len(found.shards)
+
+
+@pytest.mark.parametrize(
+    "label", ["../x", "/", "/etc/passwd", "a/b", "..", ".", "", "\\..\\x", "é✓", "\0", "C:", "~"]
+)
+def test_no_label_leads_out_of_the_dataset(tmp_path: Path, label: str) -> None:
+    write_manifest(manifest(shards=(shard(label),)), tmp_path)
+    (entry,) = read_manifest(tmp_path).shards
+    assert entry.era == label
+    folder = tmp_path / entry.folder
+    folder.mkdir()
+    assert folder.resolve().parent == tmp_path.resolve()
+    assert sorted(os.listdir(tmp_path)) == sorted([entry.folder, FILE_NAME])
+
+
+def test_a_label_that_cant_be_written_is_refused(plain: Path) -> None:
+    edit(plain, lambda data: data["shards"][0].update(era="\ud800"))
+    with refused(ManifestError, "era: expected text, found half a character"):
+        read_manifest(plain)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["feature_sets"].update({HALF: []}),
+        lambda data: data["aliases"].update({HALF: "target"}),
+        lambda data: data["columns"].update(id=HALF),
+        lambda data: data["columns"].update({HALF: None}),
+        lambda data: data["created_by"].update(numpy=HALF),
+        lambda data: data["shards"][0]["data_type"].update({HALF: 1}),
+        lambda data: data["shards"][0]["target_nulls"].update({HALF: 1}),
+        lambda data: data["shards"][0]["files"].update({HALF: {}}),
+    ],
+)
+def test_half_a_character_in_any_name_is_refused(
+    plain: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    """It could be read, but neither printed nor written again."""
+    edit(plain, change)
+    with refused(ManifestError, str(plain), "half a character"):
+        read_manifest(plain)

@@ -1,0 +1,165 @@
+"""Tests of what is said about a dataset: counts of features, constant ones, duplicated ids."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import memmap_train as mt
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.manifest import FILE_NAME
+from memmap_train.errors import DatasetError
+from memmap_train.loading import batches as batches_module
+from memmap_train.loading import placement
+from memmap_train.loading.inspect import (
+    dataset_text,
+    describe_dataset,
+    describe_era,
+    describe_features,
+    era_text,
+    features_text,
+)
+from tests.support.errors import refused
+
+CODES = {
+    "0001": [[0, 2, None], [4, 2, None], [None, 2, None], [1, 2, None]],
+    "0002": [[3, 2, 1], [3, None, 1]],
+    "0003": [[3, 1, 0], [2, 0, 4], [1, 1, 3]],
+}
+IDS = ["a", "b", "a", "a", "b", "c", "d", "d", "d"]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    rows = [row for codes in CODES.values() for row in codes]
+    eras = [era for era, codes in CODES.items() for _ in codes]
+    columns = zip("abc", zip(*rows, strict=True), strict=True)
+    features = {f"feature_{name}": pa.array(column, pa.int8()) for name, column in columns}
+    pq.write_table(pa.table({"era": eras, **features, "id": IDS}), tmp_path / "source.parquet")
+    return mt.convert(tmp_path / "source.parquet", tmp_path / "out").dataset
+
+
+def without_counts(dataset: Dataset, era: str) -> Dataset:
+    """Return the dataset as if an earlier version had written an era."""
+    data = json.loads((dataset.path / FILE_NAME).read_bytes())
+    for shard in data["shards"]:
+        if shard["era"] == era:
+            del shard["files"]["counts"]
+    (dataset.path / FILE_NAME).write_text(json.dumps(data))
+    return mt.open_dataset(dataset.path)
+
+
+def test_features_say_what_all_their_rows_hold(dataset: Dataset) -> None:
+    described = describe_features(dataset)
+    assert [f["feature"] for f in described["features"]] == ["feature_a", "feature_b", "feature_c"]
+    assert [f["missing_share"] for f in described["features"]] == [1 / 9, 1 / 9, 4 / 9]
+    assert [f["constant_eras"] for f in described["features"]] == [1, 1, 2]
+    assert [f["mean_code"] for f in described["features"]] == [17 / 8, 12 / 8, 9 / 5]
+    assert "era_counts" not in described["features"][0]
+    assert described["duplicated_ids"] == {"0001": 1, "0003": 1}
+    text = features_text(described).splitlines()
+    assert text[-1] == "ids: 2 stand in more than one row of their era ('0001', '0003')"
+    assert text[1].split() == ["0", "feature_a", "11.111%", "1", "2.125"]
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_features_of_some_eras_are_described_by_those_alone(dataset: Dataset) -> None:
+    described = describe_features(dataset.select(["0001"]))
+    assert [f["missing_share"] for f in described["features"]] == [0.25, 0, 1]
+    assert [f["constant_eras"] for f in described["features"]] == [0, 1, 1]
+    assert [f["mean_code"] for f in described["features"]] == [round(5 / 3, 6), 2, None]
+    assert described["duplicated_ids"] == {"0001": 1}
+    assert features_text(described).splitlines()[3].split()[-3:] == ["100.000%", "1", "-"]
+
+
+def test_features_say_what_the_rows_of_an_era_hold(dataset: Dataset) -> None:
+    described = describe_features(dataset, "0001")
+    assert [list(f["era_counts"].values()) for f in described["features"]] == [
+        [1, 1, 0, 0, 1, 1],
+        [0, 0, 4, 0, 0, 0],
+        [0, 0, 0, 0, 0, 4],
+    ]
+    assert list(described["features"][0]["era_counts"]) == ["0", "1", "2", "3", "4", "missing"]
+    assert described["features"][0]["constant_eras"] == 1  # of all eras still
+    text = features_text(described).splitlines()
+    assert text[0].split()[-7:] == ["0", "1", "2", "3", "4", "missing", "sets"]
+    assert text[2].split()[-6:] == ["0", "0", "4", "0", "0", "0"]
+    with refused(DatasetError, "no era '0009'"):
+        describe_features(dataset, "0009")
+
+
+def test_an_era_says_its_constant_features_and_duplicated_ids(dataset: Dataset) -> None:
+    described = {era: describe_era(dataset, era) for era in CODES}
+    assert [d["constant_features"] for d in described.values()] == [2, 2, 0]
+    assert [d["duplicated_ids"] for d in described.values()] == [1, 0, 1]
+    assert described["0001"]["arrays"]["counts"]["shape"] == [3, 6]
+    text = era_text(described["0001"])
+    assert "constant  2 features" in text
+    assert "ids       1 stand in more than one row" in text
+
+
+def test_a_dataset_says_in_how_many_eras_features_are_constant(dataset: Dataset) -> None:
+    assert describe_dataset(dataset)["eras_with_constant_features"] == 2
+    assert describe_dataset(dataset.select(["0003"]))["eras_with_constant_features"] == 0
+    assert "constant  features in 2 of 3 eras" in dataset_text(describe_dataset(dataset))
+
+
+def test_what_an_earlier_version_didnt_count_isnt_said(dataset: Dataset) -> None:
+    older = without_counts(dataset, "0002")
+    assert describe_dataset(older)["eras_with_constant_features"] is None
+    assert "constant" not in dataset_text(describe_dataset(older))
+    described = describe_features(older, "0002")
+    for key in ("missing_share", "constant_eras", "mean_code", "era_counts"):
+        assert [f[key] for f in described["features"]] == [None] * 3
+    assert set(features_text(described).splitlines()[1].split()[2:]) == {"-"}
+    assert describe_features(older, "0001")["features"][1]["era_counts"]["2"] == 4
+    era = describe_era(older, "0002")
+    assert era["constant_features"] is None
+    assert "counts" not in era["arrays"]
+    assert "constant" not in era_text(era)
+    assert describe_era(older, "0001")["constant_features"] == 2
+
+
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_features_are_described_as_numpy_would(toys: dict[str, Path], store: str) -> None:
+    """Of a store with missing features; those are counted before 0.5 takes their place."""
+    dataset = mt.open_dataset(toys[f"nulls {store}"])
+    plain = mt.open_dataset(toys[store])
+    described = describe_features(dataset)
+    codes = np.concatenate([decoded(plain, era) for era in plain.eras]) * 4
+    stored = np.concatenate([decoded(dataset, era) for era in dataset.eras]) * 4
+    shares = np.array([f["missing_share"] for f in described["features"]])
+    assert (shares > 0.1).all()
+    assert shares.sum() * dataset.n_rows == pytest.approx(
+        sum(entry.missing_features for entry in dataset.manifest.shards)
+    )
+    assert (shares * dataset.n_rows + 1e-6 >= (stored != codes).sum(axis=0)).all()
+    means = np.array([f["mean_code"] for f in described["features"]])
+    np.testing.assert_allclose(
+        means * (1 - shares) + 2 * shares, stored.mean(axis=0, dtype=np.float64), atol=1e-5
+    )
+
+
+def decoded(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
+    stored = dataset[era].features
+    return dataset.decode(stored, np.empty(stored.shape, np.float32))
+
+
+def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = describe_dataset(dataset)
+    monkeypatch.setattr(placement, "available_memory", lambda: 10)
+    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
+    found = describe_dataset(dataset)
+    assert found["batches"].keys() == {"batch_size", "error"}
+    assert {**found, "batches": None} == {**before, "batches": None}
+    lines = dataset_text(found).splitlines()
+    (line,) = [line for line in lines if line.startswith("shuffling ")]
+    assert "not possible now: " in line
+    assert "10 B at most, the memory available" in line
+    assert len(lines) == len(dataset_text(before).splitlines()) - 1

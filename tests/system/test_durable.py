@@ -1,0 +1,100 @@
+"""What file systems answer that can't make a folder or a file durable, and what disks answer."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import memmap_train as mt
+from memmap_train.errors import ConversionError, RunError
+from memmap_train.runs.run import begin_run, holding, open_run
+from memmap_train.system.durable import sync_directory, sync_file
+from tests.support.errors import refused
+from tests.support.toy import write_toy
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+FOR_FOLDERS = (*UNSUPPORTED, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR)
+FAILED = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def failing(number: int, applies: Callable[[int], bool]) -> Callable[[int], None]:
+    """Return an `os.fsync` that fails for what has such a mode."""
+
+    def fsync(descriptor: int) -> None:
+        if applies(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    return fsync
+
+
+@pytest.mark.parametrize("number", FOR_FOLDERS, ids=errno.errorcode.__getitem__)
+def test_a_folder_that_cant_be_made_durable_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "deep" / "out"
+    write_toy(source, {"0001": 4, "0002": 3})
+    monkeypatch.setattr(os, "fsync", failing(number, stat.S_ISDIR))
+    assert mt.convert(source, out, workers=1).status == "converted"
+    write_toy(source, {"0001": 4, "0002": 3, "0003": 2})
+    assert mt.convert(source, out, workers=1).status == "updated"
+    assert mt.convert(source, out, workers=1, overwrite=True).n_rows == 9
+    assert list(mt.verify(out)) == []
+    with holding(tmp_path / "run"):
+        begin_run(tmp_path / "run", {"epochs": 1, "embargo_eras": 8})
+    assert open_run(tmp_path / "run").config["epochs"] == 1
+
+
+@pytest.mark.parametrize("number", UNSUPPORTED, ids=errno.errorcode.__getitem__)
+def test_nor_does_a_file_have_to_be_durable_where_none_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    write_toy(source, {"0001": 4})
+    monkeypatch.setattr(os, "fsync", failing(number, stat.S_ISREG))
+    mt.convert(source, out, workers=1)
+    assert list(mt.verify(out)) == []
+
+
+@pytest.mark.parametrize("number", FAILED, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("applies", [stat.S_ISDIR, stat.S_ISREG])
+def test_an_error_of_the_disk_is_never_passed_over(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    applies: Callable[[int], bool],
+) -> None:
+    source, out = tmp_path / "source.parquet", tmp_path / "out"
+    write_toy(source, {"0001": 4})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(number, applies))
+        with refused(ConversionError, str(out)):
+            mt.convert(source, out, workers=1)
+        with refused(RunError, str(tmp_path / "run")):
+            begin_run(tmp_path / "run", {"epochs": 1})
+    assert not (out / "manifest.json").exists()
+    assert mt.convert(source, out, workers=1).status == "converted"
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.EACCES, errno.EPERM, errno.EIO])
+def test_a_file_that_cant_be_made_durable_though_files_can_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(number, stat.S_ISREG))
+    with open(tmp_path / "file", "w") as file, pytest.raises(OSError, match=os.strerror(number)):
+        sync_file(file.fileno())
+
+
+def test_a_folder_that_cant_be_opened_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", denied)
+        sync_directory(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "nowhere")

@@ -1,0 +1,371 @@
+"""What callbacks remember over an interruption: plain attributes; and all is told them once."""
+
+import csv
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
+from memmap_train.training import loop
+from memmap_train.training.loop import train
+from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
+from tests.training.test_loop import TIMES, interrupt, read_csv, results
+
+pytest_plugins = ["tests.support.training_fixtures"]
+
+REMEMBERING = """
+import os
+import signal
+
+import keras
+import numpy as np
+
+CALLS, AT = [], None
+
+
+def called(what):
+    CALLS.append(what)
+    if len(CALLS) == AT:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+class Counting(keras.callbacks.Callback):
+    # What it does depends on all that it was told before.
+    def __init__(self):
+        super().__init__()
+        self.n_steps, self.rates, self.losses = 3, None, {}
+
+    def on_train_begin(self, logs=None):
+        self.n_steps, self.rates, self.other = 0, (0.01, 0.003, 0.001), object()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        called("epoch begin")
+        self.losses[epoch] = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        called("batch begin")
+        self.n_steps += 1
+        self.model.optimizer.learning_rate = self.rates[self.n_steps % 3]
+
+    def on_train_batch_end(self, batch, logs=None):
+        called("batch end")
+        self.losses[max(self.losses)].append(logs["loss"])
+        assert self.n_steps == sum(map(len, self.losses.values()))
+        self.last = np.array(self.losses[max(self.losses)][-2:])
+
+    def on_epoch_end(self, epoch, logs=None):
+        called("epoch end")
+        self.rates = tuple(rate * self.last.mean() * 8 for rate in self.rates)
+
+
+def plateau():
+    return keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=2, min_delta=10.0)
+
+
+def stopping():
+    return keras.callbacks.EarlyStopping(
+        "loss", patience=3, min_delta=10.0, restore_best_weights=True
+    )
+
+
+def backup():
+    return keras.callbacks.BackupAndRestore("backup", save_freq=4, delete_checkpoint=False)
+
+
+def best():
+    return keras.callbacks.ModelCheckpoint(
+        "best.weights.h5", "val_corr_mean", mode="max", save_best_only=True, save_weights_only=True
+    )
+
+
+def by_steps():
+    return keras.callbacks.ModelCheckpoint(
+        "{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=7
+    )
+
+
+def writing():
+    return keras.callbacks.CSVLogger("written.csv")
+
+
+def appending():
+    return keras.callbacks.CSVLogger("appended.csv", append=True)
+
+
+def schedule():
+    return keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate)
+
+
+def ending():
+    return keras.callbacks.TerminateOnNaN()
+
+
+def line(epoch, logs):
+    with open("lines.txt", "a") as file:
+        file.write(f"{epoch} {logs['loss']}\\n")
+
+
+def calling():
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: None, on_epoch_end=line, on_train_end=lambda logs: logs["loss"]
+    )
+
+
+class Careless(keras.callbacks.Callback):
+    # Whenever it is told of a beginning: which isn't repeated in a training that isn't interrupted.
+    def on_train_begin(self, logs):
+        self.model.optimizer.learning_rate = 0.02
+        self.model.set_weights([weight / 2 for weight in self.model.get_weights()])
+
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Write `remembering.py` into the current directory."""
+    (tmp_path / "remembering.py").write_text(REMEMBERING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    yield
+    sys.modules.pop("remembering", None)
+
+
+# -- attributes -----------------------------------------------------------------------------------
+
+
+def told_apart(value: Any) -> str:
+    """Return what tells values and their types apart."""
+    if isinstance(value, dict):
+        return f"dict {[(told_apart(k), told_apart(v)) for k, v in value.items()]}"
+    if isinstance(value, list | tuple):
+        return f"{type(value)} {[told_apart(item) for item in value]}"
+    if isinstance(value, np.ndarray | np.generic):
+        return f"{type(value)} {value.dtype} {value.shape} {value.tolist()}"
+    return f"{type(value)} {value!r}"
+
+
+NUMBERS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+ARRAYS = st.sampled_from(
+    [
+        np.zeros((2, 0), np.float32),
+        np.arange(6, dtype=np.int8).reshape(2, 3).T,
+        np.array(7.5),
+        np.float32(0.1),
+        np.int64(-3),
+        np.array([b"ab", b"c"]),
+        np.array(["é", ""]),
+        np.bool_(True),
+        Path("a/b"),
+        len,
+        told_apart,
+        Packed,
+    ]
+)
+VALUES = st.recursive(
+    NUMBERS | ARRAYS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def test_a_function_that_is_gone_is_left_as_it_is() -> None:
+    thing = SimpleNamespace(f=1, n=1)
+    recall(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
+    assert (thing.f, thing.n) == (1, 2)
+
+
+@given(value=VALUES)
+def test_plain_values_come_back_as_they_were(value: Any) -> None:
+    packed = remembered(SimpleNamespace(it=value))["it"]
+    tree = json.loads(json.dumps(packed.tree))
+    other = SimpleNamespace(it=None)
+    recall(other, {"it": Packed(tree, packed.arrays)})
+    assert told_apart(other.it) == told_apart(value)
+
+
+def test_what_is_remembered_is_a_copy() -> None:
+    array = np.zeros(3)
+    thing = SimpleNamespace(arrays=[array])
+    packed = remembered(thing)
+    array[0] = 1
+    recall(thing, packed)
+    thing.arrays[0][1] = 2
+    recall(thing, packed)
+    assert thing.arrays[0].tolist() == [0, 0, 0]
+
+
+def test_attributes_that_are_not_plain_are_passed_over() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    thing = SimpleNamespace(
+        a={1, 2},
+        b=[object()],
+        c=lambda: 1,
+        d=circle,
+        e=np.array([object()]),
+        f={"x": {1}},
+        params=1,
+        n=5,
+    )
+    assert list(remembered(thing, but=["params"])) == ["n"]
+
+
+def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path: Path) -> None:
+    with open(tmp_path / "log.csv", "w") as file:
+        thing = SimpleNamespace(
+            file=file,
+            writer=csv.writer(file),
+            writers={"train": file, "other": [file]},
+            path=tmp_path,
+            module=math,
+            function=lambda: 1,
+            numbers=(number for number in range(3)),
+            generator=np.random.default_rng(0),
+            mixed={"train": file, "other": {1}},
+        )
+        assert passed_over(thing) == ["numbers", "generator", "mixed"]
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Counting", "plateau", "stopping"])
+def test_what_callbacks_remember_survives_interruptions(
+    name: str, mine: None, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(epochs=5, callbacks=[f"remembering:{name}"], patience=0)
+    train(sample, tmp_path / "whole", config)
+    whole = results(tmp_path / "whole")
+    rates = [float(row["learning_rate"]) for row in whole["history"]]
+    assert name == "stopping" or len(set(rates)) > 1
+    assert name != "stopping" or len(rates) == 4
+    for call in ("step 3", "validation 1", "step 1", "epoch 1", "step 8", "epoch 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+        sys.modules.pop("remembering", None)
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == whole
+
+
+def files_of(folder: Path) -> dict[str, Any]:
+    """Return what callbacks have written into a folder: lines without times, and weights."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*.*")):
+        if "run" in path.relative_to(folder).parts:
+            continue
+        name = str(path.relative_to(folder))
+        if path.suffix == ".csv":
+            rows = read_csv(path)
+            found[name] = [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+        elif path.suffix == ".h5":
+            with h5py.File(path) as file:
+                arrays: dict[str, bytes] = {}
+                file.visititems(
+                    lambda name, item, to=arrays: (
+                        to.update({name: item[()].tobytes()})
+                        if isinstance(item, h5py.Dataset)
+                        else None
+                    )
+                )
+                found[name] = arrays
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+# CSVLogger closes its file when training ends, or else with its process.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_keras_own_callbacks_leave_the_files_of_an_uninterrupted_training(
+    mine: None, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    names = "stopping backup best by_steps writing appending plateau schedule ending calling"
+    config = small_config(
+        epochs=3, callbacks=[f"remembering:{name}" for name in names.split()], patience=0
+    )
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    script = Script()
+    train(sample, Path("run"), config, report=script)
+    assert script.warnings == []
+    monkeypatch.chdir(tmp_path / "parts")
+    for call in ("step 3", "validation 1", "step 1", "epoch 1", "step 8"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, Path("run"), config, resume=True, report=Script(call, interrupt))
+    train(sample, Path("run"), config, resume=True)
+    assert results(tmp_path / "parts" / "run") == results(tmp_path / "whole" / "run")
+    whole = files_of(tmp_path / "whole")
+    assert [len(whole[name]) for name in ("written.csv", "appended.csv")] == [3, 3]
+    assert {"lines.txt", "best.weights.h5", "1-7.weights.h5"} <= whole.keys()
+    assert files_of(tmp_path / "parts") == whole
+
+
+def test_what_a_callback_does_to_the_model_when_training_begins_is_done_once(
+    mine: None, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(callbacks=["remembering:Careless"])
+    train(sample, tmp_path / "whole", config)
+    for call in ("step 8", "epoch 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train(sample, tmp_path / "run", config, resume=True)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+def test_a_callback_that_is_interrupted_is_told_everything_once(
+    mine: None, sample: Path, tmp_path: Path
+) -> None:
+    config = small_config(epochs=2, callbacks=["remembering:Counting"])
+    train(sample, tmp_path / "whole", config)
+    whole, calls = results(tmp_path / "whole"), list(sys.modules["remembering"].CALLS)
+    an_epoch = ["epoch begin", *["batch begin", "batch end"] * STEPS_PER_EPOCH, "epoch end"]
+    assert calls == 2 * an_epoch
+    for at in range(1, len(an_epoch) + 3):
+        remembering = sys.modules["remembering"]
+        remembering.CALLS, remembering.AT = [], at
+        run = tmp_path / f"run-{at}"
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, run, config)
+        remembering.AT = None
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        train(sample, run, config, resume=True)
+        assert calls == remembering.CALLS
+        assert results(run) == whole
+
+
+def test_a_callback_that_hangs_is_interrupted_by_the_second_signal(
+    mine: None, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(callbacks=["remembering:Counting"])
+    train(sample, tmp_path / "before", config)
+
+    def hang(self: Any, epoch: int, logs: Any = None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(10_000_000):
+            math.sqrt(epoch)
+        raise AssertionError
+
+    monkeypatch.setattr(sys.modules["remembering"].Counting, "on_epoch_end", hang)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, tmp_path / "run", config)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,0 +1,173 @@
+"""Every key of the configuration, changed on ``--resume``: it takes effect, or nothing happens."""
+
+import json
+import os
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memmap_train as mt
+from memmap_train.errors import ConfigError, RunError
+from memmap_train.loading.batches import Batches
+from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.run import begin_run, open_run
+from memmap_train.training import loop
+from memmap_train.training.loop import rehearse, train
+from memmap_train.training.resolve import prepare
+from tests.support.errors import refused
+from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
+from tests.training.test_loop import interrupt, results
+
+pytest_plugins = ["tests.support.training_fixtures"]
+
+# What `small_config` doesn't have.
+CHANGES: dict[str, Any] = {
+    "features": "small",
+    "targets": ("target_beta_20",),
+    "validation_eras": 3,
+    "embargo_eras": 9,
+    "allow_overlap": True,
+    "batch_size": 32,
+    "window_size": 5,
+    "pool_batches": 3,
+    "memory": 7,
+    "fill_missing": 0.5,
+    "model": "linear",
+    "model_params": {"units": 3},
+    "hidden": (9,),
+    "dropout": 0.3,
+    "loss": "mae",
+    "learning_rate": 0.02,
+    "weight_decay": 0.2,
+    "plateau_patience": 1,
+    "plateau_factor": 0.25,
+    "epochs": 3,
+    "monitor": "loss",
+    "patience": 1,
+    "validation_steps": 4,
+    "callbacks": ("mine:Callback",),
+    "tensorboard": True,
+    "seed": 1,
+    "deterministic": False,
+    "checkpoint_steps": 4,
+    "checkpoint_minutes": 1e-9,
+}
+TAKE_EFFECT = {"epochs", "memory", "tensorboard", "checkpoint_steps", "checkpoint_minutes"}
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the results of a run that nothing interrupted."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    train(sample, path, small_config())
+    return results(path)
+
+
+@pytest.fixture(scope="module")
+def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that was interrupted in its second epoch: to be copied."""
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    script = Script("step 18", interrupt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, path, small_config(), report=script)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_key_is_changed_here() -> None:
+    assert list(CHANGES) == [key.name for key in fields(TrainConfig)]
+    same = small_config()
+    assert all(getattr(same, key) != value for key, value in CHANGES.items())
+
+
+@pytest.mark.parametrize("key", sorted(CHANGES.keys() - TAKE_EFFECT))
+def test_a_key_that_decides_what_is_computed_is_refused_and_the_run_stays_as_it_was(
+    key: str, stopped: Path, sample: Path
+) -> None:
+    before = contents(stopped)
+    for command in (train, rehearse):
+        with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
+            command(sample, stopped, small_config(**{key: CHANGES[key]}), resume=True)
+        assert contents(stopped) == before
+
+
+@pytest.mark.parametrize("key", sorted(TAKE_EFFECT))
+def test_a_key_that_may_change_takes_effect_and_changes_no_bit(
+    key: str, stopped: Path, sample: Path, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stopped, run)
+    changed = small_config(**{key: CHANGES[key]})
+    seen: list[list[str]] = []
+    script = Script("step 9", lambda: seen.append(sorted(os.listdir(run / "checkpoints"))))
+    report = train(sample, run, changed, resume=True, report=script)
+    assert script.warnings == []
+    assert json.loads((run / "config.json").read_text())[key] == CHANGES[key]
+    assert (report.n_epochs == 3) == (key == "epochs")
+    if key != "epochs":
+        assert results(run) == whole
+    logs = list((run / "tensorboard").glob("*")) if (run / "tensorboard").exists() else []
+    assert len(logs) == (key == "tensorboard")
+    # Resumed after step 18: step 9 is the run's 27th.
+    steps = {"checkpoint_steps": (20, 24), "checkpoint_minutes": (25, 26)}
+    kept = {STEPS_PER_EPOCH, *steps.get(key, (STEPS_PER_EPOCH, 18))}
+    assert seen == [[f"step-{step:09d}.npz" for step in sorted(kept)]]
+    # And back again.
+    again = Script()
+    back = small_config(epochs=report.n_epochs)
+    (run / "state.json").unlink()
+    train(sample, run, back, resume=True, report=again)
+    assert again.warnings == []
+
+
+def test_a_log_for_tensorboard_may_end_while_other_callbacks_go_on(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stopping.py").write_text(
+        "import keras\n\n\ndef stopping():\n"
+        "    return keras.callbacks.EarlyStopping('loss', patience=2, min_delta=10.0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options: dict[str, Any] = {"callbacks": ["stopping:stopping"], "epochs": 9}
+    train(sample, tmp_path / "whole", small_config(**options))
+    for tensorboard, call in ((True, "step 18"), (False, "step 3"), (True, "step 1")):
+        config = small_config(**options, tensorboard=tensorboard)
+        with pytest.raises(KeyboardInterrupt):
+            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    script = Script()
+    train(sample, tmp_path / "run", small_config(**options), resume=True, report=script)
+    assert script.warnings == []
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert len(results(tmp_path / "run")["history"]) == 3
+
+
+def test_memory_must_hold_the_buffers_that_a_run_has(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = mt.open_dataset(sample)
+    begin_run(tmp_path / "run", prepare(dataset, None, small_config(memory=50)).record)
+    run = open_run(tmp_path / "run")
+    init = Batches.__init__
+
+    def with_large_pools(batches: Batches, *arguments: Any, **options: Any) -> None:
+        init(batches, *arguments, **options)
+        batches.pool_bytes = 30_000_000
+
+    monkeypatch.setattr(Batches, "__init__", with_large_pools)
+    for memory in (None, 50, 60):
+        assert prepare(dataset, run, small_config(memory=memory)).config.memory == memory
+    with refused(ConfigError, "memory: expected 60 MB or more", "found 59", "--run"):
+        prepare(dataset, run, small_config(memory=59))
