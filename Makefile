@@ -55,7 +55,7 @@ train: install | $(filter data/sample/%,$(SOURCE))  ## convert if need be, then 
 	$(TOOL) train $(DATASET) --run $(RUN) --resume $(foreach target,$(firstword $(TARGET)),--set 'targets=["$(target)"]') $(ARGS)
 
 test: $(VENV)/installed-dev  ## run all tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 torture: $(VENV)/installed-dev  ## run the long damage tests
 	$(BIN)/python -m pytest -s tests/torture $(ARGS)

@@ -1,24 +1,21 @@
 """Shared fixtures: toy datasets whose cells know their place (see `toy`)."""
 
-import json
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-import memmap_train as mt
 from memmap_train.system.buffers import Recycler
-from tests.support.toy import Eras, feature_names, write_toy
+from tests.support.toy import Eras
+from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy, convert_toy
 
 # A deadline would be a timed assertion.
 settings.register_profile("memmap-train", deadline=None)
 settings.load_profile("memmap-train")
 
-MakeToy = Callable[..., Path]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,30 +39,6 @@ def signals_are_as_before() -> Iterator[None]:
 def no_buffers_are_planned() -> None:
     """Forget the batches that another test's report may still hold: memory is planned without."""
     Recycler._instances.clear()
-
-
-# Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one
-# that no number sorts.
-ERAS = {"0001": 40, "0002": 1, "0003": 77, "0005": 30, "0010": 60, "0011": 33, "X": 17}
-N_FEATURES, N_TARGETS = 9, 3
-FEATURE_SETS = {
-    "small": [feature_names(N_FEATURES)[column] for column in (7, 2, 5)],
-    "medium": feature_names(N_FEATURES)[2:6],
-}
-
-
-def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: Any) -> Path:
-    """Write a toy source into a folder, convert it there, and return the dataset's path."""
-    source = folder / "source.parquet"
-    write_toy(source, eras, **options)
-    features_json = folder / "features.json"
-    known = set(feature_names(options.get("n_features", 5)))
-    sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
-    features_json.write_text(json.dumps({"feature_sets": sets}))
-    with pytest.MonkeyPatch.context() as patch:  # it needn't outlive a power cut
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
-    return folder / "dataset"
 
 
 @pytest.fixture

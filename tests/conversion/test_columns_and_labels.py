@@ -20,7 +20,7 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.preview import describe_survey, survey_sources, survey_text
 from memmap_train.dataset.dataset import Dataset, verify
 from memmap_train.errors import ConversionError, SchemaError, SourceError
-from tests.conversion.test_conversion import converted, same_rows
+from tests.support.conversions import converted, same_rows
 from tests.support.errors import refused
 from tests.support.toy import toy_ids, toy_table, write_toy
 

@@ -21,7 +21,8 @@ from memmap_train.conversion import conversion, pipeline, transpose
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet import file as reading
 from memmap_train.conversion.parquet_source import BEST_KEY
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.dataset.dataset import Dataset
+from tests.support.conversions import Bytes, converted, of_codes, same_rows
 from tests.support.toy import (
     feature_names,
     target_names,
@@ -46,42 +47,6 @@ def decoded(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
     """Return an era's features as a reader gets them."""
     stored = dataset[era].features
     return dataset.decode(stored, np.empty(stored.shape, np.float32))
-
-
-def same_rows(one: Dataset, other: Dataset) -> bool:
-    """Tell whether two datasets hold the same bytes, going by their manifests."""
-    assert list(verify(one.path)) == []
-    assert list(verify(other.path)) == []
-    return (one.manifest.digest, one.manifest.shards, one.manifest.aliases) == (
-        other.manifest.digest,
-        other.manifest.shards,
-        other.manifest.aliases,
-    )
-
-
-def of_codes(codes: Any, **columns: Any) -> pa.Table:
-    """Return a source of one era and one feature."""
-    n_rows = len(codes)
-    return pa.table({"era": ["0001"] * n_rows, "feature_a": codes, **columns})
-
-
-def converted(folder: Path, table: pa.Table, name: str = "out", **options: Any) -> Dataset:
-    path = folder / "source.parquet"
-    pq.write_table(table, path)
-    return convert(path, folder / name, **options).dataset
-
-
-@dataclass
-class Bytes:
-    """A budget of so many bytes, however few."""
-
-    n_bytes: int
-
-    def set_apart(self, n_bytes: int) -> None:
-        """Don't mind them."""
-
-    def make_room(self, n_bytes: int) -> None:
-        """Do with less."""
 
 
 # -- rows and their order alone ---------------------------------------------------------------

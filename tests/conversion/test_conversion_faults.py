@@ -4,12 +4,10 @@ import contextlib
 import errno
 import itertools
 import os
-import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,69 +20,30 @@ from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
-from memmap_train.errors import ConversionError, MemmapTrainError
+from memmap_train.errors import ConversionError
 from memmap_train.system import disk_writer
 from memmap_train.system.disk_writer import DiskWriter
-from tests.conversion.test_conversion_killed import (
-    check_whole,
-    convert_older,
-    remove,
-    sampled,
-    state,
-    write_source,
+from tests.support.conversion_faults import (
+    PREPARATIONS,
+    Prepared,
+    failing,
+    let_fail,
+    line_of,
+    of_conversions,
+    of_overwriting,
+    our_threads,
 )
-from tests.conversion.test_update import write_first, write_later
+from tests.support.conversion_kills import check_whole, remove, write_source
 from tests.support.toy import write_toy
 from tests.support.watching import watched_by
 
 N_POINTS = 25
 """Of each kind of conversion, at which something fails here; `make torture` takes all."""
-ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EROFS)
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "open")
-
-
-class Faults:
-    """Lets calls of the system fail in this process: the n-th alone, or all from the n-th on."""
-
-    def __init__(self, folder: Path, number: int, code: int, *, lasting: bool) -> None:
-        self.n_seen = 0
-        self._folder, self._number, self._code = str(folder), number, code
-        self._lasting = lasting
-        self._lock = threading.Lock()
-
-    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Fail instead of what is about to happen below the folder."""
-        if event in CHANGES and str(arguments[0]).startswith(self._folder):
-            self.fail(arguments[0])
-
-    def fail(self, path: Any = None) -> None:
-        """Fail if it is time."""
-        with self._lock:
-            self.n_seen += 1
-            due = self.n_seen == self._number or (self._lasting and self.n_seen > self._number > 0)
-        if due:
-            raise OSError(self._code, os.strerror(self._code), path)
-
-
-@contextmanager
-def failing(
-    folder: Path, number: int = 0, code: int = errno.EIO, *, lasting: bool = False
-) -> Iterator[Faults]:
-    """Let something fail below a folder; making files durable may fail as well."""
-    faults = Faults(folder, number, code, lasting=lasting)
-    with pytest.MonkeyPatch.context() as patch, watched_by(faults):
-        patch.setattr(os, "fsync", lambda descriptor: faults.fail())
-        yield faults
 
 
 @pytest.fixture(autouse=True)
 def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-def our_threads() -> list[str]:
-    names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith(("plan", "convert", "publish", "disk"))]
 
 
 def held(path: Path) -> list[str]:
@@ -98,72 +57,7 @@ def held(path: Path) -> list[str]:
     return found
 
 
-def line_of(act: Callable[[], object]) -> str:
-    """Return the one line of an error of ours, nothing where there is none."""
-    try:
-        act()
-    except MemmapTrainError as error:
-        (line,) = str(error).split("\n")
-        return line
-    return ""
-
-
 # -- the system -------------------------------------------------------------------------------
-
-
-Prepared = tuple[Path, dict[str, str], Callable[[], object]]
-"""A source, the digests that its dataset may have by name, and what to do before converting."""
-
-
-def of_conversions(folder: Path) -> Prepared:
-    source = write_source(folder)
-    known = {convert(source, folder / "new").dataset.manifest.digest: "new"}
-    return source, known, lambda: None
-
-
-def of_overwriting(folder: Path) -> Prepared:
-    source, known, _ = of_conversions(folder)
-    known[convert_older(folder)] = "old"
-    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
-
-
-def of_updates(folder: Path) -> Prepared:
-    source = folder / "validation.parquet"
-    write_first(source)
-    known = {convert(source, folder / "old").dataset.manifest.digest: "old"}
-    write_later(source)
-    known[convert(source, folder / "new").dataset.manifest.digest] = "new"
-    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
-
-
-PREPARATIONS = [of_conversions, of_overwriting, of_updates]
-
-
-def let_fail(
-    folder: Path, prepare: Callable[[Path], Prepared], *, most: int | None
-) -> Counter[str]:
-    """Let the system fail at many points of a conversion, or at all; return what was found."""
-    source, known, begin = prepare(folder)
-    out = folder / "out"
-    options = {"overwrite": True} if prepare is of_overwriting else {}
-    begin()
-    with failing(folder) as faults:
-        convert(source, out, workers=1, **options)
-    found: Counter[str] = Counter()
-    for number in sampled(faults.n_seen, most):
-        code, lasting = ERRORS[number % len(ERRORS)], bool(number % 2)
-        remove(out)
-        begin()
-        with failing(folder, number, code, lasting=lasting):
-            line = line_of(lambda: convert(source, out, workers=1, **options))
-        assert our_threads() == []
-        found["refused" if line else "done"] += 1
-        found[state(out, known)] += 1
-        said = (os.strerror(code), "the disk is full", "the file is missing")
-        assert not line or any(part in line for part in said)
-        convert(source, out, **options)
-        check_whole(out, next(digest for digest, name in known.items() if name == "new"))
-    return found
 
 
 @pytest.mark.parametrize("prepare", PREPARATIONS)

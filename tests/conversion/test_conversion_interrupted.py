@@ -20,30 +20,27 @@ import pytest
 
 from memmap_train.conversion import conversion
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED, Journal
 from memmap_train.conversion.parquet.file import describe_file
-from memmap_train.conversion.report import Report
 from memmap_train.dataset.array_file import ARRAY_NAMES
 from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
-from tests.conversion.test_conversion import Bytes
+from tests.support.conversions import Bytes
 from tests.support.errors import refused
+from tests.support.interruptions import (
+    ERAS,
+    StoppedError,
+    check_whole,
+    held_up,
+    marks,
+    stopped_after,
+    visible,
+    write_source,
+)
 from tests.support.toy import toy_table, write_toy
 from tests.support.watching import watched_by
 
-ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 N_ROWS = sum(ERAS.values())
-FOLDERS = {f"era-{era}" for era in ERAS}
-
-
-class StoppedError(Exception):
-    """Stands for whatever ends a conversion early."""
-
-
-def write_source(folder: Path) -> Path:
-    write_toy(folder / "toy.parquet", ERAS, row_group_rows=10, nulls=True)
-    return folder / "toy.parquet"
 
 
 @pytest.fixture(autouse=True)
@@ -61,42 +58,6 @@ def source(tmp_path: Path) -> Path:
 def undisturbed(source: Path) -> str:
     """Return the digest that every conversion of the source must come to."""
     return convert(source, source.with_name("undisturbed")).dataset.manifest.digest
-
-
-def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[], Any]) -> None:
-    """Convert until this many eras are published."""
-    publish, begun = Journal.publish, itertools.count()
-
-    def limited(self: Journal, *arguments: Any) -> None:
-        if next(begun) >= n_eras:
-            raise StoppedError
-        publish(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "publish", limited)
-        with pytest.raises(StoppedError):
-            act()
-
-
-def visible(folder: Path) -> set[str]:
-    return {name for name in os.listdir(folder) if not name.startswith(".")}
-
-
-def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
-    """Return inode and time of every array that is in place, or that waits for it as well."""
-    folders = [out, out / WORKPLACE / STAGED] if waiting else [out]
-    return {
-        str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns)
-        for folder in folders
-        for file in folder.glob("era-*/*.npy")
-    }
-
-
-def check_whole(out: Path, digest: str) -> None:
-    """Check that a dataset is there, whole, and the one expected."""
-    assert visible(out) == {"manifest.json", *FOLDERS}
-    assert list(verify(out)) == []
-    assert open_dataset(out).manifest.digest == digest
 
 
 # -- stopped and carried on -------------------------------------------------------------------
@@ -492,33 +453,6 @@ def test_a_rerun_carries_on_after_a_kill_before_the_journal(
 
 
 # -- two at a time ----------------------------------------------------------------------------
-
-
-@contextmanager
-def held_up(source: Path, out: Path) -> Iterator[list[Report]]:
-    """Hold a conversion in another thread up, half done; let it end afterwards."""
-    reached, go_on = threading.Event(), threading.Event()
-    reports: list[Report] = []
-
-    def wait(what: str, done: int, total: int) -> None:
-        if what == "converting" and done:
-            reached.set()
-            go_on.wait()
-
-    def run() -> None:
-        try:
-            reports.append(convert(source, out, progress=wait, workers=1))
-        finally:
-            reached.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        reached.wait()
-        yield reports
-    finally:
-        go_on.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": "int8"}, {"overwrite": True}], ids=str)

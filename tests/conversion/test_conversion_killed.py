@@ -2,27 +2,26 @@
 
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED
-from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.manifest import WORKPLACE
-from memmap_train.errors import ManifestError
-from tests.conversion.test_update import LATER, write_first, write_later
+from tests.support.conversion_kills import (
+    N_KILLS,
+    check_whole,
+    kill_conversions,
+    kill_sequences,
+    kill_updates,
+    remove,
+    write_source,
+)
 from tests.support.killing import Killer, killer
-from tests.support.toy import toy_table, write_toy
+from tests.support.updates import write_first, write_later
 
-ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
-N_KILLS = 20
-"""Points of each kind of conversion at which it is killed here; `make torture` takes all."""
 N_SEQUENCES = 18
 
 
@@ -36,128 +35,6 @@ def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def at_will() -> Iterator[Killer]:
     with killer() as ready:
         yield ready
-
-
-def write_source(folder: Path) -> Path:
-    write_toy(folder / "toy.parquet", ERAS, row_group_rows=10, nulls=True)
-    return folder / "toy.parquet"
-
-
-def convert_older(folder: Path) -> str:
-    """Make the dataset `old`, with an era more and other codes; return its digest."""
-    source = folder / "older.parquet"
-    write_toy(source, {**ERAS, "0004": 5}, row_group_rows=10, seed=1)
-    return convert(source, folder / "old", dtype="int8").dataset.manifest.digest
-
-
-def sampled(n_points: int, most: int | None) -> list[int]:
-    """Return the numbers of points: the first, the last, and others evenly between."""
-    assert n_points > 60
-    every = np.arange(1, n_points + 1)
-    chosen = every if most is None else np.unique(np.linspace(1, n_points, most, dtype=int))
-    return [int(number) for number in chosen]
-
-
-def noted(out: Path) -> dict[str, int]:
-    """Return the inodes of arrays that a conversion has finished; only whole lines count.
-
-    They wait to be taken into place; once there is no dataset any more, some may be there.
-    """
-    journal = out / WORKPLACE / "journal.jsonl"
-    if not journal.is_file():
-        return {}
-    lines = journal.read_text().split("\n")[1:-1]
-    in_place = {} if (out / "manifest.json").exists() else inodes(out)
-    return {
-        name: inode
-        for name, inode in (in_place | inodes(out / WORKPLACE / STAGED)).items()
-        if any(f'"era": "{name.split("/")[0].removeprefix("era-")}"' in line for line in lines)
-    }
-
-
-def inodes(folder: Path) -> dict[str, int]:
-    return {str(f.relative_to(folder)): f.stat().st_ino for f in folder.glob("era-*/*.npy")}
-
-
-def state(out: Path, known: dict[str, str]) -> str:
-    """Check that what a reader finds is a whole dataset or none; return which of those known."""
-    try:
-        digest = open_dataset(out).manifest.digest
-    except ManifestError as error:
-        return "absent" if "not a dataset" in str(error) else str(error)
-    assert list(verify(out)) == []
-    return known[digest]
-
-
-def check_whole(out: Path, digest: str) -> None:
-    """Check that a dataset is there, the one expected, and nothing beside it."""
-    assert list(verify(out)) == []
-    assert open_dataset(out).manifest.digest == digest
-    assert not (out / WORKPLACE).exists()
-
-
-def kill_and_carry_on(
-    at_will: Killer,
-    begin: Callable[[], Any],
-    source: Path,
-    out: Path,
-    known: dict[str, str],
-    *,
-    most: int | None,
-    **options: Any,
-) -> Counter[str]:
-    """Kill a conversion at its points, one after another; return what readers found in between."""
-    begin()
-    n_points = at_will.points(source, out, **options)
-    found: Counter[str] = Counter()
-    for number in sampled(n_points, most):
-        begin()
-        at_will.kill(source, out, number, **options)
-        found[what := state(out, known)] += 1
-        before = noted(out) if what != "new" else {}  # a whole one is overwritten as a whole
-        convert(source, out, **options)
-        assert before.items() <= inodes(out).items()
-        check_whole(out, next(digest for digest, name in known.items() if name == "new"))
-    return found
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def kill_conversions(
-    at_will: Killer, source: Path, *, overwrite: bool, most: int | None
-) -> Counter[str]:
-    """Kill conversions into an empty folder, or over a dataset made with other options."""
-    folder = source.parent
-    out = folder / "out"
-    known = {
-        convert(source, folder / "new").dataset.manifest.digest: "new",
-        convert_older(folder): "old",
-    }
-
-    def begin() -> None:
-        remove(out)
-        if overwrite:
-            shutil.copytree(folder / "old", out)
-
-    options = {"overwrite": True} if overwrite else {}
-    return kill_and_carry_on(at_will, begin, source, out, known, most=most, **options)
-
-
-def kill_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill updates of a dataset whose source has new eras and new targets of an old one."""
-    source, out = folder / "validation.parquet", folder / "out"
-    write_first(source)
-    known = {convert(source, folder / "old").dataset.manifest.digest: "old"}
-    write_later(source)
-    known[convert(source, folder / "new").dataset.manifest.digest] = "new"
-
-    def begin() -> None:
-        remove(out)
-        shutil.copytree(folder / "old", out)
-
-    return kill_and_carry_on(at_will, begin, source, out, known, most=most)
 
 
 def test_a_rerun_carries_on_after_a_kill(at_will: Killer, tmp_path: Path) -> None:
@@ -207,51 +84,6 @@ def test_an_update_killed_at_its_end_and_an_overwrite_at_its_beginning_leave_no_
     assert (out / WORKPLACE).exists()
     convert(source, out)
     check_whole(out, new)
-
-
-WAYS: list[dict[str, Any]] = [
-    {},
-    {},
-    {"trust_features": True},
-    {"overwrite": True},
-    {"overwrite": True, "dtype": "int8"},
-    {"dtype": "int8"},
-]
-
-
-def write_last(path: Path) -> None:
-    """Write a source one week later still."""
-    table = toy_table({**LATER, "0006": 6}, nulls=True)
-    pq.write_table(table, path, row_group_size=11)
-
-
-def kill_sequences(at_will: Killer, folder: Path, n_sequences: int, seed: int) -> Counter[str]:
-    """Let conversions of all kinds follow each other into one folder, nearly all of them killed."""
-    source, out = folder / "validation.parquet", folder / "out"
-    weeks = (write_first, write_later, write_last)
-    known = {}
-    for week, write in enumerate(weeks):
-        write(source)
-        for dtype in ("float32", "int8"):
-            report = convert(source, folder / f"week {week}, {dtype}", dtype=dtype)
-            known[report.dataset.manifest.digest] = f"week {week}, {dtype}"
-    random = np.random.default_rng([3, seed])
-    ends: Counter[str] = Counter()
-    for _ in range(n_sequences):
-        remove(out)
-        if random.integers(4):
-            shutil.copytree(folder / "week 0, float32", out)
-        for _ in range(random.integers(2, 6)):
-            week = int(random.integers(len(weeks)))
-            weeks[week](source)
-            os.utime(source, ns=(0, 10**18 + week))
-            options = WAYS[random.integers(len(WAYS))]
-            ends[at_will.try_to_kill(source, out, int(random.integers(1, 150)), **options)] += 1
-            ends[state(out, known).split(",")[0]] += 1
-        write_last(source)
-        convert(source, out, overwrite=True)
-        check_whole(out, next(d for d, name in known.items() if name == "week 2, float32"))
-    return ends
 
 
 def test_no_sequence_of_kills_leaves_half_a_dataset(at_will: Killer, tmp_path: Path) -> None:

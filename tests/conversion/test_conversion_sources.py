@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from memmap_train.conversion.conversion import convert
 from memmap_train.dataset.dataset import open_dataset
 from memmap_train.errors import SourceError
-from tests.conversion.test_conversion import converted, of_codes, same_rows
+from tests.support.conversions import converted, of_codes, same_rows
 from tests.support.errors import refused
 from tests.support.toy import toy_ids, toy_table
 

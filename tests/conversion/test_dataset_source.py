@@ -30,9 +30,9 @@ from memmap_train.errors import (
     ShardError,
     SourceError,
 )
-from tests.conversion.test_update import write_first, write_later
 from tests.support.errors import refused
 from tests.support.toy import feature_names, toy_table, write_toy
+from tests.support.updates import write_first, write_later
 
 ERAS = {"0001": 12, "0002": 1, "0010": 30, "X": 7}
 NAMES = feature_names(6)

@@ -1,10 +1,8 @@
 """Tests of narrowings that are stopped, killed, repeated, or that meet another one at work."""
 
 import json
-import shutil
 import signal
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,17 +13,11 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.dataset.array_file import ARRAY_NAMES
 from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ConversionError
-from tests.conversion.test_conversion_interrupted import (
-    check_whole,
-    held_up,
-    marks,
-    stopped_after,
-    write_source,
-)
-from tests.conversion.test_conversion_killed import N_KILLS, kill_and_carry_on
-from tests.conversion.test_update import write_first, write_later
+from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
+from tests.support.interruptions import check_whole, held_up, marks, stopped_after, write_source
 from tests.support.killing import Killer, killer
+from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
 
 
 @pytest.fixture
@@ -120,35 +112,3 @@ def test_a_kill_during_an_update_leaves_the_old_or_the_new_or_a_line_that_says_w
 ) -> None:
     found = kill_narrowed_updates(at_will, tmp_path, most=N_KILLS)
     assert found.keys() == {"old", "absent", "new"}
-
-
-def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill narrowings at their points; return what readers found in between."""
-    parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
-    digest = mt.open_dataset(parent).manifest.digest
-    found = kill_and_carry_on(
-        at_will,
-        lambda: shutil.rmtree(out, ignore_errors=True),
-        parent,
-        out,
-        {digest: "new"},
-        most=most,
-    )
-    check_whole(parent, digest)
-    return found
-
-
-def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill updates of a narrowed dataset at their points, as `kill_narrowings` does."""
-    source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
-    write_first(source)
-    old = convert(source, parent).dataset.manifest.digest
-    convert(parent, folder / "first")
-    write_later(source)
-    new = convert(source, parent).dataset.manifest.digest
-
-    def begin() -> None:
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(folder / "first", out)
-
-    return kill_and_carry_on(at_will, begin, parent, out, {old: "old", new: "new"}, most=most)

@@ -18,7 +18,6 @@ from memmap_train.dataset.array_file import ARRAY_NAMES, DIGEST_BYTES
 from memmap_train.dataset.manifest import FILE_NAME
 from memmap_train.errors import DatasetError, ManifestError, ShardError
 from memmap_train.system.resources import n_cores
-from tests.conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 from tests.support.errors import refused
 from tests.support.permissions import permissions_count
 from tests.support.toy import (
@@ -29,6 +28,7 @@ from tests.support.toy import (
     toy_ids,
     toy_targets,
 )
+from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 
 SMALL = {"0001": 6, "0002": 4, "X": 5}
 

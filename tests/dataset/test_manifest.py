@@ -34,8 +34,8 @@ from memmap_train.loading.inspect import (
     era_text,
     features_text,
 )
-from tests.conftest import MakeToy
 from tests.support.errors import refused
+from tests.support.toy_datasets import MakeToy
 
 Json = dict[str, Any]
 

@@ -31,9 +31,9 @@ from memmap_train.loading import placement
 from memmap_train.loading.batches import Batch, Stream
 from memmap_train.loading.sampler import Order, Pool
 from memmap_train.system.direct_io import can_read_directly
-from tests.conftest import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_features, toy_targets
+from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 
 Float32 = npt.NDArray[np.float32]
 

@@ -15,8 +15,8 @@ from memmap_train.loading.gather import Reader
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.sampler import Order
 from memmap_train.system.direct_io import can_read_directly
-from tests.conftest import MakeToy
-from tests.loading.test_page_cache import dropped
+from tests.support.page_cache import dropped
+from tests.support.toy_datasets import MakeToy
 
 ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 

@@ -13,8 +13,8 @@ import memmap_train as mt
 from memmap_train.errors import ShardError
 from memmap_train.loading.gather import Reader
 from memmap_train.loading.sampler import Pool
-from tests.conftest import ERAS, N_FEATURES, N_TARGETS, MakeToy
 from tests.support.toy import toy_features, toy_targets
+from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy
 
 
 def make_pool(windows: list[tuple[int, int, int]], seed: int = 0) -> Pool:

@@ -12,14 +12,14 @@ from memmap_train.loading import page_cache, placement
 from memmap_train.loading.bench import bench
 from memmap_train.loading.page_cache import (
     describe_status,
-    drop,
     eras_that_fit,
     read_ahead,
     resident,
     resident_bytes,
     status_text,
 )
-from tests.conftest import MakeToy
+from tests.support.page_cache import dropped, feature_files
+from tests.support.toy_datasets import MakeToy
 
 ERAS = {f"{era:04}": 100 for era in range(1, 9)}
 
@@ -27,19 +27,6 @@ ERAS = {f"{era:04}": 100 for era in range(1, 9)}
 @pytest.fixture
 def dataset(make_toy: MakeToy) -> mt.Dataset:
     return mt.open_dataset(make_toy(ERAS, n_features=100))
-
-
-def feature_files(dataset: mt.Dataset) -> list[Path]:
-    return [dataset[era].file("features") for era in dataset.eras]
-
-
-def dropped(dataset: mt.Dataset) -> bool:
-    """Drop the features; tell whether this file system lets go of them."""
-    for file in feature_files(dataset):
-        with open(file, "rb") as opened:
-            os.fsync(opened.fileno())  # what isn't on disk yet can't be dropped
-    drop(feature_files(dataset))
-    return resident(dataset)["features"][0] == 0
 
 
 def test_what_was_read_is_in_memory_until_it_is_dropped(dataset: mt.Dataset) -> None:

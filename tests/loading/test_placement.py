@@ -11,7 +11,7 @@ from memmap_train.loading import placement
 from memmap_train.loading.placement import Storage, efficient_bytes, storage_of
 from memmap_train.loading.shuffle_quality import WINDOW_BYTES
 from memmap_train.system.direct_io import can_read_directly
-from tests.conftest import MakeToy
+from tests.support.toy_datasets import MakeToy
 
 GB = 10**9
 

@@ -14,7 +14,7 @@ from memmap_train.errors import ShardError
 from memmap_train.loading import sequential as room
 from memmap_train.loading.sequential import RowBlocks
 from memmap_train.system.direct_io import can_read_directly
-from tests.conftest import N_FEATURES, MakeToy
+from tests.support.toy_datasets import N_FEATURES, MakeToy
 
 
 def all_rows(dataset: mt.Dataset) -> Any:

@@ -22,7 +22,7 @@ from memmap_train.dataset.dataset import Shard
 from memmap_train.errors import ShardError
 from memmap_train.loading import stitched_map
 from memmap_train.loading.stitched_map import RowSpace
-from tests.conftest import MakeToy
+from tests.support.toy_datasets import MakeToy
 
 Array = npt.NDArray[Any]
 

@@ -14,15 +14,15 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
-from tests.conversion.test_conversion_faults import PREPARATIONS, let_fail
-from tests.conversion.test_conversion_killed import (
+from tests.support.conversion_faults import PREPARATIONS, let_fail
+from tests.support.conversion_kills import (
     kill_conversions,
     kill_sequences,
     kill_updates,
     write_source,
 )
-from tests.conversion.test_dataset_source_interrupted import kill_narrowed_updates, kill_narrowings
 from tests.support.killing import Killer, killer
+from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
 from tests.support.training_data import newest_checkpoint
 
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))

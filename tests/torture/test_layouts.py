@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tests.conversion.parquet.test_dictionary_codes import compare_layouts
+from tests.support.layout_comparison import compare_layouts
 
 FILES = int(os.environ.get("TORTURE_LAYOUTS", "10000"))
 

@@ -21,7 +21,7 @@ from memmap_train.runs.attribute_state import Packed, passed_over, recall, remem
 from memmap_train.training import loop
 from memmap_train.training.loop import train
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
-from tests.training.test_loop import TIMES, interrupt, read_csv, results
+from tests.support.training_runs import TIMES, interrupt, read_csv, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
 

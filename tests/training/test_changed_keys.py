@@ -19,7 +19,7 @@ from memmap_train.training.loop import rehearse, train
 from memmap_train.training.resolve import prepare
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
-from tests.training.test_loop import interrupt, results
+from tests.support.training_runs import interrupt, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
 

@@ -1,7 +1,6 @@
 """Training on a small sample: what is computed and written, and that stopping costs nothing."""
 
 import contextlib
-import csv
 import errno
 import gc
 import json
@@ -59,13 +58,11 @@ from tests.support.training_data import (
     STEPS_PER_EPOCH,
     Script,
     all_rows,
-    newest_checkpoint,
     small_config,
 )
+from tests.support.training_runs import interrupt, read_csv, results, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
-
-TIMES = ("seconds", "rows_per_second", "data_wait")
 
 
 @pytest.fixture(autouse=True)
@@ -78,38 +75,6 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """Return a run of two epochs that nothing interrupted, and its report."""
     path = tmp_path_factory.mktemp("finished") / "run"
     return path, train(sample, path, small_config())
-
-
-def weights(run_dir: Path) -> list[npt.NDArray[np.float32]]:
-    return keras.models.load_model(run_dir / "model.keras", compile=False).get_weights()
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def results(run_dir: Path) -> dict[str, Any]:
-    """Return everything that equal runs have in common, to the last bit."""
-    newest = newest_checkpoint(run_dir)
-    assert newest is not None
-    history = [
-        {name: value for name, value in row.items() if name not in TIMES}
-        for row in read_csv(run_dir / "history.csv")
-    ]
-    step_scores = run_dir / "step_scores.csv"
-    return {
-        "history": history,
-        "step scores": step_scores.read_bytes() if step_scores.exists() else b"",
-        "era scores": (run_dir / "era_scores.csv").read_bytes(),
-        "model": [array.tobytes() for array in weights(run_dir)],
-        "state": {name: array.tobytes() for name, array in newest.arrays.items()},
-        "step": newest.step,
-    }
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # -- tensors --------------------------------------------------------------------------------------

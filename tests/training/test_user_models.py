@@ -25,7 +25,7 @@ from memmap_train.training.model import build
 from memmap_train.training.predict import predict
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
-from tests.training.test_loop import interrupt, read_csv, results
+from tests.support.training_runs import interrupt, read_csv, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
 

@@ -27,7 +27,8 @@ from memmap_train.conversion.parquet.dictionary_codes.page_layout import (
 from memmap_train.conversion.parquet.dictionary_codes.pages import PageReader
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.errors import SourceError
-from tests.support.parquet_layouts import NULL, Column, Run, write_columns, write_random
+from tests.support.layout_comparison import compare_layouts
+from tests.support.parquet_layouts import Column, Run, write_columns
 
 Codes = npt.NDArray[np.int8]
 RANDOM = np.random.default_rng(53)
@@ -208,31 +209,6 @@ def test_any_file_holds_what_was_written(
 
 
 # -- layouts that no writer makes -----------------------------------------------------------------
-
-
-def compare_layouts(path: Path, numbers: range) -> Counter[str]:
-    """Decode files of random layouts, and compare them with what was written, and with Arrow."""
-    found: Counter[str] = Counter()
-    for number in numbers:
-        names, groups = write_random(path, np.random.default_rng([19, number]))
-        file = pq.ParquetFile(path)
-        nullable = {field.name: field.nullable for field in file.schema_arrow}
-        pages = PageReader(path, Footer(path, file.num_row_groups), nullable)
-        for group, codes in enumerate(groups):
-            out = np.full(codes.shape, 99, np.int8)
-            left = pages.read(group, names, out)
-            taken = [position for position in range(len(names)) if position not in left]
-            for position in taken:
-                where = f"file {number}, row group {group}, {names[position]}"
-                assert np.array_equal(out[position], codes[position]), where
-            for position, name in enumerate(names):
-                arrow = file.read_row_group(group, [name], use_threads=False)[name]
-                # Arrow ends a column at an empty page.
-                same = np.array_equal(arrow.fill_null(NULL).to_numpy(), codes[position])
-                assert same or len(arrow) < codes.shape[1], f"file {number}: not legal"
-            found.update({"decoded": len(taken), "left": len(left)})
-        file.close()
-    return found
 
 
 def test_random_legal_layouts_are_decoded_rightly_or_left(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Conversions that are stopped in the middle, and what is found afterwards."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.journal import STAGED, Journal
+from memmap_train.conversion.report import Report
+from memmap_train.dataset.dataset import open_dataset, verify
+from memmap_train.dataset.manifest import WORKPLACE
+from tests.support.toy import write_toy
+
+ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
+
+FOLDERS = {f"era-{era}" for era in ERAS}
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a conversion early."""
+
+
+def write_source(folder: Path) -> Path:
+    write_toy(folder / "toy.parquet", ERAS, row_group_rows=10, nulls=True)
+    return folder / "toy.parquet"
+
+
+def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[], Any]) -> None:
+    """Convert until this many eras are published."""
+    publish, begun = Journal.publish, itertools.count()
+
+    def limited(self: Journal, *arguments: Any) -> None:
+        if next(begun) >= n_eras:
+            raise StoppedError
+        publish(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "publish", limited)
+        with pytest.raises(StoppedError):
+            act()
+
+
+def visible(folder: Path) -> set[str]:
+    return {name for name in os.listdir(folder) if not name.startswith(".")}
+
+
+def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
+    """Return inode and time of every array that is in place, or that waits for it as well."""
+    folders = [out, out / WORKPLACE / STAGED] if waiting else [out]
+    return {
+        str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns)
+        for folder in folders
+        for file in folder.glob("era-*/*.npy")
+    }
+
+
+def check_whole(out: Path, digest: str) -> None:
+    """Check that a dataset is there, whole, and the one expected."""
+    assert visible(out) == {"manifest.json", *FOLDERS}
+    assert list(verify(out)) == []
+    assert open_dataset(out).manifest.digest == digest
+
+
+@contextmanager
+def held_up(source: Path, out: Path) -> Iterator[list[Report]]:
+    """Hold a conversion in another thread up, half done; let it end afterwards."""
+    reached, go_on = threading.Event(), threading.Event()
+    reports: list[Report] = []
+
+    def wait(what: str, done: int, total: int) -> None:
+        if what == "converting" and done:
+            reached.set()
+            go_on.wait()
+
+    def run() -> None:
+        try:
+            reports.append(convert(source, out, progress=wait, workers=1))
+        finally:
+            reached.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        reached.wait()
+        yield reports
+    finally:
+        go_on.set()
+        thread.join()

@@ -1,0 +1,23 @@
+"""Datasets that are dropped from the page cache."""
+
+import os
+from pathlib import Path
+
+import memmap_train as mt
+from memmap_train.loading.page_cache import (
+    drop,
+    resident,
+)
+
+
+def feature_files(dataset: mt.Dataset) -> list[Path]:
+    return [dataset[era].file("features") for era in dataset.eras]
+
+
+def dropped(dataset: mt.Dataset) -> bool:
+    """Drop the features; tell whether this file system lets go of them."""
+    for file in feature_files(dataset):
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())  # what isn't on disk yet can't be dropped
+    drop(feature_files(dataset))
+    return resident(dataset)["features"][0] == 0

@@ -1,0 +1,39 @@
+"""The toy datasets of most tests: their eras, and how they are made."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memmap_train as mt
+from tests.support.toy import Eras, feature_names, write_toy
+
+MakeToy = Callable[..., Path]
+
+# Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one
+# that no number sorts.
+ERAS = {"0001": 40, "0002": 1, "0003": 77, "0005": 30, "0010": 60, "0011": 33, "X": 17}
+
+N_FEATURES, N_TARGETS = 9, 3
+
+FEATURE_SETS = {
+    "small": [feature_names(N_FEATURES)[column] for column in (7, 2, 5)],
+    "medium": feature_names(N_FEATURES)[2:6],
+}
+
+
+def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: Any) -> Path:
+    """Write a toy source into a folder, convert it there, and return the dataset's path."""
+    source = folder / "source.parquet"
+    write_toy(source, eras, **options)
+    features_json = folder / "features.json"
+    known = set(feature_names(options.get("n_features", 5)))
+    sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
+    features_json.write_text(json.dumps({"feature_sets": sets}))
+    with pytest.MonkeyPatch.context() as patch:  # it needn't outlive a power cut
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
+    return folder / "dataset"

@@ -1,0 +1,47 @@
+"""Trainings that are interrupted, and what they leave."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tests.support.training_data import (
+    newest_checkpoint,
+)
+
+TIMES = ("seconds", "rows_per_second", "data_wait")
+
+
+def weights(run_dir: Path) -> list[npt.NDArray[np.float32]]:
+    return keras.models.load_model(run_dir / "model.keras", compile=False).get_weights()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(run_dir: Path) -> dict[str, Any]:
+    """Return everything that equal runs have in common, to the last bit."""
+    newest = newest_checkpoint(run_dir)
+    assert newest is not None
+    history = [
+        {name: value for name, value in row.items() if name not in TIMES}
+        for row in read_csv(run_dir / "history.csv")
+    ]
+    step_scores = run_dir / "step_scores.csv"
+    return {
+        "history": history,
+        "step scores": step_scores.read_bytes() if step_scores.exists() else b"",
+        "era scores": (run_dir / "era_scores.csv").read_bytes(),
+        "model": [array.tobytes() for array in weights(run_dir)],
+        "state": {name: array.tobytes() for name, array in newest.arrays.items()},
+        "step": newest.step,
+    }
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
