@@ -1,6 +1,6 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
-Each public name is imported when it is first asked for, with the guests that it needs: numpy for
+Public names are imported lazily, together with the third-party packages that they need: numpy for
 datasets and batches, pyarrow for parquet files, TensorFlow for `keras_batches`.
 """
 

@@ -1,4 +1,4 @@
-"""Tests of the doors: what each room imports, in fresh interpreters and by reading the code."""
+"""Tests of what each module imports, in fresh interpreters and by reading the code."""
 
 import ast
 import subprocess

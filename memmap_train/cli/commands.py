@@ -98,7 +98,7 @@ def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> in
     except KeyboardInterrupt:
         for number in before:  # the end of the process isn't stopped either
             signal.signal(number, signal.SIG_IGN)
-        print(f"\nstopped; {parsed.to_carry_on} to carry on", file=sys.stderr)
+        print(f"\nstopped; {parsed.resume_hint} to resume", file=sys.stderr)
         code = EXIT_STOPPED
     if failure is not None:
         code = _fail(failure)
@@ -314,7 +314,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    config = None  # a run that is carried on keeps its own
+    config = None  # a run that is resumed keeps its own
     if arguments.config is not None or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
     elif arguments.set:

@@ -1,7 +1,7 @@
 """The grammar of the command line: commands, their arguments, their help.
 
 In goes what was typed, out comes an `argparse.Namespace`: `command` names the command,
-`to_carry_on` says what to type after it was stopped. Every command's help ends with an example.
+`resume_hint` says what to type after it was stopped. Every command's help ends with an example.
 Options are written in full, since an abbreviation would mean another one as soon as there is one
 more that begins alike; of an option that is given twice the last one counts, so that a script's can
 be overridden. Imports nothing of the package but its version and its words for errors.
@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     sample = _command(
         commands,
         "sample",
-        "write a Numerai-shaped data set with a planted signal",
+        "write a Numerai-shaped data set with a synthetic signal",
         "memmap-train sample data/sample --eras 300 --seed 1",
     )
     sample.add_argument("directory", metavar="DIR", help="where the files go")
@@ -199,7 +199,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a key of the configuration; repeatable",
     )
-    train.add_argument("--resume", action="store_true", help="carry on where the run was stopped")
+    train.add_argument("--resume", action="store_true", help="resume where the run was stopped")
     train.add_argument(
         "--folds",
         type=_folds,
@@ -217,7 +217,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what would be trained, and write nothing"
     )
     train.add_argument("--quiet", action="store_true", help="no progress: for batch jobs")
-    train.set_defaults(to_carry_on="run the same command with --resume")
+    train.set_defaults(resume_hint="run the same command with --resume")
 
     runs = _command(
         commands,
@@ -318,5 +318,5 @@ def _command(
         description=f"{description[0].upper()}{description[1:]}.",
         epilog=f"example: {example}",
     )
-    parser.set_defaults(command=name, to_carry_on="run the same command again")
+    parser.set_defaults(command=name, resume_hint="run the same command again")
     return parser

@@ -97,18 +97,18 @@ class FeatureEncoder:
         Nearly always enough, for a third of the time that looking for each of these takes.
         """
         scaled, codes = (
-            self._room("scaled", block.shape, np.float32),
-            self._room("codes", block.shape, np.int8),
+            self._scratch("scaled", block.shape, np.float32),
+            self._scratch("codes", block.shape, np.int8),
         )
-        equal = self._room("equal", block.shape, np.bool_)
+        equal = self._scratch("equal", block.shape, np.bool_)
         with np.errstate(invalid="ignore", over="ignore"):  # these aren't equal, then
             np.multiply(block, 1 / _CODE_STEP, out=scaled)
             np.copyto(codes, scaled, casting="unsafe")
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MOST_CODE else None
 
-    def _room(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Any:
-        """Return room for an array, this thread's own: fresh memory would cost more than it."""
+    def _scratch(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Any:
+        """Return this thread's scratch array of a name, uninitialized."""
         memory: Array = self._local.__dict__.get(name, np.empty(0, dtype))
         if len(memory) < prod(shape):
             memory = self._local.__dict__[name] = np.empty(prod(shape), dtype)
@@ -116,7 +116,7 @@ class FeatureEncoder:
 
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
         """Return whether cells are missing, and which; these are undefined if none is."""
-        missing = self._room("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
+        missing = self._scratch("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
         any_missing = bool(block.max() == MISSING_CODE)  # the largest
@@ -130,7 +130,7 @@ class FeatureEncoder:
         All codes are looked for in one call: threads wait for each other at every call.
         """
         cells = block.reshape(-1)
-        found = self._room("masks", (N_COUNTS, len(cells)), np.bool_)
+        found = self._scratch("masks", (N_COUNTS, len(cells)), np.bool_)
         if block.dtype == np.int8:
             np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
             found = found[1 : N_COUNTS if any_missing else _MISSING]

@@ -93,8 +93,8 @@ def convert(
         The store dtype. int8 holds Numerai's codes 0 to 4 in a quarter of the space. By default
         float32, and a narrowed dataset's own.
     features_json : path, optional
-        Numerai's `features.json`; its feature sets are recorded where they are wholly present. A
-        narrowed dataset has sets of its own, which it replaces.
+        Numerai's `features.json`; its feature sets are recorded where all their features are
+        present. A narrowed dataset has sets of its own, which it replaces.
     feature_set : str, optional
         Convert only the features of this set.
     targets : str or sequence of str, optional
@@ -180,7 +180,7 @@ def convert(
         origin.check_unchanged()
         if old is not None:
             check_rows(plan, old, directory, origin.name)
-        budget.make_room(origin.least_budget(plan))
+        budget.require(origin.least_budget(plan))
         check_disk(directory, plan, budget.n_bytes, old)
         if unusable := columns.schema.unusable:
             left_out = [*unusable, *left_out]
@@ -288,11 +288,11 @@ class _Budget:
         return self._limit - OWN_BYTES - self._opened
 
     def set_apart(self, n_bytes: int) -> None:
-        """Leave room for what open files will hold."""
+        """Set memory aside for what open files will hold."""
         self._opened = max(0, n_bytes - OWN_METADATA_BYTES)
-        self.make_room(LEAST_MEMORY - OWN_BYTES)
+        self.require(LEAST_MEMORY - OWN_BYTES)
 
-    def make_room(self, n_bytes: int) -> None:
+    def require(self, n_bytes: int) -> None:
         """See to it that buffers may take so many bytes, or raise a ConversionError."""
         needed = OWN_BYTES + self._opened + n_bytes
         if needed > self._limit:

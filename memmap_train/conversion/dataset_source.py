@@ -103,7 +103,7 @@ class Parent:
         Raises
         ------
         SchemaError
-            An unknown set or target, a set that isn't wholly there, or column names that only
+            An unknown set or target, a set of which features are missing, or column names that only
             parquet files have.
         """
         manifest, where = self._manifest, str(self._dataset.path)
@@ -347,7 +347,7 @@ def find_parent(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
             )
             advice = f"; name the files in it: {listed(inside, 3)}" if inside else ""
             raise SourceError(
-                f"{folder}: a folder without {FILE_NAME}, hence no dataset; expected parquet "
+                f"{folder}: not a dataset: the folder has no {FILE_NAME}; expected parquet "
                 f"files, or one dataset{advice}"
             )
     if folders and len(paths) > 1:

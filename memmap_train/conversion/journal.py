@@ -112,7 +112,7 @@ class Journal:
     directory : Path
         The dataset's folder, locked by this process.
     job : dict
-        What is converted, JSON-ready: a rerun with an equal job carries on, another starts anew.
+        What is converted, JSON-ready: a rerun with an equal job resumes, another starts again.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Journal:
         self._path = self._folder / "journal.jsonl"
         self.finished = self._read(job)
         self._clean()
-        # Written anew: a killed run may have left half a line at the end.
+        # Written again: a killed run may have left half a line at the end.
         fresh = self._folder / "journal.partial"
         kept = [_shard_line(*finished) for finished in self.finished.values()]
         with open(fresh, "w", encoding="utf-8", newline="\n") as file:

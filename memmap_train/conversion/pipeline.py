@@ -323,7 +323,7 @@ class Pipeline:
             begin = end
 
     def _block(self, n_columns: int, n_rows: int, dtype: np.dtype[np.generic]) -> Array:
-        """Return room for a block of columns, this thread's own: fresh memory is dear.
+        """Return this thread's scratch array for a block of columns.
 
         Columns are an odd number of cache lines apart. Numerai's row groups have 2^20 rows: columns
         that far apart are in each other's place in every cache.
@@ -349,7 +349,7 @@ class Pipeline:
         for chunk in piece.chunks:
             rows = stage.chunk_rows[chunk]
             if "features" in shard.writers:
-                with shard.writers["features"].room(rows) as features:
+                with shard.writers["features"].reserve(rows) as features:
                     for first, block in stage.take("features", chunk):
                         end = first + block.shape[1]
                         counts = None if shard.counts is None else shard.counts[first:end]

@@ -132,7 +132,7 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the whole dataset: the arrays, their headers, and room for the manifest."""
+        """Bytes of the whole dataset: the arrays, their headers, and the manifest."""
         n_features = len(self.columns.schema.features)
         counts = 4 * N_COUNTS * n_features
         per_shard = counts + 4 * 4096 + 1500  # blocks that files end in, and a manifest's entry
@@ -200,7 +200,7 @@ def check_feature_set(
 def whole_sets(
     sets: Mapping[str, tuple[str, ...]], features: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the feature sets that are wholly present."""
+    """Return the feature sets of which no feature is missing."""
     present = set(features)
     return {name: names for name, names in sets.items() if present.issuperset(names)}
 
@@ -231,7 +231,7 @@ def narrow_schema(
             )
         if lacking:
             raise SchemaError(
-                f"{where}: feature set {options.feature_set!r} isn't wholly there: "
+                f"{where}: feature set {options.feature_set!r} isn't complete: "
                 f"{len(lacking):,} of its {len(wanted):,} features are absent "
                 f"({listed(lacking, 3)}); take the features.json of the same data version, or "
                 "another set"

@@ -267,5 +267,5 @@ def explained(directory: Path) -> Iterator[None]:
             what = f"can't be read or written: {error.strerror or error}"
         raise ConversionError(
             f"{error.filename or directory}: {what}; finished eras are kept, and the same command "
-            "carries on"
+            "resumes"
         ) from error

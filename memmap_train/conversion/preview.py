@@ -104,7 +104,7 @@ class Survey:
         The named target that `target` equals in every row; empty where none does, or where there
         is no label.
     choices : tuple of Choice
-        All features first, then the sets that are wholly present, in the order of features.json.
+        All features first, then the complete sets in the order of features.json.
     memory_available, disk_free : int
         Bytes.
     next_command : str or None

@@ -1,4 +1,4 @@
-"""A Numerai-shaped data set with a planted signal, so that a training's score can be judged.
+"""A Numerai-shaped data set with a synthetic signal, so that a training's score can be judged.
 
 In come sizes and a seed; out go `train.parquet`, `validation.parquet`, `live.parquet` and
 `features.json`, and with them the best score that a model can expect on the validation eras: the
@@ -21,7 +21,7 @@ term of mean 0 and variance 1 over the rows:
     persistent = sqrt(0.85) linear + sqrt(0.15) products
 
 `linear` weighs the features alike in every era, `products` sums squares and products of a few of
-them. `era_specific` weighs them with weights drawn anew for the era: nothing can be learned of it,
+them. `era_specific` weighs them with weights of the era's own: nothing can be learned of it,
 but it makes scores vary from era to era, as they do in reality. The beta targets' persistent part
 is correlated with the alpha targets' one; half of the noise is common to all targets.
 

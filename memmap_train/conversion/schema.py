@@ -55,7 +55,7 @@ class Schema:
     features: tuple[str, ...]
     targets: tuple[str, ...]
     integer_features: bool
-    """Whether every feature is of an integer type, hence a code, or missing in every row."""
+    """Whether every feature is of an integer type, and so a code, or missing in every row."""
     unusable_features: Mapping[str, str] = field(default_factory=dict)
     """Columns that are features by their name but can't be stored, and why: "holds text"."""
     unusable_targets: Mapping[str, str] = field(default_factory=dict)

@@ -83,7 +83,7 @@ class FileStore:
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
         """Turn the columns and write them."""
-        rows = self._room(columns.nbytes)
+        rows = self._scratch(columns.nbytes)
         turn(columns, rows.view(columns.dtype).reshape(shape))
         view = rows.data
         while view:
@@ -92,7 +92,7 @@ class FileStore:
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
         """Return a copy."""
-        out = self._room(n_bytes)
+        out = self._scratch(n_bytes)
         view = out.data
         while view:
             n_read = self._read(view, offset)
@@ -104,12 +104,12 @@ class FileStore:
         """Close the file, which removes it."""
         self._file.close()
 
-    def _room(self, n_bytes: int) -> Bytes:
-        """Return room, this thread's own: fresh memory is dear."""
-        room: Bytes = self._local.__dict__.get("room", np.empty(0, np.uint8))
-        if len(room) < n_bytes:
-            room = self._local.room = np.empty(n_bytes, np.uint8)
-        return room[:n_bytes]
+    def _scratch(self, n_bytes: int) -> Bytes:
+        """Return this thread's scratch array; page faults on fresh memory are expensive."""
+        scratch: Bytes = self._local.__dict__.get("scratch", np.empty(0, np.uint8))
+        if len(scratch) < n_bytes:
+            scratch = self._local.scratch = np.empty(n_bytes, np.uint8)
+        return scratch[:n_bytes]
 
     def _write(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "pwrite"):

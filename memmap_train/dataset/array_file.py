@@ -59,7 +59,7 @@ def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
         },
     )
     header = buffer.getvalue()
-    assert len(header) == HEADER_BYTES  # numpy pads to 64 and leaves room for the shape to grow
+    assert len(header) == HEADER_BYTES  # numpy pads to 64, so that the shape may grow
     return header
 
 
@@ -118,8 +118,8 @@ class ArrayWriter:
             at_once = max(1, (self._disk.buffer_bytes - BLOCK_BYTES) // self._row_bytes)
             for first in range(0, len(rows), at_once):
                 some = rows[first : first + at_once]
-                with self.room(len(some)) as room:
-                    np.copyto(room, some)
+                with self.reserve(len(some)) as reserved:
+                    np.copyto(reserved, some)
             return
         if rows.nbytes:
             view = rows.reshape(-1).view(np.uint8).data
@@ -132,8 +132,8 @@ class ArrayWriter:
         self._rows_written += len(rows)
 
     @contextmanager
-    def room(self, n_rows: int) -> Iterator[Array]:
-        """Give an array of shape (n_rows, …) to fill with the next rows; written when left.
+    def reserve(self, n_rows: int) -> Iterator[Array]:
+        """Yield an array of shape (n_rows, …) for the next rows; it is written when the block ends.
 
         For a writer with a `disk`: what is filled is what the disk reads. `n_rows` rows and a
         block of the disk must fit into one of its buffers.

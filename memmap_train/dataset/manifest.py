@@ -36,7 +36,7 @@ missing            "0.5" or "nan": what stands in place of a missing feature
 features           names in column order
 targets            names in column order
 aliases            {target: the named target that equals it in every row}
-feature_sets       {name: features}, only sets that are wholly present
+feature_sets       {name: features}, only sets of which no feature is missing
 n_rows             rows of all eras
 columns            {era, id: the sources' column names}
 planted            the best possible score of a sample's validation eras; absent elsewhere
@@ -79,7 +79,7 @@ MISSING_CHOICES = ("0.5", "nan")
 MAX_ID_BYTES = 4096
 MAX_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 _MAX_ROWS = 2**40  # and bytes of a file
-_MAX_NUMBER = 1e30  # of a scale; leaves room in float32
+_MAX_NUMBER = 1e30  # of a scale; far below float32's largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +455,7 @@ def _parse(data: Any, path: Path) -> Manifest:
 
 
 def _check_sizes(manifest: Manifest) -> None:
-    """Refuse rows that the bytes of an era's files don't hold: whoever reads allocates by them."""
+    """Refuse rows that the bytes of an era's files don't hold: readers allocate by them."""
     for shard in manifest.shards:
         for array, (dtype, shape) in manifest.layout(shard).items():
             header = shard.files[array].bytes - dtype.itemsize * prod(shape)

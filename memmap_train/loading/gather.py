@@ -301,13 +301,13 @@ class _DirectFiles:
             if found is not None:
                 self._open.move_to_end(era)
                 return found
-            self._make_room()
+            self._drop_oldest()
         opened = self._dataset[self._dataset.eras[era]].direct_features()
         with self._lock:
             self._open[era] = opened
         return opened
 
-    def _make_room(self) -> None:
+    def _drop_oldest(self) -> None:
         instances = list(self._instances)
         n_open = sum(len(files._open) for files in instances)
         while n_open >= self._most_of_all:

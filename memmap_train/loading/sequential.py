@@ -1,6 +1,6 @@
 """Rows of eras in order, as float32, block by block: what validation and prediction read.
 
-From the page cache, by plain reads: mapping every era anew costs more than copying it. Or past it,
+From the page cache, by plain reads: mapping every era again costs more than copying it. Or past it,
 where the rows would push out what a training keeps there, only to be pushed out themselves before
 they are asked for again.
 """

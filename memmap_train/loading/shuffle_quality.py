@@ -129,8 +129,8 @@ def _eras_per_batch(
 ) -> float:
     """Return the expected eras in a batch drawn from a pool of `n_rows` rows.
 
-    A pool is a part of the line of windows: it holds a window wholly, or at either edge some rows
-    of it, each number as likely. Rows in the pool all miss the batch with a known probability; an
+    A pool is a part of the line of windows: it holds whole windows, and at either edge some rows
+    of one, each number as likely. Rows in the pool all miss the batch with a known probability; an
     era misses it if all its windows do.
     """
     kept = 1 - batch_size / n_rows  # of a row of the pool, to miss the batch

@@ -109,7 +109,7 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
     Raises
     ------
     RunError
-        None of them is whole: beginning anew would overwrite the best model. Or the system doesn't
+        None of them is whole: beginning again would overwrite the best model. Or the system doesn't
         give a file that is there.
     """
     passed_over: list[tuple[Path, str]] = []
@@ -119,7 +119,7 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
         except OSError as error:
             if not isinstance(error, RunError | IsADirectoryError):  # it may be whole all the same
                 raise RunError(
-                    f"{path}: can't be read: {error.strerror}; when it can be, --resume carries on"
+                    f"{path}: can't be read: {error.strerror}; when it can be, --resume goes on"
                 ) from None
             what = f"{path}: a folder" if isinstance(error, IsADirectoryError) else f"{error}"
             passed_over.append((path, what))
@@ -131,7 +131,7 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
         return checkpoint
     if passed_over:
         raise RunError(
-            f"{passed_over[0][1]}; no checkpoint of the run is whole, so it can't be carried on; "
+            f"{passed_over[0][1]}; no checkpoint of the run is whole, so it can't be resumed; "
             f"its model and scores are kept: begin a new run with another --run, or remove "
             f"{directory} to begin this one again"
         )

@@ -1,8 +1,8 @@
 """The configuration of a training: one frozen record, read from a TOML file and from ``--set``.
 
 In: the path of a flat TOML file and ``key=value`` overrides. Out: a `TrainConfig` whose values have
-been checked one by one. Whether they suit a dataset (names, sizes, eras) is for the rooms that have
-one to say. Imports nothing but the standard library and the errors.
+been checked one by one. Checks that need a dataset (names, sizes, eras) are made in
+`training.resolve`. Imports nothing but the standard library and the errors.
 
 A file holds what differs from the defaults::
 
@@ -68,7 +68,7 @@ _T = TypeVar("_T")
 
 
 class _UnfitError(Exception):
-    """A value isn't of its kind; becomes a `ConfigError` before it leaves this room."""
+    """A value isn't of its kind; becomes a `ConfigError` before it leaves this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ class TrainConfig:
     weight_decay : float
         Share of each weight (not of biases) taken off in a step, times the learning rate; 0: none.
     plateau_patience : int
-        Lower the learning rate after so many epochs without a better score, counted anew each
+        Lower the learning rate after so many epochs without a better score, counted again each
         time; 0: never.
     plateau_factor : float
         What the learning rate is then multiplied by, above 0 and below 1.
@@ -433,7 +433,7 @@ class TrainConfig:
             as TOML, and taken as text where it isn't any. ``model_params.units=64`` sets one of
             the `model_params` and leaves the others.
         begun : mapping
-            What a run that is carried on began with, in place of the defaults.
+            What a run that is resumed began with, in place of the defaults.
 
         Returns
         -------

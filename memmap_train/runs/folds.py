@@ -2,7 +2,7 @@
 
 In: the era labels of a dataset, and those of them in which the main target has labels. Out: a
 `Fold` (`split`), or several that walk forward in time (`walk_forward`). Pure functions over labels:
-this room knows no files.
+they do no I/O.
 
 A target looks ahead: the label of an era is made of returns that the labels of the following eras
 share. Training close to a validation era is training on a part of what is to be predicted, so the

@@ -225,7 +225,7 @@ class Reporter:
     """Is told what happens in a training. This one keeps silent; override what shall be shown."""
 
     def fold(self, number: int, n_folds: int, fold: Fold) -> None:
-        """Take note that the training of a fold begins or is carried on; counted from 1."""
+        """Take note that the training of a fold begins or is resumed; counted from 1."""
 
     def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
         """Take note that a fold is trained, or was so already."""

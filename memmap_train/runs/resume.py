@@ -1,4 +1,4 @@
-"""Whether a run may be carried on: with what it recorded, and with what is there now.
+"""Whether a run may be resumed: with what it recorded, and with what is there now.
 
 In come a run's folder, an opened dataset and the record of a resolved configuration; out comes the
 same `Run`, held and ready to be trained, or an error that names all that differs. Imports no
@@ -56,7 +56,7 @@ def check_outside(path: Path) -> None:
 
 @contextmanager
 def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[Run]:
-    """Hold the folder of a run, and begin it or carry it on with a configuration.
+    """Hold the folder of a run, and begin it or resume it with a configuration.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
 
 
 def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
-    """Check that a run can be carried on with a configuration, and record what may change.
+    """Check that a run can be resumed with a configuration, and record what may change.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
 
 
 def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run can't be carried on with a configuration; it names all reasons.
+    """Raise a RunError if a run can't be resumed with a configuration; it names all reasons.
 
     Of a run of which nothing was trained anything may change.
     """

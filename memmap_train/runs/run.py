@@ -372,7 +372,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     ----------
     path : Path
     resume : bool
-        Whether a run that is there may be carried on. Without, one that `is_untrained` may begin
+        Whether a run that is there may be resumed. Without, one that `is_untrained` may begin
         again.
 
     Raises
@@ -399,7 +399,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
             finished = "a finished run" if run.read_result() else "a run"
             finished += " of folds" if run.folds else ""
             raise RunError(
-                f"{path}: {finished} is there already; carry it on with --resume, or choose "
+                f"{path}: {finished} is there already; resume it with --resume, or choose "
                 "another --run"
             )
         return run
@@ -464,7 +464,7 @@ def holding(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        # Now, not after hours of training: a run may be carried on by another user.
+        # Now, not after hours of training: a run may be resumed by another user.
         checkpoints = Run(path, {}).checkpoint_dir
         for folder in (path, *([checkpoints] if os.path.lexists(checkpoints) else [])):
             probe = folder / ".partial-probe"

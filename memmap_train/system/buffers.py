@@ -1,4 +1,4 @@
-"""Aligned memory that is used again and again: first touch of fresh memory is dear.
+"""Aligned, reusable buffers: page faults on freshly allocated memory are expensive.
 
 A page fault for every 4 kB makes fresh memory several times slower than used memory. Arrays made
 here own nothing: their memory returns when the last array that shows it is gone, so that nothing

@@ -32,7 +32,7 @@ class DiskWriter:
     Parameters
     ----------
     n_buffers : int
-        Whoever wants one more waits until the disk is done with one.
+        A thread that needs one more waits until the disk is done with one.
     buffer_bytes : int
         Of each; memory is taken when it is first needed.
     """

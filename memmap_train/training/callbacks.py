@@ -2,7 +2,7 @@
 
 In come names and a model, out comes one object that is told what happens and passes it on. A
 callback sees what ``fit`` would show it: the model with its optimizer, epochs counted from 0, and
-`logs`. In a training that is resumed it is made anew and told of `on_train_begin`; then its plain
+`logs`. In a training that is resumed it is made again and told of `on_train_begin`; then its plain
 attributes become what they were, and it goes on, inside of an epoch too.
 """
 

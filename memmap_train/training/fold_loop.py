@@ -192,7 +192,7 @@ def _set_up(
     if run:
         if not run.folds:
             raise RunError(
-                f"{run.path}: it is a run without folds: carry it on without --folds, or choose "
+                f"{run.path}: it is a run without folds: resume it without --folds, or choose "
                 "another --run"
             )
         check_same_dataset(run, dataset)
@@ -330,6 +330,6 @@ def _conclude(
     except OSError as error:
         raise RunError(
             f"{run.path}: the results can't be written: {error.strerror}; training itself is done: "
-            "make room, and add --resume"
+            "free some disk space, and add --resume"
         ) from error
     return result

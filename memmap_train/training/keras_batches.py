@@ -63,7 +63,7 @@ def keras_batches(
 
     Notes
     -----
-    - Each full pass counts as an epoch, and a second ``fit`` carries on where the first one ended.
+    - Each full pass counts as an epoch, and a second ``fit`` goes on where the first one ended.
       A pass that was left early (early stopping, an error) starts again. Use one of these for
       training and another one for validation. (In epochs of three steps or fewer, the look that
       Keras takes at the first batches under a distribution strategy is a full pass.)

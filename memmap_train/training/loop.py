@@ -116,7 +116,7 @@ def train(
     ConfigError, DatasetError, FoldError, BatchError
         The configuration doesn't suit the dataset, or the loss is no number any more.
     KeyboardInterrupt
-        After a checkpoint was saved: resuming carries on with the step that would have been next.
+        After a checkpoint was saved: resuming goes on with the step that would have been next.
 
     Notes
     -----
@@ -264,7 +264,7 @@ def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> Non
     ]
     if changed:
         report.warning(
-            f"{run.path}: carried on with other versions or threads than it began with: "
+            f"{run.path}: resumed with other versions or threads than it began with: "
             f"{', '.join(changed)}; the results may differ from those of an uninterrupted run"
         )
 
@@ -608,8 +608,8 @@ class _Training:
             if kept != self._step.count:
                 done = f"the newest checkpoint is of step {kept:,} of {self._step.count:,}"
             raise RunError(
-                f"{run.path}: the results can't be written: {error.strerror}; {done}: make room, "
-                "and add --resume to go on from there"
+                f"{run.path}: the results can't be written: {error.strerror}; {done}: free "
+                "some disk space, and add --resume to go on from there"
             ) from error
         return result
 

@@ -1,8 +1,8 @@
 """One compiled training step, and all the state that it changes.
 
 In comes a batch of numpy arrays, out comes nothing: the loss is summed up in variables, so that no
-step waits for a number. All that changes, changes in one call of the compiled function: whoever
-interrupts the program finds the state of a whole number of steps.
+step waits for a number. All that changes, changes in one call of the compiled function: an
+interruption finds the state of a whole number of steps.
 """
 
 from collections.abc import Sequence

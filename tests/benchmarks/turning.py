@@ -41,15 +41,15 @@ def turn_and_encode(
     """
     groups, names = _decoded(paths)
     chunk_rows = _CHUNK_BYTES // (len(names) * np.dtype(dtype).itemsize)
-    room = _Room(chunk_rows, len(names), dtype)
-    encode = _counting(names, dtype, room) if counted else _plain(dtype)
+    scratch = _Scratch(chunk_rows, len(names), dtype)
+    encode = _counting(names, dtype, scratch) if counted else _plain(dtype)
 
     def work(group: list[Codes], first_row: int) -> None:
         n_rows = min(chunk_rows, group[0].shape[1] - first_row)
-        rows = room.rows[:n_rows]
+        rows = scratch.rows[:n_rows]
         first = 0
         for block in group:
-            turned = room.turned[: n_rows * len(block)].reshape(n_rows, len(block))
+            turned = scratch.turned[: n_rows * len(block)].reshape(n_rows, len(block))
             turn(block[:, first_row : first_row + n_rows], turned)
             encode(turned, rows[:, first : first + len(block)], first)
             first += len(block)
@@ -64,7 +64,7 @@ def turn_and_encode(
         return {name: timed(work_on_all_cores)}
 
 
-class _Room(threading.local):
+class _Scratch(threading.local):
     """A thread's memory for one chunk, used again for the next one."""
 
     def __init__(self, n_rows: int, n_features: int, dtype: str) -> None:
@@ -91,11 +91,11 @@ def _decoded(paths: Sequence[Path]) -> tuple[list[list[Codes]], list[str]]:
     return groups, names
 
 
-def _counting(names: Sequence[str], dtype: str, room: _Room) -> Encode:
+def _counting(names: Sequence[str], dtype: str, scratch: _Scratch) -> Encode:
     encoder = FeatureEncoder(names, dtype, "0.5")
 
     def encode(block: Codes, out: npt.NDArray[Any], first: int) -> None:
-        counts = room.counts[first : first + block.shape[1]]
+        counts = scratch.counts[first : first + block.shape[1]]
         encoder.encode(block, out, counts, first, "a benchmark")
 
     return encode

@@ -592,7 +592,7 @@ def test_a_stopped_conversion_says_that_a_rerun_carries_on(
         process.send_signal(signal_number)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert err.strip() == "stopped; run the same command again to carry on"
+    assert err.strip() == "stopped; run the same command again to resume"
     assert not (tmp_path / "d" / "manifest.json").exists()
     n_finished = len(list(tmp_path.glob("d/.convert/staged/era-*")))
     assert 0 < n_finished < 400

@@ -1,4 +1,4 @@
-"""Tests of conversions whose system, memory or own code fails: one line, and carried on."""
+"""Tests of conversions whose system, memory or own code fails: one line, and resumed."""
 
 import contextlib
 import errno
@@ -135,7 +135,7 @@ class UnforeseenError(Exception):
         (pipeline, "MemoryStore"),
         (pipeline.FeatureEncoder, "encode"),
         (era_writer.ArrayWriter, "append"),
-        (era_writer.ArrayWriter, "room"),
+        (era_writer.ArrayWriter, "reserve"),
         (disk_writer, "_open"),
         (DiskWriter, "take"),
         (era_writer.ArrayWriter, "finish"),

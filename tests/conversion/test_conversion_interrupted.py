@@ -60,7 +60,7 @@ def undisturbed(source: Path) -> str:
     return convert(source, source.with_name("undisturbed")).dataset.manifest.digest
 
 
-# -- stopped and carried on -------------------------------------------------------------------
+# -- stopped and resumed ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_eras", [0, 1, 3])
@@ -530,7 +530,7 @@ def test_a_rerun_carries_on_after_a_write_that_failed(
     with monkeypatch.context() as patch, files_limited_to(50_000):
         if in_file:
             patch.setattr(conversion, "_Budget", lambda memory: Bytes(0))
-        with refused(ConversionError, str(out), "File too large", "carries on"):
+        with refused(ConversionError, str(out), "File too large", "resumes"):
             convert(path, out)
     assert not (out / "manifest.json").exists()
     assert not (out / WORKPLACE / "partial").exists()

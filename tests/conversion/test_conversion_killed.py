@@ -1,4 +1,4 @@
-"""Tests of conversions that are killed: a dataset is whole or absent, and a rerun carries on."""
+"""Tests of conversions that are killed: a dataset is whole or absent, and a rerun resumes."""
 
 import os
 import shutil

@@ -20,7 +20,7 @@ Array = npt.NDArray[np.generic]
 
 
 def numbered(dtype: np.dtype[Any], rows: int, columns: int) -> Array:
-    """Return rows whose cells differ as far as their dtype has room."""
+    """Return rows whose cells differ as far as their dtype allows."""
     cells = np.arange(rows * columns).reshape(rows, columns)
     return (cells % 127).astype(dtype) if dtype.kind == "i" else cells.astype(dtype)
 

@@ -392,7 +392,7 @@ def test_no_mutation_of_a_manifest_ends_in_a_traceback(make_toy: MakeToy) -> Non
 def of_rows_that_arent_there(data: Json) -> None:
     """Say that an era has as many rows as the format allows, in agreement with all but its files.
 
-    Whoever shuffled them would need 8 TB.
+    Shuffling them would take 8 TB.
     """
     first, rows = data["shards"][0], 2**40
     data["n_rows"] += rows - first["rows"]

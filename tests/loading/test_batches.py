@@ -761,7 +761,7 @@ def remove(file: Path) -> None:
 
 
 def replace_by_a_shorter_one(file: Path) -> None:
-    """Put another file in the place: cutting a mapped one would kill whoever reads the map."""
+    """Put another file in the place: cutting a mapped one would kill its readers."""
     other = file.with_name("other")
     other.write_bytes(file.read_bytes()[:-4])
     os.replace(other, file)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
-from memmap_train.loading import bench as bench_room
+from memmap_train.loading import bench as bench_module
 from memmap_train.loading import placement
 from memmap_train.loading.batches import Stream
 from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
@@ -24,8 +24,8 @@ ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured is of no interest here."""
-    monkeypatch.setattr(bench_room, "_COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr(bench_room, "_DISK_SECONDS", 0.02)
+    monkeypatch.setattr(bench_module, "_COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr(bench_module, "_DISK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def check(found: dict[str, Any]) -> None:
     text = bench_text(found)
     for name, rate in found["rates"].items():
         assert rate["rows_per_second"] > 0
-        # Of all cores at most, with room for the clocks' grain.
+        # Of all cores at most, within the clocks' grain.
         used_cores = rate["cpu_seconds_per_million_rows"] * rate["rows_per_second"] / 1e6
         assert 0 <= used_cores < (os.cpu_count() or 1) + 1
         assert f"{rate['rows_per_second']:,.0f}" in text

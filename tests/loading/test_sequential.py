@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.errors import ShardError
-from memmap_train.loading import sequential as room
+from memmap_train.loading import sequential
 from memmap_train.loading.sequential import RowBlocks
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.toy_datasets import N_FEATURES, MakeToy
@@ -42,7 +42,7 @@ def test_blocks_hold_the_rows_that_were_asked_for(
     if columns is not None:
         expected = expected[:, columns]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "_REQUEST_BYTES", 7 * N_FEATURES)
+        patch.setattr(sequential, "_REQUEST_BYTES", 7 * N_FEATURES)
         blocks = RowBlocks(dataset, columns, past_cache=past_cache)
         for low in steps:
             block = np.full((n_rows, expected.shape[1]), -1, np.float32)

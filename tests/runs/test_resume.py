@@ -1,4 +1,4 @@
-"""Whether a run may be carried on, and by whom."""
+"""Whether a run may be resumed, and by which process."""
 
 import os
 from pathlib import Path

@@ -43,5 +43,5 @@ class Bytes:
     def set_apart(self, n_bytes: int) -> None:
         """Don't mind them."""
 
-    def make_room(self, n_bytes: int) -> None:
+    def require(self, n_bytes: int) -> None:
         """Do with less."""

@@ -25,7 +25,7 @@ Eras = Mapping[str, int] | Sequence[tuple[str, int]]
 Rows = int | Sequence[int] | npt.NDArray[np.integer]
 
 MOST_ROWS, MOST_FEATURES, MOST_TARGETS = 4096, 320, 160
-"""What a coordinate has room for; of eras, labels whose number is below 2,000, or without one."""
+"""What a coordinate can hold; of eras, labels whose number is below 2,000, or without one."""
 
 
 def toy_table(

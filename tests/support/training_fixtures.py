@@ -83,8 +83,8 @@ def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
             table = table.set_column(table.column_names.index(name), name, column)
         source = tmp_path / "growing.parquet"
         pq.write_table(table, source)
-        anew = any(name.startswith("feature") for name in changed)
-        return mt.convert(source, tmp_path / "growing", workers=1, overwrite=anew).dataset.path
+        again = any(name.startswith("feature") for name in changed)
+        return mt.convert(source, tmp_path / "growing", workers=1, overwrite=again).dataset.path
 
     return grow
 

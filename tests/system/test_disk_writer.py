@@ -124,15 +124,17 @@ def test_a_disk_that_takes_only_a_part_says_so(tmp_path: Path, limit: int) -> No
 # -- arrays ---------------------------------------------------------------------------------------
 
 
-def written(path: Path | None, array: Any, edges: list[int], rooms: list[bool]) -> tuple[int, str]:
+def written(
+    path: Path | None, array: Any, edges: list[int], reserved: list[bool]
+) -> tuple[int, str]:
     """Write an array by pieces, some of them filled in the disk's own buffers."""
     with closing(DiskWriter(2, array[0].nbytes * 1000 + BLOCK_BYTES)) as disk:
         writer = ArrayWriter(path, array.dtype, array.shape, disk)
-        for (begin, end), in_room in zip(pairwise(edges), rooms, strict=False):
-            if in_room:
-                with writer.room(end - begin) as room:
-                    assert room.shape == array[begin:end].shape
-                    room[:] = array[begin:end]
+        for (begin, end), is_reserved in zip(pairwise(edges), reserved, strict=False):
+            if is_reserved:
+                with writer.reserve(end - begin) as part:
+                    assert part.shape == array[begin:end].shape
+                    part[:] = array[begin:end]
             else:
                 writer.append(array[begin:end])
             assert writer.rows_written == end
@@ -141,16 +143,16 @@ def written(path: Path | None, array: Any, edges: list[int], rooms: list[bool]) 
 
 @given(
     pieces=st.lists(st.integers(0, 700), min_size=1, max_size=8),
-    rooms=st.lists(st.booleans(), min_size=8, max_size=8),
+    reserved=st.lists(st.booleans(), min_size=8, max_size=8),
     width=st.integers(1, 40),
     dtype=st.sampled_from(["<f4", "i1"]),
 )
-@example(pieces=[0, 1], rooms=[True] * 8, width=1, dtype="i1")
-@example(pieces=[31, 32, 1, 1000], rooms=[True, False] * 4, width=32, dtype="<f4")
+@example(pieces=[0, 1], reserved=[True] * 8, width=1, dtype="i1")
+@example(pieces=[31, 32, 1, 1000], reserved=[True, False] * 4, width=32, dtype="<f4")
 def test_pieces_of_any_size_make_the_same_file(
     tmp_path_factory: pytest.TempPathFactory,
     pieces: list[int],
-    rooms: list[bool],
+    reserved: list[bool],
     width: int,
     dtype: str,
 ) -> None:
@@ -158,12 +160,12 @@ def test_pieces_of_any_size_make_the_same_file(
     array = rng.integers(0, 5, (sum(pieces) + 1, width)).astype(dtype)
     path = tmp_path_factory.mktemp("pieces") / "array.npy"
     edges = [0, *np.cumsum(pieces).tolist(), len(array)]
-    size, digest = written(path, array, edges, [*rooms[: len(pieces)], False])
+    size, digest = written(path, array, edges, [*reserved[: len(pieces)], False])
     expected = npy_header(array.dtype, array.shape) + array.tobytes()
     assert path.read_bytes() == expected
     assert size == len(expected)
     assert digest == f"xxh3_128:{xxhash.xxh3_128(expected).hexdigest()}"
-    assert written(None, array, edges, [*rooms[: len(pieces)], True]) == (size, digest)
+    assert written(None, array, edges, [*reserved[: len(pieces)], True]) == (size, digest)
 
 
 def test_arrays_are_the_same_on_every_system(tmp_path: Path, system: str) -> None:
@@ -181,10 +183,10 @@ def test_a_room_that_isnt_filled_leaves_nothing(tmp_path: Path) -> None:
         writer = ArrayWriter(path, array.dtype, array.shape, disk)
         writer.append(array[:1000])
         for _ in range(3):
-            with pytest.raises(ValueError, match="broadcast"), writer.room(2000) as room:
-                room[:] = array
-        with writer.room(2000) as room:
-            room[:] = array[1000:]
+            with pytest.raises(ValueError, match="broadcast"), writer.reserve(2000) as part:
+                part[:] = array
+        with writer.reserve(2000) as part:
+            part[:] = array[1000:]
         writer.finish()
     np.testing.assert_array_equal(np.load(path), array)
 

@@ -1,4 +1,4 @@
-"""Folds trained one after another: what each is trained on, what they leave, how they carry on."""
+"""Folds trained one after another: what each is trained on, what they leave, how they resume."""
 
 import csv
 import json
@@ -226,7 +226,7 @@ def test_an_existing_run_of_folds_is_refused_and_left_alone(
     assert results(finished[0]) == before
 
 
-def test_an_ordinary_run_has_no_folds_to_carry_on(sample: Path, tmp_path: Path) -> None:
+def test_an_ordinary_run_has_no_folds_to_resume(sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "run", small_config(epochs=1))
     with refused(RunError, "without folds"):
         train_folds(sample, tmp_path / "run", None, folds=2, resume=True)

@@ -900,7 +900,7 @@ def test_a_full_disk_is_survived(
     assert [row["loss"] for row in script.rows] == [
         float(row["loss"]) for row in read_csv(finished[0] / "history.csv")
     ]
-    # In the end there was room again.
+    # In the end there was space again.
     assert (run / "era_scores.csv").read_bytes() == (finished[0] / "era_scores.csv").read_bytes()
     assert [w.tobytes() for w in weights(run)] == [w.tobytes() for w in weights(finished[0])]
 

@@ -26,7 +26,7 @@ from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.loading import placement
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
-from memmap_train.training import predict as room
+from memmap_train.training import predict as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
 from tests.support.errors import refused
@@ -64,7 +64,7 @@ def file_of(dataset: mt.Dataset, values: list[Any]) -> list[list[str]]:
 
 @pytest.fixture(params=[16, 100, 4096])
 def any_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(room, "BLOCK_ROWS", request.param)
+    monkeypatch.setattr(predicting, "BLOCK_ROWS", request.param)
     return request.param
 
 
@@ -126,7 +126,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     found = []
     for available in (10**12, 0):
         monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
-        with mock.patch.object(room, "RowBlocks", side_effect=room.RowBlocks) as blocks:
+        with mock.patch.object(predicting, "RowBlocks", side_effect=predicting.RowBlocks) as blocks:
             predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
         found.append((tmp_path / "out.csv").read_bytes())
         assert blocks.call_args.kwargs == {
@@ -237,7 +237,7 @@ def test_a_file_that_cant_be_written_is_refused_before_anything_is_predicted(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
-    monkeypatch.setattr(room, "_predicted", None)
+    monkeypatch.setattr(predicting, "_predicted", None)
     for out, said in (
         (tmp_path / "none" / "out.csv", "no folder"),
         (tmp_path, "name a file"),
@@ -594,8 +594,8 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
     predictor._blocks = [np.zeros((block, 2), np.float32) for _ in range(2)]
     predictor.run = lambda x: x + 0.0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "BLOCK_ROWS", block)
-        patch.setattr(room, "RowBlocks", NumberedRows)
+        patch.setattr(predicting, "BLOCK_ROWS", block)
+        patch.setattr(predicting, "RowBlocks", NumberedRows)
         found = list(predictor.predict(Numbers(), ["a", "b"]))  # type: ignore[arg-type]
     assert [era for era, _ in found] == list(Numbers.eras)
     assert [len(values) for _, values in found] == rows

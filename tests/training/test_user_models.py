@@ -983,7 +983,7 @@ def test_code_that_changed_since_a_run_began_is_told(
     script = Script()
     train(sample, tmp_path / "run", config, resume=True, report=script)
     (warning,) = script.warnings
-    assert re.search(r"carried on with other versions .*: own code \w{12} → \w{12};", warning)
+    assert re.search(r"resumed with other versions .*: own code \w{12} → \w{12};", warning)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ class Source:
     def check_untouched(self) -> None:
         """Raise a SourceError if somebody has written to the file, or put another in its place.
 
-        Cheap: whoever relies on what was read till now can ask each time.
+        Cheap enough to be asked each time that what was read is relied on.
         """
         if _mark(self.path) != self._mark:
             raise SourceError(

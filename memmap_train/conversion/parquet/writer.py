@@ -8,7 +8,7 @@ Layout
 ------
 - Columns: `era` (string), `data_type` (string), the features (int8), the targets (float32, null
   where an array has NaN), `id` (string). pyarrow shows `id` as a column, pandas as the index.
-- Row groups hold a fixed number of rows and pay no heed to eras, so eras straddle them.
+- Row groups hold a fixed number of rows whatever the eras are, so eras straddle them.
 - Everything but `id` is in dictionary pages: 3 bits for a feature's cell.
 """
 

@@ -213,7 +213,7 @@ class PageReader:
             except (OtherLayoutError, IndexError, pa.ArrowException):
                 pass  # for Arrow to read, or to complain about
         n_groups = max((plan.n_groups for plan in plans), default=0)
-        groups = self._room(len(chunks), n_groups)
+        groups = self._scratch(len(chunks), n_groups)
         together = [(plan, some) for plan in plans for some in _stretches(plans[plan])]
         for plan, some in together:
             for body, copy in plan.copies:
@@ -265,8 +265,8 @@ class PageReader:
             self._plans[end - begin, n_rows, *kind] = plan
         return plan
 
-    def _room(self, n_columns: int, n_groups: int) -> npt.NDArray[np.uint64]:
-        """Return room for groups that wait to be looked up, and have as much for their values."""
+    def _scratch(self, n_columns: int, n_groups: int) -> npt.NDArray[np.uint64]:
+        """Return scratch memory for groups to be looked up; there is as much for their values."""
         n = n_columns * n_groups
         if len(self._groups) < n:
             self._groups = np.empty(n, np.uint64)
