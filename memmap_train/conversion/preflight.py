@@ -250,8 +250,8 @@ def explained(directory: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ConversionError(
-            f"{directory}: not enough memory; finished eras are kept, and the same command carries "
-            "on: let it take less with --memory or --workers"
+            f"{directory}: not enough memory; finished eras are kept, and the same command "
+            "resumes: let it take less with --memory or --workers"
         ) from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:

@@ -570,7 +570,7 @@ def test_a_stdout_that_takes_nothing_is_no_traceback(
     ("signal_number", "impatient"),
     [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)],
 )
-def test_a_stopped_conversion_says_that_a_rerun_carries_on(
+def test_a_stopped_conversion_says_that_a_rerun_resumes(
     signal_number: int, impatient: bool, tmp_path: Path
 ) -> None:
     # Wide enough to take a second: the signal comes while eras are being published.

@@ -251,7 +251,7 @@ def test_the_budget_decides_where_rows_are_staged(
     assert made == expected
 
 
-def test_an_era_that_comes_back_in_another_file_carries_on(tmp_path: Path) -> None:
+def test_an_era_that_comes_back_in_another_file_resumes(tmp_path: Path) -> None:
     write_toy(tmp_path / "a.parquet", {"0002": 5, "0001": 4}, row_group_rows=3)
     write_toy(
         tmp_path / "b.parquet",

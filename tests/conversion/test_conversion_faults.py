@@ -61,7 +61,7 @@ def held(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("prepare", PREPARATIONS)
-def test_a_failure_of_the_system_is_one_line_and_a_rerun_carries_on(
+def test_a_failure_of_the_system_is_one_line_and_a_rerun_resumes(
     tmp_path: Path, prepare: Callable[[Path], Prepared]
 ) -> None:
     found = let_fail(tmp_path, prepare, most=N_POINTS)
@@ -86,7 +86,7 @@ def test_a_file_that_cant_be_read_is_named(tmp_path: Path, path: str, number: in
     assert "Input/output error" in line
 
 
-def test_a_source_that_cant_be_read_to_its_end_is_one_line_and_carried_on(
+def test_a_source_that_cant_be_read_to_its_end_is_one_line_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_source(tmp_path)
@@ -145,7 +145,7 @@ class UnforeseenError(Exception):
     ],
 )
 @pytest.mark.parametrize("number", [1, 5])
-def test_what_fails_in_a_thread_ends_all_threads_and_is_carried_on(
+def test_what_fails_in_a_thread_ends_all_threads_and_is_resumed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Exception],

@@ -163,7 +163,7 @@ def test_memory_and_workers_may_change_on_the_way(
     check_whole(out, undisturbed)
 
 
-def test_interleaved_eras_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interleaved_eras_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "toy.parquet"
     order = sorted(range(N_ROWS), key=lambda row: row * 40503 % 65536)
     write_toy(path, ERAS, order=order, row_group_rows=10)
@@ -440,7 +440,7 @@ def test_another_target_prefix_starts_anew(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"job_ver'])
-def test_a_rerun_carries_on_after_a_kill_before_the_journal(
+def test_a_rerun_resumes_after_a_kill_before_the_journal(
     source: Path, undisturbed: str, content: bytes | None
 ) -> None:
     out = source.with_name("out")
@@ -521,7 +521,7 @@ def files_limited_to(n_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("in_file", [False, True])
-def test_a_rerun_carries_on_after_a_write_that_failed(
+def test_a_rerun_resumes_after_a_write_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_file: bool
 ) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
@@ -538,7 +538,7 @@ def test_a_rerun_carries_on_after_a_write_that_failed(
     assert list(verify(out)) == []
 
 
-def test_a_rerun_carries_on_after_a_journal_that_couldnt_be_written(tmp_path: Path) -> None:
+def test_a_rerun_resumes_after_a_journal_that_couldnt_be_written(tmp_path: Path) -> None:
     """What a full disk has refused once is refused again when the journal is closed."""
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {f"{era:04}": 1 for era in range(60)}, n_features=2)
@@ -654,7 +654,7 @@ def test_overwrite_replaces_a_dataset(source: Path, undisturbed: str) -> None:
     check_whole(out, undisturbed)
 
 
-def test_overwrite_carries_on_with_an_unfinished_one_of_the_same_job(
+def test_overwrite_resumes_with_an_unfinished_one_of_the_same_job(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
 ) -> None:
     out = source.with_name("out")

@@ -37,13 +37,13 @@ def at_will() -> Iterator[Killer]:
         yield ready
 
 
-def test_a_rerun_carries_on_after_a_kill(at_will: Killer, tmp_path: Path) -> None:
+def test_a_rerun_resumes_after_a_kill(at_will: Killer, tmp_path: Path) -> None:
     found = kill_conversions(at_will, write_source(tmp_path), overwrite=False, most=N_KILLS)
     assert found.keys() == {"absent", "new"}
     assert found["absent"] > N_KILLS / 2
 
 
-def test_the_same_overwrite_again_carries_on_after_a_kill(at_will: Killer, tmp_path: Path) -> None:
+def test_the_same_overwrite_again_resumes_after_a_kill(at_will: Killer, tmp_path: Path) -> None:
     found = kill_conversions(at_will, write_source(tmp_path), overwrite=True, most=N_KILLS)
     assert found.keys() == {"old", "absent", "new"}
     assert found["old"] > N_KILLS / 2

@@ -102,7 +102,7 @@ def at_will() -> Iterator[Killer]:
         yield ready
 
 
-def test_a_rerun_carries_on_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
+def test_a_rerun_resumes_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
     found = kill_narrowings(at_will, tmp_path, most=N_KILLS)
     assert found.keys() == {"absent", "new"}
 

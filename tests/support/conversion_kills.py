@@ -83,7 +83,7 @@ def check_whole(out: Path, digest: str) -> None:
     assert not (out / WORKPLACE).exists()
 
 
-def kill_and_carry_on(
+def kill_and_resume(
     at_will: Killer,
     begin: Callable[[], Any],
     source: Path,
@@ -129,7 +129,7 @@ def kill_conversions(
             shutil.copytree(folder / "old", out)
 
     options = {"overwrite": True} if overwrite else {}
-    return kill_and_carry_on(at_will, begin, source, out, known, most=most, **options)
+    return kill_and_resume(at_will, begin, source, out, known, most=most, **options)
 
 
 def kill_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
@@ -144,7 +144,7 @@ def kill_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[
         remove(out)
         shutil.copytree(folder / "old", out)
 
-    return kill_and_carry_on(at_will, begin, source, out, known, most=most)
+    return kill_and_resume(at_will, begin, source, out, known, most=most)
 
 
 WAYS: list[dict[str, Any]] = [

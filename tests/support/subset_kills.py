@@ -6,7 +6,7 @@ from pathlib import Path
 
 import memmap_train as mt
 from memmap_train.conversion.conversion import convert
-from tests.support.conversion_kills import kill_and_carry_on
+from tests.support.conversion_kills import kill_and_resume
 from tests.support.interruptions import check_whole, write_source
 from tests.support.killing import Killer
 from tests.support.updates import write_first, write_later
@@ -16,7 +16,7 @@ def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Count
     """Kill narrowings at their points; return what readers found in between."""
     parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
     digest = mt.open_dataset(parent).manifest.digest
-    found = kill_and_carry_on(
+    found = kill_and_resume(
         at_will,
         lambda: shutil.rmtree(out, ignore_errors=True),
         parent,
@@ -41,4 +41,4 @@ def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) ->
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(folder / "first", out)
 
-    return kill_and_carry_on(at_will, begin, parent, out, {old: "old", new: "new"}, most=most)
+    return kill_and_resume(at_will, begin, parent, out, {old: "old", new: "new"}, most=most)

@@ -445,7 +445,7 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
 # -- on the command line --------------------------------------------------------------------------
 
 
-def test_folds_are_trained_stopped_carried_on_and_predicted_on_the_command_line(
+def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     finished: tuple[Path, FoldsReport],
     sample: Path,
     tmp_path: Path,

@@ -138,7 +138,7 @@ def test_a_built_model_sees_the_same_without_a_warning(dataset: mt.Dataset) -> N
     assert_same(model.trained, batches_of(dataset, range(2 * STEPS)))
 
 
-def test_a_second_fit_carries_on(dataset: mt.Dataset) -> None:
+def test_a_second_fit_resumes(dataset: mt.Dataset) -> None:
     model, data = recorder(), mt.keras_batches(dataset, **ORDER)
     model.fit(data, epochs=2, verbose=0, shuffle=False)
     recompiled = recorder()

@@ -978,7 +978,7 @@ def test_a_run_inside_a_dataset_is_refused(sample: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("folder", [".", "checkpoints"])
-def test_a_run_that_cannot_be_written_is_refused_before_it_is_carried_on(
+def test_a_run_that_cannot_be_written_is_refused_before_it_is_resumed(
     sample: Path, tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
