@@ -4,16 +4,14 @@ In come rows from the stage: int8 codes (`MISSING_CODE` where null) or float32 (
 Out go rows as stored: float32, or int8 codes; and how many rows hold which code, or none.
 """
 
-import threading
 from collections.abc import Sequence
-from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..dataset.array_file import N_COUNTS
 from ..errors import SourceError
+from ..system.scratch import ThreadScratch
 
 Array = npt.NDArray[np.generic]
 
@@ -44,7 +42,7 @@ class FeatureEncoder:
     def __init__(self, names: Sequence[str], store_dtype: str, missing: str) -> None:
         self._names = names
         self._as_codes = store_dtype == "int8"
-        self._local = threading.local()
+        self._scratch = ThreadScratch()
         self._filler = np.float32(0.5) if missing == "0.5" else np.float32(np.nan)
 
     def encode(
@@ -97,26 +95,19 @@ class FeatureEncoder:
         Nearly always enough, for a third of the time that looking for each of these takes.
         """
         scaled, codes = (
-            self._scratch("scaled", block.shape, np.float32),
-            self._scratch("codes", block.shape, np.int8),
+            self._scratch.array("scaled", block.shape, np.float32),
+            self._scratch.array("codes", block.shape, np.int8),
         )
-        equal = self._scratch("equal", block.shape, np.bool_)
+        equal = self._scratch.array("equal", block.shape, np.bool_)
         with np.errstate(invalid="ignore", over="ignore"):  # these aren't equal, then
             np.multiply(block, 1 / _CODE_STEP, out=scaled)
             np.copyto(codes, scaled, casting="unsafe")
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MOST_CODE else None
 
-    def _scratch(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Any:
-        """Return this thread's scratch array of a name, uninitialized."""
-        memory: Array = self._local.__dict__.get(name, np.empty(0, dtype))
-        if len(memory) < prod(shape):
-            memory = self._local.__dict__[name] = np.empty(prod(shape), dtype)
-        return memory[: prod(shape)].reshape(shape)
-
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
         """Return whether cells are missing, and which; these are undefined if none is."""
-        missing = self._scratch("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
+        missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
         any_missing = bool(block.max() == MISSING_CODE)  # the largest
@@ -130,7 +121,7 @@ class FeatureEncoder:
         All codes are looked for in one call: threads wait for each other at every call.
         """
         cells = block.reshape(-1)
-        found = self._scratch("masks", (N_COUNTS, len(cells)), np.bool_)
+        found = self._scratch.array("masks", (N_COUNTS, len(cells)), np.bool_)
         if block.dtype == np.int8:
             np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
             found = found[1 : N_COUNTS if any_missing else _MISSING]

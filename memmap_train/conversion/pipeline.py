@@ -23,6 +23,7 @@ from ..dataset.array_file import N_COUNTS
 from ..dataset.manifest import ShardEntry
 from ..errors import SourceError
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
+from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder, settle_targets
 from .era_writer import ShardWriter
@@ -126,7 +127,7 @@ class Pipeline:
         self._plan, self._journal, self._progress = plan, journal, progress
         self._schema = plan.columns.schema
         self._handles = handles
-        self._local = threading.local()
+        self._scratch = ThreadScratch()
         self._n_workers = n_workers
         self._todo = set(plan.rows_per_era) - set(journal.finished)
         self._groups = [group for group in plan.groups if not self._todo.isdisjoint(group.eras)]
@@ -331,10 +332,8 @@ class Pipeline:
         in_line = max(1, _LINE_BYTES // dtype.itemsize)
         distance = (n_rows // in_line | 1) * in_line + 2 * in_line
         n_bytes = n_columns * distance * dtype.itemsize
-        memory: npt.NDArray[np.uint8] = self._local.__dict__.get("block", np.empty(0, np.uint8))
-        if len(memory) < n_bytes:
-            memory = self._local.block = np.empty(n_bytes, np.uint8)
-        return memory[:n_bytes].view(dtype).reshape(n_columns, distance)[:, :n_rows]
+        memory = self._scratch.array("block", n_bytes, np.uint8)
+        return memory.view(dtype).reshape(n_columns, distance)[:, :n_rows]
 
     # -- from the stage into shards -----------------------------------------------------------
 

@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..system.scratch import ThreadScratch
+
 Array = npt.NDArray[np.generic]
 Bytes = npt.NDArray[np.uint8]
 
@@ -79,11 +81,11 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._scratch = ThreadScratch()
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
         """Turn the columns and write them."""
-        rows = self._scratch(columns.nbytes)
+        rows = self._scratch.array("rows", columns.nbytes, np.uint8)
         turn(columns, rows.view(columns.dtype).reshape(shape))
         view = rows.data
         while view:
@@ -92,7 +94,7 @@ class FileStore:
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
         """Return a copy."""
-        out = self._scratch(n_bytes)
+        out: Bytes = self._scratch.array("rows", n_bytes, np.uint8)
         view = out.data
         while view:
             n_read = self._read(view, offset)
@@ -103,13 +105,6 @@ class FileStore:
     def close(self) -> None:
         """Close the file, which removes it."""
         self._file.close()
-
-    def _scratch(self, n_bytes: int) -> Bytes:
-        """Return this thread's scratch array; page faults on fresh memory are expensive."""
-        scratch: Bytes = self._local.__dict__.get("scratch", np.empty(0, np.uint8))
-        if len(scratch) < n_bytes:
-            scratch = self._local.scratch = np.empty(n_bytes, np.uint8)
-        return scratch[:n_bytes]
 
     def _write(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "pwrite"):

@@ -378,20 +378,20 @@ def become_shorter(path: Path) -> ShardError:
     )
 
 
-def digest_file(path: Path, buffer: bytearray | None = None) -> str:
+def digest_file(path: Path, buffer: bytearray | memoryview | None = None) -> str:
     """Return the digest of a whole file as `xxh3_128:<hex>`.
 
     Parameters
     ----------
     path : Path
-    buffer : bytearray, optional
+    buffer : bytearray or memoryview, optional
         To read into, of `DIGEST_BYTES` at best: one for many files spares their memory.
     """
     with open(path, "rb", buffering=0) as file:
         return _digest_of(file, buffer)
 
 
-def _digest_of(file: io.FileIO, buffer: bytearray | None = None) -> str:
+def _digest_of(file: io.FileIO, buffer: bytearray | memoryview | None = None) -> str:
     """Return the digest of an open file from its present position on."""
     advise(file.fileno(), "SEQUENTIAL")  # the kernel reads further ahead
     if buffer is None:

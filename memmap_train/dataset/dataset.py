@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from ..errors import DatasetError, ManifestError, ShardError, listed, nearest
 from ..system.junk import names_in
 from ..system.paths import checked_path
 from ..system.resources import n_cores
+from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
 from .array_file import (
     DIGEST_BYTES,
@@ -388,14 +388,13 @@ def verify(
     manifest = parse_manifest(content, directory)
     total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
     done = 0
-    local = threading.local()
+    scratch = ThreadScratch()
 
     def check(shard: ShardEntry, array: str) -> str | None:
-        if not hasattr(local, "buffer"):
-            local.buffer = bytearray(DIGEST_BYTES)
         dtype, shape = manifest.layout(shard)[array]
         file = directory / shard.folder / f"{array}.npy"
-        return _fault(file, dtype, shape, shard.files[array], None if quick else local.buffer)
+        buffer = None if quick else scratch.array("file", DIGEST_BYTES, np.uint8).data
+        return _fault(file, dtype, shape, shard.files[array], buffer)
 
     problems = []
     threads = ThreadPool(n_cores(), thread_name_prefix="verify")
@@ -429,7 +428,7 @@ def _fault(
     dtype: np.dtype[np.generic],
     shape: tuple[int, ...],
     entry: FileEntry,
-    buffer: bytearray | None,
+    buffer: bytearray | memoryview | None,
 ) -> str | None:
     """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
     try:

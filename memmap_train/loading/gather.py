@@ -8,7 +8,6 @@ filled by threads at once: numpy's copies release the interpreter's lock.
 """
 
 import os
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
@@ -237,7 +236,6 @@ class _Columns:
             if columns == tuple(range(columns[0], columns[0] + len(columns))):
                 self._columns = slice(columns[0], columns[0] + len(columns))
         self._n = n_columns if columns is None else len(columns)
-        self._local = threading.local()
 
     def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if isinstance(self._columns, slice):

@@ -18,6 +18,7 @@ from ..dataset.array_file import advise, map_file
 from ..dataset.dataset import Dataset
 from ..errors import ShardError
 from ..system.resources import n_cores, open_file_limit
+from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
 from ..text import in_bytes
 from .placement import Storage, storage_of
@@ -96,15 +97,14 @@ def read_ahead(
     total = sum(file.bytes for era in eras for file in dataset.entry(era).files.values())
     lock = threading.Lock()
     done = 0
-    local = threading.local()
+    scratch = ThreadScratch()
 
     def read(path: Path) -> None:
         nonlocal done
-        if not hasattr(local, "buffer"):
-            local.buffer = bytearray(_READ_BYTES)
+        buffer = scratch.array("file", _READ_BYTES, np.uint8).data
         try:
             with open(path, "rb", buffering=0) as file:
-                while n_read := file.readinto(local.buffer):
+                while n_read := file.readinto(buffer):
                     with lock:
                         done += n_read
                         if progress is not None:

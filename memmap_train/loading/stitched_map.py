@@ -12,7 +12,6 @@ import errno
 import mmap
 import os
 import sys
-import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 from ..dataset.array_file import HEADER_BYTES, become_shorter, map_file, read_into
 from ..dataset.dataset import Shard
+from ..system.scratch import ThreadScratch
 from ..system.thread_lock import ThreadLock
 
 Array = npt.NDArray[np.generic]
@@ -64,7 +64,7 @@ class RowSpace(ABC):
         # Of the eras that are mapped, what the file was then.
         self._mapped: list[tuple[str, os.stat_result] | None] = [None] * len(shards)
         self._lock = ThreadLock()
-        self._local = threading.local()
+        self._scratch = ThreadScratch()
 
     def require(self, eras: Iterable[int]) -> None:
         """Map the eras at these positions, or look whether what is mapped is still whole.
@@ -96,9 +96,7 @@ class RowSpace(ABC):
     def take_columns(self, numbers: Int64, columns: "slice | Int64", out: Array) -> None:
         """Copy some columns of rows into `out`, of shape (rows, these columns)."""
         at_once = min(_MOST_CHUNK_ROWS, max(1, _CHUNK_BYTES // max(1, self._row_bytes)))
-        rows = self._local.__dict__.get("rows")
-        if rows is None:
-            rows = self._local.rows = np.empty((at_once, self._n_columns), self._dtype)
+        rows = self._scratch.array("rows", (at_once, self._n_columns), self._dtype)
         for low in range(0, len(numbers), at_once):
             some = numbers[low : low + at_once]
             self.take(some, rows[: len(some)])

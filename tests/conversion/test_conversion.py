@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet import file as reading
 from memmap_train.conversion.parquet_source import BEST_KEY
 from memmap_train.dataset.dataset import Dataset
+from memmap_train.system.scratch import ThreadScratch
 from tests.support.conversions import Bytes, converted, of_codes, same_rows
 from tests.support.toy import (
     feature_names,
@@ -627,7 +627,7 @@ def test_progress_reaches_all_rows_one_call_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["int8", "float32", "S17"])
 @pytest.mark.parametrize("n_rows", [1, 5, 64, 4200, 2**20])
 def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None:
-    self: Any = SimpleNamespace(_local=threading.local())
+    self: Any = SimpleNamespace(_scratch=ThreadScratch())
     for n_columns in (3, 2):
         block = pipeline.Pipeline._block(self, n_columns, n_rows, np.dtype(dtype))
         assert block.shape == (n_columns, n_rows)

@@ -1,0 +1,39 @@
+"""Scratch arrays that each thread reuses: page faults on freshly allocated memory are expensive."""
+
+import threading
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ThreadScratch:
+    """Arrays by name, of each thread its own; they grow, and are kept until the thread ends.
+
+    >>> scratch = ThreadScratch()
+    >>> first = scratch.array("rows", (2, 3), np.float32)
+    >>> first.shape, np.shares_memory(first, scratch.array("rows", (4,), np.float32))
+    ((2, 3), True)
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def array(
+        self, name: str, shape: int | tuple[int, ...], dtype: npt.DTypeLike
+    ) -> npt.NDArray[Any]:
+        """Return this thread's array of a name, uninitialized, until it is asked for again.
+
+        Parameters
+        ----------
+        name : str
+            One dtype a name.
+        shape : int or tuple of int
+        dtype : dtype
+        """
+        n_items = shape if isinstance(shape, int) else prod(shape)
+        memory: npt.NDArray[Any] | None = self._local.__dict__.get(name)
+        if memory is None or len(memory) < n_items:
+            memory = self._local.__dict__[name] = np.empty(n_items, dtype)
+        return memory[:n_items].reshape(shape)
