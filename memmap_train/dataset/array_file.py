@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from ..errors import ShardError
+from ..system.checksum import Checksum
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
 from ..system.durable import sync_file
 from ..system.resources import most_maps
@@ -36,7 +36,6 @@ ARRAY_NAMES = ("features", "targets", "ids", "counts")
 N_COUNTS = 6
 """Columns of `counts`: rows that hold code 0, 1, 2, 3, 4, and rows where it is missing."""
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
-DIGEST_NAME = "xxh3_128"
 MOST_HEADER_BYTES = 4096
 _HEADER = re.compile(
     rb"\{ *'descr': *('[\w<>=|]*'), *'fortran_order': *(True|False), *"
@@ -90,7 +89,7 @@ class ArrayWriter:
         header = npy_header(dtype, shape)
         self._header_bytes = len(header)
         self._row_bytes = dtype.itemsize * prod(shape[1:])
-        self._digest = xxhash.xxh3_128(header)
+        self._digest = Checksum(header)
         self._rows_written = 0
         self._rest = header  # of what is to be written: less than a block of the disk
         self._handed_over = 0  # bytes before it, written or about to be
@@ -188,7 +187,7 @@ class ArrayWriter:
                 sync_file(file.fileno())
             if size != expected:
                 raise ShardError(f"{self._path}: expected {expected:,} bytes, found {size:,}")
-        return expected, f"{DIGEST_NAME}:{self._digest.hexdigest()}"
+        return expected, self._digest.text
 
 
 class FileStamp:
@@ -397,10 +396,10 @@ def _digest_of(file: io.FileIO, buffer: bytearray | memoryview | None = None) ->
     if buffer is None:
         buffer = bytearray(min(DIGEST_BYTES, os.fstat(file.fileno()).st_size) or 1)
     view = memoryview(buffer)
-    digest = xxhash.xxh3_128()
+    digest = Checksum()
     while n_bytes := file.readinto(buffer):
         digest.update(view[:n_bytes])
-    return f"{DIGEST_NAME}:{digest.hexdigest()}"
+    return digest.text
 
 
 class MapDigest:
@@ -419,7 +418,7 @@ class MapDigest:
                 header = file.read(os.fstat(file.fileno()).st_size - array.nbytes)
         except OSError as error:
             raise _explained(error, path) from None
-        self._path, self._digest = path, xxhash.xxh3_128(header)
+        self._path, self._digest = path, Checksum(header)
 
     def update(self, rows: Array) -> None:
         """Take the next rows."""
@@ -428,7 +427,7 @@ class MapDigest:
 
     def check(self, expected: str) -> None:
         """Raise a ShardError if all rows together don't have this digest."""
-        found = f"{DIGEST_NAME}:{self._digest.hexdigest()}"
+        found = self._digest.text
         if found != expected:
             raise ShardError(
                 f"{self._path}: damaged: expected the digest {expected}, found {found}; "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,11 @@ class Dataset(Mapping[str, Shard]):
     def rows_per_era(self) -> tuple[int, ...]:
         """Rows of each era, in the order of `eras`."""
         return tuple(entry.rows for entry in self._entries.values())
+
+    @property
+    def row_offsets(self) -> list[int]:
+        """Number of rows before each era, and last of all rows."""
+        return [0, *accumulate(self.rows_per_era)]
 
     @property
     def n_rows(self) -> int:

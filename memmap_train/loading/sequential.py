@@ -38,7 +38,7 @@ class RowBlocks:
         self, dataset: Dataset, columns: tuple[int, ...] | None, *, past_cache: bool
     ) -> None:
         self._dataset, self._columns, self._past_cache = dataset, columns, past_cache
-        self._firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
+        self._firsts = dataset.row_offsets
         self._dtype = dataset.manifest.store_dtype
         self._row_bytes = len(dataset.feature_names) * self._dtype.itemsize
         self._is_as_stored = columns is None and dataset.manifest.scale is None

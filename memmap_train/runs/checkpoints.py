@@ -20,10 +20,10 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from ..dataset.array_file import DIGEST_BYTES, MOST_HEADER_BYTES
 from ..errors import RunError
+from ..system.checksum import Checksum
 from .run import replacing
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
@@ -162,7 +162,7 @@ class _Digesting:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest = file, xxhash.xxh3_128()
+        self._file, self._digest = file, Checksum()
         self._held = b""  # the last bytes so far
 
     def write(self, data: bytes) -> int:
@@ -181,7 +181,7 @@ class _Digesting:
 
     def finish(self) -> None:
         """Write the digest."""
-        self._file.write(self._digest.hexdigest().encode())
+        self._file.write(self._digest.hex.encode())
 
 
 def _pack(checkpoint: Checkpoint, file: BinaryIO) -> None:
@@ -219,10 +219,10 @@ def _unpack(path: Path, step: int, run: str) -> Checkpoint:
 def _check_digest(path: Path, file: BinaryIO) -> None:
     """Raise a RunError if the last bytes of a file aren't the digest of those before."""
     n_bytes = os.fstat(file.fileno()).st_size
-    digest, left = xxhash.xxh3_128(), n_bytes - _DIGEST_BYTES
+    digest, left = Checksum(), n_bytes - _DIGEST_BYTES
     while left > 0 and (data := file.read(min(left, DIGEST_BYTES))):
         digest.update(data)
         left -= len(data)
-    if left or file.read(_DIGEST_BYTES) != digest.hexdigest().encode():
+    if left or file.read(_DIGEST_BYTES) != digest.hex.encode():
         raise RunError(f"{path}: damaged: its {n_bytes:,} bytes don't fit their digest")
     file.seek(0)

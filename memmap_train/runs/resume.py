@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from ..dataset.dataset import Dataset
 from ..dataset.manifest import enclosing_dataset
 from ..errors import DatasetError, RunError
+from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
 from .folds import Fold
@@ -81,7 +81,7 @@ def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterato
 def identity_of(run: Run) -> str:
     """Return a digest of all that a run's configuration fixes: what its checkpoints are of."""
     fixed = {key: value for key, value in run.config.items() if key not in (*_FREE_KEYS, "dataset")}
-    return f"xxh3_128:{xxhash.xxh3_128(json.dumps(fixed, sort_keys=True).encode()).hexdigest()}"
+    return Checksum(json.dumps(fixed, sort_keys=True).encode()).text
 
 
 def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -133,13 +133,13 @@ def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
 def _labels_digest(dataset: Dataset, folds: Sequence[Fold], targets: Sequence[str]) -> str:
     """Return one digest of some targets in the eras of folds; these are read."""
     used, columns = _used(dataset, folds), dataset.target_columns(targets)
-    digest = xxhash.xxh3_128()
+    digest = Checksum()
     for era in used.eras:
         labels = np.asarray(used[era].targets)
         labels = np.ascontiguousarray(labels if columns is None else labels[:, columns])
         digest.update(json.dumps([era, len(labels)]).encode())
         digest.update(labels.reshape(-1).view(np.uint8).data)
-    return f"xxh3_128:{digest.hexdigest()}"
+    return digest.text
 
 
 def check_same_dataset(run: Run, dataset: Dataset) -> str | None:

@@ -103,7 +103,7 @@ class Predictor:
         """
         columns = dataset.feature_columns(list(feature_names))
         blocks = RowBlocks(dataset, columns, past_cache=past_cache)
-        firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
+        firsts = dataset.row_offsets
         n_rows = dataset.n_rows
         pending: list[Float32] = []
         era = 0
@@ -282,7 +282,7 @@ def _write(
     name = dataset.manifest.columns.get("id") or "id"
     if _UNNAMED_INDEX.fullmatch(name):
         name = "id"
-    firsts = np.concatenate([[0], np.cumsum(dataset.rows_per_era)]).tolist()
+    firsts = dataset.row_offsets
     alike: list[npt.NDArray[np.bytes_]] = []  # ids that must differ, if they are to name rows
     n_repeated = 0
     with file.writing(name, predictions.dtype, with_era=with_era) as writer:

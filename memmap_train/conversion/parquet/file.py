@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from ...dataset.manifest import MAX_ID_BYTES, SourceEntry
 from ...errors import SourceError
+from ...system.checksum import Checksum
 from ...system.paths import checked_path
 from ..codec import MISSING_CODE, MOST_CODE
 from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS, Kind
@@ -477,7 +477,7 @@ def sample_digest(path: Path) -> str:
     SourceError
         The file can't be read.
     """
-    hashed = xxhash.xxh3_128()
+    hashed = Checksum()
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -489,7 +489,7 @@ def sample_digest(path: Path) -> str:
                 hashed.update(file.read(_SAMPLE_BYTES))
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror}") from error
-    return f"xxh3_128:{hashed.hexdigest()}"
+    return hashed.text
 
 
 def metadata_bytes(path: Path) -> int:
@@ -532,7 +532,7 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
                     f"({status.st_size:,} bytes); download it again"
                 )
             file.seek(-_TAIL_BYTES - footer_bytes, os.SEEK_END)
-            hashed, left = xxhash.xxh3_128(), footer_bytes
+            hashed, left = Checksum(), footer_bytes
             while piece := file.read(min(left, _PIECE_BYTES)):
                 hashed.update(piece)
                 left -= len(piece)
@@ -544,8 +544,7 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
         raise SourceError(f"{path}: can't be read: {error.strerror}") from error
     seconds = min(max(status.st_mtime, _FIRST_SECOND), _LAST_SECOND)
     modified = datetime.fromtimestamp(seconds, UTC).isoformat()
-    digest = f"xxh3_128:{hashed.hexdigest()}"
-    return SourceEntry(path.name, status.st_size, modified, digest), footer_bytes
+    return SourceEntry(path.name, status.st_size, modified, hashed.text), footer_bytes
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
