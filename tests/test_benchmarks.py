@@ -72,7 +72,7 @@ def test_every_benchmark_prints_tables(
 ) -> None:
     if name in ("learning", "peers", "training"):
         pytest.importorskip("keras")
-    module = importlib.import_module(f"benchmarks.{name}")
+    module = importlib.import_module(f"tests.benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)
     for where in (measuring, module):
         monkeypatch.setattr(where, "alone", run_here, raising=False)

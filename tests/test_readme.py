@@ -1,9 +1,10 @@
-"""The README promises only what there is: its commands, flags, files, keys and examples."""
+"""The READMEs promise only what there is: commands, flags, files, keys, links and examples."""
 
 import argparse
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,30 @@ from memmap_train.conversion.sample import write_sample
 from memmap_train.runs.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+TOP = "README.md"
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (
+        ROOT / TOP,
+        ROOT / "data/README.md",
+        *sorted(ROOT.glob("memmap_train/**/README.md")),
+        *sorted(ROOT.glob("tests/**/README.md")),
+    )
+}
+ALL = "\n".join(DOCUMENTS.values())
+DATASET = "memmap_train/dataset/README.md"
+LOADING = "memmap_train/loading/README.md"
+TRAINING = "memmap_train/training/README.md"
+FLAGS_OF_OTHER_PROGRAMS = {"--logdir"}  # TensorBoard's
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = ALL) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def code_spans() -> list[str]:
+    prose = re.sub(r"```.*?```", "", ALL, flags=re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
 
 
 def subparsers() -> dict[str, argparse.ArgumentParser]:
@@ -30,37 +50,64 @@ def subparsers() -> dict[str, argparse.ArgumentParser]:
     raise AssertionError
 
 
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings}
+
+
+def flags_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
+
+
 def commands() -> list[str]:
+    """Return all lines of shell; in a notebook they begin with an exclamation mark."""
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    return [line for line in lines if line]
+    return [line.removeprefix("!").removeprefix(".venv/bin/") for line in lines if line]
 
 
 def test_every_command_line_can_be_parsed() -> None:
     lines = [line for line in commands() if line.startswith("memmap-train ")]
-    assert len(lines) >= 4
+    assert len(lines) >= 20
     for line in lines:
         make_parser().parse_args(shlex.split(line)[1:])
 
 
+def test_every_command_in_the_text_can_be_parsed() -> None:
+    spans = [span for span in code_spans() if span.startswith("memmap-train ")]
+    assert len(spans) >= len(subparsers())
+    for span in spans:
+        _, name, *arguments = shlex.split(span)
+        assert name in subparsers(), span
+        assert flags_in(span) <= flags_of(subparsers()[name]), span
+        if arguments and "…" not in span:
+            make_parser().parse_args([name, *arguments])
+
+
 def test_every_line_of_shell_is_a_command_of_ours_or_make() -> None:
     makefile = (ROOT / "Makefile").read_text()
+    made = [line for line in (*commands(), *code_spans()) if re.match(r"make( |$)", line)]
+    assert len(made) >= 10
     for line in commands():
-        program, *arguments = shlex.split(line)
-        assert program in ("make", "memmap-train", "pip")
-        if program == "make":
-            target = next((a for a in arguments if "=" not in a), "help")
-            assert re.search(rf"^{target}:", makefile, re.MULTILINE), line
-            for variable in (a.split("=")[0] for a in arguments if "=" in a):
-                assert f"$({variable})" in makefile or f"$(if $({variable})" in makefile
+        assert shlex.split(line)[0] in ("make", "memmap-train", "pip")
+    for line in made:
+        arguments = shlex.split(line)[1:]
+        target = next((a for a in arguments if "=" not in a), "help")
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), line
+        for variable in (a.split("=")[0] for a in arguments if "=" in a):
+            assert f"$({variable})" in makefile or f"$(if $({variable})" in makefile
 
 
 def test_every_command_and_flag_is_described() -> None:
     for name, parser in subparsers().items():
-        assert f"`memmap-train {name} " in README
-        for action in parser._actions:
-            for flag in action.option_strings:
-                if flag.startswith("--") and flag != "--help":
-                    assert re.search(rf"{flag}\b", README), f"{name} {flag}"
+        assert f"`memmap-train {name} " in DOCUMENTS[TOP]
+        about = "\n".join(text for text in DOCUMENTS.values() if f"memmap-train {name} " in text)
+        for flag in flags_of(parser) - {"-h", "--help"}:
+            assert flag in flags_in(about), f"{name} {flag}"
+
+
+def test_every_flag_that_is_named_exists() -> None:
+    known = flags_of(make_parser()).union(*map(flags_of, subparsers().values()))
+    known |= flags_in((ROOT / "tests/benchmarks/__main__.py").read_text())
+    assert flags_in(ALL) <= known | FLAGS_OF_OTHER_PROGRAMS
 
 
 def test_the_configuration_shown_is_the_default_one() -> None:
@@ -72,12 +119,40 @@ def test_the_configuration_shown_is_the_default_one() -> None:
 
 
 def test_the_tree_names_every_module() -> None:
-    tree = README[README.index("\nMakefile  ") : README.index("\ntests/  ")]
+    text = DOCUMENTS["memmap_train/README.md"]
+    tree = text[text.index("\nMakefile  ") : text.index("\ntests/  ")]
     for path in (ROOT / "memmap_train").rglob("*.py"):
         if not path.name.startswith("_"):
             assert path.name in tree, path
     for name in re.findall(r"(\w+\.py)", tree):
         assert list((ROOT / "memmap_train").rglob(name)), name
+
+
+def test_the_short_tree_names_every_folder() -> None:
+    text = DOCUMENTS[TOP]
+    tree = text[text.index("\nmemmap_train/\n") : text.index("\ntests/  ")]
+    folders = {path.parent.name for path in (ROOT / "memmap_train").glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == folders
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for name, text in DOCUMENTS.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            yield (ROOT / name).parent / path, anchor
+
+
+def test_every_link_leads_somewhere() -> None:
+    for path, anchor in links():
+        assert path.exists(), path
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert anchor in [title.lower().replace(" ", "-") for title in titles]
+
+
+def test_every_readme_is_linked_from_another_one() -> None:
+    linked = {path.resolve() for path, _ in links()}
+    assert {(ROOT / name).resolve() for name in DOCUMENTS} - linked == {ROOT / TOP}
 
 
 def test_every_variable_of_the_makefile_is_shown_at_its_top() -> None:
@@ -95,21 +170,64 @@ def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_python_examples_run(sampled: Path) -> None:
+def test_no_python_example_is_left_out() -> None:
+    examples = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
+    assert {name: n for name, n in examples.items() if n} == {
+        TOP: 3,
+        DATASET: 2,
+        LOADING: 1,
+        TRAINING: 1,
+    }
+
+
+def test_the_python_examples_at_the_top_run(sampled: Path) -> None:
     pytest.importorskip("keras")
-    first, keras_example, numpy_example, own_model = blocks("python")
+    arrays, keras_example, loop = blocks("python", DOCUMENTS[TOP])
     names: dict[str, object] = {}
-    exec(first, names)
-    x, y = names["x"], names["y"]
-    assert (x.shape, y.shape) == ((4096, 6), (4096, 1))  # type: ignore[attr-defined]
-    assert not np.isnan(y).any()  # type: ignore[call-overload]
+    exec(arrays, names)
+    assert names["x"].shape == (300, 12)  # type: ignore[attr-defined]
     exec(keras_example.replace("epochs=3", "epochs=2, verbose=0"), names)
     losses = names["model"].history.history  # type: ignore[attr-defined]
     assert np.isfinite([losses["loss"], losses["val_loss"]]).all()
     assert len(names["validation"]) == 2  # type: ignore[arg-type]
     assert sum(len(y) for _, y in names["validation"]) == 20 * 300  # type: ignore[attr-defined]
-    exec(own_model, names)
-    assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)  # type: ignore[operator]
+    exec(loop, names)
+    x, y = names["x"], names["y"]
+    assert (x.shape, y.shape) == ((4096, 12), (4096, 1))  # type: ignore[attr-defined]
+    assert not np.isnan(y).any()  # type: ignore[call-overload]
+
+
+def test_the_examples_of_a_dataset_run(sampled: Path) -> None:
+    opening, numpy_example = blocks("python", DOCUMENTS[DATASET])
+    names: dict[str, object] = {}
+    exec(opening, names)
+    assert isinstance(names["ds"], mt.Dataset)
+    assert len(names["train"]) == 60 - len(unlabelled()) - 20  # type: ignore[arg-type]
+    assert mt.verify("data/shards") == mt.verify("data/small") == []
     exec(numpy_example, names)
     assert names["x"].shape == (300, 12)  # type: ignore[attr-defined]
-    assert isinstance(names["ds"], mt.Dataset)
+
+
+def unlabelled() -> set[str]:
+    ds = mt.open_dataset("data/shards")
+    return set(ds) - set(ds.labelled_eras("target"))
+
+
+def test_the_example_of_batches_runs(sampled: Path) -> None:
+    sources = [sampled / "train.parquet", sampled / "validation.parquet"]
+    mt.convert(sources, "data/shards", features_json="features.json")
+    assert unlabelled()
+    (example,) = blocks("python", DOCUMENTS[LOADING])
+    names: dict[str, object] = {}
+    exec(example, names)
+    x, y = names["x"], names["y"]
+    assert (x.shape, y.shape) == ((4096, 6), (4096, 1))  # type: ignore[attr-defined]
+    assert not np.isnan(y).any()  # type: ignore[call-overload]
+
+
+def test_the_model_of_ones_own_can_be_built() -> None:
+    pytest.importorskip("keras")
+    (own_model,) = blocks("python", DOCUMENTS[TRAINING])
+    names: dict[str, object] = {}
+    exec(own_model, names)
+    assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)  # type: ignore[operator]
