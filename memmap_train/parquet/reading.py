@@ -510,8 +510,8 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
     checked_path(path, SourceError)
     if path.name in _SUMMARIES and path.is_file():
         raise SourceError(
-            f"{path}: a summary of the parquet files beside it, without rows of its own; name those "
-            f"files, such as {path.parent}/*.parquet"
+            f"{path}: a summary of the parquet files beside it, without rows of its own; name "
+            f"those files, such as {path.parent}/*.parquet"
         )
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
