@@ -517,10 +517,17 @@ def _resolve_embargo(
     if wanted < (0 if allow_overlap else least):
         same = f" (= {named!r})" if named != longest else ""
         weeks = "" if _uneven_times(eras) is None else f" ({horizon.least} weeks)"
-        advice = "" if wanted < 0 else ", or allow_overlap = true to accept that they overlap"
+        found = f"labels of {longest!r}{same} look up to {least} eras{weeks} ahead"
+        allowed = "accept that they overlap"
+        if _horizon(named) is None:
+            found = (
+                f"nothing says how far {longest!r}{same} looks ahead, so {least} eras{weeks} are "
+                "taken"
+            )
+            allowed = "say that it looks less far"
+        advice = "" if wanted < 0 else f", or allow_overlap = true to {allowed}"
         raise FoldError(
-            f"embargo_eras is {wanted}, but labels of {longest!r}{same} look up to "
-            f"{least} eras{weeks} ahead: expected {least} or more; set it to that, to "
+            f"embargo_eras is {wanted}, but {found}: expected {least} or more; set it to that, to "
             f'"auto" ({usual}){advice}'
         )
     return wanted

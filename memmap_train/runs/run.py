@@ -235,7 +235,7 @@ class Run:
         paths = [self.path / name for name in (_STATE, _HISTORY, _ERA_SCORES)]
         if any(path.exists() for path in (*paths, self.model_path)):
             return False
-        if self.checkpoint_dir.is_dir() and os.listdir(self.checkpoint_dir):
+        if self.checkpoint_dir.is_dir() and names_in(self.checkpoint_dir):
             return False
         folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
         return all(open_run(path).is_untrained() for path in folds if (path / _CONFIG).exists())

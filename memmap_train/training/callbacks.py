@@ -34,8 +34,11 @@ Memory = list[dict[str, Packed]]
 """What each of several callbacks remembers, and last, where there are any, random generators."""
 
 _GIVEN = ("_model", "params")  # attributes that a callback has from us
-# What Keras's own callback finds out of its file when training begins: it holds for this process.
-_FOUND_IN_FILES = {keras.callbacks.CSVLogger: ("append", "append_header")}
+# What Keras's own callbacks find out or set aside when training begins: it holds for this process.
+_OF_PROCESS = {
+    keras.callbacks.CSVLogger: ("append", "append_header"),
+    keras.callbacks.TensorBoard: ("_prev_summary_state",),
+}
 
 # `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
 _SCALAR = tf.compat.v1.SummaryMetadata(
@@ -303,7 +306,7 @@ def _logs(row: Mapping[str, float]) -> dict[str, float]:
 
 def _not_remembered(callback: Any) -> tuple[str, ...]:
     """Return the attributes of a callback that a resumed training must not set."""
-    found = (names for kind, names in _FOUND_IN_FILES.items() if isinstance(callback, kind))
+    found = (names for kind, names in _OF_PROCESS.items() if isinstance(callback, kind))
     return (*_GIVEN, *(name for names in found for name in names))
 
 

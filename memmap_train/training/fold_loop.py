@@ -85,7 +85,7 @@ def train_folds(
     if run and result is not None:
         return _report_again(run, result, report)
     is_resumed = run is not None
-    if not is_resumed:
+    if run is None or run.is_untrained():
         record = begun_record(record, resolved.dataset, resolved.folds)
     with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
         start = resolved.start
@@ -195,7 +195,8 @@ def _set_up(
                 f"{run.path}: it is a run without folds: resume it without --folds, or choose "
                 "another --run"
             )
-        check_same_dataset(run, dataset)
+        if not run.is_untrained():
+            check_same_dataset(run, dataset)
         if config is None:
             recorded = run.begun_with
             config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
@@ -243,7 +244,7 @@ def _choose_folds(
     dataset: Dataset, run: Run | None, config: TrainConfig, asked: Mapping[str, Any]
 ) -> tuple[Fold, ...]:
     """Return the run's folds where the same ones are asked for: new eras don't move them."""
-    if run:
+    if run and not run.is_untrained():
         differing = [
             f"{flag} {run.config[key]} in the run, {asked[key]} now"
             for flag, key in (("--folds", "asked_folds"), ("--rolling", "asked_rolling_eras"))

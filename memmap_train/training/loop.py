@@ -134,7 +134,9 @@ def train(
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = make_step(setup), make_callbacks(setup.config.callbacks)
-    record = setup.record if run else begun_record(setup.record, setup.dataset, [setup.fold])
+    record = setup.record
+    if run is None or run.is_untrained():
+        record = begun_record(record, setup.dataset, [setup.fold])
     with taking_up(user_path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
@@ -204,7 +206,8 @@ def _set_up(
                 f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
                 f"{run.config['asked_folds']} --resume, or choose another --run"
             )
-        warning = check_same_dataset(run, dataset)
+        if not run.is_untrained():
+            warning = check_same_dataset(run, dataset)
     return run, prepare(dataset, run, config, fold, start), warning
 
 

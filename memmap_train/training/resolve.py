@@ -54,7 +54,7 @@ class Start:
         Of the file that the run began with.
     lineage : Lineage
     is_resumed : bool
-        Whether a run is resumed that was allowed to begin with it.
+        Whether a run is resumed that was allowed to begin with it, and was trained since.
     """
 
     path: Path
@@ -338,7 +338,8 @@ def _find_start(path: Path, run: Run | None) -> Start:
         return Start(path, path, digest_of_model(path), lineage_of(path), is_resumed=False)
     digest = run.config["model_digest"]
     file = _kept_file(run, path, digest)
-    return Start(path, file, digest, begun_with(run), is_resumed=True)
+    # Of an untrained run, what it is scored on may be another choice now.
+    return Start(path, file, digest, begun_with(run), is_resumed=not run.is_untrained())
 
 
 def _kept_file(run: Run, path: Path, digest: str) -> Path:

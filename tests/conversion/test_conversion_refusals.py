@@ -167,6 +167,19 @@ FOUND_IN_TIME = {
 }
 
 
+@pytest.mark.parametrize("name", ["_metadata", "_common_metadata"])
+def test_a_summary_of_parquet_files_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    """As `data/*` names them together with the files that Spark or Dask have written."""
+    parts: list[pq.FileMetaData] = []
+    rows = toy_table({"0001": 4})
+    pq.write_table(rows, tmp_path / "part-0.parquet", metadata_collector=parts)
+    parts[0].set_file_path("part-0.parquet")
+    pq.write_metadata(rows.schema, tmp_path / name, metadata_collector=parts)
+    with refused(SourceError, name, "a summary of the parquet files", f"{tmp_path}/*.parquet"):
+        convert([tmp_path / name, tmp_path / "part-0.parquet"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("mistake", FOUND_IN_TIME.values(), ids=FOUND_IN_TIME.keys())
 def test_a_bad_source_is_refused_and_leaves_nothing(tmp_path: Path, mistake: Mistake) -> None:
     path = tmp_path / "bad.parquet"

@@ -323,6 +323,9 @@ def test_an_embargo_that_lets_labels_overlap_is_refused(targets, aliases, least)
     assert f"embargo_eras is {least - 1}" in message
     assert f"expected {least} or more" in message
     assert "allow_overlap = true" in message
+    is_unknown = targets == "target_x"
+    assert ("nothing says how far 'target_x' looks ahead" in message) == is_unknown
+    assert (f"look up to {least} eras ahead" in message) != is_unknown
     permitted = split(eras, eras, embargo_eras=least - 1, allow_overlap=True, **options)
     assert len(permitted.embargo) == least - 1
 

@@ -128,6 +128,8 @@ def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
     assert find_run(run.path, resume=False) is None
     assert find_run(run.path, resume=True) is not None
     run.checkpoint_dir.mkdir()
+    for name in (".partial-step-000000003.npz", ".DS_Store"):  # killed while the first was written
+        (run.checkpoint_dir / name).touch()
     assert find_run(run.path, resume=False) is None
     (run.checkpoint_dir / "step-000000003.damaged").touch()
     with refused(RunError, "a run is there", "--resume"):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
 from memmap_train.training import loop
+from memmap_train.training.callbacks import Callbacks
 from memmap_train.training.loop import train
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
@@ -241,6 +243,19 @@ def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path:
             mixed={"train": file, "other": {1}},
         )
         assert passed_over(thing) == ["numbers", "generator", "mixed"]
+
+
+def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(
+    tmp_path: Path,
+) -> None:
+    made = {
+        "batches": keras.callbacks.TensorBoard(tmp_path, update_freq="batch"),
+        "epochs": keras.callbacks.TensorBoard(tmp_path),
+    }
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    callbacks = Callbacks(made, model, keras.optimizers.Adam(), {"epochs": 2, "steps": 3})
+    callbacks.train_begin([])
+    assert callbacks.forgotten() == []
 
 
 # -- training -------------------------------------------------------------------------------------

@@ -359,6 +359,21 @@ def test_folds_that_changed_places_are_refused(
         train_folds(sample, run, folds_config(), folds=2, resume=True)
 
 
+def test_folds_of_which_nothing_was_trained_may_be_resumed_as_others(
+    growing: Callable[..., Path], tmp_path: Path
+) -> None:
+    config, run = folds_config(epochs=1), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(
+            growing(20), run, config, folds=3, rolling_eras=2, report=Script("started 1", interrupt)
+        )
+    shutil.rmtree(run / "fold-01" / "checkpoints", ignore_errors=True)  # as if it was killed
+    report = train_folds(growing(24), run, config, folds=2, resume=True)
+    assert [fold.run_dir for fold in report.folds] == [str(run / "fold-01"), str(run / "fold-02")]
+    for path in (run, run / "fold-01", run / "fold-02"):
+        assert "labels_digest" in json.loads((path / "config.json").read_text())
+
+
 def test_more_epochs_are_those_of_longer_folds(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:

@@ -262,6 +262,20 @@ def test_the_same_eras_may_be_asked_for_in_other_words_and_others_may_not(
             train(dataset, tmp_path / "run", config, resume=True, report=script)
 
 
+def test_a_run_of_which_nothing_was_trained_begins_again_with_the_dataset_as_it_is(
+    growing: Growing, sample: Path, tmp_path: Path
+) -> None:
+    begin(growing(20), tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()  # as if it was killed at its first step
+    script = Script()
+    train(sample, tmp_path / "run", small_config(epochs=1), resume=True, report=script)
+    assert script.warnings == []
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["labels_digest"].startswith("xxh3_128:")
+    assert config["dataset_digest"] == mt.open_dataset(sample).manifest.digest
+
+
 def test_what_is_recorded_of_the_fold_is_small(growing: Growing, tmp_path: Path) -> None:
     begin(growing(20), tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -693,6 +693,23 @@ def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
     assert not (tmp_path / "folds").exists()
 
 
+def test_a_run_that_wasnt_trained_may_not_be_resumed_on_eras_that_its_model_has_seen(
+    sample: Path, tmp_path: Path
+) -> None:
+    train(sample, tmp_path / "first", small_config(epochs=1))
+    model = {"model": str(tmp_path / "first" / "model.keras"), "epochs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            sample, tmp_path / "run", small_config(**model), report=Script("started 1", interrupt)
+        )
+    shutil.rmtree(tmp_path / "run" / "checkpoints", ignore_errors=True)  # as if it was killed
+    removed(tmp_path / "first" / "model.keras")
+    early = small_config(**model, validation_eras="0001-0003")
+    with refused(ConfigError, "trained on some of the validation eras ('0001', '0002', '0003')"):
+        train(sample, tmp_path / "run", early, resume=True)
+    train(sample, tmp_path / "run", small_config(**model), resume=True)
+
+
 def test_what_models_before_have_seen_counts_too(sample: Path, tmp_path: Path) -> None:
     """The first was trained on eras 13 to 24, the second on early ones, and the third isn't scored
     on what the first has seen, even when that one is gone."""

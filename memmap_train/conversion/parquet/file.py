@@ -39,6 +39,8 @@ _PIECE_BYTES = 2**20
 _METADATA_BYTES = (
     12  # of memory for a byte of the footer, measured: parsed by Arrow, and by `footer`
 )
+# What Spark and Dask write beside the files of a folder: parquet, but without rows of its own.
+_SUMMARIES = frozenset(("_metadata", "_common_metadata"))
 _SAMPLES, _SAMPLE_BYTES = 64, 2**18  # of a file: 16 MiB, read in milliseconds
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 _LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
@@ -506,6 +508,11 @@ def metadata_bytes(path: Path) -> int:
 def _describe(path: Path) -> tuple[SourceEntry, int]:
     """Return what is known of a file without parsing it, and the bytes of its footer."""
     checked_path(path, SourceError)
+    if path.name in _SUMMARIES and path.is_file():
+        raise SourceError(
+            f"{path}: a summary of the parquet files beside it, without rows of its own; name "
+            f"those files, such as {path.parent}/*.parquet"
+        )
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # opening one may wait for ever
             raise SourceError(f"{path}: a pipe; expected a parquet file")
