@@ -13,7 +13,25 @@ from .system.signals import stops
 
 
 def main() -> int:
-    """Run the command that the process was called with; return the exit code."""
+    """Run the command that `sys.argv` names; return the exit code.
+
+    Signals are handled afterwards as they were before, for a process that goes on, as a notebook's
+    does.
+    """
+    before = {number: signal.getsignal(number) for number in stops()}
+    try:
+        return _run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_process() -> NoReturn:
+    """Run the command as this process, to its end: until then a signal prints no traceback."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     _open_standard_streams()
     for stop in stops():
         signal.signal(stop, _stop_at_once)
@@ -47,4 +65,4 @@ def _stop_at_once(signal_number: int, frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process()

@@ -299,6 +299,7 @@ def write_sample(
     train, validation, live, features_path = (partial / name for name in names)
     n_rows = (n_eras + 1) * rows_per_era
     rows_done = 0
+    was_there = folder.exists()
 
     def opened(path: Path) -> SourceWriter:
         rows_per_group = _rows_per_group(rows_per_era, n_features)
@@ -345,6 +346,8 @@ def write_sample(
             for name in _FILE_NAMES:
                 (partial / name).unlink(missing_ok=True)
             partial.rmdir()
+            if not was_there:
+                folder.rmdir()  # where it was stopped: it is empty
     return SampleSummary(
         paths=tuple(folder / name for name in names),
         n_rows=n_rows,

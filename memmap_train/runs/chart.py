@@ -23,6 +23,7 @@ _SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
 _SIZE_INCHES, _DOTS_PER_INCH = (9.6, 5.4), 150  # 1,440 x 810
 _HEIGHTS = (5, 2)  # of the cumulative score and of the eras below it
 _LONGEST_TITLE = 66  # letters of that size in that width
+_LONGEST_ERA = 25  # a timestamp has 19 letters
 _MOST_TICKS, _TICKS_LETTERS = 9, 110
 _DOTTED = (0, (2, 3))
 
@@ -120,7 +121,7 @@ def draw_scores(
     upper, lower = figure.subplots(2, sharex=True, height_ratios=_HEIGHTS)
     known = np.asarray(scores, np.float64)
     _draw_sum(upper, known, best_possible)
-    _draw_eras(lower, [_printable(era) for era in eras], known)
+    _draw_eras(lower, [_shortened(_printable(era), _LONGEST_ERA) for era in eras], known)
     for axes in (upper, lower):
         for number, boundary in enumerate(boundaries):
             label = None if number else "another fold"

@@ -66,8 +66,8 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
         There is no run in a folder; or the only one that was asked for, by its own name, is damaged
         or newer.
     """
-    paths = []
-    for folder in map(user_path, folders):
+    paths, asked = [], [user_path(folder) for folder in folders]
+    for folder in asked:
         checked_path(folder / "config.json", RunError)
         within = _runs_in(folder)
         found = [folder, *within] if (folder / "config.json").exists() else within
@@ -81,7 +81,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
             )
         paths += [path for path in found if path not in paths]
     rows = [_describe(path) for path in paths]
-    if paths == list(folders) and len(rows) == 1 and rows[0]["problem"]:
+    if paths == asked and len(rows) == 1 and rows[0]["problem"]:
         raise RunError(rows[0]["problem"])
     monitor = common_monitor(rows)
     key, decides = ("score", monitor) if monitor else ("corr_mean", _USUAL)

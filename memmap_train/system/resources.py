@@ -120,8 +120,8 @@ def _group_rests() -> Iterator[int]:
             # What lies in shared memory counts as cache, but can't be dropped.
             cache = int(stat.get(f"{prefix}cache", stat.get(f"{prefix}file", 0)))
             cache -= int(stat.get(f"{prefix}shmem", 0))
-        except (OSError, ValueError):
-            continue
+        except (OSError, ValueError):  # gVisor has no such file: the limit alone counts
+            cache = used
         yield max(0, min(known) - used + cache)
 
 
@@ -148,6 +148,8 @@ def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
     except OSError:
         return
     for line in text.splitlines():
+        if line.count(":") < 2:
+            continue
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

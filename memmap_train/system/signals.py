@@ -23,8 +23,10 @@ def stops() -> tuple[signal.Signals, ...]:
     """Return the signals to handle: those that the parent process doesn't have this one ignore.
 
     `nohup` has it ignore that its terminal is gone, a shell without job control that Ctrl-C is
-    meant for something else.
+    meant for something else. In a thread that isn't the main one Python can handle none.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return ()
     found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     return tuple(stop for stop in found if signal.getsignal(stop) is not signal.SIG_IGN)
 

@@ -489,7 +489,7 @@ def stopped(result):
     return put_out(result)
 cli._put_out = stopped
 sys.argv = ["memmap-train", "inspect", {str(shards)!r}]
-__main__.main()
+__main__.run_process()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nstopped\n")

@@ -506,6 +506,16 @@ def test_an_interrupted_writer_leaves_nothing_and_keeps_what_was_there(tmp_path:
     assert path.read_bytes() == b"former"
 
 
+def test_a_stopped_sample_leaves_no_empty_folder(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        assert (tmp_path / "sample").exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(tmp_path / "sample", n_eras=5, rows_per_era=20, n_features=5, progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
 def test_each_cell_comes_back_from_its_own_place(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
     n_rows, n_columns = 7, 3

@@ -81,6 +81,16 @@ def test_names_that_no_font_has_or_no_line_holds_are_drawn(
     assert draw_scores(tmp_path / "a.png", [era, f"{era} "], [0.1, 0.2], title=title) is not None
 
 
+def test_long_names_of_eras_leave_the_bars_their_width(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shares = []
+    for n_letters in (20, 250):
+        eras = ["e" * n_letters + era for era in ERAS]
+        draw_scores(tmp_path / "a.png", eras, SCORES, title="run")
+        shares.append(share_of_colour(tmp_path / "a.png", SCORE))
+    assert shares[1] > 0.98 * shares[0]
+
+
 # -- the picture of a run -------------------------------------------------------------------------
 
 

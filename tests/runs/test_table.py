@@ -266,6 +266,16 @@ def test_a_damaged_run_among_others_is_named_and_they_are_shown(
         assert capsys.readouterr() == ("", f"error: {problem}\n")
 
 
+def test_a_damaged_run_in_the_home_folder_is_an_error_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_run(tmp_path / "run", [0.01])
+    (tmp_path / "run" / "config.json").write_text("{")
+    with refused(RunError, "config.json: damaged"):
+        describe_runs([Path("~/run")])
+
+
 @pytest.mark.parametrize("damage", ["config.json cut", "history.csv a folder", "state.json a list"])
 def test_a_damaged_fold_is_named_and_the_others_are_shown(damage: str, tmp_path: Path) -> None:
     run = make_folds(tmp_path / "run")

@@ -7,10 +7,14 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from memmap_train.__main__ import main
+from memmap_train.cli import commands
 from memmap_train.system.signals import Stopped, stop, stops
 
 EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -138,3 +142,31 @@ def test_other_errors_in_finalisers_are_reported_as_ever(
     err = capsys.readouterr().err
     assert "another error" in err
     assert "race condition" not in err
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_command_leaves_signals_to_the_process_that_it_ran_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_stopped: bool
+) -> None:
+    """As in a notebook, whose later cells have to be stopped, too."""
+
+    def run(parsed: object) -> int:
+        if is_stopped:
+            signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setitem(commands._COMMANDS, "verify", run)
+    monkeypatch.setattr(sys, "argv", ["memmap-train", "verify", "shards"])
+    before = [signal.getsignal(number) for number in EVERYTHING]
+    assert main() == (commands.EXIT_STOPPED if is_stopped else 0)
+    assert ("stopped" in capsys.readouterr().err) == is_stopped
+    assert [signal.getsignal(number) for number in EVERYTHING] == before
+
+
+def test_a_command_runs_in_any_thread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["memmap-train", "runs", str(tmp_path)])
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(main).result() == 1
+    assert capsys.readouterr().err.startswith("error: ")
