@@ -295,8 +295,12 @@ def commit(directory: Path, manifest: Manifest) -> None:
     workplace = directory / WORKPLACE
     _check_writable(directory, manifest)
     write_manifest(manifest, workplace)
-    if (directory / FILE_NAME).exists():
-        os.replace(directory / FILE_NAME, workplace / _OLD)  # one of an earlier commit may be there
+    former = directory / FILE_NAME
+    if former.is_symlink() and former.exists():  # moved away, a relative link would lead nowhere
+        shutil.copyfile(former, workplace / _OLD)
+        former.unlink()
+    elif former.exists():
+        os.replace(former, workplace / _OLD)  # one of an earlier commit may be there
     sync_directory(workplace)
     sync_directory(directory)
     finish_commit(directory)
