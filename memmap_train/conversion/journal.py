@@ -38,7 +38,7 @@ from ..dataset.manifest import (
     read_manifest,
     write_manifest,
 )
-from ..errors import ConversionError, ManifestError
+from ..errors import ConversionError, ManifestError, listed
 from ..system.durable import sync_directory, sync_file
 from ..system.junk import discard, discard_folder, is_dropped, names_in
 from ..system.locks import Lock, LockHeldError
@@ -286,14 +286,52 @@ def _is_shard(folder: Path) -> bool:
 
 
 def commit(directory: Path, manifest: Manifest) -> None:
-    """Take what is staged into place: from the first rename on, a rerun finishes it."""
+    """Take what is staged into place: from the first rename on, a rerun finishes it.
+
+    Raises
+    ------
+    ConversionError
+        Folders of the dataset that is there are write-protected; it stays as it is.
+    """
     workplace = directory / WORKPLACE
+    _check_writable(directory, manifest)
     write_manifest(manifest, workplace)
-    if (directory / FILE_NAME).exists():
-        os.replace(directory / FILE_NAME, workplace / _OLD)  # one of an earlier commit may be there
+    former = directory / FILE_NAME
+    if former.is_symlink() and former.exists():  # moved away, a relative link would lead nowhere
+        shutil.copyfile(former, workplace / _OLD)
+        former.unlink()
+    elif former.exists():
+        os.replace(former, workplace / _OLD)  # one of an earlier commit may be there
     sync_directory(workplace)
     sync_directory(directory)
     finish_commit(directory)
+
+
+def _check_writable(directory: Path, manifest: Manifest) -> None:
+    """Refuse to replace or remove what lies in write-protected folders, such as another user's.
+
+    Without this check, the commit would stop between the old dataset and the new one.
+    """
+    removed = _former_shards(directory, directory, FILE_NAME)
+    removed.difference_update(entry.folder for entry in manifest.shards)
+    staged = (directory / WORKPLACE / STAGED).iterdir()
+    replaced = {folder.name for folder in staged if any(folder.iterdir())}
+    changed = [directory / name for name in sorted({*removed, *replaced})]
+    effective = os.access in os.supports_effective_ids
+    protected = [
+        folder.name
+        for folder in changed
+        if folder.is_dir()
+        and not folder.is_symlink()
+        and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+    ]
+    if protected:
+        raise ConversionError(
+            f"{directory}: expected folders of eras whose files can be replaced, found "
+            f"{len(protected):,} that are write-protected: {listed(protected, 3)}; the dataset "
+            "stays as it is: allow writing, and run the same command again, which keeps what it "
+            "has converted"
+        )
 
 
 def is_begun(directory: Path) -> bool:
@@ -342,7 +380,7 @@ def finish_commit(directory: Path) -> None:
                 (target / file).unlink(missing_ok=True)
         sync_directory(target)
         shutil.rmtree(staged)
-    _remove_shards(directory, _former_shards(directory) - arrays.keys())
+    _remove_shards(directory, _former_shards(directory, workplace, _OLD) - arrays.keys())
     sync_directory(directory)
     os.replace(workplace / FILE_NAME, directory / FILE_NAME)
     sync_directory(directory)
@@ -367,16 +405,15 @@ def _has_size(path: Path, n_bytes: int) -> bool:
         return False
 
 
-def _former_shards(directory: Path) -> set[str]:
-    """Return the folders of the dataset whose manifest was moved away; none where there was none.
+def _former_shards(directory: Path, folder: Path, name: str) -> set[str]:
+    """Return the folders of the dataset that is replaced, by its manifest; none without one.
 
     A copy of an era that the user keeps there, `era-0001-mine`, isn't among them.
     """
-    workplace = directory / WORKPLACE
-    if not (workplace / _OLD).exists():
+    if not (folder / name).exists():
         return set()
     try:
-        return {entry.folder for entry in read_manifest(workplace, _OLD).shards}
+        return {entry.folder for entry in read_manifest(folder, name).shards}
     except ManifestError:  # damaged: it can't be told
         return set(os.listdir(directory))
 

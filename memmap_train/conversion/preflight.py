@@ -43,8 +43,10 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         )
     existing = nearest_existing(directory)
     if existing != directory:
-        if not existing.is_dir() or os.path.lexists(directory):
-            what = existing if not existing.is_dir() else f"{directory} (a link to nowhere)"
+        above = (folder for folder in directory.parents if existing in folder.parents)
+        link = next((folder for folder in (directory, *above) if os.path.lexists(folder)), None)
+        if not existing.is_dir() or link is not None:
+            what = existing if link is None else f"{link} (a link to nowhere)"
             raise ConversionError(f"{directory}: can't be made: {what} is no folder")
         return
     if not directory.is_dir():

@@ -37,6 +37,7 @@ from tests.support.interruptions import (
     visible,
     write_source,
 )
+from tests.support.permissions import permissions_count
 from tests.support.toy import toy_table, write_toy
 from tests.support.watching import watched_by
 
@@ -264,6 +265,37 @@ def test_a_full_disk_leaves_the_dataset_that_was_to_be_replaced(tmp_path: Path) 
     assert open_dataset(out).manifest.digest == old
     assert list(verify(out)) == []
     assert convert(path, out, overwrite=True).dataset.manifest.digest == new
+
+
+@pytest.mark.parametrize(
+    "later", [{"0001": 9, "0002": 8, "0003": 7}, {"0002": 8, "0003": 7}], ids=str
+)
+def test_a_dataset_with_a_write_protected_era_stays(tmp_path: Path, later: dict[str, int]) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    digest = convert(path, out).dataset.manifest.digest
+    write_toy(path, later)
+    (out / "era-0001").chmod(0o555)
+    with permissions_count():
+        for _ in range(2):
+            with refused(ConversionError, str(out), "write-protected: 'era-0001';", "stays"):
+                convert(path, out, overwrite=True)
+            assert open_dataset(out).manifest.digest == digest
+            assert list(verify(out)) == []
+        (out / "era-0001").chmod(0o755)
+        assert convert(path, out, overwrite=True).n_eras_kept == len(later)
+    assert visible(out) == {"manifest.json", *(f"era-{era}" for era in later)}
+
+
+def test_an_update_needs_no_writing_to_the_folders_of_eras_that_stay(tmp_path: Path) -> None:
+    path, out = tmp_path / "toy.parquet", tmp_path / "out"
+    write_toy(path, {"0001": 9, "0002": 8})
+    convert(path, out)
+    write_toy(path, {"0001": 9, "0002": 8, "0003": 7})
+    (out / "era-0001").chmod(0o555)
+    with permissions_count():
+        assert convert(path, out).n_eras_new == 1
+    assert list(verify(out)) == []
 
 
 def test_a_dataset_that_is_open_shows_no_row_of_the_one_that_replaces_it(

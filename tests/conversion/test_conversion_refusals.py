@@ -338,11 +338,12 @@ def test_a_folder_under_a_file_is_refused(source: Path) -> None:
         convert(source, source.with_name("file") / "deeper" / "out")
 
 
-def test_a_link_to_nowhere_in_the_folders_place_is_refused(source: Path) -> None:
-    out = source.with_name("out")
-    out.symlink_to(source.with_name("nothing") / "there")
-    with refused(ConversionError, str(out)):
-        convert(source, out)
+@pytest.mark.parametrize("below", ["", "deeper/out"])
+def test_a_link_to_nowhere_in_the_folders_place_is_refused(source: Path, below: str) -> None:
+    link = source.with_name("link")
+    link.symlink_to(source.with_name("nothing") / "there")
+    with refused(ConversionError, f"can't be made: {link} (a link to nowhere) is no folder"):
+        convert(source, link / below)
 
 
 @pytest.mark.parametrize("foreign", ["notes.txt", "folder/notes.txt", ".git/config"])

@@ -357,6 +357,18 @@ def test_links_are_replaced_and_what_they_point_to_is_never_touched(
     assert not (out / "manifest.json").is_symlink()
 
 
+def test_eras_of_a_dataset_whose_manifest_is_a_relative_link_are_removed(source: Path) -> None:
+    out, kept = source.with_name("out"), source.with_name("kept.json")
+    mt.convert(source, out)
+    os.replace(out / "manifest.json", kept)
+    (out / "manifest.json").symlink_to("../kept.json")
+    before = kept.read_bytes()
+    pq.write_table(toy_table({"0002": 7, "0004": 5}), source)
+    mt.convert(source, out, overwrite=True)
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "era-0002", "era-0004"}
+    assert kept.read_bytes() == before
+
+
 def test_links_to_nothing_are_overwritten(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
