@@ -347,7 +347,7 @@ def find_parent(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
             )
             advice = f"; name the files in it: {listed(inside, 3)}" if inside else ""
             raise SourceError(
-                f"{folder}: not a dataset: the folder has no {FILE_NAME}; expected parquet "
+                f"{folder}: a folder without {FILE_NAME}, so not a dataset; expected parquet "
                 f"files, or one dataset{advice}"
             )
     if folders and len(paths) > 1:

@@ -418,10 +418,12 @@ def verify(
                 if progress is not None:
                     progress(done, total)
             expected = {f"{array}.npy" for array in shard.files}
-            problems += _foreign(directory / shard.folder, expected, f"{shard.folder}/")
+            problems += _unexpected(directory / shard.folder, expected, f"{shard.folder}/")
     finally:  # it may have been stopped
         threads.shutdown(cancel_futures=True)
-    problems += _foreign(directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, "")
+    problems += _unexpected(
+        directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, ""
+    )
     if problems and read_manifest_bytes(directory) != content:
         raise ManifestError(
             f"{directory}: the dataset was updated while it was verified; verify it again"
@@ -452,7 +454,7 @@ def _fault(
     return None
 
 
-def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
+def _unexpected(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
     try:
         names = names_in(folder) if folder.is_dir() else set()
     except OSError as error:
@@ -460,7 +462,7 @@ def _foreign(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]
         yield Problem(prefix or ".", f"can't be listed: {error.strerror}")
     for name in sorted(names):
         if name not in expected:
-            yield Problem(f"{prefix}{name}", "foreign: the manifest doesn't know it")
+            yield Problem(f"{prefix}{name}", "unexpected: the manifest doesn't list it")
 
 
 def _texts(names: Any, what: str) -> list[str]:

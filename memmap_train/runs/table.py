@@ -129,7 +129,7 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted(
         path.parent
         for path in folder.glob("*/config.json")
-        if not is_junk(path.parent.name) and not _is_foreign(path)
+        if not is_junk(path.parent.name) and not _is_other_config(path)
     )
 
 
@@ -142,7 +142,7 @@ def _begun_folds(folder: Path) -> list[Path]:
     return [path for path in paths if (path / "config.json").exists()]
 
 
-def _is_foreign(path: Path) -> bool:
+def _is_other_config(path: Path) -> bool:
     """Tell whether a config.json is sound and isn't that of a run."""
     try:
         return read_json(path).get("format") != FORMAT

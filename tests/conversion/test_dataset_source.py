@@ -388,7 +388,7 @@ def test_floats_that_are_no_codes_are_refused_for_int8(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "v5.3"
     folder.mkdir()
-    with refused(SourceError, str(folder), "no dataset", "manifest.json", "parquet files"):
+    with refused(SourceError, str(folder), "not a dataset", "manifest.json", "parquet files"):
         mt.convert(folder, tmp_path / "out")
     write_toy(folder / "train.parquet", {"0001": 3})
     with refused(SourceError, str(folder / "train.parquet")):
@@ -756,7 +756,7 @@ def test_the_command_line_narrows(source: Path, capsys: pytest.CaptureFixture[st
         ("convert {parent} --out {parent}", "choose another --out"),
         ("convert {parent} --out {out} --feature-set medum", "no feature set 'medum'"),
         ("convert {parent} {source} --out {out}", "alone"),
-        ("convert {folder} --out {out}", "no dataset"),
+        ("convert {folder} --out {out}", "not a dataset"),
         ("convert {parent} --out {out} --missing nan", "--missing 0.5"),
         ("convert {parent} --out {out} --era-column week", "leave them out"),
     ],

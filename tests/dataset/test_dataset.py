@@ -144,7 +144,7 @@ def test_datasets_of_an_earlier_version_have_no_counts(make_toy: MakeToy) -> Non
     assert problems(path) == []
     (path / "era-0001" / "counts.npy").write_bytes(b"")
     assert [p.path for p in problems(path)] == ["era-0001/counts.npy"]
-    assert "foreign" in problems(path)[0].what
+    assert "unexpected" in problems(path)[0].what
 
 
 def test_decoding_writes_into_the_callers_array(toys: dict[str, Path]) -> None:
@@ -482,7 +482,7 @@ def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
     (path / "era-0009").mkdir()
     found = problems(path)
     assert [p.path for p in found] == ["era-0001/more.npy", "era-0009", "notes.txt"]
-    assert all("foreign" in p.what for p in found)
+    assert all("unexpected" in p.what for p in found)
 
 
 def test_a_folder_that_cant_be_listed_is_a_problem(
@@ -530,12 +530,12 @@ def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
     flip(path / "era-0001" / "features.npy", 200)
     (path / "era-0002" / "targets.npy").unlink()
     (path / "era-X" / "ids.npy").write_bytes(b"")
-    (path / "foreign").write_text("x")
+    (path / "unexpected").write_text("x")
     assert [p.path for p in problems(path)] == [
         "era-0001/features.npy",
         "era-0002/targets.npy",
         "era-X/ids.npy",
-        "foreign",
+        "unexpected",
     ]
 
 
@@ -569,11 +569,11 @@ def test_one_report_lists_swaps_sizes_digests_and_foreign_files_in_order_behind_
         ("era-0008/targets.npy", "digest"),
         ("era-0010/counts.npy", "digest"),
         ("era-0011/counts.npy", "too long"),
-        ("era-0012/more.npy", "foreign"),
+        ("era-0012/more.npy", "unexpected"),
         ("era-0021/features.npy", "digest"),
         ("era-0021/targets.npy", "digest"),
         ("era-0028/targets.npy", "missing"),
-        ("notes.txt", "foreign"),
+        ("notes.txt", "unexpected"),
     ]
     found = problems(path)
     assert [p.path.split("/")[0] for p in found] == [name.split("/")[0] for name, _ in expected]

@@ -7,6 +7,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -574,6 +575,7 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
 
         eras = tuple(str(number) for number in range(len(rows)))
         rows_per_era = tuple(rows)
+        row_offsets = (0, *accumulate(rows))
         n_rows = sum(rows)
 
         def feature_columns(self, names: list[str]) -> None:
