@@ -403,10 +403,10 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
                 "another --run"
             )
         return run
-    unexpected = sorted(names_in(path))
-    if unexpected:
+    others = sorted(names_in(path))
+    if others:
         raise RunError(
-            f"{path}: the folder isn't a run, it holds {listed(unexpected, most=3)}; expected a new "
+            f"{path}: the folder isn't a run, it holds {listed(others, most=3)}; expected a new "
             "or an empty folder: choose another --run"
         )
     return None
