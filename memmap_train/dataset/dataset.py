@@ -485,7 +485,9 @@ def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int
     position = {name: column for column, name in enumerate(known)}
     unknown = [name for name in names if name not in position]
     if unknown:
-        others = nearest(unknown[0], known) or f"; there is {listed(known, 3) or 'none'}"
+        others = nearest(unknown[0], known) or f"; there is {listed(known, 3)}"
+        if not known:
+            others = ": this dataset has none; convert sources that have some"
         raise DatasetError(f"{what} {listed(unknown)} among {len(known):,}{others}")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if list(names).count(name) > 1})

@@ -670,3 +670,9 @@ def test_verifying_tells_how_far_it_is(make_toy: MakeToy) -> None:
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert {total for _, total in calls} == {n_bytes}
     assert calls[-1][0] == n_bytes
+
+
+def test_a_target_of_a_dataset_without_targets_is_refused_with_advice(make_toy: MakeToy) -> None:
+    dataset = mt.open_dataset(make_toy({"0001": 5}, n_targets=0))
+    with refused(DatasetError, "no target 'target' among 0", "this dataset has none", "convert"):
+        dataset.labelled_eras("target")
