@@ -180,8 +180,10 @@ def _importable_matplotlib() -> Iterator[None]:
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[name]
         sys.modules["matplotlib"] = None  # type: ignore[assignment]
-        yield
-        del sys.modules["matplotlib"]
+        try:
+            yield
+        finally:
+            del sys.modules["matplotlib"]
     else:
         yield
 

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,3 +248,20 @@ def test_a_backend_that_works_is_kept_and_another_one_replaced(
         startup._import_pyplot()
         assert matplotlib.rcParams["backend"] == expected
     assert os.environ["MPLBACKEND"] == asked
+
+
+def test_a_matplotlib_that_was_hidden_can_be_imported_again_whatever_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("no folder for the cache")
+
+    modules = {"matplotlib.half": object(), "other": object()}
+    monkeypatch.setattr(startup, "_import_pyplot", fail)
+    monkeypatch.setattr(startup, "sys", SimpleNamespace(modules=modules))
+    with suppress(ImportError), startup._importable_matplotlib():
+        hidden = dict(modules)
+        raise ImportError("Keras is broken")
+    assert hidden.keys() == {"other", "matplotlib"}
+    assert hidden["matplotlib"] is None
+    assert list(modules) == ["other"]
