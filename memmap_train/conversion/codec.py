@@ -15,17 +15,17 @@ from ..system.scratch import ThreadScratch
 
 Array = npt.NDArray[np.generic]
 
-MOST_CODE = 4
+MAX_CODE = 4
 """Codes are 0 to 4."""
 MISSING_CODE = 5
 """Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
 _MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
 _MISSING = N_COUNTS - 1  # column of the counts
-_CODES = np.arange(MOST_CODE + 1, dtype=np.int8)[:, np.newaxis]
+_CODES = np.arange(MAX_CODE + 1, dtype=np.int8)[:, np.newaxis]
 _QUARTERS = _CODES * _CODE_STEP
 _FOLD = 8  # rows added as one long row: numpy's cost per row is then a small part
-_MOST_FOLDED_ROWS = 255 * _FOLD  # so that sums fit into bytes
+_MAX_FOLDED_ROWS = 255 * _FOLD  # so that sums fit into bytes
 
 
 class FeatureEncoder:
@@ -103,7 +103,7 @@ class FeatureEncoder:
             np.multiply(block, 1 / _CODE_STEP, out=scaled)
             np.copyto(codes, scaled, casting="unsafe")
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
-        return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MOST_CODE else None
+        return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MAX_CODE else None
 
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
         """Return whether cells are missing, and which; these are undefined if none is."""
@@ -156,8 +156,8 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
     """
     counts = np.zeros((len(masks), n_columns), np.int32)
     cells = masks.view(np.uint8)
-    for first in range(0, cells.shape[1], _MOST_FOLDED_ROWS * n_columns):
-        part = cells[:, first : first + _MOST_FOLDED_ROWS * n_columns]
+    for first in range(0, cells.shape[1], _MAX_FOLDED_ROWS * n_columns):
+        part = cells[:, first : first + _MAX_FOLDED_ROWS * n_columns]
         whole = part.shape[1] // (_FOLD * n_columns) * (_FOLD * n_columns)
         folded = part[:, :whole].reshape(len(masks), -1, _FOLD * n_columns)
         sums = np.add.reduce(folded, axis=1, dtype=np.uint8).reshape(len(masks), _FOLD, n_columns)

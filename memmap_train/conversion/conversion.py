@@ -27,7 +27,7 @@ from ..system.resources import available_memory, n_cores
 from .dataset_source import Parent, find_parent
 from .journal import ChangedEraError, FolderLock, Journal, commit
 from .plan import (
-    LEAST_MEMORY,
+    MIN_MEMORY,
     OWN_BYTES,
     OWN_METADATA_BYTES,
     ConvertOptions,
@@ -277,9 +277,9 @@ class _Budget:
             self._limit = default_budget(available_memory()) + OWN_BYTES
         else:
             self._limit = memory * 1_000_000
-            if self._limit < LEAST_MEMORY:
+            if self._limit < MIN_MEMORY:
                 raise ConversionError(
-                    f"memory: expected {LEAST_MEMORY // 1_000_000} MB or more, found {memory}"
+                    f"memory: expected {MIN_MEMORY // 1_000_000} MB or more, found {memory}"
                 )
 
     @property
@@ -290,7 +290,7 @@ class _Budget:
     def set_apart(self, n_bytes: int) -> None:
         """Set memory aside for what open files will hold."""
         self._opened = max(0, n_bytes - OWN_METADATA_BYTES)
-        self.require(LEAST_MEMORY - OWN_BYTES)
+        self.require(MIN_MEMORY - OWN_BYTES)
 
     def require(self, n_bytes: int) -> None:
         """See to it that buffers may take so many bytes, or raise a ConversionError."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ..system.resources import n_cores
 from .parquet.file import Source
 
-MOST_FREE = n_cores() + 1
+MAX_FREE = n_cores() + 1
 """Handles that nobody reads with and that are kept: a row group's, and the next one's first."""
 
 
@@ -45,7 +45,7 @@ class Handles:
         finally:
             with self._lock:
                 self._free.append((position, handle))
-                late = [self._free.pop(0)] if len(self._free) > MOST_FREE else []
+                late = [self._free.pop(0)] if len(self._free) > MAX_FREE else []
             for _, handle in late:
                 handle.close()
 

@@ -21,7 +21,7 @@ from ..errors import SchemaError, SourceError, listed
 from ..system.resources import open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
-from .handles import MOST_FREE, Handles
+from .handles import MAX_FREE, Handles
 from .journal import Journal
 from .parquet import PYARROW_VERSION
 from .parquet.file import Source, metadata_bytes, sample_digest
@@ -295,7 +295,7 @@ def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
         One can't be read.
     """
     each = sorted((metadata_bytes(Path(path)) for path in paths), reverse=True)
-    return sum(each[: MOST_FREE + 1])
+    return sum(each[: MAX_FREE + 1])
 
 
 def _planted(text: str | None) -> float | None:

@@ -44,8 +44,8 @@ _TURN_SECONDS = 0.0001  # Python's own 0.005 are as long as a hundred calls of n
 _BUFFERS_SHARE = 0.125  # of the budget, for rows on their way to the disk
 _LINE_BYTES = 64  # of a cache
 _N_PUBLISHERS = 4  # waiting for the disk is no work for the cores
-_MOST_UNPUBLISHED = 64  # finished shards that wait for the disk: each holds its counts
-_LEAST_BLOCK, _MOST_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
+_MAX_UNPUBLISHED = 64  # finished shards that wait for the disk: each holds its counts
+_MIN_BLOCK, _MAX_BLOCK = 32, 256  # bytes of a row, columns: collected before they are turned
 _ROW_BYTES = 24  # of a row group's row: its era's number and its place, for two groups at once
 _IDS_BYTES = 8_000_000  # of ids read at once
 _ID_COPIES = 4  # of them: Arrow's, with wide offsets, of one width, in the order of eras
@@ -55,7 +55,7 @@ def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
     """Return the bytes of buffers with which one thread can decode the largest row group."""
     rows = max((group.rows for group in plan.groups), default=1)
     for_disk = 2 * (_CHUNK_BYTES + BLOCK_BYTES)
-    a_thread = _fixed_bytes(plan, sources, rows) + _LEAST_BLOCK * rows
+    a_thread = _fixed_bytes(plan, sources, rows) + _MIN_BLOCK * rows
     return for_disk + _held_bytes(plan) + a_thread
 
 
@@ -142,7 +142,7 @@ class Pipeline:
         self._stores, rest = self._make_stores(budget - n_buffers * buffer_bytes)
         self._fields = self._make_fields(rest)
         self._shards: dict[str, ShardWriter] = {}
-        self._unpublished = threading.Semaphore(_MOST_UNPUBLISHED)
+        self._unpublished = threading.Semaphore(_MAX_UNPUBLISHED)
         self._encoder = FeatureEncoder(
             self._schema.features, plan.options.dtype, plan.options.missing
         )
@@ -208,13 +208,13 @@ class Pipeline:
         fixed = _fixed_bytes(self._plan, self._handles.sources, rows)
 
         dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)
-        self._n_workers = max(1, min(self._n_workers, budget // (fixed + _LEAST_BLOCK * rows)))
+        self._n_workers = max(1, min(self._n_workers, budget // (fixed + _MIN_BLOCK * rows)))
         per_worker = budget // self._n_workers - fixed
 
         def block(n_columns: int, item: int) -> int:
             share = -(-n_columns // (2 * self._n_workers))  # two blocks per worker at least
             fits = per_worker // (rows * item)
-            most = min(max(-(-_LEAST_BLOCK // item), min(fits, share)), _MOST_BLOCK)
+            most = min(max(-(-_MIN_BLOCK // item), min(fits, share)), _MAX_BLOCK)
             return -(-n_columns // -(-n_columns // most))  # as many, of much the same size
 
         n_features, n_targets = len(schema.features), len(schema.targets)

@@ -23,9 +23,9 @@ OWN_BYTES = 150_000_000
 """What the interpreter, numpy and pyarrow take beside a conversion's buffers; measured."""
 OWN_METADATA_BYTES = 50_000_000
 """Of them, for what is known of open parquet files: one of v5.3 takes 40 MB."""
-LEAST_MEMORY = 512_000_000
+MIN_MEMORY = 512_000_000
 """Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
-_MOST_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
+_MAX_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def default_budget(available: int) -> int:
     >>> default_budget(4_000_000_000)
     850000000
     """
-    return max(LEAST_MEMORY, min(available // 4, _MOST_MEMORY)) - OWN_BYTES
+    return max(MIN_MEMORY, min(available // 4, _MAX_MEMORY)) - OWN_BYTES
 
 
 def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:

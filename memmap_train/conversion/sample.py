@@ -71,10 +71,10 @@ TARGET_NAMES = (
 _FOR_SIGNAL = 1
 _FOR_ERA = 2
 
-_LEAST_FEATURES = 5
+_MIN_FEATURES = 5
 _LIVE = 0  # the live era's number; the others count from 1
-_MOST_ERAS = 9_999  # labels have four digits
-_MOST_FEATURES = 50_000  # see `Signal`
+_MAX_ERAS = 9_999  # labels have four digits
+_MAX_FEATURES = 50_000  # see `Signal`
 
 # Standard deviations in units of the noise's. The first makes the best score about 0.045, the
 # second spreads the scores of eras by about 0.02.
@@ -83,7 +83,7 @@ _ERA_SPECIFIC = 0.15
 _LINEAR_SHARE = 0.85  # of the persistent part's variance
 _ALPHA_IN_BETA = 0.8  # correlation of the beta targets' persistent part with the alpha targets'
 _COMMON_SHARE = 0.5  # of the noise's variance: common to all targets
-_MOST_PRODUCTS = 8
+_MAX_PRODUCTS = 8
 
 _FAMILIES = (
     "intelligence",
@@ -95,7 +95,7 @@ _FAMILIES = (
     "agility",
     "serenity",
 )
-_MOST_LOADING = 0.25  # of a factor on a feature, beside noise uniform in 0..1
+_MAX_LOADING = 0.25  # of a factor on a feature, beside noise uniform in 0..1
 
 # Shares of an era's rows below each of the four edges between bins.
 _FEATURE_EDGES = (0.2, 0.4, 0.6, 0.8)
@@ -176,10 +176,10 @@ class Signal:
         rng = np.random.default_rng([_FOR_SIGNAL, 0, 0, seed])
         self._seed = seed
         self._families = list(_families(n_features).values())
-        self._loadings = rng.uniform(-_MOST_LOADING, _MOST_LOADING, (n_features, 1))
+        self._loadings = rng.uniform(-_MAX_LOADING, _MAX_LOADING, (n_features, 1))
         self._alpha_weights = _integer_weights(rng, n_features)
         self._beta_weights = _integer_weights(rng, n_features)
-        n_products = min(_MOST_PRODUCTS, n_features // 2)
+        n_products = min(_MAX_PRODUCTS, n_features // 2)
         self._left, self._right = rng.permutation(n_features)[: 2 * n_products].reshape(2, -1)
         self._right[::2] = self._left[::2]  # every other product is a square
         self._product_weights = rng.choice([-1, 1], n_products)
@@ -279,9 +279,9 @@ def write_sample(
         that aren't a sample's.
     """
     folder = checked_path(directory, ConfigError)
-    _check("eras", n_eras, least=5, most=_MOST_ERAS)
+    _check("eras", n_eras, least=5, most=_MAX_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
-    _check("features", n_features, least=_LEAST_FEATURES, most=_MOST_FEATURES)
+    _check("features", n_features, least=_MIN_FEATURES, most=_MAX_FEATURES)
     _check("seed", seed, least=0)
     # Here and not above: the package is imported without pyarrow.
     from memmap_train.conversion.parquet.writer import SourceWriter
@@ -550,7 +550,7 @@ def _is_sample(path: Path) -> bool:
             n_features = len(found["feature_sets"]["all"])
         except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return False
-        return n_features >= _LEAST_FEATURES and bool(found == _features_json(n_features))
+        return n_features >= _MIN_FEATURES and bool(found == _features_json(n_features))
     from memmap_train.conversion.parquet.file import Source  # needs pyarrow
 
     try:

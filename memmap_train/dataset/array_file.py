@@ -36,7 +36,7 @@ ARRAY_NAMES = ("features", "targets", "ids", "counts")
 N_COUNTS = 6
 """Columns of `counts`: rows that hold code 0, 1, 2, 3, 4, and rows where it is missing."""
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
-MOST_HEADER_BYTES = 4096
+MAX_HEADER_BYTES = 4096
 _HEADER = re.compile(
     rb"\{ *'descr': *('[\w<>=|]*'), *'fortran_order': *(True|False), *"
     rb"'shape': *\(([0-9, ]*)\),? *\}[ \n]*"
@@ -502,7 +502,7 @@ def _parse_header(file: io.FileIO, path: Path) -> tuple[int, str, str, str]:
     file.seek(0)
     start = file.read(10)
     n_bytes = int.from_bytes(start[8:], "little")
-    if start[:8] != b"\x93NUMPY\x01\x00" or n_bytes > MOST_HEADER_BYTES:
+    if start[:8] != b"\x93NUMPY\x01\x00" or n_bytes > MAX_HEADER_BYTES:
         raise ShardError(f"{path}: not a .npy file of format 1.0")
     match = _HEADER.fullmatch(file.read(n_bytes))
     if match is None:

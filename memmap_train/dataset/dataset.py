@@ -49,7 +49,7 @@ Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 Selection = str | Sequence[str] | None
 
-_MOST_TRIES = 10  # to read a manifest and look at its files without an update in between
+_MAX_TRIES = 10  # to read a manifest and look at its files without an update in between
 
 
 class Shard:
@@ -313,7 +313,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         A file is missing or has another size than the manifest says.
     """
     directory = checked_path(path, ManifestError)
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         content = read_manifest_bytes(directory)
         manifest = parse_manifest(content, directory)
         error = None
@@ -327,7 +327,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
                 raise error
             return Dataset(directory, manifest, stamps)
     raise ManifestError(
-        f"{directory / FILE_NAME}: changed each of the {_MOST_TRIES} times that the dataset was "
+        f"{directory / FILE_NAME}: changed each of the {_MAX_TRIES} times that the dataset was "
         "opened; open it again when nothing updates it"
     )
 

@@ -67,7 +67,7 @@ import numpy as np
 
 from ..errors import ManifestError, listed
 from ..system.durable import sync_directory, sync_file
-from .array_file import ARRAY_NAMES, HEADER_BYTES, MOST_HEADER_BYTES, N_COUNTS
+from .array_file import ARRAY_NAMES, HEADER_BYTES, MAX_HEADER_BYTES, N_COUNTS
 from .eras import era_folder
 
 FILE_NAME = "manifest.json"
@@ -459,7 +459,7 @@ def _check_sizes(manifest: Manifest) -> None:
     for shard in manifest.shards:
         for array, (dtype, shape) in manifest.layout(shard).items():
             header = shard.files[array].bytes - dtype.itemsize * prod(shape)
-            if not HEADER_BYTES <= header <= MOST_HEADER_BYTES:
+            if not HEADER_BYTES <= header <= MAX_HEADER_BYTES:
                 raise ManifestError(
                     f"{array}: era {shard.era!r}: {shard.files[array].bytes:,} bytes don't hold "
                     f"{shard.rows:,} rows"

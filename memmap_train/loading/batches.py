@@ -26,7 +26,7 @@ from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffli
 
 _NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
 
-_LEAST_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
+_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
 class Batches:
@@ -132,7 +132,7 @@ class Batches:
         )
         self.window_size, self.pool_batches = window_size, pool_batches
         self.pool_bytes = row_bytes * self.order.most_pool_rows
-        if 2 * self.pool_bytes > max(storage.available, _LEAST_AVAILABLE):
+        if 2 * self.pool_bytes > max(storage.available, _MIN_AVAILABLE):
             raise BatchError(
                 f"pools of {pool_batches:,} batches of {batch_size:,} rows take "
                 f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "

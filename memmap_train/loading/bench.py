@@ -30,7 +30,7 @@ from .shuffle_quality import WINDOW_BYTES
 
 _COPYING_THREADS = 2  # more copy no faster
 _SOME_READING = 0.02  # bytes read from the disk for each one used: more than noise
-_COPIED_BYTES, _LEAST_COPIED_BYTES = 200_000_000, 1_000_000
+_COPIED_BYTES, _MIN_COPIED_BYTES = 200_000_000, 1_000_000
 _DISK_SECONDS = 1.0  # of reading, in each of two ways
 _PART_BYTES = 2_000_000_000  # the most that is dropped and read again
 _PART_SHARE = 0.25  # of the memory available
@@ -66,7 +66,7 @@ class Rate:
 
 def memcpy_rate(n_threads: int) -> float:
     """Return the bytes per second that threads copy between two warm arrays."""
-    n_bytes = max(_LEAST_COPIED_BYTES, min(_COPIED_BYTES, available_memory() // 8))
+    n_bytes = max(_MIN_COPIED_BYTES, min(_COPIED_BYTES, available_memory() // 8))
     source, target = (np.ones(n_bytes, np.uint8) for _ in range(2))
     edges = np.linspace(0, n_bytes, n_threads + 1).astype(int).tolist()
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]

@@ -34,11 +34,11 @@ Stored = npt.NDArray[np.generic]
 Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
-_LEAST_FILES = 8  # however few may be open
-_MOST_THREADS = 4  # more copy no faster than the memory allows
+_MIN_FILES = 8  # however few may be open
+_MAX_THREADS = 4  # more copy no faster than the memory allows
 _DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
-_LEAST_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
-_MOST_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
+_MIN_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
+_MAX_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
 _SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
 
 
@@ -104,7 +104,7 @@ class Reader:
     @property
     def n_threads(self) -> int:
         """How many threads fill a pool best: a disk wants several requests at once."""
-        return _DISK_THREADS if self._direct.any() else min(n_cores(), _MOST_THREADS)
+        return _DISK_THREADS if self._direct.any() else min(n_cores(), _MAX_THREADS)
 
     def announce(self, pool: Pool) -> None:
         """Have the kernel begin to read a pool's windows, all at once, in file order.
@@ -181,7 +181,7 @@ class Reader:
         gather = partial(self._target_columns.gather, self._targets)
         of_place = _of_place(pool, target_rows)
         found: list[Callable[[], None]] = [partial(gather, of_place[p], y[p]) for p in parts]
-        in_windows = pool.n_rows >= _LEAST_WINDOW_ROWS * len(pool.lengths)
+        in_windows = pool.n_rows >= _MIN_WINDOW_ROWS * len(pool.lengths)
         if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
             gather = partial(self._feature_columns.gather, self._features)
             of_place = _of_place(pool, feature_rows)
@@ -212,7 +212,7 @@ class Reader:
         firsts = _firsts(pool.eras)
         n_windows = np.diff(firsts, append=len(pool.eras))
         n_rows = np.add.reduceat(pool.lengths, firsts)
-        of_era = self._direct[pool.eras[firsts]] & (n_rows >= _LEAST_WINDOW_ROWS * n_windows)
+        of_era = self._direct[pool.eras[firsts]] & (n_rows >= _MIN_WINDOW_ROWS * n_windows)
         return np.repeat(of_era, n_windows)
 
     def decode(self, x: Stored) -> Float32:
@@ -248,8 +248,8 @@ class _Columns:
 
     def gather(self, space: RowSpace, numbers: Int64, out: Stored) -> None:
         """Copy rows of these numbers into `out`, one after another."""
-        for low in range(0, len(numbers), _MOST_AT_ONCE):
-            some = slice(low, low + _MOST_AT_ONCE)
+        for low in range(0, len(numbers), _MAX_AT_ONCE):
+            some = slice(low, low + _MAX_AT_ONCE)
             if self._columns is None:
                 space.take(numbers[some], out[some])
             else:
@@ -257,7 +257,7 @@ class _Columns:
 
     def scatter(self, space: RowSpace, buffer: Stored, numbers: Int64, places: Int64) -> None:
         """Copy rows of these numbers to their places in a buffer."""
-        at_once = min(_MOST_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
+        at_once = min(_MAX_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
         rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)
         for low in range(0, len(numbers), at_once):
             to = places[low : low + at_once]
@@ -288,7 +288,7 @@ class _DirectFiles:
         self._dataset = dataset
         self._open: OrderedDict[int, DirectArray] = OrderedDict()
         # Half of the descriptors are left to everybody else.
-        self._most_of_all = max(_LEAST_FILES, open_file_limit() // 2)
+        self._most_of_all = max(_MIN_FILES, open_file_limit() // 2)
         with self._lock:
             self._instances.add(self)
 

@@ -25,7 +25,7 @@ _FITTING_SHARE = 0.8
 """Of the memory available: a dataset below it stays in the page cache."""
 _KEPT_SHARE = 0.5  # of the memory that buffers leave: for eras to stay in
 _MODEL_BYTES = 250_000_000  # left alone, for what else the process does
-_MOST_WINDOW_BYTES = 2**22
+_MAX_WINDOW_BYTES = 2**22
 _PROBES, _PROBED_BYTES = 8, 2**21  # single blocks, for the time to find one; bytes, for the rate
 
 
@@ -122,4 +122,4 @@ def efficient_bytes(path: Path) -> int:
     finally:
         os.close(file)
     n_bytes = finding * _PROBED_BYTES / max(transfer, 1e-6)
-    return int(min(max(WINDOW_BYTES, 2 ** np.ceil(np.log2(n_bytes))), _MOST_WINDOW_BYTES))
+    return int(min(max(WINDOW_BYTES, 2 ** np.ceil(np.log2(n_bytes))), _MAX_WINDOW_BYTES))

@@ -21,9 +21,9 @@ ERA_CORRELATION = 0.01
 """The part of the gradient's variance that rows of one era are taken to share."""
 WINDOW_BYTES = 2**18
 """Copied from memory, and read by an SSD with several requests at once, at nearly full speed."""
-_LEAST_POOL_BATCHES = 8  # with fewer, edges of pools and the last one weigh
-_LEAST_CHOSEN_POOL = 2  # where memory is short
-_MOST_POOL_ROWS = 2**19  # narrow rows: the first batch waits for its whole pool
+_MIN_POOL_BATCHES = 8  # with fewer, edges of pools and the last one weigh
+_MIN_CHOSEN_POOL = 2  # where memory is short
+_MAX_POOL_ROWS = 2**19  # narrow rows: the first batch waits for its whole pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +202,9 @@ def choose_windows(
     wanted = min(fastest, longest)
     pool_reason = "pools as asked for"
     if pool_batches is None:
-        affordable = max(_LEAST_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
-        affordable = min(affordable, max(_LEAST_POOL_BATCHES, _MOST_POOL_ROWS // batch_size))
-        needed = _LEAST_POOL_BATCHES
+        affordable = max(_MIN_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
+        affordable = min(affordable, max(_MIN_POOL_BATCHES, _MAX_POOL_ROWS // batch_size))
+        needed = _MIN_POOL_BATCHES
         if rows_per_pool_batch:
             needed = max(needed, ceil((wanted - 1) / rows_per_pool_batch))
         # Pools are of nearly equal size: fewer and larger ones, but for the memory.
@@ -240,4 +240,4 @@ def pool_for_window(window_size: int) -> int:
     of a batch's mean by about rho * (window - 1) / pool_batches.
     """
     per_batch = MAX_INFLATION / ERA_CORRELATION
-    return max(_LEAST_POOL_BATCHES, ceil((window_size - 1) / per_batch))
+    return max(_MIN_POOL_BATCHES, ceil((window_size - 1) / per_batch))

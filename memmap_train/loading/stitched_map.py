@@ -32,7 +32,7 @@ Array = npt.NDArray[np.generic]
 Int64 = npt.NDArray[np.int64]
 
 _CHUNK_BYTES = 2**18  # rows that wait for their columns to be taken: within a core's cache
-_MOST_CHUNK_ROWS = 1024
+_MAX_CHUNK_ROWS = 1024
 _FEW_COLUMNS = 32  # of so many, one: taken cell by cell, without the rest of the row
 _PROT_NONE, _MAP_FIXED = 0, 0x10  # of Linux and macOS
 _MAP_FAILED = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
@@ -95,7 +95,7 @@ class RowSpace(ABC):
 
     def take_columns(self, numbers: Int64, columns: "slice | Int64", out: Array) -> None:
         """Copy some columns of rows into `out`, of shape (rows, these columns)."""
-        at_once = min(_MOST_CHUNK_ROWS, max(1, _CHUNK_BYTES // max(1, self._row_bytes)))
+        at_once = min(_MAX_CHUNK_ROWS, max(1, _CHUNK_BYTES // max(1, self._row_bytes)))
         rows = self._scratch.array("rows", (at_once, self._n_columns), self._dtype)
         for low in range(0, len(numbers), at_once):
             some = numbers[low : low + at_once]

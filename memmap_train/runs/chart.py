@@ -24,7 +24,7 @@ _SIZE_INCHES, _DOTS_PER_INCH = (9.6, 5.4), 150  # 1,440 x 810
 _HEIGHTS = (5, 2)  # of the cumulative score and of the eras below it
 _LONGEST_TITLE = 66  # letters of that size in that width
 _LONGEST_ERA = 25  # a timestamp has 19 letters
-_MOST_TICKS, _TICKS_LETTERS = 9, 110
+_MAX_TICKS, _TICKS_LETTERS = 9, 110
 _DOTTED = (0, (2, 3))
 
 _Floats = npt.NDArray[np.float64]
@@ -196,7 +196,7 @@ def _draw_eras(axes: Any, eras: Sequence[str], scores: _Floats) -> None:
     axes.set_ylabel("of each era", color=_INK)
     axes.set_xlabel("validation era", color=_INK)
     fitting = _TICKS_LETTERS // (max(map(len, eras), default=0) + 2)
-    n_shown = min(len(eras), _MOST_TICKS, max(2, fitting))
+    n_shown = min(len(eras), _MAX_TICKS, max(2, fitting))
     shown = np.unique(np.linspace(1, len(eras), n_shown).astype(int))
     axes.set_xticks(shown, [eras[position - 1] for position in shown], parse_math=False)
     axes.set_xlim(0, len(eras) + 0.6)

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import DIGEST_BYTES, MOST_HEADER_BYTES
+from ..dataset.array_file import DIGEST_BYTES, MAX_HEADER_BYTES
 from ..errors import RunError
 from ..system.checksum import Checksum
 from .run import replacing
@@ -193,7 +193,7 @@ def _pack(checkpoint: Checkpoint, file: BinaryIO) -> None:
         archive.writestr(zipfile.ZipInfo(_STATE, _EPOCH_OF_ZIP), state)
         for name, array in checkpoint.arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", _EPOCH_OF_ZIP)
-            info.file_size = array.nbytes + MOST_HEADER_BYTES  # beyond 4 GB sizes take more bytes
+            info.file_size = array.nbytes + MAX_HEADER_BYTES  # beyond 4 GB sizes take more bytes
             with archive.open(info, "w") as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
         archive.comment = bytes(_DIGEST_BYTES)

@@ -54,15 +54,15 @@ MONITORS = MappingProxyType(
 )
 
 # Numbers end up as float32, in which a larger one is infinite.
-_LARGEST_NUMBER = 3.4028234663852886e38
+_MAX_NUMBER = 3.4028234663852886e38
 
 # Keras walks through layers recursively; a thousand of them are too deep for Python.
-_MOST_LAYERS = 100
+_MAX_LAYERS = 100
 
-_MOST_FILE_BYTES = 1_000_000  # of a configuration: more is another file
+_MAX_FILE_BYTES = 1_000_000  # of a configuration: more is another file
 
 # Keras hands the seed to numpy's legacy generator, which takes 32 bits.
-_LARGEST_SEED = 2**32 - 1
+_MAX_SEED = 2**32 - 1
 
 _T = TypeVar("_T")
 
@@ -108,7 +108,7 @@ def _number(limits: str = "", fits: Callable[[float], bool] = lambda _: True) ->
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise _UnfitError
         # NaN fails every comparison, and integers of any size are compared exactly.
-        if not (-_LARGEST_NUMBER <= value <= _LARGEST_NUMBER and fits(value)):
+        if not (-_MAX_NUMBER <= value <= _MAX_NUMBER and fits(value)):
             raise _UnfitError
         return float(value)
 
@@ -181,12 +181,12 @@ def _widths() -> _Kind:
     width = _whole(1)
 
     def clean(value: object) -> tuple[object, ...]:
-        if not isinstance(value, list | tuple) or len(value) > _MOST_LAYERS:
+        if not isinstance(value, list | tuple) or len(value) > _MAX_LAYERS:
             raise _UnfitError
         return tuple(width.clean(item) for item in value)
 
     return _Kind(
-        f"a list of at most {_MOST_LAYERS} whole numbers of 1 or more such as [128, 64]", clean
+        f"a list of at most {_MAX_LAYERS} whole numbers of 1 or more such as [128, 64]", clean
     )
 
 
@@ -403,7 +403,7 @@ class TrainConfig:
     validation_steps: int = _key(0, _whole(0))
     callbacks: tuple[str, ...] = _key((), _named())
     tensorboard: bool = _key(False, _flag())
-    seed: int = _key(0, _whole(0, _LARGEST_SEED))
+    seed: int = _key(0, _whole(0, _MAX_SEED))
     deterministic: bool | None = _key(None, _or_auto(_flag()))
     checkpoint_steps: int = _key(0, _whole(0))
     checkpoint_minutes: float = _key(10.0, _number("of 0 or more", lambda value: value >= 0))
@@ -522,11 +522,11 @@ def _read_file(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds."""
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_FILE_BYTES + 1)
-        if len(content) > _MOST_FILE_BYTES:
+            content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES:
             raise ConfigError(
                 f"{path}: not a configuration: expected a TOML file of at most "
-                f"{_MOST_FILE_BYTES:,} bytes, found more"
+                f"{_MAX_FILE_BYTES:,} bytes, found more"
             )
         # Some editors begin a file with a mark of its encoding, which TOML doesn't know.
         return tomllib.loads(content.removeprefix(codecs.BOM_UTF8).decode())

@@ -46,7 +46,7 @@ class _Horizon:
 
 # Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
 _SHORT, _LONG = _Horizon(20), _Horizon(60)
-_MOST_BUSINESS_DAYS = 260  # a year: what follows a name and is more isn't a horizon
+_MAX_BUSINESS_DAYS = 260  # a year: what follows a name and is more isn't a horizon
 _DAY = 24 * 60 * 60 * 10**9  # nanoseconds
 
 # Eras of a window that Numerai's benchmark models predict at once. Source: as above.
@@ -554,7 +554,7 @@ def _horizon(target: str) -> _Horizon | None:
     """
     match = re.search(r"_([1-9][0-9]{1,2})$", target)
     days = int(match[1]) if match else 0
-    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MOST_BUSINESS_DAYS
+    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MAX_BUSINESS_DAYS
     return _Horizon(days) if is_known else None
 
 

@@ -83,7 +83,7 @@ STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds"
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
 _LOCK = ".lock"
-_MOST_NAME = 60  # characters: 240 bytes at most
+_MAX_NAME = 60  # characters: 240 bytes at most
 _CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "config.json",
     "state.json",
@@ -105,7 +105,7 @@ def replacing(path: Path) -> Iterator[Path]:
         In the same folder, with the same suffix.
     """
     # The name may be as long as names may be.
-    temporary = path.with_name(f".partial-{path.name[-_MOST_NAME:]}")
+    temporary = path.with_name(f".partial-{path.name[-_MAX_NAME:]}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

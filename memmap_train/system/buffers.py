@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 ALIGNMENT = 64  # bytes; TensorFlow takes over aligned arrays without a copy and aborts on others
-_MOST_KEPT = 8  # blocks; sizes go out of use
+_MAX_KEPT = 8  # blocks; sizes go out of use
 _HUGE_PAGE_BYTES = 2**21  # of x86 and most ARM; where it differs nothing is lost but speed
 
 
@@ -75,7 +75,7 @@ class Recycler:
     def give_back(self, block: npt.NDArray[np.uint8]) -> None:
         """Take a block back."""
         self._free.append(block)
-        if len(self._free) > _MOST_KEPT:
+        if len(self._free) > _MAX_KEPT:
             with suppress(IndexError):
                 self._free.popleft()
 

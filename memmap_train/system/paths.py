@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import MemmapTrainError, PathError
 
-_MOST_SHOWN = 200  # characters of a path in a message
+_MAX_SHOWN = 200  # characters of a path in a message
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -59,10 +59,10 @@ def checked_path(path: str | os.PathLike[str], kind: type[MemmapTrainError]) -> 
     except (FileNotFoundError, NotADirectoryError):
         pass
     except ValueError:
-        raise kind(f"{str(checked)!r:.{_MOST_SHOWN}}: no name can hold the character NUL") from None
+        raise kind(f"{str(checked)!r:.{_MAX_SHOWN}}: no name can hold the character NUL") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            shown = f"{checked!s:.{_MOST_SHOWN}}"
+            shown = f"{checked!s:.{_MAX_SHOWN}}"
             raise kind(f"{shown}…: too long for a name; shorten it") from None
         raise kind(f"{checked}: can't be reached: {error.strerror}") from None
     return checked

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from memmap_train.loading.page_cache import drop, resident_bytes
 
-_MOST_RESIDENT = 0.01  # of the files, for a read to count as cold
+_MAX_RESIDENT = 0.01  # of the files, for a read to count as cold
 
 
 def evict(files: Sequence[Path]) -> None:
@@ -18,5 +18,5 @@ def evict(files: Sequence[Path]) -> None:
     share = sum(resident_bytes(file) or 0 for file in files) / sum(
         file.stat().st_size for file in files
     )
-    if share > _MOST_RESIDENT:
+    if share > _MAX_RESIDENT:
         raise SystemExit(f"error: {share:.0%} of the files stay in the page cache: no cold reads")

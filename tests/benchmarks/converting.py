@@ -14,9 +14,9 @@ from .sources import Size, make_sources
 from .turning import turn_and_encode
 
 _DTYPES = ("float32", "int8")
-_MOST_TIMES_LIMIT = 1.3
-_MOST_SHARE = 0.05
-_LEAST_TIMES_FASTER = {"float32": 6, "int8": 10}
+_MAX_TIMES_LIMIT = 1.3
+_MAX_SHARE = 0.05
+_MIN_TIMES_FASTER = {"float32": 6, "int8": 10}
 _WRITTEN_AT_ONCE = 4_000_000  # bytes, about what a conversion encodes, digests and writes at once
 
 _DECODE, _DECODE_ARROW = "decode all features", "decode all features with Arrow"
@@ -80,7 +80,7 @@ def run(directory: Path, size: Size) -> None:
                 f"{found[_convert(dtype)].seconds:.2f}",
                 f"{found[_ARTICLE].seconds:.2f}",
                 f"{found[_ARTICLE].seconds / found[_convert(dtype)].seconds:.1f}",
-                f"{_LEAST_TIMES_FASTER[dtype]} or more",
+                f"{_MIN_TIMES_FASTER[dtype]} or more",
             ]
             for dtype in _DTYPES
         ],
@@ -109,7 +109,7 @@ def _print_limits(found: dict[str, Measured]) -> None:
                 f"{limit:.2f}",
                 f"{conversion.seconds:.2f}",
                 f"{conversion.seconds / limit:.2f}",
-                f"{_MOST_TIMES_LIMIT} or less",
+                f"{_MAX_TIMES_LIMIT} or less",
             ]
         )
     print_table(
@@ -148,7 +148,7 @@ def _print_shares(found: dict[str, Measured]) -> None:
             ("counts", counted.cpu_seconds - plain.cpu_seconds),
         ):
             share = cpu_seconds / found[_convert(dtype)].cpu_seconds
-            goal = f"{_MOST_SHARE:.0%} or less"
+            goal = f"{_MAX_SHARE:.0%} or less"
             rows.append([dtype, what, f"{cpu_seconds:.3f}", f"{share:.1%}", goal])
     print_table(
         "What digests and counts cost",

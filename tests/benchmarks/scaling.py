@@ -21,8 +21,8 @@ ERAS, FEATURES = 1_300, 32
 SHARES = (0.075, 0.3, 1.0)  # of the eras: 0.4 to 5.5 million rows
 STEPS, WARM_STEPS = 5_000, 1_000
 ORDERED_ROWS = 7_000_000  # all of v5.3
-_MOST_FIRST_SECONDS = 0.5
-_MOST_GROWTH_BYTES = 3e6
+_MAX_FIRST_SECONDS = 0.5
+_MAX_GROWTH_BYTES = 3e6
 _SAMPLES, _LINE_POINTS = 200, 10
 
 _FIRST, _PERMUTATION, _NEXT_POOL = "first batch", "an epoch's first pool", "a pool's places"
@@ -83,7 +83,7 @@ def run(directory: Path, size: Size) -> None:
                 goal,
             ]
             for name, what, goal in (
-                (_FIRST, f"open {len(many.eras):,} eras, first batch", f"{_MOST_FIRST_SECONDS} s"),
+                (_FIRST, f"open {len(many.eras):,} eras, first batch", f"{_MAX_FIRST_SECONDS} s"),
                 (_PERMUTATION, f"permute {ORDERED_ROWS:,} rows for an epoch; its first pool", ""),
                 (_NEXT_POOL, "places of another of its pools", ""),
             )
@@ -104,7 +104,7 @@ def run(directory: Path, size: Size) -> None:
                 name,
                 f"{start / 1e6:,.1f}",
                 f"{grown / 1e6:+.2f}",
-                f"{_MOST_GROWTH_BYTES / 1e6:.0f} or less",
+                f"{_MAX_GROWTH_BYTES / 1e6:.0f} or less",
             ]
             for name, (start, grown) in growth.items()
         ],

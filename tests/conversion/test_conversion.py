@@ -155,7 +155,7 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversion, "_Budget", Bytes)
         patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
-        patch.setattr(pipeline, "_MOST_BLOCK", layout.block_columns)
+        patch.setattr(pipeline, "_MAX_BLOCK", layout.block_columns)
         patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
         patch.setattr(reading, "_TEXTS_AT_ONCE", layout.block_columns)
         return convert(

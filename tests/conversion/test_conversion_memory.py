@@ -12,7 +12,7 @@ import pytest
 
 from memmap_train.conversion import conversion, pipeline
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.handles import MOST_FREE
+from memmap_train.conversion.handles import MAX_FREE
 from memmap_train.conversion.parquet import file
 from memmap_train.dataset.dataset import verify
 from memmap_train.errors import ConversionError
@@ -109,5 +109,5 @@ def test_files_that_nobody_reads_are_closed(tmp_path: Path) -> None:
 
     convert(paths, tmp_path / "out", workers=2, progress=watch)
     # Of each handle one for Arrow and one for pages; and shards on their way to the disk.
-    assert most < 2 * (MOST_FREE + 3) + 20
+    assert most < 2 * (MAX_FREE + 3) + 20
     assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= before + 1

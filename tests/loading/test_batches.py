@@ -685,7 +685,7 @@ def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(placement, "available_memory", lambda: 2000)
-    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 1000)
+    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 1000)
     with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
         make(toys["float32"], pool_batches=6)
     make(toys["float32"], pool_batches=1, batch_size=10)

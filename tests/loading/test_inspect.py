@@ -154,7 +154,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
 ) -> None:
     before = describe_dataset(dataset)
     monkeypatch.setattr(placement, "available_memory", lambda: 10)
-    monkeypatch.setattr(batches_module, "_LEAST_AVAILABLE", 0)
+    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}
     assert {**found, "batches": None} == {**before, "batches": None}

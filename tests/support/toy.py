@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 Eras = Mapping[str, int] | Sequence[tuple[str, int]]
 Rows = int | Sequence[int] | npt.NDArray[np.integer]
 
-MOST_ROWS, MOST_FEATURES, MOST_TARGETS = 4096, 320, 160
+MAX_ROWS, MAX_FEATURES, MAX_TARGETS = 4096, 320, 160
 """What a coordinate can hold; of eras, labels whose number is below 2,000, or without one."""
 
 
@@ -185,7 +185,7 @@ def toy_targets(
     """Return the targets of rows of an era: float32 (rows, targets), NaN where missing."""
     numbers = _numbers(rows)
     # Columns of their own: no feature can pass for a target.
-    columns = range(MOST_FEATURES, MOST_FEATURES + n_targets)
+    columns = range(MAX_FEATURES, MAX_FEATURES + n_targets)
     found = _coordinates(era, numbers, columns)
     found[nulls & _missing(era, numbers, n_targets, "target")] = np.nan
     return found
@@ -216,7 +216,7 @@ def where(cell: float) -> tuple[int, int, int]:
     significand, exponent = np.frexp(np.float64(cell))
     place = round(float(abs(significand)) * 2**24) - 2**23
     column = (int(exponent) + 120) * 2 + int(cell < 0)
-    return place // MOST_ROWS, place % MOST_ROWS, column % MOST_FEATURES
+    return place // MAX_ROWS, place % MAX_ROWS, column % MAX_FEATURES
 
 
 def _numbers(rows: Rows) -> npt.NDArray[np.int64]:
@@ -234,9 +234,9 @@ def _coordinates(
 ) -> npt.NDArray[np.float32]:
     """Era and row in the significand's 23 bits, the column in sign and exponent."""
     assert _era_code(label) < 2048
-    assert columns.stop <= MOST_FEATURES + MOST_TARGETS
-    assert rows.max(initial=0) < MOST_ROWS
-    places = 2**23 + _era_code(label) * MOST_ROWS + rows
+    assert columns.stop <= MAX_FEATURES + MAX_TARGETS
+    assert rows.max(initial=0) < MAX_ROWS
+    places = 2**23 + _era_code(label) * MAX_ROWS + rows
     column = np.array(columns, np.int64)
     signs = np.where(column % 2, -1.0, 1.0)
     return np.float32(np.ldexp(places[:, np.newaxis] * signs, column // 2 - 120 - 24))

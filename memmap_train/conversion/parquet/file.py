@@ -24,7 +24,7 @@ from ...dataset.manifest import MAX_ID_BYTES, SourceEntry
 from ...errors import SourceError
 from ...system.checksum import Checksum
 from ...system.paths import checked_path
-from ..codec import MISSING_CODE, MOST_CODE
+from ..codec import MAX_CODE, MISSING_CODE
 from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS, Kind
 from .dictionary_codes.footer import Footer
 from .dictionary_codes.pages import PageReader
@@ -33,7 +33,7 @@ from .labels import LabelError, as_text, nan_as_null, uuids_as_text
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 DECODING_BYTES = 10
 """Per value, measured for int8: int32 values and their levels, in buffers that double."""
-_LEAST_AT_ONCE, _VALUES_AT_ONCE, _MOST_AT_ONCE = 8, 2**20, 2**23
+_MIN_AT_ONCE, _VALUES_AT_ONCE, _MAX_AT_ONCE = 8, 2**20, 2**23
 _TEXTS_AT_ONCE = 2**14
 _PIECE_BYTES = 2**20
 _METADATA_BYTES = (
@@ -43,7 +43,7 @@ _METADATA_BYTES = (
 _SUMMARIES = frozenset(("_metadata", "_common_metadata"))
 _SAMPLES, _SAMPLE_BYTES = 64, 2**18  # of a file: 16 MiB, read in milliseconds
 _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
-_LEAST_BYTES = len(_MAGIC) + _TAIL_BYTES
+_MIN_BYTES = len(_MAGIC) + _TAIL_BYTES
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 
 
@@ -391,7 +391,7 @@ class Source:
         if values.dtype == np.int8:
             values = values.view(np.uint8)  # negative ones become large: one pass finds both
         if len(values) and (
-            values.max() > MOST_CODE or (values.dtype != np.uint8 and values.min() < 0)
+            values.max() > MAX_CODE or (values.dtype != np.uint8 and values.min() < 0)
         ):
             wrong = values.view(np.int8) if array.type == pa.int8() else values
             found = int(wrong[np.flatnonzero((wrong < 0) | (wrong > 4))[0]])
@@ -454,8 +454,8 @@ def columns_at_once(n_rows: int, item_bytes: int) -> int:
     a thousand fast.
     """
     n_rows = max(n_rows, 1)
-    most = _MOST_AT_ONCE // (n_rows * item_bytes)
-    return max(min(_LEAST_AT_ONCE, most), _VALUES_AT_ONCE // (n_rows * item_bytes), 1)
+    most = _MAX_AT_ONCE // (n_rows * item_bytes)
+    return max(min(_MIN_AT_ONCE, most), _VALUES_AT_ONCE // (n_rows * item_bytes), 1)
 
 
 def describe_file(path: Path) -> SourceEntry:
@@ -525,15 +525,15 @@ def _describe(path: Path) -> tuple[SourceEntry, int]:
                 raise SourceError(
                     f"{path}: not a parquet file: expected it to begin with PAR1, found {head!r}"
                 )
-            if status.st_size < _LEAST_BYTES:
+            if status.st_size < _MIN_BYTES:
                 raise SourceError(
-                    f"{path}: not a parquet file: expected {_LEAST_BYTES} bytes or more, found "
+                    f"{path}: not a parquet file: expected {_MIN_BYTES} bytes or more, found "
                     f"{status.st_size:,}; download it again"
                 )
             file.seek(-_TAIL_BYTES, os.SEEK_END)
             tail = file.read(_TAIL_BYTES)
             footer_bytes = int.from_bytes(tail[:4], "little")
-            if tail[4:] != _MAGIC or footer_bytes + _LEAST_BYTES > status.st_size:
+            if tail[4:] != _MAGIC or footer_bytes + _MIN_BYTES > status.st_size:
                 raise SourceError(
                     f"{path}: the parquet file is cut short or damaged: its footer is missing "
                     f"({status.st_size:,} bytes); download it again"

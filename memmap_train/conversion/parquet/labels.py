@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # From here on a float may stand for several whole numbers.
-_MOST_WHOLE = {16: 2**11, 32: 2**24, 64: 2**53}
+_MAX_WHOLE = {16: 2**11, 32: 2**24, 64: 2**53}
 _UTC = frozenset(("UTC", "utc", "Etc/UTC", "Z", "GMT", "+00:00"))
 _FIRST_DAY, _END_DAY = np.datetime64("0001-01-01", "D"), np.datetime64("10000-01-01", "D")
 
@@ -80,7 +80,7 @@ def nan_as_null(array: Any) -> Any:
 
 
 def _whole_floats(array: Any) -> Any:
-    most = _MOST_WHOLE[array.type.bit_width]
+    most = _MAX_WHOLE[array.type.bit_width]
     values = _numbers(array)
     wrong = np.flatnonzero((values != np.rint(values)) | (np.abs(values) > most))
     if len(wrong):

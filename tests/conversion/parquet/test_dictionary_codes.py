@@ -153,8 +153,8 @@ def test_pages_that_compression_has_changed_are_decoded(tmp_path: Path) -> None:
 def test_layouts_are_found_again_and_again_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_MOST_KNOWN", 3)
-    monkeypatch.setattr(pages, "_MOST_COLUMNS", 4)
+    monkeypatch.setattr(pages, "_MAX_KNOWN", 3)
+    monkeypatch.setattr(pages, "_MAX_COLUMNS", 4)
     codes = random_codes(50, 700)
     for number, column in enumerate(codes):
         column[: 10 * number] = number % 5

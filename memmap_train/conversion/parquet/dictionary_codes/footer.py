@@ -25,7 +25,7 @@ _FROM_NAME = re.compile(
     rb"\x15%b\x16%b\x16[\x80-\xff]{0,9}[\x00-\x7f]\x16%b\x26%b\x26%b" % ((_NUMBER,) * 5)
 )
 _CODECS = {0: False, 1: True}  # parquet.thrift: CompressionCodec
-_MOST_BYTES = 1 << 60  # of a file: what systems take as a place in one has 63 bits
+_MAX_BYTES = 1 << 60  # of a file: what systems take as a place in one has 63 bits
 _N_NUMBERS = 5  # of a chunk: a tuple of them takes five times as much, and there may be a million
 _OTHER_CODEC = -1
 _UNKNOWN = (0, 0, 0, 0, _OTHER_CODEC)
@@ -113,7 +113,7 @@ def _numbers(*fields: bytes) -> tuple[int, ...]:
     """Return what these fields say; unknown if no file can be so long, or the codec is another."""
     # Numbers are written as twice what they are, and one less where negative.
     codec, n_values, n_bytes, data_begin, begin = (_number(field) >> 1 for field in fields)
-    if codec not in _CODECS or max(n_bytes, data_begin, begin, n_values) >= _MOST_BYTES:
+    if codec not in _CODECS or max(n_bytes, data_begin, begin, n_values) >= _MAX_BYTES:
         return _UNKNOWN
     return begin, data_begin, begin + n_bytes, n_values, codec
 

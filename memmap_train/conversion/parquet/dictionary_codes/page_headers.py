@@ -15,7 +15,7 @@ Data = bytes | bytearray
 
 PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8  # parquet.thrift: Encoding
 DATA_PAGE, DICTIONARY_PAGE = 0, 2  # parquet.thrift: PageType
-_MOST_DEPTH = 3  # of structs: a header holds a data page's, which holds its statistics
+_MAX_DEPTH = 3  # of structs: a header holds a data page's, which holds its statistics
 
 
 class OtherLayoutError(Exception):
@@ -108,7 +108,7 @@ def _struct(data: Data, place: int, depth: int) -> tuple[dict[int, Any], int]:
         elif kind == 8:  # text
             n_bytes, place = varint(data, place)
             place += n_bytes
-        elif kind == 12 and depth < _MOST_DEPTH:
+        elif kind == 12 and depth < _MAX_DEPTH:
             value, place = _struct(data, place, depth + 1)
         else:
             raise OtherLayoutError

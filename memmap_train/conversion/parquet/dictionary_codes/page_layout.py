@@ -33,8 +33,8 @@ from .page_headers import (
 
 BITS = 3  # of an index: what a dictionary of five to eight values takes
 GROUP = 8  # indices are packed by eights
-_MOST_TIMES_SMALLER = 64  # than it was: more than snappy can do
-_ROWS_PER_RUN, _MOST_SPARE_RUNS = 128, 8  # shorter ones are decoded faster by Arrow
+_MAX_TIMES_SMALLER = 64  # than it was: more than snappy can do
+_ROWS_PER_RUN, _MAX_SPARE_RUNS = 128, 8  # shorter ones are decoded faster by Arrow
 
 Decompress = Callable[[Data, int], bytes]
 """Makes so many bytes of snappy's."""
@@ -191,7 +191,7 @@ def _uncompressed(
             raise OtherLayoutError
         return None, begin, end
     n_bytes, place = varint(data, begin)
-    if n_bytes != header.n_bytes or n_bytes > _MOST_TIMES_SMALLER * header.compressed_bytes:
+    if n_bytes != header.n_bytes or n_bytes > _MAX_TIMES_SMALLER * header.compressed_bytes:
         raise OtherLayoutError
     tag, place = data[place], place + 1
     n_size_bytes = max(0, (tag >> 2) - 59)
@@ -219,7 +219,7 @@ def _runs(data: Data, place: int, end: int, n_rows: int) -> Iterator[Run]:
     Their rows add up to the page's. Only the last run may hold more indices than it has rows.
     """
     n_bits, place = data[place], place + 1
-    for _ in range(_MOST_SPARE_RUNS + n_rows // _ROWS_PER_RUN):
+    for _ in range(_MAX_SPARE_RUNS + n_rows // _ROWS_PER_RUN):
         begin = place
         run, place = varint(data, begin)
         if run & 1:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...codec import MOST_CODE
+from ...codec import MAX_CODE
 from .footer import Chunk, Footer
 from .page_headers import Data, OtherLayoutError
 from .page_layout import BITS, GROUP, PageLayout, parse_dictionary, parse_page
@@ -28,14 +28,14 @@ Bytes = npt.NDArray[np.uint8]
 
 _VALUES_AT_ONCE = 2**20  # fewer are many small steps, for each of which threads wait
 _GROUPS_AT_ONCE = 2**16  # looked up: what that takes stays in a core's own cache
-_MOST_COLUMNS = 256  # read at once
+_MAX_COLUMNS = 256  # read at once
 _NO_CODE = 255  # what an index becomes that a dictionary doesn't have
 _INDICES = 1 << 4 * BITS  # of a table: of four rows
 _SHIFT, _LOWER_12, _BOTH_HALVES = np.uint64(20), np.uint64((1 << 12) - 1), np.uint64((1 << 32) + 1)
 _DICTIONARY_BYTES = 128  # of a dictionary's page, at most
 _SPARE_BYTES = 8  # eight indices are read as four bytes, of which they take three
-_MOST_PAGE_BYTES = 65_536  # of a column, beside one for each row
-_MOST_KNOWN = 256  # layouts, dictionaries
+_MAX_PAGE_BYTES = 65_536  # of a column, beside one for each row
+_MAX_KNOWN = 256  # layouts, dictionaries
 _KEY_BYTES = 12  # of a page's header: how many bytes and rows it has
 
 
@@ -142,7 +142,7 @@ class PageReader:
         self._plans: dict[tuple[int, int, bool, bool], _Plan] = {}  # the last one of its kind
         self._layouts: dict[tuple[bytes, bool, bool], PageLayout] = {}
         self._dictionaries: dict[tuple[bytes, bool], int] = {}  # number of its table
-        self._tables = np.empty((_MOST_KNOWN + _MOST_COLUMNS, _INDICES), np.uint32)
+        self._tables = np.empty((_MAX_KNOWN + _MAX_COLUMNS, _INDICES), np.uint32)
         self._memory = bytearray()
         self._groups = np.empty(0, np.uint64)
         self._values = np.empty(0, np.uint32)
@@ -168,12 +168,12 @@ class PageReader:
         left = set(range(len(names)))
         if not hasattr(os, "preadv") or sys.byteorder != "little" or not out.size:
             return sorted(left)
-        at_once = min(_MOST_COLUMNS, max(1, _VALUES_AT_ONCE // out.shape[1]))
+        at_once = min(_MAX_COLUMNS, max(1, _VALUES_AT_ONCE // out.shape[1]))
         # An error is no matter here: Arrow will meet it too.
         with suppress(OSError), open(self._path, "rb", buffering=0) as file:
             for first in range(0, len(names), at_once):
                 for known in self._plans, self._layouts, self._dictionaries:
-                    if len(known) > _MOST_KNOWN:
+                    if len(known) > _MAX_KNOWN:
                         known.clear()
                 some = slice(first, first + at_once)
                 done = self._read_some(file.fileno(), group, names[some], out[some].view(np.uint8))
@@ -187,7 +187,7 @@ class PageReader:
             return None
         if not chunk.begin < chunk.data_begin <= chunk.begin + _DICTIONARY_BYTES:
             return None
-        if not 0 < chunk.end - chunk.data_begin <= n_rows + _MOST_PAGE_BYTES:
+        if not 0 < chunk.end - chunk.data_begin <= n_rows + _MAX_PAGE_BYTES:
             return None
         return chunk
 
@@ -229,9 +229,9 @@ class PageReader:
             for row, n_rows, index in plan.fills:
                 out[some, row : row + n_rows] = self._tables[tables[some], index, np.newaxis] & 255
         done = [number for numbers in plans.values() for number in numbers]
-        if len(done) == len(out) and out.max() <= MOST_CODE:
+        if len(done) == len(out) and out.max() <= MAX_CODE:
             return done
-        return [number for number in done if out[number].max() <= MOST_CODE]
+        return [number for number in done if out[number].max() <= MAX_CODE]
 
     def _plan(self, chunk: Chunk, nullable: bool, begin: int) -> _Plan:
         """Return what there is to do for a column whose data pages begin there."""
