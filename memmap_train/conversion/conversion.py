@@ -24,14 +24,14 @@ from ..dataset.manifest import CODE_SCALE, WORKPLACE, Manifest, ShardEntry, writ
 from ..errors import ConversionError, SourceError, listed
 from ..system.paths import checked_path, user_path
 from ..system.resources import available_memory, n_cores
-from .dataset_source import Parent, find_parent
+from .dataset_source import DatasetSource, find_source_dataset
 from .journal import ChangedEraError, FolderLock, Journal, commit
 from .plan import (
     MIN_MEMORY,
     OWN_BYTES,
     OWN_METADATA_BYTES,
+    ConversionPlan,
     ConvertOptions,
-    Plan,
     default_budget,
 )
 from .preflight import (
@@ -46,7 +46,7 @@ from .preflight import (
 )
 from .report import Report
 from .schema import ColumnOptions, reasons
-from .source import Origin
+from .source import ConversionSource
 from .update import (
     UpdateJournal,
     changed_features,
@@ -307,20 +307,22 @@ class _Budget:
             self._limit = needed
 
 
-def _open(paths: Sequence[str | os.PathLike[str]], directory: Path, budget: _Budget) -> Origin:
+def _open(
+    paths: Sequence[str | os.PathLike[str]], directory: Path, budget: _Budget
+) -> ConversionSource:
     """Open what a dataset in a folder is to be made from."""
-    parent = find_parent(paths)
+    parent = find_source_dataset(paths)
     if parent is not None:
         check_apart(directory, parent)
-        return Parent(parent)
-    from .parquet_source import Sources, opened_bytes  # needs pyarrow
+        return DatasetSource(parent)
+    from .parquet_source import ParquetSource, opened_bytes  # needs pyarrow
 
     budget.set_apart(opened_bytes(paths))
-    return Sources(paths)
+    return ParquetSource(paths)
 
 
 @contextmanager
-def _blaming_changes(origin: Origin) -> Iterator[None]:
+def _blaming_changes(origin: ConversionSource) -> Iterator[None]:
     """Say that a source has changed meanwhile, where that is why it can't be read."""
     try:
         yield
@@ -330,7 +332,7 @@ def _blaming_changes(origin: Origin) -> Iterator[None]:
 
 
 def _changed(
-    error: ChangedEraError, plan: Plan, origin: Origin, directory: Path
+    error: ChangedEraError, plan: ConversionPlan, origin: ConversionSource, directory: Path
 ) -> ConversionError:
     """Explain an old era that isn't what it was: which features, in which era."""
     names: list[str] = []
@@ -348,7 +350,7 @@ def _changed(
     )
 
 
-def _job(origin: Origin, plan: Plan, old: Manifest | None) -> dict[str, Any]:
+def _job(origin: ConversionSource, plan: ConversionPlan, old: Manifest | None) -> dict[str, Any]:
     """Return what identifies a conversion: with an equal job a rerun resumes it."""
     schema = plan.columns.schema
     return {
@@ -375,7 +377,7 @@ def _is_only_touched(old: Manifest, new: Manifest) -> bool:
 
 
 def _manifest(
-    plan: Plan,
+    plan: ConversionPlan,
     shards: dict[str, tuple[ShardEntry, list[str]]],
     old: Manifest | None,
     pyarrow_version: str,
@@ -398,7 +400,9 @@ def _manifest(
     )
 
 
-def _aliases(plan: Plan, shards: dict[str, tuple[ShardEntry, list[str]]]) -> dict[str, str]:
+def _aliases(
+    plan: ConversionPlan, shards: dict[str, tuple[ShardEntry, list[str]]]
+) -> dict[str, str]:
     """Return {target: the named target equal to it in every row}, where there is a label at all."""
     alias, targets = plan.columns.alias, plan.columns.schema.targets
     if alias not in targets:

@@ -37,8 +37,8 @@ from .era_writer import ShardWriter
 from .journal import Journal
 from .plan import (
     Columns,
+    ConversionPlan,
     ConvertOptions,
-    Plan,
     check_feature_set,
     narrow_schema,
     read_feature_sets,
@@ -56,8 +56,8 @@ _BUFFER_BYTES = 4 * _CHUNK_CELLS  # of such rows on their way to the disk
 _WORKER_BYTES = 32_000_000  # that a chunk takes: stored, encoded, masks between them; measured
 
 
-class Parent:
-    """The dataset that is narrowed: an `Origin`.
+class DatasetSource:
+    """The dataset that is narrowed: a `ConversionSource`.
 
     Parameters
     ----------
@@ -141,8 +141,8 @@ class Parent:
         columns: Columns,
         options: ConvertOptions,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Plan:
-        """Return the parent's eras and rows with other columns; see `Origin`.
+    ) -> ConversionPlan:
+        """Return the parent's eras and rows with other columns; see `ConversionSource`.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Parent:
         """
         self._check_missing(columns, options)
         shards = self._manifest.shards
-        return Plan(
+        return ConversionPlan(
             columns=columns,
             options=options,
             sources=self.entries,
@@ -161,19 +161,19 @@ class Parent:
             id_width=max(map(id_width, shards)) if self._has_ids else 0,
         )
 
-    def least_budget(self, plan: Plan) -> int:
-        """Return the bytes of buffers that one thread takes; see `Origin`."""
+    def least_budget(self, plan: ConversionPlan) -> int:
+        """Return the bytes of buffers that one thread takes; see `ConversionSource`."""
         return _WORKER_BYTES
 
     def write(
         self,
-        plan: Plan,
+        plan: ConversionPlan,
         journal: Journal,
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
-        """Write all unfinished eras, each by one thread; see `Origin`."""
+        """Write all unfinished eras, each by one thread; see `ConversionSource`."""
         finished = dict(journal.finished)
         progress(sum(entry.rows for entry, _ in finished.values()), plan.n_rows)
         todo = [era for era in plan.rows_per_era if era not in finished]
@@ -202,7 +202,7 @@ class Parent:
                 raise
         return finished
 
-    def features(self, plan: Plan, era: str, names: Sequence[str]) -> Array:
+    def features(self, plan: ConversionPlan, era: str, names: Sequence[str]) -> Array:
         """Return some features of an era as the plan stores them: shape (rows, features)."""
         chosen = _Features(self._manifest, names, plan.options)
         return chosen.encode(np.asarray(self._dataset[era].features), None, f"era {era!r}")
@@ -250,7 +250,7 @@ class Parent:
     def _fill(
         self,
         writer: ShardWriter,
-        plan: Plan,
+        plan: ConversionPlan,
         features: "_Features",
         progress: Callable[[float, int], None],
     ) -> None:
@@ -330,7 +330,7 @@ class _Features:
         return out
 
 
-def find_parent(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
+def find_source_dataset(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
     """Return the dataset that is named alone; None where there are only files, or none.
 
     Raises

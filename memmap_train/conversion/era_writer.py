@@ -12,7 +12,7 @@ from ..dataset.array_file import N_COUNTS, ArrayWriter
 from ..dataset.manifest import FileEntry, ShardEntry
 from ..system.disk_writer import DiskWriter
 from .journal import ChangedEraError, Journal
-from .plan import Plan
+from .plan import ConversionPlan
 
 
 class ShardWriter:
@@ -21,7 +21,7 @@ class ShardWriter:
     Parameters
     ----------
     era : str
-    plan : Plan
+    plan : ConversionPlan
     journal : Journal
         Gives the folder to write in, and takes the finished shard.
     disk : DiskWriter
@@ -39,7 +39,7 @@ class ShardWriter:
         where the journal skips them.
     """
 
-    def __init__(self, era: str, plan: Plan, journal: Journal, disk: DiskWriter) -> None:
+    def __init__(self, era: str, plan: ConversionPlan, journal: Journal, disk: DiskWriter) -> None:
         schema = plan.columns.schema
         self.era, self.rows = era, plan.rows_per_era[era]
         self._journal, self._targets = journal, schema.targets

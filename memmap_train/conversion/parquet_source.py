@@ -28,8 +28,8 @@ from .parquet.file import Source, metadata_bytes, sample_digest
 from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
+    ConversionPlan,
     ConvertOptions,
-    Plan,
     RowGroup,
     check_feature_set,
     narrow_schema,
@@ -43,8 +43,8 @@ BEST_KEY = "memmap_train.best"
 """Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
 
-class Sources:
-    """Parquet files that are converted together: an `Origin`.
+class ParquetSource:
+    """Parquet files that are converted together: a `ConversionSource`.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Sources:
         columns: Columns,
         options: ConvertOptions,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Plan:
+    ) -> ConversionPlan:
         """Read the eras, data types and ids of all rows and plan the conversion.
 
         Parameters
@@ -192,7 +192,7 @@ class Sources:
         rows_per_era = {
             era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
         }
-        return Plan(
+        return ConversionPlan(
             columns=columns,
             options=options,
             sources=self.entries,
@@ -238,22 +238,24 @@ class Sources:
                 )
         return counts, width
 
-    def least_budget(self, plan: Plan) -> int:
-        """Return the bytes of buffers without which no row group can be decoded; see `Origin`."""
+    def least_budget(self, plan: ConversionPlan) -> int:
+        """Return the bytes of buffers that decoding a row group needs at least."""
         return least_budget(plan, self.files)
 
     def write(
         self,
-        plan: Plan,
+        plan: ConversionPlan,
         journal: Journal,
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, tuple[ShardEntry, list[str]]]:
-        """Pipe all row groups with unfinished eras into shards; see `Origin`."""
+        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
         return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
 
-    def features(self, plan: Plan, era: str, names: Sequence[str]) -> npt.NDArray[np.generic]:
+    def features(
+        self, plan: ConversionPlan, era: str, names: Sequence[str]
+    ) -> npt.NDArray[np.generic]:
         """Return some features of an era as the plan stores them: shape (rows, features)."""
         encoder = FeatureEncoder(names, plan.options.dtype, plan.options.missing)
         rows = []

@@ -30,8 +30,8 @@ from .era_writer import ShardWriter
 from .handles import Handles
 from .journal import Journal
 from .parquet.file import DECODING_BYTES, Source, columns_at_once
-from .plan import Plan, RowGroup
-from .transpose import Field, FileStore, MemoryStore, Stage, Store
+from .plan import ConversionPlan, RowGroup
+from .transpose import Field, FileStore, MemoryStore, Store, TransposeBuffer
 
 Array = npt.NDArray[np.generic]
 T = TypeVar("T")
@@ -51,7 +51,7 @@ _IDS_BYTES = 8_000_000  # of ids read at once
 _ID_COPIES = 4  # of them: Arrow's, with wide offsets, of one width, in the order of eras
 
 
-def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
+def least_budget(plan: ConversionPlan, sources: Sequence[Source]) -> int:
     """Return the bytes of buffers with which one thread can decode the largest row group."""
     rows = max((group.rows for group in plan.groups), default=1)
     for_disk = 2 * (_CHUNK_BYTES + BLOCK_BYTES)
@@ -59,7 +59,7 @@ def least_budget(plan: Plan, sources: Sequence[Source]) -> int:
     return for_disk + _held_bytes(plan) + a_thread
 
 
-def _held_bytes(plan: Plan) -> int:
+def _held_bytes(plan: ConversionPlan) -> int:
     """Return what is held all along: of rows in row groups, and counts of eras that are begun."""
     rows = max((group.rows for group in plan.groups), default=1)
     last = {era: number for number, group in enumerate(plan.groups) for era in group.eras}
@@ -73,7 +73,7 @@ def _held_bytes(plan: Plan) -> int:
     return _ROW_BYTES * rows + most * per_era
 
 
-def _fixed_bytes(plan: Plan, sources: Sequence[Source], rows: int) -> int:
+def _fixed_bytes(plan: ConversionPlan, sources: Sequence[Source], rows: int) -> int:
     """Return what a thread takes to decode columns of so many rows, whatever it collects."""
     features, id_bytes = plan.columns.schema.features, 0
     # What Arrow holds for the columns of one call (and again as they are gathered into one array).
@@ -102,7 +102,7 @@ class Pipeline:
 
     Parameters
     ----------
-    plan : Plan
+    plan : ConversionPlan
     handles : Handles
         On the plan's sources.
     journal : Journal
@@ -117,7 +117,7 @@ class Pipeline:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ConversionPlan,
         handles: Handles,
         journal: Journal,
         budget: int,
@@ -232,7 +232,7 @@ class Pipeline:
 
     def _lay_out(
         self, group: RowGroup, store: Store
-    ) -> tuple[Stage, list[_Piece], list[npt.NDArray[np.int64] | slice]]:
+    ) -> tuple[TransposeBuffer, list[_Piece], list[npt.NDArray[np.int64] | slice]]:
         """Return the stage, the pieces, and for each chunk which rows of the group it takes."""
         with self._handles.take(group.source) as source:
             path, rows = source.path, source.eras(group.index, self._schema.era)
@@ -259,12 +259,12 @@ class Pipeline:
         fields = dict(self._fields)
         if all("features" in self._journal.skips(piece.era) for piece in pieces):
             del fields["features"]
-        return Stage(store, fields, lengths), pieces, order
+        return TransposeBuffer(store, fields, lengths), pieces, order
 
     def _fill(
         self,
         group: RowGroup,
-        stage: Stage,
+        stage: TransposeBuffer,
         name: str,
         first: int,
         n_columns: int,
@@ -302,7 +302,7 @@ class Pipeline:
         self,
         source: Source,
         group: int,
-        stage: Stage,
+        stage: TransposeBuffer,
         order: Sequence[npt.NDArray[np.int64] | slice],
     ) -> None:
         """Put a row group's ids into the stage, a piece at a time: they may be long."""
@@ -338,7 +338,7 @@ class Pipeline:
     # -- from the stage into shards -----------------------------------------------------------
 
     def _write(
-        self, group: RowGroup, stage: Stage, piece: _Piece, publishers: ThreadPool
+        self, group: RowGroup, stage: TransposeBuffer, piece: _Piece, publishers: ThreadPool
     ) -> Future[None] | None:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)

@@ -1,8 +1,9 @@
 """What a conversion will need, found out before anything is written.
 
-The records: what is asked for, the columns that are chosen for it, and the `Plan`: every era with
-its rows, and the bytes that the dataset will take. An `Origin` makes them; the rules that all
-origins share are here: which features and targets a set and a list of names leave. Reads no data.
+The records: what is asked for, the columns that are chosen for it, and the `ConversionPlan`: every
+era with its rows, and the bytes that the dataset will take. A `ConversionSource` makes them; the
+rules that all sources share are here: which features and targets a set and a list of names leave.
+Reads no data.
 """
 
 import json
@@ -97,7 +98,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ConversionPlan:
     """What will be written: columns, eras, rows, bytes."""
 
     columns: Columns

@@ -27,7 +27,7 @@ from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing
 from ..text import in_bytes
 from .journal import FolderLock, finish_commit, is_begun, is_ours
-from .plan import Columns, ConvertOptions, Plan
+from .plan import Columns, ConversionPlan, ConvertOptions
 
 
 def check_folder(directory: Path, *, overwrite: bool) -> None:
@@ -171,7 +171,7 @@ def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> 
         )
 
 
-def check_disk(directory: Path, plan: Plan, budget: int, old: Manifest | None) -> None:
+def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest | None) -> None:
     """Refuse before writing where the dataset won't fit on the disk.
 
     A dataset that is replaced stays until the new one is complete: both have to fit.
@@ -210,7 +210,7 @@ def _array_bytes(folder: Path, pattern: str = "**/*.npy") -> int:
     return sum(file.lstat().st_size for file in folder.glob(pattern))
 
 
-def _what_fits(plan: Plan, budget: int, free: int) -> str:
+def _what_fits(plan: ConversionPlan, budget: int, free: int) -> str:
     """Return the options with which a dataset would fit, as advice."""
     advice = ""
     schema, options = plan.columns.schema, plan.options

@@ -22,8 +22,8 @@ from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from ..text import in_bytes
 from .codec import refuse_infinities
-from .parquet_source import Sources
-from .plan import ConvertOptions, Plan, default_budget
+from .parquet_source import ParquetSource
+from .plan import ConversionPlan, ConvertOptions, default_budget
 from .schema import ColumnOptions, reasons
 
 OUT = Path("data/shards")
@@ -160,7 +160,7 @@ def survey_sources(
         features_json=None if features_json is None else user_path(features_json),
         columns=ColumnOptions() if columns is None else columns,
     )
-    with closing(Sources([user_path(path) for path in paths])) as sources:
+    with closing(ParquetSource([user_path(path) for path in paths])) as sources:
         chosen = sources.choose_columns(options)
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 
@@ -281,7 +281,7 @@ def survey_text(survey: Survey) -> str:
 
 
 def _read_targets(
-    plan: Plan, sources: Sources, progress: Callable[[int], None]
+    plan: ConversionPlan, sources: ParquetSource, progress: Callable[[int], None]
 ) -> tuple[dict[str, TargetLabels], dict[str, str]]:
     """Return each target's labels, and which named target `target` equals in every row."""
     schema, alias = plan.columns.schema, plan.columns.alias
@@ -316,7 +316,7 @@ def _read_targets(
 # -- what fits ------------------------------------------------------------------------------------
 
 
-def _choices(plan: Plan, memory: int, disk: int) -> Iterator[Choice]:
+def _choices(plan: ConversionPlan, memory: int, disk: int) -> Iterator[Choice]:
     """Yield what all features would take, and those of each set that isn't empty."""
     everything = plan.columns.schema.features
     sets: list[tuple[str, str | None, tuple[str, ...]]] = [(_ALL, None, everything)]

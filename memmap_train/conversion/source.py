@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from ..dataset.manifest import ShardEntry, SourceEntry
 from .journal import Journal
-from .plan import Columns, ConvertOptions, Plan
+from .plan import Columns, ConversionPlan, ConvertOptions
 
 
-class Origin(Protocol):
+class ConversionSource(Protocol):
     """What a dataset is made from."""
 
     @property
@@ -54,7 +54,7 @@ class Origin(Protocol):
         columns: Columns,
         options: ConvertOptions,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Plan:
+    ) -> ConversionPlan:
         """Find out what will be written, before anything is.
 
         Parameters
@@ -69,12 +69,12 @@ class Origin(Protocol):
             Rows that can't be in such a dataset.
         """
 
-    def least_budget(self, plan: Plan) -> int:
+    def least_budget(self, plan: ConversionPlan) -> int:
         """Return the least bytes of buffers with which `write` does."""
 
     def write(
         self,
-        plan: Plan,
+        plan: ConversionPlan,
         journal: Journal,
         budget: int,
         n_workers: int,
@@ -84,7 +84,7 @@ class Origin(Protocol):
 
         Parameters
         ----------
-        plan : Plan
+        plan : ConversionPlan
         journal : Journal
             Gives folders to write in, and takes finished shards.
         budget : int
@@ -101,7 +101,9 @@ class Origin(Protocol):
             Values that such a dataset can't hold; or it changes while it is read.
         """
 
-    def features(self, plan: Plan, era: str, names: Sequence[str]) -> npt.NDArray[np.generic]:
+    def features(
+        self, plan: ConversionPlan, era: str, names: Sequence[str]
+    ) -> npt.NDArray[np.generic]:
         """Return some features of an era as the plan stores them: shape (rows, features)."""
 
     def check_unchanged(self) -> None:

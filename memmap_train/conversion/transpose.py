@@ -121,7 +121,7 @@ class FileStore:
             return self._file.readinto(view) or 0
 
 
-class Stage:
+class TransposeBuffer:
     """The layout of one row group's rows in a store.
 
     Parameters

@@ -14,9 +14,9 @@ from ..dataset.dataset import Dataset
 from ..dataset.manifest import Manifest, ShardEntry, id_width
 from ..errors import ConversionError, listed
 from .journal import ChangedEraError, Journal
-from .plan import Columns, Plan, whole_sets
+from .plan import Columns, ConversionPlan, whole_sets
 from .schema import reasons
-from .source import Origin
+from .source import ConversionSource
 
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
 
@@ -140,7 +140,7 @@ def narrow_to_dataset(
     return narrowed, added
 
 
-def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
+def check_rows(plan: ConversionPlan, old: Manifest, where: Path, origin: str) -> None:
     """Refuse an origin that has lost eras, or rows of old eras.
 
     Raises
@@ -164,7 +164,7 @@ def check_rows(plan: Plan, old: Manifest, where: Path, origin: str) -> None:
 
 
 def changed_features(
-    error: ChangedEraError, origin: Origin, plan: Plan, dataset: Dataset
+    error: ChangedEraError, origin: ConversionSource, plan: ConversionPlan, dataset: Dataset
 ) -> list[str]:
     """Return the features of an era that differ between what it is made from and the dataset."""
     names, era = plan.columns.schema.features, error.era

@@ -19,9 +19,9 @@ from ..errors import BatchError
 from ..system.thread_lock import ThreadLock
 from ..system.threads import ThreadPool
 from ..text import in_bytes
-from .gather import Batch, Float32, Reader, Stored
+from .gather import Batch, Float32, PoolReader, Stored
 from .placement import storage_of
-from .sampler import Order, Pool, whole
+from .sampler import Pool, WindowSampler, whole
 from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffling_of
 
 _NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
@@ -122,7 +122,7 @@ class Batches:
             self._reason = choice.reason
         elif pool_batches is None:
             pool_batches = pool_for_window(whole("window_size", window_size))
-        self.order = Order(
+        self.order = WindowSampler(
             dataset.rows_per_era,
             batch_size=batch_size,
             window_size=window_size,
@@ -177,16 +177,16 @@ class Batches:
             )
         return shuffled, read
 
-    def reader(self, direct: bool | None = None) -> Reader:
+    def reader(self, direct: bool | None = None) -> PoolReader:
         """Return the reader, or one that reads all eras past the page cache, or none."""
         if direct is None:
             return self._reader
         direct_eras = range(len(self.dataset.eras)) if direct else ()
-        return Reader(self.dataset, *self._columns, direct_eras)
+        return PoolReader(self.dataset, *self._columns, direct_eras)
 
-    def _new_reader(self) -> Reader:
+    def _new_reader(self) -> PoolReader:
         planned_bytes = 2 * self.pool_bytes
-        return Reader(self.dataset, *self._columns, self.direct_eras, planned_bytes)
+        return PoolReader(self.dataset, *self._columns, self.direct_eras, planned_bytes)
 
     @cached_property
     def shuffling(self) -> Shuffling:
@@ -271,7 +271,9 @@ class Stream(Iterator[Batch]):
     the stream with that error.
     """
 
-    def __init__(self, order: Order, reader: Reader, start: int, end: int | None) -> None:
+    def __init__(
+        self, order: WindowSampler, reader: PoolReader, start: int, end: int | None
+    ) -> None:
         whole("start", start, least=0)
         if end is not None:
             whole("end", end, least=0)
@@ -397,8 +399,8 @@ class _PoolReading:
 
     def __init__(
         self,
-        order: Order,
-        reader: Reader,
+        order: WindowSampler,
+        reader: PoolReader,
         threads: ThreadPool,
         key: tuple[int, int],
         following: tuple[int, int] | None,

@@ -26,7 +26,7 @@ from ..system.buffers import Recycler
 from ..system.resources import n_cores, open_file_limit
 from ..system.thread_lock import ThreadLock
 from .sampler import Pool
-from .stitched_map import RowSpace, row_space
+from .stitched_map import StitchedArray, row_space
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ _MAX_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
 _SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
 
 
-class Reader:
+class PoolReader:
     """Copies rows of a dataset's eras into buffers; thread-safe.
 
     Parameters
@@ -246,7 +246,7 @@ class _Columns:
     def are_all(self) -> bool:
         return self._columns is None
 
-    def gather(self, space: RowSpace, numbers: Int64, out: Stored) -> None:
+    def gather(self, space: StitchedArray, numbers: Int64, out: Stored) -> None:
         """Copy rows of these numbers into `out`, one after another."""
         for low in range(0, len(numbers), _MAX_AT_ONCE):
             some = slice(low, low + _MAX_AT_ONCE)
@@ -255,7 +255,7 @@ class _Columns:
             else:
                 space.take_columns(numbers[some], self._columns, out[some])
 
-    def scatter(self, space: RowSpace, buffer: Stored, numbers: Int64, places: Int64) -> None:
+    def scatter(self, space: StitchedArray, buffer: Stored, numbers: Int64, places: Int64) -> None:
         """Copy rows of these numbers to their places in a buffer."""
         at_once = min(_MAX_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
         rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)

@@ -76,7 +76,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StepLocation:
     """Where a step lies: its epoch, its pool in the epoch, and its rows in the pool's buffer."""
 
     epoch: int
@@ -85,7 +85,7 @@ class Place:
     high: int
 
 
-class Order:
+class WindowSampler:
     """The order of rows over all epochs; thread-safe and deterministic.
 
     Parameters
@@ -152,10 +152,10 @@ class Order:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it is made from: an epoch's windows are made again faster than moved."""
         options = ("batch_size", "window_size", "pool_batches", "drop_remainder", "seed")
-        again = partial(Order, **{name: getattr(self, name) for name in options})
+        again = partial(WindowSampler, **{name: getattr(self, name) for name in options})
         return again, (self.rows_per_era,)
 
-    def locate(self, step: int) -> Place:
+    def locate(self, step: int) -> StepLocation:
         """Return where a step (counted over all epochs) lies.
 
         Raises
@@ -170,7 +170,7 @@ class Order:
         first, _ = self._row_range(pool)
         low = step_in_epoch * self.batch_size - first
         high = min((step_in_epoch + 1) * self.batch_size, self.n_rows) - first
-        return Place(epoch, pool, low, high)
+        return StepLocation(epoch, pool, low, high)
 
     def pool(self, epoch: int, pool: int) -> Pool:
         """Return one pool of an epoch."""

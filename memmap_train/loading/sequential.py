@@ -22,7 +22,7 @@ _REQUEST_BYTES = 2**23  # asked of the disk at once
 _STEP_BYTES = 2**18  # read before they are decoded: within a core's own cache
 
 
-class RowBlocks:
+class SequentialReader:
     """Reads the features of a dataset's eras in order; for one thread at a time.
 
     Parameters

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..text import in_bytes
-from .sampler import Order
+from .sampler import WindowSampler
 
 MAX_INFLATION = 0.05
 """By how much windows may inflate the variance of a batch's gradient, where nothing is said."""
@@ -67,7 +67,7 @@ class Shuffling:
         return 1 + (self.batch_size - 1) * era_correlation * excess
 
 
-def shuffling_of(order: Order) -> Shuffling:
+def shuffling_of(order: WindowSampler) -> Shuffling:
     """Compute how well an order shuffles.
 
     Notes

@@ -38,7 +38,7 @@ _PROT_NONE, _MAP_FIXED = 0, 0x10  # of Linux and macOS
 _MAP_FAILED = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 
 
-class RowSpace(ABC):
+class StitchedArray(ABC):
     """The rows of one array of all eras, by numbers; thread-safe.
 
     A row's number is `first[era] + row`; numbers that belong to no row may not be asked for.
@@ -118,7 +118,7 @@ class RowSpace(ABC):
         """Map a file of so many bytes, whose rows begin at an offset."""
 
 
-class _Grid(RowSpace):
+class _Grid(StitchedArray):
     """Maps files where the rows of all of them are a whole number of rows apart.
 
     Raises
@@ -173,7 +173,7 @@ class _Grid(RowSpace):
         self._system.read_single_rows(address, n_bytes)
 
 
-class _FileByFile(RowSpace):
+class _FileByFile(StitchedArray):
     """Maps wherever the system likes, or not at all: for systems that can't be told."""
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
@@ -225,7 +225,7 @@ class _UnmappedRows:
         return out
 
 
-class _NoColumns(RowSpace):
+class _NoColumns(StitchedArray):
     """The rows of arrays without columns, a dataset's targets for one: nothing to map."""
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
@@ -302,8 +302,8 @@ def _can_be_mapped(path: Path) -> bool:
     return True
 
 
-def row_space(shards: Sequence[Shard], array: str) -> RowSpace:
-    """Return the rows of one array of all these eras; see `RowSpace`."""
+def row_space(shards: Sequence[Shard], array: str) -> StitchedArray:
+    """Return the rows of one array of all these eras; see `StitchedArray`."""
     if shards[0].layout(array)[1][1] == 0:
         return _NoColumns(shards, array)
     is_ours = all(shard.header_bytes(array) == HEADER_BYTES for shard in shards)

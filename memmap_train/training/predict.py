@@ -22,7 +22,7 @@ from scipy.stats import rankdata
 from ..dataset.dataset import Dataset, open_dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..loading.placement import is_past_cache
-from ..loading.sequential import RowBlocks
+from ..loading.sequential import SequentialReader
 from ..runs.folds import fold_of
 from ..runs.lineage import code_of
 from ..runs.object_reference import blaming, described
@@ -102,7 +102,7 @@ class Predictor:
             The dataset lacks a feature.
         """
         columns = dataset.feature_columns(list(feature_names))
-        blocks = RowBlocks(dataset, columns, past_cache=past_cache)
+        blocks = SequentialReader(dataset, columns, past_cache=past_cache)
         firsts = dataset.row_offsets
         n_rows = dataset.n_rows
         pending: list[Float32] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import memmap_train as mt
-from memmap_train.loading.sampler import Order
+from memmap_train.loading.sampler import WindowSampler
 
 from .measuring import Job, Spent, alone, anonymous_bytes, in_turn, print_table, timed
 from .sources import Size, make_dataset
@@ -155,7 +155,7 @@ def _first_batch(name: str, path: Path) -> dict[str, Spent]:
 
 def _permute(n_rows: int, rows_per_era: int) -> dict[str, Spent]:
     """Make a global shuffle's order; work for `alone`."""
-    order = Order(
+    order = WindowSampler(
         [rows_per_era] * (n_rows // rows_per_era),
         batch_size=BATCH_SIZE,
         window_size=1,

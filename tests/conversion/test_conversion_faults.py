@@ -139,7 +139,7 @@ class UnforeseenError(Exception):
         (disk_writer, "_open"),
         (DiskWriter, "take"),
         (era_writer.ArrayWriter, "finish"),
-        (pipeline.Stage, "put"),
+        (pipeline.TransposeBuffer, "put"),
         (Journal, "begin"),
         (Journal, "publish"),
     ],

@@ -18,7 +18,7 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.parquet_source import Sources
+from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.dataset.dataset import verify
 from memmap_train.dataset.manifest import WORKPLACE
@@ -476,7 +476,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(
         return str(said.value).partition("choose another disk with --out")[2]
 
     def needed(**options: Any) -> int:
-        sources = Sources([source])
+        sources = ParquetSource([source])
         chosen = ConvertOptions(features_json=features_json, **options)
         return sources.make_plan(sources.choose_columns(chosen), chosen).disk_bytes(10**9)
 

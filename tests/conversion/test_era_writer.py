@@ -9,7 +9,7 @@ import pytest
 
 from memmap_train.conversion.era_writer import ShardWriter
 from memmap_train.conversion.journal import STAGED, Journal
-from memmap_train.conversion.plan import Columns, ConvertOptions, Plan
+from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import Schema
 from memmap_train.dataset.array_file import digest_file
 from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
@@ -21,9 +21,9 @@ COUNTS = np.array([[1, 0, 0, 1, 1, 5], [0, 1, 1, 1, 0, 2]], np.int32)
 IDS = np.array([b"a", b"bc", b"d"], "S2")
 
 
-def plan_of(*, ids: bool = True, alias: str = "target") -> Plan:
+def plan_of(*, ids: bool = True, alias: str = "target") -> ConversionPlan:
     schema = Schema("era", "id" if ids else None, ("f", "g"), ("target", "same", "other"), True)
-    return Plan(
+    return ConversionPlan(
         columns=Columns(schema=schema, feature_sets={}, planted=None, alias=alias),
         options=ConvertOptions(dtype="int8"),
         sources=(),
@@ -34,7 +34,7 @@ def plan_of(*, ids: bool = True, alias: str = "target") -> Plan:
     )
 
 
-def written(journal: Journal, plan: Plan) -> tuple[ShardEntry, list[str]]:
+def written(journal: Journal, plan: ConversionPlan) -> tuple[ShardEntry, list[str]]:
     """Write the rows one by one."""
     with closing(DiskWriter(1, 8192)) as disk:
         shard = ShardWriter("0001", plan, journal, disk)

@@ -11,22 +11,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.parquet_source import BEST_KEY, Sources
-from memmap_train.conversion.plan import Columns, ConvertOptions, Plan
+from memmap_train.conversion.parquet_source import BEST_KEY, ParquetSource
+from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import ColumnOptions
 from memmap_train.errors import SchemaError, SourceError
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_table, write_toy
 
 
-def plan_of(*paths: Path, **options: Any) -> Plan:
-    sources = Sources(paths)
+def plan_of(*paths: Path, **options: Any) -> ConversionPlan:
+    sources = ParquetSource(paths)
     asked = ConvertOptions(**options)
     return sources.make_plan(sources.choose_columns(asked), asked)
 
 
 def columns_of(*paths: Path, **options: Any) -> Columns:
-    return Sources(paths).choose_columns(ConvertOptions(**options))
+    return ParquetSource(paths).choose_columns(ConvertOptions(**options))
 
 
 def written(folder: Path, name: str = "toy.parquet", **options: Any) -> Path:
@@ -45,7 +45,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
 
 def test_no_sources_are_refused() -> None:
     with refused(SourceError, "no sources"):
-        Sources([])
+        ParquetSource([])
 
 
 @pytest.mark.parametrize("link", ["same path", "relative", "symbolic link", "hard link"])
@@ -60,7 +60,7 @@ def test_the_same_file_twice_is_refused(
     if link == "hard link":
         os.link(path, other)
     with refused(SourceError, "the same file is named twice"):
-        Sources([path, other])
+        ParquetSource([path, other])
 
 
 # -- eras and rows ----------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_a_row_without_an_era_or_an_id_is_refused(tmp_path: Path, column: str) -
 
 
 def test_progress_counts_all_rows(tmp_path: Path) -> None:
-    sources = Sources([written(tmp_path, row_group_rows=3)])
+    sources = ParquetSource([written(tmp_path, row_group_rows=3)])
     options = ConvertOptions()
     columns = sources.choose_columns(options)
     seen: list[tuple[int, int]] = []
@@ -381,7 +381,7 @@ def test_what_lies_beside_the_sources_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_open_can_be_planned_again(tmp_path: Path) -> None:
-    sources = Sources([written(tmp_path)])
+    sources = ParquetSource([written(tmp_path)])
     options = ConvertOptions()
     columns = sources.choose_columns(options)
     assert sources.make_plan(columns, options) == sources.make_plan(columns, options)

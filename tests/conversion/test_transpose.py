@@ -12,7 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memmap_train.conversion.transpose import Field, FileStore, MemoryStore, Stage, Store, turn
+from memmap_train.conversion.transpose import (
+    Field,
+    FileStore,
+    MemoryStore,
+    Store,
+    TransposeBuffer,
+    turn,
+)
 
 DTYPES = tuple(np.dtype(name) for name in ("i1", "f4", "S7"))
 
@@ -34,7 +41,9 @@ def expected_chunks(fields: dict[str, Field], chunk_rows: list[int]) -> dict[str
     }
 
 
-def fill(stage: Stage, fields: dict[str, Field], chunks: dict[str, list[Array]], seed: int) -> None:
+def fill(
+    stage: TransposeBuffer, fields: dict[str, Field], chunks: dict[str, list[Array]], seed: int
+) -> None:
     """Put all blocks in, in an order that the seed gives, by several threads."""
     puts = [
         (name, chunk, first, rows[:, first : first + n_columns].T)
@@ -48,7 +57,7 @@ def fill(stage: Stage, fields: dict[str, Field], chunks: dict[str, list[Array]],
             future.result()
 
 
-def taken(stage: Stage, field: Field, name: str, chunk: int) -> Array:
+def taken(stage: TransposeBuffer, field: Field, name: str, chunk: int) -> Array:
     """Return a chunk's rows, its blocks laid side by side."""
     blocks = list(stage.take(name, chunk))
     assert [first for first, _ in blocks] == [first for first, _ in field.blocks()]
@@ -57,7 +66,7 @@ def taken(stage: Stage, field: Field, name: str, chunk: int) -> Array:
 
 def check(store: Store, fields: dict[str, Field], chunk_rows: list[int], seed: int) -> None:
     chunks = expected_chunks(fields, chunk_rows)
-    stage = Stage(store, fields, chunk_rows)
+    stage = TransposeBuffer(store, fields, chunk_rows)
     fill(stage, fields, chunks, seed)
     for name, field in fields.items():
         for chunk, rows in enumerate(chunks[name]):

@@ -29,7 +29,7 @@ from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, Shar
 from memmap_train.loading import batches as batches_module
 from memmap_train.loading import placement
 from memmap_train.loading.batches import Batch, Stream
-from memmap_train.loading.sampler import Order, Pool
+from memmap_train.loading.sampler import Pool, WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_features, toy_targets
@@ -230,13 +230,13 @@ def test_iterating_reads_nothing_of_the_next_epoch(
     batches, others = (make(toys["float32"], pool_batches=20) for _ in range(2))
     asked = []
 
-    def noting(self: Order, epoch: int, pool: int) -> Pool:
+    def noting(self: WindowSampler, epoch: int, pool: int) -> Pool:
         if self is batches.order:
             asked.append((epoch, pool))
         return original(self, epoch, pool)
 
-    original = Order.pool
-    monkeypatch.setattr(Order, "pool", noting)
+    original = WindowSampler.pool
+    monkeypatch.setattr(WindowSampler, "pool", noting)
     for _ in batches:
         list(others)  # the time in which a thread would begin to read
     assert asked == [(0, 0)]

@@ -11,9 +11,9 @@ from memmap_train.loading import bench as bench_module
 from memmap_train.loading import placement
 from memmap_train.loading.batches import Stream
 from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
-from memmap_train.loading.gather import Reader
+from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
-from memmap_train.loading.sampler import Order
+from memmap_train.loading.sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
@@ -93,13 +93,13 @@ def test_every_batch_of_a_measured_epoch_is_asked_for(
 ) -> None:
     """Rates are of rows that came: a stream that ended early would look fast."""
     asked: list[int] = []
-    locate = Order.locate
+    locate = WindowSampler.locate
 
-    def noting(self: Order, step: int) -> Any:
+    def noting(self: WindowSampler, step: int) -> Any:
         asked.append(step)
         return locate(self, step)
 
-    monkeypatch.setattr(Order, "locate", noting)
+    monkeypatch.setattr(WindowSampler, "locate", noting)
     bench(dataset, batch_size=100)
     assert {step for step in asked if step < 20} == set(range(20))
 
@@ -109,13 +109,13 @@ def test_as_many_steps_are_measured_as_are_asked_for(
 ) -> None:
     batches = mt.Batches(dataset, batch_size=100, seed=0)
     asked: list[int] = []
-    locate = Order.locate
+    locate = WindowSampler.locate
 
-    def noting(self: Order, step: int) -> Any:
+    def noting(self: WindowSampler, step: int) -> Any:
         asked.append(step)
         return locate(self, step)
 
-    monkeypatch.setattr(Order, "locate", noting)
+    monkeypatch.setattr(WindowSampler, "locate", noting)
     measure(batches, n_steps=2 * len(batches))
     assert set(range(40)) <= set(asked)
 
@@ -127,7 +127,7 @@ def test_measuring_holds_no_buffer_that_the_stream_could_use(
     free: list[int] = []
     start = Stream.__init__
 
-    def noting(self: Stream, order: Order, reader: Reader, *arguments: Any) -> None:
+    def noting(self: Stream, order: WindowSampler, reader: PoolReader, *arguments: Any) -> None:
         free.append(len(reader._memory._free))
         start(self, order, reader, *arguments)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.errors import ShardError
-from memmap_train.loading.gather import Reader
+from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.sampler import Pool
 from tests.support.toy import toy_features, toy_targets
 from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy
@@ -39,7 +39,7 @@ def expected(pool: Pool) -> tuple[Any, Any]:
     return x, y
 
 
-def fill_all(reader: Reader, pool: Pool, x: Any, y: Any) -> None:
+def fill_all(reader: PoolReader, pool: Pool, x: Any, y: Any) -> None:
     """Fill a pool's arrays."""
     for fill in reader.fills(pool, x, y, 2):
         fill()
@@ -58,7 +58,7 @@ windows = st.lists(
 def test_every_row_of_a_pool_comes_to_its_place_in_parts_of_any_size(
     toys: dict[str, Path], windows: list[tuple[int, int, int]], n_parts: int
 ) -> None:
-    reader = Reader(mt.open_dataset(toys["coordinates"]), None, None)
+    reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None)
     pool = make_pool(windows, seed=len(windows))
     x, y = reader.buffers(pool.n_rows)
     x[:], y[:] = -1, -1
@@ -72,7 +72,7 @@ def test_every_row_of_a_pool_comes_to_its_place_in_parts_of_any_size(
 
 def test_parts_touch_no_place_twice(toys: dict[str, Path]) -> None:
     """Nor does the order matter in which they are done: threads do them at once."""
-    reader = Reader(mt.open_dataset(toys["coordinates"]), None, None, direct_eras=[0])
+    reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None, direct_eras=[0])
     pool = make_pool([(0, 0, 10), (0, 20, 13), (2, 5, 9), (2, 60, 17)])
     touched = np.zeros(pool.n_rows, np.int64)
     for number in range(len(reader.fills(pool, *reader.buffers(pool.n_rows), 3))):
@@ -91,7 +91,7 @@ def test_announcing_changes_nothing_that_is_read(toys: dict[str, Path], store: s
     pool = make_pool([(0, 0, 30), (2, 10, 50), (6, 0, 1)])
     found = []
     for _ in range(2):
-        reader = Reader(dataset, None, None)
+        reader = PoolReader(dataset, None, None)
         reader.announce(pool)
         x, y = reader.buffers(pool.n_rows)
         fill_all(reader, pool, x, y)
@@ -106,7 +106,7 @@ def test_announcing_changes_nothing_that_is_read(toys: dict[str, Path], store: s
 
 def test_a_missing_file_is_announced_in_silence_and_named_when_read(make_toy: MakeToy) -> None:
     path = make_toy(n_features=N_FEATURES, n_targets=N_TARGETS, dtype="float32")
-    reader = Reader(mt.open_dataset(path), None, None)
+    reader = PoolReader(mt.open_dataset(path), None, None)
     (path / "era-0003" / "features.npy").unlink()
     pool = make_pool([(0, 0, 10), (2, 0, 10)])
     reader.announce(pool)

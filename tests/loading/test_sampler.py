@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memmap_train.errors import BatchError
-from memmap_train.loading.sampler import ORDER_VERSION, Order, Pool
+from memmap_train.loading.sampler import ORDER_VERSION, Pool, WindowSampler
 
 Ints = npt.NDArray[np.int64]
 
@@ -42,8 +42,8 @@ orders = st.lists(st.integers(1, 30), min_size=1, max_size=12).flatmap(
 )
 
 
-def make(rows: list[int], **options: Any) -> Order:
-    return Order(rows, **{**OPTIONS, **options})
+def make(rows: list[int], **options: Any) -> WindowSampler:
+    return WindowSampler(rows, **{**OPTIONS, **options})
 
 
 def pool_rows(pool: Pool, rows: list[int]) -> Ints:
@@ -58,12 +58,12 @@ def pool_rows(pool: Pool, rows: list[int]) -> Ints:
     return buffer
 
 
-def batch(order: Order, rows: list[int], step: int) -> Ints:
+def batch(order: WindowSampler, rows: list[int], step: int) -> Ints:
     place = order.locate(step)
     return pool_rows(order.pool(place.epoch, place.pool), rows)[place.low : place.high]
 
 
-def epoch(order: Order, rows: list[int], number: int = 0) -> list[Ints]:
+def epoch(order: WindowSampler, rows: list[int], number: int = 0) -> list[Ints]:
     first = number * order.steps_per_epoch
     return [batch(order, rows, first + step) for step in range(order.steps_per_epoch)]
 
@@ -75,7 +75,7 @@ def eras_of(numbers: Ints, rows: list[int]) -> Ints:
 @given(orders, st.integers(0, 3))
 def test_every_row_comes_once_per_epoch(case: tuple[list[int], Any], number: int) -> None:
     rows, options = case
-    order = Order(rows, **{**options, "drop_remainder": False})
+    order = WindowSampler(rows, **{**options, "drop_remainder": False})
     batches = epoch(order, rows, number)
     assert np.sort(np.concatenate(batches)).tolist() == list(range(sum(rows)))
     assert {len(b) for b in batches[:-1]} <= {order.batch_size}
@@ -87,7 +87,7 @@ def test_without_the_remainder_all_batches_are_full_and_no_row_comes_twice(
     case: tuple[list[int], Any], number: int
 ) -> None:
     rows, options = case
-    order = Order(rows, **{**options, "drop_remainder": True})
+    order = WindowSampler(rows, **{**options, "drop_remainder": True})
     batches = epoch(order, rows, number)
     assert len(batches) == sum(rows) // order.batch_size
     assert {len(b) for b in batches} == {order.batch_size}
@@ -99,7 +99,7 @@ def test_without_the_remainder_all_batches_are_full_and_no_row_comes_twice(
 @given(orders)
 def test_windows_lie_within_their_era_and_in_file_order(case: tuple[list[int], Any]) -> None:
     rows, options = case
-    order = Order(rows, **options)
+    order = WindowSampler(rows, **options)
     for number in range(order.pools_per_epoch):
         pool = order.pool(0, number)
         assert pool.lengths.min() >= 1
@@ -115,10 +115,10 @@ def test_a_step_computed_alone_equals_the_same_step_in_sequence(
     case: tuple[list[int], Any], steps: list[int]
 ) -> None:
     rows, options = case
-    sequence = Order(rows, **options)
+    sequence = WindowSampler(rows, **options)
     in_sequence = [batch(sequence, rows, step) for step in range(max(steps) + 1)]
     for step in steps:
-        alone = batch(Order(rows, **options), rows, step)
+        alone = batch(WindowSampler(rows, **options), rows, step)
         np.testing.assert_array_equal(alone, in_sequence[step])
 
 
@@ -127,7 +127,7 @@ def test_pools_are_nearly_equal_and_hold_no_more_than_was_asked(
     case: tuple[list[int], Any],
 ) -> None:
     rows, options = case
-    order = Order(rows, **options)
+    order = WindowSampler(rows, **options)
     pools = [order.locate(step).pool for step in range(order.steps_per_epoch)]
     assert pools == sorted(pools)
     batches_per_pool = np.bincount(pools)
@@ -139,7 +139,7 @@ def test_pools_are_nearly_equal_and_hold_no_more_than_was_asked(
 @given(orders, st.integers(0, 3))
 def test_places_tile_the_pools(case: tuple[list[int], Any], number: int) -> None:
     rows, options = case
-    order = Order(rows, **options)
+    order = WindowSampler(rows, **options)
     ends: dict[int, int] = {}
     for step in range(order.steps_per_epoch):
         place = order.locate(number * order.steps_per_epoch + step)
@@ -154,7 +154,7 @@ def test_a_part_of_a_pool_is_a_slice_of_its_buffer(
     case: tuple[list[int], Any], data: st.DataObject
 ) -> None:
     rows, options = case
-    order = Order(rows, **options)
+    order = WindowSampler(rows, **options)
     pool = order.pool(0, data.draw(st.integers(0, order.pools_per_epoch - 1)))
     low = data.draw(st.integers(0, pool.n_rows - 1))
     high = data.draw(st.integers(low + 1, pool.n_rows))

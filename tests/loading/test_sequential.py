@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import memmap_train as mt
 from memmap_train.errors import ShardError
 from memmap_train.loading import sequential
-from memmap_train.loading.sequential import RowBlocks
+from memmap_train.loading.sequential import SequentialReader
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.toy_datasets import N_FEATURES, MakeToy
 
@@ -43,7 +43,7 @@ def test_blocks_hold_the_rows_that_were_asked_for(
         expected = expected[:, columns]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sequential, "_REQUEST_BYTES", 7 * N_FEATURES)
-        blocks = RowBlocks(dataset, columns, past_cache=past_cache)
+        blocks = SequentialReader(dataset, columns, past_cache=past_cache)
         for low in steps:
             block = np.full((n_rows, expected.shape[1]), -1, np.float32)
             blocks.fill(block, low)
@@ -56,7 +56,7 @@ def test_blocks_hold_the_rows_that_were_asked_for(
 def test_a_file_that_is_cut_while_it_is_open_is_named(make_toy: MakeToy, store: str) -> None:
     path = make_toy(store=store)
     dataset = mt.open_dataset(path)
-    blocks = RowBlocks(dataset, None, past_cache=False)
+    blocks = SequentialReader(dataset, None, past_cache=False)
     block = np.empty((10, len(dataset.feature_names)), np.float32)
     blocks.fill(block, 0)
     os.truncate(path / "era-0001" / "features.npy", 200)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.loading.sampler import Order
+from memmap_train.loading.sampler import WindowSampler
 from memmap_train.loading.shuffle_quality import (
     MAX_INFLATION,
     Choice,
@@ -20,10 +20,10 @@ from memmap_train.loading.shuffle_quality import (
 
 def make_order(
     eras: int, rows: int, batch_size: int, window_size: int, pool_batches: int, seed: int = 3
-) -> Order:
+) -> WindowSampler:
     """Return the order of eras of very different sizes."""
     rows_per_era = np.random.default_rng(0).integers(rows // 2, 3 * rows // 2, eras)
-    return Order(
+    return WindowSampler(
         rows_per_era,
         batch_size=batch_size,
         window_size=window_size,
@@ -33,7 +33,7 @@ def make_order(
     )
 
 
-def batches_of_eras(order: Order, epochs: int) -> npt.NDArray[np.int64]:
+def batches_of_eras(order: WindowSampler, epochs: int) -> npt.NDArray[np.int64]:
     """Return how many rows of each era are in each batch: shape (batches, eras)."""
     found = []
     for epoch in range(epochs):
@@ -92,7 +92,7 @@ def test_the_inflation_of_variance_is_that_of_a_simulated_gradient(shape: str) -
         return noise + correlation * float(((of_eras - rows) ** 2).sum(axis=1).mean())
 
     # A global shuffle of the same rows.
-    ideal = Order(
+    ideal = WindowSampler(
         order.rows_per_era,
         batch_size=order.batch_size,
         window_size=1,
@@ -114,7 +114,9 @@ def test_a_global_shuffle_is_ideal() -> None:
 
 
 def test_a_single_row_has_no_pairs() -> None:
-    order = Order([1], batch_size=1, window_size=1, pool_batches=1, drop_remainder=True, seed=0)
+    order = WindowSampler(
+        [1], batch_size=1, window_size=1, pool_batches=1, drop_remainder=True, seed=0
+    )
     shuffling = shuffling_of(order)
     assert (shuffling.same_era_rate, shuffling.eras_per_batch) == (0, 1)
     assert shuffling.inflation() == 1
@@ -153,7 +155,7 @@ def test_what_is_chosen_stays_below_the_ceiling_and_within_memory(
     memory = 2**log_memory
     choice = choose(rows, batch_size, row_bytes, memory, max_inflation)
     assert 1 <= choice.window_size <= max(rows)
-    order = Order(
+    order = WindowSampler(
         rows,
         batch_size=batch_size,
         window_size=choice.window_size,

@@ -21,7 +21,7 @@ from memmap_train.dataset.array_file import opened_array
 from memmap_train.dataset.dataset import Shard
 from memmap_train.errors import ShardError
 from memmap_train.loading import stitched_map
-from memmap_train.loading.stitched_map import RowSpace
+from memmap_train.loading.stitched_map import StitchedArray
 from tests.support.toy_datasets import MakeToy
 
 Array = npt.NDArray[Any]
@@ -68,7 +68,9 @@ def arrays_of(rows: Sequence[int], n_columns: int, dtype: str) -> list[Array]:
     ]
 
 
-def everything(space: RowSpace, arrays: Sequence[Array]) -> tuple[npt.NDArray[np.int64], Array]:
+def everything(
+    space: StitchedArray, arrays: Sequence[Array]
+) -> tuple[npt.NDArray[np.int64], Array]:
     """Return the numbers of all rows in a random order, and the rows."""
     numbers = np.concatenate(
         [space.first[era] + np.arange(len(array)) for era, array in enumerate(arrays)]
@@ -85,11 +87,11 @@ def refuse(descriptor: int, n_bytes: int) -> None:
 @pytest.fixture(params=["grid", "file by file", "header of 192 bytes", "unmapped"])
 def opened(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Path, Sequence[Array]], RowSpace]:
+) -> Callable[[Path, Sequence[Array]], StitchedArray]:
     """Return a function that writes arrays and opens them in one of the ways there are."""
     kind = request.param
 
-    def make(folder: Path, arrays: Sequence[Array]) -> RowSpace:
+    def make(folder: Path, arrays: Sequence[Array]) -> StitchedArray:
         shards = write(folder, arrays, 192 if kind == "header of 192 bytes" else 128)
         if kind == "file by file":
             monkeypatch.setattr(stitched_map, "_system", lambda: None)
@@ -102,7 +104,7 @@ def opened(
     return make
 
 
-def unmapped(space: RowSpace) -> bool:
+def unmapped(space: StitchedArray) -> bool:
     """Return whether the files are read whenever their rows are asked for."""
     arrays = getattr(space, "_arrays", [None])
     return type(arrays[0]).__name__ == "_UnmappedRows"

@@ -37,7 +37,7 @@ from memmap_train.errors import (
 )
 from memmap_train.loading import placement
 from memmap_train.loading.sampler import ORDER_VERSION
-from memmap_train.loading.sequential import RowBlocks
+from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.checkpoints import newest_step
 from memmap_train.runs.config import MONITORS
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
@@ -321,7 +321,9 @@ def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
     found = []
     for available in (10**12, 0):
         monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
-        with mock.patch.object(predicting, "RowBlocks", side_effect=RowBlocks) as blocks:
+        with mock.patch.object(
+            predicting, "SequentialReader", side_effect=SequentialReader
+        ) as blocks:
             train(sample, tmp_path / str(available), config)
         assert blocks.call_args.kwargs == {
             "past_cache": not available and can_read_directly(sample / "manifest.json")

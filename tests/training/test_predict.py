@@ -127,7 +127,9 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     found = []
     for available in (10**12, 0):
         monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
-        with mock.patch.object(predicting, "RowBlocks", side_effect=predicting.RowBlocks) as blocks:
+        with mock.patch.object(
+            predicting, "SequentialReader", side_effect=predicting.SequentialReader
+        ) as blocks:
             predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
         found.append((tmp_path / "out.csv").read_bytes())
         assert blocks.call_args.kwargs == {
@@ -597,7 +599,7 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
     predictor.run = lambda x: x + 0.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predicting, "BLOCK_ROWS", block)
-        patch.setattr(predicting, "RowBlocks", NumberedRows)
+        patch.setattr(predicting, "SequentialReader", NumberedRows)
         found = list(predictor.predict(Numbers(), ["a", "b"]))  # type: ignore[arg-type]
     assert [era for era, _ in found] == list(Numbers.eras)
     assert [len(values) for _, values in found] == rows
