@@ -32,9 +32,10 @@ from ..runs.run import Run, check_free, find_run, fold_record, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
-from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
 from .model import require_tensorflow
 from .resolve import Setup, Start, make_model, prepare
+from .results import draw_missing, recorded_scores, report_again
+from .train import make_step, rehearsed, train
 
 _CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 # Of a fold's own record; a run of folds has those of all its folds.

@@ -18,11 +18,11 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import loop, resolve
+from memmap_train.training import resolve
 from memmap_train.training.fold_loop import train_folds
-from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
+from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, results
@@ -347,11 +347,6 @@ class Double(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([2 * weight for weight in self.model.get_weights()])
 """
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture
