@@ -20,7 +20,8 @@ from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
 from .folds import Fold
-from .run import Run, begin_run, find_run, fold_of_record, holding
+from .lock import holding
+from .run import Run, begin_run, find_run, fold_of_record
 from .selection import selection_record
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but

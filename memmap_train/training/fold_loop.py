@@ -18,6 +18,7 @@ from ..errors import ConfigError, MemmapTrainError, RunError
 from ..runs.chart import draw_run
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
+from ..runs.lock import check_free
 from ..runs.metrics import summary
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
@@ -28,7 +29,7 @@ from ..runs.resume import (
     finished_result,
     taking_up,
 )
-from ..runs.run import Run, check_free, find_run, fold_record, open_run
+from ..runs.run import Run, find_run, fold_record, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks

@@ -25,7 +25,9 @@ from ..loading.placement import is_past_cache
 from ..runs.chart import draw_run
 from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
 from ..runs.config import TrainConfig
+from ..runs.files import replacing
 from ..runs.folds import Fold
+from ..runs.lock import check_free
 from ..runs.metrics import EraScores
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.object_reference import blaming, described
@@ -39,7 +41,7 @@ from ..runs.resume import (
     identity_of,
     taking_up,
 )
-from ..runs.run import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
+from ..runs.run import STEP_SCORE_COLUMNS, Run, find_run
 from ..runs.selection import DatasetOrPath, opened_for
 from ..runs.state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from ..system.paths import user_path
