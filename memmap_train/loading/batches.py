@@ -16,11 +16,12 @@ from typing import Any
 
 from ..dataset.dataset import Dataset, Selection
 from ..errors import BatchError
+from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from ..system.thread_lock import ThreadLock
 from ..system.threads import ThreadPool
 from ..text import in_bytes
 from .gather import Batch, Float32, PoolReader, Stored
-from .placement import storage_of
+from .placement import placement_of
 from .sampler import Pool, WindowSampler, whole
 from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffling_of
 
@@ -54,6 +55,9 @@ class Batches:
     drop_remainder : bool
         Leave out the rows that don't fill a last batch. False makes every row come exactly once
         per epoch, in a last batch that may be short.
+    memory_budget : MemoryBudget, optional
+        Where the available memory is measured and the buffers' part of it is reserved; by default
+        that of the process.
 
     Attributes
     ----------
@@ -63,8 +67,8 @@ class Batches:
         How well that shuffles, beside a global shuffle.
     pool_bytes : int
         Of the largest pool's buffer for features; two are in use.
-    storage : Storage
-        How much of the dataset memory can hold.
+    placement : Placement
+        The memory available, and whether the dataset's features fit into it.
     direct_eras : tuple of int
         Positions of the eras that are read past the page cache: the dataset is larger than memory.
 
@@ -96,6 +100,7 @@ class Batches:
         pool_batches: int | None = None,
         memory: int | None = None,
         drop_remainder: bool = True,
+        memory_budget: MemoryBudget = PROCESS_MEMORY,
     ) -> None:
         self.dataset = dataset
         self.batch_size = whole("batch_size", batch_size)
@@ -103,8 +108,11 @@ class Batches:
         row_bytes = dataset.manifest.store_dtype.itemsize * (
             len(dataset.feature_names) if columns[0] is None else len(columns[0])
         )
-        self.storage = storage = storage_of(dataset)
-        budget = storage.buffer_bytes if memory is None else whole("memory", memory) * 1_000_000
+        self._budget = memory_budget
+        self.placement = placement = placement_of(dataset, memory_budget)
+        most_bytes = placement.buffer_bytes
+        if memory is not None:
+            most_bytes = whole("memory", memory) * 1_000_000
         if pool_batches is not None:
             pool_batches = whole("pool_batches", pool_batches)
         self._reason = "as asked for"
@@ -114,8 +122,8 @@ class Batches:
                 batch_size=self.batch_size,
                 row_bytes=dataset.feature_bytes // dataset.n_rows,
                 buffered_row_bytes=row_bytes + _NUMBERS_BYTES,
-                memory=budget,
-                window_bytes=storage.window_bytes(dataset),
+                memory=most_bytes,
+                window_bytes=placement.window_bytes(dataset),
                 pool_batches=pool_batches,
             )
             window_size, pool_batches = choice.window_size, choice.pool_batches
@@ -132,14 +140,14 @@ class Batches:
         )
         self.window_size, self.pool_batches = window_size, pool_batches
         self.pool_bytes = row_bytes * self.order.most_pool_rows
-        if 2 * self.pool_bytes > max(storage.available, _MIN_AVAILABLE):
+        if 2 * self.pool_bytes > max(placement.available, _MIN_AVAILABLE):
             raise BatchError(
                 f"pools of {pool_batches:,} batches of {batch_size:,} rows take "
                 f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
-                f"{in_bytes(storage.available)} at most, the memory available: take fewer "
+                f"{in_bytes(placement.available)} at most, the memory available: take fewer "
                 "pool_batches, smaller batches or fewer features"
             )
-        self.direct_eras = storage.direct_eras(dataset, 2 * self.pool_bytes)
+        self.direct_eras = placement.direct_eras(dataset, 2 * self.pool_bytes)
         self._columns = columns
         self._reader = self._new_reader()
         self.feature_names = self._reader.feature_names
@@ -159,20 +167,20 @@ class Batches:
             f"({quality.ideal_same_era_rate:.3%}), "
             f"gradient variance x {quality.inflation():.3f}; {self._reason}"
         )
-        storage = self.storage
-        features = f"{in_bytes(storage.feature_bytes)} of features"
-        if storage.fits:
-            read = f"{features} fit into the {in_bytes(storage.available)} of memory available"
+        placement = self.placement
+        features = f"{in_bytes(placement.feature_bytes)} of features"
+        if placement.fits:
+            read = f"{features} fit into the {in_bytes(placement.available)} of memory available"
         elif self.direct_eras:
             n_kept = len(self.dataset.eras) - len(self.direct_eras)
             read = (
-                f"{features} for {in_bytes(storage.available)} of memory available: "
+                f"{features} for {in_bytes(placement.available)} of memory available: "
                 f"{n_kept:,} eras stay in memory, {len(self.direct_eras):,} are read from the disk "
                 "in each epoch"
             )
         else:
             read = (
-                f"{features} for {in_bytes(storage.available)} of memory available; this disk "
+                f"{features} for {in_bytes(placement.available)} of memory available; this disk "
                 "can't be read past the page cache, which is left to do what it can"
             )
         return shuffled, read
@@ -185,8 +193,8 @@ class Batches:
         return PoolReader(self.dataset, *self._columns, direct_eras)
 
     def _new_reader(self) -> PoolReader:
-        planned_bytes = 2 * self.pool_bytes
-        return PoolReader(self.dataset, *self._columns, self.direct_eras, planned_bytes)
+        reservation = self._budget.reserve(2 * self.pool_bytes)
+        return PoolReader(self.dataset, *self._columns, self.direct_eras, reservation)
 
     @cached_property
     def shuffling(self) -> Shuffling:
@@ -213,11 +221,13 @@ class Batches:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle everything but open files and buffers: another process has its own."""
-        return {name: value for name, value in vars(self).items() if name != "_reader"}
+        own = ("_reader", "_budget")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take everything over, window and pool as they were chosen."""
         vars(self).update(state)
+        self._budget = PROCESS_MEMORY
         self._reader = self._new_reader()
 
     def __iter__(self) -> Iterator[Batch]:

@@ -25,7 +25,7 @@ from ..system.threads import ThreadPool
 from ..text import in_bytes
 from .batches import Batches, Stream
 from .page_cache import drop, read_ahead, resident
-from .placement import Storage
+from .placement import Placement
 from .shuffle_quality import WINDOW_BYTES
 
 _COPYING_THREADS = 2  # more copy no faster
@@ -220,7 +220,7 @@ def bench(
     rates: dict[str, Rate] = {}
     say("batches as they come now")
     rates["now"] = measure(whole)
-    part = dataset.select(_part(dataset, whole.storage.available))
+    part = dataset.select(_part(dataset, whole.placement.available))
     files = [part[era].file("features") for era in part.eras]
     read_ahead(part, part.eras)
     chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
@@ -242,8 +242,8 @@ def bench(
         "dtype": dataset.manifest.dtype,
         "feature_bytes": dataset.feature_bytes,
         "resident_feature_bytes": cached,
-        "available_memory": whole.storage.available,
-        "fits": whole.storage.fits,
+        "available_memory": whole.placement.available,
+        "fits": whole.placement.fits,
         "cores": n_cores(),
         "memcpy_bytes_per_second": memory_rate,
         "disk_bytes_per_second": rate,
@@ -297,7 +297,7 @@ def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[s
         lines += _what_fits(dataset, found["available_memory"])
     window_bytes = batches.window_size * (dataset.feature_bytes // dataset.n_rows)
     is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
-    if is_small and 2 * batches.pool_bytes > batches.storage.buffer_bytes / 2:
+    if is_small and 2 * batches.pool_bytes > batches.placement.buffer_bytes / 2:
         lines.append(
             f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
             " with more, or with smaller batches, they would be larger and read faster"
@@ -310,7 +310,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
     lines = []
     item = dataset.manifest.store_dtype.itemsize
     if item == 4:
-        fits = " and fits" if Storage(dataset.feature_bytes // 4, available).fits else ""
+        fits = " and fits" if Placement(dataset.feature_bytes // 4, available).fits else ""
         lines.append(
             "an int8 store takes a quarter of it"
             f"{fits}: memmap-train convert {dataset.path} --dtype int8 --out FOLDER"
@@ -319,7 +319,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
     fitting = [
         (len(names), name)
         for name, names in sets.items()
-        if Storage(dataset.n_rows * len(names) * item, available).fits
+        if Placement(dataset.n_rows * len(names) * item, available).fits
     ]
     if fitting:
         size, name = max(fitting)

@@ -17,6 +17,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.cli.parser import make_parser
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -618,7 +619,7 @@ def test_status_and_warm_say_what_is_in_memory(
 def test_warming_what_memory_cannot_hold_says_so(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 1000)
     monkeypatch.setattr("memmap_train.loading.placement.can_read_directly", lambda path: True)
     assert main(["warm", str(shards)]) == 0
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out

@@ -8,13 +8,13 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.loading import bench as bench_module
-from memmap_train.loading import placement
 from memmap_train.loading.batches import Stream
 from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
 from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
 
@@ -70,7 +70,7 @@ def test_a_dataset_that_fits_and_isnt_in_memory_yet(dataset: mt.Dataset) -> None
 def test_a_dataset_that_doesnt_fit_is_told_what_would_help(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 200_000)
     found = bench(dataset, batch_size=128)
     check(found)
     advice = " ".join(found["advice"])

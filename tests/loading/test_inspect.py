@@ -14,7 +14,6 @@ from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.manifest import FILE_NAME
 from memmap_train.errors import DatasetError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading import placement
 from memmap_train.loading.inspect import (
     dataset_text,
     describe_dataset,
@@ -23,6 +22,7 @@ from memmap_train.loading.inspect import (
     era_text,
     features_text,
 )
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.errors import refused
 
 CODES = {
@@ -153,7 +153,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = describe_dataset(dataset)
-    monkeypatch.setattr(placement, "available_memory", lambda: 10)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 10)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}
