@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
 from ..dataset.eras import era_folder, era_identity, era_sort_key
-from ..dataset.manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
+from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
+from ..dataset.manifest import ShardEntry, SourceEntry
 from ..errors import SchemaError, SourceError, listed
 from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool

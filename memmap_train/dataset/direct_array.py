@@ -15,7 +15,9 @@ import numpy.typing as npt
 from ..errors import ShardError
 from ..system.direct_io import BLOCK_BYTES, bypass_cache
 from ..system.scratch import PROCESS_DISK_SCRATCH, DiskScratch
-from .array_file import FileStamp, become_shorter, opened_array
+from .array_file import opened_array
+from .file_digest import FileStamp
+from .file_errors import become_shorter
 
 
 class DirectArray:

@@ -16,14 +16,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import HEADER_BYTES, advise
 from ..dataset.dataset import Dataset
+from ..dataset.format import HEADER_BYTES
 from ..system.buffers import BufferPool
+from ..system.file_access import advise
 from ..system.memory_budget import Reservation
 from ..system.resources import n_cores
 from .direct_files import DirectFiles
 from .sampler import Pool
-from .stitched_map import StitchedArray, row_space
+from .stitched_map import StitchedArray, stitched_array
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -72,8 +73,8 @@ class PoolReader:
         """Bytes of a whole row of features in its file."""
         self.decodes = dataset.manifest.scale is not None
         shards = [dataset[era] for era in dataset.eras]
-        self._features = row_space(shards, "features")
-        self._targets = row_space(shards, "targets")
+        self._features = stitched_array(shards, "features")
+        self._targets = stitched_array(shards, "targets")
         self._files = DirectFiles(dataset)
         self._memory = BufferPool(reservation)
 
@@ -176,7 +177,9 @@ class PoolReader:
         parts = _parts(pool.n_rows, n_parts)
         gather = partial(self._target_columns.gather, self._targets)
         of_place = _of_place(pool, target_rows)
-        found: list[Callable[[], None]] = [partial(gather, of_place[p], y[p]) for p in parts]
+        found: list[Callable[[], None]] = []
+        if y.size:  # a dataset may have no targets
+            found = [partial(gather, of_place[p], y[p]) for p in parts]
         in_windows = pool.n_rows >= _MIN_WINDOW_ROWS * len(pool.lengths)
         if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
             gather = partial(self._feature_columns.gather, self._features)

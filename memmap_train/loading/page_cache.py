@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.array_file import advise, map_file
 from ..dataset.dataset import Dataset
 from ..errors import ShardError
+from ..system.file_access import advise, map_file
 from ..system.resources import n_cores, raise_open_file_limit
 from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool

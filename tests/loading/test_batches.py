@@ -27,8 +27,10 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading.batches import Batch, Stream
-from memmap_train.loading.sampler import Pool, WindowSampler
+from memmap_train.loading.gather import Batch
+from memmap_train.loading.sampler import Pool
+from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import MemoryBudget
 from tests.support.errors import refused
@@ -231,7 +233,7 @@ def test_iterating_reads_nothing_of_the_next_epoch(
     asked = []
 
     def noting(self: WindowSampler, epoch: int, pool: int) -> Pool:
-        if self is batches.order:
+        if self is batches.sampler:
             asked.append((epoch, pool))
         return original(self, epoch, pool)
 
@@ -495,7 +497,7 @@ def test_pools_of_unequal_sizes_share_buffers(
     """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
     path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
     batches = make(path, batch_size=10, pool_batches=16)
-    assert {batches.order.pool_rows(pool) for pool in range(4)} == {150, 160}
+    assert {batches.sampler.pool_rows(pool) for pool in range(4)} == {150, 160}
     with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
         for _ in range(12 * len(batches)):
             next(stream)
@@ -563,7 +565,7 @@ def test_pools_decoded_batches_and_single_steps_are_aligned(
             assert y.flags.c_contiguous
             if store == "int8":
                 assert x.ctypes.data % ALIGNMENT == 0
-            if batches.order.locate(step).low == 0:
+            if batches.sampler.locate(step).low == 0:
                 first_steps += 1
                 assert x.ctypes.data % ALIGNMENT == 0
                 assert y.ctypes.data % ALIGNMENT == 0

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
-from memmap_train.loading import bench as bench_module
-from memmap_train.loading.batches import Stream
-from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
+from memmap_train.loading import rates
+from memmap_train.loading.bench import bench, bench_text
 from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
-from memmap_train.loading.sampler import WindowSampler
+from memmap_train.loading.rates import disk_rate, measure, read_bytes
+from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.page_cache import dropped
@@ -24,8 +25,8 @@ ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured is of no interest here."""
-    monkeypatch.setattr(bench_module, "_COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr(bench_module, "_DISK_SECONDS", 0.02)
+    monkeypatch.setattr(rates, "_COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr(rates, "_DISK_SECONDS", 0.02)
 
 
 @pytest.fixture

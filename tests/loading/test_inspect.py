@@ -11,17 +11,11 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.dataset.dataset import Dataset
-from memmap_train.dataset.manifest import FILE_NAME
+from memmap_train.dataset.format import FILE_NAME
 from memmap_train.errors import DatasetError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading.inspect import (
-    dataset_text,
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from memmap_train.loading.inspect import describe_dataset, describe_era, describe_features
+from memmap_train.loading.inspect_text import dataset_text, era_text, features_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.errors import refused
 

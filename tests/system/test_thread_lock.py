@@ -99,9 +99,9 @@ def test_a_worker_forked_while_a_stream_reads_has_its_batches(toys: dict[str, Pa
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     with batches.stream() as stream:
         next(stream)
-        reader = batches.reader()
+        reader = batches.reader
         locks = [
-            batches.order._lock,
+            batches.sampler._lock,
             reader._features._lock,
             reader._targets._lock,
             PROCESS_FILES.lock,

@@ -35,8 +35,8 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.loading.sampler import ORDER_VERSION
 from memmap_train.loading.sequential import SequentialReader
+from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
 from memmap_train.runs.config import MONITORS
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
