@@ -17,6 +17,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.cli.parser import make_parser
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -330,8 +331,8 @@ def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behi
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -618,7 +619,7 @@ def test_status_and_warm_say_what_is_in_memory(
 def test_warming_what_memory_cannot_hold_says_so(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 1000)
     monkeypatch.setattr("memmap_train.loading.placement.can_read_directly", lambda path: True)
     assert main(["warm", str(shards)]) == 0
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
@@ -627,8 +628,8 @@ def test_warming_what_memory_cannot_hold_says_so(
 def test_bench_prints_rates_and_advice(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
