@@ -25,9 +25,9 @@ from memmap_train.errors import (
 )
 from memmap_train.loading import batches as batches_module
 from memmap_train.loading import placement
+from memmap_train.runs.lock import holding
 from memmap_train.runs.metrics import numerai_corr, summary
 from memmap_train.runs.report import FoldsReport, TrainReport
-from memmap_train.runs.run import holding
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
