@@ -82,6 +82,8 @@ class RunRecord(BaseModel):
         The path of the dataset.
     dataset_digest : str
         The checksum of its manifest.
+    selected_eras : tuple of str or None
+        The eras of the selection that the run was begun with; None: all of the dataset.
     features_digest, targets_digest, labels_digest : str or None
         Checksums of the features, of the targets, and of the labels of the run's own targets in the
         eras of its folds.
@@ -123,6 +125,7 @@ class RunRecord(BaseModel):
     deterministic: bool | None = None
     dataset: str
     dataset_digest: str
+    selected_eras: _Names | None = None
     features_digest: str | None = None
     targets_digest: str | None = None
     labels_digest: str | None = None

@@ -74,7 +74,7 @@ def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> No
     with refused(
         RunError,
         "dataset has changed",
-        run.record.features_digest,
+        str(run.record.features_digest),
         str(dataset.path),
         other.select(fold.train + fold.validation).array_digest("features"),
         str(other.path),
