@@ -16,6 +16,7 @@ from memmap_train.runs.table import describe_runs
 from memmap_train.system import junk
 from memmap_train.system.junk import names_in
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import write_toy
 
 NOTES = [".DS_Store", "._features.npy", ".nfs00000001", "Thumbs.db", "desktop.ini", "Icon\r"]
@@ -195,7 +196,7 @@ def test_files_that_no_system_creates_are_kept(source: Path, name: str) -> None:
 
 def test_copies_of_runs_in_system_folders_are_not_listed(tmp_path: Path) -> None:
     for name in ("first", "@eaDir", ".Trash-1000"):
-        begin_run(tmp_path / name, {})
+        begin_run(tmp_path / name, run_record())
     assert [row["run"] for row in describe_runs([tmp_path])] == [str(tmp_path / "first")]
 
 
