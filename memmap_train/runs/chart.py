@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .files import replacing
 from .metrics import summary
-from .run import Run, replacing
+from .run import Run
 
 _INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
@@ -53,7 +54,7 @@ def draw_run(
     """
     try:
         run.chart_path.unlink(missing_ok=True)  # of fewer epochs: worse than none
-        target, folds = run.config["main_target"], run.folds
+        target, folds = run.record.main_target, run.folds
         rows = [row for row in run.read_era_scores() if row[1] == target]
         what = f"epoch {best_epoch}" if best_epoch else f"{len(folds)} folds, out of fold"
         ends = list(accumulate(len(fold.validation) for fold in folds))

@@ -6,11 +6,10 @@ In come facts about a run, out go lines to a `Reporter`. Imports no TensorFlow.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..errors import listed
+from .record import RunRecord
 from .report import Reporter
-from .resume import VERSION_KEYS
 from .run import Run
 
 _BEYOND = "a resumed run won't end in the bits of an uninterrupted one"
@@ -96,12 +95,12 @@ class RunWarnings:
             )
 
 
-def warn_about_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
+def warn_about_versions(run: Run, record: RunRecord, report: Reporter) -> None:
     """Warn if software versions or cores differ from those that a run was begun with."""
     changed = [
-        f"{key.removesuffix('_version').replace('_', ' ')} {run.config[key]} → {record[key]}"
-        for key in VERSION_KEYS
-        if key in run.config and run.config[key] != record[key]  # some keys came later
+        f"{key.removesuffix('_version').replace('_', ' ')} {old} → {record.versions[key]}"
+        for key, old in run.record.versions.items()  # some keys came later
+        if old != record.versions[key]
     ]
     if changed:
         report.warning(

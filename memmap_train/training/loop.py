@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import ConfigError, ShardError, listed
-from ..loading.batches import Stream
+from ..loading.stream import Stream
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.report import Pace, Reporter, TrainReport
 from ..runs.run import Run
@@ -52,7 +52,7 @@ class TrainingLoop:
         self._warnings = RunWarnings(run.path, report)
         # First of all: an update of the dataset may replace files of targets at any time.
         self._scoring = Scoring(setup, step, predictor, report, self._warnings, self._pace)
-        self._batches.reader().map_targets()
+        self._batches.reader.map_targets()
         self._callbacks = Callbacks(
             dict(zip(config.callbacks, callbacks, strict=True)),
             step.model,

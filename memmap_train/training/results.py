@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import RunError
 from ..runs.chart import draw_run
 from ..runs.checkpoints import newest_step
+from ..runs.files import replacing
 from ..runs.report import Reporter, TrainReport
-from ..runs.run import Run, replacing
+from ..runs.run import Run
 from ..runs.state import Best, Progress
 from .resolve import Setup
 from .step import TrainStep

@@ -12,6 +12,7 @@ from ..errors import RunError
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
+from ..runs.lock import check_free
 from ..runs.object_reference import blaming
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
@@ -21,7 +22,7 @@ from ..runs.resume import (
     finished_result,
     taking_up,
 )
-from ..runs.run import Run, check_free, find_run
+from ..runs.run import Run, find_run
 from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath, opened_for
 from ..system.paths import user_path
@@ -162,7 +163,7 @@ def _set_up(
     if run and run.folds:
         raise RunError(
             f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
-            f"{run.config['asked_folds']} --resume, or choose another --run"
+            f"{run.record.asked_folds} --resume, or choose another --run"
         )
     found, warning = opened_for(run, dataset), None
     if run and not run.is_untrained():

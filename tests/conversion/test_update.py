@@ -13,8 +13,9 @@ import pytest
 import memmap_train as mt
 from memmap_train.conversion.journal import commit
 from memmap_train.conversion.parquet.file import Source
-from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import WORKPLACE, Manifest
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import Manifest
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, ManifestError, ShardError
 from tests.support.errors import refused
 from tests.support.toy import toy_table
@@ -464,7 +465,7 @@ def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
     staged: tuple[Path, Manifest],
 ) -> None:
     out, manifest = staged
-    calls = []
+    calls: list[int] = []
 
     def update_once(done: int, total: int) -> None:
         if not calls:

@@ -27,15 +27,17 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading import placement
-from memmap_train.loading.batches import Batch, Stream
-from memmap_train.loading.sampler import Pool, WindowSampler
+from memmap_train.loading.sampler import Pool
+from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import MemoryBudget
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_features, toy_targets
 from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 
 Float32 = npt.NDArray[np.float32]
+Batch = tuple[Float32, Float32]
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 STORES = ["float32", "int8"]
@@ -60,7 +62,9 @@ def rows_of(y: Float32) -> npt.NDArray[np.int64]:
     """Return which rows of the dataset a batch holds, by their first target."""
     first_targets = toy_rows()[1][:, 0]
     by_value = np.argsort(first_targets)
-    found = by_value[np.searchsorted(first_targets[by_value], y[:, 0]).clip(max=N_ROWS - 1)]
+    found: npt.NDArray[np.int64] = by_value[
+        np.searchsorted(first_targets[by_value], y[:, 0]).clip(max=N_ROWS - 1)
+    ]
     np.testing.assert_array_equal(first_targets[found], y[:, 0])
     return found
 
@@ -187,7 +191,8 @@ def test_iterating_is_epoch_0_each_time(toys: dict[str, Path]) -> None:
 
 def test_an_epoch_by_its_number_is_its_steps(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
-    for epoch in (0, 3, np.int64(2)):
+    epochs: tuple[Any, ...] = (0, 3, np.int64(2))
+    for epoch in epochs:
         steps = range(int(epoch) * len(batches), (int(epoch) + 1) * len(batches))
         assert_same(take(batches.epoch(epoch), 10**6), [batches[step] for step in steps])
     for wrong in (-1, 1.0, True, "0"):
@@ -221,7 +226,8 @@ def test_a_slice_is_refused_and_says_what_gives_several_steps(toys: dict[str, Pa
 
 def test_a_step_may_be_a_number_of_numpy(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
-    assert_same([batches[np.int32(7)], batches[np.uint64(7)]], [batches[7]] * 2)
+    numbers: tuple[Any, ...] = (np.int32(7), np.uint64(7))
+    assert_same([batches[step] for step in numbers], [batches[7]] * 2)
 
 
 def test_iterating_reads_nothing_of_the_next_epoch(
@@ -231,7 +237,7 @@ def test_iterating_reads_nothing_of_the_next_epoch(
     asked = []
 
     def noting(self: WindowSampler, epoch: int, pool: int) -> Pool:
-        if self is batches.order:
+        if self is batches.sampler:
             asked.append((epoch, pool))
         return original(self, epoch, pool)
 
@@ -384,23 +390,18 @@ def test_pools_of_a_chosen_window_fit_into_the_memory_given(make_toy: MakeToy) -
     assert windows[0] < windows[1] <= windows[2]
 
 
-@contextmanager
-def no_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make datasets larger than the memory available."""
-    with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
-        yield
+LITTLE_MEMORY = MemoryBudget(lambda: 1000)
+"""Less than any dataset takes."""
 
 
 @pytest.mark.parametrize("window_size", [1, 5, 16, 1000])
 @pytest.mark.parametrize("store", STORES)
 def test_what_comes_from_the_disk_is_what_comes_from_memory(
-    toys: dict[str, Path], store: str, window_size: int, monkeypatch: pytest.MonkeyPatch
+    toys: dict[str, Path], store: str, window_size: int
 ) -> None:
     for options in ({}, {"features": [NAMES[3], NAMES[1]]}, {"drop_remainder": False}):
         expected = make(toys[store], window_size=window_size, **options)
-        with no_memory(monkeypatch):
-            found = make(toys[store], window_size=window_size, **options)
+        found = make(toys[store], window_size=window_size, memory_budget=LITTLE_MEMORY, **options)
         assert expected.direct_eras == ()
         if can_read_directly(next(toys[store].glob("era-*/features.npy"))):
             assert len(found.direct_eras) == len(ERAS)
@@ -408,11 +409,9 @@ def test_what_comes_from_the_disk_is_what_comes_from_memory(
         assert_same([found[17]], [expected[17]])
 
 
-def test_a_window_chosen_for_the_disk_is_no_longer_than_an_era(
-    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with no_memory(monkeypatch):
-        batches = make(toys["float32"], window_size=None, pool_batches=None, memory=1000)
+def test_a_window_chosen_for_the_disk_is_no_longer_than_an_era(toys: dict[str, Path]) -> None:
+    automatic: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
+    batches = make(toys["float32"], memory_budget=LITTLE_MEMORY, **automatic)
     assert batches.window_size <= max(ERAS.values())
 
 
@@ -422,10 +421,10 @@ def test_a_window_chosen_for_the_disk_follows_from_whole_rows(
     """What is read of a file are its rows, however few of their columns are wanted."""
     path = make_toy({"0001": 4000}, n_features=320, dtype="float32")
     options: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
+    options["memory_budget"] = LITTLE_MEMORY
     monkeypatch.setattr("memmap_train.loading.placement.efficient_bytes", lambda path: 2**18)
-    with no_memory(monkeypatch):
-        few = make(path, features=feature_names(320)[:40], **options)
-        assert few.window_size == make(path, **options).window_size
+    few = make(path, features=feature_names(320)[:40], **options)
+    assert few.window_size == make(path, **options).window_size
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -448,7 +447,7 @@ def test_what_a_caller_holds_is_never_overwritten(toys: dict[str, Path], store: 
     choose = random.Random(1)
     held = []
     for x, y in itertools.islice(batches.stream(), 12 * len(batches)):
-        part = choose.choice([(x, y), (x[3],), (y[:, 1],), (memoryview(x),), (), (), ()])
+        part = choose.choice([(x, y), (x[3],), (y[:, 1],), (memoryview(x.data),), (), (), ()])
         held += [(array, np.array(array)) for array in part]
         if choose.random() < 0.02:
             del held[::2]
@@ -502,7 +501,7 @@ def test_pools_of_unequal_sizes_share_buffers(
     """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
     path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
     batches = make(path, batch_size=10, pool_batches=16)
-    assert {batches.order.pool_rows(pool) for pool in range(4)} == {150, 160}
+    assert {batches.sampler.pool_rows(pool) for pool in range(4)} == {150, 160}
     with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
         for _ in range(12 * len(batches)):
             next(stream)
@@ -570,7 +569,7 @@ def test_pools_decoded_batches_and_single_steps_are_aligned(
             assert y.flags.c_contiguous
             if store == "int8":
                 assert x.ctypes.data % ALIGNMENT == 0
-            if batches.order.locate(step).low == 0:
+            if batches.sampler.locate(step).low == 0:
                 first_steps += 1
                 assert x.ctypes.data % ALIGNMENT == 0
                 assert y.ctypes.data % ALIGNMENT == 0
@@ -684,11 +683,11 @@ next(stream)
 def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: 2000)
+    budget = MemoryBudget(lambda: 2000)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 1000)
     with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
-        make(toys["float32"], pool_batches=6)
-    make(toys["float32"], pool_batches=1, batch_size=10)
+        make(toys["float32"], pool_batches=6, memory_budget=budget)
+    make(toys["float32"], pool_batches=1, batch_size=10, memory_budget=budget)
 
 
 def test_streams_dont_disturb_each_other(toys: dict[str, Path]) -> None:

@@ -35,16 +35,16 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.loading import placement
-from memmap_train.loading.sampler import ORDER_VERSION
 from memmap_train.loading.sequential import SequentialReader
+from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
 from memmap_train.runs.config import MONITORS
+from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
-from memmap_train.runs.run import is_running
-from memmap_train.system.buffers import Recycler
+from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import predict as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
@@ -75,7 +75,7 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 def aligned(n_values: int) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = Recycler().array((n_values,), np.dtype(np.float32))
+    array: npt.NDArray[np.float32] = BufferPool().array((n_values,), np.dtype(np.float32))
     array[:] = np.arange(n_values)
     return array
 
@@ -106,7 +106,7 @@ def test_arrays_that_cant_be_shared_are_copied() -> None:
 
 
 def test_memory_is_used_again_only_after_the_tensor_is_gone() -> None:
-    memory, shape, dtype = Recycler(), (64,), np.dtype(np.float32)
+    memory, shape, dtype = BufferPool(), (64,), np.dtype(np.float32)
     array = memory.array(shape, dtype)
     array[:] = 1
     address = array.ctypes.data
@@ -193,7 +193,7 @@ def test_sums_and_steps_are_counted_over_batches() -> None:
         expected, n_labels = expected + loss, n_labels + labels
         step(x, y)
     assert step.count == 3
-    assert step.sums == (pytest.approx(expected, rel=1e-5), n_labels)
+    assert step.sums == pytest.approx((expected, n_labels), rel=1e-5)
 
 
 def test_a_batch_without_labels_counts_nothing_and_only_decays() -> None:
@@ -221,7 +221,7 @@ def test_a_target_without_labels_leaves_the_other_as_it_is() -> None:
 
 
 def test_missing_features_are_filled_in_the_step() -> None:
-    x = np.random.default_rng([4]).integers(0, 5, (16, 4)).astype(np.float32) / 4
+    x = (np.random.default_rng([4]).integers(0, 5, (16, 4)) / 4).astype(np.float32)
     y, holes = some_targets(16, 2), x.copy()
     holes[::3, 1] = np.nan
     x[::3, 1] = 0.25
@@ -314,7 +314,7 @@ def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
     config = small_config(epochs=1, window_size=1, pool_batches=1)
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(PROCESS_MEMORY, "available", lambda given=available: given)
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
