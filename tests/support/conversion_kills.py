@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED
+from memmap_train.conversion.workspace import STAGED
 from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.dataset.manifest import WORKPLACE
 from memmap_train.errors import ManifestError
