@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.conversion.journal import Journal
+from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.dataset.format import WORKPLACE
-from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs
@@ -128,9 +127,9 @@ def test_an_interrupted_conversion_is_resumed_despite_system_files(
 ) -> None:
     out, publish = source.with_name("out"), Journal.publish
 
-    def drop_and_publish(self: Journal, entry: ShardEntry, equal: list[str]) -> ShardEntry:
-        drop_into(self.directory / WORKPLACE / "partial" / entry.folder)
-        return publish(self, entry, equal)
+    def drop_and_publish(self: Journal, era: FinishedEra) -> FinishedEra:
+        drop_into(self.scratch / "partial" / era.entry.folder)
+        return publish(self, era)
 
     def stop(what: str, done: int, total: int) -> None:
         if what == "converting" and done > 8:
@@ -154,11 +153,11 @@ def test_an_interrupted_update_is_resumed_despite_system_files(
 ) -> None:
     write(source, n_eras=5)
 
-    def stop(directory: Path, manifest: object) -> None:
+    def stop(workspace: object, manifest: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.execution.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     staged = out / WORKPLACE / "staged"
