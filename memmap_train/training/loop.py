@@ -26,8 +26,9 @@ from ..runs.state import Best, Clock, Progress, Row, State
 from ..runs.state_store import StateStore
 from .callbacks import Callbacks, Memory, TensorBoardLog
 from .failures import check_convergence, divergence, failure_of_model
+from .plan import plan_of
 from .predict import Predictor
-from .resolve import Setup, plan_of
+from .resolve import Setup
 from .results import Results
 from .scoring import Scoring
 from .step import TrainStep

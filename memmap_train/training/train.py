@@ -13,7 +13,6 @@ from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
 from ..runs.lock import check_free
-from ..runs.object_reference import blaming
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     begun_record,
@@ -27,12 +26,13 @@ from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath, opened_for
 from ..system.paths import user_path
 from .callbacks import make_callbacks
+from .compiled import compile_model
+from .initial_model import InitialModel
 from .loop import TrainingLoop
-from .model import brings_model, require_tensorflow
-from .predict import Predictor
-from .resolve import Setup, Start, make_model, plan_of, prepare
+from .model import require_tensorflow
+from .plan import plan_of
+from .resolve import Setup, prepare
 from .results import draw_missing, report_again
-from .step import TrainStep
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
     resume: bool = False,
     report: Reporter | None = None,
     fold: Fold | None = None,
-    start: Start | None = None,
+    initial: InitialModel | None = None,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -63,8 +63,8 @@ def train(
     report : Reporter, optional
     fold : Fold, optional
         One of several (see `walk_forward`); by default what the configuration asks for.
-    start : Start, optional
-        The saved model that it begins with, where the run of folds keeps that.
+    initial : InitialModel, optional
+        The saved model that the fold begins with, which the run of folds keeps.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def train(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset, run_dir, config, fold, start, resume=resume)
+    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, resume=resume)
     if run:
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -95,15 +95,15 @@ def train(
             draw_missing(run, result, report)
             return report_again(run, result)
     # Before a new run has a folder: what the user brings may be refused.
-    compiled, callbacks = make_step(setup), make_callbacks(setup.config.callbacks)
+    compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])
     with taking_up(user_path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
-        if setup.start is not None:
-            setup.start.keep(run)
+        if setup.initial is not None:
+            setup.initial.keep(run)
         return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
 
 
@@ -132,7 +132,7 @@ def rehearse(
         As for `train`.
     """
     run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
-    plan = rehearsed(run, setup, make_step(setup)[0].model)
+    plan = rehearsed(run, setup, compile_model(setup)[0].model)
     if not plan.already_finished:
         check_free(user_path(run_dir))
     return plan
@@ -152,7 +152,7 @@ def _set_up(
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
     fold: Fold | None,
-    start: Start | None,
+    initial: InitialModel | None,
     *,
     resume: bool,
 ) -> tuple[Run | None, Setup, str | None]:
@@ -168,25 +168,4 @@ def _set_up(
     found, warning = opened_for(run, dataset), None
     if run and not run.is_untrained():
         warning = check_same_dataset(run, found)
-    return run, prepare(found, run, config, fold, start), warning
-
-
-def make_step(setup: Setup) -> tuple[TrainStep, Predictor]:
-    """Make the model, and the compiled functions that train it and predict with it.
-
-    Raises
-    ------
-    ConfigError
-        The user's model can't be made, or fails on rows of this dataset's shapes.
-    """
-    config, model = setup.config, make_model(setup)
-    n_features, n_targets = len(setup.batches.feature_names), len(config.targets)
-    if not brings_model(config):
-        return (
-            TrainStep(model, n_features, n_targets, config),
-            Predictor(model, config.fill_missing),
-        )
-    with blaming(f"model: {config.model} fails in training"):
-        step = TrainStep(model, n_features, n_targets, config)
-    with blaming(f"model: {config.model} fails in prediction"):
-        return step, Predictor(model, config.fill_missing)
+    return run, prepare(found, run, config, fold, initial), warning

@@ -14,7 +14,8 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import DatasetError, RunError, ShardError
 from memmap_train.runs.report import TrainPlan, plan_text
-from memmap_train.training.resolve import plan_of, prepare
+from memmap_train.training.plan import plan_of
+from memmap_train.training.resolve import prepare
 from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.toy import toy_table
