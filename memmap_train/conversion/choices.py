@@ -7,7 +7,7 @@ set, in either store dtype) and the options that make a dataset fit. Reads and w
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..dataset.manifest import STORE_DTYPES
+from ..dataset.format import STORE_DTYPES
 from .plan import ConversionPlan, StoreSize
 
 _ALL = "all"

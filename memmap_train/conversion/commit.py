@@ -12,8 +12,9 @@ import os
 import shutil
 from pathlib import Path
 
-from ..dataset.array_file import ARRAY_NAMES
-from ..dataset.manifest import FILE_NAME, Manifest, read_manifest, write_manifest
+from ..dataset.format import ARRAY_NAMES, FILE_NAME
+from ..dataset.manifest import Manifest
+from ..dataset.manifest_file import read_manifest, write_manifest
 from ..errors import ConversionError, ManifestError, listed
 from ..system.durable import sync_directory
 from .workspace import Workspace, acquire_workspace, has_size, remove_shards

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.eras import out_of_order
-from ..dataset.manifest import WORKPLACE, Manifest, write_manifest
+from ..dataset.format import WORKPLACE
+from ..dataset.manifest import Manifest
+from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
 from .commit import commit, finish_interrupted_commit
 from .era_policy import ChangedEraError, EraPolicy

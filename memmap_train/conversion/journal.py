@@ -17,7 +17,9 @@ from typing import Any
 import xxhash
 
 from ..dataset.eras import era_folder
-from ..dataset.manifest import FILE_NAME, ShardEntry, parse_shard_entry
+from ..dataset.format import FILE_NAME
+from ..dataset.manifest import ShardEntry
+from ..dataset.manifest_parser import parse_shard_entry
 from ..system.durable import sync_directory, sync_file
 from ..system.junk import discard
 from .era_policy import EraPolicy

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..dataset.manifest import FILE_NAME, WORKPLACE, Manifest, enclosing_dataset
+from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.manifest import Manifest
+from ..dataset.manifest_file import enclosing_dataset
 from ..errors import ConversionError, MemmapTrainError
 from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing

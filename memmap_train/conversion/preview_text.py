@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..dataset.eras import out_of_order
-from ..dataset.manifest import STORE_DTYPES
+from ..dataset.format import STORE_DTYPES
 from ..errors import listed
 from ..text import in_bytes
 from .choices import DatasetChoice

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..dataset.manifest import enclosing_dataset
+from ..dataset.manifest_file import enclosing_dataset
 from ..errors import ConfigError, SourceError, listed
 from .sample_signal import MIN_FEATURES, TARGET_NAMES, feature_sets
 from .schema import BEST_KEY

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset.manifest import FILE_NAME, Manifest, SourceEntry, read_manifest
+from ..dataset.format import FILE_NAME
+from ..dataset.manifest import Manifest, SourceEntry
+from ..dataset.manifest_file import read_manifest
 from ..errors import ConversionError, listed
 from .plan import Columns, ConvertOptions
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.array_file import ARRAY_NAMES
-from ..dataset.manifest import FILE_NAME, WORKPLACE, has_manifest
+from ..dataset.format import ARRAY_NAMES, FILE_NAME, WORKPLACE
+from ..dataset.manifest_file import has_manifest
 from ..errors import ConversionError
 from ..system.durable import sync_directory
 from ..system.junk import discard, discard_folder, is_dropped, names_in

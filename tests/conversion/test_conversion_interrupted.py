@@ -22,9 +22,9 @@ from memmap_train.conversion import execution
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet.file import describe_file
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import TinyBudget, convert_within
 from tests.support.errors import refused

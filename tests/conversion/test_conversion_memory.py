@@ -15,7 +15,7 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.handles import MAX_FREE
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet import file
-from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from tests.benchmarks.measuring import alone
 from tests.support.conversions import convert_within

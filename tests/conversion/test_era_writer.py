@@ -15,7 +15,7 @@ from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import Schema
 from memmap_train.conversion.workspace import Workspace
-from memmap_train.dataset.array_file import digest_file
+from memmap_train.dataset.file_digest import digest_file
 from memmap_train.dataset.manifest import FileEntry
 from memmap_train.system.disk_writer import DiskWriter
 

@@ -13,7 +13,8 @@ import pytest
 
 from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.workspace import Workspace
-from memmap_train.dataset.manifest import FILE_NAME, WORKPLACE, FileEntry, ShardEntry
+from memmap_train.dataset.format import FILE_NAME, WORKPLACE
+from memmap_train.dataset.manifest import FileEntry, ShardEntry
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
 ERAS = ("0001", "X", "a/b")

@@ -8,7 +8,7 @@ import pytest
 
 from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.workspace import Workspace, acquire_workspace, is_dataset_dir
-from memmap_train.dataset.manifest import FILE_NAME, WORKPLACE
+from memmap_train.dataset.format import FILE_NAME, WORKPLACE
 from memmap_train.errors import ConversionError
 from tests.support.errors import refused
 

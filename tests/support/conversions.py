@@ -13,7 +13,8 @@ from memmap_train.conversion.execution import convert_source
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.report import Report
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:
