@@ -29,10 +29,9 @@ from memmap_train.runs.metrics import numerai_corr, summary
 from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,
@@ -54,11 +53,6 @@ def folds_config(**changes: Any) -> Any:
 
 def labels(numbers: range) -> list[str]:
     return [f"{number:04}" for number in numbers]
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -568,7 +562,7 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
 def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    assert error_of(loop.rehearse, sample, finished[0], None, resume=True) == error_of(
+    assert error_of(rehearse, sample, finished[0], None, resume=True) == error_of(
         train, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
@@ -587,7 +581,7 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, loop.rehearse), small_config(), {}),
+                ((train, rehearse), small_config(), {}),
                 ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}
