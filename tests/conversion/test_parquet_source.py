@@ -1,6 +1,5 @@
 """Tests of parquet sources: which columns and eras there are, what they take, what is refused."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from memmap_train.conversion.parquet_source import BEST_KEY, ParquetSource
 from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import ColumnOptions
 from memmap_train.errors import SchemaError, SourceError
+from tests.support.conversions import features_json
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_table, write_toy
 
@@ -32,12 +32,6 @@ def columns_of(*paths: Path, **options: Any) -> Columns:
 def written(folder: Path, name: str = "toy.parquet", **options: Any) -> Path:
     write_toy(folder / name, options.pop("eras", {"0001": 4, "0002": 3}), **options)
     return folder / name
-
-
-def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
-    path = folder / "features.json"
-    path.write_text(json.dumps({"feature_sets": sets}))
-    return path
 
 
 # -- sources ----------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ from memmap_train.training import loop
 from memmap_train.training.loop import rehearse, train
 from memmap_train.training.resolve import prepare
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import interrupt, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
+pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 # What `small_config` doesn't have.
 CHANGES: dict[str, Any] = {
@@ -58,11 +60,6 @@ CHANGES: dict[str, Any] = {
 TAKE_EFFECT = {"epochs", "memory", "tensorboard", "checkpoint_steps", "checkpoint_minutes"}
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture(scope="module")
 def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the results of a run that nothing interrupted."""
@@ -81,10 +78,6 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(KeyboardInterrupt):
             train(sample, path, small_config(), report=script)
     return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_key_is_changed_here() -> None:

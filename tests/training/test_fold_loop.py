@@ -1,6 +1,5 @@
 """Folds trained one after another: what each is trained on, what they leave, how they resume."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import (
     ROWS_PER_ERA,
     Script,
@@ -41,8 +41,10 @@ from tests.support.training_data import (
     newest_checkpoint,
     small_config,
 )
+from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
+pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 # Of the sample's 24 eras: (trained on, predicted) by each of two folds; 8 between are left out.
 FOLDS = [(range(1, 7), range(15, 20)), (range(1, 12), range(20, 25))]
@@ -56,21 +58,11 @@ def labels(numbers: range) -> list[str]:
     return [f"{number:04}" for number in numbers]
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture(scope="module")
 def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FoldsReport]:
     """Return a run of two folds that nothing interrupted, and its report."""
     path = tmp_path_factory.mktemp("finished") / "run"
     return path, train_folds(sample, path, folds_config(), folds=2)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def results(path: Path) -> dict[str, Any]:
@@ -85,10 +77,6 @@ def results(path: Path) -> dict[str, Any]:
             [row["loss"] for row in read_csv(fold / "history.csv")],
         )
     return found
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # -- what comes of it -----------------------------------------------------------------------------
@@ -519,10 +507,6 @@ def error_of(command: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(MemmapTrainError) as caught:
         command(*arguments, **options)
     return str(caught.value)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,7 @@ from tests.support.training_data import (
 from tests.support.training_runs import interrupt, read_csv, results, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 
 @pytest.fixture(scope="module")

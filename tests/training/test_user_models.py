@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import loop, resolve
+from memmap_train.training import resolve
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
@@ -28,6 +28,7 @@ from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoi
 from tests.support.training_runs import interrupt, read_csv, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
+pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 MINE = """
 import keras
@@ -347,11 +348,6 @@ class Double(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.model.set_weights([2 * weight for weight in self.model.get_weights()])
 """
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture
