@@ -20,7 +20,9 @@ import numpy as np
 from .._version import __version__
 from ..dataset.dataset import open_dataset
 from ..dataset.eras import out_of_order
-from ..dataset.manifest import CODE_SCALE, WORKPLACE, Manifest, ShardEntry, write_manifest
+from ..dataset.format import WORKPLACE
+from ..dataset.manifest import CODE_SCALE, Manifest, ShardEntry
+from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
 from ..system.paths import checked_path, user_path
 from ..system.resources import available_memory, n_cores

@@ -16,17 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import MapDigest
 from ..dataset.dataset import open_dataset
-from ..dataset.manifest import (
-    CODE_SCALE,
-    FILE_NAME,
-    WORKPLACE,
-    Manifest,
-    ShardEntry,
-    id_width,
-    read_manifest,
-)
+from ..dataset.file_digest import MapDigest
+from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.manifest import CODE_SCALE, Manifest, ShardEntry, id_width
+from ..dataset.manifest_file import read_manifest
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
 from ..system.junk import is_junk

@@ -8,7 +8,8 @@ where rows come from.
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS, ArrayWriter
+from ..dataset.array_writer import ArrayWriter
+from ..dataset.format import N_COUNTS
 from ..dataset.manifest import FileEntry, ShardEntry
 from ..system.disk_writer import DiskWriter
 from .journal import ChangedEraError, Journal

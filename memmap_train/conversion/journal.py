@@ -26,18 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from ..dataset.array_file import ARRAY_NAMES
 from ..dataset.eras import era_folder
-from ..dataset.manifest import (
-    FILE_NAME,
-    WORKPLACE,
-    Manifest,
-    ShardEntry,
-    has_manifest,
-    parse_shard_entry,
-    read_manifest,
-    write_manifest,
-)
+from ..dataset.format import ARRAY_NAMES, FILE_NAME, WORKPLACE
+from ..dataset.manifest import Manifest, ShardEntry
+from ..dataset.manifest_file import has_manifest, read_manifest, write_manifest
+from ..dataset.manifest_parser import parse_shard_entry
 from ..errors import ConversionError, ManifestError, listed
 from ..system.durable import sync_directory, sync_file
 from ..system.junk import discard, discard_folder, is_dropped, names_in

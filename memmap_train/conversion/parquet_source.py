@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
 from ..dataset.eras import era_folder, era_identity, era_sort_key
-from ..dataset.manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
+from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
+from ..dataset.manifest import ShardEntry, SourceEntry
 from ..errors import SchemaError, SourceError, listed
-from ..system.resources import open_file_limit
+from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .handles import MAX_FREE, Handles
@@ -70,7 +70,7 @@ class ParquetSource:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[Source] = []
-        open_file_limit()  # raised: each of them takes a descriptor
+        raise_open_file_limit()  # each of them takes a descriptor
         found: set[tuple[object, ...]] = set()
         for path in paths:
             # Closed at once: what is known of thousands of columns takes megabytes a file.

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
+from ..dataset.format import N_COUNTS
 from ..dataset.manifest import ShardEntry
 from ..errors import SourceError
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.array_file import N_COUNTS
-from ..dataset.manifest import MISSING_CHOICES, STORE_DTYPES, SourceEntry
+from ..dataset.format import MISSING_CHOICES, N_COUNTS, STORE_DTYPES
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, listed, nearest
 from .schema import ColumnOptions, Schema, reasons
 

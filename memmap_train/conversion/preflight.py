@@ -14,14 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..dataset.manifest import (
-    FILE_NAME,
-    WORKPLACE,
-    Manifest,
-    SourceEntry,
-    enclosing_dataset,
-    read_manifest,
-)
+from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.manifest import Manifest, SourceEntry
+from ..dataset.manifest_file import enclosing_dataset, read_manifest
 from ..errors import ConversionError, MemmapTrainError, listed
 from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing

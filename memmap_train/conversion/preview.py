@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..dataset.eras import era_sort_key, out_of_order
-from ..dataset.manifest import STORE_DTYPES
+from ..dataset.format import STORE_DTYPES
 from ..errors import listed
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk

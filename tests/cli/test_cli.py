@@ -17,6 +17,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.cli.parser import make_parser
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -330,8 +331,8 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -620,7 +621,7 @@ def test_status_and_warm_report_what_is_in_memory(
 def test_warming_more_than_memory_holds_is_reported(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 1000)
     monkeypatch.setattr("memmap_train.loading.placement.can_read_directly", lambda path: True)
     assert main(["warm", str(shards)]) == 0
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
@@ -629,8 +630,8 @@ def test_warming_more_than_memory_holds_is_reported(
 def test_bench_prints_rates_and_advice(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()

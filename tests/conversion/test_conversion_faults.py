@@ -20,9 +20,11 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.conversion.transpose import TransposeBuffer
-from memmap_train.dataset.array_file import ArrayWriter
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import ShardEntry
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from memmap_train.system import disk_writer
 from memmap_train.system.disk_writer import DiskWriter

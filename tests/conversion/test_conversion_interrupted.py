@@ -20,9 +20,9 @@ import pytest
 from memmap_train.conversion import conversion
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet.file import describe_file
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import Bytes
 from tests.support.errors import refused

@@ -14,7 +14,7 @@ from memmap_train.conversion import conversion, pipeline
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.handles import MAX_FREE
 from memmap_train.conversion.parquet import file
-from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from tests.benchmarks.measuring import alone
 from tests.support.errors import refused

@@ -11,8 +11,9 @@ from memmap_train.conversion.era_writer import ShardWriter
 from memmap_train.conversion.journal import STAGED, Journal
 from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import Schema
-from memmap_train.dataset.array_file import digest_file
-from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.dataset.file_digest import digest_file
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.system.disk_writer import DiskWriter
 
 FEATURES = np.array([[0, 1], [4, 2], [3, 3]], np.int8)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from memmap_train.conversion.journal import STAGED, FolderLock, Journal, is_ours
-from memmap_train.dataset.manifest import FILE_NAME, WORKPLACE, FileEntry, ShardEntry
+from memmap_train.dataset.format import FILE_NAME, WORKPLACE
+from memmap_train.dataset.manifest import FileEntry, ShardEntry
 from memmap_train.errors import ConversionError
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}

@@ -13,8 +13,9 @@ import pytest
 import memmap_train as mt
 from memmap_train.conversion.journal import commit
 from memmap_train.conversion.parquet.file import Source
-from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import WORKPLACE, Manifest
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import Manifest
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, ManifestError, ShardError
 from tests.support.errors import refused
 from tests.support.toy import toy_table

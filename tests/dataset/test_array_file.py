@@ -17,14 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from memmap_train.dataset.array_file import (
-    ArrayWriter,
-    FileStamp,
-    check_array,
-    digest_file,
-    npy_header,
-    open_array,
-)
+from memmap_train.dataset.array_file import check_array, npy_header, open_array
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.file_digest import FileStamp, digest_file
 from memmap_train.errors import ShardError
 from tests.support.errors import refused
 

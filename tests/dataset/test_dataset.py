@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.dataset.array_file import ARRAY_NAMES, DIGEST_BYTES
-from memmap_train.dataset.manifest import FILE_NAME
+from memmap_train.dataset.file_digest import DIGEST_BYTES
+from memmap_train.dataset.format import ARRAY_NAMES, FILE_NAME
 from memmap_train.errors import DatasetError, ManifestError, ShardError
 from memmap_train.system.resources import n_cores
 from tests.support.errors import refused

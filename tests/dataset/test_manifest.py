@@ -13,27 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import (
-    FILE_NAME,
-    FileEntry,
-    Manifest,
-    Scale,
-    ShardEntry,
-    SourceEntry,
-    read_manifest,
-    write_manifest,
-)
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import ARRAY_NAMES, FILE_NAME
+from memmap_train.dataset.manifest import FileEntry, Manifest, Scale, ShardEntry, SourceEntry
+from memmap_train.dataset.manifest_file import read_manifest, write_manifest
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError, MemmapTrainError
 from memmap_train.loading.batches import Batches
-from memmap_train.loading.inspect import (
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from memmap_train.loading.inspect import describe_dataset, describe_era, describe_features
+from memmap_train.loading.inspect_text import era_text, features_text
 from tests.support.errors import line_of, refused
 from tests.support.toy_datasets import MakeToy
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:

@@ -13,8 +13,9 @@ import pytest
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import STAGED, Journal
 from memmap_train.conversion.report import Report
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.verify import verify
 from tests.support.toy import write_toy
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}

@@ -1,4 +1,4 @@
-"""Tests of recycled memory: aligned, reused, and never shared by two arrays that are alive."""
+"""Tests of reused buffers: aligned, and never shared by two arrays that are alive."""
 
 import gc
 import mmap
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.system.buffers import Recycler, disk_buffer
+from memmap_train.system.buffers import BufferPool, disk_buffer
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 FLOAT32, INT8 = np.dtype(np.float32), np.dtype(np.int8)
@@ -27,9 +27,9 @@ def address(array: Any) -> int:
 def test_arrays_are_aligned_writeable_and_of_the_requested_shape(
     shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     for _ in range(5):
-        array = recycler.array(shape, dtype)
+        array = pool.array(shape, dtype)
         assert array.shape == shape
         assert array.dtype == dtype
         assert array.flags.c_contiguous
@@ -39,41 +39,41 @@ def test_arrays_are_aligned_writeable_and_of_the_requested_shape(
 
 
 def test_memory_is_recycled_when_its_last_array_is_gone() -> None:
-    recycler = Recycler()
-    array = recycler.array((100, 10), FLOAT32)
+    pool = BufferPool()
+    array = pool.array((100, 10), FLOAT32)
     block = address(array)
     row = array[57].view(np.int32)[2:3]
     del array
-    other = recycler.array((100, 10), FLOAT32)
+    other = pool.array((100, 10), FLOAT32)
     assert address(other) != block
     del row
-    assert address(recycler.array((100, 10), FLOAT32)) == block
+    assert address(pool.array((100, 10), FLOAT32)) == block
 
 
 def test_a_memoryview_keeps_its_memory_alive() -> None:
-    recycler = Recycler()
-    array = recycler.array((100, 10), FLOAT32)
+    pool = BufferPool()
+    array = pool.array((100, 10), FLOAT32)
     array[:] = 7
     view = memoryview(array)
     del array
-    recycler.array((100, 10), FLOAT32)[:] = 0
+    pool.array((100, 10), FLOAT32)[:] = 0
     assert (np.asarray(view) == 7).all()
 
 
 def test_a_block_is_reused_for_slightly_smaller_arrays_only() -> None:
-    recycler = Recycler()
-    block = address(recycler.array((10_000, 10), INT8))
-    assert address(recycler.array((9_000, 10), INT8)) == block
-    small = recycler.array((1_000, 10), INT8)
+    pool = BufferPool()
+    block = address(pool.array((10_000, 10), INT8))
+    assert address(pool.array((9_000, 10), INT8)) == block
+    small = pool.array((1_000, 10), INT8)
     assert address(small) != block
-    assert address(recycler.array((10_000, 10), INT8)) == block
+    assert address(pool.array((10_000, 10), INT8)) == block
 
 
 def test_only_a_few_free_blocks_are_kept() -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     tracemalloc.start()
     try:
-        held = [recycler.array((10_000, 10), INT8) for _ in range(100)]
+        held = [pool.array((10_000, 10), INT8) for _ in range(100)]
         assert len({address(array) for array in held}) == 100
         del held
         kept = tracemalloc.get_traced_memory()[0]
@@ -86,10 +86,10 @@ def test_only_a_few_free_blocks_are_kept() -> None:
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2000), st.booleans()), max_size=60),
 )
 def test_live_arrays_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     held: dict[int, Any] = {}
     for number, (slot, n_rows, keep) in enumerate(actions):
-        array = recycler.array((n_rows, 3), INT8)
+        array = pool.array((n_rows, 3), INT8)
         array[:] = number % 100
         held.pop(slot, None)
         if keep:
@@ -100,14 +100,14 @@ def test_live_arrays_never_overlap(actions: list[tuple[int, int, bool]]) -> None
 
 
 def test_threads_never_get_the_same_memory() -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     start = threading.Barrier(4)
 
     def work(number: int) -> int:
         start.wait()
         n_wrong = 0
         for _ in range(500):
-            array = recycler.array((500, 4), INT8)
+            array = pool.array((500, 4), INT8)
             array[:] = number
             n_wrong += int((array != number).any())
         return n_wrong
@@ -117,13 +117,13 @@ def test_threads_never_get_the_same_memory() -> None:
 
 
 def test_memory_in_a_reference_cycle_is_recycled_when_it_is_collected() -> None:
-    recycler = Recycler()
-    cycle: list[Any] = [recycler.array((100, 10), FLOAT32)]
+    pool = BufferPool()
+    cycle: list[Any] = [pool.array((100, 10), FLOAT32)]
     block = address(cycle[0])
     cycle.append(cycle)
     del cycle
     gc.collect()
-    assert address(recycler.array((100, 10), FLOAT32)) == block
+    assert address(pool.array((100, 10), FLOAT32)) == block
 
 
 @pytest.mark.parametrize("n_bytes", [1, 4096, 2**21, 2**21 + 1])

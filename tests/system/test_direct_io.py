@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import FileStamp, digest_file
 from memmap_train.dataset.direct_array import DirectArray
+from memmap_train.dataset.file_digest import FileStamp, digest_file
 from memmap_train.errors import ShardError
 from memmap_train.loading.page_cache import drop, resident_bytes
 from memmap_train.system.direct_io import can_read_directly

@@ -15,7 +15,9 @@ import xxhash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import ArrayWriter, digest_file, npy_header
+from memmap_train.dataset.array_file import npy_header
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.file_digest import digest_file
 from memmap_train.system.disk_writer import BLOCK_BYTES, DiskWriter
 from tests.support.files import files_limited_to
 

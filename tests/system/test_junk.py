@@ -8,7 +8,8 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.journal import Journal
-from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs

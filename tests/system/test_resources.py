@@ -243,9 +243,9 @@ def test_the_limit_of_open_files_is_raised_to_its_maximum(
         pytest.skip("this process may not open so many files")
     code = (
         "import resource\n"
-        "from memmap_train.system.resources import open_file_limit\n"
+        "from memmap_train.system.resources import raise_open_file_limit\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
-        "print(open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+        "print(raise_open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{expected} {expected}\n"
