@@ -11,7 +11,7 @@ import memmap_train as mt
 
 PACKAGE = Path(mt.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("pyarrow", "tensorflow", "keras", "pandas", "scipy", "matplotlib", "tqdm")
+HEAVY = ("pyarrow", "tensorflow", "keras", "pandas", "pydantic", "scipy", "matplotlib", "tqdm")
 
 
 def loaded_after(code: str) -> set[str]:
@@ -84,7 +84,7 @@ def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> No
     loaded = loaded_after(f"import memmap_train as mt\nmt.convert({str(source)!r}, {str(out)!r})")
     assert "pyarrow" in loaded
     # pyarrow itself imports pandas, where that is installed.
-    assert loaded.isdisjoint({"tensorflow", "keras", "scipy", "matplotlib"})
+    assert loaded.isdisjoint({"tensorflow", "keras", "pydantic", "scipy", "matplotlib"})
 
 
 def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
@@ -96,6 +96,19 @@ def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
     up_to_date += ["--features-json", str(toys["float32"].with_name("features.json"))]
     code = f"from memmap_train.cli.commands import main; assert main({up_to_date}) == 0"
     assert loaded_after(code).isdisjoint(light - {"pyarrow"})
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "status", "bench", "plan"])
+def test_commands_that_train_nothing_load_no_pydantic(command: str, toys: dict[str, Path]) -> None:
+    path = toys["int8"].parent / "source.parquet" if command == "plan" else toys["int8"]
+    arguments = [command, str(path)] + (["--batch-size", "20"] if command == "bench" else [])
+    code = f"""
+import contextlib, io
+from memmap_train.cli.commands import main
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main({arguments}) == 0
+"""
+    assert loaded_after(code).isdisjoint({"pydantic", "tensorflow", "keras"})
 
 
 def test_exactly_the_documented_names_are_public() -> None:

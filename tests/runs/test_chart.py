@@ -6,6 +6,7 @@ import pytest
 
 from memmap_train.runs.chart import draw_run, draw_scores
 from memmap_train.runs.run import Run, begin_run
+from tests.support.run_records import run_record
 
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
@@ -97,7 +98,7 @@ def test_long_names_of_eras_do_not_narrow_the_bars(tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Return a run with scores, and a picture from before."""
-    run = begin_run(tmp_path / "run", {"main_target": "target", "embargo_eras": 8})
+    run = begin_run(tmp_path / "run", run_record())
     rows = ((era, target, 0.1, 0.2) for era in ERAS for target in ("target", "target_x_20"))
     run.write_era_scores(rows)
     run.chart_path.write_bytes(b"of fewer epochs")

@@ -9,6 +9,7 @@ import pytest
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
 from memmap_train.runs.run import begin_run
+from tests.support.run_records import run_record
 
 Make = Callable[..., Path]
 
@@ -33,7 +34,7 @@ def make(tmp_path: Path) -> Make:
             "validation_eras": ["0070"],
             "embargo_eras": 8,
         }
-        begun = begin_run(tmp_path / name, values | config)
+        begun = begin_run(tmp_path / name, run_record(**values | config))
         begun.model_path.write_text(name)
         return begun.model_path
 
@@ -130,7 +131,7 @@ def test_a_model_outside_any_run_has_no_lineage(tmp_path: Path, make: Make) -> N
 
 
 def test_a_run_without_an_initial_model_has_no_lineage(tmp_path: Path) -> None:
-    run = begin_run(tmp_path / "run", {"model": "mine:build"})
+    run = begin_run(tmp_path / "run", run_record(model="mine:build"))
     assert begun_with(run) == Lineage()
     assert code_of(run) == ("mine:build",)
-    assert code_of(begin_run(tmp_path / "plain", {})) == ()
+    assert code_of(begin_run(tmp_path / "plain", run_record())) == ()

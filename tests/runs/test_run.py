@@ -9,58 +9,62 @@ import pytest
 from memmap_train.errors import RunError
 from memmap_train.runs.files import replacing
 from memmap_train.runs.folds import Fold
+from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import (
     HISTORY_COLUMNS,
     NewerRunError,
     Run,
     begin_run,
     find_run,
-    fold_record,
     open_run,
 )
 from tests.support.errors import refused
-
-CONFIG = {
-    "epochs": 3,
-    "memory": None,
-    "checkpoint_steps": 0,
-    "checkpoint_minutes": 10.0,
-    "tensorboard": False,
-    "learning_rate": 0.001,
-    "features": [f"feature_{number}" for number in range(50)],
-    "dataset": "/data/shards",
-    "dataset_digest": "sha256:aa",
-    "keras_version": "3.15.1",
-}
+from tests.support.run_records import run_record
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return begin_run(tmp_path / "run", CONFIG)
+    return begin_run(tmp_path / "run", run_record())
+
+
+def write_values(run: Run, values: dict[str, object]) -> None:
+    (run.path / "config.json").write_text(json.dumps(values))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"epochs": "x"},
+        {"epochs": True},
         {"train_eras": 5},
+        {"train_eras": [5]},
+        {"train_eras": []},
+        {"train_eras": ["5"]},  # which it is scored on
         {"folds": 5},
-        {"folds": [{}], "embargo_eras": 8},
-        {"folds": [7], "embargo_eras": 8},
+        {"folds": [{}]},
+        {"folds": [7]},
+        {"kept_epoch": "first"},
     ],
 )
-def test_a_configuration_of_the_wrong_type_counts_as_damaged(
-    run: Run, change: dict[str, object]
-) -> None:
-    file = run.path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with refused(RunError, str(file), "damaged", "another --run"):
-        _ = open_run(run.path).folds
+def test_a_record_of_the_wrong_kind_is_damaged(run: Run, change: dict[str, object]) -> None:
+    write_values(run, json.loads((run.path / "config.json").read_text()) | change)
+    with refused(RunError, str(run.path / "config.json"), "damaged", "another --run"):
+        open_run(run.path)
 
 
-def test_a_file_with_a_missing_key_counts_as_damaged(run: Run) -> None:
-    with refused(RunError, "config.json: damaged: 'main_target' is missing"):
-        _ = open_run(run.path).config["main_target"]
+def test_all_faults_of_a_record_are_named_in_one_line(run: Run) -> None:
+    values = json.loads((run.path / "config.json").read_text())
+    del values["main_target"]
+    write_values(run, values | {"epochs": "x", "features": 5})
+    with refused(
+        RunError,
+        "config.json: damaged: 'epochs' is 'x', expected a whole number; "
+        "'features' is 5, expected a list of texts; 'main_target' is missing; begin a new run",
+    ):
+        open_run(run.path)
+
+
+def test_a_configuration_file_that_isnt_json_is_damaged(run: Run) -> None:
     (run.path / "config.json").write_text("[" * 100_000)
     with refused(RunError, "config.json: damaged: not valid JSON"):
         open_run(run.path)
@@ -105,8 +109,8 @@ def test_a_run_begins_in_a_new_or_an_empty_folder(tmp_path: Path) -> None:
     path.mkdir(parents=True)
     (path / ".partial-config.json").write_text("{")  # of a run that was killed at once
     assert find_run(path, resume=False) is None
-    begin_run(path, CONFIG)
-    assert open_run(path).config.items() >= CONFIG.items()
+    begin_run(path, run_record())
+    assert open_run(path).record == run_record()
 
 
 def test_the_configuration_is_flat_and_sorted(run: Run) -> None:
@@ -122,7 +126,7 @@ def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
         find_run(run.path, resume=False)
     found = find_run(run.path, resume=True)
     assert found is not None
-    assert found.config == run.config
+    assert found.record == run.record
 
 
 def test_an_untrained_run_may_begin_again(run: Run) -> None:
@@ -168,7 +172,7 @@ def test_a_damaged_configuration_is_refused(run: Run, text: str) -> None:
 
 
 def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
-    begin_run(run.path, CONFIG)
+    begin_run(run.path, run_record())
     path = run.path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     with refused(NewerRunError, "format_version 2", "upgrade"):
@@ -185,14 +189,13 @@ def test_a_folder_without_a_run_is_refused_with_how_to_make_one(tmp_path: Path) 
 def test_a_run_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"):
-        begin_run(tmp_path / "file" / "run", CONFIG)
+        begin_run(tmp_path / "file" / "run", run_record())
 
 
 def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     assert run.folds == ()
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
-    records = {"folds": [fold_record(fold) for fold in folds], "embargo_eras": 2}
-    begin_run(run.path, CONFIG | records)
+    begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
     assert open_run(run.path).folds == folds
     assert run.fold_path(2) == run.path / "fold-02"
 

@@ -12,21 +12,19 @@ from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding
-from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, fold_record, open_run
+from memmap_train.runs.record import fold_record
+from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, open_run
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
+from tests.support.run_records import run_record
+
+MISSING = object()
 
 
 def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:
     """Write a run of so many epochs; its standard deviations rise from epoch to epoch."""
-    config = {
-        "monitor": "val_corr_mean",
-        "main_target": "target",
-        "features": ["feature_1", "feature_2"],
-        "model": "mlp",
-        "epochs": 5,
-    }
-    run = begin_run(path, config | changes)
+    values = {"monitor": "val_corr_mean", "features": ["feature_1", "feature_2"], "epochs": 5}
+    run = begin_run(path, run_record(**values | changes))
     rows = [
         dict.fromkeys(HISTORY_COLUMNS, 0.5)
         | {"epoch": epoch, "val_corr_mean": corr, "val_corr_std": epoch / 10}
@@ -37,14 +35,15 @@ def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:
 
 
 def change_config(path: Path, **changes: object) -> None:
-    config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps(config | changes))
+    config = json.loads((path / "config.json").read_text()) | changes
+    kept = {key: value for key, value in config.items() if value is not MISSING}
+    (path / "config.json").write_text(json.dumps(kept))
 
 
 def make_folds(path: Path) -> Path:
     """Write a run of two folds, both of them trained, and the scores of both together."""
     folds = [Fold(("1",), ("10",), ("2",), 1), Fold(("1", "2"), ("11",), ("3",), 1)]
-    make_run(path, [], folds=[fold_record(fold) for fold in folds], embargo_eras=1)
+    make_run(path, [], folds=[fold_record(fold) for fold in folds])
     for number in (1, 2):
         make_run(path / f"fold-0{number}", [0.01, 0.02])
         open_run(path / f"fold-0{number}").finish({"best_epoch": 2})
@@ -103,7 +102,7 @@ def test_every_state_is_shown(tmp_path: Path) -> None:
     open_run(tmp_path / "finished").finish({"best_epoch": 1})
     (tmp_path / "no json" / "config.json").write_text("{")
     (tmp_path / "no history" / "history.csv").write_text("epoch\nx\n")
-    begin_run(tmp_path / "no key", {"epochs": 3})
+    change_config(tmp_path / "no key", main_target=MISSING)
     change_config(tmp_path / "newer", format_version=2)
     with holding(tmp_path / "running"):
         rows = describe_runs([tmp_path])

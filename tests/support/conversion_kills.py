@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED
+from memmap_train.conversion.workspace import STAGED
 from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKPLACE
 from memmap_train.dataset.verify import verify

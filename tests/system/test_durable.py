@@ -14,6 +14,7 @@ from memmap_train.runs.lock import holding
 from memmap_train.runs.run import begin_run, open_run
 from memmap_train.system.durable import sync_directory, sync_file
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import write_toy
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -44,8 +45,8 @@ def test_a_folder_that_cannot_be_synced_is_still_written(
     assert mt.convert(source, out, workers=1, overwrite=True).n_rows == 9
     assert list(mt.verify(out)) == []
     with holding(tmp_path / "run"):
-        begin_run(tmp_path / "run", {"epochs": 1, "embargo_eras": 8})
-    assert open_run(tmp_path / "run").config["epochs"] == 1
+        begin_run(tmp_path / "run", run_record(epochs=1))
+    assert open_run(tmp_path / "run").record.epochs == 1
 
 
 @pytest.mark.parametrize("number", UNSUPPORTED, ids=errno.errorcode.__getitem__)
@@ -74,7 +75,7 @@ def test_a_disk_error_is_never_ignored(
         with refused(ConversionError, str(out)):
             mt.convert(source, out, workers=1)
         with refused(RunError, str(tmp_path / "run")):
-            begin_run(tmp_path / "run", {"epochs": 1})
+            begin_run(tmp_path / "run", run_record())
     assert not (out / "manifest.json").exists()
     assert mt.convert(source, out, workers=1).status == "converted"
 

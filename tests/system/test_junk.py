@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.conversion.journal import Journal
+from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.dataset.format import WORKPLACE
-from memmap_train.dataset.manifest import ShardEntry
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs
 from memmap_train.system import junk
 from memmap_train.system.junk import names_in
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import write_toy
 
 NOTES = [".DS_Store", "._features.npy", ".nfs00000001", "Thumbs.db", "desktop.ini", "Icon\r"]
@@ -127,9 +127,9 @@ def test_an_interrupted_conversion_is_resumed_despite_system_files(
 ) -> None:
     out, publish = source.with_name("out"), Journal.publish
 
-    def drop_and_publish(self: Journal, entry: ShardEntry, equal: list[str]) -> ShardEntry:
-        drop_into(self.directory / WORKPLACE / "partial" / entry.folder)
-        return publish(self, entry, equal)
+    def drop_and_publish(self: Journal, era: FinishedEra) -> FinishedEra:
+        drop_into(self.scratch / "partial" / era.entry.folder)
+        return publish(self, era)
 
     def stop(what: str, done: int, total: int) -> None:
         if what == "converting" and done > 8:
@@ -153,11 +153,11 @@ def test_an_interrupted_update_is_resumed_despite_system_files(
 ) -> None:
     write(source, n_eras=5)
 
-    def stop(directory: Path, manifest: object) -> None:
+    def stop(workspace: object, manifest: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.execution.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     staged = out / WORKPLACE / "staged"
@@ -195,7 +195,7 @@ def test_files_that_no_system_creates_are_kept(source: Path, name: str) -> None:
 
 def test_copies_of_runs_in_system_folders_are_not_listed(tmp_path: Path) -> None:
     for name in ("first", "@eaDir", ".Trash-1000"):
-        begin_run(tmp_path / name, {})
+        begin_run(tmp_path / name, run_record())
     assert [row["run"] for row in describe_runs([tmp_path])] == [str(tmp_path / "first")]
 
 
