@@ -17,6 +17,7 @@ from memmap_train.runs.run import begin_run, open_run
 from memmap_train.training.resolve import prepare
 from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import interrupt, results
 
@@ -73,10 +74,6 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(KeyboardInterrupt):
         train(sample, path, small_config(), report=script)
     return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_key_is_changed_here() -> None:

@@ -1,6 +1,5 @@
 """Folds trained one after another: what each is trained on, what they leave, how they resume."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.predict import predict
 from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import (
     ROWS_PER_ERA,
     Script,
@@ -41,6 +41,7 @@ from tests.support.training_data import (
     newest_checkpoint,
     small_config,
 )
+from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -63,11 +64,6 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return path, train_folds(sample, path, folds_config(), folds=2)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def results(path: Path) -> dict[str, Any]:
     """Return everything that equal runs of folds have in common, to the last bit."""
     found: dict[str, Any] = {"scores": (path / "era_scores.csv").read_bytes()}
@@ -80,10 +76,6 @@ def results(path: Path) -> dict[str, Any]:
             [row["loss"] for row in read_csv(fold / "history.csv")],
         )
     return found
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # -- what comes of it -----------------------------------------------------------------------------
@@ -514,10 +506,6 @@ def error_of(command: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(MemmapTrainError) as caught:
         command(*arguments, **options)
     return str(caught.value)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

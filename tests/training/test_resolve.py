@@ -20,15 +20,12 @@ from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.toy import toy_table
 from tests.support.training_data import Script, newest_checkpoint, small_config
+from tests.support.training_runs import interrupt
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
 Growing = Callable[..., Path]
 TARGETS = ("target", "target_alpha_20")  # one is an alias of the other
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 def begin(dataset: Path, run: Path, **changes: Any) -> None:

@@ -659,7 +659,10 @@ def test_layers_of_ones_own_are_trained_further_and_predict(
             shutil.rmtree(before)
         before = tmp_path / run
         forget_mine()
-    assert predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows > 0
+    assert (
+        predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows
+        == mt.open_dataset(sample).n_rows
+    )
 
 
 def forget_mine() -> None:
