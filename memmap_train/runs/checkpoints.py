@@ -25,7 +25,7 @@ from ..dataset.file_digest import DIGEST_BYTES
 from ..dataset.format import MAX_HEADER_BYTES
 from ..errors import RunError
 from ..system.checksum import Checksum
-from .run import replacing
+from .files import replacing
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _STATE = "state.json"
