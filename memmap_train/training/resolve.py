@@ -21,6 +21,7 @@ from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
 from ..errors import ConfigError, RunError, listed
 from ..loading.batches import Batches
+from ..loading.explanation import reading_line, shuffling_line
 from ..loading.window_sampler import ORDER_VERSION
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
@@ -258,7 +259,6 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     """Return what is about to be trained, after so many steps and epochs."""
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
-    shuffling, reading = batches.explain()
     manifest = setup.dataset.manifest
     automatic, note = automatic_embargo(
         setup.dataset.eras,
@@ -287,8 +287,8 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         main_target=setup.main_target,
         named_target=setup.named_target,
         batch_size=config.batch_size,
-        shuffling=shuffling,
-        reading=reading,
+        shuffling=shuffling_line(batches),
+        reading=reading_line(batches),
         steps_per_epoch=len(batches),
         epochs=config.epochs,
         first_step=first_step,

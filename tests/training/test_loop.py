@@ -1065,8 +1065,8 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     script = Script()
     train(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None
-    assert f"windows of {other[0]} rows" in script.plan.shuffling
-    assert f"pools of {other[1]} batches" in script.plan.shuffling
+    assert f"window {other[0]} rows" in script.plan.shuffling
+    assert f"pool {other[1]} batches" in script.plan.shuffling
 
 
 def test_more_epochs_are_those_of_a_longer_run(
