@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from ..dataset.eras import era_folder, era_identity, era_sort_key
 from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
-from ..dataset.manifest import ShardEntry, SourceEntry
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, SourceError, listed
 from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .handles import MAX_FREE, Handles
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
 from .parquet.file import Source, metadata_bytes, sample_digest
 from .pipeline import Pipeline, least_budget
@@ -36,11 +36,9 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import Schema, common_schema, data_type_column, read_schema, without_unusable
+from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
-BEST_KEY = "memmap_train.best"
-"""Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
 
 class ParquetSource:
@@ -249,7 +247,7 @@ class ParquetSource:
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
-    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+    ) -> dict[str, FinishedEra]:
         """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
         return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
 

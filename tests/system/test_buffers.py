@@ -24,7 +24,7 @@ def address(array: Any) -> int:
 
 @pytest.mark.parametrize("dtype", [FLOAT32, INT8])
 @pytest.mark.parametrize("shape", [(3, 5), (1, 1), (1000, 7), (4, 0), (0, 4)])
-def test_arrays_are_aligned_writeable_and_of_the_shape_asked(
+def test_arrays_are_aligned_writeable_and_of_the_requested_shape(
     shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> None:
     pool = BufferPool()
@@ -38,7 +38,7 @@ def test_arrays_are_aligned_writeable_and_of_the_shape_asked(
         assert (array == 1).all()
 
 
-def test_memory_returns_when_the_last_array_that_shows_it_is_gone() -> None:
+def test_memory_is_recycled_when_its_last_array_is_gone() -> None:
     pool = BufferPool()
     array = pool.array((100, 10), FLOAT32)
     block = address(array)
@@ -50,7 +50,7 @@ def test_memory_returns_when_the_last_array_that_shows_it_is_gone() -> None:
     assert address(pool.array((100, 10), FLOAT32)) == block
 
 
-def test_a_memoryview_keeps_its_memory() -> None:
+def test_a_memoryview_keeps_its_memory_alive() -> None:
     pool = BufferPool()
     array = pool.array((100, 10), FLOAT32)
     array[:] = 7
@@ -60,7 +60,7 @@ def test_a_memoryview_keeps_its_memory() -> None:
     assert (np.asarray(view) == 7).all()
 
 
-def test_a_block_serves_a_little_less_but_not_much_less() -> None:
+def test_a_block_is_reused_for_slightly_smaller_arrays_only() -> None:
     pool = BufferPool()
     block = address(pool.array((10_000, 10), INT8))
     assert address(pool.array((9_000, 10), INT8)) == block
@@ -69,7 +69,7 @@ def test_a_block_serves_a_little_less_but_not_much_less() -> None:
     assert address(pool.array((10_000, 10), INT8)) == block
 
 
-def test_only_a_few_blocks_are_kept() -> None:
+def test_only_a_few_free_blocks_are_kept() -> None:
     pool = BufferPool()
     tracemalloc.start()
     try:
@@ -85,7 +85,7 @@ def test_only_a_few_blocks_are_kept() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2000), st.booleans()), max_size=60),
 )
-def test_arrays_that_are_alive_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
+def test_live_arrays_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
     pool = BufferPool()
     held: dict[int, Any] = {}
     for number, (slot, n_rows, keep) in enumerate(actions):
@@ -116,7 +116,7 @@ def test_threads_never_get_the_same_memory() -> None:
         assert list(threads.map(work, range(4))) == [0] * 4
 
 
-def test_memory_in_a_reference_cycle_returns_when_it_is_collected() -> None:
+def test_memory_in_a_reference_cycle_is_recycled_when_it_is_collected() -> None:
     pool = BufferPool()
     cycle: list[Any] = [pool.array((100, 10), FLOAT32)]
     block = address(cycle[0])
@@ -127,7 +127,7 @@ def test_memory_in_a_reference_cycle_returns_when_it_is_collected() -> None:
 
 
 @pytest.mark.parametrize("n_bytes", [1, 4096, 2**21, 2**21 + 1])
-def test_a_disks_buffer_is_writeable_begins_with_a_page_and_has_the_length_asked(
+def test_a_disk_buffer_is_writeable_page_aligned_and_of_the_requested_length(
     n_bytes: int,
 ) -> None:
     buffers = [disk_buffer(n_bytes) for _ in range(2)]
@@ -139,5 +139,5 @@ def test_a_disks_buffer_is_writeable_begins_with_a_page_and_has_the_length_asked
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no large pages")
-def test_a_disks_buffer_may_lie_in_large_pages() -> None:
+def test_a_disk_buffer_may_use_huge_pages() -> None:
     assert np.frombuffer(disk_buffer(5), np.uint8).ctypes.data % 2**21 == 0

@@ -93,7 +93,9 @@ def test_a_lock_keeps_other_threads_out() -> None:
     assert seen == ["held", "inside"]
 
 
-def test_a_worker_forked_while_a_stream_reads_has_its_batches(toys: dict[str, Path]) -> None:
+def test_a_worker_that_is_forked_while_a_stream_reads_gets_its_batches(
+    toys: dict[str, Path],
+) -> None:
     dataset = mt.open_dataset(toys["int8"])
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     expected = [batches[step] for step in range(2 * len(batches))]

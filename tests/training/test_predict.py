@@ -32,6 +32,7 @@ from memmap_train.training import predict as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import toy_table
 from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
@@ -40,7 +41,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 def make_run(path: Path, features: list[str], **config: Any) -> Any:
     """Write a run with a model of random weights; return the model."""
-    run = begin_run(path, {"features": features, "fill_missing": None, "dataset": "D"} | config)
+    run = begin_run(path, run_record(features=features, dataset="D", **config))
     model = build(len(features), 2, small_config(hidden=(16,)))
     model.set_weights(
         [
