@@ -37,7 +37,7 @@ eras have the data type `test`, and which targets are known.
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
@@ -551,11 +551,10 @@ def _is_sample(path: Path) -> bool:
         except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return False
         return n_features >= _MIN_FEATURES and bool(found == _features_json(n_features))
-    from memmap_train.conversion.parquet.file import Source  # needs pyarrow
+    from memmap_train.conversion.parquet.file import read_file_info  # needs pyarrow
 
     try:
-        with closing(Source(path)) as source:
-            return BEST_KEY in source.metadata
+        return BEST_KEY in read_file_info(path).metadata
     except SourceError:
         return False
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memmap_train.conversion import conversion, pipeline, transpose
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.parquet import file as reading
+from memmap_train.conversion.parquet import row_labels
 from memmap_train.conversion.parquet_source import BEST_KEY
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.system.scratch import ThreadScratch
@@ -157,7 +157,7 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
         patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
         patch.setattr(pipeline, "_MAX_BLOCK", layout.block_columns)
         patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
-        patch.setattr(reading, "_TEXTS_AT_ONCE", layout.block_columns)
+        patch.setattr(row_labels, "_TEXTS_AT_ONCE", layout.block_columns)
         return convert(
             paths,
             folder / "out",

@@ -17,7 +17,7 @@ import pytest
 from memmap_train.conversion import era_writer, pipeline
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import Journal
-from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
 from memmap_train.errors import ConversionError
@@ -131,7 +131,7 @@ class UnforeseenError(Exception):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (Source, "ids"),
+        (ParquetHandle, "pieces"),
         (pipeline, "MemoryStore"),
         (pipeline.FeatureEncoder, "encode"),
         (era_writer.ArrayWriter, "append"),
