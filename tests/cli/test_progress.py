@@ -49,7 +49,7 @@ def test_rows_of_an_earlier_process_are_no_speed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter([0.0, 10.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
     with TrainProgress() as shown:
         shown.started(plan(first_step=18, epochs_done=1))
         shown.step(9, 900, 0.06, 5.0, 0.0)

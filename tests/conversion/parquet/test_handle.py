@@ -13,6 +13,7 @@ import pytest
 
 from memmap_train.conversion.codec import MISSING_CODE
 from memmap_train.conversion.parquet import handle
+from memmap_train.conversion.parquet.columns import first_non_code
 from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.errors import SourceError
 from tests.support.errors import refused
@@ -239,7 +240,7 @@ def test_a_wide_block_is_decoded_a_few_columns_at_a_time(
     table = pa.table(dict.fromkeys(names, codes))
     source = open_file(write(tmp_path / "wide.parquet", table, compression="zstd"))
     held: list[int] = []
-    check = handle.first_non_code
+    check = first_non_code
 
     def noting(array: Any) -> int | None:
         held.append(pa.total_allocated_bytes() - before)
