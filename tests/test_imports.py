@@ -143,6 +143,14 @@ def test_heavy_packages_are_imported_by_one_folder_each(path: Path) -> None:
         assert others.isdisjoint({"tensorflow", "keras"})
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_the_page_decoder_is_used_through_its_facade(path: Path) -> None:
+    folder = "conversion.parquet.dictionary_codes."
+    inside = {module for module in map(module_name, MODULES) if module.startswith(folder)}
+    if not module_name(path).startswith(folder.rstrip(".")):
+        assert not any(i.startswith(tuple(inside)) for i in imports(path)[1])
+
+
 def test_the_table_has_every_folder() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders == TABLE.keys()

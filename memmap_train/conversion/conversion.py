@@ -75,6 +75,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
+    decoder: str = "auto",
     progress: Progress | None = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a narrower one.
@@ -115,6 +116,11 @@ def convert(
         Replace a dataset of ours that is there, once the new one is complete.
     trust_features : bool
         In an update, take features of old eras to be what they were, without decoding them.
+    decoder : {"auto", "arrow"}
+        "auto" decodes features from their dictionary pages, without Arrow, where that is possible,
+        and compares one feature of each row group with Arrow's; if they differ, a warning says so
+        and the file is decoded by Arrow. "arrow" decodes all features by Arrow. The dataset is the
+        same.
     progress : callable(what, rows done, rows in all), optional
         Called from several threads, one at a time.
 
@@ -159,6 +165,7 @@ def convert(
                 feature_prefix=feature_prefix,
                 target_prefix=target_prefix,
             ),
+            decoder=decoder,
         )
         columns = origin.choose_columns(options)
         check_folder(directory, overwrite=overwrite)

@@ -128,13 +128,24 @@ class Journal:
         self._staged.mkdir(parents=True, exist_ok=True)
         self._write_lock = threading.Lock()
         self._path = self._folder / "journal.jsonl"
-        self.finished = self._read(job)
+        self._job = job
+        self._open()
+
+    def restart(self) -> None:
+        """Forget all finished eras and remove their shards."""
+        self.close()
+        self._path.unlink()
+        self._open()
+
+    def _open(self) -> None:
+        """Read which eras are finished, remove what isn't, and open the journal to append to it."""
+        self.finished = self._read(self._job)
         self._clean()
         # Written again: a killed run may have left half a line at the end.
         fresh = self._folder / "journal.partial"
         kept = [_shard_line(*finished) for finished in self.finished.values()]
         with open(fresh, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines([_line(job), *kept])
+            file.writelines([_line(self._job), *kept])
             file.flush()
             sync_file(file.fileno())
         os.replace(fresh, self._path)

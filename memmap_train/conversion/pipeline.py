@@ -184,6 +184,7 @@ class Pipeline:
                     laid_out.append(self._lay_out(self._groups[number + 1], store))
                 # An era's rows are appended in the order of the source: first finish the last ones.
                 publishing += _handed_over(running)
+                self._handles.cross_check(group.source, group.index)
                 _results([future for future in publishing if future.done()])
                 publishing = [future for future in publishing if not future.done()]
                 writes = [partial(self._write, group, stage, piece, publishers) for piece in pieces]

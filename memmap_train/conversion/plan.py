@@ -24,6 +24,8 @@ OWN_BYTES = 150_000_000
 """What the interpreter, numpy and pyarrow take beside a conversion's buffers; measured."""
 OWN_METADATA_BYTES = 50_000_000
 """Of them, for what is known of open parquet files: one of v5.3 takes 40 MB."""
+DECODERS = ("auto", "arrow")
+"""How features are decoded: from their dictionary pages where that is possible, or all by Arrow."""
 MIN_MEMORY = 512_000_000
 """Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
 _MAX_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
@@ -44,6 +46,8 @@ class ConvertOptions:
     targets : tuple of str or None
         Only these targets; None for all.
     columns : ColumnOptions
+    decoder : {"auto", "arrow"}
+        Whether features may be decoded without Arrow; the dataset is the same.
     """
 
     dtype: str = "float32"
@@ -52,11 +56,13 @@ class ConvertOptions:
     feature_set: str | None = None
     targets: tuple[str, ...] | None = None
     columns: ColumnOptions = field(default_factory=ColumnOptions)
+    decoder: str = "auto"
 
     def __post_init__(self) -> None:
         for name, value, choices in (
             ("dtype", self.dtype, STORE_DTYPES),
             ("missing", self.missing, MISSING_CHOICES),
+            ("decoder", self.decoder, DECODERS),
         ):
             if value not in choices:
                 raise SchemaError(f"{name}: expected one of {listed(choices)}, found {value!r}")
