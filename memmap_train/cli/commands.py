@@ -28,22 +28,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
-from ..dataset.dataset import open_dataset, verify
+from ..dataset.dataset import open_dataset
+from ..dataset.verify import verify
 from ..errors import ConfigError, MemmapTrainError
 from ..loading.bench import bench, bench_text
-from ..loading.inspect import (
-    dataset_text,
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from ..loading.inspect import describe_dataset, describe_era, describe_features
+from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
-from ..runs.config import TrainConfig
 from ..runs.report import folds_text, plan_text, training_text
-from ..runs.run import find_run
-from ..runs.table import describe_runs, runs_text
 from ..system.paths import user_path
 from ..system.signals import stop, stops
 from ..text import in_bytes
@@ -52,6 +44,7 @@ from .parser import make_parser
 from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
 
 if TYPE_CHECKING:
+    from ..runs.config import TrainConfig
     from ..training.predict import PredictReport
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
@@ -183,10 +176,11 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ..conversion.preview import describe_survey, survey_sources, survey_text  # needs pyarrow
+    from ..conversion.preview import preview_sources  # needs pyarrow
+    from ..conversion.preview_text import describe_preview, preview_text
 
     with Stages("values") as stages:
-        survey = survey_sources(
+        preview = preview_sources(
             arguments.sources,
             features_json=arguments.features_json,
             columns=ColumnOptions(
@@ -198,9 +192,9 @@ def _plan(arguments: argparse.Namespace) -> int:
             progress=lambda done, total: stages("reading eras and targets", done, total),
         )
     if arguments.json:
-        _print_json(describe_survey(survey))
+        _print_json(describe_preview(preview))
     else:
-        print(survey_text(survey))
+        print(preview_text(preview))
     return 0
 
 
@@ -315,18 +309,21 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from ..runs.config import TrainConfig  # needs pydantic
+    from ..runs.run import find_run
+
     config = None  # a run that is resumed keeps its own
     if arguments.config is not None or not arguments.resume:
         config = TrainConfig.load(arguments.config, arguments.set)
     elif arguments.set:
         run = find_run(user_path(arguments.run), resume=True)
-        config = TrainConfig.load(None, arguments.set, {} if run is None else run.begun_with)
+        config = TrainConfig.load(None, arguments.set, run.train_config() if run else None)
     if arguments.folds is not None:
         return _train_folds(arguments, config)
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
-    from ..training.loop import rehearse, train  # needs TensorFlow
+    from ..training.train import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
         plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
@@ -352,7 +349,7 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> int:
+def _train_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> int:
     start_tensorflow(user_path(arguments.run))
     from ..training.fold_loop import rehearse_folds, train_folds  # needs TensorFlow
 
@@ -388,6 +385,8 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> i
 
 
 def _runs(arguments: argparse.Namespace) -> int:
+    from ..runs.table import describe_runs, runs_text  # needs pydantic
+
     rows = describe_runs(arguments.directories)
     if arguments.json:
         _print_json(rows)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
 from ..dataset.eras import era_folder, era_identity, era_sort_key
-from ..dataset.manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
+from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, SourceError, listed
-from ..system.resources import open_file_limit
+from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
 from .parquet.cross_check import DecoderMismatchError
 from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
@@ -41,12 +41,10 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import Schema, common_schema, data_type_column, read_schema, without_unusable
+from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
 
 _LOG = logging.getLogger("memmap_train")
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
-BEST_KEY = "memmap_train.best"
-"""Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
 
 class ParquetSource:
@@ -76,7 +74,7 @@ class ParquetSource:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[ParquetFileInfo] = []
-        open_file_limit()  # raised: each of them takes a descriptor
+        raise_open_file_limit()  # each of them takes a descriptor
         found: set[tuple[object, ...]] = set()
         for path in paths:
             source = read_file_info(path)
@@ -254,7 +252,7 @@ class ParquetSource:
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
-    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+    ) -> dict[str, FinishedEra]:
         """Pipe all row groups with unfinished eras into shards; see `ConversionSource`.
 
         If the cross-check finds that the decoder of dictionary pages is wrong, everything is

@@ -15,20 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.array_file import N_COUNTS
-from ..dataset.manifest import MISSING_CHOICES, STORE_DTYPES, SourceEntry
+from ..dataset.format import MISSING_CHOICES, N_COUNTS, STORE_DTYPES
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, listed, nearest
 from .schema import ColumnOptions, Schema, reasons
 
-OWN_BYTES = 150_000_000
-"""What the interpreter, numpy and pyarrow take beside a conversion's buffers; measured."""
-OWN_METADATA_BYTES = 50_000_000
-"""Of them, for what is known of open parquet files: one of v5.3 takes 40 MB."""
 DECODERS = ("auto", "arrow")
 """How features are decoded: from their dictionary pages where that is possible, or all by Arrow."""
-MIN_MEMORY = 512_000_000
-"""Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
-_MAX_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +96,23 @@ class Columns:
     alias: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoreSize:
+    """The size of a dataset in one store dtype.
+
+    Attributes
+    ----------
+    bytes : int
+        The finished dataset: all arrays and the manifest.
+    disk_bytes : int
+        The most that its conversion takes at once: more, where row groups are too large to be
+        transposed in memory.
+    """
+
+    bytes: int
+    disk_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionPlan:
     """What will be written: columns, eras, rows, bytes."""
@@ -152,14 +162,24 @@ class ConversionPlan:
         staged = rows * self.staged_row_bytes
         return self.n_bytes + (staged if staged > budget // 2 else 0)  # it is staged in a file
 
+    def size_of(self, features: Sequence[str], dtype: str, budget: int) -> StoreSize:
+        """Return the size of a dataset of some of the features in a store dtype.
 
-def default_budget(available: int) -> int:
-    """Return the bytes that a conversion's buffers take where nothing is said, of those available.
-
-    >>> default_budget(4_000_000_000)
-    850000000
-    """
-    return max(MIN_MEMORY, min(available // 4, _MAX_MEMORY)) - OWN_BYTES
+        Parameters
+        ----------
+        features : sequence of str
+        dtype : {"float32", "int8"}
+        budget : int
+            Bytes of buffers of the conversion.
+        """
+        plan = replace(
+            self,
+            columns=replace(
+                self.columns, schema=replace(self.columns.schema, features=tuple(features))
+            ),
+            options=replace(self.options, dtype=dtype, missing="0.5"),  # which int8 needs
+        )
+        return StoreSize(plan.n_bytes, plan.disk_bytes(budget))
 
 
 def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
 from ..runs.lock import check_free
 from ..runs.metrics import summary
+from ..runs.record import RunRecord, fold_record
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     begun_record,
@@ -29,15 +30,17 @@ from ..runs.resume import (
     finished_result,
     taking_up,
 )
-from ..runs.run import Run, find_run, fold_record, open_run
+from ..runs.run import Run, find_run, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
-from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
+from .compiled import compile_model, make_model
+from .initial_model import InitialModel
 from .model import require_tensorflow
-from .resolve import Setup, Start, make_model, prepare
+from .resolve import Setup, prepare
+from .results import draw_missing, recorded_scores, report_again
+from .train import rehearsed, train
 
-_CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
 
@@ -92,10 +95,10 @@ def train_folds(
     if run is None or run.is_untrained():
         record = begun_record(record, resolved.dataset, resolved.folds)
     with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
-        start = resolved.start
-        if start is not None:
-            start.keep(run)  # all folds begin with the same file
-            start = replace(start, file=run.initial_path)
+        initial = resolved.initial
+        if initial is not None:
+            initial.keep(run)  # all folds begin with the same file
+            initial = replace(initial, file=run.initial_path)
         warned: set[str] = set()
         reports = []
         for number, of_fold in enumerate(resolved.configs, start=1):
@@ -114,7 +117,7 @@ def train_folds(
                 resume=is_resumed,
                 report=report,
                 fold=resolved.folds[number - 1],
-                start=start,
+                initial=initial,
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
@@ -146,7 +149,7 @@ def rehearse_folds(
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
-        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.start)
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial)
         return rehearsed(of_fold, setup, make_model(setup))
 
     return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
@@ -163,11 +166,11 @@ class _Resolved:
     folds : tuple of Fold
     configs : tuple of TrainConfig
         Of each fold, in order.
-    record : mapping
-        What `config.json` holds of all of them.
+    record : RunRecord
+        The record of all of them.
     best_possible : float or None
         As for `Setup`.
-    start : Start or None
+    initial : InitialModel or None
         The saved model that all folds begin with, if they do with one.
     """
 
@@ -175,9 +178,9 @@ class _Resolved:
     run: Run | None
     folds: tuple[Fold, ...]
     configs: tuple[TrainConfig, ...]
-    record: Mapping[str, Any]
+    record: RunRecord
     best_possible: float | None
-    start: Start | None
+    initial: InitialModel | None
 
 
 def _set_up(
@@ -203,8 +206,7 @@ def _set_up(
         if not run.is_untrained():
             check_same_dataset(run, found)
         if config is None:
-            recorded = run.begun_with
-            config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
+            config = run.train_config()
     config = replace(config or TrainConfig(), patience=0)
     if config.validation_eras is not None:
         raise ConfigError(
@@ -223,25 +225,25 @@ def _set_up(
     }
     chosen = _choose_folds(found, run, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
-    common, start = _config_and_start(prepare(found, run, config, chosen[-1]))
+    common, initial = _common(prepare(found, run, config, chosen[-1]))
     configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
             # Its batches go: a fold is trained at a time.
-            prepare(found, None, of_fold, fold, start)
+            prepare(found, None, of_fold, fold, initial)
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(found, None, configs[-1], chosen[-1], start)
+    last = prepare(found, None, configs[-1], chosen[-1], initial)
     # Before a new run has a folder: what the user brings may be refused.
-    make_step(last)
+    compile_model(last)
     make_callbacks(last.config.callbacks)
     record = _record(last, chosen, asked)
-    return _Resolved(found, run, chosen, configs, record, last.best_possible, start)
+    return _Resolved(found, run, chosen, configs, record, last.best_possible, initial)
 
 
-def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:
+def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
     """Return what all folds have in common; the setup's batches go, and their memory with them."""
-    return setup.config, setup.start
+    return setup.config, setup.initial
 
 
 def _choose_folds(
@@ -250,16 +252,19 @@ def _choose_folds(
     """Return the run's folds where the same ones are asked for: new eras don't move them."""
     if run and not run.is_untrained():
         differing = [
-            f"{flag} {run.config[key]} in the run, {asked[key]} now"
-            for flag, key in (("--folds", "asked_folds"), ("--rolling", "asked_rolling_eras"))
-            if run.config[key] != asked[key]
+            f"{flag} {recorded} in the run, {asked[key]} now"
+            for flag, key, recorded in (
+                ("--folds", "asked_folds", run.record.asked_folds),
+                ("--rolling", "asked_rolling_eras", run.record.asked_rolling_eras),
+            )
+            if recorded != asked[key]
         ]
         if differing:
             raise RunError(
                 f"{run.path}: other folds than the run's: {'; '.join(differing)}; resume without "
                 "these changes, or begin a new run with another --run"
             )
-        if config.embargo_eras in (run.config["asked_embargo_eras"], run.config["embargo_eras"]):
+        if config.embargo_eras in (run.record.asked_embargo_eras, run.record.embargo_eras):
             return run.folds
     main = config.targets[0]
     return walk_forward(
@@ -274,16 +279,17 @@ def _choose_folds(
     )
 
 
-def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `config.json` holds of a run of folds, by what the last of them is."""
-    common = {key: value for key, value in last.record.items() if key not in _OF_ONE_FOLD}
-    return {
+def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> RunRecord:
+    """Return the record of a run of folds, by that of the last of them."""
+    common = {k: value for k, value in last.record.to_json().items() if k not in _OF_ONE_FOLD}
+    values = {
         **common,
         **asked,
         **dataset_record(last.dataset, folds),
         "validation_eras": [era for fold in folds for era in fold.validation],
         "folds": [fold_record(fold) for fold in folds],
     }
+    return RunRecord.from_json(values)
 
 
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
@@ -304,7 +310,7 @@ def _conclude(
     run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
 ) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
-    folds, main_target = run.folds, run.config["main_target"]
+    folds, main_target = run.folds, run.record.main_target
     rows = [
         row
         for number in range(1, len(folds) + 1)

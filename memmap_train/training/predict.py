@@ -28,7 +28,7 @@ from ..runs.lineage import code_of
 from ..runs.object_reference import blaming, described
 from ..runs.run import Run, open_run
 from ..runs.selection import DatasetOrPath, opened
-from ..system.buffers import Recycler
+from ..system.buffers import BufferPool
 from ..system.paths import checked_path, user_path
 from ..system.threads import ThreadPool
 from .model import require_tensorflow
@@ -66,7 +66,7 @@ class Predictor:
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
         run.get_concrete_function()  # now, not after the first epoch, fails what fails
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
-        memory = Recycler()
+        memory = BufferPool()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
         self._blocks = [memory.array(shape, dtype) for _ in range(2)]
         for block in self._blocks:
@@ -264,7 +264,7 @@ def predict(
 def _check_fits(run: Run, dataset: Dataset) -> None:
     """Raise an error if a dataset lacks what a run's model or the file of predictions needs."""
     try:
-        dataset.feature_columns(run.config["features"])
+        dataset.feature_columns(run.record.features)
     except DatasetError as error:
         raise DatasetError(f"{run.path}: {error}") from None
     without_ids = [era for era in dataset.eras if "ids" not in dataset.entry(era).files]
@@ -274,7 +274,7 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
             "of the predictions is made of; convert again, with --id-column NAME if the column "
             "isn't called 'id'"
         )
-    check_missing(dataset, run.config["fill_missing"])
+    check_missing(dataset, run.record.fill_missing)
 
 
 def _write(
@@ -315,7 +315,7 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
     if run.read_result() is None:
         raise RunError(
             f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
-            f"train {run.config['dataset']} --run {run.path} --folds {run.config['asked_folds']} "
+            f"train {run.record.dataset} --run {run.path} --folds {run.record.asked_folds} "
             "--resume`"
         )
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
@@ -336,12 +336,12 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
 
 def _check_model(part: Run, run: Run) -> None:
     if not part.model_path.exists():
-        folds = f" --folds {run.config['asked_folds']}" if run.folds else ""
+        folds = f" --folds {run.record.asked_folds}" if run.folds else ""
         is_finished = part.read_result() is not None
         why = "any more" if is_finished else "yet, since no epoch is finished"
         raise RunError(
             f"{part.path}: there is no model.keras {why}; run "
-            f"`memmap-train train {run.config['dataset']} --run {run.path}{folds} --resume`"
+            f"`memmap-train train {run.record.dataset} --run {run.path}{folds} --resume`"
         )
 
 
@@ -363,7 +363,7 @@ def _predicted(
 
         try:
             yield from predictor.predict(
-                part, run.config["features"], past_cache=is_past_cache(part), progress=tell
+                part, run.record.features, past_cache=is_past_cache(part), progress=tell
             )
         except tf.errors.OpError as error:
             raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
@@ -377,7 +377,7 @@ def _load(run: Run) -> Predictor:
     except ConfigError as error:
         raise RunError(str(error)) from error
     with blaming(f"{run.model_path}: the model fails"):
-        return Predictor(model, run.config["fill_missing"])
+        return Predictor(model, run.record.fill_missing)
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:

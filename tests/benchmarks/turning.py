@@ -13,7 +13,7 @@ from memmap_train.conversion.codec import MISSING_CODE, FeatureEncoder
 from memmap_train.conversion.parquet.file import read_file_info
 from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.transpose import turn
-from memmap_train.dataset.array_file import N_COUNTS
+from memmap_train.dataset.format import N_COUNTS
 from memmap_train.system.resources import n_cores
 
 from .measuring import Spent, timed

@@ -24,14 +24,15 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.loading import placement
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import predict as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import toy_table
 from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
@@ -40,7 +41,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 def make_run(path: Path, features: list[str], **config: Any) -> Any:
     """Write a run with a model of random weights; return the model."""
-    run = begin_run(path, {"features": features, "fill_missing": None, "dataset": "D"} | config)
+    run = begin_run(path, run_record(features=features, dataset="D", **config))
     model = build(len(features), 2, small_config(hidden=(16,)))
     model.set_weights(
         [
@@ -127,7 +128,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(PROCESS_MEMORY, "available", lambda given=available: given)
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:

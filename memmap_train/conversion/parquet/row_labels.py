@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...dataset.manifest import MAX_ID_BYTES
+from ...dataset.format import MAX_ID_BYTES
 from ...errors import SourceError
 from ..schema import NO_IDS, OTHER_ERAS, OTHER_IDS
 from .columns import as_fixed_width, fill_nulls, longest_bytes, null_mask

@@ -12,7 +12,8 @@ from memmap_train.conversion.parquet.cross_check import DecodedSamples, DecoderM
 from memmap_train.conversion.parquet.dictionary_codes import CodeDecoder, ColumnOffsets
 from memmap_train.conversion.parquet.file import read_file_info
 from memmap_train.conversion.parquet.handle_pool import HandlePool
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import SchemaError
 from tests.support.deceiving_parquet import FEATURE, write_deceiving
 from tests.support.errors import refused
