@@ -194,6 +194,7 @@ def test_all_imports_follow_the_table(path: Path) -> None:
         "loading.window_sampler",
         "runs.folds",
         "runs.metrics",
+        "runs.summary",
         "text",
     ],
 )
