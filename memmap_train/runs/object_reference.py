@@ -27,10 +27,10 @@ _NODE = re.compile(r"\[\[\{\{node .*?\}\}\]\]|\[Op:\w+\]")
 _NAME = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+)")
 
 
-def is_named(name: str) -> bool:
+def is_reference(name: str) -> bool:
     """Tell whether this is a name as ``package.module:name``.
 
-    >>> is_named("models:wide"), is_named("mlp"), is_named("models:")
+    >>> is_reference("models:wide"), is_reference("mlp"), is_reference("models:")
     (True, False, False)
     """
     return _NAME.fullmatch(name) is not None
@@ -76,7 +76,7 @@ def digest_of_code(names: Sequence[str]) -> str | None:
     What such a module imports in turn isn't looked at.
     """
     digest, found = hashlib.sha256(), False
-    for module in sorted({name.partition(":")[0] for name in names if is_named(name)}):
+    for module in sorted({name.partition(":")[0] for name in names if is_reference(name)}):
         with suppress(ConfigError, OSError, TypeError):  # which is told when it is needed
             _import("", module)
             file = getattr(sys.modules[module], "__file__", None)  # a built-in module has none

@@ -39,9 +39,9 @@ from memmap_train.loading import placement
 from memmap_train.loading.sampler import ORDER_VERSION
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.checkpoints import newest_step
-from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
+from memmap_train.runs.monitor import MONITORS
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
 from memmap_train.system.buffers import Recycler
 from memmap_train.system.direct_io import can_read_directly
