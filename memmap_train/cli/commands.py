@@ -28,17 +28,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
-from ..dataset.dataset import open_dataset, verify
+from ..dataset.dataset import open_dataset
+from ..dataset.verify import verify
 from ..errors import ConfigError, MemmapTrainError
 from ..loading.bench import bench, bench_text
-from ..loading.inspect import (
-    dataset_text,
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from ..loading.inspect import describe_dataset, describe_era, describe_features
+from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..runs.report import folds_text, plan_text, training_text
 from ..system.paths import user_path

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, GetPydanticSchema, JsonValue
 
 from .monitor import MONITORS
 from .object_reference import is_reference
@@ -99,6 +99,9 @@ def _to_json(value: object) -> object:
     return _unwrap(value)
 
 
+_Json = Annotated[Any, GetPydanticSchema(lambda _, handler: handler(JsonValue))]
+"""`JsonValue`, which type checkers would refuse where it is a part of the user's own type."""
+
 _Scalar = Annotated[_T, BeforeValidator(_unwrap)]
 _Number = Annotated[_T, AfterValidator(_check_float32), BeforeValidator(_unwrap)]
 
@@ -152,7 +155,7 @@ Monitor = Annotated[
 ]
 ModelName = Annotated[Text, Field(description="the name of a model")]
 Table = Annotated[
-    dict[str, JsonValue],
+    dict[str, _Json],
     BeforeValidator(_to_json),
     Field(description="a table such as {units = 64}"),
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dataset.dataset import Dataset
-from ..dataset.manifest import enclosing_dataset
+from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError
 from ..system.checksum import Checksum
 from ..system.paths import checked_path

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigError, RunError, ShardError, listed
-from ..loading.batches import Stream
 from ..loading.placement import is_past_cache
+from ..loading.stream import Stream
 from ..runs.chart import draw_run
 from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
 from ..runs.config import TrainConfig
@@ -298,7 +298,7 @@ class _Training:
         # First of all: an update of the dataset may exchange files of targets at any time.
         self._validation = setup.dataset.select(setup.fold.validation)
         self._labels = Labels(self._validation, config.targets)
-        self._batches.reader().map_targets()
+        self._batches.reader.map_targets()
         self._callbacks = Callbacks(
             dict(zip(config.callbacks, callbacks, strict=True)),
             self._model,

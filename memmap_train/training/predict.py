@@ -28,7 +28,7 @@ from ..runs.lineage import code_of
 from ..runs.object_reference import blaming, described
 from ..runs.run import Run, open_run
 from ..runs.selection import DatasetOrPath, opened
-from ..system.buffers import Recycler
+from ..system.buffers import BufferPool
 from ..system.paths import checked_path, user_path
 from ..system.threads import ThreadPool
 from .model import require_tensorflow
@@ -66,7 +66,7 @@ class Predictor:
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
         run.get_concrete_function()  # now, not after the first epoch, fails what fails
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
-        memory = Recycler()
+        memory = BufferPool()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
         self._blocks = [memory.array(shape, dtype) for _ in range(2)]
         for block in self._blocks:

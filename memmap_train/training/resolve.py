@@ -21,7 +21,7 @@ from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
 from ..errors import ConfigError, RunError, listed
 from ..loading.batches import Batches
-from ..loading.sampler import ORDER_VERSION
+from ..loading.window_sampler import ORDER_VERSION
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.files import replacing

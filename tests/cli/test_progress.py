@@ -32,7 +32,7 @@ def every_update_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
 
 
-def test_the_time_left_is_that_of_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_time_left_covers_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainProgress() as shown:
         shown.started(plan())
         shown.step(4, 400, 0.06, 100.0, 0.125)
@@ -45,7 +45,7 @@ def test_the_time_left_is_that_of_the_whole_run(capsys: pytest.CaptureFixture[st
     assert second.endswith("25 s left for all 3 epochs")
 
 
-def test_rows_of_an_earlier_process_are_no_speed(
+def test_rows_of_an_earlier_process_do_not_count_as_speed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter([0.0, 10.0])
@@ -58,7 +58,7 @@ def test_rows_of_an_earlier_process_are_no_speed(
     assert "epoch 2: 900 of 1,000 rows (90%), 10 rows/s, 10 s left" in out
 
 
-def test_a_quiet_training_tells_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quiet_training_prints_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     quiet = WarningsOnly()
     quiet.started(plan())
     quiet.step(4, 400, 0.06, 100.0, 0.1)

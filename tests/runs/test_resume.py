@@ -36,14 +36,14 @@ def test_a_run_continues_with_the_same_configuration(run: Run) -> None:
     assert (run.path / "config.json").stat().st_mtime_ns == before
 
 
-def test_all_changed_keys_are_named(run: Run) -> None:
+def test_a_changed_configuration_is_refused_naming_all_changed_keys(run: Run) -> None:
     changed = run_record(learning_rate=0.1, features=["feature_0"], epochs=2)
     with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
         continue_run(run, changed)
     assert open_run(run.path).record == run.record
 
 
-def test_of_a_run_of_which_nothing_was_trained_anything_may_change(tmp_path: Path) -> None:
+def test_the_configuration_of_an_untrained_run_may_change(tmp_path: Path) -> None:
     begun = begin_run(tmp_path / "begun", run_record())
     changed = run_record(learning_rate=0.1, epochs=2)
     assert continue_run(begun, changed).record == changed
@@ -59,7 +59,7 @@ def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
     assert open_run(run.path).record == run.record.changed(checkpoint_steps=5, epochs=7)
 
 
-def test_other_versions_and_a_moved_dataset_are_no_other_configuration(run: Run) -> None:
+def test_other_versions_and_a_moved_dataset_count_as_the_same_configuration(run: Run) -> None:
     continue_run(run, run_record(keras_version="3.99", dataset="/elsewhere"))
     assert open_run(run.path).record.versions["keras_version"] == "3.15.1"
 
@@ -82,7 +82,7 @@ def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> No
         check_same_dataset(run, other)
 
 
-def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> None:
+def test_a_run_counts_as_running_before_its_folder_is_written(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "first"
     with taking_up(path, run_record(), resume=False) as run:
         assert is_running(path)
@@ -96,7 +96,7 @@ def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> N
     assert not is_running(path)
 
 
-def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> None:
+def test_a_run_does_not_begin_in_a_folder_that_was_filled_while_it_waited(run: Run) -> None:
     with (
         refused(RunError, str(run.path), "a run is there already", "--resume"),
         taking_up(run.path, run_record(learning_rate=0.5), resume=False),
@@ -105,7 +105,7 @@ def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> 
     assert open_run(run.path).record == run.record
 
 
-def test_what_has_changed_meanwhile_is_seen(run: Run) -> None:
+def test_a_run_that_changed_while_it_waited_is_read_again(run: Run) -> None:
     with taking_up(run.path, run_record(epochs=9), resume=True):
         pass
     with (
@@ -115,7 +115,7 @@ def test_what_has_changed_meanwhile_is_seen(run: Run) -> None:
         pass
 
 
-def test_a_folder_that_cant_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"), holding(tmp_path / "file" / "run"):
         pass

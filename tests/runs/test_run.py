@@ -74,7 +74,7 @@ def test_a_configuration_file_that_isnt_json_is_damaged(run: Run) -> None:
         open_run(run.path)
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_text("old")
 
@@ -96,7 +96,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "x" * 251 + ".csv", "é" * 125 + ".csv"])
-def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path, name: str) -> None:
+def test_a_file_may_have_the_longest_possible_name(tmp_path: Path, name: str) -> None:
     with replacing(tmp_path / name) as temporary:
         assert temporary.suffix == (tmp_path / name).suffix
         temporary.write_text("whole")
@@ -129,7 +129,7 @@ def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
     assert found.record == run.record
 
 
-def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
+def test_an_untrained_run_may_begin_again(run: Run) -> None:
     """As after a kill, or an error, in its first steps; the process that trains it holds it."""
     assert find_run(run.path, resume=False) is None
     assert find_run(run.path, resume=True) is not None
@@ -142,7 +142,7 @@ def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
         find_run(run.path, resume=False)
 
 
-def test_a_finished_run_is_refused_as_such(run: Run) -> None:
+def test_a_finished_run_is_refused_as_finished(run: Run) -> None:
     run.finish({"best_epoch": 2})
     with refused(RunError, "a finished run", "--resume"):
         find_run(run.path, resume=False)
@@ -158,7 +158,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, resume: b
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
-def test_a_configuration_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_of_another_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"name": "other"}')
     with refused(RunError, "config.json", "not the configuration of a run"):
         find_run(tmp_path, resume=True)
@@ -179,20 +179,20 @@ def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
         open_run(run.path)
 
 
-def test_what_isnt_a_run_says_how_one_is_made(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
     with refused(RunError, "no such folder", "memmap-train train"):
         open_run(tmp_path / "none")
     with refused(RunError, "no config.json", "memmap-train train"):
         open_run(tmp_path)
 
 
-def test_a_run_that_cant_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"):
         begin_run(tmp_path / "file" / "run", run_record())
 
 
-def test_the_folds_of_a_run_are_those_that_were_recorded(run: Run) -> None:
+def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     assert run.folds == ()
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
     begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
@@ -200,7 +200,7 @@ def test_the_folds_of_a_run_are_those_that_were_recorded(run: Run) -> None:
     assert run.fold_path(2) == run.path / "fold-02"
 
 
-def test_era_scores_come_back_to_the_last_bit(run: Run) -> None:
+def test_era_scores_are_restored_to_the_last_bit(run: Run) -> None:
     rows = [("0001", "target", 1 / 3, -0.1), ('a,"b', "target_x", 0.0, 1e-300)]
     run.write_era_scores(rows)
     assert run.read_era_scores() == rows
@@ -209,7 +209,7 @@ def test_era_scores_come_back_to_the_last_bit(run: Run) -> None:
         run.read_era_scores()
 
 
-def test_history_keeps_every_bit(run: Run) -> None:
+def test_history_is_restored_to_the_last_bit(run: Run) -> None:
     row = {name: 1 / (3 + number) for number, name in enumerate(HISTORY_COLUMNS)}
     row |= {"epoch": 1, "val_corr_sharpe": math.nan}
     run.write_history([row, row | {"epoch": 2}])
@@ -233,7 +233,7 @@ def test_history_is_read_as_it_was_written(run: Run) -> None:
             run.read_history()
 
 
-def test_era_scores_are_readable_whatever_the_label(run: Run) -> None:
+def test_era_scores_are_readable_for_any_label(run: Run) -> None:
     run.write_era_scores([('a,"b', "target", 0.125, math.nan)])
     with open(run.path / "era_scores.csv", newline="") as file:
         found = list(csv.reader(file))

@@ -94,7 +94,7 @@ def test_runs_that_monitor_different_scores_are_sorted_by_their_correlation(
     assert "sorted by corr" in runs_text(rows).splitlines()[-1]
 
 
-def test_every_state_is_told(tmp_path: Path) -> None:
+def test_every_state_is_shown(tmp_path: Path) -> None:
     for name in ("finished", "stopped", "running"):
         make_run(tmp_path / name, [0.01])
     for name in ("no json", "no history", "no key", "newer"):
@@ -266,7 +266,7 @@ def test_a_damaged_run_among_others_is_named_and_they_are_shown(
         assert capsys.readouterr() == ("", f"error: {problem}\n")
 
 
-def test_a_damaged_run_in_the_home_folder_is_an_error_by_itself(
+def test_a_damaged_run_in_the_home_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -292,7 +292,7 @@ def test_a_damaged_fold_is_named_and_the_others_are_shown(damage: str, tmp_path:
         assert f"fold-02/{said}" in rows[name]["problem"]
 
 
-def test_a_link_to_a_run_is_a_run_of_its_own_name(tmp_path: Path) -> None:
+def test_a_link_to_a_run_is_listed_under_its_own_name(tmp_path: Path) -> None:
     run = make_run(tmp_path / "somewhere" / "run", [0.01])
     (tmp_path / "runs").mkdir()
     for name, to in (("linked", run), ("dangling", tmp_path / "nothing")):
@@ -301,7 +301,7 @@ def test_a_link_to_a_run_is_a_run_of_its_own_name(tmp_path: Path) -> None:
     assert [row["run"] for row in rows] == [str(tmp_path / "runs" / "linked"), str(run)]
 
 
-def test_what_else_lies_there_is_ignored(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_ignored(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", [0.01])
     make_run(run / "fold-1", [0.02])
     (tmp_path / "notes.txt").write_text("x")

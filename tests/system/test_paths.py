@@ -119,7 +119,7 @@ def test_every_command_takes_a_path_or_refuses_it_in_one_line(
     assert mt.verify("good") == []
 
 
-def test_what_is_wrong_with_a_path_is_said(home: Path) -> None:
+def test_the_error_says_what_is_wrong_with_a_path(home: Path) -> None:
     for path, said in (
         ("x" * 300, "too long for a name"),
         ("loop/in", "Too many levels of symbolic links"),

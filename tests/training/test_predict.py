@@ -24,10 +24,10 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.loading import placement
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import predict as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
@@ -128,7 +128,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(PROCESS_MEMORY, "available", lambda given=available: given)
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
