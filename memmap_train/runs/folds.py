@@ -3,51 +3,18 @@
 In: the era labels of a dataset, and those of them in which the main target has labels. Out: a
 `Fold` (`split`), or several that walk forward in time (`walk_forward`). Pure functions over labels:
 they do no I/O.
-
-A target looks ahead: the label of an era is made of returns that the labels of the following eras
-share. Training close to a validation era is training on a part of what is to be predicted, so the
-**embargo** leaves those eras out, on both sides of every validation era.
 """
 
-import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
-from ..dataset.eras import ERA_COLUMN, era_sort_key, era_time, weekly_era_number
-from ..errors import FoldError, listed, nearest
-
-
-@dataclass(frozen=True, slots=True)
-class _Horizon:
-    """How far the labels of a target look ahead.
-
-    Attributes
-    ----------
-    business_days : int
-    """
-
-    business_days: int
-
-    @property
-    def least(self) -> int:
-        """The last following week whose labels share returns with a week's own."""
-        return -(-self.business_days // 5) + 1
-
-    @property
-    def usual(self) -> int:
-        """Weeks left out between training and validation: as Numerai has it, 8 or 16."""
-        return self.least + 3
-
-
-# Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
-_SHORT, _LONG = _Horizon(20), _Horizon(60)
-_MAX_BUSINESS_DAYS = 260  # a year: what follows a name and is more isn't a horizon
-_DAY = 24 * 60 * 60 * 10**9  # nanoseconds
+from ..dataset.eras import era_sort_key, weekly_era_number
+from ..errors import FoldError, listed
+from .embargo import far_from, resolve_embargo
+from .validation_eras import choose_validation
 
 # Eras of a window that Numerai's benchmark models predict at once. Source: as above.
 _NUMERAI_WINDOW = 156
@@ -164,9 +131,9 @@ def split(
     ('0008', '0009', '0016', '0017')
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    reach = _resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
+    reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
-    validation = _choose_validation(eras, with_labels, validation_eras, names[0])
+    validation = choose_validation(eras, with_labels, validation_eras, names[0])
     return _fold(eras, with_labels, validation, reach)
 
 
@@ -224,7 +191,7 @@ def walk_forward(
     0001 0304 0313 0400
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    reach = _resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
+    reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
     if rolling_eras is not None and rolling_eras < 1:
         raise FoldError(f"the rolling eras are {rolling_eras}, expected 1 or more")
@@ -235,7 +202,7 @@ def walk_forward(
     found = []
     for block in blocks:
         before = with_labels[: with_labels.index(block[0])]
-        far = _far(eras, before, block, reach)
+        far = far_from(eras, before, block, reach)
         if far:
             near = set(before).difference(far)
             embargo = tuple(era for era in before if era in near)
@@ -265,38 +232,6 @@ def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
     return begun[-1] if begun else None
 
 
-def least_embargo(eras: Sequence[str], targets: Sequence[str]) -> int:
-    """Return how many eras apart two eras' labels share no returns, in any of the targets.
-
-    >>> least_embargo(["0001"], ["target_x_20"]), least_embargo(["0001"], ["target_x_60"])
-    (5, 13)
-    """
-    _, _, horizon = _longest_horizon(targets, {})
-    return _in_eras(horizon.least, eras)
-
-
-def too_near(
-    seen: Collection[str], validation: Sequence[str], eras: Sequence[str], reach: int
-) -> set[str]:
-    """Return those of the eras seen that lie within `reach` of a validation era, or are one.
-
-    Parameters
-    ----------
-    seen : collection of str
-        Also eras that the dataset doesn't have.
-    validation, eras : sequence of str
-        Eras of the dataset, and all of them.
-    reach : int
-        In eras, as the embargo of a `Fold`.
-
-    >>> eras = [f"{number:04}" for number in range(1, 31)]
-    >>> sorted(too_near(eras[:26], eras[26:], eras, 5))
-    ['0022', '0023', '0024', '0025', '0026']
-    """
-    known = sorted({*eras, *seen}, key=era_sort_key)
-    return set(seen).difference(_far(known, tuple(seen), validation, reach))
-
-
 def _labelled_in_order(
     eras: Sequence[str], labelled: Collection[str], target: str
 ) -> tuple[str, ...]:
@@ -311,23 +246,11 @@ def _labelled_in_order(
     return with_labels
 
 
-def _far(
-    eras: Sequence[str], candidates: Sequence[str], validation: Sequence[str], reach: int
-) -> tuple[str, ...]:
-    """Return those candidates that are farther than `reach` from every validation era."""
-    places = {era: (weekly_era_number(era), position) for position, era in enumerate(eras)}
-    return tuple(
-        era
-        for era in candidates
-        if all(_distance(places[era], places[other]) > reach for other in validation)
-    )
-
-
 def _fold(
     eras: Sequence[str], with_labels: Sequence[str], validation: tuple[str, ...], reach: int
 ) -> Fold:
     """Return the fold with these validation eras and an embargo on both sides of each."""
-    train = _far(eras, with_labels, validation, reach)
+    train = far_from(eras, with_labels, validation, reach)
     elsewhere = {*train, *validation}
     embargo = tuple(era for era in with_labels if era not in elsewhere)
     return Fold(train, validation, embargo, embargo_eras=reach)
@@ -354,228 +277,3 @@ def _numerai_windows(with_labels: Sequence[str]) -> list[Sequence[str]]:
         assert number is not None  # else all go by their places
         windows.setdefault((number - 1) // _NUMERAI_WINDOW, []).append(era)
     return list(windows.values())
-
-
-def _choose_validation(
-    eras: Sequence[str],
-    with_labels: Sequence[str],
-    wanted: int | float | str | Sequence[str] | None,
-    target: str,
-) -> tuple[str, ...]:
-    """Return the validation eras in the dataset's order."""
-    if wanted is None:
-        wanted = max(1, len(with_labels) // 5)
-    if isinstance(wanted, float):
-        if not 0 < wanted < 1:
-            raise FoldError(f"validation_eras is {wanted}, expected a share between 0 and 1")
-        wanted = max(1, round(wanted * len(with_labels)))
-    if isinstance(wanted, int):
-        if not 1 <= wanted <= len(with_labels):
-            raise FoldError(
-                f"validation_eras is {wanted:,}, expected 1 or more and fewer than the "
-                f"{len(with_labels):,} eras in which {target!r} has labels"
-            )
-        return tuple(with_labels[-wanted:])
-    named = [wanted] if isinstance(wanted, str) else list(wanted)
-    ranges = {text: _range_ends(text, eras) for text in named if text not in eras and "-" in text}
-    chosen: set[str] = set()
-    for text in named:
-        if text not in ranges:
-            chosen.add(text)
-        elif ranges[text] is None:  # name the end that isn't there, if it can be told
-            ends_named = (
-                {end.strip() for end in text.split("-")} if text.count("-") == 1 else {text}
-            )
-            chosen.update(ends_named.difference(eras))
-    positions = {era: position for position, era in enumerate(eras)}
-    faults, of_ranges = [], set()
-    for text, ends in ranges.items():
-        if ends is None:
-            continue
-        first, last = positions[ends[0]], positions[ends[1]]
-        inside = [era for era in with_labels if first <= positions[era] <= last]
-        if first > last:
-            faults.append(
-                f"validation_eras: the range {text!r} is reversed: write '{ends[1]}-{ends[0]}'"
-            )
-        elif not inside:
-            faults.append(f"validation_eras: in the range {text!r} {target!r} has no labels")
-        of_ranges.update(inside)
-    if unknown := sorted(chosen.difference(eras)):
-        faults.append(
-            f"validation_eras has eras that aren't in the dataset: {listed(unknown)}"
-            f"{nearest(unknown[0], eras)}"
-        )
-    if unlabelled := sorted(chosen.intersection(eras).difference(with_labels)):
-        faults.append(
-            f"validation_eras has eras in which {target!r} has no labels: {listed(unlabelled)}; "
-            f"eras with labels run from {with_labels[0]!r} to {with_labels[-1]!r}"
-        )
-    if faults:
-        raise FoldError("; ".join(faults))
-    return tuple(era for era in with_labels if era in chosen or era in of_ranges)
-
-
-def _range_ends(text: str, eras: Sequence[str]) -> tuple[str, str] | None:
-    """Return the first and the last era of a range, or None.
-
-    A label may itself hold the sign between the two. The ends of a range of dates needn't be eras.
-
-    >>> eras = ["2024-01-05", "2024-01-12", "2024-01-19"]
-    >>> _range_ends("2024-01-05-2024-01-19", eras)
-    ('2024-01-05', '2024-01-19')
-    >>> _range_ends("2024-01-01 - 2024-01-15", eras)
-    ('2024-01-05', '2024-01-12')
-    """
-    parts = text.split("-")
-    ends = [
-        ("-".join(parts[:cut]).strip(), "-".join(parts[cut:]).strip())
-        for cut in range(1, len(parts))
-    ]
-    for first, last in ends:
-        if first in eras and last in eras:
-            return first, last
-    for first, last in ends:
-        begin, end = era_time(first), era_time(last)
-        if begin is not None and end is not None:
-            if end % _DAY == 0:  # a date, all of which is meant
-                end += _DAY - 1
-            times = ((era, era_time(era)) for era in eras)
-            inside = [era for era, time in times if time is not None and begin <= time <= end]
-            if inside:
-                return inside[0], inside[-1]
-    return None
-
-
-def automatic_embargo(
-    eras: Sequence[str],
-    targets: str | Sequence[str],
-    aliases: Mapping[str, str] = MappingProxyType({}),
-    *,
-    era_column: str = ERA_COLUMN,
-) -> tuple[int, str | None]:
-    """Return the embargo that "auto" stands for, and what it takes for granted.
-
-    Parameters
-    ----------
-    eras, targets, aliases
-        As for `split`.
-    era_column : str
-        Which column of the sources the eras are from: numbers are weeks only in Numerai's.
-
-    Returns
-    -------
-    eras : int
-    note : str or None
-        None where the target says how far it looks ahead, and eras are weeks.
-
-    Examples
-    --------
-    >>> automatic_embargo(["0001", "0002"], "target_x_20")
-    (8, None)
-    >>> automatic_embargo([f"2024-01-{day:02}" for day in range(1, 32)], "target_x_20")[1]
-    "8 weeks for 'target_x_20' are up to 30 eras: these are dates that aren't a week apart"
-    """
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
-    longest, named, horizon = _longest_horizon(names, aliases)
-    reach = _in_eras(horizon.usual, eras)
-    notes = []
-    is_unknown = _horizon(named) is None
-    if is_unknown:
-        notes.append(
-            f"nothing says how far {longest!r} looks ahead, so {horizon.business_days} business "
-            "days are taken"
-        )
-    if _uneven_times(eras) is not None:
-        notes.append(
-            f"{horizon.usual} weeks for {longest!r} are up to {reach} eras: these are dates that "
-            "aren't a week apart"
-        )
-    elif era_time(eras[0]) is None and (
-        era_column != ERA_COLUMN or weekly_era_number(eras[0]) is None
-    ):
-        notes.append(f"eras such as {eras[0]!r} are taken to be weeks")
-        is_unknown = True
-    if is_unknown:
-        notes.append("set embargo_eras where that is wrong")
-    return reach, "; ".join(notes) or None
-
-
-def _resolve_embargo(
-    wanted: int | Literal["auto"],
-    eras: Sequence[str],
-    targets: Sequence[str],
-    aliases: Mapping[str, str],
-    *,
-    allow_overlap: bool,
-) -> int:
-    """Return the embargo in eras, after checking that it is long enough for the targets."""
-    longest, named, horizon = _longest_horizon(targets, aliases)
-    usual, least = _in_eras(horizon.usual, eras), _in_eras(horizon.least, eras)
-    if wanted == "auto":
-        return usual
-    if wanted < (0 if allow_overlap else least):
-        same = f" (= {named!r})" if named != longest else ""
-        weeks = "" if _uneven_times(eras) is None else f" ({horizon.least} weeks)"
-        found = f"labels of {longest!r}{same} look up to {least} eras{weeks} ahead"
-        allowed = "accept that they overlap"
-        if _horizon(named) is None:
-            found = (
-                f"nothing says how far {longest!r}{same} looks ahead, so {least} eras{weeks} are "
-                "taken"
-            )
-            allowed = "say that it looks less far"
-        advice = "" if wanted < 0 else f", or allow_overlap = true to {allowed}"
-        raise FoldError(
-            f"embargo_eras is {wanted}, but {found}: expected {least} or more; set it to that, to "
-            f'"auto" ({usual}){advice}'
-        )
-    return wanted
-
-
-def _longest_horizon(
-    targets: Sequence[str], aliases: Mapping[str, str]
-) -> tuple[str, str, _Horizon]:
-    """Return the target that looks farthest ahead, which one it is an alias of, and how far."""
-    named = {target: aliases.get(target, target) for target in targets}
-    horizons = {target: _horizon(named[target]) or _LONG for target in named}
-    longest = max(horizons, key=lambda target: horizons[target].business_days)
-    return longest, named[longest], horizons[longest]
-
-
-def _horizon(target: str) -> _Horizon | None:
-    """Return the horizon that a target's name ends in; None if it ends in none.
-
-    A number below 60 may as well count targets ("responder_6"), but for Numerai's own: then the
-    longest of Numerai's horizons is the safe one.
-
-    >>> [_horizon(name) for name in ("target_x_20", "target_120", "responder_6", "target_2024")]
-    [_Horizon(business_days=20), _Horizon(business_days=120), None, None]
-    """
-    match = re.search(r"_([1-9][0-9]{1,2})$", target)
-    days = int(match[1]) if match else 0
-    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MAX_BUSINESS_DAYS
-    return _Horizon(days) if is_known else None
-
-
-def _in_eras(weeks: int, eras: Sequence[str]) -> int:
-    """Return so many weeks in eras: as many, or how many eras are at most so near to each other."""
-    times = _uneven_times(eras)
-    if times is None:
-        return weeks
-    within = (bisect_right(times, time + 7 * weeks * _DAY) for time in times)
-    return max(end - place - 1 for place, end in enumerate(within))
-
-
-def _uneven_times(eras: Sequence[str]) -> list[int] | None:
-    """Return the times of eras that are dates, in order, if they aren't whole weeks apart."""
-    times = sorted(time for time in map(era_time, eras) if time is not None)
-    weekly = all((later - time) % (7 * _DAY) == 0 for time, later in pairwise(times))
-    return None if weekly else times
-
-
-def _distance(first: tuple[int | None, int], second: tuple[int | None, int]) -> int:
-    """Return how many eras lie from one (number, position) to another."""
-    if first[0] is None or second[0] is None:
-        return abs(first[1] - second[1])
-    return abs(first[0] - second[0])

@@ -6,7 +6,7 @@ In comes a resolved configuration with its model, out comes a `TrainPlan`.
 from typing import Any
 
 from ..dataset.eras import ERA_COLUMN
-from ..runs.folds import automatic_embargo
+from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
 from .predict import BLOCK_ROWS
 from .resolve import Setup

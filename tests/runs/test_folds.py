@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from memmap_train.dataset.eras import era_time
 from memmap_train.errors import FoldError, MemmapTrainError
-from memmap_train.runs.folds import Fold, automatic_embargo, fold_of, split, walk_forward
+from memmap_train.runs.embargo import automatic_embargo
+from memmap_train.runs.folds import Fold, fold_of, split, walk_forward
 from tests.support.errors import refused
 
 FRIDAY = date(2024, 1, 5)
