@@ -1,10 +1,10 @@
-"""The embargo: how many eras lie between training and validation, and which eras are too near.
+"""The embargo: how many eras must lie between training and validation, and which are too near.
 
 In come era labels and the names of targets; out come numbers of eras, and eras. Pure functions.
 
-A target looks ahead: the label of an era is made of returns that the labels of the following eras
-share. Training close to a validation era is training on a part of what is to be predicted, so the
-embargo leaves those eras out, on both sides of every validation era.
+A target looks ahead: the label of an era is computed from returns that the labels of the following
+eras share. A model that is trained close to a validation era has been trained on a part of what it
+is to predict, so the embargo leaves out the eras on both sides of every validation era.
 """
 
 import re
@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,29 +24,30 @@ _DAY = 24 * 60 * 60 * 10**9  # nanoseconds
 
 @dataclass(frozen=True, slots=True)
 class _Horizon:
-    """How far the labels of a target look ahead.
+    """The period after an era that the labels of a target depend on.
 
     Attributes
     ----------
     business_days : int
+        The length of the period.
     """
 
     business_days: int
 
     @property
-    def least(self) -> int:
-        """The last following week whose labels share returns with a week's own."""
+    def min_weeks(self) -> int:
+        """The number of following weeks whose labels share returns with a week's own."""
         return -(-self.business_days // 5) + 1
 
     @property
-    def usual(self) -> int:
-        """Weeks left out between training and validation: as Numerai has it, 8 or 16."""
-        return self.least + 3
+    def usual_weeks(self) -> int:
+        """The number of weeks that Numerai's benchmark models leave out: 8 or 16."""
+        return self.min_weeks + 3
 
 
 # Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
 _SHORT, _LONG = _Horizon(20), _Horizon(60)
-_MAX_BUSINESS_DAYS = 260  # a year: what follows a name and is more isn't a horizon
+_MAX_BUSINESS_DAYS = 260  # a year: a larger number at the end of a name isn't a horizon
 
 
 def automatic_embargo(
@@ -55,20 +57,22 @@ def automatic_embargo(
     *,
     era_column: str = ERA_COLUMN,
 ) -> tuple[int, str | None]:
-    """Return the embargo that "auto" stands for, and what it takes for granted.
+    """Return the embargo that "auto" stands for, and the assumptions behind it.
 
     Parameters
     ----------
     eras, targets, aliases
-        As for `split`.
+        As for `folds.split`.
     era_column : str
-        Which column of the sources the eras are from: numbers are weeks only in Numerai's.
+        The column of the sources that the eras are from. Numbers are known to be weeks only in
+        Numerai's column.
 
     Returns
     -------
-    eras : int
+    reach : int
+        The number of eras.
     note : str or None
-        None where the target says how far it looks ahead, and eras are weeks.
+        The assumptions in words; None if the target's name has its horizon and eras are weeks.
 
     Examples
     --------
@@ -79,7 +83,7 @@ def automatic_embargo(
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     longest, named, horizon = _longest_horizon(names, aliases)
-    reach = _in_eras(horizon.usual, eras)
+    reach = _in_eras(horizon.usual_weeks, eras)
     notes = []
     is_unknown = _horizon(named) is None
     if is_unknown:
@@ -89,8 +93,8 @@ def automatic_embargo(
         )
     if _uneven_times(eras) is not None:
         notes.append(
-            f"{horizon.usual} weeks for {longest!r} are up to {reach} eras: these are dates that "
-            "aren't a week apart"
+            f"{horizon.usual_weeks} weeks for {longest!r} are up to {reach} eras: these are dates "
+            "that aren't a week apart"
         )
     elif era_time(eras[0]) is None and (
         era_column != ERA_COLUMN or weekly_era_number(eras[0]) is None
@@ -110,14 +114,29 @@ def resolve_embargo(
     *,
     allow_overlap: bool,
 ) -> int:
-    """Return the embargo in eras, after checking that it is long enough for the targets."""
+    """Return the embargo in eras, after checking that it is long enough for the targets.
+
+    Parameters
+    ----------
+    wanted : int or "auto"
+        The value of `embargo_eras`.
+    eras, targets, aliases, allow_overlap
+        As for `folds.split`.
+
+    Raises
+    ------
+    FoldError
+        If the embargo is too short.
+    """
     longest, named, horizon = _longest_horizon(targets, aliases)
-    usual, least = _in_eras(horizon.usual, eras), _in_eras(horizon.least, eras)
+    usual, least = _in_eras(horizon.usual_weeks, eras), _in_eras(horizon.min_weeks, eras)
     if wanted == "auto":
         return usual
+    if not isinstance(wanted, Integral) or isinstance(wanted, bool):
+        raise FoldError(f'embargo_eras is {wanted!r:.60}, expected a whole number, or "auto"')
     if wanted < (0 if allow_overlap else least):
         same = f" (= {named!r})" if named != longest else ""
-        weeks = "" if _uneven_times(eras) is None else f" ({horizon.least} weeks)"
+        weeks = "" if _uneven_times(eras) is None else f" ({horizon.min_weeks} weeks)"
         found = f"labels of {longest!r}{same} look up to {least} eras{weeks} ahead"
         allowed = "accept that they overlap"
         if _horizon(named) is None:
@@ -135,29 +154,33 @@ def resolve_embargo(
 
 
 def min_embargo(eras: Sequence[str], targets: Sequence[str]) -> int:
-    """Return how many eras apart two eras' labels share no returns, in any of the targets.
+    """Return the smallest distance of two eras whose labels share no returns, for any target.
 
     >>> min_embargo(["0001"], ["target_x_20"]), min_embargo(["0001"], ["target_x_60"])
     (5, 13)
     """
     _, _, horizon = _longest_horizon(targets, {})
-    return _in_eras(horizon.least, eras)
+    return _in_eras(horizon.min_weeks, eras)
 
 
 def too_near(
     seen: Collection[str], validation: Sequence[str], eras: Sequence[str], reach: int
 ) -> set[str]:
-    """Return those of the eras seen that lie within `reach` of a validation era, or are one.
+    """Return the eras that lie within `reach` of a validation era, or are one.
 
     Parameters
     ----------
     seen : collection of str
-        Also eras that the dataset doesn't have.
-    validation, eras : sequence of str
-        Eras of the dataset, and all of them.
+        Eras that a model was trained on; the dataset may lack some of them.
+    validation : sequence of str
+        The validation eras.
+    eras : sequence of str
+        All eras of the dataset.
     reach : int
-        In eras, as the embargo of a `Fold`.
+        The number of eras, as `embargo_eras` of a `Fold`.
 
+    Examples
+    --------
     >>> eras = [f"{number:04}" for number in range(1, 31)]
     >>> sorted(too_near(eras[:26], eras[26:], eras, 5))
     ['0022', '0023', '0024', '0025', '0026']
@@ -169,19 +192,19 @@ def too_near(
 def far_from(
     eras: Sequence[str], candidates: Sequence[str], validation: Sequence[str], reach: int
 ) -> tuple[str, ...]:
-    """Return those candidates that are farther than `reach` from every validation era."""
-    places = {era: (weekly_era_number(era), position) for position, era in enumerate(eras)}
+    """Return the candidates that are farther than `reach` eras from every validation era."""
+    locations = {era: (weekly_era_number(era), position) for position, era in enumerate(eras)}
     return tuple(
         era
         for era in candidates
-        if all(_distance(places[era], places[other]) > reach for other in validation)
+        if all(_distance(locations[era], locations[other]) > reach for other in validation)
     )
 
 
 def _longest_horizon(
     targets: Sequence[str], aliases: Mapping[str, str]
 ) -> tuple[str, str, _Horizon]:
-    """Return the target that looks farthest ahead, which one it is an alias of, and how far."""
+    """Return the target that looks farthest ahead, the target that it equals, and its horizon."""
     named = {target: aliases.get(target, target) for target in targets}
     horizons = {target: _horizon(named[target]) or _LONG for target in named}
     longest = max(horizons, key=lambda target: horizons[target].business_days)
@@ -189,9 +212,9 @@ def _longest_horizon(
 
 
 def _horizon(target: str) -> _Horizon | None:
-    """Return the horizon that a target's name ends in; None if it ends in none.
+    """Return the horizon at the end of a target's name, or None.
 
-    A number below 60 may as well count targets ("responder_6"), but for Numerai's own: then the
+    Other numbers below 60 than Numerai's own may number the targets ("responder_6"): then the
     longest of Numerai's horizons is the safe one.
 
     >>> [_horizon(name) for name in ("target_x_20", "target_120", "responder_6", "target_2024")]
@@ -204,23 +227,23 @@ def _horizon(target: str) -> _Horizon | None:
 
 
 def _in_eras(weeks: int, eras: Sequence[str]) -> int:
-    """Return so many weeks in eras: as many, or how many eras are at most so near to each other."""
+    """Return a number of weeks in eras: the same number, unless eras aren't whole weeks apart."""
     times = _uneven_times(eras)
     if times is None:
         return weeks
     within = (bisect_right(times, time + 7 * weeks * _DAY) for time in times)
-    return max(end - place - 1 for place, end in enumerate(within))
+    return max(end - position - 1 for position, end in enumerate(within))
 
 
 def _uneven_times(eras: Sequence[str]) -> list[int] | None:
-    """Return the times of eras that are dates, in order, if they aren't whole weeks apart."""
+    """Return the sorted times of eras that are dates and not whole weeks apart, or None."""
     times = sorted(time for time in map(era_time, eras) if time is not None)
     weekly = all((later - time) % (7 * _DAY) == 0 for time, later in pairwise(times))
     return None if weekly else times
 
 
 def _distance(first: tuple[int | None, int], second: tuple[int | None, int]) -> int:
-    """Return how many eras lie from one (number, position) to another."""
+    """Return the distance of two eras, each given as (number or None, position)."""
     if first[0] is None or second[0] is None:
         return abs(first[1] - second[1])
     return abs(first[0] - second[0])

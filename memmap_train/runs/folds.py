@@ -7,7 +7,8 @@ they do no I/O.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,27 +17,34 @@ from ..errors import FoldError, listed
 from .embargo import far_from, resolve_embargo
 from .validation_eras import choose_validation
 
-# Eras of a window that Numerai's benchmark models predict at once. Source: as above.
 _NUMERAI_WINDOW = 156
+"""The eras that Numerai's benchmark models predict at once. Source: as for `split`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Eras to train on and eras to score, with the eras between them left out.
+    """Eras to train on, eras to validate on, and the eras between them that are left out.
 
     Attributes
     ----------
     train, validation : tuple of str
-        Era labels in the dataset's order; neither is empty.
+        Era labels in the dataset's order. Neither is empty.
     embargo : tuple of str
-        Eras with labels that are in neither, because they are too close to a validation era.
+        Eras with labels that are too close to a validation era to be trained on.
     embargo_eras : int
-        How far from a validation era the embargo reaches, in eras.
+        The reach of the embargo: every training era is farther than this from every validation
+        era, counted in eras.
 
     Raises
     ------
     FoldError
-        If an era is in two of the three, or nothing is left to train on or to score.
+        If an era is in two of the three, or there is nothing to train or to validate on.
+
+    Examples
+    --------
+    >>> fold = Fold(train=("0001", "0002"), validation=("0005",), embargo=("0003",), embargo_eras=2)
+    >>> fold.validation
+    ('0005',)
     """
 
     train: tuple[str, ...]
@@ -75,37 +83,39 @@ def split(
     aliases: Mapping[str, str] = MappingProxyType({}),
     allow_overlap: bool = False,
 ) -> Fold:
-    """Divide the eras that have labels into train, validation, and the embargo between them.
+    """Divide the eras that have labels into training eras, validation eras and an embargo.
 
     Parameters
     ----------
     eras : sequence of str
-        All era labels of the dataset, in its order.
+        All era labels of the dataset, in its order (`Dataset.eras`).
     labelled : collection of str
-        The eras in which the main target has labels; the others are neither trained on nor scored
-        and don't appear in the result.
+        The eras in which the main target has labels (`Dataset.labelled_eras`). Other eras don't
+        appear in the result.
     validation_eras : int, float, str, sequence of str or None
-        The last so many labelled eras; or their last share, between 0 and 1 (at least one); or
-        eras by their labels, of which one text may name a range, such as ``"0575-0700"`` or
-        ``"2024-01-01 - 2024-06-30"``: the labelled eras from one to the other, both included. None
-        is the last fifth.
+        The eras to validate on, out of those with labels: the last so many; a share between 0 and
+        1, the last ones; or eras by their labels. A text may be a range, such as ``"0575-0700"`` or
+        ``"2024-01-01 - 2024-06-30"``, both ends included. None is the last fifth.
     embargo_eras : int or "auto"
-        An era is left out if it is this near to a validation era, or nearer, before or after it.
-        The distance of two eras is the difference of the numbers in their labels ("era7" and
-        "era12" are 5 apart, whatever the dataset has between them); where a label holds no
-        number, or a date, it is the difference of their places in `eras`.
-        "auto" is what Numerai's benchmark models use: 8 weeks if all targets look 20 days ahead,
-        otherwise 16, and more if one looks farther than 60. Eras are weeks, unless they are dates
-        that aren't whole weeks apart: then it is as many eras as lie at most so many days apart.
+        The reach of the embargo: an era is left out if its distance to a validation era, before or
+        after it, is at most so many eras. The distance of two eras is the difference of the numbers
+        in their labels ("era7" and "era12" are 5 apart, even if the dataset lacks eras between
+        them); if a label has no number, or is a date, it is the difference of their positions in
+        `eras`.
+        "auto" is what Numerai's benchmark models use: 8 weeks if all targets look 20 business days
+        ahead, otherwise 16, and more if a target looks farther than 60. Eras count as weeks, unless
+        they are dates that aren't whole weeks apart: then the embargo has as many eras as lie at
+        most so many weeks apart.
     targets : str or sequence of str
-        The targets that are trained on, the main one first. The longest horizon decides; a target
-        whose name doesn't end in ``_20`` or in business days from ``_60`` to ``_260`` counts as
-        ``_60``.
+        The targets to train on, the main one first. The one that looks farthest ahead decides. A
+        target whose name doesn't end in ``_20``, or in business days from ``_60`` to ``_260``,
+        counts as ``_60``.
     aliases : mapping of str to str
-        Which named target a target equals, as the manifest says: ``{"target": "target_x_20"}``.
+        The named target that another target equals, as in ``dataset.manifest.aliases``: with
+        ``{"target": "target_x_20"}``, ``"target"`` looks 20 business days ahead.
     allow_overlap : bool
-        Permit an `embargo_eras` below 5 weeks (``_20``) or 13 (``_60``), with which labels of
-        train and validation eras share returns.
+        Whether an `embargo_eras` below 5 weeks (``_20``) or 13 weeks (``_60``) is permitted, with
+        which labels of training and validation eras share returns.
 
     Returns
     -------
@@ -114,21 +124,38 @@ def split(
     Raises
     ------
     FoldError
-        If the labels are unknown, the embargo is too short, or nothing is left to train on.
+        If labels are unknown, the embargo is too short, or nothing is left to train on.
+
+    See Also
+    --------
+    walk_forward : Several folds, each of which trains only on eras before those it predicts.
 
     Notes
     -----
-    With the defaults a model trained on eras 1 to 148 is scored from era 157 on if its target
-    looks 20 days ahead, as Numerai's benchmark models are.
+    A model of a 20-day target that is trained on eras 1 to 148 is validated from era 157 on, as
+    Numerai's benchmark models are.
 
     Source: https://docs.numer.ai/numerai-tournament/models, "Walk Forward Cross Validation".
 
     Examples
     --------
+    The last four eras are for validation, and the eight before them are left out:
+
     >>> eras = [f"{number:04}" for number in range(1, 21)]
     >>> fold = split(eras, eras, validation_eras=4, targets="target_x_20")
     >>> fold.train[-1], fold.embargo[0], fold.embargo[-1], fold.validation[0]
     ('0008', '0009', '0016', '0017')
+
+    A range in the middle has an embargo on both sides:
+
+    >>> fold = split(eras, eras, validation_eras="0010-0011", embargo_eras=5, targets="target_x_20")
+    >>> fold.train
+    ('0001', '0002', '0003', '0004', '0017', '0018', '0019', '0020')
+
+    Of an opened dataset:
+
+    >>> fold = split(ds.eras, ds.labelled_eras("target"))  # doctest: +SKIP
+    >>> batches = mt.Batches(ds.select(fold.train), batch_size=4096)  # doctest: +SKIP
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
@@ -141,42 +168,43 @@ def walk_forward(
     eras: Sequence[str],
     labelled: Collection[str],
     *,
-    folds: int | Literal["numerai"],
+    folds: int | Literal["numerai"] = 5,
     rolling_eras: int | None = None,
     embargo_eras: int | Literal["auto"] = "auto",
     targets: str | Sequence[str] = "target",
     aliases: Mapping[str, str] = MappingProxyType({}),
     allow_overlap: bool = False,
 ) -> tuple[Fold, ...]:
-    """Return folds that walk forward in time: each trains only on eras before those it scores.
+    """Return folds that walk forward in time: each trains only on eras before those it predicts.
 
     Parameters
     ----------
     eras, labelled, embargo_eras, targets, aliases, allow_overlap
         As for `split`.
     folds : int or "numerai"
-        So many blocks of equally many labelled eras, up to the last one; the eras before the first
-        block are as many again, and the embargo. Or the windows of Numerai's benchmark models: 156
-        eras by the numbers in their labels, 157 to 312, 313 to 468 and so on; the last may be
-        shorter, and windows before which there is nothing to train on are left out.
+        The number of folds: the last eras with labels are cut into so many blocks of equal size,
+        and as many eras, and the embargo, are left before the first block. Or "numerai" for the
+        windows of Numerai's benchmark models: 156 eras by the numbers in their labels, 157 to 312,
+        313 to 468 and so on. The last window may be shorter, and windows that have nothing to train
+        on before them are left out.
     rolling_eras : int or None
-        Train only on the last so many eras before the embargo (fewer where there aren't as many);
-        None: on all of them.
+        The largest number of eras to train on, the last ones before the embargo. None: all eras
+        before the embargo.
 
     Returns
     -------
     tuple of Fold
-        In the order of time. Their validation eras share none and leave none out from the first of
-        them to the last labelled era.
+        The folds in the order of time. Every era with labels, from the first validation era on, is
+        a validation era of exactly one fold.
 
     Raises
     ------
     FoldError
-        As for `split`; or there are too few eras for so many folds.
+        As for `split`; or if there are too few eras for so many folds.
 
     Notes
     -----
-    Numerai's models for 20-day targets are trained on eras 1 to 148 to predict 157 to 312, on 1 to
+    Numerai's models of 20-day targets are trained on eras 1 to 148 to predict 157 to 312, on 1 to
     304 to predict 313 to 468, and so on: the 8 eras before each window are purged, 16 for 60-day
     targets.
 
@@ -189,6 +217,11 @@ def walk_forward(
     ...     print(fold.train[0], fold.train[-1], fold.validation[0], fold.validation[-1])
     0001 0148 0157 0312
     0001 0304 0313 0400
+    >>> for fold in walk_forward(eras, eras, folds=3, rolling_eras=50, targets="target_x_20"):
+    ...     print(fold.train[0], fold.train[-1], fold.validation[0], fold.validation[-1])
+    0049 0098 0107 0204
+    0147 0196 0205 0302
+    0245 0294 0303 0400
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
@@ -199,30 +232,28 @@ def walk_forward(
         blocks = _numerai_windows(with_labels)
     else:
         blocks = _equal_blocks(with_labels, folds, reach)
-    found = []
-    for block in blocks:
-        before = with_labels[: with_labels.index(block[0])]
-        far = far_from(eras, before, block, reach)
-        if far:
-            near = set(before).difference(far)
-            embargo = tuple(era for era in before if era in near)
-            train = far if rolling_eras is None else far[-rolling_eras:]
-            found.append(Fold(train, tuple(block), embargo, reach))
+    found = tuple(
+        fold for block in blocks if (fold := _fold_before(eras, with_labels, block, reach))
+    )
     if not found:
         raise FoldError(
             f"no window of {_NUMERAI_WINDOW} eras has eras to train on before it: labels run from "
             f"{with_labels[0]!r} to {with_labels[-1]!r}, and {reach} eras before a window are left "
             "out; choose a number of folds"
         )
-    return tuple(found)
+    if rolling_eras is None:
+        return found
+    return tuple(replace(fold, train=fold.train[-rolling_eras:]) for fold in found)
 
 
 def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
-    """Return which of some walk-forward folds may predict an era, from 0.
+    """Return the index of the walk-forward fold whose model may predict an era, or None.
 
-    It is the last one whose validation begins with that era or before it: an era behind all folds
-    belongs to the last of them. None: the era lies before the first fold's validation eras.
+    It is the last fold whose validation begins with that era or before it, so an era after all
+    folds belongs to the last one. None: the era lies before all validation eras.
 
+    Examples
+    --------
     >>> folds = [Fold(("1",), ("4", "5"), (), 2), Fold(("1", "2", "3"), ("6", "7"), (), 2)]
     >>> [fold_of(era, folds) for era in ("3", "4", "5", "7", "12", "X")]
     [None, 0, 0, 1, 1, 1]
@@ -235,7 +266,7 @@ def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
 def _labelled_in_order(
     eras: Sequence[str], labelled: Collection[str], target: str
 ) -> tuple[str, ...]:
-    """Return the eras with labels in the dataset's order; there are some."""
+    """Return the eras with labels in the dataset's order; there is at least one."""
     labelled = frozenset(labelled)
     with_labels = tuple(era for era in eras if era in labelled)
     if not with_labels:
@@ -244,6 +275,19 @@ def _labelled_in_order(
             "eras with labels: set targets to one that has them"
         )
     return with_labels
+
+
+def _fold_before(
+    eras: Sequence[str], with_labels: Sequence[str], block: Sequence[str], reach: int
+) -> Fold | None:
+    """Return the fold that trains on all eras before a block; None if none are left."""
+    before = with_labels[: with_labels.index(block[0])]
+    train = far_from(eras, before, block, reach)
+    if not train:
+        return None
+    kept = frozenset(train)
+    embargo = tuple(era for era in before if era not in kept)
+    return Fold(train, tuple(block), embargo, embargo_eras=reach)
 
 
 def _fold(
@@ -257,7 +301,9 @@ def _fold(
 
 
 def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Sequence[str]]:
-    """Cut the last eras into blocks, leaving as many as a block and the embargo before them."""
+    """Cut the last eras into blocks, and leave a block and the embargo before them."""
+    if not isinstance(folds, Integral) or isinstance(folds, bool):
+        raise FoldError(f"the folds are {folds!r:.60}, expected a whole number, or 'numerai'")
     size = (len(with_labels) - reach) // (folds + 1) if folds > 0 else 0
     if size < 1:
         raise FoldError(
@@ -269,11 +315,11 @@ def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Se
 
 
 def _numerai_windows(with_labels: Sequence[str]) -> list[Sequence[str]]:
-    """Divide the eras into windows by the numbers in their labels, or else by their places."""
+    """Divide the eras into windows by the numbers in their labels, or by their positions."""
     numbers = [weekly_era_number(era) for era in with_labels]
     windows: dict[int, list[str]] = {}
     for position, era in enumerate(with_labels, start=1):
         number = position if None in numbers else numbers[position - 1]
-        assert number is not None  # else all go by their places
+        assert number is not None  # otherwise all windows go by positions
         windows.setdefault((number - 1) // _NUMERAI_WINDOW, []).append(era)
     return list(windows.values())
