@@ -38,9 +38,9 @@ from memmap_train.errors import (
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
-from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, why_undefined
+from memmap_train.runs.monitor import MONITORS
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
 from memmap_train.runs.summary import summary
 from memmap_train.system.buffers import BufferPool
