@@ -15,13 +15,13 @@ import numpy as np
 from ..errors import ConfigError
 from ..runs.attribute_state import (
     Packed,
-    passed_over,
-    recall,
-    recall_random,
-    remembered,
-    remembered_random,
+    restore_attributes,
+    restore_random_state,
+    save_attributes,
+    save_random_state,
+    unsaved_attributes,
 )
-from ..runs.object_reference import blaming
+from ..runs.object_reference import user_code
 
 Memory = list[dict[str, Packed]]
 """The states of the callbacks, in order, and last those of random generators; or nothing."""
@@ -47,7 +47,7 @@ def states_of(callbacks: Mapping[str, Any]) -> Memory:
     if not callbacks:
         return []
     states = [_state_of(name, callback) for name, callback in callbacks.items()]
-    return [*states, remembered_random()]
+    return [*states, save_random_state()]
 
 
 def check_states(callbacks: Mapping[str, Any]) -> None:
@@ -69,8 +69,8 @@ def restore_callbacks(callbacks: Mapping[str, Any], memory: Memory) -> None:
     # Not strict: checkpoints of earlier versions have one more, of the log for TensorBoard.
     for (name, callback), state in zip(callbacks.items(), states, strict=False):
         if _STATE_DICT not in state:
-            left_out = _not_remembered(callback)
-            recall(callback, {key: state[key] for key in state if key not in left_out})
+            left_out = _not_saved(callback)
+            restore_attributes(callback, {key: state[key] for key in state if key not in left_out})
             continue
         if not _has_state_dict(callback):
             raise ConfigError(
@@ -78,26 +78,26 @@ def restore_callbacks(callbacks: Mapping[str, Any], memory: Memory) -> None:
                 "no state_dict and load_state_dict any more; put them back, or begin a new run"
             )
         holder = SimpleNamespace()
-        recall(holder, {"state": state[_STATE_DICT]})
-        with blaming(f"callbacks: {name} failed in load_state_dict"):
+        restore_attributes(holder, {"state": state[_STATE_DICT]})
+        with user_code(f"callbacks: {name} failed in load_state_dict"):
             callback.load_state_dict(holder.state)
-    recall_random(generators)
+    restore_random_state(generators)
 
 
-def unsaved_attributes(callbacks: Mapping[str, Any]) -> list[str]:
+def attributes_not_saved(callbacks: Mapping[str, Any]) -> list[str]:
     """Return the attributes that `states_of` can't hold, as "callback: attribute"."""
     return [
         f"{name}: {attribute}"
         for name, callback in callbacks.items()
         if not _has_state_dict(callback)
-        for attribute in passed_over(callback, but=_not_remembered(callback))
+        for attribute in unsaved_attributes(callback, but=_not_saved(callback))
     ]
 
 
 def _state_of(name: str, callback: Any) -> dict[str, Packed]:
     if not _has_state_dict(callback):
-        return remembered(callback, but=_not_remembered(callback))
-    with blaming(f"callbacks: {name} failed in state_dict"):
+        return save_attributes(callback, but=_not_saved(callback))
+    with user_code(f"callbacks: {name} failed in state_dict"):
         state = callback.state_dict()
         fault = _fault(state)
     if fault is not None:
@@ -105,7 +105,7 @@ def _state_of(name: str, callback: Any) -> dict[str, Packed]:
             f"callbacks: {name}: state_dict returned {fault}; expected JSON values (text, numbers, "
             "true, false, None, lists, and dicts by text) and numpy arrays"
         )
-    return {_STATE_DICT: remembered(SimpleNamespace(state=state))["state"]}
+    return {_STATE_DICT: save_attributes(SimpleNamespace(state=state))["state"]}
 
 
 def _has_state_dict(callback: Any) -> bool:
@@ -136,7 +136,7 @@ def _fault(value: Any, where: str = "") -> str | None:
     return None if type(value) in (type(None), bool, int, float, str) else found
 
 
-def _not_remembered(callback: Any) -> tuple[str, ...]:
+def _not_saved(callback: Any) -> tuple[str, ...]:
     """Return the attributes of a callback that a resumed training must not set."""
     found = (names for kind, names in _OF_PROCESS.items() if isinstance(callback, kind))
     return (*_GIVEN, *(name for names in found for name in names))

@@ -16,14 +16,14 @@ from typing import Any
 import keras
 
 from ..errors import ConfigError
-from ..runs.object_reference import blaming, find_named
+from ..runs.object_reference import resolve_reference, user_code
 from ..system.signals import stops
 from .callback_state import (
     Memory,
+    attributes_not_saved,
     check_states,
     restore_callbacks,
     states_of,
-    unsaved_attributes,
 )
 from .tensorboard_log import TensorBoardLog
 
@@ -38,9 +38,9 @@ def make_callbacks(names: Sequence[str]) -> list[Any]:
     """
     made = []
     for name in names:
-        found = find_named("callbacks", name)
+        found = resolve_reference("callbacks", name)
         if not isinstance(found, keras.callbacks.Callback) and callable(found):
-            with blaming(f"callbacks: {name}() failed"):
+            with user_code(f"callbacks: {name}() failed"):
                 found = found()
         if not isinstance(found, keras.callbacks.Callback):
             raise ConfigError(
@@ -116,9 +116,9 @@ class Callbacks:
         have seen: restore the model's state afterwards.
         """
         for name, callback in self._told.items():
-            with blaming(f"callbacks: {name} failed in set_params"):
+            with user_code(f"callbacks: {name} failed in set_params"):
                 callback.set_params(self._params)
-            with blaming(f"callbacks: {name} failed in set_model"):
+            with user_code(f"callbacks: {name} failed in set_model"):
                 callback.set_model(self._model)
             if memory and isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # else it would empty the file of the epochs before
@@ -133,7 +133,7 @@ class Callbacks:
 
     def forgotten(self) -> list[str]:
         """Return the attributes that `memory` can't hold, as "callback: attribute"."""
-        return unsaved_attributes(self._callbacks)
+        return attributes_not_saved(self._callbacks)
 
     def epoch_begin(self, epochs_done: int) -> None:
         """Say that an epoch begins."""
@@ -171,7 +171,7 @@ class Callbacks:
         try:
             for name, callback in self._told.items():
                 copies = [self._shown(a, callback) for a in arguments]
-                with blaming(f"callbacks: {name} failed in {method}"):
+                with user_code(f"callbacks: {name} failed in {method}"):
                     getattr(callback, method)(*copies)
         finally:
             self._model.optimizer = None
