@@ -44,6 +44,13 @@ def no_power_cut() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def quick_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `bench` measure memory and disk so shortly that the rates mean nothing."""
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
+
+
 @pytest.fixture(scope="module")
 def at_will() -> Iterator[Killer]:
     """Return what kills conversions at any point."""

@@ -321,6 +321,7 @@ def test_every_command_has_a_quick_example_for_these_tests() -> None:
     WITH_VALUES,
     ids=[f"{command} {action.metavar or action.dest}" for command, action in WITH_VALUES],
 )
+@pytest.mark.usefixtures("quick_rates")
 def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     command: str,
     action: argparse.Action,
@@ -331,8 +332,6 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -627,11 +626,8 @@ def test_warming_more_than_memory_holds_is_reported(
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
 
 
-def test_bench_prints_rates_and_advice(
-    shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
+@pytest.mark.usefixtures("quick_rates")
+def test_bench_prints_rates_and_advice(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()

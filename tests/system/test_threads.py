@@ -64,6 +64,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("quick_rates")
 def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
     command: str,
     sample: Path,
@@ -74,8 +75,6 @@ def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = COMMANDS[command].format(sample=sample, files=sample_files).split()
     codes = []
     for n_threads in (0, 1, 2, 3, 4, 6, 8, 12, 30, None):
