@@ -1,4 +1,4 @@
-"""Datasets made from a dataset: beside reading it, writing them, and making them from parquet."""
+"""Subsets of a dataset, compared with reading it, writing them, and converting from parquet."""
 
 import shutil
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def run(directory: Path, size: Size) -> None:
 def _convert(
     name: str, sources: Sequence[Path], out: Path, options: dict[str, Any]
 ) -> dict[str, Spent]:
-    """Convert parquet files or a dataset; work for `measuring.alone`."""
+    """Convert parquet files or a dataset; to be run by `measuring.alone`."""
     return {name: timed(lambda: convert(sources, out, **options))}
 
 

@@ -1,4 +1,4 @@
-"""Helpers that several test modules share; pytest explains their failed assertions too."""
+"""Helpers that several test modules share; pytest explains their failed assertions, too."""
 
 import pytest
 

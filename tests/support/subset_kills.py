@@ -1,4 +1,4 @@
-"""Subsets of datasets that are killed at every point, and made again."""
+"""Conversions of datasets to subsets that are killed at every point and resumed."""
 
 import shutil
 from collections import Counter
@@ -13,7 +13,7 @@ from tests.support.updates import write_first, write_later
 
 
 def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill narrowings at their points; return what readers found in between."""
+    """Kill conversions to a subset at their points; count what readers find in between."""
     parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
     digest = mt.open_dataset(parent).manifest.digest
     found = kill_and_resume(
@@ -29,7 +29,7 @@ def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Count
 
 
 def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill updates of a narrowed dataset at their points, as `kill_narrowings` does."""
+    """Kill updates of a subset at their points, as `kill_narrowings` does."""
     source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
     write_first(source)
     old = convert(source, parent).dataset.manifest.digest

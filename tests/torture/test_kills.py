@@ -1,4 +1,4 @@
-"""Kills and failures at every point of conversions, kills at random moments of a training."""
+"""Kills and failures at every point of conversions, and kills at random moments of a training."""
 
 import os
 import random
@@ -109,7 +109,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(
 
 
 def check_all_equal(one: Path, other: Path, folds: int) -> None:
-    """Compare two runs, or all folds of two runs of folds and their scores together."""
+    """Compare two runs; of runs with folds, all folds and the scores of all folds."""
     if not folds:
         check_equal(one, other)
         return
@@ -119,7 +119,7 @@ def check_all_equal(one: Path, other: Path, folds: int) -> None:
 
 
 def check_equal(one: Path, other: Path) -> None:
-    """Compare scores, history (but for its times) and the weights of the newest checkpoint."""
+    """Compare scores, history without its times, and weights of the newest checkpoint."""
     for name in ("era_scores.csv", "step_scores.csv"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     histories = [
