@@ -25,7 +25,6 @@ def refused(
 
     Examples
     --------
-
     >>> from memmap_train.errors import ConfigError
     >>> with refused(ConfigError, "'epochs'", "1 or more"):
     ...     raise ConfigError("key 'epochs': expected 1 or more, found 0")

@@ -45,7 +45,7 @@ def varint(value: int) -> bytes:
 
 
 def struct(fields: Fields) -> bytes:
-    """Return an encoded struct; a value is a number, bytes, a struct, or (kind, values) for a list."""
+    """Return an encoded struct of numbers, bytes, structs, and lists as (kind, values)."""
     parts, last = [], 0
     for number, (kind, value) in sorted(fields.items()):
         code = _KINDS[kind] - (kind == "bool" and bool(value))
