@@ -176,10 +176,11 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ..conversion.preview import describe_survey, survey_sources, survey_text  # needs pyarrow
+    from ..conversion.preview import preview_sources  # needs pyarrow
+    from ..conversion.preview_text import describe_preview, preview_text
 
     with Stages("values") as stages:
-        survey = survey_sources(
+        preview = preview_sources(
             arguments.sources,
             features_json=arguments.features_json,
             columns=ColumnOptions(
@@ -191,9 +192,9 @@ def _plan(arguments: argparse.Namespace) -> int:
             progress=lambda done, total: stages("reading eras and targets", done, total),
         )
     if arguments.json:
-        _print_json(describe_survey(survey))
+        _print_json(describe_preview(preview))
     else:
-        print(survey_text(survey))
+        print(preview_text(preview))
     return 0
 
 
@@ -321,7 +322,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
-    from ..training.loop import rehearse, train  # needs TensorFlow
+    from ..training.train import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
         plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)

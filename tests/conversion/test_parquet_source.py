@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.parquet_source import BEST_KEY, ParquetSource
+from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
-from memmap_train.conversion.schema import ColumnOptions
+from memmap_train.conversion.schema import BEST_KEY, ColumnOptions
 from memmap_train.errors import SchemaError, SourceError
 from tests.support.conversions import features_json
 from tests.support.errors import refused

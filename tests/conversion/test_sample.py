@@ -20,14 +20,9 @@ import pytest
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet.writer import SourceWriter
-from memmap_train.conversion.sample import (
-    BEST_KEY,
-    TARGET_NAMES,
-    SampleSummary,
-    Signal,
-    rank_bins,
-    write_sample,
-)
+from memmap_train.conversion.sample import SampleSummary, write_sample
+from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal, rank_bins
+from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
 from memmap_train.runs.metrics import numerai_corr
 from tests.support.files import files_limited_to
@@ -544,7 +539,7 @@ def range_names(n_features: int) -> list[str]:
     return [f"feature_{number}" for number in range(n_features)]
 
 
-def test_importing_the_room_loads_no_pyarrow() -> None:
+def test_importing_the_sample_module_loads_no_pyarrow() -> None:
     script = "import sys, memmap_train.conversion.sample; print('pyarrow' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -65,12 +65,6 @@ def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a training report each step, however short it is."""
-    monkeypatch.setattr("memmap_train.training.loop._SECONDS_BETWEEN_REPORTS", 0.0)
-
-
-@pytest.fixture
 def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that makes or updates a dataset of the sample's first `n_eras` eras.
 

@@ -14,16 +14,14 @@ from memmap_train.errors import ConfigError, RunError
 from memmap_train.loading.batches import Batches
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.run import begin_run, open_run
-from memmap_train.training import loop
-from memmap_train.training.loop import rehearse, train
 from memmap_train.training.resolve import prepare
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import interrupt, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
-pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 # What `small_config` doesn't have.
 CHANGES: dict[str, Any] = {
@@ -73,10 +71,8 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that was interrupted in its second epoch: to be copied."""
     path = tmp_path_factory.mktemp("stopped") / "run"
     script = Script("step 18", interrupt)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-        with pytest.raises(KeyboardInterrupt):
-            train(sample, path, small_config(), report=script)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, path, small_config(), report=script)
     return path
 
 

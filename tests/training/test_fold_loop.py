@@ -28,10 +28,9 @@ from memmap_train.runs.metrics import numerai_corr, summary
 from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import (
@@ -44,7 +43,6 @@ from tests.support.training_data import (
 from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
-pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 # Of the sample's 24 eras: (trained on, predicted) by each of two folds; 8 between are left out.
 FOLDS = [(range(1, 7), range(15, 20)), (range(1, 12), range(20, 25))]
@@ -552,7 +550,7 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
 def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    assert error_of(loop.rehearse, sample, finished[0], None, resume=True) == error_of(
+    assert error_of(rehearse, sample, finished[0], None, resume=True) == error_of(
         train, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
@@ -571,7 +569,7 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, loop.rehearse), small_config(), {}),
+                ((train, rehearse), small_config(), {}),
                 ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}

@@ -11,14 +11,13 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import rehearse, train
 from memmap_train.training.predict import predict
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
-pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 N_SELECTED = 20
 WALKING = small_config(validation_eras=None, epochs=1)

@@ -18,17 +18,16 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import resolve
 from memmap_train.training.fold_loop import train_folds
-from memmap_train.training.loop import train
+from memmap_train.training.initial_model import InitialModel
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
+from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
-pytestmark = pytest.mark.usefixtures("every_step_is_reported")
 
 MINE = """
 import keras
@@ -614,7 +613,7 @@ def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
     train(sample, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        patch.setattr(resolve.Start, "keep", lambda *_: None)
+        patch.setattr(InitialModel, "keep", lambda *_: None)
         for name, call in (("run", "step 20"), ("early", "step 3")):
             with pytest.raises(KeyboardInterrupt):
                 train(sample, tmp_path / name, config, report=Script(call, interrupt))
