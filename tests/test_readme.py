@@ -1,4 +1,4 @@
-"""The READMEs promise only what there is: commands, flags, files, keys, links and examples."""
+"""Tests of all READMEs: their commands, flags, files, keys, links and examples exist and work."""
 
 import argparse
 import re
@@ -60,7 +60,7 @@ def flags_in(text: str) -> set[str]:
 
 
 def commands() -> list[str]:
-    """Return all lines of shell; in a notebook they begin with an exclamation mark."""
+    """Return all shell lines; in a notebook they begin with an exclamation mark."""
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line.removeprefix("!").removeprefix(".venv/bin/") for line in lines if line]
 

@@ -455,7 +455,7 @@ main()
 
 
 def test_a_signal_that_the_parent_ignores_is_ignored(tmp_path: Path) -> None:
-    """A shell without job control has what it starts in the background ignore Ctrl-C."""
+    """A shell without job control makes its background processes ignore Ctrl-C."""
     code = """
 import os, signal, sys
 from memmap_train import __main__
@@ -497,7 +497,7 @@ __main__.run_process()
 
 @pytest.mark.parametrize("closed", ["pipe", "full"])
 def test_a_closed_stderr_does_not_end_the_work(shards: Path, closed: str) -> None:
-    """A notebook that disconnects, a terminal that is closed under `nohup`."""
+    """As after a notebook has disconnected, or a terminal was closed under `nohup`."""
     reader, writer = os.pipe()
     os.close(reader)
     if closed == "full":
@@ -523,7 +523,7 @@ INSPECT = '"{python}" -m memmap_train inspect "{shards}" --json'
 def test_output_to_a_closed_stream_is_discarded_and_reaches_no_file(
     closed: str, tmp_path: Path
 ) -> None:
-    """What a library in C++ writes to stderr would end up in the file that took its number."""
+    """A C++ library's output would otherwise go to the file that reuses the number of stderr."""
     code = """
 import os, sys
 from memmap_train import __main__

@@ -1,4 +1,4 @@
-"""The home folder that a leading ~ stands for, wherever a user gives a path."""
+"""Tests of a leading ~, which stands for the home folder wherever a user gives a path."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 @pytest.fixture
 def home(sample_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home folder that holds a sample; the current folder is another one."""
+    """Return a home folder with a sample; the current folder is another one."""
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     shutil.copytree(sample_files, home / "sample")
     elsewhere.mkdir()

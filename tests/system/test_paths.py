@@ -1,4 +1,4 @@
-"""Tests of paths as people have them: each command takes them, or refuses them in one line."""
+"""Tests of unusual paths: each command accepts them, or refuses them in one line."""
 
 import json
 import os

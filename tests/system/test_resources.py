@@ -1,4 +1,4 @@
-"""Tests of what the machine can give: control groups from trees made of files."""
+"""Tests of available memory, disk and cores, with control groups made of plain files."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ MEMINFO = "MemTotal: 16000 kB\nMemFree: 100 kB\nMemAvailable: {} kB\n"
 
 
 class Trees:
-    """Fakes of /proc and of the control groups; a group is in either version's tree."""
+    """Fake trees of /proc and of the control groups of either version."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.groups = root, root / "sys" / "fs" / "cgroup"

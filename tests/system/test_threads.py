@@ -1,4 +1,4 @@
-"""Pools of threads where the system starts few or none, in every command that has one."""
+"""Tests of thread pools, and of all commands, where the system starts few threads or none."""
 
 import json
 import re
@@ -20,7 +20,7 @@ Allow = Callable[[int | None], None]
 
 @pytest.fixture
 def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
-    """Return a function after which the system starts so many more threads; None: any number."""
+    """Return a function that limits the number of further threads; None removes the limit."""
     left: list[int | None] = [None]
     start = threading.Thread.start
 
