@@ -11,7 +11,7 @@ from .sources import Size
 BY_DEFAULT = (
     "converting",
     "updating",
-    "narrowing",
+    "subsetting",
     "verifying",
     "reading",
     "scaling",

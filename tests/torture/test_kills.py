@@ -21,7 +21,7 @@ from tests.support.conversion_kills import (
 )
 from tests.support.interruptions import write_source
 from tests.support.killing import Killer
-from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
+from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
 from tests.support.training_data import newest_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
@@ -38,7 +38,7 @@ def test_every_point_of_a_conversion(tmp_path: Path, at_will: Killer, overwrite:
 
 
 def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
-    for kill in (kill_narrowings, kill_narrowed_updates):
+    for kill in (kill_subset_conversions, kill_subset_updates):
         folder = tmp_path / kill.__name__
         folder.mkdir()
         found = kill(at_will, folder, most=None)
