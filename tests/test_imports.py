@@ -69,11 +69,11 @@ batches[3]
 
 
 def test_converting_a_dataset_is_light(toys: dict[str, Path]) -> None:
-    narrow = toys["int8"].parent / "narrow"
+    subset = toys["int8"].parent / "subset"
     code = f"""
 import memmap_train as mt
-mt.convert({str(toys["int8"])!r}, {str(narrow)!r}, feature_set="small", dtype="float32")
-assert mt.open_dataset({str(narrow)!r}).feature_names
+mt.convert({str(toys["int8"])!r}, {str(subset)!r}, feature_set="small", dtype="float32")
+assert mt.open_dataset({str(subset)!r}).feature_names
 """
     assert loaded_after(code).isdisjoint(HEAVY)
 

@@ -27,15 +27,15 @@ def command(*arguments: object) -> None:
 
 def tour(folder: Path) -> dict[str, str]:
     """Convert, update, subset, verify and read; return digests of the files and batches."""
-    source, whole, narrow = folder / "source.parquet", folder / "whole", folder / "narrow"
+    source, whole, subset = folder / "source.parquet", folder / "whole", folder / "subset"
     sizes: dict[str, Any] = {"n_features": N_FEATURES, "n_targets": N_TARGETS}
     write_toy(source, ERAS, nulls=True, **sizes)
     command("convert", source, "--out", whole, "--dtype", "int8")
     write_toy(source, ERAS | {"0036": 30}, nulls=True, **sizes)
     command("convert", source, "--out", whole, "--dtype", "int8")
-    command("convert", whole, "--out", narrow, "--dtype", "float32")
+    command("convert", whole, "--out", subset, "--dtype", "float32")
     found = {}
-    for path in (whole, narrow):
+    for path in (whole, subset):
         for name in ("verify", "inspect", "status", "warm"):
             command(name, path)
         dataset = mt.open_dataset(path)

@@ -74,8 +74,8 @@ def test_a_dataset_with_system_files_can_be_updated(source: Path, out: Path) -> 
 
 
 def test_a_dataset_with_system_files_can_be_subset(out: Path) -> None:
-    narrow = mt.convert(out, out.with_name("narrow"), targets="target")
-    assert narrow.dataset.target_names == ("target",)
+    subset = mt.convert(out, out.with_name("subset"), targets="target")
+    assert subset.dataset.target_names == ("target",)
 
 
 def test_overwriting_removes_system_files_with_the_eras(source: Path, out: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_pool_without_a_thread_raises_our_error(allow: Allow) -> None:
 
 COMMANDS = {
     "convert": "convert {files}/train.parquet {files}/validation.parquet --out made --workers 3",
-    "narrow": "convert {sample} --out made --feature-set small --workers 3",
+    "subset": "convert {sample} --out made --feature-set small --workers 3",
     "plan": "plan {files}/train.parquet",
     "verify": "verify {sample}",
     "warm": "warm {sample}",
@@ -89,10 +89,10 @@ def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
             assert printed.out == ""
             if command == "train":
                 arguments = [part for part in arguments if part != "--resume"] + ["--resume"]
-        elif command in ("convert", "narrow", "train"):
+        elif command in ("convert", "subset", "train"):
             break  # what there is is kept: the next time there is nothing to do
     assert (codes[0], codes[-1]) == (1, 0)
-    if command in ("convert", "narrow"):
+    if command in ("convert", "subset"):
         feature_set = None if command == "convert" else "small"
         sources = [sample_files / "train.parquet", sample_files / "validation.parquet"]
         whole = mt.convert(
