@@ -165,7 +165,7 @@ def open_files() -> int | None:
     return len(os.listdir(descriptors)) if descriptors.is_dir() else None
 
 
-# -- selections ---------------------------------------------------------------------------------
+# -- selections -----------------------------------------------------------------------------------
 
 
 def test_a_selection_keeps_the_datasets_order(toys: dict[str, Path]) -> None:
