@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..dataset.dataset import open_dataset
 from ..dataset.eras import out_of_order
 from ..dataset.manifest import CODE_SCALE, WORKPLACE, Manifest, ShardEntry, write_manifest
 from ..errors import ConversionError, SourceError, listed
+from ..progress import Progress, ProgressOption, reporting
 from ..system.paths import checked_path, user_path
 from ..system.resources import available_memory, n_cores
 from .dataset_source import DatasetSource, find_source_dataset
@@ -54,7 +55,6 @@ from .update import (
     narrow_to_dataset,
 )
 
-Progress = Callable[[str, int, int], None]
 _LOG = logging.getLogger("memmap_train")
 
 
@@ -75,7 +75,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a narrower one.
 
@@ -115,8 +115,9 @@ def convert(
         Replace a dataset of ours that is there, once the new one is complete.
     trust_features : bool
         In an update, take features of old eras to be what they were, without decoding them.
-    progress : callable(what, rows done, rows in all), optional
-        Called from several threads, one at a time.
+    progress : bool or callable(what, done, total), optional
+        Whether to show how far the work is, or what to call instead (see `types.Progress`). By
+        default it is shown in a terminal and in a notebook.
 
     Returns
     -------
@@ -144,9 +145,9 @@ def convert(
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
-    notify = _Notifier(progress)
     origin = _open(paths, directory, budget)
-    with closing(origin), explained(directory):
+    with closing(origin), explained(directory), reporting(progress) as told:
+        notify = _Notifier(told)
         options = ConvertOptions(
             dtype=origin.own_dtype if dtype is None else dtype,
             missing=origin.own_missing if missing is None else missing,
@@ -246,20 +247,18 @@ def convert(
 class _Notifier:
     """Passes progress on, one call at a time."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()
         self._written = 0.0
 
     def reading(self, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress("reading eras", done, total)
+        self._progress("reading eras", done, total)
 
     def written(self, rows: float, total: int) -> None:
-        if self._progress is not None:
-            with self._lock:
-                self._written += rows
-                self._progress("converting", round(self._written), total)
+        with self._lock:
+            self._written += rows
+            self._progress("converting", round(self._written), total)
 
 
 class _Budget:

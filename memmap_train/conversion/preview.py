@@ -18,6 +18,7 @@ import numpy as np
 from ..dataset.eras import era_sort_key, out_of_order
 from ..dataset.manifest import STORE_DTYPES
 from ..errors import listed
+from ..progress import Progress, ignore
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from ..text import in_bytes
@@ -136,7 +137,7 @@ def survey_sources(
     *,
     features_json: str | os.PathLike[str] | None = None,
     columns: ColumnOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> Survey:
     """Find out what is in parquet files, and what a dataset of them would take.
 
@@ -147,7 +148,7 @@ def survey_sources(
         Numerai's `features.json`, for its feature sets.
     columns : ColumnOptions, optional
         How to tell the columns apart; by default Numerai's names.
-    progress : callable(values read, values in all), optional
+    progress : callable(what, values read, values in all), optional
 
     Raises
     ------
@@ -165,9 +166,8 @@ def survey_sources(
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 
         def notify(keys: int, labels: int, rows: int) -> None:
-            if progress is not None:
-                done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
-                progress(done, width * rows)
+            done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
+            progress("reading eras and targets", done, width * rows)
 
         plan = sources.make_plan(chosen, options, lambda done, rows: notify(done, 0, rows))
         targets, aliases = _read_targets(

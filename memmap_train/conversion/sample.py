@@ -36,7 +36,7 @@ eras have the data type `test`, and which targets are known.
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,6 +49,7 @@ import numpy.typing as npt
 
 from memmap_train.dataset.manifest import enclosing_dataset
 from memmap_train.errors import ConfigError, SourceError, listed
+from memmap_train.progress import Progress, ignore
 from memmap_train.runs.metrics import numerai_corr
 from memmap_train.system.paths import checked_path
 from memmap_train.system.resources import available_memory, free_disk
@@ -247,7 +248,7 @@ def write_sample(
     rows_per_era: int = 2_000,
     n_features: int = 64,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> SampleSummary:
     """Write a sample, holding a few eras in memory at a time.
 
@@ -264,8 +265,8 @@ def write_sample(
         5 to 50,000.
     seed : int
         0 or more.
-    progress : callable, optional
-        Called after every era with the rows done and all rows to do.
+    progress : callable(what, rows done, rows in all), optional
+        Called after every era.
 
     Returns
     -------
@@ -318,8 +319,7 @@ def write_sample(
             ids=era.ids,
         )
         rows_done += rows_per_era
-        if progress is not None:
-            progress(rows_done, n_rows)
+        progress("writing the sample", rows_done, n_rows)
         return era.persistent, targets[:, 0]
 
     try:

@@ -9,7 +9,7 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..dataset.dataset import Dataset, Selection
+from ..progress import Progress, ignore
 from ..system.buffers import disk_buffer
 from ..system.direct_io import can_read_directly
 from ..system.resources import available_memory, n_cores
@@ -34,6 +35,7 @@ _COPIED_BYTES, _MIN_COPIED_BYTES = 200_000_000, 1_000_000
 _DISK_SECONDS = 1.0  # of reading, in each of two ways
 _PART_BYTES = 2_000_000_000  # the most that is dropped and read again
 _PART_SHARE = 0.25  # of the memory available
+_N_MEASUREMENTS = 6
 _DISK_REQUESTS = ((1, 2**22), (4, 2**20))  # threads, bytes: what disks read fastest by
 
 
@@ -182,7 +184,7 @@ def bench(
     *,
     batch_size: int,
     features: Selection = None,
-    say: Callable[[str], None] = lambda what: None,
+    progress: Progress = ignore,
 ) -> dict[str, Any]:
     """Measure a dataset on this machine; return what was found, JSON-ready.
 
@@ -191,7 +193,8 @@ def bench(
     dataset : Dataset
     batch_size : int
     features : str or list of str, optional
-    say : callable(what is being measured), optional
+    progress : callable(what, measurements done, measurements in all), optional
+        Called when a measurement begins.
 
     Raises
     ------
@@ -215,25 +218,26 @@ def bench(
     cached = resident(dataset)["features"][0]
     if cached is not None:
         cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
-    say("copying memory")
+    progress("copying memory", 0, _N_MEASUREMENTS)
     memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
     rates: dict[str, Rate] = {}
-    say("batches as they come now")
+    progress("batches as they come now", 1, _N_MEASUREMENTS)
     rates["now"] = measure(whole)
     part = dataset.select(_part(dataset, whole.storage.available))
     files = [part[era].file("features") for era in part.eras]
     read_ahead(part, part.eras)
     chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
-    for name, options in (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1})):
-        say(f"batches from memory: {name}")
+    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
+    for done, (name, options) in enumerate(in_memory, start=2):
+        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
         batches = of(part, **options)
         rates[name] = sorted(
             (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
         )[1]
-    say("the disk")
+    progress("the disk", 4, _N_MEASUREMENTS)
     rate = disk_rate(files)
     if rate is not None:
-        say("batches from the disk")
+        progress("batches from the disk", 5, _N_MEASUREMENTS)
         drop(files)
         rates["from the disk"] = measure(of(part, **chosen), direct=True)
         rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after

@@ -3,12 +3,15 @@
 A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ..text import in_bytes
 from .folds import Fold
+
+_log = logging.getLogger("memmap_train")
 
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
@@ -266,4 +269,8 @@ class Reporter:
         """Take note of a finished epoch: its row of `history.csv`, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line."""
+        """Take note of something that went wrong and doesn't stop the training: one line.
+
+        It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
+        """
+        _log.warning("%s", text)

@@ -466,7 +466,7 @@ def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
     out, manifest = staged
     calls = []
 
-    def update_once(done: int, total: int) -> None:
+    def update_once(what: str, done: int, total: int) -> None:
         if not calls:
             commit(out, manifest)
         calls.append(done)

@@ -14,7 +14,6 @@ from scipy.stats import rankdata
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.cli.progress import TrainProgress
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -29,6 +28,7 @@ from memmap_train.runs.metrics import numerai_corr, summary
 from memmap_train.runs.report import FoldsReport
 from memmap_train.runs.run import holding
 from memmap_train.runs.table import describe_runs, runs_text
+from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
@@ -476,7 +476,7 @@ def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     ]
     command = ["train", str(sample), "--run", run, "--folds", "2", *settings]
     with monkeypatch.context() as patch:
-        patch.setattr(TrainProgress, "epoch", lambda *_: interrupt())
+        patch.setattr(TrainingDisplay, "epoch", lambda *_: interrupt())
         assert main(command) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command) == 1
