@@ -61,7 +61,7 @@ def test_an_environment_gets_a_pip_by_itself(folder: Path) -> None:
     pytest.importorskip("ensurepip")
     done = make(folder, ".venv/pip", f"PYTHON={sys.executable}")
     assert done.returncode == 0, done.stderr
-    pip = [folder / ".venv" / "bin" / "python", "-m", "pip", "--version"]
+    pip = [str(folder / ".venv" / "bin" / "python"), "-m", "pip", "--version"]
     assert subprocess.run(pip, capture_output=True).returncode == 0
     assert "up to date" in make(folder, ".venv/pip", f"PYTHON={sys.executable}").stdout
 

@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -183,29 +184,29 @@ def test_no_python_example_is_left_out() -> None:
 def test_the_python_examples_at_the_top_run(sampled: Path) -> None:
     pytest.importorskip("keras")
     arrays, keras_example, loop = blocks("python", DOCUMENTS[TOP])
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(arrays, names)
-    assert names["x"].shape == (300, 12)  # type: ignore[attr-defined]
+    assert names["x"].shape == (300, 12)
     exec(keras_example.replace("epochs=3", "epochs=2, verbose=0"), names)
-    losses = names["model"].history.history  # type: ignore[attr-defined]
+    losses = names["model"].history.history
     assert np.isfinite([losses["loss"], losses["val_loss"]]).all()
-    assert len(names["validation"]) == 2  # type: ignore[arg-type]
-    assert sum(len(y) for _, y in names["validation"]) == 20 * 300  # type: ignore[attr-defined]
+    assert len(names["validation"]) == 2
+    assert sum(len(y) for _, y in names["validation"]) == 20 * 300
     exec(loop, names)
     x, y = names["x"], names["y"]
-    assert (x.shape, y.shape) == ((4096, 12), (4096, 1))  # type: ignore[attr-defined]
-    assert not np.isnan(y).any()  # type: ignore[call-overload]
+    assert (x.shape, y.shape) == ((4096, 12), (4096, 1))
+    assert not np.isnan(y).any()
 
 
 def test_the_examples_of_a_dataset_run(sampled: Path) -> None:
     opening, numpy_example = blocks("python", DOCUMENTS[DATASET])
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(opening, names)
     assert isinstance(names["ds"], mt.Dataset)
-    assert len(names["train"]) == 60 - len(unlabelled()) - 20  # type: ignore[arg-type]
+    assert len(names["train"]) == 60 - len(unlabelled()) - 20
     assert mt.verify("data/shards") == mt.verify("data/small") == []
     exec(numpy_example, names)
-    assert names["x"].shape == (300, 12)  # type: ignore[attr-defined]
+    assert names["x"].shape == (300, 12)
 
 
 def unlabelled() -> set[str]:
@@ -218,16 +219,16 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     mt.convert(sources, "data/shards", features_json="features.json")
     assert unlabelled()
     (example,) = blocks("python", DOCUMENTS[LOADING])
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(example, names)
     x, y = names["x"], names["y"]
-    assert (x.shape, y.shape) == ((4096, 6), (4096, 1))  # type: ignore[attr-defined]
-    assert not np.isnan(y).any()  # type: ignore[call-overload]
+    assert (x.shape, y.shape) == ((4096, 6), (4096, 1))
+    assert not np.isnan(y).any()
 
 
 def test_the_model_of_ones_own_can_be_built() -> None:
     pytest.importorskip("keras")
     (own_model,) = blocks("python", DOCUMENTS[TRAINING])
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(own_model, names)
-    assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)  # type: ignore[operator]
+    assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)

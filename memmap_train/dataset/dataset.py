@@ -185,6 +185,11 @@ class Dataset(Mapping[str, Shard]):
             ) from None
 
     @property
+    def directory(self) -> Path:
+        """Absolute path of the folder, which the current directory has no influence on."""
+        return self._directory
+
+    @property
     def rows_per_era(self) -> tuple[int, ...]:
         """Rows of each era, in the order of `eras`."""
         return tuple(entry.rows for entry in self._entries.values())

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ..dataset.array_file import DIGEST_BYTES, MAX_HEADER_BYTES
 from ..errors import RunError
 from ..system.checksum import Checksum
-from .run import replacing
+from .files import replacing
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _STATE = "state.json"

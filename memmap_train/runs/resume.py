@@ -20,7 +20,9 @@ from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
 from .folds import Fold
-from .run import Run, begin_run, find_run, fold_of_record, holding
+from .lock import holding
+from .run import Run, begin_run, find_run, fold_of_record
+from .selection import selection_record
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
@@ -104,14 +106,15 @@ def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | Non
         return None
 
 
-def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, str]:
-    """Return what `config.json` says of a dataset: where, which, and what of it the folds read."""
+def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return the entries of `config.json` for a dataset: its path, its eras and their digests."""
     used = _used(dataset, folds)
     return {
-        "dataset": str(dataset.path.resolve()),
+        "dataset": str(dataset.directory.resolve()),
         "dataset_digest": dataset.manifest.digest,
         "features_digest": used.array_digest("features"),
         "targets_digest": used.array_digest("targets"),
+        **selection_record(dataset),
     }
 
 

@@ -22,22 +22,24 @@ In come plain values, out come files. Each is written beside its final name and 
 is whole or absent whatever kills the process.
 """
 
-import csv
-import errno
-import io
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, listed
-from ..system.durable import sync_directory, sync_file
+from ..system.durable import sync_directory
 from ..system.junk import names_in
-from ..system.locks import Lock, LockHeldError, is_held
 from ..system.paths import checked_path
-from ..system.resources import nearest_existing
+from .files import (
+    CHECKPOINTS_NAME,
+    CONFIG_NAME,
+    damaged,
+    read_csv,
+    read_json,
+    unwritable,
+    write_csv,
+    write_json,
+)
 from .folds import Fold
 
 # Of what kind some values of config.json are, and what that is called.
@@ -82,39 +84,12 @@ HISTORY_COLUMNS = (
 STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds")])
 ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
-_LOCK = ".lock"
-_MAX_NAME = 60  # characters: 240 bytes at most
-_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
-    "config.json",
+_STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "state.json",
     "history.csv",
     "step_scores.csv",
     "era_scores.csv",
 )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; make what was written durable and move it to `path`.
-
-    When the block fails, `path` stays as it was and nothing is left beside it.
-
-    Yields
-    ------
-    Path
-        In the same folder, with the same suffix.
-    """
-    # The name may be as long as names may be.
-    temporary = path.with_name(f".partial-{path.name[-_MAX_NAME:]}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            sync_file(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
 
 
 class NewerRunError(RunError):
@@ -126,13 +101,13 @@ class _Config(dict[str, Any]):
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self._file = path / _CONFIG
+        self._file = path / CONFIG_NAME
         for key, kind in _KINDS.items():
             if not isinstance(self.get(key, kind()), kind):
-                raise _damaged(self._file, f"{key!r} is {self[key]!r:.40}, expected {_SAID[kind]}")
+                raise damaged(self._file, f"{key!r} is {self[key]!r:.40}, expected {_SAID[kind]}")
 
     def __missing__(self, key: str) -> Any:
-        raise _damaged(self._file, f"{key!r} is missing")
+        raise damaged(self._file, f"{key!r} is missing")
 
 
 class Run:
@@ -158,7 +133,7 @@ class Run:
                 fold_of_record({**fold, **embargo}) for fold in self.config.get("folds", ())
             )
         except (KeyError, TypeError):
-            raise _damaged(self.path / _CONFIG, "its folds lack eras") from None
+            raise damaged(self.path / CONFIG_NAME, "its folds lack eras") from None
 
     @property
     def begun_with(self) -> dict[str, Any]:
@@ -182,7 +157,7 @@ class Run:
     @property
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS_NAME
 
     @property
     def tensorboard_dir(self) -> Path:
@@ -209,7 +184,7 @@ class Run:
             return None
         for name in _RESULT_SCORES:
             if not isinstance(result.get(name), float | None):
-                raise _damaged(path, f"{name!r} is {result[name]!r:.40}, expected a number")
+                raise damaged(path, f"{name!r} is {result[name]!r:.40}, expected a number")
         return result
 
     def has_results(self) -> bool:
@@ -238,7 +213,7 @@ class Run:
         if self.checkpoint_dir.is_dir() and names_in(self.checkpoint_dir):
             return False
         folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
-        return all(open_run(path).is_untrained() for path in folds if (path / _CONFIG).exists())
+        return all(open_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Record the result, which makes the run a finished one: the last thing to be written.
@@ -247,7 +222,7 @@ class Run:
         """
         undefined = {name for name, value in result.items() if value != value}
         known = {name: None if name in undefined else value for name, value in result.items()}
-        _write_json(self.path / _STATE, known)
+        write_json(self.path / _STATE, known)
 
     def reopen(self) -> None:
         """Make a finished run an unfinished one, because more epochs are wanted.
@@ -261,7 +236,7 @@ class Run:
             (self.path / _STATE).unlink(missing_ok=True)
             sync_directory(self.path)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def read_history(self) -> list[dict[str, float]]:
         """Return the rows of `history.csv`, none where no epoch is done.
@@ -273,21 +248,21 @@ class Run:
         """
         path = self.path / _HISTORY
         try:
-            columns, *lines = _read_csv(path)
+            columns, *lines = read_csv(path)
         except FileNotFoundError:
             return []
         if missing := [name for name in HISTORY_COLUMNS if name not in columns]:
-            raise _damaged(path, f"it has no column {listed(missing, most=3)}")
+            raise damaged(path, f"it has no column {listed(missing, most=3)}")
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
                 row = {name: float(cell) for name, cell in zip(columns, line, strict=True)}
             except ValueError:
-                raise _damaged(
+                raise damaged(
                     path, f"line {number + 1}: expected {len(columns)} numbers, found {line!r:.60}"
                 ) from None
             if row["epoch"] != number:
-                raise _damaged(
+                raise damaged(
                     path, f"line {number + 1}: expected epoch {number}, found {row['epoch']:g}"
                 )
             rows.append(row)
@@ -296,13 +271,13 @@ class Run:
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
         lines = ([repr(row[name]) for name in HISTORY_COLUMNS] for row in rows)
-        _write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
+        write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
 
     def read_era_scores(self) -> list[tuple[str, str, float, float]]:
         """Return what `write_era_scores` wrote."""
         path = self.path / _ERA_SCORES
         try:
-            _, *lines = _read_csv(path)
+            _, *lines = read_csv(path)
             return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
@@ -310,12 +285,12 @@ class Run:
     def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `step_scores.csv`: one row per scoring, in the order of `STEP_SCORE_COLUMNS`."""
         lines = ([repr(row[name]) for name in STEP_SCORE_COLUMNS] for row in rows)
-        _write_csv(self.path / _STEP_SCORES, STEP_SCORE_COLUMNS, lines)
+        write_csv(self.path / _STEP_SCORES, STEP_SCORE_COLUMNS, lines)
 
     def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
         """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""
         lines = ([era, target, repr(corr), repr(plain)] for era, target, corr, plain in rows)
-        _write_csv(self.path / _ERA_SCORES, ERA_SCORE_COLUMNS, lines)
+        write_csv(self.path / _ERA_SCORES, ERA_SCORE_COLUMNS, lines)
 
 
 def open_run(path: Path) -> Run:
@@ -329,40 +304,31 @@ def open_run(path: Path) -> Run:
     """
     checked_path(path, RunError)
     try:
-        config = read_json(path / _CONFIG)
+        config = read_json(path / CONFIG_NAME)
     except (FileNotFoundError, NotADirectoryError):
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
     if config.get("format") != FORMAT:
-        raise RunError(f"{path / _CONFIG}: not the configuration of a run")
+        raise RunError(f"{path / CONFIG_NAME}: not the configuration of a run")
     version = config.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise NewerRunError(
-            f"{path / _CONFIG}: format_version {version} isn't known here (expected "
+            f"{path / CONFIG_NAME}: format_version {version} isn't known here (expected "
             f"{FORMAT_VERSION}); upgrade with `pip install --upgrade memmap-train`"
         )
     if version != FORMAT_VERSION:
-        raise _damaged(
-            path / _CONFIG, f"format_version is {version!r:.40}, expected {FORMAT_VERSION}"
+        raise damaged(
+            path / CONFIG_NAME, f"format_version is {version!r:.40}, expected {FORMAT_VERSION}"
         )
     return Run(path, config)
 
 
 def is_file_of_run(path: Path) -> bool:
     """Tell whether a path is one of the files that a run writes into its folder."""
-    names = (_CONFIG, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
-    return path.name in names and (path.parent / _CONFIG).exists()
-
-
-def _damaged(file: Path, what: str) -> RunError:
-    remedy = (
-        "begin a new run with another --run"
-        if file.name == _CONFIG
-        else "remove the file, which `memmap-train train … --resume` writes again"
-    )
-    return RunError(f"{file}: damaged: {what}; {remedy}")
+    names = (CONFIG_NAME, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
+    return path.name in names and (path.parent / CONFIG_NAME).exists()
 
 
 def find_run(path: Path, *, resume: bool) -> Run | None:
@@ -388,7 +354,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
             raise RunError(
                 f"{path}: it is a file; expected a folder for the run: choose another --run"
             )
-        is_run = (path / _CONFIG).exists()
+        is_run = (path / CONFIG_NAME).exists()
     except PermissionError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}; choose another --run") from None
     if is_run:
@@ -423,9 +389,9 @@ def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
     run = Run(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **config})
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _write_json(path / _CONFIG, run.config)
+        write_json(path / CONFIG_NAME, run.config)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     return run
 
 
@@ -446,124 +412,3 @@ def fold_of_record(record: Mapping[str, Any]) -> Fold:
         tuple(record["embargoed_eras"]),
         record["embargo_eras"],
     )
-
-
-@contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Make a run's folder if need be, and hold it while it is written: no second process does.
-
-    Raises
-    ------
-    RunError
-        Another process holds it, or it can't be made.
-    """
-    try:
-        lock = Lock(path / _LOCK)
-    except LockHeldError as held:
-        raise _held(path, held) from None
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        # Now, not after hours of training: a run may be resumed by another user.
-        checkpoints = Run(path, {}).checkpoint_dir
-        for folder in (path, *([checkpoints] if os.path.lexists(checkpoints) else [])):
-            probe = folder / ".partial-probe"
-            try:
-                probe.touch()
-                probe.unlink()
-            except OSError as error:
-                raise _unwritable(folder, error) from error
-        yield
-    finally:
-        lock.release()
-
-
-def check_free(path: Path) -> None:
-    """Raise the error that `holding` would raise for a folder, as far as that can be found out.
-
-    Raises
-    ------
-    RunError
-        Another process holds it, or it can't be made or written to.
-    """
-    existing = nearest_existing(path)
-    is_folder = existing.is_dir()
-    if not is_folder or not os.access(existing, os.W_OK | os.X_OK):
-        number = errno.EACCES if is_folder else errno.ENOTDIR
-        raise _unwritable(path, OSError(number, os.strerror(number)))
-    if is_running(path):
-        raise _held(path, LockHeldError(path / _LOCK, needs_deletion=False))
-
-
-def is_running(path: Path) -> bool:
-    """Return whether a process trains the run in a folder; False where it can't be found out."""
-    return is_held(path / _LOCK)
-
-
-def _held(path: Path, held: LockHeldError) -> RunError:
-    return RunError(
-        f"{path}: another process is training this run{held.holder}; wait for its "
-        f"end{held.advice}, or choose another --run"
-    )
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError(f"{path}: the run can't be written there: {error.strerror}")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return what a JSON file of a run holds.
-
-    Raises
-    ------
-    FileNotFoundError, NotADirectoryError
-        There is no such file.
-    RunError
-        It can't be read, or isn't a JSON object.
-    """
-    try:
-        data = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"not valid JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise _damaged(path, "expected a JSON object")
-    return data
-
-
-def _read_csv(path: Path) -> list[list[str]]:
-    """Return the lines of a CSV file, at least one, of which the last is whole."""
-    try:
-        text = _read(path).decode()
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _damaged(path, str(error)) from None
-    if not lines or not text.endswith("\n"):
-        raise _damaged(path, "its last line is cut short" if lines else "it is empty")
-    return lines
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.is_fifo():  # reading it may wait for ever
-            raise RunError(f"{path}: can't be read: expected a file, found a pipe")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, RunError):
-        raise
-    except OSError as error:
-        raise RunError(f"{path}: can't be read: {error.strerror}") from None
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
-    with replacing(path) as temporary:
-        # A path that isn't UTF-8 holds half characters, for which JSON has escapes.
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-
-
-def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="\n")

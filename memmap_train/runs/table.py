@@ -13,8 +13,10 @@ from ..errors import RunError, listed, nearest
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_path
 from .config import MONITORS
+from .files import read_json
+from .lock import is_running
 from .monitor import is_better
-from .run import FORMAT, NewerRunError, is_running, open_run, read_json
+from .run import FORMAT, NewerRunError, open_run
 
 _USUAL = "val_corr_mean"
 _NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")

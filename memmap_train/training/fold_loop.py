@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.dataset import Dataset
 from ..errors import ConfigError, MemmapTrainError, RunError
 from ..runs.chart import draw_run
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
+from ..runs.lock import check_free
 from ..runs.metrics import summary
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
@@ -28,7 +29,8 @@ from ..runs.resume import (
     finished_result,
     taking_up,
 )
-from ..runs.run import Run, check_free, find_run, fold_record, open_run
+from ..runs.run import Run, find_run, fold_record, open_run
+from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
 from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
@@ -41,7 +43,7 @@ _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
 
 
 def train_folds(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
@@ -54,7 +56,9 @@ def train_folds(
 
     Parameters
     ----------
-    dataset_path : path
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts training and scores to
+        these eras; a run of one is resumed with the same eras, or with the path.
     run_dir : path
         A new or an empty folder; with `resume` also that of a run of folds.
     config : TrainConfig, optional
@@ -79,7 +83,7 @@ def train_folds(
         As `train` does.
     """
     report = report or Reporter()
-    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    resolved = _set_up(dataset, run_dir, config, folds, rolling_eras, resume=resume)
     run, record = resolved.run, resolved.record
     result = finished_result(run, record) if run else None
     if run and result is not None:
@@ -96,14 +100,15 @@ def train_folds(
         reports = []
         for number, of_fold in enumerate(resolved.configs, start=1):
             # An update may have come while the fold before was trained.
-            warning = check_same_dataset(run, open_dataset(dataset_path))
+            present = reopened(resolved.dataset)
+            warning = check_same_dataset(run, present)
             if warning and warning not in warned:
                 report.warning(warning)
                 warned.add(warning)
             report.fold(number, len(resolved.folds), resolved.folds[number - 1])
             # A fold that is finished says so; one that was never begun begins.
             done = train(
-                dataset_path,
+                present,
                 run.fold_path(number),
                 of_fold,
                 resume=is_resumed,
@@ -117,7 +122,7 @@ def train_folds(
 
 
 def rehearse_folds(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
@@ -132,7 +137,7 @@ def rehearse_folds(
     tuple of list of TrainPlan and bool
         A plan for each fold; and whether all is finished, and nothing is to be done.
     """
-    resolved = _set_up(dataset_path, run_dir, config, folds, rolling_eras, resume=resume)
+    resolved = _set_up(dataset, run_dir, config, folds, rolling_eras, resume=resume)
     run = resolved.run
     is_finished = run is not None and finished_result(run, resolved.record) is not None
     if not is_finished:
@@ -176,7 +181,7 @@ class _Resolved:
 
 
 def _set_up(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
     folds: int | Literal["numerai"],
@@ -186,17 +191,17 @@ def _set_up(
 ) -> _Resolved:
     """Resolve all folds, and check what the user brings."""
     require_tensorflow()
-    dataset = open_dataset(dataset_path)
     check_outside(user_path(run_dir))
     run = find_run(user_path(run_dir), resume=resume)
+    if run and not run.folds:
+        raise RunError(
+            f"{run.path}: it is a run without folds: resume it without --folds, or choose another "
+            "--run"
+        )
+    found = opened_for(run, dataset)
     if run:
-        if not run.folds:
-            raise RunError(
-                f"{run.path}: it is a run without folds: resume it without --folds, or choose "
-                "another --run"
-            )
         if not run.is_untrained():
-            check_same_dataset(run, dataset)
+            check_same_dataset(run, found)
         if config is None:
             recorded = run.begun_with
             config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
@@ -216,23 +221,22 @@ def _set_up(
         "asked_rolling_eras": rolling_eras,
         "asked_embargo_eras": config.embargo_eras,
     }
-    chosen = _choose_folds(dataset, run, config, asked)
+    chosen = _choose_folds(found, run, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
-    common, start = _config_and_start(prepare(dataset, run, config, chosen[-1]))
+    common, start = _config_and_start(prepare(found, run, config, chosen[-1]))
     configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
-            prepare(
-                dataset, None, of_fold, fold, start
-            )  # its batches go: a fold is trained at a time
+            # Its batches go: a fold is trained at a time.
+            prepare(found, None, of_fold, fold, start)
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(dataset, None, configs[-1], chosen[-1], start)
+    last = prepare(found, None, configs[-1], chosen[-1], start)
     # Before a new run has a folder: what the user brings may be refused.
     make_step(last)
     make_callbacks(last.config.callbacks)
     record = _record(last, chosen, asked)
-    return _Resolved(dataset, run, chosen, configs, record, last.best_possible, start)
+    return _Resolved(found, run, chosen, configs, record, last.best_possible, start)
 
 
 def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:

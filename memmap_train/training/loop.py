@@ -19,14 +19,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ..dataset.dataset import open_dataset
 from ..errors import ConfigError, RunError, ShardError, listed
 from ..loading.batches import Stream
 from ..loading.placement import is_past_cache
 from ..runs.chart import draw_run
 from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
 from ..runs.config import TrainConfig
+from ..runs.files import replacing
 from ..runs.folds import Fold
+from ..runs.lock import check_free
 from ..runs.metrics import EraScores
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.object_reference import blaming, described
@@ -40,7 +41,8 @@ from ..runs.resume import (
     identity_of,
     taking_up,
 )
-from ..runs.run import STEP_SCORE_COLUMNS, Run, check_free, find_run, replacing
+from ..runs.run import STEP_SCORE_COLUMNS, Run, find_run
+from ..runs.selection import DatasetOrPath, opened_for
 from ..runs.state import Best, Clock, Progress, State, from_checkpoint, to_checkpoint
 from ..system.paths import user_path
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
@@ -76,7 +78,7 @@ class _Pace:
 
 
 def train(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
@@ -89,7 +91,9 @@ def train(
 
     Parameters
     ----------
-    dataset_path : path
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts training and scores to
+        these eras; a run of one is resumed with the same eras, or with the path.
     run_dir : path
         A new or an empty folder; with `resume` also that of a run.
     config : TrainConfig, optional
@@ -125,7 +129,7 @@ def train(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset_path, run_dir, config, fold, start, resume=resume)
+    run, setup, warning = _set_up(dataset, run_dir, config, fold, start, resume=resume)
     if run:
         _tell_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -146,7 +150,7 @@ def train(
 
 
 def rehearse(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
@@ -156,7 +160,7 @@ def rehearse(
 
     Parameters
     ----------
-    dataset_path, run_dir, config, resume
+    dataset, run_dir, config, resume
         As for `train`.
 
     Returns
@@ -169,7 +173,7 @@ def rehearse(
     RunError, ConfigError, DatasetError, FoldError, BatchError
         As for `train`.
     """
-    run, setup, _ = _set_up(dataset_path, run_dir, config, None, None, resume=resume)
+    run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
     plan = rehearsed(run, setup, make_step(setup)[0].model)
     if not plan.already_finished:
         check_free(user_path(run_dir))
@@ -186,7 +190,7 @@ def rehearsed(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
 
 
 def _set_up(
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
     fold: Fold | None,
@@ -196,19 +200,17 @@ def _set_up(
 ) -> tuple[Run | None, Setup, str | None]:
     """Return the run to resume, if there is one, what is to be trained, and a warning."""
     require_tensorflow()
-    dataset = open_dataset(dataset_path)
     check_outside(user_path(run_dir))
     run = find_run(user_path(run_dir), resume=resume)
-    warning = None
-    if run:
-        if run.folds:
-            raise RunError(
-                f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
-                f"{run.config['asked_folds']} --resume, or choose another --run"
-            )
-        if not run.is_untrained():
-            warning = check_same_dataset(run, dataset)
-    return run, prepare(dataset, run, config, fold, start), warning
+    if run and run.folds:
+        raise RunError(
+            f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
+            f"{run.config['asked_folds']} --resume, or choose another --run"
+        )
+    found, warning = opened_for(run, dataset), None
+    if run and not run.is_untrained():
+        warning = check_same_dataset(run, found)
+    return run, prepare(found, run, config, fold, start), warning
 
 
 def make_step(setup: Setup) -> tuple[TrainStep, Predictor]:

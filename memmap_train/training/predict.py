@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.dataset import Dataset
 from ..errors import ConfigError, DatasetError, RunError, listed
 from ..loading.placement import is_past_cache
 from ..loading.sequential import SequentialReader
@@ -27,6 +27,7 @@ from ..runs.folds import fold_of
 from ..runs.lineage import code_of
 from ..runs.object_reference import blaming, described
 from ..runs.run import Run, open_run
+from ..runs.selection import DatasetOrPath, opened
 from ..system.buffers import Recycler
 from ..system.paths import checked_path, user_path
 from ..system.threads import ThreadPool
@@ -162,7 +163,7 @@ class PredictReport:
 
 def predict(
     run_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    dataset_path: str | os.PathLike[str],
+    dataset: DatasetOrPath,
     out_path: str | os.PathLike[str],
     *,
     raw: bool = False,
@@ -178,8 +179,9 @@ def predict(
         trained on. The prediction of several runs is the mean of theirs. In a run of folds every
         era is predicted by the model of the fold that it belongs to (see `folds.fold_of`), which
         wasn't trained on it or on eras near it: those behind the last fold's by the last one.
-    dataset_path : path
-        Any dataset that has the runs' features, by name; targets aren't needed.
+    dataset : Dataset or path
+        Any dataset that has the runs' features, by name; targets aren't needed. A selection of
+        eras, such as ``dataset.select(eras)``, restricts the predictions to these eras.
     out_path : path
         A file whose name ends in .csv or .parquet, rows in the dataset's order; it is there whole
         or not at all. What isn't a plain file (a device, a pipe, /dev/stdout) is written into, as
@@ -217,7 +219,7 @@ def predict(
     runs = [open_run(user_path(folder)) for folder in folders]
     if not runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
-    dataset = open_dataset(dataset_path)
+    dataset = opened(dataset)
     for run in runs:
         _check_fits(run, dataset)
     parts_of_runs = [_parts_of(run, dataset) for run in runs]
@@ -265,7 +267,7 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
         dataset.feature_columns(run.config["features"])
     except DatasetError as error:
         raise DatasetError(f"{run.path}: {error}") from None
-    without_ids = [entry.era for entry in dataset.manifest.shards if "ids" not in entry.files]
+    without_ids = [era for era in dataset.eras if "ids" not in dataset.entry(era).files]
     if without_ids:
         raise DatasetError(
             f"{dataset.path}: era {listed(without_ids, most=3)} has no ids, which the first column "

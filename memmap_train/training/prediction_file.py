@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from ..dataset.manifest import FILE_NAME, FORMAT, WORKPLACE
 from ..errors import RunError
-from ..runs.run import is_file_of_run, replacing
+from ..runs.files import replacing
+from ..runs.run import is_file_of_run
 
 PREDICTION = "prediction"
 SUFFIXES = (".csv", ".parquet")

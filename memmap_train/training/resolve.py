@@ -24,12 +24,13 @@ from ..loading.batches import Batches
 from ..loading.sampler import ORDER_VERSION
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
+from ..runs.files import replacing
 from ..runs.folds import Fold, automatic_embargo, split
 from ..runs.lineage import SUFFIX, Lineage, begun_with, digest_of_model, lineage_of
 from ..runs.object_reference import digest_of_code
 from ..runs.report import TrainPlan
 from ..runs.resume import dataset_record
-from ..runs.run import Run, fold_of_record, fold_record, replacing
+from ..runs.run import Run, fold_of_record, fold_record
 from ..system.paths import checked_path
 from .model import build, check_model_name
 from .predict import BLOCK_ROWS, check_missing

@@ -131,7 +131,7 @@ def write_layout(folder: Path, table: pa.Table, layout: Layout) -> list[Path]:
     """Write a table as files of row groups, with the columns in some order."""
     random = np.random.default_rng([1, layout.column_seed])
     file_ends = [*sorted(min(cut, len(table)) for cut in layout.file_cuts), len(table)]
-    paths = []
+    paths: list[Path] = []
     for start, end in zip([0, *file_ends], file_ends, strict=False):
         names = random.permutation(table.column_names).tolist()
         if not paths:  # the first file's order of features and targets is the dataset's

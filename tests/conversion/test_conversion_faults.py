@@ -14,10 +14,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from memmap_train.conversion import era_writer, pipeline
+from memmap_train.conversion import pipeline
+from memmap_train.conversion.codec import FeatureEncoder
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.transpose import TransposeBuffer
+from memmap_train.dataset.array_file import ArrayWriter
 from memmap_train.dataset.dataset import open_dataset, verify
 from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
 from memmap_train.errors import ConversionError
@@ -78,10 +81,10 @@ def test_a_failure_of_the_system_is_one_line_and_a_rerun_resumes(
 def test_a_file_that_cant_be_read_is_named(tmp_path: Path, path: str, number: int) -> None:
     source = write_source(tmp_path)
     (tmp_path / "features.json").write_text('{"feature_sets": {}}')
-    options = {"features_json": tmp_path / "features.json"}
-    convert(source, tmp_path / "out", **options)
+    features_json = tmp_path / "features.json"
+    convert(source, tmp_path / "out", features_json=features_json)
     with failing(tmp_path / path, number, lasting=True):
-        line = line_of(lambda: convert(source, tmp_path / "out", **options))
+        line = line_of(lambda: convert(source, tmp_path / "out", features_json=features_json))
     assert path in line
     assert "Input/output error" in line
 
@@ -133,13 +136,13 @@ class UnforeseenError(Exception):
     [
         (Source, "ids"),
         (pipeline, "MemoryStore"),
-        (pipeline.FeatureEncoder, "encode"),
-        (era_writer.ArrayWriter, "append"),
-        (era_writer.ArrayWriter, "reserve"),
+        (FeatureEncoder, "encode"),
+        (ArrayWriter, "append"),
+        (ArrayWriter, "reserve"),
         (disk_writer, "_open"),
         (DiskWriter, "take"),
-        (era_writer.ArrayWriter, "finish"),
-        (pipeline.TransposeBuffer, "put"),
+        (ArrayWriter, "finish"),
+        (TransposeBuffer, "put"),
         (Journal, "begin"),
         (Journal, "publish"),
     ],

@@ -446,7 +446,7 @@ def test_a_link_to_a_folder_will_do(source: Path) -> None:
     elsewhere.mkdir()
     out.symlink_to(elsewhere)
     for options in ({}, {"overwrite": True}, {"overwrite": True, "dtype": "int8"}):
-        assert convert(source, out, **options).n_rows == 7  # type: ignore[arg-type]
+        assert convert(source, out, **options).n_rows == 7
     assert out.is_symlink()
     assert list(verify(elsewhere)) == []
 

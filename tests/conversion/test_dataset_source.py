@@ -30,6 +30,7 @@ from memmap_train.errors import (
     ShardError,
     SourceError,
 )
+from memmap_train.system.threads import ThreadPool
 from tests.support.errors import refused
 from tests.support.toy import feature_names, toy_table, write_toy
 from tests.support.updates import write_first, write_later
@@ -94,8 +95,8 @@ class Case:
     chosen: list[int] | None
     """Features of the set that is asked for; None for all."""
     targets: list[int] | None
-    parent: dict[str, str]
-    asked: dict[str, str]
+    parent: dict[str, Any]
+    asked: dict[str, Any]
     chunk_cells: int
     n_workers: int
 
@@ -276,7 +277,7 @@ def without_counts(dataset: Path) -> Path:
     ids=str,
 )
 def test_counts_that_the_parent_lacks_are_made_where_they_can_be_known(
-    tmp_path: Path, nulls: bool, parent: dict[str, str], asked: dict[str, str]
+    tmp_path: Path, nulls: bool, parent: dict[str, Any], asked: dict[str, Any]
 ) -> None:
     source = tmp_path / "toy.parquet"
     write_toy(source, ERAS, n_features=6, nulls=nulls)
@@ -697,7 +698,7 @@ def test_a_parent_that_has_lost_something_is_refused_by_name(tmp_path: Path, los
     with refused(
         ConversionError, str(parent), "'0002'" if lost == "era" else repr(NAMES[4]), "stays as it"
     ):
-        mt.convert(parent, narrow, **{"feature_set": "middle"} if lost == "era" else {})
+        mt.convert(parent, narrow, feature_set="middle" if lost == "era" else None)
     assert contents(narrow) == before
 
 
@@ -710,9 +711,9 @@ def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
     features_json(tmp_path, {"odd": names[1::2]})
     parent = parent_of(tmp_path / "toy.parquet", dtype="float32")
     monkeypatch.setattr(dataset_source, "_CHUNK_CELLS", 20_000)
-    for number, options in enumerate(({}, {"dtype": "int8"})):
+    for number, dtype in enumerate((None, "int8")):
         tracemalloc.start()
-        mt.convert(parent, tmp_path / f"narrow{number}", feature_set="odd", **options)  # type: ignore[arg-type]
+        mt.convert(parent, tmp_path / f"narrow{number}", feature_set="odd", dtype=dtype)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 1_500_000  # the era's features alone take 2,400,000 bytes
@@ -721,7 +722,7 @@ def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
 def test_little_memory_makes_few_threads(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = parent_of(source)
     made: list[int] = []
-    pool = dataset_source.ThreadPool
+    pool = ThreadPool
 
     def noted(n_threads: int, **options: Any) -> Any:
         made.append(n_threads)

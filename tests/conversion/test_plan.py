@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.errors import refused
         ({"missing": "nan", "dtype": "int8"}, "float32"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, str], said: str) -> None:
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], said: str) -> None:
     with refused(SchemaError, said):
         ConvertOptions(**options)
 

@@ -156,7 +156,12 @@ LABELS: list[float | None] = [0.25, None, np.nan, 0.5, 1.0, None, 0.0]
 
 def test_the_named_target_that_equals_the_alias_is_said(tmp_path: Path) -> None:
     equal = [0.25, np.nan, None, 0.5, 1.0, None, 0.0]  # null and NaN are the same
-    columns = {"target": LABELS, "target_a": [0.5] * 7, "target_b": equal, "target_c": LABELS}
+    columns: dict[str, Sequence[float | None]] = {
+        "target": LABELS,
+        "target_a": [0.5] * 7,
+        "target_b": equal,
+        "target_c": LABELS,
+    }
     with_targets(f"{tmp_path}/toy.parquet", columns)
     found = survey_sources([tmp_path / "toy.parquet"])
     assert found.aliases == {"target": "target_b"}
@@ -165,7 +170,11 @@ def test_the_named_target_that_equals_the_alias_is_said(tmp_path: Path) -> None:
 
 
 def test_the_alias_may_stand_after_the_others(tmp_path: Path) -> None:
-    columns = {"target_a": [0.5] * 7, "target_b": LABELS, "target": LABELS}
+    columns: dict[str, Sequence[float | None]] = {
+        "target_a": [0.5] * 7,
+        "target_b": LABELS,
+        "target": LABELS,
+    }
     with_targets(f"{tmp_path}/toy.parquet", columns)
     found = survey_sources([tmp_path / "toy.parquet"])
     assert found.aliases == {"target": "target_b"}
@@ -183,7 +192,8 @@ def test_one_row_of_one_file_that_differs_makes_it_no_alias(
         named = differing if name == file else LABELS
         with_targets(f"{tmp_path}/{name}.parquet", {"target": LABELS, "target_a": named})
     found = survey_sources([tmp_path / "one.parquet", tmp_path / "two.parquet"])
-    is_equal = other is None and (LABELS[row] is None or np.isnan(LABELS[row]))
+    label = LABELS[row]
+    is_equal = other is None and (label is None or np.isnan(label))
     assert found.aliases == ({"target": "target_a"} if is_equal else {})
 
 

@@ -355,7 +355,7 @@ def test_sizes_that_make_no_sense_are_refused_before_anything_is_written(
 def test_a_sample_that_the_disk_cannot_hold_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"n_eras": 5, "rows_per_era": 1000, "n_features": 800}
+    sizes: dict[str, Any] = {"n_eras": 5, "rows_per_era": 1000, "n_features": 800}
     written = sum(path.stat().st_size for path in write_sample(tmp_path / "a", **sizes).paths)
     monkeypatch.setattr("memmap_train.conversion.sample.free_disk", lambda path: written)
     write_sample(tmp_path / "b", **sizes)
@@ -415,7 +415,7 @@ class Kill:
 
 def test_a_killed_sample_is_no_mixture_and_the_same_again_completes_it(tmp_path: Path) -> None:
     """What `make` asks for is train.parquet: where it is, all files are of one sample."""
-    sizes = {"n_eras": 5, "rows_per_era": 20}
+    sizes: dict[str, Any] = {"n_eras": 5, "rows_per_era": 20}
     folder = tmp_path / "sample"
     write_sample(tmp_path / "old", n_features=5, **sizes)
     write_sample(tmp_path / "new", n_features=6, **sizes)

@@ -464,7 +464,7 @@ def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
     staged: tuple[Path, Manifest],
 ) -> None:
     out, manifest = staged
-    calls = []
+    calls: list[int] = []
 
     def update_once(what: str, done: int, total: int) -> None:
         if not calls:

@@ -319,7 +319,7 @@ def test_values_that_cant_be_are_refused(plain: Path, change: Any, said: str) ->
 
 # -- fuzz -----------------------------------------------------------------------------------------
 
-NONSENSE = [
+NONSENSE: list[Any] = [
     None, True, False, -1, 0, 1, 2.5, float("nan"), float("inf"), 2**70, -(2**70), 10**400,
     "", "x", "../x", "/etc", "\ud800", "\0", "int8", [], [[]], [None], ["x", 1], {}, {"x": None},
 ]  # fmt: skip

@@ -28,7 +28,7 @@ import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.loading import batches as batches_module
 from memmap_train.loading import placement
-from memmap_train.loading.batches import Batch, Stream
+from memmap_train.loading.batches import Stream
 from memmap_train.loading.sampler import Pool, WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.errors import refused
@@ -36,6 +36,7 @@ from tests.support.toy import feature_names, target_names, toy_features, toy_tar
 from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
 
 Float32 = npt.NDArray[np.float32]
+Batch = tuple[Float32, Float32]
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 STORES = ["float32", "int8"]
@@ -60,7 +61,9 @@ def rows_of(y: Float32) -> npt.NDArray[np.int64]:
     """Return which rows of the dataset a batch holds, by their first target."""
     first_targets = toy_rows()[1][:, 0]
     by_value = np.argsort(first_targets)
-    found = by_value[np.searchsorted(first_targets[by_value], y[:, 0]).clip(max=N_ROWS - 1)]
+    found: npt.NDArray[np.int64] = by_value[
+        np.searchsorted(first_targets[by_value], y[:, 0]).clip(max=N_ROWS - 1)
+    ]
     np.testing.assert_array_equal(first_targets[found], y[:, 0])
     return found
 
@@ -187,7 +190,8 @@ def test_iterating_is_epoch_0_each_time(toys: dict[str, Path]) -> None:
 
 def test_an_epoch_by_its_number_is_its_steps(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
-    for epoch in (0, 3, np.int64(2)):
+    epochs: tuple[Any, ...] = (0, 3, np.int64(2))
+    for epoch in epochs:
         steps = range(int(epoch) * len(batches), (int(epoch) + 1) * len(batches))
         assert_same(take(batches.epoch(epoch), 10**6), [batches[step] for step in steps])
     for wrong in (-1, 1.0, True, "0"):
@@ -221,7 +225,8 @@ def test_a_slice_is_refused_and_says_what_gives_several_steps(toys: dict[str, Pa
 
 def test_a_step_may_be_a_number_of_numpy(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
-    assert_same([batches[np.int32(7)], batches[np.uint64(7)]], [batches[7]] * 2)
+    numbers: tuple[Any, ...] = (np.int32(7), np.uint64(7))
+    assert_same([batches[step] for step in numbers], [batches[7]] * 2)
 
 
 def test_iterating_reads_nothing_of_the_next_epoch(
@@ -448,7 +453,7 @@ def test_what_a_caller_holds_is_never_overwritten(toys: dict[str, Path], store: 
     choose = random.Random(1)
     held = []
     for x, y in itertools.islice(batches.stream(), 12 * len(batches)):
-        part = choose.choice([(x, y), (x[3],), (y[:, 1],), (memoryview(x),), (), (), ()])
+        part = choose.choice([(x, y), (x[3],), (y[:, 1],), (memoryview(x.data),), (), (), ()])
         held += [(array, np.array(array)) for array in part]
         if choose.random() < 0.02:
             del held[::2]

@@ -25,7 +25,7 @@ from memmap_train.loading.inspect import (
 )
 from tests.support.errors import refused
 
-CODES = {
+CODES: dict[str, list[list[int | None]]] = {
     "0001": [[0, 2, None], [4, 2, None], [None, 2, None], [1, 2, None]],
     "0002": [[3, 2, 1], [3, None, 1]],
     "0003": [[3, 1, 0], [2, 0, 4], [1, 1, 3]],

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xxhash
+from numpy.typing import NDArray
 
 from memmap_train.errors import RunError
 from memmap_train.runs.checkpoints import Checkpoint, load_newest, save_checkpoint
@@ -22,7 +24,7 @@ RUN = "xxh3_128:0"
 
 
 def checkpoint(step: int, n_values: int = 30) -> Checkpoint:
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "model/0000": np.random.default_rng([step]).standard_normal((n_values, 3), np.float32),
         "optimizer/iterations": np.array(step, np.int64),
         "seed": np.array([1, 2**32 - 1], np.uint32),

@@ -2,6 +2,9 @@ import dataclasses
 import inspect
 import json
 import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ from memmap_train.errors import ConfigError, MemmapTrainError
 from memmap_train.runs.config import TrainConfig
 
 PARAMS = "model_params"
+Write: TypeAlias = Callable[[str | bytes], Path]
+
 KEYS = [key.name for key in dataclasses.fields(TrainConfig)]
 
 
-def refusal(path=None, overrides=()):
+def refusal(path: Path | None = None, overrides: Sequence[str] = ()) -> str:
     """The one line with which `TrainConfig.load` refuses."""
     with pytest.raises(ConfigError) as caught:
         TrainConfig.load(path, overrides)
@@ -26,10 +31,10 @@ def refusal(path=None, overrides=()):
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path: Path) -> Write:
     """A function that writes a configuration file and returns its path."""
 
-    def write_text(text):
+    def write_text(text: str | bytes) -> Path:
         path = tmp_path / "run.toml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
@@ -37,11 +42,11 @@ def write(tmp_path):
     return write_text
 
 
-def test_nothing_given_means_the_defaults():
+def test_nothing_given_means_the_defaults() -> None:
     assert TrainConfig.load(None) == TrainConfig()
 
 
-def test_the_defaults_are_the_documented_ones():
+def test_the_defaults_are_the_documented_ones() -> None:
     assert TrainConfig().to_dict() == {
         "features": "all",
         "targets": ["target"],
@@ -76,12 +81,12 @@ def test_the_defaults_are_the_documented_ones():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_is_described_in_the_docstring(key):
-    assert f"\n{key} : " in inspect.cleandoc(TrainConfig.__doc__)
+def test_every_key_is_described_in_the_docstring(key: str) -> None:
+    assert f"\n{key} : " in (inspect.getdoc(TrainConfig) or "")
 
 
-def test_a_file_may_set_every_key(write):
-    chosen = {
+def test_a_file_may_set_every_key(write: Write) -> None:
+    chosen: dict[str, Any] = {
         "features": ["feature_b", "feature_a"],
         "targets": ["target_x_20", "target_y_60"],
         "validation_eras": ["0575", "0576"],
@@ -122,7 +127,7 @@ def test_a_file_may_set_every_key(write):
     assert all(getattr(config, key) != getattr(TrainConfig(), key) for key in KEYS)
 
 
-def test_overrides_are_stronger_than_the_file_and_the_last_one_counts(write):
+def test_overrides_are_stronger_than_the_file_and_the_last_one_counts(write: Write) -> None:
     path = write("epochs = 5\nseed = 1\nbatch_size = 100")
     config = TrainConfig.load(path, ["seed=2", "epochs=6", "seed=3"])
     assert (config.epochs, config.seed, config.batch_size) == (6, 3, 100)
@@ -149,14 +154,14 @@ def test_overrides_are_stronger_than_the_file_and_the_last_one_counts(write):
         ("fill_missing=-1", "fill_missing", -1.0),
     ],
 )
-def test_an_override_is_a_toml_value_or_else_text(override, key, value):
+def test_an_override_is_a_toml_value_or_else_text(override: str, key: str, value: object) -> None:
     found = getattr(TrainConfig.load(None, [override]), key)
     assert found == value
     assert type(found) is type(value)
     assert found != getattr(TrainConfig(), key)
 
 
-def test_one_parameter_of_a_model_is_set_and_the_others_stay(write):
+def test_one_parameter_of_a_model_is_set_and_the_others_stay(write: Write) -> None:
     path = write("[model_params]\nunits = 8\nname = 'a'")
     overrides = ["model_params.units=16", "model_params.deep={x = [1, 2]}"]
     config = TrainConfig.load(path, overrides)
@@ -173,20 +178,20 @@ def test_one_parameter_of_a_model_is_set_and_the_others_stay(write):
 @pytest.mark.parametrize(
     "key", ["validation_eras", "window_size", "pool_batches", "memory", "deterministic"]
 )
-def test_auto_takes_a_choice_of_the_file_back(key, write):
+def test_auto_takes_a_choice_of_the_file_back(key: str, write: Write) -> None:
     path = write(f"{key} = {'true' if key == 'deterministic' else 5}")
     assert getattr(TrainConfig.load(path), key) is not None
     assert getattr(TrainConfig.load(path, [f"{key}=auto"]), key) is None
     assert getattr(TrainConfig.load(path, [f'{key}="auto"']), key) is None
 
 
-def test_auto_is_a_value_of_the_embargo_and_of_no_other_key(write):
+def test_auto_is_a_value_of_the_embargo_and_of_no_other_key(write: Write) -> None:
     assert TrainConfig.load(write("embargo_eras = 9"), ["embargo_eras=auto"]).embargo_eras == "auto"
     for key in ("epochs", "fill_missing", "allow_overlap", "hidden"):
         assert "found 'auto'" in refusal(None, [f"{key}=auto"])
 
 
-def test_a_whole_number_becomes_a_float_where_a_float_is_expected():
+def test_a_whole_number_becomes_a_float_where_a_float_is_expected() -> None:
     config = TrainConfig(checkpoint_minutes=5, weight_decay=0, fill_missing=0)
     for value in (config.checkpoint_minutes, config.weight_decay, config.fill_missing):
         assert type(value) is float
@@ -268,7 +273,7 @@ def test_a_whole_number_becomes_a_float_where_a_float_is_expected():
         ("checkpoint_minutes", -1),
     ],
 )
-def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key, value):
+def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig(**{key: value})
     message = str(caught.value)
@@ -319,7 +324,7 @@ ABSURD = (
 
 
 @pytest.mark.parametrize("key", [*KEYS, f"{PARAMS}.units", "epochs.units", "'two words'", "é"])
-def test_an_absurd_value_is_a_configuration_or_one_line(key, write):
+def test_an_absurd_value_is_a_configuration_or_one_line(key: str, write: Write) -> None:
     n_refused = 0
     for value in ABSURD:
         path = write(f"{key} = {value}\n")
@@ -335,25 +340,25 @@ def test_an_absurd_value_is_a_configuration_or_one_line(key, write):
     assert 10 < n_refused <= 2 * len(ABSURD)
 
 
-def test_more_layers_than_keras_can_walk_through_are_refused():
+def test_more_layers_than_keras_can_walk_through_are_refused() -> None:
     TrainConfig(hidden=(4,) * 100)
     with pytest.raises(ConfigError, match="hidden: expected a list of at most 100 whole numbers"):
         TrainConfig(hidden=(4,) * 101)
 
 
-def test_a_large_file_is_not_read_as_a_configuration(write):
+def test_a_large_file_is_not_read_as_a_configuration(write: Write) -> None:
     assert "at most 1,000,000 bytes" in refusal(write("#" * 1_000_001))
     assert TrainConfig.load(write("#" * 1_000_000)) == TrainConfig()
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_no_other_key_takes_a_table_and_none_a_date(key, write):
+def test_no_other_key_takes_a_table_and_none_a_date(key: str, write: Write) -> None:
     if key != PARAMS:
         assert f"{key!r} is a table" in refusal(write(f"[{key}]\nx = 1"))
     assert f"{key}: expected" in refusal(write(f"{key} = 2024-01-05"))
 
 
-def test_dates_are_labels_of_eras_in_quotes_or_on_the_command_line(write):
+def test_dates_are_labels_of_eras_in_quotes_or_on_the_command_line(write: Write) -> None:
     for value in ("2024-01-05", "[2024-01-05, 2024-01-12]", "2024-01-05T12:30:00"):
         assert "write dates in quotes" in refusal(write(f"validation_eras = {value}"))
     assert "quotes" not in refusal(write("validation_eras = true"))
@@ -365,7 +370,7 @@ def test_dates_are_labels_of_eras_in_quotes_or_on_the_command_line(write):
             assert config.validation_eras == value
 
 
-def test_an_unknown_key_is_refused_with_the_nearest_one(write):
+def test_an_unknown_key_is_refused_with_the_nearest_one(write: Write) -> None:
     path = write("epoch = 3")
     message = refusal(path)
     assert message == f"{path}: unknown key 'epoch'; did you mean 'epochs'?"
@@ -374,12 +379,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(write):
     )
 
 
-def test_an_unknown_key_like_no_other_is_refused_with_all_of_them(write):
+def test_an_unknown_key_like_no_other_is_refused_with_all_of_them(write: Write) -> None:
     message = refusal(write("zzz = 3"))
     assert all(repr(key) in message for key in KEYS)
 
 
-def test_all_faults_are_told_in_one_error_with_their_places(write):
+def test_all_faults_are_told_in_one_error_with_their_places(write: Write) -> None:
     path = write('epoch = 3\nbatch_size = 0\nloss = "corr"')
     message = refusal(path, ["dropout=1", "sed=4"])
     assert message.split("; ") == [
@@ -393,21 +398,21 @@ def test_all_faults_are_told_in_one_error_with_their_places(write):
     ]
 
 
-def test_a_fault_in_the_file_is_told_even_if_an_override_hides_it(write):
+def test_a_fault_in_the_file_is_told_even_if_an_override_hides_it(write: Write) -> None:
     assert "batch_size" in refusal(write("batch_size = 0"), ["batch_size=10"])
 
 
-def test_a_nested_table_is_refused_as_such(write):
+def test_a_nested_table_is_refused_as_such(write: Write) -> None:
     message = refusal(write("[train]\nepochs = 3"))
     assert "'train' is a table" in message
     assert "flat" in message
     assert "unknown" not in message
 
 
-def test_a_long_value_is_cut_in_the_message():
+def test_a_long_value_is_cut_in_the_message() -> None:
     features = [f"feature_{number}" for number in range(3000)]
     with pytest.raises(ConfigError) as caught:
-        TrainConfig(features=[*features, "feature_7"])
+        TrainConfig(features=(*features, "feature_7"))
     assert len(str(caught.value)) < 300
 
 
@@ -420,7 +425,7 @@ def test_a_long_value_is_cut_in_the_message():
         ("seed = 007\n", "line 1"),
     ],
 )
-def test_a_syntax_error_is_one_line_with_file_and_line(text, line, write):
+def test_a_syntax_error_is_one_line_with_file_and_line(text: str, line: str, write: Write) -> None:
     path = write(text)
     message = refusal(path)
     assert message.startswith(f"{path}: not TOML: ")
@@ -428,53 +433,57 @@ def test_a_syntax_error_is_one_line_with_file_and_line(text, line, write):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"epochs = " + b"9" * 5000, b"epochs ="])
-def test_a_file_of_anything_else_is_one_line_too(content, write):
+def test_a_file_of_anything_else_is_one_line_too(content: bytes, write: Write) -> None:
     path = write(content)
     assert refusal(path).startswith(f"{path}: not TOML: ")
 
 
-def test_a_file_that_begins_with_a_mark_of_its_encoding_is_read(write):
+def test_a_file_that_begins_with_a_mark_of_its_encoding_is_read(write: Write) -> None:
     assert TrainConfig.load(write(b"\xef\xbb\xbfepochs = 3\n")).epochs == 3
 
 
-def test_lists_in_lists_without_an_end_are_one_line(write):
+def test_lists_in_lists_without_an_end_are_one_line(write: Write) -> None:
     endless = "[" * 100_000
     assert "not TOML" in refusal(write(f"hidden = {endless}"))
     assert "hidden" in refusal(None, [f"hidden={endless}"])
 
 
-def test_numbers_of_numpy_are_numbers():
-    config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), dropout=np.float64(0))
+def test_numbers_of_numpy_are_numbers() -> None:
+    config = TrainConfig(
+        epochs=np.int64(3),  # type: ignore[arg-type]
+        learning_rate=np.float32(0.5),  # type: ignore[arg-type]
+        dropout=np.float64(0),
+    )
     assert (config.epochs, config.learning_rate, config.dropout) == (3, 0.5, 0.0)
     json.dumps(config.to_dict())
     with pytest.raises(ConfigError, match="epochs"):
-        TrainConfig(epochs=np.float64(3))
+        TrainConfig(epochs=np.float64(3))  # type: ignore[arg-type]
 
 
-def test_a_missing_file_is_one_line_with_its_path(tmp_path):
+def test_a_missing_file_is_one_line_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.toml"
     message = refusal(path)
     assert message.startswith(f"{path}: ")
     assert "No such file" in message
 
 
-def test_a_folder_in_place_of_the_file_is_one_line_with_its_path(tmp_path):
+def test_a_folder_in_place_of_the_file_is_one_line_with_its_path(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path}: ")
 
 
-def test_overrides_without_a_key_or_a_value_are_refused_together():
+def test_overrides_without_a_key_or_a_value_are_refused_together() -> None:
     message = refusal(None, ["epochs", "seed=1", "=3"])
     assert "'epochs', '=3'" in message
     assert "seed" not in message
     assert "key=value" in message
 
 
-def test_an_override_with_a_line_break_sets_no_second_key():
+def test_an_override_with_a_line_break_sets_no_second_key() -> None:
     message = refusal(None, ["epochs=1\nseed = 5"])
     assert message.startswith("--set: epochs: expected")
 
 
-def test_the_dictionary_is_json_and_makes_the_same_configuration():
+def test_the_dictionary_is_json_and_makes_the_same_configuration() -> None:
     config = TrainConfig.load(None, ["hidden=[32]", "targets=target_x_20", "validation_eras=3"])
     restored = json.loads(json.dumps(config.to_dict()))
     assert restored == config.to_dict()
@@ -482,16 +491,16 @@ def test_the_dictionary_is_json_and_makes_the_same_configuration():
     assert config != TrainConfig()
 
 
-def test_a_configuration_can_be_varied_but_not_changed():
+def test_a_configuration_can_be_varied_but_not_changed() -> None:
     config = TrainConfig()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.epochs = 3
+        config.epochs = 3  # type: ignore[misc]
     assert dataclasses.replace(config, epochs=3).epochs == 3
     with pytest.raises(ConfigError, match="epochs"):
         dataclasses.replace(config, epochs=0)
 
 
-def test_a_config_error_is_ours_and_a_value_error():
+def test_a_config_error_is_ours_and_a_value_error() -> None:
     assert issubclass(ConfigError, MemmapTrainError)
     assert issubclass(ConfigError, ValueError)
 
@@ -500,7 +509,7 @@ def test_a_config_error_is_ours_and_a_value_error():
     key=st.sampled_from(KEYS),
     text=st.text(max_size=20) | st.integers().map(str) | st.floats().map(str),
 )
-def test_an_override_of_any_text_is_a_configuration_or_one_line(key, text):
+def test_an_override_of_any_text_is_a_configuration_or_one_line(key: str, text: str) -> None:
     override = f"{key}={text}"
     try:
         config = TrainConfig.load(None, [override])

@@ -1,5 +1,7 @@
+from collections.abc import Collection
 from datetime import date, timedelta
 from string import ascii_lowercase
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -13,15 +15,15 @@ FRIDAY = date(2024, 1, 5)
 ALIASES = {"target": "target_alpha_20"}
 
 
-def labels(first, last):
+def labels(first: int, last: int) -> list[str]:
     return [f"{number:04}" for number in range(first, last + 1)]
 
 
-def numbers(eras):
+def numbers(eras: Collection[str]) -> list[int]:
     return [int(era) for era in eras]
 
 
-def refusal(*args, **options):
+def refusal(*args: Any, **options: Any) -> str:
     """The one line with which `split` refuses."""
     with pytest.raises(FoldError) as caught:
         split(*args, **options)
@@ -31,27 +33,27 @@ def refusal(*args, **options):
     return message
 
 
-def test_the_last_fifth_is_validated_on_by_default():
+def test_the_last_fifth_is_validated_on_by_default() -> None:
     eras = labels(1, 100)
     fold = split(eras, eras)
     assert fold.validation == tuple(labels(81, 100))
 
 
-def test_the_default_is_a_fifth_of_the_labelled_eras_and_at_least_one():
+def test_the_default_is_a_fifth_of_the_labelled_eras_and_at_least_one() -> None:
     eras = labels(1, 100)
     assert split(eras, labels(1, 50)).validation == tuple(labels(41, 50))
     few = ["0001", "0040", "0080"]
     assert split(few, few).validation == ("0080",)
 
 
-def test_a_number_of_validation_eras_counts_only_those_with_labels():
+def test_a_number_of_validation_eras_counts_only_those_with_labels() -> None:
     eras = labels(1, 60)
     labelled = [era for era in labels(1, 50) if era != "0049"]
     fold = split(eras, labelled, validation_eras=3)
     assert fold.validation == ("0047", "0048", "0050")
 
 
-def test_eras_without_labels_are_in_no_part_of_the_fold():
+def test_eras_without_labels_are_in_no_part_of_the_fold() -> None:
     eras = labels(1, 60)
     unlabelled = {"0003", "0040", "0058", "0060"}
     fold = split(eras, set(eras) - unlabelled, validation_eras=5)
@@ -74,7 +76,9 @@ def test_eras_without_labels_are_in_no_part_of_the_fold():
         (["target_beta_20", "target"], {}, 140),
     ],
 )
-def test_the_automatic_embargo_follows_the_longest_horizon(targets, aliases, last_train):
+def test_the_automatic_embargo_follows_the_longest_horizon(
+    targets: str | list[str], aliases: dict[str, str], last_train: int
+) -> None:
     # Numerai trains on eras 1-148 and predicts from 157 on for 20 days, purging 149-156.
     eras = labels(1, 312)
     fold = split(eras, eras, validation_eras=labels(157, 312), targets=targets, aliases=aliases)
@@ -83,14 +87,14 @@ def test_the_automatic_embargo_follows_the_longest_horizon(targets, aliases, las
     assert fold.embargo_eras == 156 - last_train
 
 
-def test_the_embargo_lies_on_both_sides_of_a_block_in_the_middle():
+def test_the_embargo_lies_on_both_sides_of_a_block_in_the_middle() -> None:
     eras = labels(1, 60)
     fold = split(eras, eras, validation_eras=labels(30, 33), targets="target_x_20")
     assert fold.train == tuple(labels(1, 21) + labels(42, 60))
     assert fold.embargo == tuple(labels(22, 29) + labels(34, 41))
 
 
-def test_each_block_of_a_list_has_its_own_embargo():
+def test_each_block_of_a_list_has_its_own_embargo() -> None:
     eras = labels(1, 60)
     fold = split(
         eras, eras, validation_eras=["0050", "0020"], embargo_eras=5, targets="target_x_20"
@@ -100,7 +104,7 @@ def test_each_block_of_a_list_has_its_own_embargo():
     assert fold.embargo == tuple(labels(15, 19) + labels(21, 25) + labels(45, 49) + labels(51, 55))
 
 
-def test_the_embargo_is_counted_in_numbers_where_eras_are_missing():
+def test_the_embargo_is_counted_in_numbers_where_eras_are_missing() -> None:
     eras = labels(1, 100)[::4]
     assert eras[-1] == "0097"
     fold = split(eras, eras, validation_eras=1, targets="target_x_20")
@@ -109,7 +113,7 @@ def test_the_embargo_is_counted_in_numbers_where_eras_are_missing():
 
 
 @pytest.mark.parametrize("pattern", ["{:04}", "era{}", "{}", "era-{:07}"])
-def test_labels_of_any_form_are_counted_by_the_number_at_their_end(pattern):
+def test_labels_of_any_form_are_counted_by_the_number_at_their_end(pattern: str) -> None:
     eras = [pattern.format(number) for number in range(1, 60, 2)]
     fold = split(eras, eras, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(pattern.format(number) for number in (51, 53, 55, 57))
@@ -124,7 +128,7 @@ def test_labels_of_any_form_are_counted_by_the_number_at_their_end(pattern):
     ],
     ids=["no number", "date in digits", "date with dashes"],
 )
-def test_labels_without_an_era_number_are_counted_by_their_places(eras):
+def test_labels_without_an_era_number_are_counted_by_their_places(eras: list[str]) -> None:
     fold = split(eras, eras, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(eras[-9:-1])
 
@@ -132,16 +136,26 @@ def test_labels_without_an_era_number_are_counted_by_their_places(eras):
 # -- eras that aren't weeks -----------------------------------------------------------------------
 
 
-def days(n, *, step=1, business=True, form="%Y-%m-%d", missing=()):
+def days(
+    n: int,
+    *,
+    step: int = 1,
+    business: bool = True,
+    form: str = "%Y-%m-%d",
+    missing: Collection[int] = (),
+) -> list[str]:
     """The first days from a Friday on, every so many, with or without weekends."""
-    found = (FRIDAY + timedelta(days=step * number) for number in range(4 * n))
-    found = [day for day in found if not business or day.weekday() < 5]
+    candidates = (FRIDAY + timedelta(days=step * number) for number in range(4 * n))
+    found = [day for day in candidates if not business or day.weekday() < 5]
     return [f"{day:{form}}" for number, day in enumerate(found[:n]) if number not in missing]
 
 
-def calendar_days(first, last):
+def calendar_days(first: str, last: str) -> float:
     """How many days lie from one label to another."""
-    return (era_time(last) - era_time(first)) / (24 * 60 * 60 * 10**9)
+    start, end = era_time(first), era_time(last)
+    assert start is not None
+    assert end is not None
+    return (end - start) / (24 * 60 * 60 * 10**9)
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y%m%d", "%Y-%m-%d 16:00:00", "era%Y/%m/%d"])
@@ -156,7 +170,9 @@ def calendar_days(first, last):
         ("target_x_20", False, 56, 56),
     ],
 )
-def test_the_automatic_embargo_of_daily_eras_counts_days(form, target, business, n_eras, n_days):
+def test_the_automatic_embargo_of_daily_eras_counts_days(
+    form: str, target: str, business: bool, n_eras: int, n_days: int
+) -> None:
     eras = days(600, business=business, form=form)
     fold = split(eras, eras, validation_eras=50, targets=target)
     assert fold.embargo_eras == len(fold.embargo) == n_eras
@@ -171,7 +187,9 @@ def test_the_automatic_embargo_of_daily_eras_counts_days(form, target, business,
     step=st.sampled_from([1, 2, 3, 30]),
     weeks=st.sampled_from([("target_x_20", 8, 5), ("target_x_60", 16, 13)]),
 )
-def test_no_embargo_of_dates_is_shorter_than_its_weeks(missing, step, weeks):
+def test_no_embargo_of_dates_is_shorter_than_its_weeks(
+    missing: set[int], step: int, weeks: tuple[str, int, int]
+) -> None:
     target, usual, least = weeks
     eras = days(400, step=step, business=step == 1, missing=missing)
     fold = split(eras, eras, validation_eras=3, targets=target)
@@ -183,31 +201,31 @@ def test_no_embargo_of_dates_is_shorter_than_its_weeks(missing, step, weeks):
     assert calendar_days(fold.train[-1], fold.validation[0]) > 7 * least
 
 
-def test_eras_inside_a_day_count_days_too():
+def test_eras_inside_a_day_count_days_too() -> None:
     eras = [f"{day}T{hour:02}:30:00" for day in days(100) for hour in range(9, 16)]
     fold = split(eras, eras, validation_eras=7, targets="target_x_20")
     assert fold.embargo_eras == 7 * 40
     assert calendar_days(fold.train[-1], fold.validation[0]) > 56
 
 
-def test_dates_count_days_beside_eras_of_another_kind_too():
+def test_dates_count_days_beside_eras_of_another_kind_too() -> None:
     eras = ["0001", "0002", *days(200), "X"]
     fold = split(eras, eras[:-1], validation_eras=3, targets="target_x_20")
     assert fold.embargo_eras == 40
 
 
-def test_a_short_embargo_of_daily_eras_is_refused():
+def test_a_short_embargo_of_daily_eras_is_refused() -> None:
     eras = days(400)
     for embargo in (8, 16, 24):
         message = refusal(eras, eras, embargo_eras=embargo, targets="target_x_20")
         assert "look up to 25 eras (5 weeks) ahead: expected 25 or more" in message
         assert '"auto" (40)' in message
     assert split(eras, eras, embargo_eras=25, targets="target_x_20").embargo_eras == 25
-    short = {"embargo_eras": 1, "allow_overlap": True}
-    assert split(eras, eras, targets="target_x_20", **short).embargo_eras == 1
+    short = split(eras, eras, targets="target_x_20", embargo_eras=1, allow_overlap=True)
+    assert short.embargo_eras == 1
 
 
-def test_folds_of_daily_eras_leave_out_days():
+def test_folds_of_daily_eras_leave_out_days() -> None:
     eras = days(600)
     for fold in walk_forward(eras, eras, folds=4, targets="target_x_20"):
         assert len(fold.embargo) == 40
@@ -215,7 +233,7 @@ def test_folds_of_daily_eras_leave_out_days():
 
 
 @pytest.mark.parametrize(("target", "usual"), [("target_x_20", 8), ("target_x_60", 16)])
-def test_weekly_dates_count_weeks_even_where_some_are_missing(target, usual):
+def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual: int) -> None:
     weekly = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(100)]
     eras = [era for number, era in enumerate(weekly) if number not in (50, 90, 91)]
     for present in (weekly, [*eras, "X"]):
@@ -252,13 +270,14 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target, usual):
     ],
 )  # fmt: skip
 def test_what_the_automatic_embargo_takes_for_granted_is_said(
-    eras, target, era_column, reach, notes
-):
+    eras: list[str], target: str, era_column: str, reach: int, notes: list[str] | None
+) -> None:
     found, note = automatic_embargo(eras, target, era_column=era_column)
     assert found == reach
     if notes is None:
         assert note is None
     else:
+        assert note is not None
         assert all(part in note for part in notes)
         assert "\n" not in note
 
@@ -276,30 +295,36 @@ def test_what_the_automatic_embargo_takes_for_granted_is_said(
         ("0001-0009", None, None),
     ],
 )
-def test_a_range_of_dates_neednt_begin_or_end_with_an_era(wanted, first, last):
+def test_a_range_of_dates_neednt_begin_or_end_with_an_era(
+    wanted: str, first: str | None, last: str | None
+) -> None:
     eras = days(50)
-    options = {"targets": "target_x_20", "embargo_eras": 0, "allow_overlap": True}
-    if first is None:
+    options: dict[str, Any] = {
+        "targets": "target_x_20",
+        "embargo_eras": 0,
+        "allow_overlap": True,
+    }
+    if first is None or last is None:
         assert "aren't in the dataset" in refusal(eras, eras, validation_eras=wanted, **options)
         return
     fold = split(eras, eras, validation_eras=wanted, **options)
     assert fold.validation == tuple(eras[eras.index(first) : eras.index(last) + 1])
 
 
-def test_the_last_date_of_a_range_is_all_of_that_day():
+def test_the_last_date_of_a_range_is_all_of_that_day() -> None:
     eras = [f"{day}T{hour:02}:30:00" for day in days(10) for hour in (9, 15)]
     wanted = "2024-01-09 - 2024-01-10"
     fold = split(eras, eras, validation_eras=wanted, embargo_eras=0, allow_overlap=True)
     assert fold.validation == tuple(era for era in eras if era[8:10] in ("09", "10"))
 
 
-def test_unlabelled_eras_count_as_places_too():
+def test_unlabelled_eras_count_as_places_too() -> None:
     eras = [f"week {letter}" for letter in ascii_lowercase]
     fold = split(eras, set(eras) - {"week x", "week y"}, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(f"week {letter}" for letter in "rstuvw")
 
 
-def test_a_label_without_a_number_between_others_is_placed_by_position():
+def test_a_label_without_a_number_between_others_is_placed_by_position() -> None:
     eras = [*labels(1, 30), "X"]
     fold = split(eras, eras, validation_eras=["X"], targets="target_x_20")
     assert fold.embargo == tuple(labels(23, 30))
@@ -315,9 +340,11 @@ def test_a_label_without_a_number_between_others_is_placed_by_position():
         (["target_x_20", "target_x_60"], {}, 13),
     ],
 )
-def test_an_embargo_that_lets_labels_overlap_is_refused(targets, aliases, least):
+def test_an_embargo_that_lets_labels_overlap_is_refused(
+    targets: str | list[str], aliases: dict[str, str], least: int
+) -> None:
     eras = labels(1, 60)
-    options = {"targets": targets, "aliases": aliases}
+    options: dict[str, Any] = {"targets": targets, "aliases": aliases}
     assert split(eras, eras, embargo_eras=least, **options).embargo_eras == least
     message = refusal(eras, eras, embargo_eras=least - 1, **options)
     assert f"embargo_eras is {least - 1}" in message
@@ -330,7 +357,7 @@ def test_an_embargo_that_lets_labels_overlap_is_refused(targets, aliases, least)
     assert len(permitted.embargo) == least - 1
 
 
-def test_a_short_embargo_names_the_target_with_the_longest_horizon_and_its_alias():
+def test_a_short_embargo_names_the_target_with_the_longest_horizon_and_its_alias() -> None:
     eras = labels(1, 60)
     aliases = {"target": "target_alpha_60"}
     message = refusal(
@@ -340,18 +367,18 @@ def test_a_short_embargo_names_the_target_with_the_longest_horizon_and_its_alias
     assert "target_x_20" not in message
 
 
-def test_no_embargo_at_all_can_be_had_on_purpose():
+def test_no_embargo_at_all_can_be_had_on_purpose() -> None:
     eras = labels(1, 10)
     fold = split(eras, eras, validation_eras=2, embargo_eras=0, allow_overlap=True)
     assert (fold.train, fold.embargo) == (tuple(labels(1, 8)), ())
 
 
-def test_a_negative_embargo_is_refused_even_if_overlap_is_allowed():
+def test_a_negative_embargo_is_refused_even_if_overlap_is_allowed() -> None:
     eras = labels(1, 60)
     assert "embargo_eras is -1" in refusal(eras, eras, embargo_eras=-1, allow_overlap=True)
 
 
-def test_unknown_validation_eras_are_refused_with_the_nearest_label():
+def test_unknown_validation_eras_are_refused_with_the_nearest_label() -> None:
     eras = labels(1, 60)
     message = refusal(eras, eras, validation_eras=["0059", "059", "0061"])
     assert "'0061', '059'" in message
@@ -359,7 +386,7 @@ def test_unknown_validation_eras_are_refused_with_the_nearest_label():
     assert "'0059'," not in message
 
 
-def test_validation_eras_without_labels_are_refused():
+def test_validation_eras_without_labels_are_refused() -> None:
     eras = labels(1, 60)
     message = refusal(
         eras, labels(1, 50), validation_eras=["0050", "0055"], targets=["target_x_20"]
@@ -368,7 +395,7 @@ def test_validation_eras_without_labels_are_refused():
     assert "'0001' to '0050'" in message
 
 
-def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error():
+def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error() -> None:
     message = refusal(labels(1, 60), labels(1, 50), validation_eras=["0055", "X"])
     assert "'0055'" in message
     assert "'X'" in message
@@ -378,19 +405,21 @@ def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error():
     ("share", "expected"),
     [(0.29, labels(72, 100)), (0.2, labels(81, 100)), (0.001, ["0100"])],
 )
-def test_a_share_is_that_of_the_last_labelled_eras_and_at_least_one(share, expected):
+def test_a_share_is_that_of_the_last_labelled_eras_and_at_least_one(
+    share: float, expected: list[str]
+) -> None:
     eras = labels(1, 110)
     assert split(eras, labels(1, 100), validation_eras=share).validation == tuple(expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, float("nan")])
-def test_a_share_that_is_none_is_refused(share):
+def test_a_share_that_is_none_is_refused(share: float) -> None:
     assert f"validation_eras is {share}" in refusal(
         labels(1, 60), labels(1, 60), validation_eras=share
     )
 
 
-def test_ranges_name_all_labelled_eras_between_their_ends():
+def test_ranges_name_all_labelled_eras_between_their_ends() -> None:
     eras = labels(1, 100)
     labelled = set(eras) - {"0032"}
     fold = split(
@@ -405,7 +434,7 @@ def test_ranges_name_all_labelled_eras_between_their_ends():
     assert split(eras, eras, validation_eras="0099-0100").validation == ("0099", "0100")
 
 
-def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range():
+def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range() -> None:
     eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(30)]
     fold = split(eras, eras, validation_eras=f"{eras[20]}-{eras[22]}", targets="target_x_20")
     assert fold.validation == tuple(eras[20:23])
@@ -422,37 +451,37 @@ def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range():
         ("0051-0053", "in the range '0051-0053' 'target' has no labels"),
     ],
 )
-def test_a_range_that_cant_be_is_refused(wanted, said):
+def test_a_range_that_cant_be_is_refused(wanted: str | list[str], said: str) -> None:
     assert said in refusal(labels(1, 60), labels(1, 50), validation_eras=wanted)
 
 
-def test_one_validation_era_may_be_given_by_itself():
+def test_one_validation_era_may_be_given_by_itself() -> None:
     eras = ["1", "2", "12"]
     fold = split(eras, eras, validation_eras="12", embargo_eras=5, targets="target_x_20")
     assert fold.validation == ("12",)
 
 
 @pytest.mark.parametrize("wanted", [0, -1, 61])
-def test_an_impossible_number_of_validation_eras_is_refused(wanted):
+def test_an_impossible_number_of_validation_eras_is_refused(wanted: int) -> None:
     eras = labels(1, 60)
     message = refusal(eras, eras, validation_eras=wanted)
     assert f"validation_eras is {wanted}" in message
     assert "60 eras" in message
 
 
-def test_an_empty_list_of_validation_eras_is_refused():
+def test_an_empty_list_of_validation_eras_is_refused() -> None:
     eras = labels(1, 60)
     assert "no validation eras are left" in refusal(eras, eras, validation_eras=[])
 
 
-def test_a_fold_without_train_eras_is_refused_with_the_counts():
+def test_a_fold_without_train_eras_is_refused_with_the_counts() -> None:
     eras = labels(1, 20)
     message = refusal(eras, eras, validation_eras=4)
     assert "no train eras are left" in message
     assert "4 eras are for validation and 16 lie within 16 eras" in message
 
 
-def test_a_target_without_labels_is_refused():
+def test_a_target_without_labels_is_refused() -> None:
     assert "'target_x_20' has labels in none of the 60 eras" in refusal(
         labels(1, 60), [], targets=["target_x_20"]
     )
@@ -467,12 +496,14 @@ def test_a_target_without_labels_is_refused():
         (("1", "1"), ("3",), ()),
     ],
 )
-def test_a_fold_whose_parts_share_an_era_cannot_be_made(parts):
+def test_a_fold_whose_parts_share_an_era_cannot_be_made(
+    parts: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+) -> None:
     with pytest.raises(FoldError, match="share no era"):
         Fold(*parts, embargo_eras=0)
 
 
-def test_a_fold_error_is_ours_and_a_value_error():
+def test_a_fold_error_is_ours_and_a_value_error() -> None:
     assert issubclass(FoldError, MemmapTrainError)
     assert issubclass(FoldError, ValueError)
 
@@ -483,14 +514,20 @@ def test_a_fold_error_is_ours_and_a_value_error():
     reach=st.integers(5, 30),
     data=st.data(),
 )
-def test_no_train_era_is_near_and_no_far_era_is_lost(present, unlabelled, reach, data):
+def test_no_train_era_is_near_and_no_far_era_is_lost(
+    present: set[int], unlabelled: set[int], reach: int, data: st.DataObject
+) -> None:
     labelled = present - unlabelled
     validation = data.draw(st.sets(st.sampled_from(sorted(labelled)), min_size=1, max_size=4))
     far = {n for n in labelled if min(abs(n - other) for other in validation) > reach}
     eras, with_labels, wanted = (
         [f"{number:04}" for number in sorted(group)] for group in (present, labelled, validation)
     )
-    options = {"validation_eras": wanted, "embargo_eras": reach, "targets": "target_x_20"}
+    options: dict[str, Any] = {
+        "validation_eras": wanted,
+        "embargo_eras": reach,
+        "targets": "target_x_20",
+    }
     if not far:
         assert "no train eras are left" in refusal(eras, with_labels, **options)
         return
@@ -504,7 +541,7 @@ def test_no_train_era_is_near_and_no_far_era_is_lost(present, unlabelled, reach,
 
 
 @pytest.mark.parametrize(("target", "purged"), [("target_x_20", 8), ("target_x_60", 16)])
-def test_numerais_windows_are_those_of_its_benchmark_models(target, purged):
+def test_numerais_windows_are_those_of_its_benchmark_models(target: str, purged: int) -> None:
     eras = labels(1, 700)
     folds = walk_forward(eras, eras, folds="numerai", targets=target)
     found = [(numbers(fold.train), numbers(fold.validation)) for fold in folds]
@@ -515,7 +552,7 @@ def test_numerais_windows_are_those_of_its_benchmark_models(target, purged):
     assert folds[0].embargo == tuple(labels(157 - purged, 156))
 
 
-def test_numerais_windows_without_anything_to_train_on_are_left_out():
+def test_numerais_windows_without_anything_to_train_on_are_left_out() -> None:
     eras = labels(575, 900)
     (first, second) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
     assert (first.train[0], first.train[-1], first.validation[0]) == ("0575", "0616", "0625")
@@ -524,13 +561,13 @@ def test_numerais_windows_without_anything_to_train_on_are_left_out():
         walk_forward(labels(1, 150), labels(1, 150), folds="numerai")
 
 
-def test_numerais_windows_of_labels_without_numbers_go_by_places():
+def test_numerais_windows_of_labels_without_numbers_go_by_places() -> None:
     eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(200)]
     (fold,) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
     assert (fold.train, fold.validation) == (tuple(eras[:148]), tuple(eras[156:]))
 
 
-def test_rolling_folds_have_so_many_eras_or_all_that_there_are():
+def test_rolling_folds_have_so_many_eras_or_all_that_there_are() -> None:
     eras = labels(1, 700)
     folds = walk_forward(eras, eras, folds="numerai", rolling_eras=200, targets="target_x_20")
     assert [len(fold.train) for fold in folds] == [148, 200, 200, 200]
@@ -546,7 +583,7 @@ def test_rolling_folds_have_so_many_eras_or_all_that_there_are():
         ({"folds": 3, "embargo_eras": 4}, "embargo_eras is 4"),
     ],
 )
-def test_folds_that_cant_be_are_refused(options, said):
+def test_folds_that_cant_be_are_refused(options: dict[str, Any], said: str) -> None:
     eras = labels(1, 60)
     with pytest.raises(FoldError, match=said):
         walk_forward(eras, eras, targets="target_x_20", **options)
@@ -564,11 +601,24 @@ def test_folds_that_cant_be_are_refused(options, said):
     reach=st.integers(5, 20),
     rolling=st.none() | st.integers(1, 300),
 )
-def test_folds_walk_forward(first, n_eras, spacing, absent, unlabelled, kind, reach, rolling):
+def test_folds_walk_forward(
+    first: int,
+    n_eras: int,
+    spacing: int,
+    absent: set[int],
+    unlabelled: set[int],
+    kind: int | Literal["numerai"],
+    reach: int,
+    rolling: int | None,
+) -> None:
     present = [n for n in range(first, first + n_eras * spacing, spacing) if n not in absent]
     labelled = [n for n in present if n not in unlabelled]
     eras, with_labels = ([f"{n:04}" for n in group] for group in (present, labelled))
-    options = {"rolling_eras": rolling, "embargo_eras": reach, "targets": "target_x_20"}
+    options: dict[str, Any] = {
+        "rolling_eras": rolling,
+        "embargo_eras": reach,
+        "targets": "target_x_20",
+    }
     if kind == "numerai":
         starts = {(n - 1) // 156: n for n in reversed(labelled)}.values()
         possible = any(labelled[0] < start - reach for start in starts)
@@ -588,7 +638,7 @@ def test_folds_walk_forward(first, n_eras, spacing, absent, unlabelled, kind, re
     else:
         assert len(folds) == kind
         assert len({len(fold.validation) for fold in folds}) == 1
-    before = set()
+    before: set[int] = set()
     for number, fold in enumerate(folds):
         train, validation = numbers(fold.train), numbers(fold.validation)
         assert validation[0] - train[-1] > reach

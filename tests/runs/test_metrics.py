@@ -1,6 +1,8 @@
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -9,23 +11,27 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numerai_tools import scoring
+from numpy.typing import NDArray
 
 from memmap_train.runs.metrics import Summary, numerai_corr, pearson, summary
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+Score: TypeAlias = Callable[[Array, Array], float]
 
 BINS = np.array([0, 0.25, 0.5, 0.75, 1])
 
 
-def official_corr(predictions, target):
+def official_corr(predictions: Array, target: Array) -> float:
     """What numerai-tools makes of the same arrays, NaN targets and all."""
     score = scoring.numerai_corr(
         pd.DataFrame({"prediction": predictions}),
         pd.Series(target, name="target"),
         max_filtered_index_ratio=1.0,
     )
-    return score["prediction"]
+    return float(score["prediction"])
 
 
-def era(rows=5600, missing=0.1, seed=0):
+def era(rows: int = 5600, missing: float = 0.1, seed: int = 0) -> tuple[Array, Array]:
     """Predictions that know a little of a target in five bins, some of it missing."""
     generator = np.random.default_rng([seed])
     target = generator.choice(BINS, size=rows, p=[0.05, 0.2, 0.5, 0.2, 0.05])
@@ -35,14 +41,14 @@ def era(rows=5600, missing=0.1, seed=0):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.9])
-def test_numerai_corr_equals_the_official_score(missing):
+def test_numerai_corr_equals_the_official_score(missing: float) -> None:
     predictions, target = era(missing=missing)
     official = official_corr(predictions, target)
     assert abs(official) > 1e-3
     assert numerai_corr(predictions, target) == pytest.approx(official, abs=1e-12)
 
 
-def test_numerai_corr_equals_the_official_score_on_heavily_tied_predictions():
+def test_numerai_corr_equals_the_official_score_on_heavily_tied_predictions() -> None:
     predictions, target = era()
     predictions = np.round(predictions / 5)
     assert len(np.unique(predictions)) < 20
@@ -52,13 +58,13 @@ def test_numerai_corr_equals_the_official_score_on_heavily_tied_predictions():
     assert numerai_corr(first_come, target) != pytest.approx(official, abs=1e-4)
 
 
-def test_numerai_corr_equals_the_official_score_on_float32():
+def test_numerai_corr_equals_the_official_score_on_float32() -> None:
     predictions, target = (values.astype(np.float32) for values in era())
     official = official_corr(predictions, target)
     assert numerai_corr(predictions, target) == pytest.approx(official, abs=1e-6)
 
 
-def test_numerai_corr_equals_the_official_score_on_an_older_target_of_seven_bins():
+def test_numerai_corr_equals_the_official_score_on_an_older_target_of_seven_bins() -> None:
     generator = np.random.default_rng([7])
     target = generator.choice(np.arange(7) / 6, size=1000)
     predictions = generator.random(1000)
@@ -67,7 +73,9 @@ def test_numerai_corr_equals_the_official_score_on_an_older_target_of_seven_bins
 
 
 @given(data=st.data(), rows=st.integers(2, 40))
-def test_numerai_corr_equals_the_official_score_whatever_the_ties_and_gaps(data, rows):
+def test_numerai_corr_equals_the_official_score_whatever_the_ties_and_gaps(
+    data: st.DataObject, rows: int
+) -> None:
     few = st.sampled_from([-3.0, 0.0, 1e-30, 0.5, 0.5000001, 7e8])
     many = st.floats(-1e9, 1e9, width=32)
     predictions = data.draw(hnp.arrays(np.float64, rows, elements=st.one_of(few, many)))
@@ -82,9 +90,11 @@ def test_numerai_corr_equals_the_official_score_whatever_the_ties_and_gaps(data,
 
 @given(
     predictions=hnp.arrays(np.float64, 12, elements=st.integers(-50, 50).map(float)),
-    target=hnp.arrays(np.float64, 12, elements=st.sampled_from(BINS)),
+    target=hnp.arrays(np.float64, 12, elements=st.sampled_from(BINS.tolist())),
 )
-def test_scores_stay_within_bounds_and_turn_round_with_the_predictions(predictions, target):
+def test_scores_stay_within_bounds_and_turn_round_with_the_predictions(
+    predictions: Array, target: Array
+) -> None:
     for score in (numerai_corr, pearson):
         value, opposite = score(predictions, target), score(-predictions, target)
         if math.isnan(value):
@@ -95,13 +105,13 @@ def test_scores_stay_within_bounds_and_turn_round_with_the_predictions(predictio
             assert opposite == pytest.approx(-value, abs=1e-12)
 
 
-def test_numerai_corr_sees_the_order_of_predictions_and_nothing_else():
+def test_numerai_corr_sees_the_order_of_predictions_and_nothing_else() -> None:
     predictions, target = era(rows=500)
     assert numerai_corr(np.exp(predictions / 10), target) == numerai_corr(predictions, target)
     assert pearson(np.exp(predictions / 10), target) != pytest.approx(pearson(predictions, target))
 
 
-def test_numerai_corr_weighs_the_tails_more_than_pearson_does():
+def test_numerai_corr_weighs_the_tails_more_than_pearson_does() -> None:
     target = np.repeat(BINS, 20)
     middle_wrong, tails_wrong = target.copy(), target.copy()
     middle_wrong[40:42], middle_wrong[60:62] = 0.75, 0.5
@@ -110,7 +120,7 @@ def test_numerai_corr_weighs_the_tails_more_than_pearson_does():
     assert numerai_corr(middle_wrong, target) > numerai_corr(tails_wrong, target)
 
 
-def test_pearson_equals_numpys_on_the_labelled_rows():
+def test_pearson_equals_numpys_on_the_labelled_rows() -> None:
     predictions, target = era()
     labelled = ~np.isnan(target)
     assert not labelled.all()
@@ -118,14 +128,14 @@ def test_pearson_equals_numpys_on_the_labelled_rows():
     assert pearson(predictions, target) == pytest.approx(expected, abs=1e-14)
 
 
-def test_rounding_carries_no_perfect_score_past_one():
+def test_rounding_carries_no_perfect_score_past_one() -> None:
     for seed in range(50):
         values = np.random.default_rng([seed]).random(20)
         assert pearson(values, values) <= 1
         assert pearson(-values, values) >= -1
 
 
-def test_pearson_of_tiny_values_is_no_division_by_zero():
+def test_pearson_of_tiny_values_is_no_division_by_zero() -> None:
     assert pearson(np.array([1e-200, 2e-200, 3e-200]), np.array([0, 0.5, 1])) == pytest.approx(1)
 
 
@@ -153,17 +163,19 @@ def test_pearson_of_tiny_values_is_no_division_by_zero():
         "NaN prediction",
     ],
 )
-def test_an_undefined_score_is_nan_without_a_warning(score, predictions, target):
+def test_an_undefined_score_is_nan_without_a_warning(
+    score: Score, predictions: list[float], target: list[float]
+) -> None:
     assert math.isnan(score(np.array(predictions), np.array(target)))
 
 
 @pytest.mark.parametrize("score", [numerai_corr, pearson])
-def test_a_nan_prediction_without_a_label_does_no_harm(score):
+def test_a_nan_prediction_without_a_label_does_no_harm(score: Score) -> None:
     predictions, target = np.array([0.1, math.nan, 0.3]), np.array([0.0, math.nan, 1.0])
     assert score(predictions, target) == pytest.approx(1)
 
 
-def test_an_infinite_prediction_is_only_the_highest_to_numerai_corr():
+def test_an_infinite_prediction_is_only_the_highest_to_numerai_corr() -> None:
     target = np.array([0.0, 0.5, 1.0])
     infinite = np.array([0.1, 0.2, math.inf])
     assert numerai_corr(infinite, target) == numerai_corr(np.array([0.1, 0.2, 0.3]), target)
@@ -172,7 +184,9 @@ def test_an_infinite_prediction_is_only_the_highest_to_numerai_corr():
 
 @pytest.mark.parametrize("score", [numerai_corr, pearson])
 @pytest.mark.parametrize("shapes", [((3,), (2,)), ((3, 1), (3,)), ((3, 2), (3, 2))])
-def test_arrays_of_other_shapes_are_refused_with_both_shapes(score, shapes):
+def test_arrays_of_other_shapes_are_refused_with_both_shapes(
+    score: Score, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
     predictions, target = (
         np.arange(np.prod(shape), dtype=float).reshape(shape) for shape in shapes
     )
@@ -183,7 +197,7 @@ def test_arrays_of_other_shapes_are_refused_with_both_shapes(score, shapes):
 
 
 @pytest.mark.parametrize("score", [numerai_corr, pearson])
-def test_scoring_leaves_its_arrays_as_they_were(score):
+def test_scoring_leaves_its_arrays_as_they_were(score: Score) -> None:
     predictions, target = era(rows=50)
     before = predictions.copy(), target.copy()
     predictions.flags.writeable = target.flags.writeable = False
@@ -191,7 +205,7 @@ def test_scoring_leaves_its_arrays_as_they_were(score):
     np.testing.assert_array_equal((predictions, target), before)
 
 
-def test_a_summary_equals_what_numerais_notebook_computes():
+def test_a_summary_equals_what_numerais_notebook_computes() -> None:
     scores = pd.Series(np.random.default_rng([3]).normal(0.01, 0.03, size=200))
     total = scores.cumsum()
     found = summary(scores.to_numpy())
@@ -203,14 +217,14 @@ def test_a_summary_equals_what_numerais_notebook_computes():
     assert found.n_eras == 200
 
 
-def test_eras_without_a_score_are_left_out_of_a_summary():
+def test_eras_without_a_score_are_left_out_of_a_summary() -> None:
     scores = [0.02, math.nan, -0.01, 0.03, math.nan]
     assert summary(scores) == summary([0.02, -0.01, 0.03])
     assert summary(scores).n_eras == 3
 
 
 @pytest.mark.parametrize("scores", [[], [math.nan, math.nan]])
-def test_a_summary_of_nothing_is_nan(scores):
+def test_a_summary_of_nothing_is_nan(scores: list[float]) -> None:
     found = summary(scores)
     assert found.n_eras == 0
     numbers = dataclasses.asdict(found)
@@ -218,23 +232,24 @@ def test_a_summary_of_nothing_is_nan(scores):
     assert all(math.isnan(value) for value in numbers.values())
 
 
-def test_a_loss_in_the_first_era_is_no_drawdown():
+def test_a_loss_in_the_first_era_is_no_drawdown() -> None:
     assert summary([-0.5, 0.25]).max_drawdown == 0
     assert summary([0.25, -0.5]).max_drawdown == 0.5
 
 
-def test_a_drawdown_is_measured_from_the_highest_sum_so_far():
+def test_a_drawdown_is_measured_from_the_highest_sum_so_far() -> None:
     assert summary([1, -0.25, 0.125, -0.5, 4, -0.5]).max_drawdown == 0.625
 
 
-def test_an_era_without_correlation_is_not_a_positive_one():
+def test_an_era_without_correlation_is_not_a_positive_one() -> None:
     assert summary([0.5, 0, -0.5, math.nan, 0.25]).positive == 0.5
     assert summary([-0.5]).positive == 0
 
 
 @pytest.mark.parametrize("scores", [[0.25], [0.1, 0.1, 0.1]])
-def test_equal_scores_have_no_sharpe_ratio(scores):
+def test_equal_scores_have_no_sharpe_ratio(scores: list[float]) -> None:
     found = summary(scores)
     assert math.isnan(found.sharpe)
+    assert found.mean == pytest.approx(scores[0])
     without = replace(found, sharpe=0.0)  # NaN equals nothing
-    assert without == Summary(pytest.approx(scores[0]), 0.0, 0.0, 0.0, 1.0, len(scores))
+    assert without == Summary(found.mean, 0.0, 0.0, 0.0, 1.0, len(scores))

@@ -8,6 +8,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
+from memmap_train.runs.lock import holding, is_running
 from memmap_train.runs.resume import (
     check_same_dataset,
     continue_run,
@@ -15,7 +16,7 @@ from memmap_train.runs.resume import (
     finished_result,
     taking_up,
 )
-from memmap_train.runs.run import Run, begin_run, fold_record, holding, is_running, open_run
+from memmap_train.runs.run import Run, begin_run, fold_record, open_run
 from tests.support.errors import refused
 
 CONFIG = {

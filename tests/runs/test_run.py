@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from memmap_train.errors import RunError
+from memmap_train.runs.files import replacing
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.run import (
     HISTORY_COLUMNS,
@@ -16,7 +17,6 @@ from memmap_train.runs.run import (
     find_run,
     fold_record,
     open_run,
-    replacing,
 )
 from tests.support.errors import refused
 

@@ -11,7 +11,8 @@ import pytest
 from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
-from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, fold_record, holding, open_run
+from memmap_train.runs.lock import holding
+from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, fold_record, open_run
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
 

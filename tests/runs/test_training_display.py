@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from memmap_train import progress
 from memmap_train.runs.report import Reporter, TrainPlan
 from memmap_train.runs.training_display import TrainingDisplay, reporter
 
@@ -51,7 +50,7 @@ def test_rows_of_an_earlier_process_are_no_speed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter([0.0, 10.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
     with display() as shown:
         shown.started(plan(first_step=18, epochs_done=1))
         shown.step(9, 900, 0.06, 5.0, 0.0)

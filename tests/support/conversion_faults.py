@@ -113,22 +113,22 @@ def let_fail(
     """Let the system fail at many points of a conversion, or at all; return what was found."""
     source, known, begin = prepare(folder)
     out = folder / "out"
-    options = {"overwrite": True} if prepare is of_overwriting else {}
+    overwrite = prepare is of_overwriting
     begin()
     with failing(folder) as faults:
-        convert(source, out, workers=1, **options)
+        convert(source, out, workers=1, overwrite=overwrite)
     found: Counter[str] = Counter()
     for number in sampled(faults.n_seen, most):
         code, lasting = ERRORS[number % len(ERRORS)], bool(number % 2)
         remove(out)
         begin()
         with failing(folder, number, code, lasting=lasting):
-            line = line_of(lambda: convert(source, out, workers=1, **options))
+            line = line_of(lambda: convert(source, out, workers=1, overwrite=overwrite))
         assert our_threads() == []
         found["refused" if line else "done"] += 1
         found[state(out, known)] += 1
         said = (os.strerror(code), "the disk is full", "the file is missing")
         assert not line or any(part in line for part in said)
-        convert(source, out, **options)
+        convert(source, out, overwrite=overwrite)
         check_whole(out, next(digest for digest, name in known.items() if name == "new"))
     return found

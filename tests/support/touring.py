@@ -6,6 +6,7 @@ import os
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def command(*arguments: object) -> None:
 def tour(folder: Path) -> dict[str, str]:
     """Convert, update, narrow, verify and read; return digests of what was made and read."""
     source, whole, narrow = folder / "source.parquet", folder / "whole", folder / "narrow"
-    sizes = {"n_features": N_FEATURES, "n_targets": N_TARGETS}
+    sizes: dict[str, Any] = {"n_features": N_FEATURES, "n_targets": N_TARGETS}
     write_toy(source, ERAS, nulls=True, **sizes)
     command("convert", source, "--out", whole, "--dtype", "int8")
     write_toy(source, ERAS | {"0036": 30}, nulls=True, **sizes)

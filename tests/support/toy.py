@@ -93,10 +93,11 @@ def toy_table(
         "data_type": pa.array([data_type] * len(labels), pa.string()),
     }
     for column, name in enumerate(feature_names(n_features)):
-        cells, mask = features[:, column].astype(dtype), no_feature[:, column]
+        cells, missing = features[:, column].astype(dtype), no_feature[:, column]
         if dtype != "int8" and column % 2 == 0:
-            cells, mask = np.where(mask, cells.dtype.type(np.nan), cells), None
-        columns[name] = pa.array(cells, mask=mask)
+            columns[name] = pa.array(np.where(missing, cells.dtype.type(np.nan), cells))
+        else:
+            columns[name] = pa.array(cells, mask=missing)
     for column, name in enumerate(target_names(n_targets)):
         columns[name] = pa.array(targets[:, column], from_pandas=True)
     if ids:
@@ -239,7 +240,7 @@ def _coordinates(
     places = 2**23 + _era_code(label) * MAX_ROWS + rows
     column = np.array(columns, np.int64)
     signs = np.where(column % 2, -1.0, 1.0)
-    return np.float32(np.ldexp(places[:, np.newaxis] * signs, column // 2 - 120 - 24))
+    return np.ldexp(places[:, np.newaxis] * signs, column // 2 - 120 - 24).astype(np.float32)
 
 
 def _codes(
@@ -251,7 +252,10 @@ def _codes(
 def _missing(
     label: str, rows: npt.NDArray[np.int64], n_columns: int, what: str
 ) -> npt.NDArray[np.bool_]:
-    return _hash(label, rows, n_columns, f"missing {what}") % np.uint64(7) == 0
+    missing: npt.NDArray[np.bool_] = (
+        _hash(label, rows, n_columns, f"missing {what}") % np.uint64(7) == 0
+    )
+    return missing
 
 
 def _hash(
@@ -259,11 +263,9 @@ def _hash(
 ) -> npt.NDArray[np.uint64]:
     """Hash cells (splitmix64): shape (rows, columns)."""
     base = zlib.crc32(f"{purpose} {label}".encode())
-    cells = (
-        np.uint64(base) * np.uint64(2**32)
-        + rows[:, np.newaxis].astype(np.uint64) * np.uint64(2**12)
-        + np.arange(n_columns, dtype=np.uint64)
-    )
+    cells = (rows[:, np.newaxis] * 2**12 + np.arange(n_columns)).astype(np.uint64)
+    cells += np.uint64(base * 2**32)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        cells = (cells ^ (cells >> np.uint64(shift))) * np.uint64(factor)
+        cells ^= cells >> np.uint64(shift)
+        cells *= np.uint64(factor)
     return cells ^ (cells >> np.uint64(31))

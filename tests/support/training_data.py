@@ -54,7 +54,7 @@ class Script(Reporter):
     action : callable
     """
 
-    def __init__(self, call: str = "", action: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, call: str = "", action: Callable[[], object] = lambda: None) -> None:
         self.calls: list[str] = []
         self.rows: list[Mapping[str, float]] = []
         self.steps: list[tuple[int, int, float, float, float]] = []

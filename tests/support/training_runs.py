@@ -8,15 +8,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tests.support.training_data import (
-    newest_checkpoint,
-)
+from tests.support.training_data import newest_checkpoint
 
 TIMES = ("seconds", "rows_per_second", "data_wait")
 
 
 def weights(run_dir: Path) -> list[npt.NDArray[np.float32]]:
-    return keras.models.load_model(run_dir / "model.keras", compile=False).get_weights()
+    found: list[npt.NDArray[np.float32]] = keras.models.load_model(
+        run_dir / "model.keras", compile=False
+    ).get_weights()
+    return found
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import ConversionError, RunError
-from memmap_train.runs.run import begin_run, holding, open_run
+from memmap_train.runs.lock import holding
+from memmap_train.runs.run import begin_run, open_run
 from memmap_train.system.durable import sync_directory, sync_file
 from tests.support.errors import refused
 from tests.support.toy import write_toy

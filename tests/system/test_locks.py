@@ -142,7 +142,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, prelude: str) -> N
 
 
 def test_several_processes_never_hold_a_lock_together(tmp_path: Path, prelude: str) -> None:
-    command = [sys.executable, "-c", prelude + CONTEND, tmp_path / "folder", tmp_path / "mark"]
+    command = [sys.executable, "-c", prelude + CONTEND, f"{tmp_path}/folder", f"{tmp_path}/mark"]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -260,7 +260,8 @@ def test_a_lock_whose_file_is_taken_away_meanwhile_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "folder" / "lock"
-    flock, meddled = fcntl.flock, []
+    flock = fcntl.flock
+    meddled: list[int] = []
 
     def meddle_once(descriptor: int, operation: int) -> None:
         if path.exists() and not meddled:

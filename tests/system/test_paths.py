@@ -189,14 +189,15 @@ def test_a_sample_can_be_written_where_the_folders_name_isnt_utf8(home: Path) ->
 def test_names_are_printed_in_any_encoding(home: Path, encoding: str) -> None:
     os.rename("good", NOT_UTF8)
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
-    for arguments in (
+    commands: tuple[list[str | bytes], ...] = (
         ["inspect", os.fsencode(NOT_UTF8)],
         ["inspect", os.fsencode(NOT_UTF8), "--json"],
         ["inspect", os.fsencode(NOT_UTF8) + b"\xc3\xa9"],
-    ):
+    )
+    for arguments in commands:
         command = [sys.executable, "-m", "memmap_train", *arguments]
         ended = subprocess.run(command, env=environment, capture_output=True, check=False)
-        if arguments[1].endswith(b"\xa9"):
+        if os.fsencode(arguments[1]).endswith(b"\xa9"):
             assert ended.returncode == 1
             assert re.fullmatch(rb"error: caf\\udce9\\udcff.+\n", ended.stderr)
         else:

@@ -94,9 +94,11 @@ def test_a_command_goes_on_with_fewer_threads_or_says_that_there_is_none(
             break  # what there is is kept: the next time there is nothing to do
     assert (codes[0], codes[-1]) == (1, 0)
     if command in ("convert", "narrow"):
-        features = {} if command == "convert" else {"feature_set": "small"}
+        feature_set = None if command == "convert" else "small"
         sources = [sample_files / "train.parquet", sample_files / "validation.parquet"]
-        whole = mt.convert(sources if command == "convert" else sample, "whole", **features)
+        whole = mt.convert(
+            sources if command == "convert" else sample, "whole", feature_set=feature_set
+        )
         assert mt.open_dataset("made").manifest.digest == whole.dataset.manifest.digest
     if command == "train":
         assert json.loads((tmp_path / "made" / "state.json").read_text())["n_epochs"] == 1

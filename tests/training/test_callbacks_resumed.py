@@ -351,7 +351,8 @@ def test_a_callback_that_is_interrupted_is_told_everything_once(
 ) -> None:
     config = small_config(epochs=2, callbacks=["remembering:Counting"])
     train(sample, tmp_path / "whole", config)
-    whole, calls = results(tmp_path / "whole"), list(sys.modules["remembering"].CALLS)
+    remembering: Any = sys.modules["remembering"]
+    whole, calls = results(tmp_path / "whole"), list(remembering.CALLS)
     an_epoch = ["epoch begin", *["batch begin", "batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert calls == 2 * an_epoch
     for at in range(1, len(an_epoch) + 3):

@@ -24,9 +24,9 @@ from memmap_train.errors import (
 )
 from memmap_train.loading import batches as batches_module
 from memmap_train.loading import placement
+from memmap_train.runs.lock import holding
 from memmap_train.runs.metrics import numerai_corr, summary
-from memmap_train.runs.report import FoldsReport
-from memmap_train.runs.run import holding
+from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training import loop
@@ -636,9 +636,12 @@ def test_an_update_between_two_folds_is_told_of(
 ) -> None:
     dataset, script = growing(20), Script()
     targets = ("target", "target_alpha_20")
-    script.fold_done = (  # type: ignore[method-assign]
-        lambda number, *_: growing(21, changed=targets) if number == 1 else None
-    )
+
+    def update_after_the_first(number: int, n_folds: int, report: TrainReport) -> None:
+        if number == 1:
+            growing(21, changed=targets)
+
+    script.fold_done = update_after_the_first  # type: ignore[method-assign]
     train_folds(dataset, tmp_path / "run", folds_config(epochs=1), folds=2, report=script)
     (warning,) = script.warnings
     assert "targets of the run's eras have changed" in warning

@@ -231,7 +231,7 @@ def test_class_weights_dont_move_the_epochs(dataset: mt.Dataset) -> None:
         tf.numpy_function(_keep_in(seen), list(data[:2]), [])
         return keras.Model.train_step(model, data)
 
-    model.train_step = train_step
+    model.train_step = train_step  # type: ignore[method-assign]
     model.fit(
         mt.keras_batches(dataset, targets=["target"], **ORDER).map(lambda x, y: (x, 0 * y)),
         epochs=3,

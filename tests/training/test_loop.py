@@ -40,9 +40,9 @@ from memmap_train.loading.sampler import ORDER_VERSION
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.checkpoints import newest_step
 from memmap_train.runs.config import MONITORS
+from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
-from memmap_train.runs.run import is_running
 from memmap_train.system.buffers import Recycler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.training import loop
@@ -199,7 +199,7 @@ def test_sums_and_steps_are_counted_over_batches() -> None:
         expected, n_labels = expected + loss, n_labels + labels
         step(x, y)
     assert step.count == 3
-    assert step.sums == (pytest.approx(expected, rel=1e-5), n_labels)
+    assert step.sums == pytest.approx((expected, n_labels), rel=1e-5)
 
 
 def test_a_batch_without_labels_counts_nothing_and_only_decays() -> None:
@@ -227,7 +227,7 @@ def test_a_target_without_labels_leaves_the_other_as_it_is() -> None:
 
 
 def test_missing_features_are_filled_in_the_step() -> None:
-    x = np.random.default_rng([4]).integers(0, 5, (16, 4)).astype(np.float32) / 4
+    x = (np.random.default_rng([4]).integers(0, 5, (16, 4)) / 4).astype(np.float32)
     y, holes = some_targets(16, 2), x.copy()
     holes[::3, 1] = np.nan
     x[::3, 1] = 0.25

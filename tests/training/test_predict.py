@@ -25,6 +25,7 @@ from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.loading import placement
+from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.training import predict as predicting
@@ -66,7 +67,7 @@ def file_of(dataset: mt.Dataset, values: list[Any]) -> list[list[str]]:
 @pytest.fixture(params=[16, 100, 4096])
 def any_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(predicting, "BLOCK_ROWS", request.param)
-    return request.param
+    return int(request.param)
 
 
 def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_block: int) -> None:
@@ -79,7 +80,7 @@ def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_bl
         n_folds=0,
         left_out=(),
         n_repeated=0,
-        n_outside=np.count_nonzero((expected < 0) | (expected > 1)),
+        n_outside=int(np.count_nonzero((expected < 0) | (expected > 1))),
         is_constant=False,
         is_in_stdout=False,
     )
@@ -128,7 +129,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     for available in (10**12, 0):
         monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
         with mock.patch.object(
-            predicting, "SequentialReader", side_effect=predicting.SequentialReader
+            predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
             predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
         found.append((tmp_path / "out.csv").read_bytes())

@@ -823,9 +823,9 @@ def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
             predict(tmp_path / "run", sample, tmp_path / "out.csv")
         with refused(ConfigError, f"{said}{why}"):
             train(sample, tmp_path / "further", small_config(model=str(saved)))
-    data = bytearray(saved.read_bytes())
-    data[data.index(members["model.weights.h5"]) + 3000] ^= 255
-    saved.write_bytes(data)
+    damaged = bytearray(saved.read_bytes())
+    damaged[damaged.index(members["model.weights.h5"]) + 3000] ^= 255
+    saved.write_bytes(damaged)
     with refused(RunError, "damaged (model.weights.h5)"):
         predict(tmp_path / "run", sample, tmp_path / "out.csv")
 

@@ -1,6 +1,7 @@
 """Columns decoded straight from their pages: the same codes as Arrow's, or left to Arrow."""
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_pages_that_compression_has_changed_are_no_model_for_others(
     n_times = 15_000 // len(head)
     codes = np.stack(
         [
-            np.concatenate([head, np.tile(np.repeat(np.int8(order), run_rows), n_times)])
+            np.concatenate([head, np.tile(np.repeat(np.array(order, np.int8), run_rows), n_times)])
             for order in orders
         ]
     )
@@ -308,7 +309,7 @@ def test_a_system_that_cannot_read_into_many_places_has_arrow(
 ) -> None:
     codes = random_codes(2, 100)
     names = write(tmp_path / "a.parquet", codes)
-    monkeypatch.delattr(pages.os, "preadv")
+    monkeypatch.delattr(os, "preadv")
     assert decoded(tmp_path / "a.parquet", names, 100)[1] == [0, 1]
     assert np.array_equal(Source(tmp_path / "a.parquet").features(0, names), codes)
 
@@ -330,7 +331,7 @@ def test_damaged_pages_hold_what_arrow_finds_or_what_was_written(
         """Return the codes; None where they are refused."""
         source = Source(path)
         try:
-            return [column.tolist() for column in source.features(0, names)]  # type: ignore[misc]
+            return [column.tolist() for column in source.features(0, names)]
         except SourceError:
             return None
         finally:
