@@ -41,7 +41,7 @@ from .parser import make_parser
 from .terminal import print_json, run
 
 if TYPE_CHECKING:
-    from ..training.predict import PredictReport
+    from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
 """Of the parsed arguments, those that aren't the called function's."""
@@ -259,7 +259,7 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.predict import predict  # needs TensorFlow
+    from ..training.predictions import predict  # needs TensorFlow
 
     try:
         with _bars() as bars:

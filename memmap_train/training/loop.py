@@ -47,7 +47,7 @@ from ..runs.state import Best, Clock, Progress, State, from_checkpoint, to_check
 from ..system.paths import user_path
 from .callbacks import Callbacks, Memory, TensorBoardLog, make_callbacks
 from .model import brings_model, require_tensorflow
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup, Start, make_model, plan_of, prepare
 from .step import TrainStep
 from .validation import Labels, score_eras

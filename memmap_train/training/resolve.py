@@ -33,7 +33,7 @@ from ..runs.resume import dataset_record
 from ..runs.run import Run, fold_of_record, fold_record
 from ..system.paths import checked_path
 from .model import build, check_model_name
-from .predict import BLOCK_ROWS, check_missing
+from .predictor import BLOCK_ROWS, check_missing
 from .startup import n_compute_threads
 from .user_models import open_saved
 

@@ -16,7 +16,7 @@ from ..dataset.dataset import Dataset
 from ..loading.stitched_map import row_space
 from ..runs.metrics import EraScores, numerai_corr, pearson, why_undefined
 from ..system.threads import ThreadPool
-from .predict import Predictor, Progress
+from .predictor import Predictor, Progress
 
 Float32 = npt.NDArray[np.float32]
 

@@ -32,7 +32,7 @@ from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import predict
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,

@@ -46,10 +46,10 @@ from memmap_train.runs.report import Reporter, TrainReport, plan_text
 from memmap_train.system.buffers import Recycler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.training import loop
-from memmap_train.training import predict as predicting
+from memmap_train.training import predictor as predicting
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor
+from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.validation import Labels, score_eras
 from tests.support.errors import refused
@@ -812,7 +812,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.support.training_data import Script, small_config
 from memmap_train.training import loop
-from memmap_train.training import predict as predicting
+from memmap_train.training import predictor as predicting
 loop._SECONDS_BETWEEN_REPORTS = 0.0
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 loop.train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),

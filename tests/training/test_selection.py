@@ -13,7 +13,7 @@ from memmap_train.errors import RunError
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import rehearse, train
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import predict
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results

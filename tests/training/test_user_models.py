@@ -22,7 +22,7 @@ from memmap_train.training import loop, resolve
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.loop import train
 from memmap_train.training.model import build
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import predict
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, results

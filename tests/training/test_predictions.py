@@ -28,9 +28,10 @@ from memmap_train.loading import placement
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
-from memmap_train.training import predict as predicting
+from memmap_train.training import predictor as predicting
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
+from memmap_train.training.predictions import PredictReport, per_era_rank, predict
+from memmap_train.training.predictor import Predictor
 from tests.support.errors import refused
 from tests.support.toy import toy_table
 from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
