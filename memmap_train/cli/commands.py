@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
@@ -35,13 +35,11 @@ from ..runs.run import find_run
 from ..runs.table import describe_runs, runs_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
-from ..text import in_bytes
+from ..text import counted, in_bytes
+from ..training.predictions import PredictReport, write_predictions
 from ..training.startup import start_tensorflow
 from .parser import make_parser
 from .terminal import print_json, run
-
-if TYPE_CHECKING:
-    from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
 """Of the parsed arguments, those that aren't the called function's."""
@@ -259,49 +257,33 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.predictions import predict  # needs TensorFlow
-
     try:
         with _bars() as bars:
-            report = predict(
+            report = write_predictions(
                 arguments.runs,
                 arguments.dataset,
                 arguments.out,
                 raw=arguments.raw,
                 era=arguments.era,
-                progress=lambda done, total: bars("predicting", done, total),
+                progress=bars,
             )
     except BrokenPipeError:  # `--out /dev/stdout | head` has read enough
         return
     # Nothing may be mixed into the predictions.
     with redirect_stdout(sys.stderr) if report.is_in_stdout else nullcontext():
-        print(_predictions_text(arguments, report))
+        print("\n  ".join([_predicted_text(arguments.out, report), *report.objections]))
 
 
-def _predictions_text(arguments: argparse.Namespace, report: "PredictReport") -> str:
-    """Return what came of predicting, as text."""
-    by = f" by the models of {report.n_folds} folds" if report.n_folds else ""
-    lines = [f"{arguments.out}: {report.n_rows:,} predictions{by}"]
-    if report.left_out:
-        lines.append(
-            f"left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
-            f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
-        )
-    if report.n_repeated:
-        where = " of their era" if arguments.era else ""
-        lines.append(
-            f"{report.n_repeated:,} rows have the id of another row{where}; Numerai takes "
-            f"every id once (`memmap-train inspect {arguments.dataset} --features` names the eras "
-            "that have an id twice)"
-        )
-    if report.n_outside:
-        lines.append(
-            f"{report.n_outside:,} predictions lie outside 0 to 1, which Numerai doesn't take; "
-            "without --raw they are ranks between 0 and 1"
-        )
-    if report.is_constant:
-        lines.append("all predictions are equal, which Numerai doesn't take")
-    return "\n  ".join(lines)
+def _predicted_text(out: str, report: PredictReport) -> str:
+    """Return what was predicted, as text."""
+    by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
+    text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"
+    if not report.left_out:
+        return text
+    return (
+        f"{text}\n  left out: {counted(len(report.left_out), 'era')} ({report.left_out[0]} to "
+        f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
+    )
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -1,61 +1,59 @@
-"""A model over eras in order: predictions era by era, and the file of them.
+"""Predictions of a dataset by the models of runs, in memory, and in a file as Numerai accepts it.
 
-In come a model and a dataset, out come float32 predictions of every row, in the dataset's order.
-Rows pass the model in blocks of one fixed size, so that a row's prediction never depends on a batch
-size; two blocks and one era are held in memory at a time.
+TensorFlow is imported when rows are predicted; a `Predictions` doesn't need it.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-from scipy.stats import rankdata
 
 from ..dataset.dataset import Dataset
-from ..errors import ConfigError, DatasetError, RunError, listed
-from ..loading.placement import is_past_cache
-from ..runs.folds import fold_of
-from ..runs.lineage import code_of
-from ..runs.object_reference import blaming, described
-from ..runs.run import Run, open_run
+from ..errors import DatasetError, RunError, listed
+from ..progress import ProgressOption, reporting
+from ..runs.run import open_run
 from ..runs.selection import DatasetOrPath, opened
 from ..system.paths import checked_path, user_path
-from .model import require_tensorflow
+from ..text import counted
 from .prediction_file import PredictionFile, prediction_file
-from .predictor import Float32, Predictor, Progress, check_missing
-from .user_models import read_model
+from .startup import import_tensorflow
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # how pandas writes one to parquet
+_log = logging.getLogger("memmap_train")
+
+RunOrPath = str | os.PathLike[str]
+"""A run's folder; a `TrainedRun` stands for its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictReport:
-    """What came of predicting a dataset.
+    """What was written to a file of predictions.
 
     Attributes
     ----------
     n_rows : int
-        Written.
+        Rows of the file.
     n_folds : int
-        How many folds' models had a part in it; 0 for an ordinary run.
+        Models of folds that had a part in it; 0 for an ordinary run.
     left_out : tuple of str
-        Eras before those that the first fold predicts: it, or all of them, were trained on them.
+        Eras before those that the first fold predicts: the models of all folds were trained on
+        them, or near them.
     n_repeated : int
-        Rows whose id an earlier row has too, with the eras written, an earlier row of their era:
+        Rows whose id an earlier row has too; with the eras written, an earlier row of their era.
         Numerai takes every id once.
     n_outside : int
-        Rows whose prediction lies outside 0 to 1, which Numerai doesn't take.
+        Predictions outside 0 to 1, which Numerai doesn't take.
     is_constant : bool
         Whether all predictions are equal, which Numerai doesn't take.
     is_in_stdout : bool
         Whether they were written to this process's stdout.
+    objections : tuple of str
+        A sentence for each reason why Numerai wouldn't take the file.
     """
 
     n_rows: int
@@ -65,41 +63,191 @@ class PredictReport:
     n_outside: int
     is_constant: bool
     is_in_stdout: bool
+    objections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """The predictions of all rows of a dataset, in its order.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        The eras that are predicted.
+    values : ndarray of float64 or float32, shape (rows,)
+        Ranks between 0 and 1 within each era; or, in float32, the model's own output.
+    n_folds : int
+        Models of folds that had a part in it; 0 for an ordinary run.
+    left_out : tuple of str
+        Eras before those that the first fold predicts: the models of all folds were trained on
+        them, or near them.
+    """
+
+    dataset: Dataset
+    values: npt.NDArray[np.floating[Any]]
+    n_folds: int = 0
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Predictions of {counted(len(self), 'row')}, "
+            f"{counted(len(self.dataset.eras), 'era')} of {str(self.dataset.path)!r}>"
+        )
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """The ids of the rows, an array of text; read from the dataset.
+
+        Raises
+        ------
+        DatasetError
+            The dataset has no ids.
+        """
+        _check_ids(self.dataset)
+        return np.concatenate(
+            [np.char.decode(_ids_of(self.dataset, era), "utf-8") for era in self.dataset]
+        )
+
+    @property
+    def eras(self) -> npt.NDArray[np.str_]:
+        """The era of each row, an array of text."""
+        return np.repeat(np.array(self.dataset.eras), self.dataset.rows_per_era)
+
+    def to_csv(self, path: str | os.PathLike[str], *, era: bool = False) -> None:
+        """Write a CSV file as Numerai accepts it: the columns ``id`` and ``prediction``.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .csv; or a device or a pipe.
+        era : bool
+            Write the era as a column between the two.
+
+        Raises
+        ------
+        RunError
+            The file can't be written, or holds anything but predictions.
+        DatasetError
+            The dataset has no ids.
+
+        Notes
+        -----
+        Why Numerai wouldn't take the file is logged as a warning.
+        """
+        self._write_as(".csv", path, era=era)
+
+    def to_parquet(self, path: str | os.PathLike[str], *, era: bool = False) -> None:
+        """Write a parquet file, with the same columns as `to_csv`."""
+        self._write_as(".parquet", path, era=era)
+
+    def write(self, file: PredictionFile, *, era: bool = False) -> PredictReport:
+        """Write to a file that `prediction_file` has checked, in the format of its suffix."""
+        n_repeated = _write(file, self.dataset, self.values, with_era=era)
+        report = PredictReport(
+            n_rows=len(self),
+            n_folds=self.n_folds,
+            left_out=self.left_out,
+            n_repeated=n_repeated,
+            n_outside=int(np.count_nonzero((self.values < 0) | (self.values > 1))),
+            is_constant=bool(self.values.min() == self.values.max()),
+            is_in_stdout=file.is_stdout,
+        )
+        return replace(report, objections=tuple(_objections(report, self.dataset, with_era=era)))
+
+    def _write_as(self, suffix: str, path: str | os.PathLike[str], *, era: bool) -> None:
+        _check_ids(self.dataset)
+        file = prediction_file(checked_path(path, RunError))
+        if file.plain is not None and file.plain.suffix.lower() != suffix:
+            raise RunError(
+                f"{file.path}: the predictions can't be written: expected a name that ends in "
+                f"{suffix}"
+            )
+        for objection in self.write(file, era=era).objections:
+            _log.warning("%s: %s", file.path, objection)
 
 
 def predict(
-    run_dirs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    runs: RunOrPath | Sequence[RunOrPath],
+    dataset: DatasetOrPath,
+    *,
+    raw: bool = False,
+    progress: ProgressOption = None,
+) -> Predictions:
+    """Predict every row of a dataset with the models of runs.
+
+    Parameters
+    ----------
+    runs : run, path of a run's folder, or sequence of such
+        Of each run its best epoch's model is used, with the features that it was trained on. The
+        prediction of several runs is the mean of theirs. In a run of folds every era is predicted
+        by the model of the fold that it belongs to (see `folds.fold_of`), which wasn't trained on
+        it or on eras near it; eras after the last fold's by the last one.
+    dataset : Dataset or path
+        Any dataset that has the runs' features, by name; targets aren't needed. A selection of
+        eras, such as ``dataset.select(eras)``, restricts the predictions to these eras.
+    raw : bool
+        Take the model's own output of the main target; by default its rank among the rows of its
+        era, evenly spaced between 0 and 1, which is what Numerai expects.
+    progress : bool or callable(what, done, total), optional
+        Whether to show how far the work is, or what to call instead (see `types.Progress`): with
+        rows, which count once for each run. By default it is shown in a terminal and in a notebook.
+
+    Returns
+    -------
+    Predictions
+        They take 8 bytes for each row, or with `raw` 4.
+
+    Raises
+    ------
+    RunError
+        There is no such run, or none is named; it has no model yet (or, a run of folds, isn't
+        finished); or its model's predictions aren't numbers.
+    DatasetError
+        The dataset lacks some of the features, or has only eras from before the folds.
+    ConfigError
+        Features are missing in it, and the run doesn't say what they should become.
+    """
+    folders = [runs] if isinstance(runs, str | os.PathLike) else runs
+    found_runs = [open_run(user_path(folder)) for folder in folders]
+    if not found_runs:
+        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    found = opened(dataset)
+    import_tensorflow()
+    from .ensemble import predict_rows
+
+    with reporting(progress) as told:
+        chosen, values, n_folds = predict_rows(found_runs, found, raw=raw, progress=told)
+    predicted = set(chosen.eras)
+    left_out = tuple(era for era in found.eras if era not in predicted)
+    return Predictions(chosen, values, n_folds, left_out)
+
+
+def write_predictions(
+    runs: RunOrPath | Sequence[RunOrPath],
     dataset: DatasetOrPath,
     out_path: str | os.PathLike[str],
     *,
     raw: bool = False,
     era: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> PredictReport:
-    """Predict every row of a dataset with the models of runs; write `id,prediction`.
+    """Predict as `predict` does, and write the predictions to a file, which is checked first.
 
     Parameters
     ----------
-    run_dirs : path or sequence of paths
-        Folders of runs; of each its best epoch's model is used, with the features that it was
-        trained on. The prediction of several runs is the mean of theirs. In a run of folds every
-        era is predicted by the model of the fold that it belongs to (see `folds.fold_of`), which
-        wasn't trained on it or on eras near it: those behind the last fold's by the last one.
-    dataset : Dataset or path
-        Any dataset that has the runs' features, by name; targets aren't needed. A selection of
-        eras, such as ``dataset.select(eras)``, restricts the predictions to these eras.
+    runs, dataset, raw, progress
+        As for `predict`.
     out_path : path
         A file whose name ends in .csv or .parquet, rows in the dataset's order; it is there whole
         or not at all. What isn't a plain file (a device, a pipe, /dev/stdout) is written into, as
         CSV. The first column has the name that the ids have in the dataset's source, "id" where
         they are an index without a name.
-    raw : bool
-        Take the model's own output of the main target; by default its rank among the rows of its
-        era, evenly spaced between 0 and 1, which is what Numerai expects.
     era : bool
         Write the era as a column between the two.
-    progress : callable(rows done, rows), optional
-        Rows count once for each run.
 
     Returns
     -------
@@ -107,72 +255,37 @@ def predict(
 
     Raises
     ------
-    RunError
-        There is no such run, or none is named; it has no model yet (or, a run of folds, isn't
-        finished); its model's predictions aren't numbers; or the file can't be written.
-    DatasetError
-        The dataset has no ids, lacks some of the features, or has only eras from before the folds.
-    ConfigError
-        Features are missing in it, and the run doesn't say what they should become.
+    RunError, DatasetError, ConfigError
+        As for `predict`; or the file can't be written, or the dataset has no ids.
     BrokenPipeError
         What reads the pipe that is written into has ended.
     """
-    out_path = checked_path(out_path, RunError)
-    require_tensorflow()
-    file = prediction_file(Path(out_path))
-    is_in_stdout = file.is_stdout
-    folders = [run_dirs] if isinstance(run_dirs, str | os.PathLike) else run_dirs
-    runs = [open_run(user_path(folder)) for folder in folders]
-    if not runs:
-        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
-    dataset = opened(dataset)
-    for run in runs:
-        _check_fits(run, dataset)
-    parts_of_runs = [_parts_of(run, dataset) for run in runs]
-    by_all = set.intersection(
-        *({label for _, eras in parts for label in eras} for parts in parts_of_runs)
-    )
-    if not by_all:
-        raise DatasetError(
-            f"{dataset.path}: no era of it is predicted by all of these runs; predict with each "
-            "alone"
+    file = prediction_file(checked_path(out_path, RunError))
+    found = opened(dataset)
+    _check_ids(found)
+    return predict(runs, found, raw=raw, progress=progress).write(file, era=era)
+
+
+def _objections(report: PredictReport, dataset: Dataset, *, with_era: bool) -> Iterator[str]:
+    """Yield why Numerai wouldn't take a file of predictions."""
+    if report.n_repeated:
+        where = " of their era" if with_era else ""
+        yield (
+            f"{report.n_repeated:,} rows have the id of another row{where}; Numerai takes every id "
+            f"once (`memmap-train inspect {dataset.path} --features` names the eras that have an "
+            "id twice)"
         )
-    chosen = dataset.select([label for label in dataset.eras if label in by_all])
-    # One model after another: eras are cheap to read again, several models may not fit.
-    total, n_rows = np.zeros(chosen.n_rows), chosen.n_rows
-    for number, (run, parts) in enumerate(zip(runs, parts_of_runs, strict=True)):
-
-        def tell(done: int, _: int, before: int = number * n_rows) -> None:
-            if progress is not None:
-                progress(before + done, len(runs) * n_rows)
-
-        first = 0
-        for label, predictions in _predicted(parts, chosen, tell):
-            values = _checked(predictions[:, 0], f"{run.path}: era {label!r} of {dataset.path}")
-            total[first : first + len(values)] += values if raw else per_era_rank(values)
-            first += len(values)
-    total /= len(runs)
-    written = total.astype(np.float32) if raw else total
-    n_repeated = _write(file, chosen, written, with_era=era)
-    return PredictReport(
-        n_rows=n_rows,
-        n_folds=sum(
-            len(parts) for run, parts in zip(runs, parts_of_runs, strict=True) if run.folds
-        ),
-        left_out=tuple(label for label in dataset.eras if label not in by_all),
-        n_repeated=n_repeated,
-        n_outside=int(np.count_nonzero((written < 0) | (written > 1))),
-        is_constant=bool(written.min() == written.max()),
-        is_in_stdout=is_in_stdout,
-    )
+    if report.n_outside:
+        yield (
+            f"{report.n_outside:,} predictions lie outside 0 to 1, which Numerai doesn't take; "
+            "without --raw they are ranks between 0 and 1"
+        )
+    if report.is_constant:
+        yield "all predictions are equal, which Numerai doesn't take"
 
 
-def _check_fits(run: Run, dataset: Dataset) -> None:
-    """Raise an error if a dataset lacks what a run's model or the file of predictions needs."""
-    try:
-        dataset.feature_columns(run.config["features"])
-    except DatasetError as error:
-        raise DatasetError(f"{run.path}: {error}") from None
+def _check_ids(dataset: Dataset) -> None:
+    """Raise an error if a dataset has no ids."""
     without_ids = [era for era in dataset.eras if "ids" not in dataset.entry(era).files]
     if without_ids:
         raise DatasetError(
@@ -180,7 +293,10 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
             "of the predictions is made of; convert again, with --id-column NAME if the column "
             "isn't called 'id'"
         )
-    check_missing(dataset, run.config["fill_missing"])
+
+
+def _ids_of(dataset: Dataset, era: str) -> npt.NDArray[np.bytes_]:
+    return np.array(dataset[era].ids)
 
 
 def _write(
@@ -195,7 +311,7 @@ def _write(
     n_repeated = 0
     with file.writing(name, predictions.dtype, with_era=with_era) as writer:
         for era, low, high in zip(dataset.eras, firsts, firsts[1:], strict=False):
-            ids = np.array(dataset[era].ids)
+            ids = _ids_of(dataset, era)
             texts = np.char.decode(ids, "utf-8").tolist()
             writer.write_era(era, texts, predictions[low:high])
             if with_era:
@@ -211,97 +327,3 @@ def _n_repeated(ids: Sequence[npt.NDArray[np.bytes_]]) -> int:
         return 0
     ordered = np.sort(np.concatenate(ids))
     return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
-
-
-def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
-    """Return the runs whose models predict, each with its eras, in the dataset's order."""
-    if not run.folds:
-        _check_model(run, run)
-        return [(run, list(dataset.eras))]
-    if run.read_result() is None:
-        raise RunError(
-            f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
-            f"train {run.config['dataset']} --run {run.path} --folds {run.config['asked_folds']} "
-            "--resume`"
-        )
-    by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
-    parts = [
-        (open_run(run.fold_path(number + 1)), list(eras))
-        for number, eras in by_fold
-        if number is not None
-    ]
-    if not parts:
-        raise DatasetError(
-            f"{dataset.path}: all of its eras come before {run.folds[0].validation[0]!r}, the "
-            "first that a fold predicts; expected later ones"
-        )
-    for part, _ in parts:
-        _check_model(part, run)
-    return parts
-
-
-def _check_model(part: Run, run: Run) -> None:
-    if not part.model_path.exists():
-        folds = f" --folds {run.config['asked_folds']}" if run.folds else ""
-        is_finished = part.read_result() is not None
-        why = "any more" if is_finished else "yet, since no epoch is finished"
-        raise RunError(
-            f"{part.path}: there is no model.keras {why}; run "
-            f"`memmap-train train {run.config['dataset']} --run {run.path}{folds} --resume`"
-        )
-
-
-def _predicted(
-    parts: Sequence[tuple[Run, Sequence[str]]], dataset: Dataset, progress: Progress | None
-) -> Iterator[tuple[str, Float32]]:
-    """Yield every era with its predictions, one model after another."""
-    n_before = 0
-    for run, eras in parts:
-        wanted = [era for era in eras if era in dataset.eras]
-        if not wanted:
-            continue
-        part = dataset.select(wanted)
-        predictor = _load(run)
-
-        def tell(done: int, n_rows: int, before: int = n_before) -> None:
-            if progress is not None:
-                progress(before + done, dataset.n_rows)
-
-        try:
-            yield from predictor.predict(
-                part, run.config["features"], past_cache=is_past_cache(part), progress=tell
-            )
-        except tf.errors.OpError as error:
-            raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
-        n_before += part.n_rows
-
-
-def _load(run: Run) -> Predictor:
-    """Load a run's model."""
-    try:
-        model = read_model(run.model_path, code_of(run))
-    except ConfigError as error:
-        raise RunError(str(error)) from error
-    with blaming(f"{run.model_path}: the model fails"):
-        return Predictor(model, run.config["fill_missing"])
-
-
-def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:
-    """Return the ranks of one era's predictions, evenly spaced between 0 and 1.
-
-    Ties share their mean rank.
-
-    >>> per_era_rank(np.array([0.3, 0.1, 0.2, 0.3], np.float32)).tolist()
-    [0.75, 0.125, 0.375, 0.75]
-    """
-    ranks: npt.NDArray[np.float64] = (rankdata(predictions) - 0.5) / len(predictions)
-    return ranks
-
-
-def _checked(values: Float32, where: str) -> Float32:
-    if not np.isfinite(values).all():
-        raise RunError(
-            f"{where}: the model's predictions aren't numbers; train again with a lower "
-            "learning_rate"
-        )
-    return values

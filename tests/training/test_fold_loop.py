@@ -32,7 +32,7 @@ from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
-from memmap_train.training.predictions import predict
+from memmap_train.training.predictions import write_predictions
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,
@@ -397,8 +397,10 @@ def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
-    predict(tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True)
+    write_predictions(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
+    write_predictions(
+        tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True
+    )
     last = read_csv(tmp_path / "last.csv")[20 * ROWS_PER_ERA :]
     assert {row["era"] for row in last} == {"0021", "0022", "0023", "0024"}
     assert read_csv(tmp_path / "out.csv")[-len(last) :] == last
@@ -413,7 +415,7 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
     path, dataset = finished[0], mt.open_dataset(sample)
     for raw in (True, False):
         out = tmp_path / f"raw {raw}.csv"
-        report = predict(path, sample, out, raw=raw, era=True)
+        report = write_predictions(path, sample, out, raw=raw, era=True)
         assert (report.n_rows, report.n_folds) == (10 * ROWS_PER_ERA, 2)
         assert report.left_out == tuple(labels(range(1, 15)))
         rows = read_csv(out)
@@ -434,10 +436,10 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
 def test_eras_behind_the_folds_are_predicted_by_the_last_one(
     finished: tuple[Path, FoldsReport], live: Path, tmp_path: Path
 ) -> None:
-    report = predict(finished[0], live, tmp_path / "live.csv")
+    report = write_predictions(finished[0], live, tmp_path / "live.csv")
     assert (report.n_rows, report.n_folds, report.left_out) == (ROWS_PER_ERA, 1, ())
-    predict(finished[0] / "fold-02", live, tmp_path / "last.csv")
-    predict(finished[0] / "fold-01", live, tmp_path / "first.csv")
+    write_predictions(finished[0] / "fold-02", live, tmp_path / "last.csv")
+    write_predictions(finished[0] / "fold-01", live, tmp_path / "first.csv")
     predicted = (tmp_path / "live.csv").read_bytes()
     assert predicted == (tmp_path / "last.csv").read_bytes()
     assert predicted != (tmp_path / "first.csv").read_bytes()
@@ -448,12 +450,12 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
 ) -> None:
     early = growing(10)
     with refused(DatasetError, "before '0015'"):
-        predict(finished[0], early, tmp_path / "out.csv")
+        write_predictions(finished[0], early, tmp_path / "out.csv")
     script = Script("step 20", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, tmp_path / "run", folds_config(), folds=2, report=script)
     with refused(RunError, "not all of its 2 folds", "--folds 2 --resume"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -13,7 +13,7 @@ from memmap_train.errors import RunError
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import rehearse, train
-from memmap_train.training.predictions import predict
+from memmap_train.training.predictions import write_predictions
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
@@ -162,8 +162,8 @@ def test_predictions_of_a_selection_are_those_of_its_eras(
 ) -> None:
     dataset = mt.open_dataset(sample)
     chosen = dataset.eras[3:20:4]
-    predict(begun, sample, tmp_path / "all.csv", era=True)
-    report = predict(begun, dataset.select(chosen), tmp_path / "some.csv", era=True)
+    write_predictions(begun, sample, tmp_path / "all.csv", era=True)
+    report = write_predictions(begun, dataset.select(chosen), tmp_path / "some.csv", era=True)
     with open(tmp_path / "all.csv", newline="") as file:
         expected = [row for row in csv.reader(file) if row[1] in ("era", *chosen)]
     with open(tmp_path / "some.csv", newline="") as file:
