@@ -11,7 +11,8 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .conversion.conversion import convert
-    from .dataset.dataset import Dataset, Problem, open_dataset, verify
+    from .dataset.dataset import Dataset, open_dataset
+    from .dataset.verify import Problem, verify
     from .errors import MemmapTrainError
     from .loading.batches import Batches
     from .training.keras_batches import keras_batches
@@ -32,11 +33,11 @@ _HOMES = {
     "Batches": "loading.batches",
     "Dataset": "dataset.dataset",
     "MemmapTrainError": "errors",
-    "Problem": "dataset.dataset",
+    "Problem": "dataset.verify",
     "convert": "conversion.conversion",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
-    "verify": "dataset.dataset",
+    "verify": "dataset.verify",
 }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from memmap_train.system.buffers import Recycler
 from tests.support.toy import Eras
 from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy, convert_toy
 
@@ -33,12 +32,6 @@ def signals_are_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
-def no_buffers_are_planned() -> None:
-    """Forget the batches that another test's report may still hold: memory is planned without."""
-    Recycler._instances.clear()
 
 
 @pytest.fixture

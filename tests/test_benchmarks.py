@@ -105,7 +105,7 @@ def hold(n_bytes: int) -> dict[str, Spent]:
     return {"hold": measuring.timed(held.hex)}
 
 
-def test_what_is_measured_alone_is_measured_in_another_process() -> None:
+def test_isolated_measurements_run_in_another_process() -> None:
     here = measuring.anonymous_bytes(os.getpid())
     parts, peak = alone(hold, 200_000_000)
     assert parts["hold"].seconds > 0
@@ -113,7 +113,7 @@ def test_what_is_measured_alone_is_measured_in_another_process() -> None:
     assert measuring.anonymous_bytes(os.getpid()) < here + 200_000_000
 
 
-def test_what_is_measured_in_a_memory_group_has_its_memory(tmp_path: Path) -> None:
+def test_a_measurement_in_a_memory_group_has_the_memory_of_the_group(tmp_path: Path) -> None:
     limit = 100_000_000
     try:
         with memory_group(limit) as group:

@@ -66,7 +66,7 @@ def test_an_environment_gets_a_pip_by_itself(folder: Path) -> None:
     assert "up to date" in make(folder, ".venv/pip", f"PYTHON={sys.executable}").stdout
 
 
-def test_without_ensurepip_the_pip_outside_installs_one(folder: Path) -> None:
+def test_without_ensurepip_the_pip_of_the_system_installs_one(folder: Path) -> None:
     python = python_without_ensurepip(folder, f'touch "{folder / "installed"}"')
     done = make(folder, ".venv/pip", f"PYTHON={python}")
     assert done.returncode == 0, done.stderr
@@ -74,7 +74,9 @@ def test_without_ensurepip_the_pip_outside_installs_one(folder: Path) -> None:
     assert "-m pip --python .venv/bin/python install" in (folder / "calls").read_text()
 
 
-def test_without_any_pip_it_is_said_what_is_missing_and_a_rerun_tries_again(folder: Path) -> None:
+def test_without_any_pip_the_error_says_what_is_missing_and_a_rerun_tries_again(
+    folder: Path,
+) -> None:
     python = python_without_ensurepip(folder, 'echo "no such option: --python" >&2; exit 2')
     for _ in range(2):
         done = make(folder, ".venv/pip", f"PYTHON={python}")
@@ -86,7 +88,7 @@ def test_without_any_pip_it_is_said_what_is_missing_and_a_rerun_tries_again(fold
     assert make(folder, ".venv/pip", f"PYTHON={python}").returncode == 0
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(folder: Path) -> None:
+def test_an_environment_whose_python_is_gone_is_rebuilt(folder: Path) -> None:
     bin_folder = folder / ".venv" / "bin"
     bin_folder.mkdir(parents=True)
     (folder / ".venv" / "pip").touch()
@@ -107,7 +109,9 @@ def test_an_environment_whose_python_is_gone_is_made_again(folder: Path) -> None
         ('[ "$1" != --version ] && exit 1; echo Python 3.9.18', "found Python 3.9.18"),
     ],
 )
-def test_a_python_that_will_not_do_is_one_line(folder: Path, script: str | None, said: str) -> None:
+def test_an_unsuitable_python_is_reported_in_one_line(
+    folder: Path, script: str | None, said: str
+) -> None:
     python = folder / "python"
     if script is not None:
         python.write_text(f"#!/bin/sh\n{script}\n")

@@ -83,7 +83,7 @@ def test_every_command_in_the_text_can_be_parsed() -> None:
             make_parser().parse_args([name, *arguments])
 
 
-def test_every_line_of_shell_is_a_command_of_ours_or_make() -> None:
+def test_every_shell_line_is_memmap_train_or_make() -> None:
     makefile = (ROOT / "Makefile").read_text()
     made = [line for line in (*commands(), *code_spans()) if re.match(r"make( |$)", line)]
     assert len(made) >= 10
@@ -105,13 +105,13 @@ def test_every_command_and_flag_is_described() -> None:
             assert flag in flags_in(about), f"{name} {flag}"
 
 
-def test_every_flag_that_is_named_exists() -> None:
+def test_every_named_flag_exists() -> None:
     known = flags_of(make_parser()).union(*map(flags_of, subparsers().values()))
     known |= flags_in((ROOT / "tests/benchmarks/__main__.py").read_text())
     assert flags_in(ALL) <= known | FLAGS_OF_OTHER_PROGRAMS
 
 
-def test_the_configuration_shown_is_the_default_one() -> None:
+def test_the_documented_configuration_is_the_default_one() -> None:
     (text,) = blocks("toml")
     shown = tomllib.loads(text)
     assert TrainConfig(**shown) == TrainConfig()
@@ -143,7 +143,7 @@ def links() -> Iterator[tuple[Path, str]]:
             yield (ROOT / name).parent / path, anchor
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     for path, anchor in links():
         assert path.exists(), path
         if anchor:
@@ -171,7 +171,7 @@ def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_no_python_example_is_left_out() -> None:
+def test_every_python_example_is_tested() -> None:
     examples = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: n for name, n in examples.items() if n} == {
         TOP: 3,
@@ -226,7 +226,7 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     assert not np.isnan(y).any()
 
 
-def test_the_model_of_ones_own_can_be_built() -> None:
+def test_the_example_of_a_user_model_can_be_built() -> None:
     pytest.importorskip("keras")
     (own_model,) = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}

@@ -11,35 +11,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
-from ..dataset.dataset import open_dataset, verify
+from ..dataset.dataset import open_dataset
+from ..dataset.verify import verify
 from ..errors import ConfigError, ShardError
 from ..loading.bench import bench, bench_text
-from ..loading.inspect import (
-    dataset_text,
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from ..loading.inspect import describe_dataset, describe_era, describe_features
+from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.config import TrainConfig
 from ..runs.report import Reporter, folds_text, plan_text, training_text
-from ..runs.run import find_run
-from ..runs.table import describe_runs, runs_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
-from ..training.predictions import PredictReport, write_predictions
 from ..training.startup import start_tensorflow
 from .parser import make_parser
 from .terminal import print_json, run
+
+if TYPE_CHECKING:
+    from ..runs.config import TrainConfig
+    from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
 """Of the parsed arguments, those that aren't the called function's."""
@@ -199,13 +194,16 @@ def _train(arguments: argparse.Namespace) -> None:
         print(training_text(report))
 
 
-def _train_config(arguments: argparse.Namespace) -> TrainConfig | None:
+def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
     """Return the configuration that is asked for; None for that of the run which is resumed."""
+    from ..runs.config import TrainConfig  # needs pydantic
+    from ..runs.run import find_run
+
     if arguments.config is not None or not arguments.resume:
         return TrainConfig.load(arguments.config, arguments.set)
     if arguments.set:
         run = find_run(user_path(arguments.run), resume=True)
-        return TrainConfig.load(None, arguments.set, {} if run is None else run.begun_with)
+        return TrainConfig.load(None, arguments.set, run.train_config() if run else None)
     return None
 
 
@@ -213,7 +211,7 @@ def _reporter(arguments: argparse.Namespace) -> AbstractContextManager[Reporter]
     return nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr)
 
 
-def _rehearse(arguments: argparse.Namespace, config: TrainConfig | None) -> None:
+def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
     from ..training.loop import rehearse  # needs TensorFlow
 
     plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
@@ -228,7 +226,7 @@ def _rehearse(arguments: argparse.Namespace, config: TrainConfig | None) -> None
     )
 
 
-def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> None:
+def _train_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
     from ..training.fold_loop import rehearse_folds, train_folds  # needs TensorFlow
 
     asked: Mapping[str, Any] = {
@@ -252,11 +250,15 @@ def _train_folds(arguments: argparse.Namespace, config: TrainConfig | None) -> N
 
 
 def _runs(arguments: argparse.Namespace) -> None:
+    from ..runs.table import describe_runs, runs_text  # needs pydantic
+
     _print_found(arguments, describe_runs(arguments.directories), runs_text)
 
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
+    from ..training.predictions import write_predictions  # needs pydantic
+
     try:
         with _bars() as bars:
             report = write_predictions(
@@ -274,7 +276,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         print("\n  ".join([_predicted_text(arguments.out, report), *report.objections]))
 
 
-def _predicted_text(out: str, report: PredictReport) -> str:
+def _predicted_text(out: str, report: "PredictReport") -> str:
     """Return what was predicted, as text."""
     by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
     text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"

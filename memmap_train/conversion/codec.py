@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
+from ..dataset.format import N_COUNTS
 from ..errors import SourceError
 from ..system.scratch import ThreadScratch
 

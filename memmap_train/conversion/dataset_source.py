@@ -16,17 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import MapDigest
 from ..dataset.dataset import open_dataset
-from ..dataset.manifest import (
-    CODE_SCALE,
-    FILE_NAME,
-    WORKPLACE,
-    Manifest,
-    ShardEntry,
-    id_width,
-    read_manifest,
-)
+from ..dataset.file_digest import MapDigest
+from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.manifest import CODE_SCALE, Manifest, id_width
+from ..dataset.manifest_file import read_manifest
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
 from ..system.junk import is_junk
@@ -34,7 +28,7 @@ from ..system.paths import checked_path
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .era_writer import ShardWriter
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .plan import (
     Columns,
     ConversionPlan,
@@ -172,10 +166,10 @@ class DatasetSource:
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
-    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+    ) -> dict[str, FinishedEra]:
         """Write all unfinished eras, each by one thread; see `ConversionSource`."""
         finished = dict(journal.finished)
-        progress(sum(entry.rows for entry, _ in finished.values()), plan.n_rows)
+        progress(sum(era.entry.rows for era in finished.values()), plan.n_rows)
         todo = [era for era in plan.rows_per_era if era not in finished]
         features = _Features(self._manifest, plan.columns.schema.features, plan.options)
         n_workers = max(1, min(n_workers, budget // _WORKER_BYTES))
@@ -189,7 +183,7 @@ class DatasetSource:
             threads = ThreadPool(n_workers, thread_name_prefix="convert")
             at_the_end.callback(threads.shutdown, cancel_futures=True)
 
-            def write(era: str) -> Future[tuple[ShardEntry, list[str]]]:
+            def write(era: str) -> Future[FinishedEra]:
                 shard = ShardWriter(era, plan, journal, disk)
                 self._fill(shard, plan, features, progress)
                 return publishers.submit(shard.publish)

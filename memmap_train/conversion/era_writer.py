@@ -8,10 +8,12 @@ where rows come from.
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS, ArrayWriter
+from ..dataset.array_writer import ArrayWriter
+from ..dataset.format import N_COUNTS
 from ..dataset.manifest import FileEntry, ShardEntry
 from ..system.disk_writer import DiskWriter
-from .journal import ChangedEraError, Journal
+from .era_policy import ChangedEraError
+from .journal import FinishedEra, Journal
 from .plan import ConversionPlan
 
 
@@ -45,7 +47,8 @@ class ShardWriter:
         self._journal, self._targets = journal, schema.targets
         self._data_type = plan.data_types[era]
         folder = journal.begin(era)
-        digested, skipped = journal.only_digested(era), journal.skips(era)
+        policy = journal.policy
+        digested, skipped = policy.only_digested(era), policy.skipped(era)
         layout: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
             "features": (np.dtype(plan.options.dtype), (self.rows, len(schema.features))),
             "targets": (np.dtype(np.float32), (self.rows, len(schema.targets))),
@@ -55,7 +58,7 @@ class ShardWriter:
             self.counts = np.zeros((len(schema.features), N_COUNTS), np.int32)
             layout["counts"] = self.counts.dtype, self.counts.shape
         if schema.id is not None:
-            id_width = journal.id_width(era, plan.id_width)
+            id_width = policy.id_width(era, plan.id_width)
             layout["ids"] = (np.dtype(f"S{id_width}"), (self.rows,))
         self.writers = {
             name: ArrayWriter(
@@ -95,8 +98,8 @@ class ShardWriter:
             raise ChangedEraError(self.era, "ids")
         self.writers["ids"].append(fitted)
 
-    def publish(self) -> tuple[ShardEntry, list[str]]:
-        """Make all files durable and hand them over; return the entry and the alias's equals."""
+    def publish(self) -> FinishedEra:
+        """Make all files durable and hand them over to the journal."""
         missing = 0
         if self.counts is not None:
             self.writers["counts"].append(self.counts)
@@ -114,9 +117,9 @@ class ShardWriter:
             files=files,
         )
         targets = zip(self._targets, self._equal_targets, strict=True)
-        equal = [name for name, is_equal in targets if is_equal]
+        equal = tuple(name for name, is_equal in targets if is_equal)
         try:
-            return self._journal.publish(entry, equal), equal
+            return self._journal.publish(FinishedEra(entry, equal))
         except ChangedEraError as error:
             error.counts = self.counts
             raise

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
 from ..dataset.eras import era_folder, era_identity, era_sort_key
-from ..dataset.manifest import MAX_FOLDER_BYTES, ShardEntry, SourceEntry
+from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, SourceError, listed
-from ..system.resources import open_file_limit
+from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .handles import MAX_FREE, Handles
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
 from .parquet.file import Source, metadata_bytes, sample_digest
 from .pipeline import Pipeline, least_budget
@@ -70,7 +70,7 @@ class ParquetSource:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[Source] = []
-        open_file_limit()  # raised: each of them takes a descriptor
+        raise_open_file_limit()  # each of them takes a descriptor
         found: set[tuple[object, ...]] = set()
         for path in paths:
             # Closed at once: what is known of thousands of columns takes megabytes a file.
@@ -249,7 +249,7 @@ class ParquetSource:
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
-    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+    ) -> dict[str, FinishedEra]:
         """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
         return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
 

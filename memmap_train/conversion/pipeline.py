@@ -19,8 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
-from ..dataset.manifest import ShardEntry
+from ..dataset.format import N_COUNTS
 from ..errors import SourceError
 from ..system.disk_writer import BLOCK_BYTES, DiskWriter
 from ..system.scratch import ThreadScratch
@@ -28,7 +27,7 @@ from ..system.threads import ThreadPool
 from .codec import FeatureEncoder, settle_targets
 from .era_writer import ShardWriter
 from .handles import Handles
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .parquet.file import DECODING_BYTES, Source, columns_at_once
 from .plan import ConversionPlan, RowGroup
 from .transpose import Field, FileStore, MemoryStore, Store, TransposeBuffer
@@ -149,9 +148,9 @@ class Pipeline:
         self._finished = dict(journal.finished)
         self._disk = DiskWriter(n_buffers, buffer_bytes)  # at last: it has a thread
 
-    def run(self) -> dict[str, tuple[ShardEntry, list[str]]]:
+    def run(self) -> dict[str, FinishedEra]:
         """Convert all row groups that aren't finished; return every era's entry."""
-        kept = sum(entry.rows for entry, _ in self._finished.values())
+        kept = sum(era.entry.rows for era in self._finished.values())
         self._progress(kept, self._plan.n_rows)
         publishing: list[Future[None]] = []
         writes: list[Task] = []  # of the row group before
@@ -257,7 +256,7 @@ class Pipeline:
             part.stop - part.start if isinstance(part, slice) else len(part) for part in order
         ]
         fields = dict(self._fields)
-        if all("features" in self._journal.skips(piece.era) for piece in pieces):
+        if all("features" in self._journal.policy.skipped(piece.era) for piece in pieces):
             del fields["features"]
         return TransposeBuffer(store, fields, lengths), pieces, order
 

@@ -15,18 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.array_file import N_COUNTS
-from ..dataset.manifest import MISSING_CHOICES, STORE_DTYPES, SourceEntry
+from ..dataset.format import MISSING_CHOICES, N_COUNTS, STORE_DTYPES
+from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, listed, nearest
 from .schema import ColumnOptions, Schema, reasons
-
-OWN_BYTES = 150_000_000
-"""What the interpreter, numpy and pyarrow take beside a conversion's buffers; measured."""
-OWN_METADATA_BYTES = 50_000_000
-"""Of them, for what is known of open parquet files: one of v5.3 takes 40 MB."""
-MIN_MEMORY = 512_000_000
-"""Bytes of a conversion; with less, a row group of a million rows decodes too slowly."""
-_MAX_MEMORY = 2_000_000_000  # bytes, by default: more makes nothing faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +137,6 @@ class ConversionPlan:
         rows = max((group.rows for group in self.groups), default=0)
         staged = rows * self.staged_row_bytes
         return self.n_bytes + (staged if staged > budget // 2 else 0)  # it is staged in a file
-
-
-def default_budget(available: int) -> int:
-    """Return the bytes that a conversion's buffers take where nothing is said, of those available.
-
-    >>> default_budget(4_000_000_000)
-    850000000
-    """
-    return max(MIN_MEMORY, min(available // 4, _MAX_MEMORY)) - OWN_BYTES
 
 
 def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:

@@ -1,39 +1,32 @@
-"""The folder that a dataset goes to: what is there already, and whether it may be written.
+"""Checks of the target folder before anything is written, and the wording of system errors.
 
-Every refusal that a conversion can give because of its folder is here: something else stands there,
-a dataset made otherwise, too small or full a disk. Finishes what an interrupted commit has begun,
-and writes nothing else.
+A conversion is rejected here if its folder holds other files, lies inside a dataset, or if the disk
+is too small. Writes nothing.
 """
 
 import errno
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..dataset.manifest import (
-    FILE_NAME,
-    WORKPLACE,
-    Manifest,
-    SourceEntry,
-    enclosing_dataset,
-    read_manifest,
-)
-from ..errors import ConversionError, MemmapTrainError, listed
+from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.manifest import Manifest
+from ..dataset.manifest_file import enclosing_dataset
+from ..errors import ConversionError, MemmapTrainError
 from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing
 from ..text import in_bytes
-from .journal import FolderLock, finish_commit, is_begun, is_ours
-from .plan import Columns, ConversionPlan, ConvertOptions
+from .plan import ConversionPlan
+from .workspace import is_dataset_dir
 
 
 def check_folder(directory: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that can't be made, or that holds anything but a dataset of ours.
+    """Raise a ConversionError if a folder can't be made, or holds anything but a dataset.
 
-    One inside another dataset is refused too: that holds nothing but shards.
+    A folder inside another dataset is an error too: a dataset holds nothing but shards.
     """
     around = enclosing_dataset(directory / os.pardir)
     if around is not None:
@@ -51,7 +44,7 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         return
     if not directory.is_dir():
         raise ConversionError(f"{directory}: a file; expected a folder for the dataset, or nothing")
-    if not is_empty(directory) and not is_ours(directory):
+    if not is_empty(directory) and not is_dataset_dir(directory):
         advice = "" if overwrite else "; choose another --out"
         raise ConversionError(
             f"{directory}: the folder holds files that aren't a dataset's, and they won't be "
@@ -59,129 +52,37 @@ def check_folder(directory: Path, *, overwrite: bool) -> None:
         )
 
 
-def check_apart(directory: Path, parent: Path) -> None:
-    """Refuse a folder that is, holds, or lies in the dataset that is narrowed."""
-    out, read = (Path(os.path.realpath(path)) for path in (directory, parent))
+def check_apart(directory: Path, source: Path) -> None:
+    """Raise a ConversionError if a folder is, holds, or lies in the source dataset of a subset."""
+    out, read = (Path(os.path.realpath(path)) for path in (directory, source))
     if out.is_relative_to(read) or read.is_relative_to(out):
         how = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
         raise ConversionError(
-            f"{directory}: it {how} the dataset {parent} that is to be narrowed, which is only "
-            "read; choose another --out"
-        )
-
-
-def finish_begun(directory: Path) -> bool:
-    """Finish a commit that was interrupted while files were renamed into place; tell whether."""
-    if not is_begun(directory):
-        return False
-    lock = FolderLock(directory)
-    done = False
-    try:
-        if is_begun(directory):
-            finish_commit(directory)
-        done = True
-    finally:
-        lock.release(done=done)
-    return True
-
-
-def current(directory: Path, *, overwrite: bool) -> Manifest | None:
-    """Return the manifest of the dataset that is there, unless it is to be replaced."""
-    if overwrite or not (directory / FILE_NAME).exists():
-        return None
-    return read_manifest(directory)
-
-
-def is_up_to_date(
-    old: Manifest | None,
-    sources: Sequence[SourceEntry],
-    columns: Columns,
-    options: ConvertOptions,
-    directory: Path,
-) -> bool:
-    """Tell whether a dataset was made from just these sources; refuse if with other options."""
-    if old is None or old.sources != tuple(sources):
-        return False
-    schema = columns.schema
-    if old.history:  # additional columns were left out by an update
-        known = {*old.features, *old.targets}
-        schema = replace(
-            schema,
-            features=tuple(name for name in schema.features if name in known),
-            targets=tuple(name for name in schema.targets if name in known),
-        )
-        columns = replace(columns, feature_sets=dict(old.feature_sets))
-    _check_same(
-        old,
-        {
-            **_options_of(columns, options),
-            "features": set(schema.features),
-            "targets": set(schema.targets),
-            "feature sets": columns.feature_sets,
-        },
-        directory,
-    )
-    return True
-
-
-def check_updatable(
-    old: Manifest,
-    sources: Sequence[SourceEntry],
-    columns: Columns,
-    options: ConvertOptions,
-    directory: Path,
-) -> None:
-    """Refuse to update a dataset from sources of other names, or with other options."""
-    names = [source.name for source in sources]
-    _check_same(old, {**_options_of(columns, options), "sources": names}, directory)
-    linked = [shard.era for shard in old.shards if (directory / shard.folder).is_symlink()]
-    if linked:
-        raise ConversionError(
-            f"{directory}: the folder of era {listed(linked, 3)} is a link; an update renames "
-            "files, which it can't across disks; put the folder itself into the dataset"
-        )
-
-
-def _options_of(columns: Columns, options: ConvertOptions) -> dict[str, Any]:
-    return {
-        "dtype": options.dtype,
-        "missing": options.missing,
-        "era column": columns.schema.era,
-        "id column": columns.schema.id,
-    }
-
-
-def _check_same(manifest: Manifest, wanted: dict[str, Any], directory: Path) -> None:
-    """Raise a ConversionError that names what of a finished dataset isn't as it is wanted."""
-    found = {
-        "sources": [source.name for source in manifest.sources],
-        "dtype": manifest.dtype,
-        "missing": manifest.missing,
-        "features": set(manifest.features),
-        "targets": set(manifest.targets),
-        "feature sets": dict(manifest.feature_sets),
-        "era column": manifest.columns.get("era"),
-        "id column": manifest.columns.get("id"),
-    }
-    differing = [name for name in wanted if found[name] != wanted[name]]
-    if differing:
-        raise ConversionError(
-            f"{directory}: holds a dataset made with other {', '.join(differing)}; choose another "
-            "--out, or replace it with --overwrite"
+            f"{directory}: it {how} the source dataset {source}, which is only read; choose "
+            "another --out"
         )
 
 
 def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest | None) -> None:
-    """Refuse before writing where the dataset won't fit on the disk.
+    """Raise a ConversionError if the dataset won't fit on the disk.
 
     A dataset that is replaced stays until the new one is complete: both have to fit.
+
+    Parameters
+    ----------
+    directory : Path
+    plan : ConversionPlan
+    budget : int
+        Bytes of buffers.
+    old : Manifest or None
+        The manifest of a dataset that is updated.
     """
     free = free_disk(directory)
-    if old is not None:  # of old eras nothing but targets is written
+    if old is not None:  # only the targets of old eras are written
         free += sum(entry.rows for entry in old.shards) * (
             plan.row_bytes - 4 * len(plan.columns.schema.targets)
         )
-    # What an earlier run has written will be kept or replaced.
+    # Arrays that an earlier run has written are kept or replaced.
     free += _array_bytes(directory / WORKPLACE)
     replaced = 0
     if old is None:
@@ -244,8 +145,8 @@ def _what_fits(plan: ConversionPlan, budget: int, free: int) -> str:
 
 
 @contextmanager
-def explained(directory: Path) -> Iterator[None]:
-    """Turn the system's errors while writing into one of ours."""
+def translated_errors(directory: Path) -> Iterator[None]:
+    """Turn errors of the system into a ConversionError that says what to do."""
     try:
         yield
     except MemmapTrainError:

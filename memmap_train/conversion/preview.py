@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from ..dataset.eras import era_sort_key, out_of_order
-from ..dataset.manifest import STORE_DTYPES
+from ..dataset.format import STORE_DTYPES
 from ..errors import listed
 from ..progress import Progress, ignore
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from ..text import in_bytes
 from .codec import refuse_infinities
+from .memory_budget import default_budget
 from .parquet_source import ParquetSource
-from .plan import ConversionPlan, ConvertOptions, default_budget
+from .plan import ConversionPlan, ConvertOptions
 from .schema import ColumnOptions, reasons
 
 OUT = Path("data/shards")

@@ -1,12 +1,16 @@
-"""What a conversion did: the record of it, and how it is said.
+"""The report of a conversion, as a record, as JSON and as text.
 
-Conversion fills it in; the command line prints it. Nothing is read or written here.
+The command line prints it. Nothing is written here.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..dataset.dataset import Dataset
+from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.manifest import Manifest
 from ..errors import listed
 from ..text import in_bytes
 
@@ -18,16 +22,19 @@ class Report:
     Attributes
     ----------
     dataset : Dataset
+        The dataset, opened.
     status : {"converted", "updated", "up to date"}
-    n_rows, n_eras, n_bytes : int
-        Of the whole dataset; bytes of all arrays.
+    n_rows, n_eras : int
+        Rows and eras of the dataset.
+    n_bytes : int
+        Total size of its arrays.
     n_eras_kept : int
-        Eras that an interrupted run had finished before.
+        Number of eras that an interrupted run had finished before.
     n_eras_new, n_eras_changed : int
-        Eras that weren't there before; eras whose targets are other ones now.
+        Number of eras that weren't in the dataset before; number of old eras with changed targets.
     left_out : tuple of str
-        Features and targets of the sources that the dataset doesn't have: because they can't be
-        stored, or because they came after the dataset that was updated.
+        Features and targets of the sources that aren't in the dataset: because they can't be
+        stored, or because they were added to the sources after the dataset was made.
     seconds : float
     """
 
@@ -41,6 +48,50 @@ class Report:
     n_eras_changed: int
     left_out: tuple[str, ...]
     seconds: float
+
+
+def make_report(
+    directory: Path,
+    status: str,
+    started: float,
+    *,
+    old: Manifest | None = None,
+    n_eras_kept: int = 0,
+    left_out: Sequence[str] = (),
+) -> Report:
+    """Return the report of a conversion.
+
+    Parameters
+    ----------
+    directory : Path
+        The folder of the finished dataset.
+    status : {"converted", "updated", "up to date"}
+    started : float
+        The time of `time.perf_counter` at which the conversion began.
+    old : Manifest or None
+        The manifest of the dataset before an update.
+    n_eras_kept : int
+    left_out : sequence of str
+    """
+    dataset = open_dataset(directory)
+    shards = dataset.manifest.shards
+    before = {} if old is None else {entry.era: entry for entry in old.shards}
+    return Report(
+        dataset=dataset,
+        status=status,
+        n_rows=dataset.n_rows,
+        n_eras=len(dataset.eras),
+        n_bytes=sum(file.bytes for entry in shards for file in entry.files.values()),
+        n_eras_kept=n_eras_kept,
+        n_eras_new=0 if status == "up to date" else sum(e.era not in before for e in shards),
+        n_eras_changed=sum(
+            entry.files["targets"] != before[entry.era].files["targets"]
+            for entry in shards
+            if entry.era in before
+        ),
+        left_out=tuple(left_out),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def describe_report(report: Report) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.dataset.manifest import enclosing_dataset
+from memmap_train.dataset.manifest_file import enclosing_dataset
 from memmap_train.errors import ConfigError, SourceError, listed
 from memmap_train.progress import Progress, ignore
 from memmap_train.runs.metrics import numerai_corr

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.manifest import ShardEntry, SourceEntry
-from .journal import Journal
+from ..dataset.manifest import SourceEntry
+from .journal import FinishedEra, Journal
 from .plan import Columns, ConversionPlan, ConvertOptions
 
 
@@ -79,7 +79,7 @@ class ConversionSource(Protocol):
         budget: int,
         n_workers: int,
         progress: Callable[[float, int], None],
-    ) -> dict[str, tuple[ShardEntry, list[str]]]:
+    ) -> dict[str, FinishedEra]:
         """Write all eras that the journal doesn't know as finished; return every era's entry.
 
         Parameters

@@ -4,16 +4,11 @@ In comes a folder, out come read-only maps. Knows no order, no batches, and no p
 """
 
 import hashlib
-import io
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,102 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DatasetError, ManifestError, ShardError, listed, nearest
-from ..progress import ProgressOption, reporting
-from ..system.junk import names_in
 from ..system.paths import checked_path
-from ..system.resources import n_cores
-from ..system.scratch import ThreadScratch
-from ..system.threads import ThreadPool
-from .array_file import (
-    DIGEST_BYTES,
-    FileStamp,
-    check_array,
-    digest_file,
-    open_array,
-    opened_array,
-    why_unreadable,
-)
-from .direct_array import DirectArray
-from .manifest import (
-    FILE_NAME,
-    FileEntry,
-    Manifest,
-    ShardEntry,
-    parse_manifest,
-    read_manifest_bytes,
-)
+from .file_digest import FileStamp
+from .file_errors import why_unreadable
+from .format import FILE_NAME
+from .manifest import Manifest, ShardEntry
+from .manifest_file import read_manifest_bytes
+from .manifest_parser import parse_manifest
+from .selection import Selection, as_names, columns_of
+from .shard import Shard
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
-Selection = str | Sequence[str] | None
-
 _MAX_TRIES = 10  # to read a manifest and look at its files without an update in between
-
-
-class Shard:
-    """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
-
-    def __init__(
-        self,
-        directory: Path,
-        manifest: Manifest,
-        entry: ShardEntry,
-        stamps: Mapping[str, FileStamp],
-    ) -> None:
-        self.path = directory / entry.folder
-        self.era = entry.era
-        self.n_rows = entry.rows
-        self._layout, self._files = manifest.layout(entry), entry.files
-        self._stamps = stamps
-
-    @cached_property
-    def features(self) -> Stored:
-        """Features as stored: float32, or int8 codes; shape (rows, features)."""
-        return self._open("features")
-
-    @cached_property
-    def targets(self) -> Stored:
-        """Targets, float32, NaN where unlabelled; shape (rows, targets)."""
-        return self._open("targets")
-
-    @cached_property
-    def ids(self) -> Stored | None:
-        """Ids as fixed-width bytes, shape (rows,); None where the source had none."""
-        return self._open("ids") if "ids" in self._layout else None
-
-    @cached_property
-    def counts(self) -> Stored | None:
-        """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
-
-        As found in the source. None in datasets that were made before there were counts.
-        """
-        return self._open("counts") if "counts" in self._layout else None
-
-    def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-        """Return dtype and shape of an array."""
-        return self._layout[array]
-
-    def header_bytes(self, array: str) -> int:
-        """Return the bytes that stand before an array's data, by what the manifest says."""
-        dtype, shape = self._layout[array]
-        return self._files[array].bytes - dtype.itemsize * prod(shape)
-
-    def opened(self, array: str) -> AbstractContextManager[tuple[io.FileIO, int]]:
-        """Open an array's file once it is checked: the file, and where its data begin."""
-        return opened_array(self.file(array), *self._layout[array], self._stamps[array])
-
-    def direct_features(self) -> DirectArray:
-        """Open the features for reading past the page cache; see `can_read_directly`."""
-        dtype, shape = self._layout["features"]
-        return DirectArray(self.file("features"), dtype, shape, self._stamps["features"])
-
-    def file(self, array: str) -> Path:
-        """Return the path of one array's file."""
-        return self.path / f"{array}.npy"
-
-    def _open(self, array: str) -> Stored:
-        dtype, shape = self._layout[array]
-        return open_array(self.file(array), dtype, shape, self._stamps[array])
 
 
 class Dataset(Mapping[str, Shard]):
@@ -176,7 +88,7 @@ class Dataset(Mapping[str, Shard]):
 
     def entry(self, era: str) -> ShardEntry:
         """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
-        (era,) = _texts([era], f"{self.path}: eras")
+        (era,) = as_names([era], f"{self.path}: eras")
         try:
             return self._entries[era]
         except KeyError:
@@ -218,7 +130,7 @@ class Dataset(Mapping[str, Shard]):
         DatasetError
             An era that this dataset doesn't have, or none at all.
         """
-        wanted = set(_texts(eras, f"{self.path}: eras"))
+        wanted = set(as_names(eras, f"{self.path}: eras"))
         for era in wanted:
             self.entry(era)
         if not wanted:
@@ -273,16 +185,16 @@ class Dataset(Mapping[str, Shard]):
                     f"{self.path}: no feature set {features!r}; it has {listed(known, 12)}"
                     f"{nearest(features, known)}"
                 )
-        features = _texts(features, f"{self.path}: features")
-        columns = _columns(features, self.feature_names, f"{self.path}: no feature")
+        features = as_names(features, f"{self.path}: features")
+        columns = columns_of(features, self.feature_names, f"{self.path}: no feature")
         return None if columns == tuple(range(len(self.feature_names))) else columns
 
     def target_columns(self, targets: Selection) -> tuple[int, ...] | None:
         """Return the columns of targets by name, in the order given; None for all of them."""
         if targets is None:
             return None
-        targets = _texts(targets, f"{self.path}: targets")
-        columns = _columns(targets, self.target_names, f"{self.path}: no target")
+        targets = as_names(targets, f"{self.path}: targets")
+        columns = columns_of(targets, self.target_names, f"{self.path}: no target")
         return None if columns == tuple(range(len(self.target_names))) else columns
 
     def decode(self, stored: npt.NDArray[np.generic], out: Float32) -> Float32:
@@ -359,146 +271,3 @@ def _stamps(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
             )
         stamps[array] = FileStamp(status, asked, file_entry.digest)
     return stamps
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is wrong with a dataset: a path inside it, and what."""
-
-    path: str
-    what: str
-
-
-def verify(
-    path: str | os.PathLike[str],
-    *,
-    quick: bool = False,
-    progress: ProgressOption = None,
-) -> list[Problem]:
-    """Compare all files of a dataset with its manifest, on all cores; links are followed.
-
-    Parameters
-    ----------
-    path : str or path
-    quick : bool
-        Sizes and headers only, not the digests.
-    progress : bool or callable(what, bytes done, bytes in all), optional
-        Whether to show how far the work is, or what to call instead, in the calling thread. By
-        default it is shown in a terminal and in a notebook.
-
-    Returns
-    -------
-    list of Problem
-        All that is wrong, in the manifest's order; empty if the dataset is as it was written.
-
-    Raises
-    ------
-    ManifestError
-        The manifest itself can't be read; or the dataset was updated meanwhile.
-    """
-    directory = checked_path(path, ManifestError)
-    content = read_manifest_bytes(directory)
-    manifest = parse_manifest(content, directory)
-    total = sum(entry.bytes for shard in manifest.shards for entry in shard.files.values())
-    done = 0
-    scratch = ThreadScratch()
-
-    def check(shard: ShardEntry, array: str) -> str | None:
-        dtype, shape = manifest.layout(shard)[array]
-        file = directory / shard.folder / f"{array}.npy"
-        buffer = None if quick else scratch.array("file", DIGEST_BYTES, np.uint8).data
-        return _fault(file, dtype, shape, shard.files[array], buffer)
-
-    problems = []
-    threads = ThreadPool(n_cores(), thread_name_prefix="verify")
-    try:
-        checks = {
-            (shard.era, array): threads.submit(check, shard, array)
-            for shard in manifest.shards
-            for array in shard.files
-        }
-        with reporting(progress, "B") as told:
-            for shard in manifest.shards:
-                for array, entry in shard.files.items():
-                    if what := checks[shard.era, array].result():
-                        problems.append(Problem(f"{shard.folder}/{array}.npy", what))
-                    done += entry.bytes
-                    told("verifying", done, total)
-                expected = {f"{array}.npy" for array in shard.files}
-                problems += _unexpected(directory / shard.folder, expected, f"{shard.folder}/")
-    finally:  # it may have been stopped
-        threads.shutdown(cancel_futures=True)
-    problems += _unexpected(
-        directory, {FILE_NAME} | {shard.folder for shard in manifest.shards}, ""
-    )
-    if problems and read_manifest_bytes(directory) != content:
-        raise ManifestError(
-            f"{directory}: the dataset was updated while it was verified; verify it again"
-        )
-    return problems
-
-
-def _fault(
-    file: Path,
-    dtype: np.dtype[np.generic],
-    shape: tuple[int, ...],
-    entry: FileEntry,
-    buffer: bytearray | memoryview | None,
-) -> str | None:
-    """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
-    try:
-        if file.exists() and not file.is_file():  # opening a pipe may wait for ever
-            return "not a plain file"
-        check_array(file, dtype, shape)
-        if (size := file.stat().st_size) != entry.bytes:
-            return f"expected {entry.bytes:,} bytes, found {size:,}"
-        if buffer is not None and (found := digest_file(file, buffer)) != entry.digest:
-            return f"expected digest {entry.digest}, found {found}"
-    except ShardError as error:
-        return str(error).removeprefix(f"{file}: ")
-    except OSError as error:
-        return str(error.strerror)
-    return None
-
-
-def _unexpected(folder: Path, expected: set[str], prefix: str) -> Iterator[Problem]:
-    try:
-        names = names_in(folder) if folder.is_dir() else set()
-    except OSError as error:
-        names = set()
-        yield Problem(prefix or ".", f"can't be listed: {error.strerror}")
-    for name in sorted(names):
-        if name not in expected:
-            yield Problem(f"{prefix}{name}", "unexpected: the manifest doesn't list it")
-
-
-def _texts(names: Any, what: str) -> list[str]:
-    """Return one name, or several, as a list; DatasetError for anything else."""
-    if isinstance(names, str):
-        return [names]
-    try:
-        found = list(names)
-    except TypeError:
-        found = [names]
-    for name in found:
-        if not isinstance(name, str):
-            raise DatasetError(
-                f"{what}: expected names as text, found {name!r:.40} ({type(name).__name__})"
-            )
-    return found
-
-
-def _columns(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:
-    position = {name: column for column, name in enumerate(known)}
-    unknown = [name for name in names if name not in position]
-    if unknown:
-        others = nearest(unknown[0], known) or f"; there is {listed(known, 3)}"
-        if not known:
-            others = ": this dataset has none; convert sources that have some"
-        raise DatasetError(f"{what} {listed(unknown)} among {len(known):,}{others}")
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
-        raise DatasetError(f"{what} can be chosen twice: {listed(twice)}")
-    if not names:
-        raise DatasetError(f"{what}s chosen; expected at least one")
-    return tuple(position[name] for name in names)

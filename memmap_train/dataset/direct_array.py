@@ -6,7 +6,6 @@ is worth keeping, and collapses where memory is short. Linux only; elsewhere map
 """
 
 import os
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ShardError
-from ..system.buffers import disk_buffer
 from ..system.direct_io import BLOCK_BYTES, bypass_cache
-from .array_file import FileStamp, become_shorter, opened_array
+from ..system.scratch import PROCESS_DISK_SCRATCH, DiskScratch
+from .array_file import opened_array
+from .file_digest import FileStamp
+from .file_errors import become_shorter
 
 
 class DirectArray:
@@ -30,6 +31,8 @@ class DirectArray:
         What the manifest says the file holds.
     stamp : FileStamp, optional
         Of the file that was there when the manifest was read.
+    scratch : DiskScratch, optional
+        Where rows are read into.
 
     Raises
     ------
@@ -37,17 +40,17 @@ class DirectArray:
         As `array_file.open_array`.
     """
 
-    _local = threading.local()  # each thread reads into memory of its own
-
     def __init__(
         self,
         path: Path,
         dtype: np.dtype[np.generic],
         shape: tuple[int, ...],
         stamp: FileStamp | None = None,
+        scratch: DiskScratch = PROCESS_DISK_SCRATCH,
     ) -> None:
         self._file: int | None = None
         self._path, self._dtype, self._n_columns = path, dtype, shape[1]
+        self._scratch = scratch
         self.row_bytes = dtype.itemsize * shape[1]
         with opened_array(path, dtype, shape, stamp) as (file, self._offset):
             # Not opened by its name again: by now that may be another file's.
@@ -71,7 +74,7 @@ class DirectArray:
         begin, end = (self._offset + row * self.row_bytes for row in (start, stop))
         first = begin // BLOCK_BYTES * BLOCK_BYTES
         n_bytes = -(-(end - first) // BLOCK_BYTES) * BLOCK_BYTES
-        memory = self._memory(n_bytes)
+        memory = self._scratch.buffer(n_bytes)
         done = 0
         while first + done < end:
             try:
@@ -83,9 +86,3 @@ class DirectArray:
             done += n_read
         rows = memory[begin - first : end - first]
         return np.frombuffer(rows, self._dtype).reshape(stop - start, self._n_columns)
-
-    def _memory(self, n_bytes: int) -> memoryview:
-        memory: memoryview | None = getattr(self._local, "memory", None)
-        if memory is None or len(memory) < n_bytes:
-            memory = self._local.memory = disk_buffer(n_bytes)
-        return memory

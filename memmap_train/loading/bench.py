@@ -5,178 +5,26 @@ what would help. Measures for some seconds; a part of the dataset is dropped fro
 read again.
 """
 
-import itertools
-import os
-import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from math import ceil
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from ..dataset.dataset import Dataset, Selection
+from ..dataset.dataset import Dataset
+from ..dataset.selection import Selection
 from ..progress import Progress, ignore
-from ..system.buffers import disk_buffer
-from ..system.direct_io import can_read_directly
-from ..system.resources import available_memory, n_cores
-from ..system.threads import ThreadPool
+from ..system.resources import n_cores
 from ..text import in_bytes
-from .batches import Batches, Stream
+from .batches import Batches
 from .page_cache import drop, read_ahead, resident
-from .placement import Storage
+from .placement import Placement
+from .rates import PART_BYTES, Rate, disk_rate, measure, memcpy_rate
 from .shuffle_quality import WINDOW_BYTES
 
 _COPYING_THREADS = 2  # more copy no faster
 _SOME_READING = 0.02  # bytes read from the disk for each one used: more than noise
-_COPIED_BYTES, _MIN_COPIED_BYTES = 200_000_000, 1_000_000
-_DISK_SECONDS = 1.0  # of reading, in each of two ways
-_PART_BYTES = 2_000_000_000  # the most that is dropped and read again
-_PART_SHARE = 0.25  # of the memory available
 _N_MEASUREMENTS = 6
-_DISK_REQUESTS = ((1, 2**22), (4, 2**20))  # threads, bytes: what disks read fastest by
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What an amount of batches took.
-
-    Attributes
-    ----------
-    rows_per_second : float
-    bytes_per_second, stored_bytes_per_second : float
-        Of float32 features delivered; of whole rows as they are stored.
-    cpu_seconds_per_million_rows : float
-    read_amplification : float or None
-        Bytes read from the disk for each byte of rows used; None where the system doesn't tell.
-    major_faults : int or None
-        Times that a thread waited for the disk in the middle of a copy.
-    idle_share : float
-        Of the time of all cores, what went by in waiting: for the disk, or for one another.
-    """
-
-    rows_per_second: float
-    bytes_per_second: float
-    stored_bytes_per_second: float
-    cpu_seconds_per_million_rows: float
-    read_amplification: float | None
-    major_faults: int | None
-    idle_share: float
-
-
-def memcpy_rate(n_threads: int) -> float:
-    """Return the bytes per second that threads copy between two warm arrays."""
-    n_bytes = max(_MIN_COPIED_BYTES, min(_COPIED_BYTES, available_memory() // 8))
-    source, target = (np.ones(n_bytes, np.uint8) for _ in range(2))
-    edges = np.linspace(0, n_bytes, n_threads + 1).astype(int).tolist()
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    seconds = []
-    with ThreadPool(n_threads) as threads:
-        for _ in range(5):
-            started = time.perf_counter()
-            list(threads.map(lambda part: np.copyto(target[part], source[part]), parts))
-            seconds.append(time.perf_counter() - started)
-    return n_bytes / statistics.median(seconds)
-
-
-def disk_rate(paths: Sequence[Path]) -> float | None:
-    """Return the bytes per second that a disk gives sequentially, past the page cache.
-
-    The faster of one large request at a time, and several. None where files can't be read so.
-    """
-    if not paths or not can_read_directly(paths[0]):
-        return None
-    return max(_direct_rate(paths, *requests) for requests in _DISK_REQUESTS)
-
-
-def _direct_rate(paths: Sequence[Path], n_threads: int, n_bytes: int) -> float:
-    started = time.perf_counter()
-    deadline = started + _DISK_SECONDS
-
-    def read(part: Sequence[Path]) -> int:
-        memory, total = disk_buffer(n_bytes), 0
-        for path in itertools.cycle(part):
-            file = os.open(path, os.O_RDONLY | os.O_DIRECT)
-            try:
-                place = 0
-                while n_read := os.preadv(file, [memory], place):
-                    place += n_read
-                    total += n_read
-                    if n_read < n_bytes or time.perf_counter() > deadline:
-                        break
-            finally:
-                os.close(file)
-            if time.perf_counter() > deadline:
-                return total
-        return total
-
-    parts = [paths[i::n_threads] for i in range(min(n_threads, len(paths)))]
-    with ThreadPool(n_threads) as threads:
-        total = sum(threads.map(read, parts))
-    return total / (time.perf_counter() - started)
-
-
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    wall: float
-    cpu: float
-    read_bytes: int | None
-    major_faults: int | None
-
-    @classmethod
-    def now(cls) -> "_Counters":
-        return cls(time.perf_counter(), time.process_time(), read_bytes(), _major_faults())
-
-
-def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None = None) -> Rate:
-    """Return the rate at which batches come that are thrown away at once.
-
-    Parameters
-    ----------
-    batches : Batches
-    direct : bool, optional
-        Read all eras past the page cache, or none; by default as `batches` would.
-    n_steps : int, optional
-        By default those of an epoch, or as many as hold `_PART_BYTES`.
-
-    Notes
-    -----
-    From asking for the first batch on; buffers are in use before, as they are after the first
-    moments of a training.
-    """
-    reader = batches.reader(direct)
-    if n_steps is None:
-        batch_bytes = batches.batch_size * reader.stored_row_bytes
-        n_steps = min(len(batches), ceil(_PART_BYTES / batch_bytes))
-    for buffer in [reader.buffers(batches.order.most_pool_rows)[0] for _ in range(2)]:
-        buffer.fill(0)
-    del buffer  # held, it would make the stream take a third one
-    before = _Counters.now()
-    with Stream(batches.order, reader, 0, n_steps) as stream:
-        for batch in stream:
-            del batch
-    after = _Counters.now()
-    reader.release()  # what comes next is measured with all the memory
-    n_rows = n_steps * batches.batch_size
-    wall, cpu = after.wall - before.wall, after.cpu - before.cpu
-    read_bytes = major_faults = None
-    if before.read_bytes is not None and after.read_bytes is not None:
-        read_bytes = after.read_bytes - before.read_bytes
-    if before.major_faults is not None and after.major_faults is not None:
-        major_faults = after.major_faults - before.major_faults
-    return Rate(
-        rows_per_second=n_rows / wall,
-        bytes_per_second=n_rows * len(batches.feature_names) * 4 / wall,
-        stored_bytes_per_second=n_rows * reader.stored_row_bytes / wall,
-        cpu_seconds_per_million_rows=cpu / n_rows * 1e6,
-        read_amplification=None
-        if read_bytes is None
-        else read_bytes / (n_rows * reader.stored_row_bytes),
-        major_faults=major_faults,
-        idle_share=max(0.0, 1 - cpu / (wall * n_cores())),
-    )
+_PART_SHARE = 0.25  # of the memory available
 
 
 def bench(
@@ -223,7 +71,7 @@ def bench(
     rates: dict[str, Rate] = {}
     progress("batches as they come now", 1, _N_MEASUREMENTS)
     rates["now"] = measure(whole)
-    part = dataset.select(_part(dataset, whole.storage.available))
+    part = dataset.select(_part(dataset, whole.placement.available))
     files = [part[era].file("features") for era in part.eras]
     read_ahead(part, part.eras)
     chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
@@ -246,8 +94,8 @@ def bench(
         "dtype": dataset.manifest.dtype,
         "feature_bytes": dataset.feature_bytes,
         "resident_feature_bytes": cached,
-        "available_memory": whole.storage.available,
-        "fits": whole.storage.fits,
+        "available_memory": whole.placement.available,
+        "fits": whole.placement.fits,
         "cores": n_cores(),
         "memcpy_bytes_per_second": memory_rate,
         "disk_bytes_per_second": rate,
@@ -265,7 +113,7 @@ def bench(
 
 def _part(dataset: Dataset, available: int) -> list[str]:
     """Return evenly spread eras that can be held in memory, one at least."""
-    share = min(_PART_BYTES, available * _PART_SHARE) / dataset.feature_bytes
+    share = min(PART_BYTES, available * _PART_SHARE) / dataset.feature_bytes
     n_eras = max(1, min(len(dataset.eras), int(len(dataset.eras) * share)))
     return [dataset.eras[i] for i in np.linspace(0, len(dataset.eras) - 1, n_eras).astype(int)]
 
@@ -301,7 +149,7 @@ def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[s
         lines += _what_fits(dataset, found["available_memory"])
     window_bytes = batches.window_size * (dataset.feature_bytes // dataset.n_rows)
     is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
-    if is_small and 2 * batches.pool_bytes > batches.storage.buffer_bytes / 2:
+    if is_small and 2 * batches.pool_bytes > batches.placement.buffer_bytes / 2:
         lines.append(
             f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
             " with more, or with smaller batches, they would be larger and read faster"
@@ -314,7 +162,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
     lines = []
     item = dataset.manifest.store_dtype.itemsize
     if item == 4:
-        fits = " and fits" if Storage(dataset.feature_bytes // 4, available).fits else ""
+        fits = " and fits" if Placement(dataset.feature_bytes // 4, available).fits else ""
         lines.append(
             "an int8 store takes a quarter of it"
             f"{fits}: memmap-train convert {dataset.path} --dtype int8 --out FOLDER"
@@ -323,7 +171,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
     fitting = [
         (len(names), name)
         for name, names in sets.items()
-        if Storage(dataset.n_rows * len(names) * item, available).fits
+        if Placement(dataset.n_rows * len(names) * item, available).fits
     ]
     if fitting:
         size, name = max(fitting)
@@ -364,22 +212,3 @@ def bench_text(found: dict[str, Any]) -> str:
         )
     lines += ["", *(f"- {line}" for line in found["advice"])]
     return "\n".join(lines)
-
-
-def read_bytes() -> int | None:
-    """Return the bytes that this process had read from disks; None where that isn't told."""
-    try:
-        for line in Path("/proc/self/io").read_text().splitlines():
-            if line.startswith("read_bytes:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
-def _major_faults() -> int | None:
-    try:
-        import resource  # POSIX only
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt

@@ -8,25 +8,23 @@ filled by threads at once: numpy's copies release the interpreter's lock.
 """
 
 import os
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import HEADER_BYTES, advise
 from ..dataset.dataset import Dataset
-from ..dataset.direct_array import DirectArray
-from ..system.buffers import Recycler
-from ..system.resources import n_cores, open_file_limit
-from ..system.thread_lock import ThreadLock
+from ..dataset.format import HEADER_BYTES
+from ..system.buffers import BufferPool
+from ..system.file_access import advise
+from ..system.memory_budget import Reservation
+from ..system.resources import n_cores
+from .direct_files import DirectFiles
 from .sampler import Pool
-from .stitched_map import StitchedArray, row_space
+from .stitched_map import StitchedArray, stitched_array
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -34,7 +32,6 @@ Stored = npt.NDArray[np.generic]
 Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
-_MIN_FILES = 8  # however few may be open
 _MAX_THREADS = 4  # more copy no faster than the memory allows
 _DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
 _MIN_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
@@ -52,8 +49,8 @@ class PoolReader:
         None for all.
     direct_eras : collection of int
         Positions of the eras whose features are read past the page cache, not mapped.
-    planned_bytes : int
-        That its buffers will take, if that is known.
+    reservation : Reservation, optional
+        Of the memory that its buffers will take, if that is known.
     """
 
     def __init__(
@@ -62,7 +59,7 @@ class PoolReader:
         feature_columns: tuple[int, ...] | None,
         target_columns: tuple[int, ...] | None,
         direct_eras: Collection[int] = (),
-        planned_bytes: int = 0,
+        reservation: Reservation | None = None,
     ) -> None:
         self._dataset = dataset
         self._direct = np.zeros(len(dataset.eras), np.bool_)
@@ -76,10 +73,10 @@ class PoolReader:
         """Bytes of a whole row of features in its file."""
         self.decodes = dataset.manifest.scale is not None
         shards = [dataset[era] for era in dataset.eras]
-        self._features = row_space(shards, "features")
-        self._targets = row_space(shards, "targets")
-        self._files = _DirectFiles(dataset)
-        self._memory = Recycler(planned_bytes)
+        self._features = stitched_array(shards, "features")
+        self._targets = stitched_array(shards, "targets")
+        self._files = DirectFiles(dataset)
+        self._memory = BufferPool(reservation)
 
     @property
     def row_bytes(self) -> int:
@@ -180,7 +177,9 @@ class PoolReader:
         parts = _parts(pool.n_rows, n_parts)
         gather = partial(self._target_columns.gather, self._targets)
         of_place = _of_place(pool, target_rows)
-        found: list[Callable[[], None]] = [partial(gather, of_place[p], y[p]) for p in parts]
+        found: list[Callable[[], None]] = []
+        if y.size:  # a dataset may have no targets
+            found = [partial(gather, of_place[p], y[p]) for p in parts]
         in_windows = pool.n_rows >= _MIN_WINDOW_ROWS * len(pool.lengths)
         if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
             gather = partial(self._feature_columns.gather, self._features)
@@ -272,45 +271,6 @@ class _Columns:
             buffer[places] = rows[:, self._columns]
         else:
             buffer[places] = rows.take(self._columns, axis=1)
-
-
-class _DirectFiles:
-    """Features open to be read past the page cache: as many as the process may have files open.
-
-    Descriptors belong to the process: all instances share a number of them, and the one that holds
-    most gives way, the file first that was used longest ago.
-    """
-
-    _instances: ClassVar[weakref.WeakSet["_DirectFiles"]] = weakref.WeakSet()
-    _lock: ClassVar[ThreadLock] = ThreadLock()
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._open: OrderedDict[int, DirectArray] = OrderedDict()
-        # Half of the descriptors are left to everybody else.
-        self._most_of_all = max(_MIN_FILES, open_file_limit() // 2)
-        with self._lock:
-            self._instances.add(self)
-
-    def get(self, era: int) -> DirectArray:
-        """Return the features of the era at a position."""
-        with self._lock:
-            found = self._open.get(era)
-            if found is not None:
-                self._open.move_to_end(era)
-                return found
-            self._drop_oldest()
-        opened = self._dataset[self._dataset.eras[era]].direct_features()
-        with self._lock:
-            self._open[era] = opened
-        return opened
-
-    def _drop_oldest(self) -> None:
-        instances = list(self._instances)
-        n_open = sum(len(files._open) for files in instances)
-        while n_open >= self._most_of_all:
-            max(instances, key=lambda files: len(files._open))._open.popitem(last=False)
-            n_open -= 1
 
 
 def _of_place(pool: Pool, numbers: Int64) -> Int64:

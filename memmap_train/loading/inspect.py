@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import N_COUNTS
-from ..dataset.dataset import Dataset, Shard
-from ..errors import BatchError, listed
-from ..text import in_bytes
+from ..dataset.dataset import Dataset
+from ..dataset.format import N_COUNTS
+from ..dataset.shard import Shard
+from ..errors import BatchError
 from .batches import Batches
 
 Counts = npt.NDArray[np.int64]
 
-_SHOWN_TARGETS = 12
 _BATCH_SIZE = 4096  # for what is said about shuffling
-_COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
+COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -162,7 +161,7 @@ def _describe_features(dataset: Dataset, era: str | None) -> list[dict[str, Any]
     counts = None if era is None else dataset[era].counts
     in_era: Sequence[dict[str, int] | None] = [None] * len(members)
     if counts is not None:
-        in_era = [dict(zip(_COUNT_NAMES, row, strict=True)) for row in counts.tolist()]
+        in_era = [dict(zip(COUNT_NAMES, row, strict=True)) for row in counts.tolist()]
     return [
         {
             "column": column,
@@ -229,106 +228,6 @@ def _duplicated_ids(dataset: Dataset) -> dict[str, int] | None:
 def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
     """Return how many ids stand in more than one row."""
     return int((np.unique(ids, return_counts=True)[1] > 1).sum())
-
-
-def dataset_text(description: dict[str, Any]) -> str:
-    """Return `describe_dataset`'s data as lines to read."""
-    d = description
-    first, last = d["eras"]
-    rows = d["rows_per_era"]
-    lines = [
-        f"{d['path']}: {d['n_rows']:,} rows x {d['n_features']:,} features, {d['dtype']}, "
-        f"{in_bytes(d['bytes'])}",
-        f"eras      {d['n_eras']:,} ({first} to {last}), {rows['least']:,} to {rows['most']:,} "
-        "rows each",
-    ]
-    if d["data_type"]:
-        kinds = ", ".join(f"{name} {n:,}" for name, n in d["data_type"].items())
-        lines.append(f"rows      {kinds}")
-    filler = "kept as NaN" if d["missing"] == "nan" else "stored as 0.5"
-    lines.append(
-        f"missing   {d['missing_features']:,} feature values ({d['missing_share']:.3%}), {filler}"
-    )
-    if (constant := d["eras_with_constant_features"]) is not None:
-        lines.append(f"constant  features in {constant:,} of {d['n_eras']:,} eras")
-    lines.append(f"ids       {'yes' if d['has_ids'] else 'none'}")
-    lines.append("sets      name, features, bytes as a dataset of its own")
-    widest = max(map(len, d["feature_sets"]))
-    lines += [
-        f"          {name:<{widest}} {s['features']:>6,} {in_bytes(s['bytes']):>10}"
-        for name, s in d["feature_sets"].items()
-    ]
-    targets = d["targets"]
-    lines.append(f"targets   {len(targets)}{': name, labelled eras' if targets else ''}")
-    for name, target in list(targets.items())[:_SHOWN_TARGETS]:
-        alias = f"  (equals {target['alias_of']})" if "alias_of" in target else ""
-        lines.append(f"          {name:<24} {target['labelled_eras']:>6,}{alias}")
-    if len(targets) > _SHOWN_TARGETS:
-        lines.append(f"          and {len(targets) - _SHOWN_TARGETS} more (--json lists them)")
-    if "planted" in d:
-        lines.append(
-            f"planted   a signal: no model scores better than {d['planted']:.4f} on average over "
-            "the validation eras"
-        )
-    batches = d["batches"]
-    if "error" in batches:
-        lines.append(f"shuffling not possible now: {batches['error']}")
-    else:
-        lines.append(f"shuffling {batches['shuffling']}")
-        lines.append(f"reading   {batches['reading']}")
-    lines.append(f"sources   {', '.join(d['sources'])}")
-    lines.append(f"digest    {d['digest']}")
-    return "\n".join(lines)
-
-
-def era_text(description: dict[str, Any]) -> str:
-    """Return `describe_era`'s data as lines to read."""
-    d = description
-    lines = [f"era {d['era']}: {d['rows']:,} rows"]
-    for name, array in d["arrays"].items():
-        shape = " x ".join(f"{n:,}" for n in array["shape"])
-        lines.append(f"{name:<9} {array['dtype']:<4} {shape:<14} {in_bytes(array['bytes']):>9}")
-    if d["data_type"]:
-        lines.append("rows      " + ", ".join(f"{k} {n:,}" for k, n in d["data_type"].items()))
-    lines.append(f"missing   {d['missing_features']:,} feature values")
-    if d["constant_features"] is not None:
-        lines.append(f"constant  {d['constant_features']:,} features")
-    if d["duplicated_ids"] is not None:
-        lines.append(f"ids       {d['duplicated_ids']:,} stand in more than one row")
-    nulls = {name: n for name, n in d["target_nulls"].items() if n}
-    lines.append(
-        "nulls     " + (", ".join(f"{k} {n:,}" for k, n in nulls.items()) if nulls else "none")
-    )
-    lines.append(f"open it   {d['open_with']}")
-    return "\n".join(lines)
-
-
-def features_text(description: dict[str, Any]) -> str:
-    """Return `describe_features`'s data as lines to read, under a line of headings."""
-    features, duplicated = description["features"], description["duplicated_ids"]
-    width = max(len(f["feature"]) for f in features)
-    with_era = "era_counts" in features[0]
-    headings = f"{'column':>6}  {'feature':<{width}} {'missing':>8} {'constant':>8} {'mean':>6}"
-    if with_era:
-        headings += "".join(f" {name:>7}" for name in _COUNT_NAMES)
-    lines = [f"{headings}  sets"]
-    for f in features:
-        if f["missing_share"] is None:
-            rows = f"{'-':>8} {'-':>8} {'-':>6}"
-        else:
-            mean = "-" if f["mean_code"] is None else f"{f['mean_code']:.3f}"
-            rows = f"{f['missing_share']:>8.3%} {f['constant_eras']:>8,} {mean:>6}"
-        if with_era:
-            counts = f["era_counts"] or dict.fromkeys(_COUNT_NAMES, "-")
-            rows += "".join(f" {counts[name]:>7}" for name in _COUNT_NAMES)
-        sets = ", ".join(f["feature_sets"])
-        lines.append(f"{f['column']:>6}  {f['feature']:<{width}} {rows}  {sets}".rstrip())
-    if duplicated:
-        lines.append(
-            f"ids: {sum(duplicated.values()):,} stand in more than one row of their era "
-            f"({listed(list(duplicated), 3)})"
-        )
-    return "\n".join(lines)
 
 
 def _load_line(path: str) -> str:

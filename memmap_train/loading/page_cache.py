@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..dataset.array_file import advise, map_file
 from ..dataset.dataset import Dataset
 from ..errors import ShardError
 from ..progress import Progress, ignore
-from ..system.resources import n_cores, open_file_limit
+from ..system.file_access import advise, map_file
+from ..system.resources import n_cores, raise_open_file_limit
 from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
 from ..text import in_bytes
-from .placement import Storage, storage_of
+from .placement import Placement, placement_of
 
 _READ_BYTES = 2**20
 
@@ -125,14 +125,14 @@ def read_ahead(
 
 def eras_that_fit(dataset: Dataset) -> tuple[str, ...]:
     """Return the eras that memory can hold: all, or those that training would keep there."""
-    storage = storage_of(dataset)
-    direct = set(storage.direct_eras(dataset, storage.buffer_bytes))
+    placement = placement_of(dataset)
+    direct = set(placement.direct_eras(dataset, placement.buffer_bytes))
     return tuple(era for position, era in enumerate(dataset.eras) if position not in direct)
 
 
 def describe_status(dataset: Dataset) -> dict[str, Any]:
     """Return what of a dataset is in memory, and what could be, JSON-ready."""
-    storage = storage_of(dataset)
+    placement = placement_of(dataset)
     item = dataset.manifest.store_dtype.itemsize
     return {
         "dataset": str(dataset.path),
@@ -140,16 +140,16 @@ def describe_status(dataset: Dataset) -> dict[str, Any]:
             name: {"bytes": total, "resident_bytes": here}
             for name, (here, total) in resident(dataset).items()
         },
-        "available_memory": storage.available,
-        "fits": storage.fits,
+        "available_memory": placement.available,
+        "fits": placement.fits,
         "eras": len(dataset.eras),
         "eras_that_fit": len(eras_that_fit(dataset)),
         "cores": n_cores(),
-        "open_files": open_file_limit(),
+        "open_files": raise_open_file_limit(),
         "feature_sets": {
             name: {
                 "bytes": dataset.n_rows * len(names) * item,
-                "fits": Storage(dataset.n_rows * len(names) * item, storage.available).fits,
+                "fits": Placement(dataset.n_rows * len(names) * item, placement.available).fits,
             }
             for name, names in dataset.manifest.feature_sets.items()
         },

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ..dataset.dataset import Dataset
-from ..system.buffers import Recycler
 from ..system.direct_io import can_read_directly
-from ..system.resources import available_memory
+from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from .shuffle_quality import WINDOW_BYTES
 
 _FITTING_SHARE = 0.8
@@ -30,7 +29,7 @@ _PROBES, _PROBED_BYTES = 8, 2**21  # single blocks, for the time to find one; by
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class Placement:
     """How much of a dataset's features memory can hold.
 
     Attributes
@@ -71,10 +70,16 @@ class Storage:
         return tuple(np.flatnonzero(~kept).tolist())
 
 
-def storage_of(dataset: Dataset) -> Storage:
-    """Look how much memory there is for a dataset."""
-    available = max(0, available_memory() - Recycler.outstanding_bytes())
-    return Storage(dataset.feature_bytes, available)
+def placement_of(dataset: Dataset, budget: MemoryBudget = PROCESS_MEMORY) -> Placement:
+    """Return the placement of a dataset in the memory that is available now.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    budget : MemoryBudget, optional
+        By default that of the process.
+    """
+    return Placement(dataset.feature_bytes, budget.available())
 
 
 def is_past_cache(dataset: Dataset) -> bool:
@@ -82,7 +87,7 @@ def is_past_cache(dataset: Dataset) -> bool:
 
     It is larger than memory, and the system can.
     """
-    return not storage_of(dataset).fits and can_read_directly(_largest_file(dataset))
+    return not placement_of(dataset).fits and can_read_directly(_largest_file(dataset))
 
 
 def _largest_file(dataset: Dataset) -> Path:

@@ -1,38 +1,15 @@
-"""Which rows make up which batch: a pure function of seed and step. Integers only, no files.
-
-In come the rows of each era and a few numbers, out come `Pool`s: the windows to read, and for every
-row of them its place among the pool's batches. An epoch is made so:
-
-1. each era's rows are cut into *windows* of `window_size` rows (the last of an era may be short);
-2. all windows are permuted and laid end to end: one long line of rows;
-3. the line is cut into *pools* of nearly equal numbers of batches;
-4. the rows of each pool are permuted; a batch is a slice of its pool.
-
-So a batch holds rows of many eras, every row comes at most once in an epoch, any step can be
-computed without the ones before it, and there is no state to save. With `window_size=1` it is a
-global shuffle. An order depends on nothing but its arguments and `ORDER_VERSION`.
-
-Seeds are lists of fixed length, `[purpose, epoch, pool, seed]`, the user's seed last: numpy pads a
-shorter list with zeros, so that lists of different lengths could name the same stream.
-"""
+"""What a reader asks a sampler: which windows make up a pool, and where a step's rows are in it."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
-from math import ceil
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BatchError
-from ..system.thread_lock import ThreadLock
 
-ORDER_VERSION = 1
-_WINDOWS, _PLACES = 1, 2  # purposes of random streams
+Int64 = npt.NDArray[np.int64]
 
 Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Index = npt.NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,156 +62,6 @@ class StepLocation:
     high: int
 
 
-class WindowSampler:
-    """The order of rows over all epochs; thread-safe and deterministic.
-
-    Parameters
-    ----------
-    rows_per_era : sequence of int
-        Rows of each era, in the dataset's order.
-    batch_size : int
-        Rows of a batch.
-    window_size : int
-        Rows of a window; 1 is a global shuffle.
-    pool_batches : int
-        The most batches that are shuffled together.
-    drop_remainder : bool
-        Leave out the rows that don't fill a last batch (other ones each epoch).
-    seed : int
-        From 0.
-
-    Raises
-    ------
-    BatchError
-        A number out of range, or more rows in a batch than there are.
-    """
-
-    def __init__(
-        self,
-        rows_per_era: "npt.ArrayLike",
-        *,
-        batch_size: int,
-        window_size: int,
-        pool_batches: int,
-        drop_remainder: bool,
-        seed: int,
-    ) -> None:
-        rows = np.asarray(rows_per_era, dtype=np.int64)
-        self.n_rows = int(rows.sum())
-        if rows.min(initial=1) < 1 or not len(rows):
-            raise BatchError("rows_per_era: expected at least one era, and rows in every era")
-        batch_size = whole("batch_size", batch_size)
-        window_size = whole("window_size", window_size)
-        pool_batches = whole("pool_batches", pool_batches)
-        seed = whole("seed", seed, least=0)
-        if batch_size > self.n_rows:
-            raise BatchError(
-                f"batch_size {batch_size:,} is larger than the data ({self.n_rows:,} rows); "
-                "choose a smaller batch_size"
-            )
-        self.batch_size, self.window_size, self.pool_batches = batch_size, window_size, pool_batches
-        self.drop_remainder, self.seed = drop_remainder, seed
-        self.steps_per_epoch = (
-            self.n_rows // batch_size if drop_remainder else ceil(self.n_rows / batch_size)
-        )
-        self.pools_per_epoch = ceil(self.steps_per_epoch / pool_batches)
-        # Of a window larger than every era nothing but its rows counts (nor may it overflow).
-        self._window_rows = min(window_size, int(rows.max()))
-        windows_per_era = -(-rows // self._window_rows)
-        self.rows_per_era = tuple(rows.tolist())
-        self._rows = rows
-        self._last_window = np.cumsum(windows_per_era)  # exclusive
-        self._first_window = self._last_window - windows_per_era
-        self._n_windows = int(windows_per_era.sum())
-        self._lock = ThreadLock()
-        self._lines: dict[int, tuple[Index, Index]] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it is made from: an epoch's windows are made again faster than moved."""
-        options = ("batch_size", "window_size", "pool_batches", "drop_remainder", "seed")
-        again = partial(WindowSampler, **{name: getattr(self, name) for name in options})
-        return again, (self.rows_per_era,)
-
-    def locate(self, step: int) -> StepLocation:
-        """Return where a step (counted over all epochs) lies.
-
-        Raises
-        ------
-        BatchError
-            The step is negative.
-        """
-        step = whole("step", step, least=0)
-        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        # The largest pool whose first step isn't behind this one; see `first_step`.
-        pool = ((step_in_epoch + 1) * self.pools_per_epoch - 1) // self.steps_per_epoch
-        first, _ = self._row_range(pool)
-        low = step_in_epoch * self.batch_size - first
-        high = min((step_in_epoch + 1) * self.batch_size, self.n_rows) - first
-        return StepLocation(epoch, pool, low, high)
-
-    def pool(self, epoch: int, pool: int) -> Pool:
-        """Return one pool of an epoch."""
-        windows, ends = self._line(epoch)
-        low, high = self._row_range(pool)
-        # Of the array's own type: searchsorted would otherwise convert millions of windows.
-        first = int(np.searchsorted(ends, ends.dtype.type(low), side="right"))
-        last = int(np.searchsorted(ends, ends.dtype.type(high), side="left"))
-        chosen, positions = _sorted_with_positions(windows[first : last + 1])
-        # Windows are numbered in file order: those of an era follow each other.
-        n_windows = np.diff(np.searchsorted(chosen, self._last_window), prepend=0)
-        eras = np.repeat(np.arange(len(n_windows), dtype=np.int32), n_windows)
-        starts = (chosen - self._first_window[eras]) * self._window_rows
-        lengths = np.minimum(self._window_rows, self._rows[eras] - starts)
-        # The windows at either edge belong in part to the neighbouring pools.
-        by_line = np.empty_like(positions)  # as they lie on the epoch's line
-        by_line[positions] = np.arange(len(chosen))
-        begin, end = by_line[0], by_line[-1]
-        skipped = low - (int(ends[first]) - int(lengths[begin]))
-        lengths[end] -= int(ends[last]) - high
-        starts[begin] += skipped
-        lengths[begin] -= skipped
-
-        places = np.arange(high - low, dtype=np.int64)
-        np.random.default_rng([_PLACES, epoch, pool, self.seed]).shuffle(places)
-        lengths_in_line = lengths[by_line]
-        offsets = np.cumsum(lengths_in_line) - lengths_in_line
-        return Pool(eras, starts, lengths, places[_ranges(offsets[positions], lengths)])
-
-    def pool_rows(self, pool: int) -> int:
-        """Return the rows of a pool; the same in every epoch."""
-        low, high = self._row_range(pool)
-        return high - low
-
-    @cached_property
-    def most_pool_rows(self) -> int:
-        """Rows of the largest pool."""
-        return max(map(self.pool_rows, range(self.pools_per_epoch)))
-
-    def first_step(self, pool: int) -> int:
-        """Return the step of an epoch with which a pool begins."""
-        return pool * self.steps_per_epoch // self.pools_per_epoch
-
-    def _row_range(self, pool: int) -> tuple[int, int]:
-        low, high = (self.first_step(p) * self.batch_size for p in (pool, pool + 1))
-        return low, min(high, self.n_rows)
-
-    def _line(self, epoch: int) -> tuple[Index, Index]:
-        """Return an epoch's windows in their order, and the line's length after each of them."""
-        with self._lock:  # two threads that need the same epoch shall not both make it
-            if epoch not in self._lines:
-                windows: Index = np.arange(self._n_windows, dtype=_index_dtype(self._n_windows))
-                np.random.default_rng([_WINDOWS, epoch, 0, self.seed]).shuffle(windows)
-                lengths = np.full(self._n_windows, self._window_rows, _index_dtype(self.n_rows))
-                lengths[self._last_window - 1] -= (
-                    (self._last_window - self._first_window) * self._window_rows - self._rows
-                ).astype(lengths.dtype)
-                ends: Index = np.cumsum(lengths[windows], dtype=lengths.dtype)
-                for old in [key for key in self._lines if not epoch <= key <= epoch + 1]:
-                    del self._lines[old]
-                self._lines[epoch] = windows, ends
-            return self._lines[epoch]
-
-
 def whole(name: str, value: object, *, least: int = 1) -> int:
     """Return a value as an int; BatchError if it isn't a whole number from `least` on.
 
@@ -244,30 +71,3 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
         return int(value)
     raise BatchError(f"{name}: expected a whole number, {least} or more, found {value!r}")
-
-
-def _index_dtype(n: int) -> type[np.signedinteger[Any]]:
-    """int32 halves the memory of 7 million windows; int64 where it can't hold the numbers."""
-    return np.int32 if n < 2**31 - 1 else np.int64
-
-
-def _sorted_with_positions(windows: Index) -> tuple[Int64, Int64]:
-    """Return different windows sorted, and of each its position before; faster than `argsort`.
-
-    >>> [found.tolist() for found in _sorted_with_positions(np.array([7, 2, 5]))]
-    [[2, 5, 7], [1, 2, 0]]
-    """
-    bits = len(windows).bit_length()
-    both = np.sort((windows.astype(np.int64) << bits) | np.arange(len(windows)))
-    return both >> bits, both & ((1 << bits) - 1)
-
-
-def _ranges(starts: Int64, lengths: Int64) -> Int64:
-    """Return `starts[i] … starts[i] + lengths[i]` for all i, one after another.
-
-    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    ends = np.cumsum(lengths)
-    steps = np.repeat(starts - (ends - lengths), lengths)
-    return steps + np.arange(len(steps))

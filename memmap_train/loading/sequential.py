@@ -11,9 +11,10 @@ from contextlib import ExitStack
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import advise, read_into
+from ..dataset.array_file import read_into
 from ..dataset.dataset import Dataset
 from ..dataset.direct_array import DirectArray
+from ..system.file_access import advise
 
 Array = npt.NDArray[np.generic]
 Float32 = npt.NDArray[np.float32]

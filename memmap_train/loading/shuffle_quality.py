@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..text import in_bytes
-from .sampler import WindowSampler
+from .window_sampler import WindowSampler
 
 MAX_INFLATION = 0.05
 """By how much windows may inflate the variance of a batch's gradient, where nothing is said."""

@@ -5,26 +5,29 @@ call costs as much as its copying, and its rows have to be scattered to their pl
 the files of an array are mapped here at addresses chosen such that all their rows lie on one grid,
 a row apart or a whole number of rows: to numpy they are one array, and a gather writes its output
 from front to back. What lies between two files is reserved address space that nothing touches.
+
+This relies on the riskiest code of the package, maps at chosen addresses: see `AddressRange`. Row
+numbers are offsets into that range, so a wrong one reads another row or ends the process.
 """
 
-import ctypes
 import errno
 import mmap
 import os
-import sys
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import cache
 from math import gcd
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import HEADER_BYTES, become_shorter, map_file, read_into
-from ..dataset.dataset import Shard
+from ..dataset.array_file import read_into
+from ..dataset.file_errors import become_shorter
+from ..dataset.format import HEADER_BYTES
+from ..dataset.shard import Shard
+from ..system.address_range import AddressRange, addresses_can_be_chosen
+from ..system.file_access import map_file
 from ..system.scratch import ThreadScratch
 from ..system.thread_lock import ThreadLock
 
@@ -34,8 +37,6 @@ Int64 = npt.NDArray[np.int64]
 _CHUNK_BYTES = 2**18  # rows that wait for their columns to be taken: within a core's cache
 _MAX_CHUNK_ROWS = 1024
 _FEW_COLUMNS = 32  # of so many, one: taken cell by cell, without the rest of the row
-_PROT_NONE, _MAP_FIXED = 0, 0x10  # of Linux and macOS
-_MAP_FAILED = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 
 
 class StitchedArray(ABC):
@@ -129,25 +130,20 @@ class _Grid(StitchedArray):
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
         super().__init__(shards, array)
-        system = _system()
-        assert system is not None
         # Maps begin at multiples of a page. Every `period` pages begin at a row of the grid, which
         # begins where a map's header ends.
         page = mmap.PAGESIZE
         period = self._row_bytes // gcd(page, self._row_bytes) * page
-        self._addresses, end = [], 0
+        self._offsets, end = [], 0
         for shard in shards:
             begin = -(-end // period) * period
-            self._addresses.append(begin)
+            self._offsets.append(begin)
             end = begin + HEADER_BYTES + shard.n_rows * self._row_bytes
             end = -(-end // page) * page
-        self.first = np.array(self._addresses, np.int64) // self._row_bytes
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-        self._system, self._base = system, system.map(None, end, _PROT_NONE, flags, -1)
-        unmap = weakref.finalize(self, system.unmap, self._base, end)
-        unmap.atexit = False  # the process's end does it, when no thread is at work any more
+        self.first = np.array(self._offsets, np.int64) // self._row_bytes
+        self._range = AddressRange(end)
         shape = (end - HEADER_BYTES) // self._row_bytes, self._n_columns
-        self._rows = np.asarray(_At(self._base + HEADER_BYTES, shape, self._dtype))
+        self._rows = np.asarray(_At(self._range.begin + HEADER_BYTES, shape, self._dtype))
         self._cells = self._rows.reshape(-1)
 
     def take(self, numbers: Int64, out: Array) -> None:
@@ -168,9 +164,7 @@ class _Grid(StitchedArray):
 
     def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
         assert offset == HEADER_BYTES
-        address = self._base + self._addresses[era]
-        self._system.map(address, n_bytes, mmap.PROT_READ, mmap.MAP_PRIVATE | _MAP_FIXED, file)
-        self._system.read_single_rows(address, n_bytes)
+        self._range.map_file(self._offsets[era], file, n_bytes)
 
 
 class _FileByFile(StitchedArray):
@@ -225,20 +219,6 @@ class _UnmappedRows:
         return out
 
 
-class _NoColumns(StitchedArray):
-    """The rows of arrays without columns, a dataset's targets for one: nothing to map."""
-
-    def __init__(self, shards: Sequence[Shard], array: str) -> None:
-        super().__init__(shards, array)
-        self.first = np.zeros(len(shards), np.int64)
-
-    def take(self, numbers: Int64, out: Array) -> None:
-        pass
-
-    def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
-        pass
-
-
 class _At:
     """What numpy makes a read-only array of: whatever is mapped at an address."""
 
@@ -251,47 +231,6 @@ class _At:
         }
 
 
-class _System:
-    """The system's calls for maps at chosen addresses, which Python's `mmap` doesn't offer."""
-
-    def __init__(self) -> None:
-        library = ctypes.CDLL(None, use_errno=True)
-        address, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-        self._mmap, self._munmap, self._madvise = library.mmap, library.munmap, library.madvise
-        self._mmap.argtypes = [address, size, number, number, number, ctypes.c_int64]
-        self._mmap.restype = address
-        self._munmap.argtypes = [address, size]
-        self._madvise.argtypes = [address, size, number]
-
-    def map(self, address: int | None, n_bytes: int, access: int, flags: int, file: int) -> int:
-        """Return where a file is mapped; OSError if it can't be."""
-        found: int | None = self._mmap(address, n_bytes, access, flags, file, 0)
-        if found is None or found == _MAP_FAILED:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return found
-
-    def unmap(self, address: int, n_bytes: int) -> None:
-        """Give addresses back."""
-        self._munmap(address, n_bytes)
-
-    def read_single_rows(self, address: int, n_bytes: int) -> None:
-        """Say that rows are read at random: else up to 8 MB are read ahead for each."""
-        if hasattr(mmap, "MADV_RANDOM"):
-            self._madvise(address, n_bytes, mmap.MADV_RANDOM)
-
-
-@cache
-def _system() -> _System | None:
-    """Return the system's calls; None where they aren't known, or addresses are few."""
-    is_known = sys.platform in ("linux", "darwin") and hasattr(mmap, "MAP_PRIVATE")
-    if not is_known or ctypes.sizeof(ctypes.c_void_p) < 8:
-        return None
-    try:
-        return _System()
-    except (OSError, AttributeError):
-        return None
-
-
 def _can_be_mapped(path: Path) -> bool:
     """Return whether the file system allows maps; True also where the file can't be opened."""
     with suppress(OSError), open(path, "rb") as file:
@@ -302,12 +241,12 @@ def _can_be_mapped(path: Path) -> bool:
     return True
 
 
-def row_space(shards: Sequence[Shard], array: str) -> StitchedArray:
+def stitched_array(shards: Sequence[Shard], array: str) -> StitchedArray:
     """Return the rows of one array of all these eras; see `StitchedArray`."""
-    if shards[0].layout(array)[1][1] == 0:
-        return _NoColumns(shards, array)
-    is_ours = all(shard.header_bytes(array) == HEADER_BYTES for shard in shards)
-    if is_ours and _system() is not None and _can_be_mapped(shards[0].file(array)):
+    has_columns = shards[0].layout(array)[1][1] > 0
+    is_aligned = all(shard.header_bytes(array) == HEADER_BYTES for shard in shards)
+    can_be_stitched = has_columns and is_aligned and addresses_can_be_chosen()
+    if can_be_stitched and _can_be_mapped(shards[0].file(array)):
         with suppress(OSError):  # addresses are limited, by `ulimit -v` for example
             return _Grid(shards, array)
     return _FileByFile(shards, array)

@@ -54,7 +54,7 @@ def draw_run(
     """
     try:
         run.chart_path.unlink(missing_ok=True)  # of fewer epochs: worse than none
-        target, folds = run.config["main_target"], run.folds
+        target, folds = run.record.main_target, run.folds
         rows = [row for row in run.read_era_scores() if row[1] == target]
         what = f"epoch {best_epoch}" if best_epoch else f"{len(folds)} folds, out of fold"
         ends = list(accumulate(len(fold.validation) for fold in folds))

@@ -21,7 +21,8 @@ from typing import IO, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.array_file import DIGEST_BYTES, MAX_HEADER_BYTES
+from ..dataset.file_digest import DIGEST_BYTES
+from ..dataset.format import MAX_HEADER_BYTES
 from ..errors import RunError
 from ..system.checksum import Checksum
 from .files import replacing

@@ -420,7 +420,7 @@ class TrainConfig:
         cls,
         path: Path | None,
         overrides: Sequence[str] = (),
-        begun: Mapping[str, Any] = MappingProxyType({}),
+        begun: "TrainConfig | None" = None,
     ) -> Self:
         """Read a configuration.
 
@@ -432,8 +432,8 @@ class TrainConfig:
             ``key=value``, stronger than the file; of one key's the last counts. A value is read
             as TOML, and taken as text where it isn't any. ``model_params.units=64`` sets one of
             the `model_params` and leaves the others.
-        begun : mapping
-            What a run that is resumed began with, in place of the defaults.
+        begun : TrainConfig, optional
+            The configuration that a run to be resumed began with, in place of the defaults.
 
         Returns
         -------
@@ -453,9 +453,7 @@ class TrainConfig:
         """
         parts = {} if path is None else {str(path): _read_file(user_path(path))}
         parts["--set"] = _read_overrides(overrides)
-        merged: dict[str, Any] = {
-            key.name: begun[key.name] for key in fields(cls) if key.name in begun
-        }
+        merged = {} if begun is None else begun.to_dict()
         faults = []
         for where, values in parts.items():
             kept, found = _clean(values)

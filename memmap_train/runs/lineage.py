@@ -14,8 +14,9 @@ from typing import Any
 
 from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
+from .files import CONFIG_NAME, damaged
 from .folds import Fold, least_embargo, too_near
-from .run import Run, fold_of_record, open_run
+from .run import Run, open_run
 
 SUFFIX = ".keras"
 """How the name of a saved model's file ends."""
@@ -88,13 +89,14 @@ def lineage_of(model: Path) -> Lineage:
     """Return the lineage of a saved model: the run in whose folder it lies tells it."""
     try:
         run = open_run(model.parent)
-        fold, before = fold_of_record(run.config), begun_with(run)
+        before = begun_with(run)
     except (RunError, OSError):
         return Lineage(is_known=False)
-    config = run.config
-    targets = config.get("named_targets", config["targets"])
+    fold, targets = run.record.fold, run.record.named_targets or run.record.targets
+    if fold is None:
+        return Lineage(is_known=False)
     of_run = (*fold.train, *fold.embargo, *fold.validation)
-    chosen = () if config.get("kept_epoch") == "last" else fold.validation
+    chosen = () if run.record.kept_epoch == "last" else fold.validation
     return Lineage(
         train_eras=_merged(before.train_eras, fold.train),
         choice_eras=_merged(before.choice_eras, chosen),
@@ -106,15 +108,18 @@ def lineage_of(model: Path) -> Lineage:
 
 def begun_with(run: Run) -> Lineage:
     """Return the lineage of the model that a run began with; it is empty where that was none."""
-    config, model = run.config, run.config.get("model", "")
-    if not model.endswith(SUFFIX):
+    record = run.record
+    if not record.model.endswith(SUFFIX):
         return Lineage()
-    if "begun_with" in config:
-        return Lineage.from_json(config["begun_with"])
+    if record.begun_with is not None:
+        try:
+            return Lineage.from_json(record.begun_with)
+        except (KeyError, TypeError):
+            raise damaged(run.path / CONFIG_NAME, "'begun_with' lacks keys") from None
     # A run of an earlier version: the file tells it, if it still is what it was.
-    path = Path(model)
+    path = Path(record.model)
     try:
-        is_same = digest_of_model(path) == config.get("model_digest")
+        is_same = digest_of_model(path) == record.model_digest
     except ConfigError:
         is_same = False
     return lineage_of(path) if is_same else Lineage(is_known=False)
@@ -122,7 +127,7 @@ def begun_with(run: Run) -> Lineage:
 
 def code_of(run: Run) -> tuple[str, ...]:
     """Return the functions that built a run's model and those before it."""
-    model = run.config.get("model", "")
+    model = run.record.model
     own = (model,) if ":" in model and not model.endswith(SUFFIX) else ()
     return (*begun_with(run).code, *own)
 

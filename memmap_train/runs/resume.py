@@ -6,7 +6,7 @@ TensorFlow.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from ..dataset.dataset import Dataset
-from ..dataset.manifest import enclosing_dataset
+from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
 from .folds import Fold
 from .lock import holding
-from .run import Run, begin_run, find_run, fold_of_record
+from .record import VERSION_KEYS, RunRecord
+from .run import Run, begin_run, find_run
 from .selection import selection_record
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
@@ -34,16 +35,6 @@ _DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest
 _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
 # What follows from `model_digest`; runs of earlier versions haven't recorded it.
 _DERIVED_KEYS = ("begun_with",)
-# What is recorded for the reader, and may have changed under a run.
-VERSION_KEYS = (
-    "own_code_version",  # the user's: a digest
-    "memmap_train_version",
-    "python_version",
-    "numpy_version",
-    "keras_version",
-    "tensorflow_version",
-    "compute_threads",
-)
 
 
 def check_outside(path: Path) -> None:
@@ -57,14 +48,14 @@ def check_outside(path: Path) -> None:
 
 
 @contextmanager
-def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[Run]:
-    """Hold the folder of a run, and begin it or resume it with a configuration.
+def taking_up(path: Path, record: RunRecord, *, resume: bool) -> Iterator[Run]:
+    """Lock the folder of a run, and begin it or resume it.
 
     Parameters
     ----------
     path : Path
-    config : mapping
-        What `config.json` shall hold.
+    record : RunRecord
+        The record of the run, whether it begins or is resumed.
     resume : bool
         Whether a run was there when it was looked for. While somebody else held the folder one may
         have come, or have changed: it is looked at again.
@@ -77,16 +68,17 @@ def taking_up(path: Path, config: Mapping[str, Any], *, resume: bool) -> Iterato
     """
     with holding(path):
         run = find_run(path, resume=resume)
-        yield begin_run(path, config) if run is None else continue_run(run, config)
+        yield begin_run(path, record) if run is None else continue_run(run, record)
 
 
 def identity_of(run: Run) -> str:
     """Return a digest of all that a run's configuration fixes: what its checkpoints are of."""
-    fixed = {key: value for key, value in run.config.items() if key not in (*_FREE_KEYS, "dataset")}
+    values = run.record.to_json()
+    fixed = {key: values[key] for key in values if key not in (*_FREE_KEYS, "dataset")}
     return Checksum(json.dumps(fixed, sort_keys=True).encode()).text
 
 
-def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | None:
+def finished_result(run: Run, record: RunRecord) -> dict[str, Any] | None:
     """Return the result of a run that is finished, or None where there is something left to do.
 
     Where files of it are gone or its result can't be read, they are written again: all of it
@@ -97,8 +89,8 @@ def finished_result(run: Run, config: Mapping[str, Any]) -> dict[str, Any] | Non
     RunError
         The configuration differs from the run's, as for `continue_run`.
     """
-    check_same_configuration(run, config)
-    if config["epochs"] > run.config["epochs"] or not run.has_results():
+    check_same_configuration(run, record)
+    if record.epochs > run.record.epochs or not run.has_results():
         return None
     try:
         return run.read_result()
@@ -118,14 +110,12 @@ def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, Any]:
     }
 
 
-def begun_record(
-    record: Mapping[str, Any], dataset: Dataset, folds: Sequence[Fold]
-) -> dict[str, Any]:
-    """Return what `config.json` says of a run that begins now: with a digest of its labels.
+def begun_record(record: RunRecord, dataset: Dataset, folds: Sequence[Fold]) -> RunRecord:
+    """Return the record of a run that begins now: with a digest of its labels.
 
     The manifest has digests of whole files, in which the labels of other targets may change.
     """
-    return {**record, "labels_digest": _labels_digest(dataset, folds, record["targets"])}
+    return record.changed(labels_digest=_labels_digest(dataset, folds, record.targets))
 
 
 def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
@@ -161,20 +151,20 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
     RunError
         Eras are gone, or the features of some have changed.
     """
-    old = run.config
-    if dataset.manifest.digest == old["dataset_digest"]:
+    old = run.record
+    if dataset.manifest.digest == old.dataset_digest:
         return None
-    folds = run.folds or (fold_of_record(old),)
+    folds = old.folds or ((old.fold,) if old.fold else ())
     try:
         new = dataset_record(dataset, folds)
     except DatasetError as error:
         found = f"eras of the run are gone ({error})"
     else:
-        if new["features_digest"] == old.get("features_digest"):
-            if new["targets_digest"] == old.get("targets_digest"):
+        if new["features_digest"] == old.features_digest:
+            if new["targets_digest"] == old.targets_digest:
                 return None
-            labels = old.get("labels_digest")  # runs of earlier versions have none
-            if labels and _labels_digest(dataset, folds, old["targets"]) == labels:
+            labels = old.labels_digest  # runs of earlier versions have none
+            if labels and _labels_digest(dataset, folds, old.targets) == labels:
                 return None
             return (
                 f"{run.path}: targets of the run's eras have changed since it began, as late ones "
@@ -184,12 +174,12 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
         found = f"features of the run's eras have digest {new['features_digest']}"
     raise RunError(
         f"{run.path}: the dataset has changed since the run began: expected features of its eras "
-        f"with digest {old.get('features_digest')} (then in {old['dataset']}), found that {found} "
+        f"with digest {old.features_digest} (then in {old.dataset}), found that {found} "
         f"in {dataset.path}; begin a new run with another --run"
     )
 
 
-def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
+def continue_run(run: Run, record: RunRecord) -> Run:
     """Check that a run can be resumed with a configuration, and record what may change.
 
     Raises
@@ -197,20 +187,20 @@ def continue_run(run: Run, config: Mapping[str, Any]) -> Run:
     RunError
         A key differs, or fewer epochs are wanted than before; it names all such keys.
     """
-    check_same_configuration(run, config)
+    check_same_configuration(run, record)
     if run.is_untrained():
-        return begin_run(run.path, config)
-    old = run.config
-    if config["epochs"] > old["epochs"]:
+        return begin_run(run.path, record)
+    if record.epochs > run.record.epochs:
         # Before the new number is written: a finished run must not have epochs to do.
         run.reopen()
-    kept = {key: config[key] for key in _FREE_KEYS if key in config}
+    old, new = run.record.to_json(), record.to_json()
+    kept = {key: new[key] for key in _FREE_KEYS if key in new}
     if all(old.get(key) == value for key, value in kept.items()):
         return run
-    return begin_run(run.path, {**old, **kept})
+    return begin_run(run.path, run.record.changed(**kept))
 
 
-def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
+def check_same_configuration(run: Run, record: RunRecord) -> None:
     """Raise a RunError if a run can't be resumed with a configuration; it names all reasons.
 
     Of a run of which nothing was trained anything may change.
@@ -218,15 +208,15 @@ def check_same_configuration(run: Run, config: Mapping[str, Any]) -> None:
     if run.is_untrained():
         return
     # A key that came later had its default before.
-    old = {**TrainConfig().to_dict(), **run.config}
+    old = {**TrainConfig().to_dict(), **run.record.to_json()}
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
-        for key, value in config.items()
+        for key, value in record.to_json().items()
         if key not in uncompared and old.get(key) != value
     ]
-    if config["epochs"] < old["epochs"]:
-        changed.append(f"epochs: {old['epochs']} in the run, {config['epochs']} now (only more)")
+    if record.epochs < run.record.epochs:
+        changed.append(f"epochs: {run.record.epochs} in the run, {record.epochs} now (only more)")
     if changed:
         raise RunError(
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "

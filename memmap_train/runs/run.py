@@ -23,13 +23,17 @@ is whole or absent whatever kills the process.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError, listed
+from pydantic import ValidationError
+
+from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
 from ..system.paths import checked_path
+from .config import TrainConfig
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
@@ -41,26 +45,9 @@ from .files import (
     write_json,
 )
 from .folds import Fold
+from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
 
-# Of what kind some values of config.json are, and what that is called.
-_KINDS: dict[str, type] = {
-    "epochs": int,
-    "embargo_eras": int,
-    "features": list,
-    "targets": list,
-    "train_eras": list,
-    "embargoed_eras": list,
-    "validation_eras": list,
-    "folds": list,
-    "main_target": str,
-    "model": str,
-    "monitor": str,
-}
-_SAID = {int: "a whole number", list: "a list", str: "text"}
 _RESULT_SCORES = ("corr_mean", "corr_std", "corr_sharpe")
-
-FORMAT = "memmap-train run"
-FORMAT_VERSION = 1
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -96,49 +83,42 @@ class NewerRunError(RunError):
     """A run that a later version of this package has made."""
 
 
-class _Config(dict[str, Any]):
-    """What `config.json` holds; a key that it lacks is an error of the file."""
-
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
-        super().__init__(config)
-        self._file = path / CONFIG_NAME
-        for key, kind in _KINDS.items():
-            if not isinstance(self.get(key, kind()), kind):
-                raise damaged(self._file, f"{key!r} is {self[key]!r:.40}, expected {_SAID[kind]}")
-
-    def __missing__(self, key: str) -> Any:
-        raise damaged(self._file, f"{key!r} is missing")
-
-
+@dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder; made by `begin_run`, which says who may write to it, or by `open_run`.
+    """A run's folder; made by `begin_run`, or by `open_run`.
 
     Attributes
     ----------
     path : Path
-    config : dict
-        What `config.json` holds.
+        The folder.
+    record : RunRecord
+        The content of `config.json`.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
-        self.path = path
-        self.config: dict[str, Any] = _Config(path, config)
+    path: Path
+    record: RunRecord
 
     @property
     def folds(self) -> tuple[Fold, ...]:
-        """The folds of a run of folds, in order; an ordinary run has none here."""
-        embargo = {"embargo_eras": self.config["embargo_eras"]} if "folds" in self.config else {}
-        try:
-            return tuple(
-                fold_of_record({**fold, **embargo}) for fold in self.config.get("folds", ())
-            )
-        except (KeyError, TypeError):
-            raise damaged(self.path / CONFIG_NAME, "its folds lack eras") from None
+        """The folds of a run of folds, in order; empty for an ordinary run."""
+        return self.record.folds
 
-    @property
-    def begun_with(self) -> dict[str, Any]:
-        """The configuration that it began with; with folds, validation eras follow from them."""
-        return {**self.config, **({"validation_eras": None} if self.folds else {})}
+    def train_config(self) -> TrainConfig:
+        """Return the configuration that the run began with, nothing of which is left open.
+
+        The validation eras of a run of folds follow from the folds: they are None.
+
+        Raises
+        ------
+        RunError
+            The record has values that a configuration can't have.
+        """
+        values = self.record.to_json() | ({"validation_eras": None} if self.folds else {})
+        known = {key.name: values[key.name] for key in fields(TrainConfig) if key.name in values}
+        try:
+            return TrainConfig(**known)
+        except ConfigError as error:
+            raise damaged(self.path / CONFIG_NAME, str(error)) from None
 
     def fold_path(self, number: int) -> Path:
         """Return the folder of a fold's run; folds are counted from 1."""
@@ -195,7 +175,7 @@ class Run:
         for number, fold in enumerate(self.folds, start=1):
             try:
                 of_fold = open_run(self.fold_path(number))
-                is_it = fold_of_record(of_fold.config) == fold
+                is_it = of_fold.record.fold == fold
                 if not (is_it and of_fold.read_result() and of_fold.has_results()):
                     return False
             except RunError:
@@ -304,15 +284,15 @@ def open_run(path: Path) -> Run:
     """
     checked_path(path, RunError)
     try:
-        config = read_json(path / CONFIG_NAME)
+        values = read_json(path / CONFIG_NAME)
     except (FileNotFoundError, NotADirectoryError):
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
-    if config.get("format") != FORMAT:
+    if values.get("format") != FORMAT:
         raise RunError(f"{path / CONFIG_NAME}: not the configuration of a run")
-    version = config.get("format_version")
+    version = values.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise NewerRunError(
             f"{path / CONFIG_NAME}: format_version {version} isn't known here (expected "
@@ -322,7 +302,10 @@ def open_run(path: Path) -> Run:
         raise damaged(
             path / CONFIG_NAME, f"format_version is {version!r:.40}, expected {FORMAT_VERSION}"
         )
-    return Run(path, config)
+    try:
+        return Run(path, RunRecord.from_json(values))
+    except ValidationError as error:
+        raise damaged(path / CONFIG_NAME, faults_of_record(error, values)) from None
 
 
 def is_file_of_run(path: Path) -> bool:
@@ -378,7 +361,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     return None
 
 
-def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
+def begin_run(path: Path, record: RunRecord) -> Run:
     """Make the folder of a new run and write its `config.json`.
 
     Raises
@@ -386,29 +369,9 @@ def begin_run(path: Path, config: Mapping[str, Any]) -> Run:
     RunError
         The folder can't be made or written to.
     """
-    run = Run(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **config})
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / CONFIG_NAME, run.config)
+        write_json(path / CONFIG_NAME, record.to_json())
     except OSError as error:
         raise unwritable(path, error) from error
-    return run
-
-
-def fold_record(fold: Fold) -> dict[str, list[str]]:
-    """Return the eras of a fold as `config.json` has them."""
-    return {
-        "train_eras": list(fold.train),
-        "embargoed_eras": list(fold.embargo),
-        "validation_eras": list(fold.validation),
-    }
-
-
-def fold_of_record(record: Mapping[str, Any]) -> Fold:
-    """Return the fold that `fold_record` and `embargo_eras` describe."""
-    return Fold(
-        tuple(record["train_eras"]),
-        tuple(record["validation_eras"]),
-        tuple(record["embargoed_eras"]),
-        record["embargo_eras"],
-    )
+    return Run(path, record)

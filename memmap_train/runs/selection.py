@@ -42,7 +42,7 @@ def opened_for(run: Run | None, dataset: DatasetOrPath) -> Dataset:
     ManifestError, ShardError
         As for `open_dataset`.
     """
-    recorded = run.config.get(_KEY) if run else None
+    recorded = run.record.selected_eras if run else None
     if run is None or (run.is_untrained() and isinstance(dataset, Dataset)):
         return opened(dataset)
     if not isinstance(dataset, Dataset):
@@ -54,7 +54,7 @@ def opened_for(run: Run | None, dataset: DatasetOrPath) -> Dataset:
                 f"{run.path}: eras that the run was begun with are gone ({error}); begin a new run "
                 "with another --run"
             ) from error
-    given = list(dataset.eras) if is_selection(dataset) else None
+    given = dataset.eras if is_selection(dataset) else None
     if given != recorded:
         raise RunError(
             f"{run.path}: the run was begun with other eras of the dataset: expected "

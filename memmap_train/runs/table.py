@@ -16,7 +16,8 @@ from .config import MONITORS
 from .files import read_json
 from .lock import is_running
 from .monitor import is_better
-from .run import FORMAT, NewerRunError, open_run
+from .record import FORMAT
+from .run import NewerRunError, open_run
 
 _USUAL = "val_corr_mean"
 _NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")
@@ -160,7 +161,7 @@ def _describe(path: Path) -> dict[str, Any]:
         result = run.read_result()
         folds = [open_run(fold) for fold in _begun_folds(path)]
         history = [epoch for one in folds or [run] for epoch in one.read_history()]
-        monitor = run.config.get("monitor", _USUAL)
+        monitor = run.record.monitor
         if monitor not in MONITORS:
             raise RunError(
                 f"{path / 'config.json'}: it monitors {monitor!r:.40}, which isn't a score here"
@@ -168,11 +169,11 @@ def _describe(path: Path) -> dict[str, Any]:
             )
         row |= {
             "monitor": monitor,
-            "target": run.config["main_target"],
-            "n_features": len(run.config["features"]),
-            "model": run.config["model"],
+            "target": run.record.main_target,
+            "n_features": len(run.record.features),
+            "model": run.record.model,
             "epochs": len(history),
-            "most_epochs": run.config["epochs"],
+            "most_epochs": run.record.epochs,
             "best_epoch": None,
             "folds": len(run.folds),
             "folds_finished": sum(fold.read_result() is not None for fold in folds),

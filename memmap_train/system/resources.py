@@ -58,8 +58,8 @@ def n_schedulable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_file_limit() -> int:
-    """Raise the soft limit of open files as far as it may go; return what holds then."""
+def raise_open_file_limit() -> int:
+    """Raise the soft limit of open files as far as the system allows; return the new limit."""
     try:
         import resource  # POSIX only
     except ImportError:

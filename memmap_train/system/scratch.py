@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .buffers import disk_buffer
+
 
 class ThreadScratch:
     """Arrays by name, of each thread its own; they grow, and are kept until the thread ends.
@@ -37,3 +39,26 @@ class ThreadScratch:
         if memory is None or len(memory) < n_items:
             memory = self._local.__dict__[name] = np.empty(n_items, dtype)
         return memory[:n_items].reshape(shape)
+
+
+class DiskScratch:
+    """A buffer for each thread to read from a disk into; it grows, and lasts until the thread ends.
+
+    >>> scratch = DiskScratch()
+    >>> len(scratch.buffer(5000)), len(scratch.buffer(10))
+    (5000, 5000)
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def buffer(self, n_bytes: int) -> memoryview:
+        """Return this thread's buffer, of at least so many bytes; valid until the next call."""
+        memory: memoryview | None = self._local.__dict__.get("memory")
+        if memory is None or len(memory) < n_bytes:
+            memory = self._local.memory = disk_buffer(n_bytes)
+        return memory
+
+
+PROCESS_DISK_SCRATCH = DiskScratch()
+"""Shared by all files that are read directly: its memory grows with threads, not with files."""

@@ -96,10 +96,10 @@ def _summed(
 def _check_fits(run: Run, dataset: Dataset) -> None:
     """Raise an error if a dataset lacks what a run's model needs."""
     try:
-        dataset.feature_columns(run.config["features"])
+        dataset.feature_columns(run.record.features)
     except DatasetError as error:
         raise DatasetError(f"{run.path}: {error}") from None
-    check_missing(dataset, run.config["fill_missing"])
+    check_missing(dataset, run.record.fill_missing)
 
 
 def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
@@ -110,7 +110,7 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
     if run.read_result() is None:
         raise RunError(
             f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
-            f"train {run.config['dataset']} --run {run.path} --folds {run.config['asked_folds']} "
+            f"train {run.record.dataset} --run {run.path} --folds {run.record.asked_folds} "
             "--resume`"
         )
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
@@ -131,12 +131,12 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
 
 def _check_model(part: Run, run: Run) -> None:
     if not part.model_path.exists():
-        folds = f" --folds {run.config['asked_folds']}" if run.folds else ""
+        folds = f" --folds {run.record.asked_folds}" if run.folds else ""
         is_finished = part.read_result() is not None
         why = "any more" if is_finished else "yet, since no epoch is finished"
         raise RunError(
             f"{part.path}: there is no model.keras {why}; run "
-            f"`memmap-train train {run.config['dataset']} --run {run.path}{folds} --resume`"
+            f"`memmap-train train {run.record.dataset} --run {run.path}{folds} --resume`"
         )
 
 
@@ -159,7 +159,7 @@ def _predicted(
 
         try:
             yield from predictor.predict(
-                part, run.config["features"], past_cache=is_past_cache(part), progress=tell
+                part, run.record.features, past_cache=is_past_cache(part), progress=tell
             )
         except tf.errors.OpError as error:
             raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
@@ -173,7 +173,7 @@ def _load(run: Run) -> Predictor:
     except ConfigError as error:
         raise RunError(str(error)) from error
     with blaming(f"{run.model_path}: the model fails"):
-        return Predictor(model, run.config["fill_missing"])
+        return Predictor(model, run.record.fill_missing)
 
 
 def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
 from ..runs.lock import check_free
 from ..runs.metrics import summary
+from ..runs.record import RunRecord, fold_record
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     begun_record,
@@ -29,7 +30,7 @@ from ..runs.resume import (
     finished_result,
     taking_up,
 )
-from ..runs.run import Run, find_run, fold_record, open_run
+from ..runs.run import Run, find_run, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
@@ -37,7 +38,6 @@ from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_ag
 from .model import require_tensorflow
 from .resolve import Setup, Start, make_model, prepare
 
-_CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
 
@@ -163,8 +163,8 @@ class _Resolved:
     folds : tuple of Fold
     configs : tuple of TrainConfig
         Of each fold, in order.
-    record : mapping
-        What `config.json` holds of all of them.
+    record : RunRecord
+        The record of all of them.
     best_possible : float or None
         As for `Setup`.
     start : Start or None
@@ -175,7 +175,7 @@ class _Resolved:
     run: Run | None
     folds: tuple[Fold, ...]
     configs: tuple[TrainConfig, ...]
-    record: Mapping[str, Any]
+    record: RunRecord
     best_possible: float | None
     start: Start | None
 
@@ -203,8 +203,7 @@ def _set_up(
         if not run.is_untrained():
             check_same_dataset(run, found)
         if config is None:
-            recorded = run.begun_with
-            config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS & recorded.keys()})
+            config = run.train_config()
     config = replace(config or TrainConfig(), patience=0)
     if config.validation_eras is not None:
         raise ConfigError(
@@ -250,16 +249,19 @@ def _choose_folds(
     """Return the run's folds where the same ones are asked for: new eras don't move them."""
     if run and not run.is_untrained():
         differing = [
-            f"{flag} {run.config[key]} in the run, {asked[key]} now"
-            for flag, key in (("--folds", "asked_folds"), ("--rolling", "asked_rolling_eras"))
-            if run.config[key] != asked[key]
+            f"{flag} {recorded} in the run, {asked[key]} now"
+            for flag, key, recorded in (
+                ("--folds", "asked_folds", run.record.asked_folds),
+                ("--rolling", "asked_rolling_eras", run.record.asked_rolling_eras),
+            )
+            if recorded != asked[key]
         ]
         if differing:
             raise RunError(
                 f"{run.path}: other folds than the run's: {'; '.join(differing)}; resume without "
                 "these changes, or begin a new run with another --run"
             )
-        if config.embargo_eras in (run.config["asked_embargo_eras"], run.config["embargo_eras"]):
+        if config.embargo_eras in (run.record.asked_embargo_eras, run.record.embargo_eras):
             return run.folds
     main = config.targets[0]
     return walk_forward(
@@ -274,16 +276,17 @@ def _choose_folds(
     )
 
 
-def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `config.json` holds of a run of folds, by what the last of them is."""
-    common = {key: value for key, value in last.record.items() if key not in _OF_ONE_FOLD}
-    return {
+def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> RunRecord:
+    """Return the record of a run of folds, by that of the last of them."""
+    common = {k: value for k, value in last.record.to_json().items() if k not in _OF_ONE_FOLD}
+    values = {
         **common,
         **asked,
         **dataset_record(last.dataset, folds),
         "validation_eras": [era for fold in folds for era in fold.validation],
         "folds": [fold_record(fold) for fold in folds],
     }
+    return RunRecord.from_json(values)
 
 
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
@@ -304,7 +307,7 @@ def _conclude(
     run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
 ) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
-    folds, main_target = run.folds, run.config["main_target"]
+    folds, main_target = run.folds, run.record.main_target
     rows = [
         row
         for number in range(1, len(folds) + 1)

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..dataset.dataset import Dataset, Selection
+from ..dataset.dataset import Dataset
+from ..dataset.selection import Selection
 from ..errors import listed
-from ..loading.batches import Batches, Stream
+from ..loading.batches import Batches
 from ..loading.gather import Batch
+from ..loading.stream import Stream
 from ..system.thread_lock import ThreadLock
 
 _log = logging.getLogger("memmap_train")
@@ -143,7 +145,7 @@ class _Feed:
     """Hands out the batches of passes and knows which pass is next; thread-safe."""
 
     def __init__(self, batches: Batches, start: int) -> None:
-        batches.order.locate(start)  # refuses a negative step at once
+        batches.sampler.locate(start)  # refuses a negative step at once
         self._batches = batches
         self._start = self._next = start
         self._stream: Stream | None = None

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigError, RunError, ShardError, listed
-from ..loading.batches import Stream
 from ..loading.placement import is_past_cache
+from ..loading.stream import Stream
 from ..runs.chart import draw_run
 from ..runs.checkpoints import load_newest, newest_step, save_checkpoint
 from ..runs.config import TrainConfig
@@ -31,9 +31,9 @@ from ..runs.lock import check_free
 from ..runs.metrics import EraScores
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.object_reference import blaming, described
+from ..runs.record import RunRecord
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
-    VERSION_KEYS,
     begun_record,
     check_outside,
     check_same_dataset,
@@ -205,7 +205,7 @@ def _set_up(
     if run and run.folds:
         raise RunError(
             f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
-            f"{run.config['asked_folds']} --resume, or choose another --run"
+            f"{run.record.asked_folds} --resume, or choose another --run"
         )
     found, warning = opened_for(run, dataset), None
     if run and not run.is_untrained():
@@ -260,12 +260,12 @@ def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, **undefined, "run_dir": str(run.path), "chart_path": chart_path}
 
 
-def _tell_versions(run: Run, record: Mapping[str, Any], report: Reporter) -> None:
+def _tell_versions(run: Run, record: RunRecord, report: Reporter) -> None:
     """Warn where a run is resumed by other software, or on other cores, than it began with."""
     changed = [
-        f"{key.removesuffix('_version').replace('_', ' ')} {run.config[key]} → {record[key]}"
-        for key in VERSION_KEYS
-        if key in run.config and run.config[key] != record[key]  # some keys came later
+        f"{key.removesuffix('_version').replace('_', ' ')} {old} → {record.versions[key]}"
+        for key, old in run.record.versions.items()  # some keys came later
+        if old != record.versions[key]
     ]
     if changed:
         report.warning(
@@ -298,7 +298,7 @@ class _Training:
         # First of all: an update of the dataset may exchange files of targets at any time.
         self._validation = setup.dataset.select(setup.fold.validation)
         self._labels = Labels(self._validation, config.targets)
-        self._batches.reader().map_targets()
+        self._batches.reader.map_targets()
         self._callbacks = Callbacks(
             dict(zip(config.callbacks, callbacks, strict=True)),
             self._model,

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.manifest import FILE_NAME, FORMAT, WORKPLACE
+from ..dataset.format import FILE_NAME, FORMAT, WORKPLACE
 from ..errors import RunError
 from ..runs.files import replacing
 from ..runs.run import is_file_of_run

@@ -16,7 +16,7 @@ import tensorflow as tf
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, listed
 from ..loading.sequential import SequentialReader
-from ..system.buffers import Recycler
+from ..system.buffers import BufferPool
 from ..system.threads import ThreadPool
 from .step import as_tensor, filled
 
@@ -48,7 +48,7 @@ class Predictor:
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
         run.get_concrete_function()  # now, not after the first epoch, fails what fails
         # Never given back: the two blocks are filled in turn, each when its predictions are there.
-        memory = Recycler()
+        memory = BufferPool()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
         self._blocks = [memory.array(shape, dtype) for _ in range(2)]
         for block in self._blocks:

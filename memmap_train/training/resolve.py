@@ -21,23 +21,23 @@ from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
 from ..errors import ConfigError, RunError, listed
 from ..loading.batches import Batches
-from ..loading.sampler import ORDER_VERSION
+from ..loading.window_sampler import ORDER_VERSION
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.files import replacing
 from ..runs.folds import Fold, automatic_embargo, split
 from ..runs.lineage import SUFFIX, Lineage, begun_with, digest_of_model, lineage_of
 from ..runs.object_reference import digest_of_code
+from ..runs.record import RunRecord, fold_record
 from ..runs.report import TrainPlan
 from ..runs.resume import dataset_record
-from ..runs.run import Run, fold_of_record, fold_record
+from ..runs.run import Run
 from ..system.paths import checked_path
 from .model import build, check_model_name
 from .predictor import BLOCK_ROWS, check_missing
 from .startup import n_compute_threads
 from .user_models import open_saved
 
-_CONFIG_KEYS = frozenset(TrainConfig().to_dict())
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
 
 
@@ -100,8 +100,8 @@ class Setup:
     fold : Fold
     batches : Batches
         Of the eras to train on.
-    record : mapping
-        What `config.json` holds: the configuration, and what else belongs to the run.
+    record : RunRecord
+        The configuration, and what else belongs to the run.
     start : Start or None
         The saved model that training begins with, if it does with one.
     """
@@ -110,7 +110,7 @@ class Setup:
     config: TrainConfig
     fold: Fold
     batches: Batches
-    record: Mapping[str, Any]
+    record: RunRecord
     start: Start | None
 
     @property
@@ -121,7 +121,7 @@ class Setup:
     @property
     def keeps_last_epoch(self) -> bool:
         """Whether the last epoch's model is kept, not the best one's."""
-        return bool(self.record["kept_epoch"] == "last")
+        return self.record.kept_epoch == "last"
 
     @property
     def named_target(self) -> str:
@@ -165,9 +165,9 @@ def prepare(
     ConfigError, DatasetError, FoldError, BatchError
         Names that the dataset lacks, too few eras or rows, missing features.
     """
-    recorded = run.config if run else {}
+    recorded = run.record.to_json() if run else {}
     if config is None:
-        config = TrainConfig(**{key: recorded[key] for key in _CONFIG_KEYS if key in recorded})
+        config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
     if 0 < config.patience <= config.plateau_patience:
         raise ConfigError(
@@ -180,11 +180,11 @@ def prepare(
     main = config.targets[0]
     kept_epoch = "last" if fold else recorded.get("kept_epoch", "best")
     asked = {key: config.to_dict()[key] for key in _FOLD_KEYS}
-    if fold is None and _asks_for_the_same_fold(recorded, asked):
+    if fold is None and run and _asks_for_the_same_fold(recorded, asked):
         # Eras that have come since belong to no part of it.
-        fold = fold_of_record(recorded)
+        fold = run.record.fold
         asked = {key: recorded[f"asked_{key}"] for key in _FOLD_KEYS}
-    elif fold is None:
+    if fold is None:
         fold = split(
             dataset.eras,
             dataset.labelled_eras(main),
@@ -251,7 +251,7 @@ def prepare(
         "tensorflow_version": tf.__version__,
         "compute_threads": n_compute_threads(),
     }
-    return Setup(dataset, resolved, fold, batches, record, start)
+    return Setup(dataset, resolved, fold, batches, RunRecord.from_json(record), start)
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
@@ -335,9 +335,9 @@ def _find_start(path: Path, run: Run | None) -> Start:
     ConfigError
         There is no such file; or the run's is gone, and the run has kept no copy.
     """
-    if run is None or run.config.get("model") != str(path):
+    if run is None or run.record.model != str(path):
         return Start(path, path, digest_of_model(path), lineage_of(path), is_resumed=False)
-    digest = run.config["model_digest"]
+    digest = run.record.model_digest or ""
     file = _kept_file(run, path, digest)
     # Of an untrained run, what it is scored on may be another choice now.
     return Start(path, file, digest, begun_with(run), is_resumed=not run.is_untrained())

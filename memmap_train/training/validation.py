@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
-from ..loading.stitched_map import row_space
+from ..loading.stitched_map import stitched_array
 from ..runs.metrics import EraScores, numerai_corr, pearson, why_undefined
 from ..system.threads import ThreadPool
 from .predictor import Predictor, Progress
@@ -43,7 +43,7 @@ class Labels:
     def __init__(self, dataset: Dataset, target_names: Sequence[str]) -> None:
         self._columns = dataset.target_columns(list(target_names))
         self._rows_per_era, self._n_columns = dataset.rows_per_era, len(dataset.target_names)
-        self._rows = row_space([dataset[era] for era in dataset.eras], "targets")
+        self._rows = stitched_array([dataset[era] for era in dataset.eras], "targets")
         self._rows.require(range(len(dataset.eras)))
         self.n_targets = len(target_names)
 

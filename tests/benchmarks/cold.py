@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import memmap_train as mt
-from memmap_train.loading.bench import disk_rate, measure, read_bytes
+from memmap_train.loading.rates import disk_rate, measure, read_bytes
 
 from .caching import evict
 from .limits import direct_rate

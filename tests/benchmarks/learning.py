@@ -47,7 +47,7 @@ def run(directory: Path, size: Size) -> None:
             batches = mt.Batches(
                 train, batch_size=BATCH_SIZE, seed=seed, targets=["target"], **chosen
             )
-            variance[name] = f"{shuffling_of(batches.order).inflation():.3f}"
+            variance[name] = f"{shuffling_of(batches.sampler).inflation():.3f}"
             with batches.stream() as stream:
                 score = _score(itertools.islice(stream, EPOCHS * len(batches)), validation, seed)
             scores.setdefault(name, []).append(score)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import memmap_train as mt
-from memmap_train.loading.sampler import WindowSampler
+from memmap_train.loading.window_sampler import WindowSampler
 
 from .measuring import Job, Spent, alone, anonymous_bytes, in_turn, print_table, timed
 from .sources import Size, make_dataset

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from memmap_train.conversion.codec import MISSING_CODE, FeatureEncoder
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.conversion.transpose import turn
-from memmap_train.dataset.array_file import N_COUNTS
+from memmap_train.dataset.format import N_COUNTS
 from memmap_train.system.resources import n_cores
 
 from .measuring import Spent, timed

@@ -17,6 +17,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.cli.parser import make_parser
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_sample_prints_its_files_and_the_best_possible_score(
         assert str(tmp_path / name) in out
 
 
-def test_plan_says_what_there_is_and_its_last_line_converts_it(
+def test_plan_describes_the_sources_and_its_last_line_converts_them(
     sample: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -84,7 +85,7 @@ def test_plan_as_json_is_the_only_thing_on_stdout(
         assert planned["targets"][name]["labelled_eras"] == target["labelled_eras"]
 
 
-def test_plan_takes_columns_of_other_names(
+def test_plan_accepts_other_column_names(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pq.read_table(sources(sample)[0])
@@ -98,7 +99,7 @@ def test_plan_takes_columns_of_other_names(
     assert out.endswith(f" {flags}\n")
 
 
-def test_convert_reports_and_a_second_time_is_up_to_date(
+def test_convert_reports_and_a_second_convert_is_up_to_date(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "shards"
@@ -171,7 +172,7 @@ def test_inspect_shows_the_dataset(shards: Path, capsys: pytest.CaptureFixture[s
     assert data["targets"]["target_alpha_60"]["labelled_eras"] < 15
 
 
-def test_the_line_that_inspect_shows_for_an_era_opens_it(
+def test_the_python_line_that_inspect_shows_opens_an_era(
     shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(shards), "--era", "0007"]) == 0
@@ -259,7 +260,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("command", "said"), BAD, ids=[command for command, _ in BAD])
-def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+def test_a_mistake_is_reported_in_one_line_and_leaves_nothing_behind(
     command: str,
     said: str,
     sample: Path,
@@ -311,7 +312,7 @@ ABSURD_NUMBERS += [str(10**power) for power in (9, 12, 19, 30)]
 ABSURD_TEXTS = ["", " ", "-1", "two\nlines", "é" * 40, "'\"$(true)"]
 
 
-def test_every_command_has_a_line_that_is_quick() -> None:
+def test_every_command_has_a_quick_example_for_these_tests() -> None:
     assert QUICK.keys() == COMMANDS.keys()
 
 
@@ -320,7 +321,7 @@ def test_every_command_has_a_line_that_is_quick() -> None:
     WITH_VALUES,
     ids=[f"{command} {action.metavar or action.dest}" for command, action in WITH_VALUES],
 )
-def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behind(
+def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     command: str,
     action: argparse.Action,
     sample: Path,
@@ -330,8 +331,8 @@ def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behi
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -360,7 +361,7 @@ def test_an_absurd_value_is_taken_or_refused_in_one_line_and_leaves_nothing_behi
             shutil.rmtree(made) if made.is_dir() else made.unlink()
 
 
-def test_a_label_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
+def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> None:
     table = pa.table({"era": ["é"], "feature_a": pa.array([1], pa.int8())})
     pq.write_table(table, tmp_path / "source.parquet")
     for command in ("plan source.parquet", "convert source.parquet --out d", "inspect d"):
@@ -396,7 +397,7 @@ def test_a_label_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
         ("train d --run r --folds=x", "expected a whole number or 'numerai', found 'x'"),
     ],
 )
-def test_wrong_usage_says_what_is_wrong_and_exits_with_2(
+def test_wrong_usage_is_explained_and_exits_with_2(
     command: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -408,7 +409,7 @@ def test_wrong_usage_says_what_is_wrong_and_exits_with_2(
     assert said in printed.err
 
 
-def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
+def test_the_last_of_two_equal_options_counts() -> None:
     parsed = make_parser().parse_args(["sample", "x", "--eras", "5", "--seed", "1", "--eras", "6"])
     assert (parsed.n_eras, parsed.seed) == (6, 1)
     assert make_parser().parse_args(["runs", "--", "-x"]).directories == [Path("-x")]
@@ -424,7 +425,7 @@ def test_help_of_every_command_ends_with_an_example(capsys: pytest.CaptureFixtur
         assert ending.startswith(f"memmap-train {command} ")
 
 
-def test_the_module_is_the_command_and_says_its_version() -> None:
+def test_the_module_is_the_command_and_prints_its_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "memmap_train", "--version"], capture_output=True, text=True
     )
@@ -495,7 +496,7 @@ __main__.run_process()
 
 
 @pytest.mark.parametrize("closed", ["pipe", "full"])
-def test_a_stderr_that_takes_nothing_ends_no_work(shards: Path, closed: str) -> None:
+def test_a_closed_stderr_does_not_end_the_work(shards: Path, closed: str) -> None:
     """A notebook that disconnects, a terminal that is closed under `nohup`."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -519,7 +520,9 @@ INSPECT = '"{python}" -m memmap_train inspect "{shards}" --json'
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_leads_nowhere_instead_of_into_a_file(closed: str, tmp_path: Path) -> None:
+def test_output_to_a_closed_stream_is_discarded_and_reaches_no_file(
+    closed: str, tmp_path: Path
+) -> None:
     """What a library in C++ writes to stderr would end up in the file that took its number."""
     code = """
 import os, sys
@@ -555,7 +558,7 @@ sys.exit(__main__.main())
         ('"{python}" -m memmap_train inspect "{shards}.not" >&-', 1, "no such folder"),
     ],
 )
-def test_a_stdout_that_takes_nothing_is_no_traceback(
+def test_a_closed_stdout_prints_no_traceback(
     shards: Path, command: str, code: int, error: str
 ) -> None:
     command = command.format(python=sys.executable, shards=shards)
@@ -602,7 +605,7 @@ def test_a_stopped_conversion_says_that_a_rerun_resumes(
     assert len(mt.open_dataset(tmp_path / "d").eras) == 400
 
 
-def test_status_and_warm_say_what_is_in_memory(
+def test_status_and_warm_report_what_is_in_memory(
     shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["warm", str(shards)]) == 0
@@ -614,10 +617,10 @@ def test_status_and_warm_say_what_is_in_memory(
     assert status["arrays"].keys() == {"features", "targets", "ids", "counts"}
 
 
-def test_warming_what_memory_cannot_hold_says_so(
+def test_warming_more_than_memory_holds_is_reported(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 1000)
     monkeypatch.setattr("memmap_train.loading.placement.can_read_directly", lambda path: True)
     assert main(["warm", str(shards)]) == 0
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
@@ -626,8 +629,8 @@ def test_warming_what_memory_cannot_hold_says_so(
 def test_bench_prints_rates_and_advice(
     shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
@@ -638,7 +641,7 @@ def test_bench_prints_rates_and_advice(
     assert json.loads(capsys.readouterr().out)["rates"]["now"]["rows_per_second"] > 0
 
 
-def test_a_training_is_rehearsed_done_quietly_and_listed(
+def test_training_works_as_dry_run_quietly_and_in_the_list_of_runs(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["batch_size=32", "epochs=1", "validation_eras=2", "hidden=[4]"]
@@ -663,7 +666,7 @@ def test_a_training_is_rehearsed_done_quietly_and_listed(
     assert "600 predictions" in capsys.readouterr().out
 
 
-def test_inspect_says_how_it_would_be_shuffled(
+def test_inspect_reports_how_a_dataset_would_be_shuffled(
     shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(shards)]) == 0

@@ -18,7 +18,8 @@ import pytest
 from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.preview import describe_survey, survey_sources, survey_text
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, SchemaError, SourceError
 from tests.support.conversions import converted, same_rows
 from tests.support.errors import refused

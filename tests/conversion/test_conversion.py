@@ -16,13 +16,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from memmap_train.conversion import conversion, pipeline, transpose
+from memmap_train.conversion import pipeline, transpose
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet import file as reading
 from memmap_train.conversion.parquet_source import BEST_KEY
+from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.system.scratch import ThreadScratch
-from tests.support.conversions import Bytes, converted, of_codes, same_rows
+from tests.support.conversions import (
+    TinyBudget,
+    convert_within,
+    converted,
+    of_codes,
+    same_rows,
+)
 from tests.support.toy import (
     feature_names,
     target_names,
@@ -153,18 +160,16 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
     folder.mkdir()
     paths = write_layout(folder, rows.table(), layout)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversion, "_Budget", Bytes)
         patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
         patch.setattr(pipeline, "_MAX_BLOCK", layout.block_columns)
         patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
         patch.setattr(reading, "_TEXTS_AT_ONCE", layout.block_columns)
-        return convert(
+        return convert_within(
+            TinyBudget(layout.n_bytes),
             paths,
             folder / "out",
-            dtype=rows.store,
-            missing=rows.missing,
-            memory=layout.n_bytes,
-            workers=layout.n_workers,
+            ConvertOptions(dtype=rows.store, missing=rows.missing),
+            n_workers=layout.n_workers,
         ).dataset
 
 

@@ -17,12 +17,13 @@ import pytest
 from memmap_train.conversion import pipeline
 from memmap_train.conversion.codec import FeatureEncoder
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import Journal
+from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.parquet.file import Source
 from memmap_train.conversion.transpose import TransposeBuffer
-from memmap_train.dataset.array_file import ArrayWriter
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from memmap_train.system import disk_writer
 from memmap_train.system.disk_writer import DiskWriter
@@ -272,23 +273,24 @@ def test_everything_is_durable_before_anything_relies_on_it(
     source, _, begin = prepare(tmp_path)
     begin()
     out = tmp_path / "out"
-    durability, note = Durability(out), Journal._note
+    durability, append = Durability(out), Journal._append
     journal, noted = str(out / WORKPLACE / "journal.jsonl"), []
 
-    def check_and_note(self: Journal, entry: ShardEntry, equal_targets: list[str]) -> None:
+    def check_and_append(self: Journal, era: FinishedEra) -> None:
+        entry = era.entry
         if not durability.is_durable("journal.jsonl"):
             durability.mistakes.append("an era is noted in a journal that may be lost")
         if not durability.is_durable(entry.folder):
             durability.mistakes.append(f"{entry.folder} is noted while it may be lost")
         before = durability.n_durable[journal]
-        note(self, entry, equal_targets)
+        append(self, era)
         if durability.n_durable[journal] == before:
             durability.mistakes.append(f"{entry.folder} counts as noted while the line may be lost")
         noted.append(entry.era)
 
     with watched_by(durability):
         monkeypatch.setattr(os, "fsync", durability.make_durable)
-        monkeypatch.setattr(Journal, "_note", check_and_note)
+        monkeypatch.setattr(Journal, "_append", check_and_append)
         convert(source, out, workers=1, overwrite=prepare is of_overwriting)
     durability.check("it is done")
     assert durability.mistakes == []

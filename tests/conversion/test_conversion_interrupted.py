@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from memmap_train.conversion import conversion
+from memmap_train.conversion import execution
 from memmap_train.conversion.conversion import convert
+from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet.file import describe_file
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
-from tests.support.conversions import Bytes
+from tests.support.conversions import TinyBudget, convert_within
 from tests.support.errors import refused
 from tests.support.interruptions import (
     ERAS,
@@ -132,7 +133,7 @@ def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(conversion, "commit", stop)
+        patch.setattr(execution, "commit", stop)
         with pytest.raises(StoppedError):
             convert(source, out)
     before = marks(out)
@@ -159,8 +160,8 @@ def test_memory_and_workers_may_change_on_the_way(
 ) -> None:
     out = source.with_name("out")
     stopped_after(monkeypatch, 2, lambda: convert(source, out, workers=1))
-    monkeypatch.setattr(conversion, "_Budget", lambda memory: Bytes(0))  # into a file
-    assert convert(source, out, workers=3).n_eras_kept == 2
+    report = convert_within(TinyBudget(0), [source], out, n_workers=3)  # staged in a file
+    assert report.n_eras_kept == 2
     check_whole(out, undisturbed)
 
 
@@ -553,17 +554,16 @@ def files_limited_to(n_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("in_file", [False, True])
-def test_a_rerun_resumes_after_a_write_that_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_file: bool
-) -> None:
+def test_a_rerun_resumes_after_a_write_that_failed(tmp_path: Path, in_file: bool) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {"0001": 20, "0002": 3000}, n_features=40, row_group_rows=2000)
     digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
-    with monkeypatch.context() as patch, files_limited_to(50_000):
-        if in_file:
-            patch.setattr(conversion, "_Budget", lambda memory: Bytes(0))
-        with refused(ConversionError, str(out), "File too large", "resumes"):
-            convert(path, out)
+    budget = TinyBudget(0) if in_file else MemoryBudget()
+    with (
+        files_limited_to(50_000),
+        refused(ConversionError, str(out), "File too large", "resumes"),
+    ):
+        convert_within(budget, [path], out, n_workers=2)
     assert not (out / "manifest.json").exists()
     assert not (out / WORKPLACE / "partial").exists()
     assert convert(path, out).dataset.manifest.digest == digest

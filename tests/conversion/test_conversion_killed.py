@@ -9,7 +9,7 @@ import pytest
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.format import WORKPLACE
 from tests.support.conversion_kills import (
     N_KILLS,
     check_whole,

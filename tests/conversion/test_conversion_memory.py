@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from memmap_train.conversion import conversion, pipeline
+from memmap_train.conversion import pipeline
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.handles import MAX_FREE
+from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet import file
-from memmap_train.dataset.dataset import verify
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from tests.benchmarks.measuring import alone
+from tests.support.conversions import convert_within
 from tests.support.errors import refused
 from tests.support.toy import write_toy
 
@@ -46,7 +48,7 @@ def millions_of_rows() -> pa.Table:
     return pa.table({"id": ids, "era": eras(n_rows, 3), **columns, "target": numbers})
 
 
-def convert_within(source: str, out: str) -> None:
+def convert_in_little_memory(source: str, out: str) -> None:
     convert(source, out, memory=LEAST)
 
 
@@ -58,7 +60,7 @@ def test_no_row_group_takes_more_than_was_promised(tmp_path: Path, make: Any) ->
     pq.write_table(table, source, row_group_size=len(table))
     ids = table.column("id").to_numpy()[[0, 1, -1]].tolist()
     del table
-    _, peak = alone(convert_within, os.fspath(source), os.fspath(out))
+    _, peak = alone(convert_in_little_memory, os.fspath(source), os.fspath(out))
     assert peak < LEAST * 1_000_000
     assert not list(verify(out))
     found = np.load(sorted(out.glob("*/ids.npy"))[-1], mmap_mode="r")
@@ -78,12 +80,10 @@ def test_row_groups_that_dont_fit_are_refused_with_the_least_that_works(
     least = int(str(refusal.value).split()[2])
     assert 1000 < least < 1400
     convert(source, tmp_path / "out", memory=least)
-    # Nobody is refused for a default.
-    monkeypatch.setattr(conversion, "available_memory", lambda: 1_500_000_000)
-    convert(source, tmp_path / "default")
-    monkeypatch.setattr(conversion, "available_memory", lambda: 1_000_000_000)
+    # A default budget grows to what is needed, as long as it is available.
+    convert_within(MemoryBudget(available=lambda: 1_500_000_000), [source], tmp_path / "default")
     with refused(ConversionError, f"expected {least} MB", "found 1000 available"):
-        convert(source, tmp_path / "other")
+        convert_within(MemoryBudget(available=lambda: 1_000_000_000), [source], tmp_path / "other")
 
 
 def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.plan import ConvertOptions
-from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
 from tests.support.errors import refused
 from tests.support.toy import toy_table, write_toy

@@ -20,8 +20,8 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion import dataset_source
 from memmap_train.conversion.parquet_source import BEST_KEY
-from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import (
     ConversionError,
     ManifestError,

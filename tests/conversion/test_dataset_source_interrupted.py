@@ -10,8 +10,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
 from memmap_train.errors import ConversionError
 from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused

@@ -15,7 +15,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.conversion import conversion, preview
+from memmap_train.conversion import memory_budget, preview
 from memmap_train.conversion.preview import (
     Survey,
     TargetLabels,
@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def machine_of(monkeypatch: pytest.MonkeyPatch, *, memory: int, disk: int) -> None:
     """Let the machine have so many bytes of memory and of free disk."""
     monkeypatch.setattr(preview, "available_memory", lambda: memory)
-    monkeypatch.setattr(conversion, "available_memory", lambda: memory)
+    monkeypatch.setattr(memory_budget, "available_memory", lambda: memory)
     free = shutil._ntuple_diskusage(10**15, 10**15 - disk, disk)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
 

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import memmap_train as mt
-from memmap_train.conversion.journal import commit
+from memmap_train.conversion.commit import commit
 from memmap_train.conversion.parquet.file import Source
-from memmap_train.dataset.dataset import verify
-from memmap_train.dataset.manifest import WORKPLACE, Manifest
+from memmap_train.conversion.workspace import Workspace
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.manifest import Manifest
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, ManifestError, ShardError
 from tests.support.errors import refused
 from tests.support.toy import toy_table
@@ -390,12 +392,12 @@ def staged(source: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Manifes
     write_later(source)
     manifests = []
 
-    def stop(directory: Path, manifest: Manifest) -> None:
+    def stop(workspace: Workspace, manifest: Manifest) -> None:
         manifests.append(manifest)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.execution.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     return out, manifests[0]
@@ -421,7 +423,7 @@ def test_opening_gives_one_state_whenever_an_update_commits(
             if looks == n_looks:
                 with monkeypatch.context() as patch:
                     patch.setattr(os, "stat", stat)
-                    commit(out, manifest)
+                    commit(Workspace(out), manifest)
             looks += 1
         return stat(path, **options)
 
@@ -442,7 +444,7 @@ def test_a_dataset_that_was_opened_before_an_update_reads_what_stayed_and_refuse
 ) -> None:
     out, manifest = staged
     old = mt.open_dataset(out)
-    commit(out, manifest)
+    commit(Workspace(out), manifest)
     for era in FIRST:
         assert len(old[era].features) == FIRST[era]
     assert len(old["0001"].targets) == FIRST["0001"]
@@ -454,8 +456,8 @@ def test_a_dataset_in_the_middle_of_an_update_says_so(
     staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, manifest = staged
-    monkeypatch.setattr("memmap_train.conversion.journal.finish_commit", lambda directory: None)
-    commit(out, manifest)
+    monkeypatch.setattr("memmap_train.conversion.commit.finish_commit", lambda workspace: None)
+    commit(Workspace(out), manifest)
     with refused(ManifestError, str(out), "an update, hasn't finished", "wait for it"):
         mt.open_dataset(out)
 
@@ -468,7 +470,7 @@ def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
 
     def update_once(what: str, done: int, total: int) -> None:
         if not calls:
-            commit(out, manifest)
+            commit(Workspace(out), manifest)
         calls.append(done)
 
     with refused(ManifestError, str(out), "updated while it was verified"):

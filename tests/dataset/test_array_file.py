@@ -17,14 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from memmap_train.dataset.array_file import (
-    ArrayWriter,
-    FileStamp,
-    check_array,
-    digest_file,
-    npy_header,
-    open_array,
-)
+from memmap_train.dataset.array_file import check_array, npy_header, open_array
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.file_digest import FileStamp, digest_file
 from memmap_train.errors import ShardError
 from tests.support.errors import refused
 
@@ -91,7 +86,7 @@ def test_what_is_written_is_what_numpy_loads_and_what_is_opened(
 
 
 @pytest.mark.parametrize("array", LAYOUTS, ids=lambda array: f"{array.dtype.str}-{array.shape}")
-def test_files_are_the_bytes_that_numpy_saves(tmp_path: Path, array: Array) -> None:
+def test_files_equal_the_bytes_that_numpy_saves(tmp_path: Path, array: Array) -> None:
     write(tmp_path / "ours.npy", array)
     np.save(tmp_path / "numpys.npy", array, allow_pickle=False)
     assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
@@ -120,7 +115,7 @@ def test_pieces_of_any_size_make_the_same_file(
     assert digest == f"xxh3_128:{xxhash.xxh3_128(expected).hexdigest()}"
 
 
-def test_many_writers_hold_no_descriptor(tmp_path: Path) -> None:
+def test_open_writers_hold_no_file_descriptors(tmp_path: Path) -> None:
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         pytest.skip("this system doesn't list open files")
@@ -134,7 +129,7 @@ def test_many_writers_hold_no_descriptor(tmp_path: Path) -> None:
     assert len(list(descriptors.iterdir())) == before
 
 
-def test_a_file_that_somebody_else_touched_is_not_finished(tmp_path: Path) -> None:
+def test_a_file_that_another_process_changed_is_not_finished(tmp_path: Path) -> None:
     path = tmp_path / "features.npy"
     writer = ArrayWriter(path, FEATURES.dtype, FEATURES.shape)
     writer.append(FEATURES)
@@ -244,7 +239,7 @@ def test_no_flipped_byte_of_a_header_goes_unnoticed_or_ends_in_a_traceback(file:
     ],
     ids=lambda said: said[:40].decode("latin-1").strip(),
 )
-def test_a_header_made_by_an_enemy_is_refused(file: Path, said: bytes) -> None:
+def test_a_malicious_header_is_refused(file: Path, said: bytes) -> None:
     header = b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said
     file.write_bytes(header + FEATURES.tobytes())
     with refused(ShardError, str(file)):
@@ -254,7 +249,7 @@ def test_a_header_made_by_an_enemy_is_refused(file: Path, said: bytes) -> None:
 HEADER_BITS = b"0123456789 ()[]{}',:.-xeEj\\\n\x00\xff<>|fiTF"
 
 
-def test_a_header_changed_at_random_is_refused_or_says_the_same(file: Path) -> None:
+def test_a_randomly_changed_header_is_refused_or_equivalent(file: Path) -> None:
     """4,000 headers with bytes flipped, replaced, cut out and put in."""
     good = file.read_bytes()
     random = np.random.default_rng([5, 1])
@@ -285,7 +280,7 @@ def test_a_header_changed_at_random_is_refused_or_says_the_same(file: Path) -> N
     assert 20 < n_accepted < 2000
 
 
-def test_a_header_that_says_the_same_in_other_words_is_accepted(file: Path) -> None:
+def test_an_equivalent_header_is_accepted(file: Path) -> None:
     data = file.read_bytes()[128:]
     for said in (
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (12, 5), }",
@@ -298,7 +293,7 @@ def test_a_header_that_says_the_same_in_other_words_is_accepted(file: Path) -> N
 
 
 @given(arrays("u1", st.integers(0, 300)))
-def test_no_bytes_at_all_end_in_a_traceback(
+def test_arbitrary_bytes_never_end_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, content: Array
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "anything.npy"
@@ -307,7 +302,7 @@ def test_no_bytes_at_all_end_in_a_traceback(
         open_features(path)
 
 
-def test_a_digest_is_that_of_all_bytes_of_a_file_of_any_size(tmp_path: Path) -> None:
+def test_the_digest_covers_all_bytes_of_files_of_any_size(tmp_path: Path) -> None:
     for n_bytes in (0, 1, 8_000_000, 8_000_001):
         content = bytes(n_bytes - 1) + b"x" if n_bytes else b""
         path = tmp_path / "file"
@@ -321,7 +316,7 @@ def test_a_digest_is_that_of_all_bytes_of_a_file_of_any_size(tmp_path: Path) -> 
     ids=["shared", "all"],
 )
 @pytest.mark.parametrize("array", LAYOUTS, ids=lambda array: f"{array.dtype.str}-{array.shape}")
-def test_an_array_is_the_same_where_maps_are_refused(
+def test_an_array_is_the_same_where_memory_maps_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     array: Array,
@@ -341,7 +336,7 @@ def test_an_array_is_the_same_where_maps_are_refused(
     assert (tmp_path / "array.npy").read_bytes() == before
 
 
-def test_too_few_addresses_for_a_map_are_no_reason_to_fill_the_memory(
+def test_too_few_addresses_for_a_map_do_not_fill_the_memory_instead(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_maps(monkeypatch, mmap.ACCESS_READ, mmap.ACCESS_COPY, number=errno.ENOMEM)
@@ -368,12 +363,12 @@ def times_alone_decide(path: Path, stamp: FileStamp) -> bool:
     return True
 
 
-def test_a_file_with_the_times_of_long_ago_is_recognized_without_being_read(file: Path) -> None:
+def test_a_file_with_unchanged_old_times_is_recognized_without_being_read(file: Path) -> None:
     os.utime(file, ns=(LONG_AGO, LONG_AGO))
     assert times_alone_decide(file, FileStamp(file.stat(), time.time_ns(), digest_file(file)))
 
 
-def test_times_as_fresh_as_the_clock_is_coarse_dont_decide(file: Path) -> None:
+def test_times_newer_than_the_clock_resolution_are_not_trusted(file: Path) -> None:
     """A change that the clock hasn't told: the same times, size and inode, other content."""
     whole = digest_file(file)
     file.write_bytes(other_content(file))
@@ -382,7 +377,7 @@ def test_times_as_fresh_as_the_clock_is_coarse_dont_decide(file: Path) -> None:
         open_array(file, FEATURES.dtype, FEATURES.shape, stamp)
 
 
-def test_times_in_the_future_dont_decide_if_both_are(file: Path) -> None:
+def test_times_later_than_the_stamp_are_not_trusted(file: Path) -> None:
     """The clock of a file server may go ahead."""
     asked = time.time_ns() - 10**12
     assert not times_alone_decide(file, FileStamp(file.stat(), asked, digest_file(file)))
@@ -405,7 +400,7 @@ def test_a_file_that_was_touched_or_copied_is_recognized_by_its_content(file: Pa
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_another_file_is_refused_whatever_its_inode(file: Path, in_place: bool) -> None:
+def test_another_file_is_refused_even_with_the_same_inode(file: Path, in_place: bool) -> None:
     """A new file often gets the number of one that was removed a moment ago."""
     whole, other = file.read_bytes(), other_content(file)
     for _ in range(500):

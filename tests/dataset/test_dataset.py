@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.dataset.array_file import ARRAY_NAMES, DIGEST_BYTES
-from memmap_train.dataset.manifest import FILE_NAME
+from memmap_train.dataset.file_digest import DIGEST_BYTES
+from memmap_train.dataset.format import ARRAY_NAMES, FILE_NAME
 from memmap_train.errors import DatasetError, ManifestError, ShardError
 from memmap_train.system.resources import n_cores
 from tests.support.errors import refused
@@ -46,7 +46,7 @@ def flip(file: Path, position: int) -> None:
 # -- reading --------------------------------------------------------------------------------------
 
 
-def test_a_dataset_tells_what_is_in_it(toys: dict[str, Path]) -> None:
+def test_a_dataset_describes_its_contents(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["float32"])
     assert dataset.eras == tuple(ERAS)
     assert dataset.rows_per_era == tuple(ERAS.values())
@@ -74,7 +74,7 @@ def test_a_dataset_is_a_mapping_of_eras_to_shards(toys: dict[str, Path]) -> None
     assert dataset.get("0002") is None
 
 
-def test_a_dataset_equals_itself_alone_and_can_be_a_key(toys: dict[str, Path]) -> None:
+def test_a_dataset_equals_only_itself_and_is_hashable(toys: dict[str, Path]) -> None:
     one, other = mt.open_dataset(toys["float32"]), mt.open_dataset(toys["float32"])
     assert one == one
     assert one != other
@@ -86,7 +86,7 @@ def test_a_dataset_may_be_named_by_text_or_path(toys: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])
-def test_every_cell_of_every_era_is_at_its_place(toys: dict[str, Path], store: str) -> None:
+def test_every_cell_of_every_era_is_at_its_coordinates(toys: dict[str, Path], store: str) -> None:
     dataset = mt.open_dataset(toys[store])
     for era, rows in ERAS.items():
         shard = dataset[era]
@@ -102,7 +102,7 @@ def test_every_cell_of_every_era_is_at_its_place(toys: dict[str, Path], store: s
         np.testing.assert_array_equal(shard.counts, toy_counts(era, rows, N_FEATURES, "int8"))
 
 
-def test_arrays_are_read_only_maps_made_once(toys: dict[str, Path]) -> None:
+def test_arrays_are_read_only_maps_and_are_made_once(toys: dict[str, Path]) -> None:
     shard = mt.open_dataset(toys["float32"])["0001"]
     for array in (shard.features, shard.targets, shard.ids, shard.counts):
         assert isinstance(array, np.memmap)
@@ -154,7 +154,7 @@ def test_decoding_writes_into_the_callers_array(toys: dict[str, Path]) -> None:
     assert set(np.unique(out)) == {0, 0.25, 0.5, 0.75, 1}
 
 
-def test_1300_eras_are_opened_without_a_map(many_eras: Path) -> None:
+def test_opening_a_dataset_of_1300_eras_maps_no_file(many_eras: Path) -> None:
     gc.collect()  # what other tests have left must not go meanwhile
     before = open_files()
     dataset = mt.open_dataset(many_eras)
@@ -182,7 +182,7 @@ def test_a_selection_keeps_the_datasets_order(toys: dict[str, Path]) -> None:
     assert dataset.eras == tuple(ERAS)
 
 
-def test_eras_left_out_are_out_of_reach(toys: dict[str, Path]) -> None:
+def test_eras_that_were_not_selected_are_not_accessible(toys: dict[str, Path]) -> None:
     part = mt.open_dataset(toys["float32"]).select(["0001", "0003", "X"])
     for asking in (part.__getitem__, part.entry, part.select, lambda era: part.select([era])):
         with refused(DatasetError, "no era '0002' among 3"):
@@ -191,7 +191,7 @@ def test_eras_left_out_are_out_of_reach(toys: dict[str, Path]) -> None:
     assert part.labelled_eras("target") == ("0001", "0003", "X")
 
 
-def test_an_unknown_era_comes_with_the_nearest(toys: dict[str, Path]) -> None:
+def test_an_unknown_era_is_refused_with_the_nearest_label(toys: dict[str, Path]) -> None:
     with refused(DatasetError, "no era '005' among 7", "did you mean '0005'?"):
         mt.open_dataset(toys["float32"])["005"]
     with pytest.raises(LookupError):
@@ -199,7 +199,7 @@ def test_an_unknown_era_comes_with_the_nearest(toys: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("names", [1, [1], ["0001", 2.5], [["0001"]], {"0001": 1, 2: 3}, [None]])
-def test_names_that_are_no_text_are_one_line(toys: dict[str, Path], names: Any) -> None:
+def test_names_that_are_not_text_are_refused_in_one_line(toys: dict[str, Path], names: Any) -> None:
     dataset = mt.open_dataset(toys["float32"])
     for asking in (dataset.select, dataset.feature_columns, dataset.target_columns):
         with refused(DatasetError, "expected names as text, found"):
@@ -220,7 +220,7 @@ def test_names_may_come_as_arrays_and_iterators(toys: dict[str, Path]) -> None:
     assert dataset.target_columns(iter(dataset.target_names[1:2])) == (1,)  # type: ignore[arg-type]
 
 
-def test_a_dataset_named_by_a_relative_path_stays_open_elsewhere(
+def test_a_dataset_opened_by_a_relative_path_stays_usable_after_chdir(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(toys["float32"].parent)
@@ -231,7 +231,7 @@ def test_a_dataset_named_by_a_relative_path_stays_open_elsewhere(
     assert len(mt.Batches(dataset.select("0003"), batch_size=5, seed=0)[0][0]) == 5
 
 
-def test_a_file_that_cannot_be_looked_at_isnt_called_missing(make_toy: MakeToy) -> None:
+def test_a_file_that_cannot_be_accessed_is_not_reported_as_missing(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     shutil.rmtree(path / "era-0002")
     (path / "era-0002").symlink_to("era-0002")
@@ -239,12 +239,12 @@ def test_a_file_that_cannot_be_looked_at_isnt_called_missing(make_toy: MakeToy) 
         mt.open_dataset(path)
 
 
-def test_no_eras_at_all_are_refused(toys: dict[str, Path]) -> None:
+def test_an_empty_selection_of_eras_is_refused(toys: dict[str, Path]) -> None:
     with refused(DatasetError, "no eras selected"):
         mt.open_dataset(toys["float32"]).select([])
 
 
-def test_eras_with_a_label_are_told_by_target(make_toy: MakeToy) -> None:
+def test_labelled_eras_are_listed_per_target(make_toy: MakeToy) -> None:
     """Made of counts in the manifest: no array needs to be read."""
     path = make_toy(SMALL, n_targets=2)
     data = json.loads((path / FILE_NAME).read_bytes())
@@ -259,7 +259,7 @@ def test_eras_with_a_label_are_told_by_target(make_toy: MakeToy) -> None:
         dataset.labelled_eras("targe")
 
 
-def test_an_era_without_a_single_label_isnt_labelled(make_toy: MakeToy) -> None:
+def test_an_era_without_any_label_is_not_labelled(make_toy: MakeToy) -> None:
     path = make_toy({f"{era:04}": 1 for era in range(1, 21)}, nulls=True)
     dataset = mt.open_dataset(path)
     expected = [era for era in dataset.eras if not np.isnan(dataset[era].targets[0, 0])]
@@ -270,7 +270,7 @@ def test_an_era_without_a_single_label_isnt_labelled(make_toy: MakeToy) -> None:
 # -- columns --------------------------------------------------------------------------------------
 
 
-def test_features_become_columns(toys: dict[str, Path]) -> None:
+def test_selected_features_become_columns(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["float32"])
     names = dataset.feature_names
     assert dataset.feature_columns(None) is None
@@ -281,7 +281,7 @@ def test_features_become_columns(toys: dict[str, Path]) -> None:
     assert dataset.feature_columns(names[::-1]) == tuple(range(N_FEATURES))[::-1]
 
 
-def test_targets_become_columns(toys: dict[str, Path]) -> None:
+def test_selected_targets_become_columns(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["float32"])
     assert dataset.target_columns(None) is None
     assert dataset.target_columns(["target_t2_20", "target"]) == (2, 0)
@@ -289,7 +289,7 @@ def test_targets_become_columns(toys: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["medum", ["feature_q"], [], ["feature_z0", "feature_z0"]])
-def test_features_that_cant_be_are_refused(toys: dict[str, Path], wrong: Any) -> None:
+def test_invalid_selections_of_features_are_refused(toys: dict[str, Path], wrong: Any) -> None:
     with refused(DatasetError, str(toys["float32"])):
         mt.open_dataset(toys["float32"]).feature_columns(wrong)
 
@@ -379,7 +379,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_verifying_finds_the_damage_and_nothing_else(
+def test_verifying_reports_the_damage_and_nothing_else(
     make_toy: MakeToy, damage: Callable[[Path], None], quick: bool
 ) -> None:
     path = make_toy(SMALL)
@@ -395,7 +395,7 @@ def test_verifying_finds_the_damage_and_nothing_else(
 
 @pytest.mark.parametrize("array", ARRAY_NAMES)
 @pytest.mark.parametrize("position", [128, -1])
-def test_a_flipped_byte_is_found_by_its_digest_only(
+def test_a_flipped_byte_is_found_only_by_its_checksum(
     make_toy: MakeToy, array: str, position: int
 ) -> None:
     path = make_toy(SMALL)
@@ -414,7 +414,7 @@ def test_a_flipped_byte_of_the_header_is_found_quickly(make_toy: MakeToy) -> Non
         assert [p.path for p in problems(path, quick=quick)] == ["era-0001/targets.npy"]
 
 
-def test_files_of_two_eras_that_changed_places_are_found(make_toy: MakeToy) -> None:
+def test_swapped_files_of_two_eras_are_found(make_toy: MakeToy) -> None:
     path = make_toy({"0001": 5, "0002": 5, "0003": 5})
     one, two, spare = (path / folder for folder in ("era-0001", "era-0002", ".spare"))
     one.rename(spare)
@@ -426,7 +426,7 @@ def test_files_of_two_eras_that_changed_places_are_found(make_toy: MakeToy) -> N
     }
 
 
-def test_a_missing_era_is_found_array_by_array(make_toy: MakeToy) -> None:
+def test_each_array_of_a_missing_era_is_reported(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     shutil.rmtree(path / "era-0002")
     found = problems(path)
@@ -442,7 +442,7 @@ def put_links_in_place(path: Path, store: Path) -> None:
         file.symlink_to(store / str(number))
 
 
-def test_links_are_followed_and_what_they_point_to_is_verified(make_toy: MakeToy) -> None:
+def test_links_are_followed_and_their_targets_are_verified(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     expected = {era: np.asarray(shard.features) for era, shard in mt.open_dataset(path).items()}
     put_links_in_place(path, path.parent / "store")
@@ -466,7 +466,7 @@ def test_links_are_followed_and_what_they_point_to_is_verified(make_toy: MakeToy
         mt.open_dataset(path)
 
 
-def test_an_era_that_is_a_link_to_nothing_is_named(make_toy: MakeToy) -> None:
+def test_an_era_that_is_a_dangling_link_is_named(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     shutil.rmtree(path / "era-0002")
     (path / "era-0002").symlink_to(path.parent / "elsewhere")
@@ -475,7 +475,7 @@ def test_an_era_that_is_a_link_to_nothing_is_named(make_toy: MakeToy) -> None:
     assert {p.path for p in problems(path)} == {f"era-0002/{array}.npy" for array in ARRAY_NAMES}
 
 
-def test_foreign_files_are_found_dotfiles_arent(make_toy: MakeToy) -> None:
+def test_unexpected_files_are_reported_and_dotfiles_are_not(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     for name in ("notes.txt", ".hidden", "era-0001/more.npy", "era-0001/.hidden"):
         (path / name).write_text("x")
@@ -525,7 +525,7 @@ def test_an_era_that_may_not_be_entered_is_named(make_toy: MakeToy) -> None:
     (path / "era-0002").chmod(0o700)
 
 
-def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
+def test_every_problem_is_listed(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     flip(path / "era-0001" / "features.npy", 200)
     (path / "era-0002" / "targets.npy").unlink()
@@ -539,7 +539,7 @@ def test_all_that_is_wrong_is_listed(make_toy: MakeToy) -> None:
     ]
 
 
-def test_one_report_lists_swaps_sizes_digests_and_foreign_files_in_order_behind_links_too(
+def test_one_report_lists_swaps_sizes_checksums_and_unexpected_files_in_order(
     make_toy: MakeToy,
 ) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
@@ -610,7 +610,7 @@ ONE_BY_ONE: list[Callable[[Path], object]] = [
 ]
 
 
-def test_any_damages_together_are_listed_and_nothing_else(make_toy: MakeToy) -> None:
+def test_any_combination_of_damages_is_listed_and_nothing_else(make_toy: MakeToy) -> None:
     """300 damages dealt to 40 datasets."""
     whole = make_toy({f"{era:04}": 5 for era in range(1, 9)})
     files = sorted(str(file.relative_to(whole)) for file in whole.glob("era-*/*.npy"))
@@ -629,7 +629,7 @@ def test_any_damages_together_are_listed_and_nothing_else(make_toy: MakeToy) -> 
         assert sorted(problem.path for problem in problems(path)) == expected
 
 
-def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy) -> None:
+def test_a_file_larger_than_the_buffer_is_checked_to_its_end(make_toy: MakeToy) -> None:
     path = make_toy({"0001": 3000}, n_features=300)
     file = path / "era-0001" / "features.npy"
     assert file.stat().st_size > 3 * DIGEST_BYTES
@@ -640,7 +640,7 @@ def test_a_file_larger_than_the_buffer_is_digested_to_its_end(make_toy: MakeToy)
         flip(file, position)
 
 
-def test_verifying_stopped_midway_leaves_no_threads(make_toy: MakeToy) -> None:
+def test_interrupted_verifying_leaves_no_threads(make_toy: MakeToy) -> None:
     path = make_toy({f"{era:04}": 5 for era in range(1, 30)})
 
     def threads() -> int:
@@ -657,7 +657,7 @@ def test_verifying_stopped_midway_leaves_no_threads(make_toy: MakeToy) -> None:
     assert threads() == 0
 
 
-def test_verifying_tells_how_far_it_is(make_toy: MakeToy) -> None:
+def test_verifying_reports_its_progress(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     calls: list[tuple[int, int]] = []
 

@@ -13,27 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import ARRAY_NAMES
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import (
-    FILE_NAME,
-    FileEntry,
-    Manifest,
-    Scale,
-    ShardEntry,
-    SourceEntry,
-    read_manifest,
-    write_manifest,
-)
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import ARRAY_NAMES, FILE_NAME
+from memmap_train.dataset.manifest import FileEntry, Manifest, Scale, ShardEntry, SourceEntry
+from memmap_train.dataset.manifest_file import read_manifest, write_manifest
+from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError, MemmapTrainError
 from memmap_train.loading.batches import Batches
-from memmap_train.loading.inspect import (
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from memmap_train.loading.inspect import describe_dataset, describe_era, describe_features
+from memmap_train.loading.inspect_text import era_text, features_text
 from tests.support.errors import refused
 from tests.support.toy_datasets import MakeToy
 
@@ -106,7 +94,7 @@ def edit(directory: Path, change: Any) -> None:
         {"shards": (shard("übung/..\\ \0'\"\n✓"),)},
     ],
 )
-def test_what_is_written_comes_back(tmp_path: Path, changes: Json) -> None:
+def test_a_written_manifest_is_read_back(tmp_path: Path, changes: Json) -> None:
     written = manifest(**changes)
     write_manifest(written, tmp_path)
     assert read_manifest(tmp_path) == written
@@ -161,7 +149,7 @@ def test_unknown_keys_are_ignored(plain: Path) -> None:
     assert read_manifest(plain) == manifest()
 
 
-def test_the_layout_follows_from_dtype_names_and_rows() -> None:
+def test_the_layout_follows_from_the_dtype_the_names_and_the_rows() -> None:
     layout = manifest().layout(shard(rows=5))
     assert layout == {
         "features": (np.dtype("i1"), (5, 2)),
@@ -173,7 +161,7 @@ def test_the_layout_follows_from_dtype_names_and_rows() -> None:
     assert of_floats.layout(shard(rows=5))["features"] == (np.dtype("<f4"), (5, 2))
 
 
-def test_a_manifest_of_an_earlier_version_has_no_counts(plain: Path) -> None:
+def test_a_manifest_of_an_earlier_version_without_counts_is_read(plain: Path) -> None:
     edit(plain, lambda data: [shard["files"].pop("counts") for shard in data["shards"]])
     older = read_manifest(plain)
     assert [set(shard.files) for shard in older.shards] == [{"features", "targets", "ids"}] * 2
@@ -184,7 +172,7 @@ def test_a_manifest_of_an_earlier_version_has_no_counts(plain: Path) -> None:
 # -- digest ---------------------------------------------------------------------------------------
 
 
-def test_the_digest_is_that_of_the_content_only() -> None:
+def test_the_digest_depends_only_on_the_content() -> None:
     same = manifest(sources=(), created_by={}, planted=None, feature_sets={}, missing="nan")
     assert same.digest == manifest().digest
 
@@ -201,7 +189,7 @@ def test_the_digest_is_that_of_the_content_only() -> None:
         {"shards": (shard(files={**shard().files, "ids": FileEntry(176, "x")}), shard("X", 4))},
     ],
 )
-def test_other_content_has_another_digest(changes: Json) -> None:
+def test_other_content_changes_the_digest(changes: Json) -> None:
     assert manifest(**changes).digest != manifest().digest
 
 
@@ -213,7 +201,9 @@ def test_a_folder_without_a_manifest_isnt_a_dataset(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_no_folder_a_file_and_a_folder_in_the_place_of_a_manifest(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_folder_in_the_place_of_the_manifest_are_refused(
+    tmp_path: Path,
+) -> None:
     with refused(ManifestError, "no such folder"):
         read_manifest(tmp_path / "none")
     (tmp_path / "file").write_text("x")
@@ -228,7 +218,7 @@ def test_no_folder_a_file_and_a_folder_in_the_place_of_a_manifest(tmp_path: Path
         read_manifest(tmp_path)
 
 
-def test_an_unfinished_conversion_says_how_to_go_on(tmp_path: Path) -> None:
+def test_an_unfinished_conversion_is_refused_with_how_to_resume(tmp_path: Path) -> None:
     (tmp_path / ".convert").mkdir()
     with refused(ManifestError, "hasn't finished", "convert"):
         read_manifest(tmp_path)
@@ -256,7 +246,7 @@ def test_what_isnt_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None
         read_manifest(tmp_path)
 
 
-def test_a_manifest_cut_anywhere_is_refused(plain: Path) -> None:
+def test_a_manifest_truncated_anywhere_is_refused(plain: Path) -> None:
     whole = (plain / FILE_NAME).read_bytes()
     for end in range(len(whole) - 2):  # but for the newline after the last brace
         (plain / FILE_NAME).write_bytes(whole[:end])
@@ -265,7 +255,7 @@ def test_a_manifest_cut_anywhere_is_refused(plain: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 2, 99, "1", None, True, [1]])
-def test_another_format_version_is_refused_with_what_to_do(plain: Path, version: Any) -> None:
+def test_another_format_version_is_refused_with_advice(plain: Path, version: Any) -> None:
     edit(plain, {"format_version": version, "shards": "of another form"})
     with refused(ManifestError, f"format_version {version!r}", "expected 1", "upgrade"):
         read_manifest(plain)
@@ -311,7 +301,7 @@ def test_another_format_version_is_refused_with_what_to_do(plain: Path, version:
         ({"aliases": {"target": "target_x"}}, "aliases"),
     ],
 )
-def test_values_that_cant_be_are_refused(plain: Path, change: Any, said: str) -> None:
+def test_impossible_values_are_refused(plain: Path, change: Any, said: str) -> None:
     edit(plain, change)
     with refused(ManifestError, str(plain / FILE_NAME), said):
         read_manifest(plain)
@@ -400,14 +390,14 @@ def of_rows_that_arent_there(data: Json) -> None:
     del first["files"]["ids"]
 
 
-def test_no_rows_are_believed_that_the_files_dont_hold(make_toy: MakeToy) -> None:
+def test_more_rows_than_the_files_hold_are_refused(make_toy: MakeToy) -> None:
     directory = make_toy({"0001": 3, "X": 2})
     edit(directory, of_rows_that_arent_there)
     with refused(ManifestError, "'0001'", "don't hold 1,099,511,627,776 rows"):
         open_dataset(directory)
 
 
-def test_every_manifest_changed_at_random_is_refused_or_holds_what_it_says(
+def test_a_randomly_changed_manifest_is_refused_or_consistent(
     make_toy: MakeToy,
 ) -> None:
     """2,000 manifests with values replaced, copied to other places, taken away, and bytes changed.
@@ -507,7 +497,7 @@ def test_no_flipped_byte_of_a_manifest_ends_in_a_traceback(
 @pytest.mark.parametrize(
     "label", ["../x", "/", "/etc/passwd", "a/b", "..", ".", "", "\\..\\x", "é✓", "\0", "C:", "~"]
 )
-def test_no_label_leads_out_of_the_dataset(tmp_path: Path, label: str) -> None:
+def test_no_label_names_a_folder_outside_the_dataset(tmp_path: Path, label: str) -> None:
     write_manifest(manifest(shards=(shard(label),)), tmp_path)
     (entry,) = read_manifest(tmp_path).shards
     assert entry.era == label
@@ -517,7 +507,7 @@ def test_no_label_leads_out_of_the_dataset(tmp_path: Path, label: str) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted([entry.folder, FILE_NAME])
 
 
-def test_a_label_that_cant_be_written_is_refused(plain: Path) -> None:
+def test_a_label_with_a_lone_surrogate_is_refused(plain: Path) -> None:
     edit(plain, lambda data: data["shards"][0].update(era="\ud800"))
     with refused(ManifestError, "era: expected text, found half a character"):
         read_manifest(plain)
@@ -539,7 +529,7 @@ HALF = "\ud800"
         lambda data: data["shards"][0]["files"].update({HALF: {}}),
     ],
 )
-def test_half_a_character_in_any_name_is_refused(
+def test_a_lone_surrogate_in_any_name_is_refused(
     plain: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     """It could be read, but neither printed nor written again."""

@@ -27,10 +27,11 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError, MemmapTrainError, ShardError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading import placement
-from memmap_train.loading.batches import Stream
-from memmap_train.loading.sampler import Pool, WindowSampler
+from memmap_train.loading.sampler import Pool
+from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import MemoryBudget
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_features, toy_targets
 from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
@@ -236,7 +237,7 @@ def test_iterating_reads_nothing_of_the_next_epoch(
     asked = []
 
     def noting(self: WindowSampler, epoch: int, pool: int) -> Pool:
-        if self is batches.order:
+        if self is batches.sampler:
             asked.append((epoch, pool))
         return original(self, epoch, pool)
 
@@ -389,23 +390,18 @@ def test_pools_of_a_chosen_window_fit_into_the_memory_given(make_toy: MakeToy) -
     assert windows[0] < windows[1] <= windows[2]
 
 
-@contextmanager
-def no_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make datasets larger than the memory available."""
-    with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.loading.placement.available_memory", lambda: 1000)
-        yield
+LITTLE_MEMORY = MemoryBudget(lambda: 1000)
+"""Less than any dataset takes."""
 
 
 @pytest.mark.parametrize("window_size", [1, 5, 16, 1000])
 @pytest.mark.parametrize("store", STORES)
 def test_what_comes_from_the_disk_is_what_comes_from_memory(
-    toys: dict[str, Path], store: str, window_size: int, monkeypatch: pytest.MonkeyPatch
+    toys: dict[str, Path], store: str, window_size: int
 ) -> None:
     for options in ({}, {"features": [NAMES[3], NAMES[1]]}, {"drop_remainder": False}):
         expected = make(toys[store], window_size=window_size, **options)
-        with no_memory(monkeypatch):
-            found = make(toys[store], window_size=window_size, **options)
+        found = make(toys[store], window_size=window_size, memory_budget=LITTLE_MEMORY, **options)
         assert expected.direct_eras == ()
         if can_read_directly(next(toys[store].glob("era-*/features.npy"))):
             assert len(found.direct_eras) == len(ERAS)
@@ -413,11 +409,9 @@ def test_what_comes_from_the_disk_is_what_comes_from_memory(
         assert_same([found[17]], [expected[17]])
 
 
-def test_a_window_chosen_for_the_disk_is_no_longer_than_an_era(
-    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with no_memory(monkeypatch):
-        batches = make(toys["float32"], window_size=None, pool_batches=None, memory=1000)
+def test_a_window_chosen_for_the_disk_is_no_longer_than_an_era(toys: dict[str, Path]) -> None:
+    automatic: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
+    batches = make(toys["float32"], memory_budget=LITTLE_MEMORY, **automatic)
     assert batches.window_size <= max(ERAS.values())
 
 
@@ -427,10 +421,10 @@ def test_a_window_chosen_for_the_disk_follows_from_whole_rows(
     """What is read of a file are its rows, however few of their columns are wanted."""
     path = make_toy({"0001": 4000}, n_features=320, dtype="float32")
     options: dict[str, Any] = {"window_size": None, "pool_batches": None, "memory": 1000}
+    options["memory_budget"] = LITTLE_MEMORY
     monkeypatch.setattr("memmap_train.loading.placement.efficient_bytes", lambda path: 2**18)
-    with no_memory(monkeypatch):
-        few = make(path, features=feature_names(320)[:40], **options)
-        assert few.window_size == make(path, **options).window_size
+    few = make(path, features=feature_names(320)[:40], **options)
+    assert few.window_size == make(path, **options).window_size
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -507,7 +501,7 @@ def test_pools_of_unequal_sizes_share_buffers(
     """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
     path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
     batches = make(path, batch_size=10, pool_batches=16)
-    assert {batches.order.pool_rows(pool) for pool in range(4)} == {150, 160}
+    assert {batches.sampler.pool_rows(pool) for pool in range(4)} == {150, 160}
     with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
         for _ in range(12 * len(batches)):
             next(stream)
@@ -575,7 +569,7 @@ def test_pools_decoded_batches_and_single_steps_are_aligned(
             assert y.flags.c_contiguous
             if store == "int8":
                 assert x.ctypes.data % ALIGNMENT == 0
-            if batches.order.locate(step).low == 0:
+            if batches.sampler.locate(step).low == 0:
                 first_steps += 1
                 assert x.ctypes.data % ALIGNMENT == 0
                 assert y.ctypes.data % ALIGNMENT == 0
@@ -689,11 +683,11 @@ next(stream)
 def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: 2000)
+    budget = MemoryBudget(lambda: 2000)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 1000)
     with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
-        make(toys["float32"], pool_batches=6)
-    make(toys["float32"], pool_batches=1, batch_size=10)
+        make(toys["float32"], pool_batches=6, memory_budget=budget)
+    make(toys["float32"], pool_batches=1, batch_size=10, memory_budget=budget)
 
 
 def test_streams_dont_disturb_each_other(toys: dict[str, Path]) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
-from memmap_train.loading import bench as bench_module
-from memmap_train.loading import placement
-from memmap_train.loading.batches import Stream
-from memmap_train.loading.bench import bench, bench_text, disk_rate, measure, read_bytes
+from memmap_train.loading import rates
+from memmap_train.loading.bench import bench, bench_text
 from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
-from memmap_train.loading.sampler import WindowSampler
+from memmap_train.loading.rates import disk_rate, measure, read_bytes
+from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
 
@@ -24,8 +25,8 @@ ERAS = {f"{era:04}": 200 for era in range(1, 11)}
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured is of no interest here."""
-    monkeypatch.setattr(bench_module, "_COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr(bench_module, "_DISK_SECONDS", 0.02)
+    monkeypatch.setattr(rates, "_COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr(rates, "_DISK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_dataset_that_fits_and_isnt_in_memory_yet(dataset: mt.Dataset) -> None
 def test_a_dataset_that_doesnt_fit_is_told_what_would_help(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 200_000)
     found = bench(dataset, batch_size=128)
     check(found)
     advice = " ".join(found["advice"])

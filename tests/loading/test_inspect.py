@@ -11,18 +11,12 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.dataset.dataset import Dataset
-from memmap_train.dataset.manifest import FILE_NAME
+from memmap_train.dataset.format import FILE_NAME
 from memmap_train.errors import DatasetError
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading import placement
-from memmap_train.loading.inspect import (
-    dataset_text,
-    describe_dataset,
-    describe_era,
-    describe_features,
-    era_text,
-    features_text,
-)
+from memmap_train.loading.inspect import describe_dataset, describe_era, describe_features
+from memmap_train.loading.inspect_text import dataset_text, era_text, features_text
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.errors import refused
 
 CODES: dict[str, list[list[int | None]]] = {
@@ -153,7 +147,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = describe_dataset(dataset)
-    monkeypatch.setattr(placement, "available_memory", lambda: 10)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 10)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}

@@ -18,6 +18,7 @@ from memmap_train.loading.page_cache import (
     resident_bytes,
     status_text,
 )
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.page_cache import dropped, feature_files
 from tests.support.toy_datasets import MakeToy
 
@@ -99,7 +100,7 @@ def test_the_owner_of_a_read_only_file_is_told(
 def test_the_status_says_what_fits(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: available)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: available)
     monkeypatch.setattr(placement, "can_read_directly", lambda path: True)
     status = describe_status(dataset)
     assert status["fits"] == fits

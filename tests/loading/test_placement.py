@@ -3,14 +3,16 @@
 import gc
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import memmap_train as mt
 from memmap_train.loading import placement
-from memmap_train.loading.placement import Storage, efficient_bytes, storage_of
+from memmap_train.loading.placement import Placement, efficient_bytes, placement_of
 from memmap_train.loading.shuffle_quality import WINDOW_BYTES
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import MemoryBudget
 from tests.support.toy_datasets import MakeToy
 
 GB = 10**9
@@ -23,34 +25,30 @@ def dataset(make_toy: MakeToy) -> mt.Dataset:
 
 @pytest.mark.parametrize(("available", "fits"), [(100, False), (12_400, False), (12_600, True)])
 def test_a_dataset_fits_if_it_takes_four_fifths_of_the_memory(
-    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
+    dataset: mt.Dataset, available: int, fits: bool
 ) -> None:
-    monkeypatch.setattr(placement, "available_memory", lambda: available)
     n_bytes = dataset.feature_bytes
     scaled = available * n_bytes // 10_000
-    assert Storage(n_bytes, scaled).fits == fits
-    assert storage_of(dataset).available == available
+    assert Placement(n_bytes, scaled).fits == fits
+    budget = MemoryBudget(lambda: available)
+    assert placement_of(dataset, budget).available == available
 
 
-def test_what_buffers_will_take_is_spoken_for_until_they_have_it(
-    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planned_buffers_reduce_available_memory(dataset: mt.Dataset) -> None:
     """Two `Batches` of one process, for training and for validation say, share the memory."""
-    gc.collect()
-    monkeypatch.setattr(placement, "available_memory", lambda: GB)
-    before = storage_of(dataset).available
-    options = {"batch_size": 20, "seed": 0, "window_size": 1, "pool_batches": 8}
-    first = mt.Batches(dataset, **options)  # type: ignore[arg-type]
-    assert storage_of(dataset).available == before - 2 * first.pool_bytes
-    second = mt.Batches(dataset, **options)  # type: ignore[arg-type]
-    assert second.storage.available == before - 2 * first.pool_bytes
-    assert storage_of(dataset).available == before - 4 * first.pool_bytes
-    for batch in first:  # the buffers are made, and in no free memory any more
+    budget = MemoryBudget(lambda: GB)
+    options: dict[str, Any] = {"batch_size": 20, "seed": 0, "window_size": 1, "pool_batches": 8}
+    first = mt.Batches(dataset, **options, memory_budget=budget)
+    assert placement_of(dataset, budget).available == GB - 2 * first.pool_bytes
+    second = mt.Batches(dataset, **options, memory_budget=budget)
+    assert second.placement.available == GB - 2 * first.pool_bytes
+    assert placement_of(dataset, budget).available == GB - 4 * first.pool_bytes
+    for batch in first:  # the buffers are made: the system counts them as used
         del batch
-    assert storage_of(dataset).available == before - 2 * second.pool_bytes
+    assert placement_of(dataset, budget).available == GB - 2 * second.pool_bytes
     del first, second
     gc.collect()
-    assert storage_of(dataset).available == before
+    assert placement_of(dataset, budget).available == GB
 
 
 @pytest.mark.parametrize(
@@ -59,11 +57,11 @@ def test_what_buffers_will_take_is_spoken_for_until_they_have_it(
 def test_buffers_leave_room_for_features_that_fit(
     features: int, available: int, buffers: int
 ) -> None:
-    assert Storage(features * GB, available * GB).buffer_bytes == buffers * GB
+    assert Placement(features * GB, available * GB).buffer_bytes == buffers * GB
 
 
 def test_what_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> None:
-    assert Storage(10 * GB, 20 * GB).direct_eras(dataset, GB) == ()
+    assert Placement(10 * GB, 20 * GB).direct_eras(dataset, GB) == ()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ def test_of_a_larger_dataset_as_many_eras_stay_in_memory_as_there_is_room_for(
 ) -> None:
     if not can_read_directly(dataset["0001"].file("features")):
         pytest.skip("this file system can't read past the page cache")
-    direct = Storage(10 * GB, available).direct_eras(dataset, GB)
+    direct = Placement(10 * GB, available).direct_eras(dataset, GB)
     assert len(direct) == pytest.approx(100 * (1 - share), abs=1)
     kept = sorted(set(range(100)) - set(direct))
     gaps = {b - a for a, b in pairwise(kept)}
@@ -85,8 +83,8 @@ def test_without_direct_reading_everything_is_mapped(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(placement, "can_read_directly", lambda path: False)
-    assert Storage(10 * GB, GB).direct_eras(dataset, 0) == ()
-    assert Storage(10 * GB, GB).window_bytes(dataset) == WINDOW_BYTES
+    assert Placement(10 * GB, GB).direct_eras(dataset, 0) == ()
+    assert Placement(10 * GB, GB).window_bytes(dataset) == WINDOW_BYTES
 
 
 @pytest.mark.parametrize("n_bytes", [0, 10, 5000, 3_000_000])

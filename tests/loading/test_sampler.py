@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memmap_train.errors import BatchError
-from memmap_train.loading.sampler import ORDER_VERSION, Pool, WindowSampler
+from memmap_train.loading.sampler import Pool
+from memmap_train.loading.window_sampler import ORDER_VERSION, WindowSampler
 
 Ints = npt.NDArray[np.int64]
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.loading.sampler import WindowSampler
 from memmap_train.loading.shuffle_quality import (
     MAX_INFLATION,
     Choice,
@@ -16,6 +15,7 @@ from memmap_train.loading.shuffle_quality import (
     pool_for_window,
     shuffling_of,
 )
+from memmap_train.loading.window_sampler import WindowSampler
 
 
 def make_order(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.dataset.array_file import opened_array
-from memmap_train.dataset.dataset import Shard
+from memmap_train.dataset.shard import Shard
 from memmap_train.errors import ShardError
 from memmap_train.loading import stitched_map
 from memmap_train.loading.stitched_map import StitchedArray
@@ -94,10 +94,10 @@ def opened(
     def make(folder: Path, arrays: Sequence[Array]) -> StitchedArray:
         shards = write(folder, arrays, 192 if kind == "header of 192 bytes" else 128)
         if kind == "file by file":
-            monkeypatch.setattr(stitched_map, "_system", lambda: None)
+            monkeypatch.setattr(stitched_map, "addresses_can_be_chosen", lambda: False)
         elif kind == "unmapped":
             monkeypatch.setattr(stitched_map, "map_file", refuse)
-        space = stitched_map.row_space(shards, "features")
+        space = stitched_map.stitched_array(shards, "features")
         assert type(space).__name__ == ("_Grid" if kind == "grid" else "_FileByFile")
         return space
 
@@ -122,7 +122,7 @@ def test_rows_of_any_width_lie_on_the_grid(
     tmp_path_factory: pytest.TempPathFactory, rows: list[int], n_columns: int, dtype: str
 ) -> None:
     arrays = arrays_of(rows, n_columns, dtype)
-    space = stitched_map.row_space(write(tmp_path_factory.mktemp("files"), arrays), "features")
+    space = stitched_map.stitched_array(write(tmp_path_factory.mktemp("files"), arrays), "features")
     assert type(space).__name__ == "_Grid"
     space.require(range(len(rows)))
     numbers, expected = everything(space, arrays)
@@ -164,7 +164,7 @@ def test_only_eras_that_are_asked_for_are_mapped(opened: Any, tmp_path: Path) ->
 
 def test_arrays_without_columns_have_rows_too(tmp_path: Path) -> None:
     arrays = arrays_of([3, 4], 0, "<f4")
-    space = stitched_map.row_space(write(tmp_path, arrays), "targets")
+    space = stitched_map.stitched_array(write(tmp_path, arrays), "targets")
     space.require([0, 1])
     numbers, expected = everything(space, arrays)
     space.take(numbers, np.empty_like(expected))
@@ -204,7 +204,7 @@ def maps_below(folder: Path) -> int:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system doesn't tell")
 def test_maps_go_with_the_space_and_hold_no_descriptor(tmp_path: Path) -> None:
     arrays = arrays_of([20] * 30, 50, "<f4")
-    space = stitched_map.row_space(write(tmp_path, arrays), "features")
+    space = stitched_map.stitched_array(write(tmp_path, arrays), "features")
     descriptors = os.listdir("/proc/self/fd")
     assert maps_below(tmp_path) == 0
     space.require(range(30))
@@ -229,7 +229,7 @@ used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 if sys.argv[1] == "limited":
     resource.setrlimit(resource.RLIMIT_AS, (used + 250_000_000,) * 2)
 batches = Batches(dataset, batch_size=50, seed=0, window_size=1, pool_batches=2)
-print(type(batches._reader._features).__name__, sum(float(x.sum()) for x, _ in batches))
+print(type(batches.reader._features).__name__, sum(float(x.sum()) for x, _ in batches))
 """
     found = [
         subprocess.run(
@@ -311,7 +311,7 @@ def test_a_dataset_is_read_in_either_way(
         return [array.tobytes() for batch in batches for array in batch]
 
     expected = read()
-    monkeypatch.setattr(stitched_map, "_system", lambda: None)
+    monkeypatch.setattr(stitched_map, "addresses_can_be_chosen", lambda: False)
     assert read() == expected
     monkeypatch.setattr(stitched_map, "map_file", refuse)
     assert read() == expected

@@ -6,6 +6,7 @@ import pytest
 
 from memmap_train.runs.chart import draw_run, draw_scores
 from memmap_train.runs.run import Run, begin_run
+from tests.support.run_records import run_record
 
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
@@ -30,7 +31,7 @@ def has_colour(path: Path, colour: str) -> bool:
     return bool(((image[..., :3] * 255).round() == wanted).all(axis=-1).any())
 
 
-def test_the_picture_is_a_png_of_a_fair_size(tmp_path: Path) -> None:
+def test_the_picture_is_a_png_of_a_reasonable_size(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "validation.png"
     assert draw_scores(path, ERAS, SCORES, title="run: target") == path
@@ -62,7 +63,7 @@ def test_the_boundaries_of_folds_are_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_eras", [4, 60, 658, 1300])
-def test_the_bars_of_all_eras_can_be_seen(n_eras: int, tmp_path: Path) -> None:
+def test_the_bars_of_all_eras_are_visible(n_eras: int, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     eras = [f"{number:04}" for number in range(n_eras)]
     scores = [0.02 + 0.03 * math.sin(number) for number in range(n_eras)]
@@ -74,14 +75,14 @@ def test_the_bars_of_all_eras_can_be_seen(n_eras: int, tmp_path: Path) -> None:
     ("title", "era"),
     [("a run \udcff", "0001"), ("模型", "紀元"), ("run " * 60, "e" * 200), ("", "")],
 )
-def test_names_that_no_font_has_or_no_line_holds_are_drawn(
+def test_names_with_missing_glyphs_or_of_extreme_length_are_drawn(
     title: str, era: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
     assert draw_scores(tmp_path / "a.png", [era, f"{era} "], [0.1, 0.2], title=title) is not None
 
 
-def test_long_names_of_eras_leave_the_bars_their_width(tmp_path: Path) -> None:
+def test_long_names_of_eras_do_not_narrow_the_bars(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     shares = []
     for n_letters in (20, 250):
@@ -97,7 +98,7 @@ def test_long_names_of_eras_leave_the_bars_their_width(tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Return a run with scores, and a picture from before."""
-    run = begin_run(tmp_path / "run", {"main_target": "target", "embargo_eras": 8})
+    run = begin_run(tmp_path / "run", run_record())
     rows = ((era, target, 0.1, 0.2) for era in ERAS for target in ("target", "target_x_20"))
     run.write_era_scores(rows)
     run.chart_path.write_bytes(b"of fewer epochs")
@@ -118,7 +119,7 @@ def test_the_picture_of_a_run_is_drawn_from_its_folder(run: Run) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("two\nlines"), OSError(28, "No space left on device"), MemoryError()]
 )
-def test_a_picture_that_fails_is_a_warning_and_leaves_no_old_one(
+def test_a_failed_picture_is_a_warning_and_removes_the_former_one(
     error: Exception, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = pytest.importorskip("matplotlib.figure")
@@ -137,7 +138,7 @@ def test_a_picture_that_fails_is_a_warning_and_leaves_no_old_one(
     assert draw(run) == (run.chart_path, [])
 
 
-def test_damaged_scores_are_a_warning_too(run: Run) -> None:
+def test_a_picture_of_damaged_scores_is_a_warning(run: Run) -> None:
     pytest.importorskip("matplotlib")
     (run.path / "era_scores.csv").write_text("era,target\n1,2\n")
     path, (warning,) = draw(run)
@@ -145,7 +146,7 @@ def test_damaged_scores_are_a_warning_too(run: Run) -> None:
     assert "era_scores.csv" in warning
 
 
-def test_a_stop_while_a_picture_is_drawn_is_no_failure_of_it(
+def test_an_interrupt_while_a_picture_is_drawn_is_not_swallowed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = pytest.importorskip("matplotlib.figure")
@@ -161,13 +162,13 @@ def test_a_stop_while_a_picture_is_drawn_is_no_failure_of_it(
 @pytest.mark.parametrize(
     "scores", [[0.02], [math.nan], [math.nan, 0.01, math.nan], [-0.01] * 3, [0.0] * 1300]
 )
-def test_odd_scores_are_drawn_without_a_warning(tmp_path: Path, scores: list[float]) -> None:
+def test_unusual_scores_are_drawn_without_a_warning(tmp_path: Path, scores: list[float]) -> None:
     pytest.importorskip("matplotlib")
     eras = [rf"$\bad{number}$" for number in range(len(scores))]
     assert draw_scores(tmp_path / "a.png", eras, scores, title=r"run $\bad{ %d$") is not None
 
 
-def test_notebooks_keep_their_figures(tmp_path: Path) -> None:
+def test_the_open_figures_of_a_notebook_are_kept(tmp_path: Path) -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot")
     before = pyplot.get_fignums()
     draw_scores(tmp_path / "a.png", ERAS, SCORES, title="run")

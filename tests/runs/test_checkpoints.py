@@ -60,17 +60,17 @@ def files_no_larger_than(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_checkpoint_is_restored_bit_for_bit(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "checkpoints", checkpoint(7), best_step=None)
     assert_equal(load_newest(tmp_path / "checkpoints", RUN, never), checkpoint(7))
 
 
-def test_without_checkpoints_there_is_none(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_newest_checkpoint(tmp_path: Path) -> None:
     assert load_newest(tmp_path / "none", RUN, never) is None
     assert load_newest(tmp_path, RUN, never) is None
 
 
-def test_it_is_an_ordinary_npz_file(tmp_path: Path) -> None:
+def test_a_checkpoint_is_an_ordinary_npz_file(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, checkpoint(7), best_step=None)
     with np.load(path) as arrays:
         np.testing.assert_array_equal(arrays["model/0000"], checkpoint(7).arrays["model/0000"])
@@ -82,7 +82,7 @@ def test_equal_states_make_equal_files(tmp_path: Path) -> None:
     assert save_checkpoint(tmp_path, checkpoint(7), best_step=None).read_bytes() == first
 
 
-def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_and_the_best_one_are_kept(tmp_path: Path) -> None:
     for step in (5, 10, 15, 20, 1_234_567_890):
         save_checkpoint(tmp_path, checkpoint(step), best_step=10 if step >= 10 else None)
     names = ["step-000000010.npz", "step-000000020.npz", "step-1234567890.npz"]
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert_equal(load_newest(tmp_path, RUN, never), checkpoint(7))
 
 
-def test_saving_makes_no_copy_of_the_arrays_and_loading_no_second_one(tmp_path: Path) -> None:
+def test_saving_copies_no_array_and_loading_copies_each_once(tmp_path: Path) -> None:
     arrays = {f"model/{number}": np.full((3, 10**7), number, np.float32) for number in range(2)}
     large = Checkpoint(1, {}, arrays, RUN)
     n_bytes = sum(array.nbytes for array in arrays.values())
@@ -182,7 +182,7 @@ def test_a_file_cut_short_falls_back_to_the_one_before(tmp_path: Path, length: i
     assert_equal(load_newest(tmp_path, RUN, never), checkpoint(2))
 
 
-def test_when_none_is_whole_nothing_begins_anew_unasked(tmp_path: Path) -> None:
+def test_without_an_intact_checkpoint_training_does_not_restart_by_itself(tmp_path: Path) -> None:
     """The best model would be overwritten."""
     for step in (1, 2):
         save_checkpoint(tmp_path, checkpoint(step), best_step=None).write_bytes(b"PK")
@@ -193,7 +193,7 @@ def test_when_none_is_whole_nothing_begins_anew_unasked(tmp_path: Path) -> None:
         assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_checkpoint_of_another_run_is_passed_over(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_ignored(tmp_path: Path) -> None:
     """Its arrays may have the same names and shapes."""
     save_checkpoint(tmp_path, checkpoint(1), best_step=None)
     other = replace(checkpoint(2), run="xxh3_128:1")
@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path: Path) -> None:
     assert f"{path}: of another run" in warnings[0]
 
 
-def test_a_full_disk_costs_nothing_older(tmp_path: Path) -> None:
+def test_a_full_disk_loses_no_older_checkpoint(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, checkpoint(step), best_step=1)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}

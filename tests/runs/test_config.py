@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Write:
     return write_text
 
 
-def test_nothing_given_means_the_defaults() -> None:
+def test_an_empty_configuration_is_the_default_one() -> None:
     assert TrainConfig.load(None) == TrainConfig()
 
 
@@ -127,7 +127,7 @@ def test_a_file_may_set_every_key(write: Write) -> None:
     assert all(getattr(config, key) != getattr(TrainConfig(), key) for key in KEYS)
 
 
-def test_overrides_are_stronger_than_the_file_and_the_last_one_counts(write: Write) -> None:
+def test_overrides_win_over_the_file_and_the_last_one_counts(write: Write) -> None:
     path = write("epochs = 5\nseed = 1\nbatch_size = 100")
     config = TrainConfig.load(path, ["seed=2", "epochs=6", "seed=3"])
     assert (config.epochs, config.seed, config.batch_size) == (6, 3, 100)
@@ -178,14 +178,14 @@ def test_one_parameter_of_a_model_is_set_and_the_others_stay(write: Write) -> No
 @pytest.mark.parametrize(
     "key", ["validation_eras", "window_size", "pool_batches", "memory", "deterministic"]
 )
-def test_auto_takes_a_choice_of_the_file_back(key: str, write: Write) -> None:
+def test_auto_resets_a_value_of_the_file(key: str, write: Write) -> None:
     path = write(f"{key} = {'true' if key == 'deterministic' else 5}")
     assert getattr(TrainConfig.load(path), key) is not None
     assert getattr(TrainConfig.load(path, [f"{key}=auto"]), key) is None
     assert getattr(TrainConfig.load(path, [f'{key}="auto"']), key) is None
 
 
-def test_auto_is_a_value_of_the_embargo_and_of_no_other_key(write: Write) -> None:
+def test_auto_is_a_value_of_embargo_eras_and_of_no_other_key(write: Write) -> None:
     assert TrainConfig.load(write("embargo_eras = 9"), ["embargo_eras=auto"]).embargo_eras == "auto"
     for key in ("epochs", "fill_missing", "allow_overlap", "hidden"):
         assert "found 'auto'" in refusal(None, [f"{key}=auto"])
@@ -273,7 +273,9 @@ def test_a_whole_number_becomes_a_float_where_a_float_is_expected() -> None:
         ("checkpoint_minutes", -1),
     ],
 )
-def test_an_unfit_value_is_refused_with_its_key_and_what_was_expected(key: str, value: Any) -> None:
+def test_an_invalid_value_is_refused_with_its_key_and_the_expected_values(
+    key: str, value: Any
+) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig(**{key: value})
     message = str(caught.value)
@@ -324,7 +326,7 @@ ABSURD = (
 
 
 @pytest.mark.parametrize("key", [*KEYS, f"{PARAMS}.units", "epochs.units", "'two words'", "é"])
-def test_an_absurd_value_is_a_configuration_or_one_line(key: str, write: Write) -> None:
+def test_an_absurd_value_is_accepted_or_refused_in_one_line(key: str, write: Write) -> None:
     n_refused = 0
     for value in ABSURD:
         path = write(f"{key} = {value}\n")
@@ -340,25 +342,27 @@ def test_an_absurd_value_is_a_configuration_or_one_line(key: str, write: Write) 
     assert 10 < n_refused <= 2 * len(ABSURD)
 
 
-def test_more_layers_than_keras_can_walk_through_are_refused() -> None:
+def test_more_layers_than_keras_can_traverse_are_refused() -> None:
     TrainConfig(hidden=(4,) * 100)
     with pytest.raises(ConfigError, match="hidden: expected a list of at most 100 whole numbers"):
         TrainConfig(hidden=(4,) * 101)
 
 
-def test_a_large_file_is_not_read_as_a_configuration(write: Write) -> None:
+def test_a_large_file_is_refused_as_a_configuration(write: Write) -> None:
     assert "at most 1,000,000 bytes" in refusal(write("#" * 1_000_001))
     assert TrainConfig.load(write("#" * 1_000_000)) == TrainConfig()
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_no_other_key_takes_a_table_and_none_a_date(key: str, write: Write) -> None:
+def test_only_model_params_accepts_a_table_and_no_key_accepts_a_date(
+    key: str, write: Write
+) -> None:
     if key != PARAMS:
         assert f"{key!r} is a table" in refusal(write(f"[{key}]\nx = 1"))
     assert f"{key}: expected" in refusal(write(f"{key} = 2024-01-05"))
 
 
-def test_dates_are_labels_of_eras_in_quotes_or_on_the_command_line(write: Write) -> None:
+def test_dates_in_quotes_or_on_the_command_line_are_labels_of_eras(write: Write) -> None:
     for value in ("2024-01-05", "[2024-01-05, 2024-01-12]", "2024-01-05T12:30:00"):
         assert "write dates in quotes" in refusal(write(f"validation_eras = {value}"))
     assert "quotes" not in refusal(write("validation_eras = true"))
@@ -379,12 +383,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(write: Write) -> None:
     )
 
 
-def test_an_unknown_key_like_no_other_is_refused_with_all_of_them(write: Write) -> None:
+def test_an_unknown_key_without_a_similar_one_is_refused_with_all_keys(write: Write) -> None:
     message = refusal(write("zzz = 3"))
     assert all(repr(key) in message for key in KEYS)
 
 
-def test_all_faults_are_told_in_one_error_with_their_places(write: Write) -> None:
+def test_all_faults_are_reported_in_one_error_with_their_sources(write: Write) -> None:
     path = write('epoch = 3\nbatch_size = 0\nloss = "corr"')
     message = refusal(path, ["dropout=1", "sed=4"])
     assert message.split("; ") == [
@@ -398,7 +402,7 @@ def test_all_faults_are_told_in_one_error_with_their_places(write: Write) -> Non
     ]
 
 
-def test_a_fault_in_the_file_is_told_even_if_an_override_hides_it(write: Write) -> None:
+def test_a_fault_in_the_file_is_reported_even_if_an_override_hides_it(write: Write) -> None:
     assert "batch_size" in refusal(write("batch_size = 0"), ["batch_size=10"])
 
 
@@ -425,7 +429,9 @@ def test_a_long_value_is_cut_in_the_message() -> None:
         ("seed = 007\n", "line 1"),
     ],
 )
-def test_a_syntax_error_is_one_line_with_file_and_line(text: str, line: str, write: Write) -> None:
+def test_a_syntax_error_is_reported_in_one_line_with_file_and_line(
+    text: str, line: str, write: Write
+) -> None:
     path = write(text)
     message = refusal(path)
     assert message.startswith(f"{path}: not TOML: ")
@@ -433,22 +439,22 @@ def test_a_syntax_error_is_one_line_with_file_and_line(text: str, line: str, wri
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"epochs = " + b"9" * 5000, b"epochs ="])
-def test_a_file_of_anything_else_is_one_line_too(content: bytes, write: Write) -> None:
+def test_a_binary_file_is_refused_in_one_line(content: bytes, write: Write) -> None:
     path = write(content)
     assert refusal(path).startswith(f"{path}: not TOML: ")
 
 
-def test_a_file_that_begins_with_a_mark_of_its_encoding_is_read(write: Write) -> None:
+def test_a_file_with_a_byte_order_mark_is_read(write: Write) -> None:
     assert TrainConfig.load(write(b"\xef\xbb\xbfepochs = 3\n")).epochs == 3
 
 
-def test_lists_in_lists_without_an_end_are_one_line(write: Write) -> None:
+def test_endlessly_nested_lists_are_refused_in_one_line(write: Write) -> None:
     endless = "[" * 100_000
     assert "not TOML" in refusal(write(f"hidden = {endless}"))
     assert "hidden" in refusal(None, [f"hidden={endless}"])
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     config = TrainConfig(
         epochs=np.int64(3),  # type: ignore[arg-type]
         learning_rate=np.float32(0.5),  # type: ignore[arg-type]
@@ -460,14 +466,16 @@ def test_numbers_of_numpy_are_numbers() -> None:
         TrainConfig(epochs=np.float64(3))  # type: ignore[arg-type]
 
 
-def test_a_missing_file_is_one_line_with_its_path(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_line_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.toml"
     message = refusal(path)
     assert message.startswith(f"{path}: ")
     assert "No such file" in message
 
 
-def test_a_folder_in_place_of_the_file_is_one_line_with_its_path(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_reported_in_one_line_with_its_path(
+    tmp_path: Path,
+) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path}: ")
 
 
@@ -478,12 +486,12 @@ def test_overrides_without_a_key_or_a_value_are_refused_together() -> None:
     assert "key=value" in message
 
 
-def test_an_override_with_a_line_break_sets_no_second_key() -> None:
+def test_an_override_with_a_line_break_does_not_set_a_second_key() -> None:
     message = refusal(None, ["epochs=1\nseed = 5"])
     assert message.startswith("--set: epochs: expected")
 
 
-def test_the_dictionary_is_json_and_makes_the_same_configuration() -> None:
+def test_the_dictionary_is_json_and_restores_the_configuration() -> None:
     config = TrainConfig.load(None, ["hidden=[32]", "targets=target_x_20", "validation_eras=3"])
     restored = json.loads(json.dumps(config.to_dict()))
     assert restored == config.to_dict()
@@ -491,7 +499,7 @@ def test_the_dictionary_is_json_and_makes_the_same_configuration() -> None:
     assert config != TrainConfig()
 
 
-def test_a_configuration_can_be_varied_but_not_changed() -> None:
+def test_a_configuration_can_be_replaced_but_not_modified() -> None:
     config = TrainConfig()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.epochs = 3  # type: ignore[misc]
@@ -509,7 +517,7 @@ def test_a_config_error_is_ours_and_a_value_error() -> None:
     key=st.sampled_from(KEYS),
     text=st.text(max_size=20) | st.integers().map(str) | st.floats().map(str),
 )
-def test_an_override_of_any_text_is_a_configuration_or_one_line(key: str, text: str) -> None:
+def test_any_text_as_an_override_is_accepted_or_refused_in_one_line(key: str, text: str) -> None:
     override = f"{key}={text}"
     try:
         config = TrainConfig.load(None, [override])

@@ -33,7 +33,7 @@ def refusal(*args: Any, **options: Any) -> str:
     return message
 
 
-def test_the_last_fifth_is_validated_on_by_default() -> None:
+def test_the_last_fifth_is_the_default_validation() -> None:
     eras = labels(1, 100)
     fold = split(eras, eras)
     assert fold.validation == tuple(labels(81, 100))
@@ -128,7 +128,7 @@ def test_labels_of_any_form_are_counted_by_the_number_at_their_end(pattern: str)
     ],
     ids=["no number", "date in digits", "date with dashes"],
 )
-def test_labels_without_an_era_number_are_counted_by_their_places(eras: list[str]) -> None:
+def test_labels_without_an_era_number_are_counted_by_position(eras: list[str]) -> None:
     fold = split(eras, eras, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(eras[-9:-1])
 
@@ -201,14 +201,14 @@ def test_no_embargo_of_dates_is_shorter_than_its_weeks(
     assert calendar_days(fold.train[-1], fold.validation[0]) > 7 * least
 
 
-def test_eras_inside_a_day_count_days_too() -> None:
+def test_eras_within_a_day_count_days() -> None:
     eras = [f"{day}T{hour:02}:30:00" for day in days(100) for hour in range(9, 16)]
     fold = split(eras, eras, validation_eras=7, targets="target_x_20")
     assert fold.embargo_eras == 7 * 40
     assert calendar_days(fold.train[-1], fold.validation[0]) > 56
 
 
-def test_dates_count_days_beside_eras_of_another_kind_too() -> None:
+def test_dates_among_other_eras_count_days() -> None:
     eras = ["0001", "0002", *days(200), "X"]
     fold = split(eras, eras[:-1], validation_eras=3, targets="target_x_20")
     assert fold.embargo_eras == 40
@@ -269,7 +269,7 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
         (days(200), "y", "date", 80, ["nothing says how far 'y'", "16 weeks for 'y' are up to 80"]),
     ],
 )  # fmt: skip
-def test_what_the_automatic_embargo_takes_for_granted_is_said(
+def test_the_assumptions_of_the_automatic_embargo_are_reported(
     eras: list[str], target: str, era_column: str, reach: int, notes: list[str] | None
 ) -> None:
     found, note = automatic_embargo(eras, target, era_column=era_column)
@@ -295,7 +295,7 @@ def test_what_the_automatic_embargo_takes_for_granted_is_said(
         ("0001-0009", None, None),
     ],
 )
-def test_a_range_of_dates_neednt_begin_or_end_with_an_era(
+def test_a_range_of_dates_may_begin_or_end_between_eras(
     wanted: str, first: str | None, last: str | None
 ) -> None:
     eras = days(50)
@@ -311,14 +311,14 @@ def test_a_range_of_dates_neednt_begin_or_end_with_an_era(
     assert fold.validation == tuple(eras[eras.index(first) : eras.index(last) + 1])
 
 
-def test_the_last_date_of_a_range_is_all_of_that_day() -> None:
+def test_the_last_date_of_a_range_includes_the_whole_day() -> None:
     eras = [f"{day}T{hour:02}:30:00" for day in days(10) for hour in (9, 15)]
     wanted = "2024-01-09 - 2024-01-10"
     fold = split(eras, eras, validation_eras=wanted, embargo_eras=0, allow_overlap=True)
     assert fold.validation == tuple(era for era in eras if era[8:10] in ("09", "10"))
 
 
-def test_unlabelled_eras_count_as_places_too() -> None:
+def test_unlabelled_eras_count_as_positions() -> None:
     eras = [f"week {letter}" for letter in ascii_lowercase]
     fold = split(eras, set(eras) - {"week x", "week y"}, validation_eras=1, targets="target_x_20")
     assert fold.embargo == tuple(f"week {letter}" for letter in "rstuvw")
@@ -367,7 +367,7 @@ def test_a_short_embargo_names_the_target_with_the_longest_horizon_and_its_alias
     assert "target_x_20" not in message
 
 
-def test_no_embargo_at_all_can_be_had_on_purpose() -> None:
+def test_an_embargo_of_0_can_be_allowed() -> None:
     eras = labels(1, 10)
     fold = split(eras, eras, validation_eras=2, embargo_eras=0, allow_overlap=True)
     assert (fold.train, fold.embargo) == (tuple(labels(1, 8)), ())
@@ -395,7 +395,7 @@ def test_validation_eras_without_labels_are_refused() -> None:
     assert "'0001' to '0050'" in message
 
 
-def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error() -> None:
+def test_unknown_and_unlabelled_validation_eras_are_reported_in_one_error() -> None:
     message = refusal(labels(1, 60), labels(1, 50), validation_eras=["0055", "X"])
     assert "'0055'" in message
     assert "'X'" in message
@@ -405,7 +405,7 @@ def test_unknown_and_unlabelled_validation_eras_are_told_in_one_error() -> None:
     ("share", "expected"),
     [(0.29, labels(72, 100)), (0.2, labels(81, 100)), (0.001, ["0100"])],
 )
-def test_a_share_is_that_of_the_last_labelled_eras_and_at_least_one(
+def test_a_share_selects_the_last_labelled_eras_and_at_least_one(
     share: float, expected: list[str]
 ) -> None:
     eras = labels(1, 110)
@@ -413,13 +413,13 @@ def test_a_share_is_that_of_the_last_labelled_eras_and_at_least_one(
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 1.5, float("nan")])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
+def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
     assert f"validation_eras is {share}" in refusal(
         labels(1, 60), labels(1, 60), validation_eras=share
     )
 
 
-def test_ranges_name_all_labelled_eras_between_their_ends() -> None:
+def test_a_range_selects_all_labelled_eras_between_its_ends() -> None:
     eras = labels(1, 100)
     labelled = set(eras) - {"0032"}
     fold = split(
@@ -434,7 +434,7 @@ def test_ranges_name_all_labelled_eras_between_their_ends() -> None:
     assert split(eras, eras, validation_eras="0099-0100").validation == ("0099", "0100")
 
 
-def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range() -> None:
+def test_labels_with_dashes_work_in_ranges_and_are_no_ranges_themselves() -> None:
     eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(30)]
     fold = split(eras, eras, validation_eras=f"{eras[20]}-{eras[22]}", targets="target_x_20")
     assert fold.validation == tuple(eras[20:23])
@@ -451,7 +451,7 @@ def test_a_range_may_be_of_labels_that_hold_a_dash_and_a_label_is_no_range() -> 
         ("0051-0053", "in the range '0051-0053' 'target' has no labels"),
     ],
 )
-def test_a_range_that_cant_be_is_refused(wanted: str | list[str], said: str) -> None:
+def test_an_impossible_range_is_refused(wanted: str | list[str], said: str) -> None:
     assert said in refusal(labels(1, 60), labels(1, 50), validation_eras=wanted)
 
 
@@ -496,7 +496,7 @@ def test_a_target_without_labels_is_refused() -> None:
         (("1", "1"), ("3",), ()),
     ],
 )
-def test_a_fold_whose_parts_share_an_era_cannot_be_made(
+def test_a_fold_whose_parts_share_an_era_is_refused(
     parts: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
 ) -> None:
     with pytest.raises(FoldError, match="share no era"):
@@ -514,7 +514,7 @@ def test_a_fold_error_is_ours_and_a_value_error() -> None:
     reach=st.integers(5, 30),
     data=st.data(),
 )
-def test_no_train_era_is_near_and_no_far_era_is_lost(
+def test_train_eras_are_exactly_those_outside_the_embargo(
     present: set[int], unlabelled: set[int], reach: int, data: st.DataObject
 ) -> None:
     labelled = present - unlabelled
@@ -541,7 +541,7 @@ def test_no_train_era_is_near_and_no_far_era_is_lost(
 
 
 @pytest.mark.parametrize(("target", "purged"), [("target_x_20", 8), ("target_x_60", 16)])
-def test_numerais_windows_are_those_of_its_benchmark_models(target: str, purged: int) -> None:
+def test_numerai_folds_are_the_windows_of_its_benchmark_models(target: str, purged: int) -> None:
     eras = labels(1, 700)
     folds = walk_forward(eras, eras, folds="numerai", targets=target)
     found = [(numbers(fold.train), numbers(fold.validation)) for fold in folds]
@@ -552,7 +552,7 @@ def test_numerais_windows_are_those_of_its_benchmark_models(target: str, purged:
     assert folds[0].embargo == tuple(labels(157 - purged, 156))
 
 
-def test_numerais_windows_without_anything_to_train_on_are_left_out() -> None:
+def test_numerai_folds_without_train_eras_are_left_out() -> None:
     eras = labels(575, 900)
     (first, second) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
     assert (first.train[0], first.train[-1], first.validation[0]) == ("0575", "0616", "0625")
@@ -561,13 +561,13 @@ def test_numerais_windows_without_anything_to_train_on_are_left_out() -> None:
         walk_forward(labels(1, 150), labels(1, 150), folds="numerai")
 
 
-def test_numerais_windows_of_labels_without_numbers_go_by_places() -> None:
+def test_numerai_folds_of_labels_without_numbers_count_positions() -> None:
     eras = [f"{FRIDAY + timedelta(weeks=week):%Y-%m-%d}" for week in range(200)]
     (fold,) = walk_forward(eras, eras, folds="numerai", targets="target_x_20")
     assert (fold.train, fold.validation) == (tuple(eras[:148]), tuple(eras[156:]))
 
 
-def test_rolling_folds_have_so_many_eras_or_all_that_there_are() -> None:
+def test_rolling_folds_have_the_chosen_number_of_eras_or_all() -> None:
     eras = labels(1, 700)
     folds = walk_forward(eras, eras, folds="numerai", rolling_eras=200, targets="target_x_20")
     assert [len(fold.train) for fold in folds] == [148, 200, 200, 200]
@@ -583,7 +583,7 @@ def test_rolling_folds_have_so_many_eras_or_all_that_there_are() -> None:
         ({"folds": 3, "embargo_eras": 4}, "embargo_eras is 4"),
     ],
 )
-def test_folds_that_cant_be_are_refused(options: dict[str, Any], said: str) -> None:
+def test_impossible_folds_are_refused(options: dict[str, Any], said: str) -> None:
     eras = labels(1, 60)
     with pytest.raises(FoldError, match=said):
         walk_forward(eras, eras, targets="target_x_20", **options)
@@ -601,7 +601,7 @@ def test_folds_that_cant_be_are_refused(options: dict[str, Any], said: str) -> N
     reach=st.integers(5, 20),
     rolling=st.none() | st.integers(1, 300),
 )
-def test_folds_walk_forward(
+def test_walk_forward_folds_cover_every_later_era_once_in_order(
     first: int,
     n_eras: int,
     spacing: int,

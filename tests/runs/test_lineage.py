@@ -9,6 +9,7 @@ import pytest
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
 from memmap_train.runs.run import begin_run
+from tests.support.run_records import run_record
 
 Make = Callable[..., Path]
 
@@ -33,7 +34,7 @@ def make(tmp_path: Path) -> Make:
             "validation_eras": ["0070"],
             "embargo_eras": 8,
         }
-        begun = begin_run(tmp_path / name, values | config)
+        begun = begin_run(tmp_path / name, run_record(**values | config))
         begun.model_path.write_text(name)
         return begun.model_path
 
@@ -53,7 +54,7 @@ def fold(first: int, last: int, embargo_eras: int = 8) -> Fold:
     return Fold(("0001",), labels(first, last), (), embargo_eras)
 
 
-def test_a_model_has_seen_what_those_before_it_have(make: Make) -> None:
+def test_a_model_has_seen_the_eras_of_its_initial_models(make: Make) -> None:
     first = make("first", labels(20, 60), "mine:build", embargo_eras=16)
     second = make("second", labels(14, 48), **recorded(first), kept_epoch="last")
     found = lineage_of(second)
@@ -76,7 +77,7 @@ def test_a_model_has_seen_what_those_before_it_have(make: Make) -> None:
         ("target_x_20", 8, 16, 43),
     ],
 )
-def test_the_largest_embargo_lies_between_what_was_seen_and_what_is_scored(
+def test_the_largest_embargo_separates_seen_and_scored_eras(
     target: str, embargo: int, of_fold: int, nearest: int, make: Make
 ) -> None:
     model = make("first", labels(1, 26), targets=[target], embargo_eras=embargo)
@@ -86,14 +87,14 @@ def test_the_largest_embargo_lies_between_what_was_seen_and_what_is_scored(
         assert lineage.seen_of(scored, ERAS, walks_forward=False) == expected
 
 
-def test_alias_targets_count_by_what_they_are(make: Make) -> None:
+def test_alias_targets_count_as_the_targets_that_they_equal(make: Make) -> None:
     options = {"targets": ["target"], "named_targets": ["target_x_20"], "embargo_eras": 5}
     assert lineage_of(make("first", labels(1, 26), **options)).embargo_eras == 5
     del options["named_targets"]
     assert lineage_of(make("second", labels(1, 26), **options)).embargo_eras == 13
 
 
-def test_walking_forward_nothing_later_may_have_been_seen(make: Make) -> None:
+def test_a_walk_forward_refuses_models_that_have_seen_later_eras(make: Make) -> None:
     lineage = lineage_of(make("first", (*labels(1, 20), *labels(60, 65))))
     scored = fold(30, 40)
     assert lineage.seen_of(scored, ERAS, walks_forward=False) == []
@@ -101,13 +102,13 @@ def test_walking_forward_nothing_later_may_have_been_seen(make: Make) -> None:
     assert lineage.seen_of(scored, ERAS, walks_forward=True) == later
 
 
-def test_eras_that_a_dataset_lacks_count_by_their_numbers() -> None:
+def test_eras_that_a_dataset_lacks_count_by_number() -> None:
     lineage = Lineage(train_eras=labels(1, 26), embargo_eras=8)
     scored = fold(34, 40)
     assert lineage.seen_of(scored, labels(34, 80), walks_forward=False) == ["0026"]
 
 
-def test_of_runs_of_earlier_versions_the_file_tells_what_came_before(make: Make) -> None:
+def test_the_lineage_of_runs_of_earlier_versions_is_read_from_their_model_file(make: Make) -> None:
     first = make("first", labels(20, 60))
     old = recorded(first)
     del old["begun_with"]
@@ -119,7 +120,7 @@ def test_of_runs_of_earlier_versions_the_file_tells_what_came_before(make: Make)
     assert not lineage_of(second).is_known
 
 
-def test_nothing_is_known_of_a_model_in_no_runs_folder(tmp_path: Path, make: Make) -> None:
+def test_a_model_outside_any_run_has_no_lineage(tmp_path: Path, make: Make) -> None:
     alone = tmp_path / "alone.keras"
     alone.write_text("alone")
     assert lineage_of(alone) == Lineage(is_known=False)
@@ -129,8 +130,8 @@ def test_nothing_is_known_of_a_model_in_no_runs_folder(tmp_path: Path, make: Mak
     assert not lineage_of(alone).is_known
 
 
-def test_a_run_that_began_with_no_model_has_no_lineage(tmp_path: Path) -> None:
-    run = begin_run(tmp_path / "run", {"model": "mine:build"})
+def test_a_run_without_an_initial_model_has_no_lineage(tmp_path: Path) -> None:
+    run = begin_run(tmp_path / "run", run_record(model="mine:build"))
     assert begun_with(run) == Lineage()
     assert code_of(run) == ("mine:build",)
-    assert code_of(begin_run(tmp_path / "plain", {})) == ()
+    assert code_of(begin_run(tmp_path / "plain", run_record())) == ()

@@ -73,7 +73,7 @@ def test_numerai_corr_equals_the_official_score_on_an_older_target_of_seven_bins
 
 
 @given(data=st.data(), rows=st.integers(2, 40))
-def test_numerai_corr_equals_the_official_score_whatever_the_ties_and_gaps(
+def test_numerai_corr_equals_the_official_score_for_any_ties_and_gaps(
     data: st.DataObject, rows: int
 ) -> None:
     few = st.sampled_from([-3.0, 0.0, 1e-30, 0.5, 0.5000001, 7e8])
@@ -92,7 +92,7 @@ def test_numerai_corr_equals_the_official_score_whatever_the_ties_and_gaps(
     predictions=hnp.arrays(np.float64, 12, elements=st.integers(-50, 50).map(float)),
     target=hnp.arrays(np.float64, 12, elements=st.sampled_from(BINS.tolist())),
 )
-def test_scores_stay_within_bounds_and_turn_round_with_the_predictions(
+def test_scores_stay_within_bounds_and_change_sign_with_the_predictions(
     predictions: Array, target: Array
 ) -> None:
     for score in (numerai_corr, pearson):
@@ -105,7 +105,7 @@ def test_scores_stay_within_bounds_and_turn_round_with_the_predictions(
             assert opposite == pytest.approx(-value, abs=1e-12)
 
 
-def test_numerai_corr_sees_the_order_of_predictions_and_nothing_else() -> None:
+def test_numerai_corr_depends_only_on_the_order_of_predictions() -> None:
     predictions, target = era(rows=500)
     assert numerai_corr(np.exp(predictions / 10), target) == numerai_corr(predictions, target)
     assert pearson(np.exp(predictions / 10), target) != pytest.approx(pearson(predictions, target))
@@ -128,14 +128,14 @@ def test_pearson_equals_numpys_on_the_labelled_rows() -> None:
     assert pearson(predictions, target) == pytest.approx(expected, abs=1e-14)
 
 
-def test_rounding_carries_no_perfect_score_past_one() -> None:
+def test_rounding_never_makes_a_score_exceed_one() -> None:
     for seed in range(50):
         values = np.random.default_rng([seed]).random(20)
         assert pearson(values, values) <= 1
         assert pearson(-values, values) >= -1
 
 
-def test_pearson_of_tiny_values_is_no_division_by_zero() -> None:
+def test_pearson_of_tiny_values_does_not_divide_by_zero() -> None:
     assert pearson(np.array([1e-200, 2e-200, 3e-200]), np.array([0, 0.5, 1])) == pytest.approx(1)
 
 
@@ -170,12 +170,12 @@ def test_an_undefined_score_is_nan_without_a_warning(
 
 
 @pytest.mark.parametrize("score", [numerai_corr, pearson])
-def test_a_nan_prediction_without_a_label_does_no_harm(score: Score) -> None:
+def test_a_nan_prediction_without_a_label_is_ignored(score: Score) -> None:
     predictions, target = np.array([0.1, math.nan, 0.3]), np.array([0.0, math.nan, 1.0])
     assert score(predictions, target) == pytest.approx(1)
 
 
-def test_an_infinite_prediction_is_only_the_highest_to_numerai_corr() -> None:
+def test_an_infinite_prediction_counts_as_the_highest_in_numerai_corr() -> None:
     target = np.array([0.0, 0.5, 1.0])
     infinite = np.array([0.1, 0.2, math.inf])
     assert numerai_corr(infinite, target) == numerai_corr(np.array([0.1, 0.2, 0.3]), target)
@@ -197,7 +197,7 @@ def test_arrays_of_other_shapes_are_refused_with_both_shapes(
 
 
 @pytest.mark.parametrize("score", [numerai_corr, pearson])
-def test_scoring_leaves_its_arrays_as_they_were(score: Score) -> None:
+def test_scoring_does_not_modify_its_arrays(score: Score) -> None:
     predictions, target = era(rows=50)
     before = predictions.copy(), target.copy()
     predictions.flags.writeable = target.flags.writeable = False
@@ -241,7 +241,7 @@ def test_a_drawdown_is_measured_from_the_highest_sum_so_far() -> None:
     assert summary([1, -0.25, 0.125, -0.5, 4, -0.5]).max_drawdown == 0.625
 
 
-def test_an_era_without_correlation_is_not_a_positive_one() -> None:
+def test_an_era_with_zero_correlation_is_not_positive() -> None:
     assert summary([0.5, 0, -0.5, math.nan, 0.25]).positive == 0.5
     assert summary([-0.5]).positive == 0
 

@@ -27,7 +27,7 @@ SCORES = (
 )
 
 
-def test_a_training_ends_with_its_scores_and_where_the_picture_is() -> None:
+def test_the_report_shows_the_scores_and_the_path_of_the_picture() -> None:
     assert training_text(REPORT).splitlines() == [
         "runs/a: best epoch 4 of 7, stopped early",
         f"validation  {SCORES}",
@@ -36,7 +36,7 @@ def test_a_training_ends_with_its_scores_and_where_the_picture_is() -> None:
     ]
 
 
-def test_what_is_not_known_is_not_said() -> None:
+def test_unknown_values_are_left_out_of_the_report() -> None:
     report = replace(REPORT, stopped_early=False, best_possible=None, already_finished=True)
     assert training_text(report).splitlines() == [
         "runs/a: already finished; nothing to do",
@@ -49,7 +49,7 @@ def test_what_is_not_known_is_not_said() -> None:
 @pytest.mark.parametrize(
     ("is_installed", "said"), [(False, "memmap-train[report]"), (True, "see the warning")]
 )
-def test_where_there_is_no_picture_it_is_said_how_to_get_one(
+def test_without_a_picture_the_report_says_how_to_get_one(
     is_installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "memmap_train.runs.report.find_spec"
@@ -59,7 +59,7 @@ def test_where_there_is_no_picture_it_is_said_how_to_get_one(
     assert said in last
 
 
-def test_folds_are_scored_one_by_one_and_together() -> None:
+def test_the_report_shows_scores_per_fold_and_overall() -> None:
     report = FoldsReport(
         run_dir="runs/f",
         n_eras=40,

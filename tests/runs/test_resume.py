@@ -9,6 +9,7 @@ import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding, is_running
+from memmap_train.runs.record import fold_record
 from memmap_train.runs.resume import (
     check_same_dataset,
     continue_run,
@@ -16,76 +17,64 @@ from memmap_train.runs.resume import (
     finished_result,
     taking_up,
 )
-from memmap_train.runs.run import Run, begin_run, fold_record, open_run
+from memmap_train.runs.run import Run, begin_run, open_run
 from tests.support.errors import refused
-
-CONFIG = {
-    "epochs": 3,
-    "memory": None,
-    "checkpoint_steps": 0,
-    "checkpoint_minutes": 10.0,
-    "tensorboard": False,
-    "learning_rate": 0.001,
-    "features": [f"feature_{number}" for number in range(50)],
-    "dataset": "/data/shards",
-    "dataset_digest": "sha256:aa",
-    "keras_version": "3.15.1",
-}
+from tests.support.run_records import run_record
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Return a run of which an epoch was trained."""
-    begun = begin_run(tmp_path / "run", CONFIG)
+    begun = begin_run(tmp_path / "run", run_record())
     begun.write_history([])
     return begun
 
 
 def test_a_run_continues_with_the_same_configuration(run: Run) -> None:
     before = (run.path / "config.json").stat().st_mtime_ns
-    assert continue_run(run, CONFIG).config == run.config
+    assert continue_run(run, run_record()).record == run.record
     assert (run.path / "config.json").stat().st_mtime_ns == before
 
 
-def test_all_changed_keys_are_named(run: Run) -> None:
-    changed = CONFIG | {"learning_rate": 0.1, "features": ["feature_0"], "epochs": 2}
+def test_a_changed_configuration_is_refused_naming_all_changed_keys(run: Run) -> None:
+    changed = run_record(learning_rate=0.1, features=["feature_0"], epochs=2)
     with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
         continue_run(run, changed)
-    assert open_run(run.path).config == run.config
+    assert open_run(run.path).record == run.record
 
 
-def test_of_a_run_of_which_nothing_was_trained_anything_may_change(tmp_path: Path) -> None:
-    begun = begin_run(tmp_path / "begun", CONFIG)
-    changed = CONFIG | {"learning_rate": 0.1, "epochs": 2}
-    assert continue_run(begun, changed).config == begun.config | changed
-    assert open_run(begun.path).config == begun.config | changed
+def test_the_configuration_of_an_untrained_run_may_change(tmp_path: Path) -> None:
+    begun = begin_run(tmp_path / "begun", run_record())
+    changed = run_record(learning_rate=0.1, epochs=2)
+    assert continue_run(begun, changed).record == changed
+    assert open_run(begun.path).record == changed
 
 
 def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
     run.finish({"best_epoch": 2})
-    more_checkpoints = continue_run(run, CONFIG | {"checkpoint_steps": 5})
+    more_checkpoints = continue_run(run, run_record(checkpoint_steps=5))
     assert more_checkpoints.read_result() == {"best_epoch": 2}
-    longer = continue_run(more_checkpoints, CONFIG | {"checkpoint_steps": 5, "epochs": 7})
+    longer = continue_run(more_checkpoints, run_record(checkpoint_steps=5, epochs=7))
     assert longer.read_result() is None
-    assert open_run(run.path).config == run.config | {"checkpoint_steps": 5, "epochs": 7}
+    assert open_run(run.path).record == run.record.changed(checkpoint_steps=5, epochs=7)
 
 
-def test_other_versions_and_a_moved_dataset_are_no_other_configuration(run: Run) -> None:
-    continue_run(run, CONFIG | {"keras_version": "3.99", "dataset": "/elsewhere"})
-    assert open_run(run.path).config["keras_version"] == "3.15.1"
+def test_other_versions_and_a_moved_dataset_count_as_the_same_configuration(run: Run) -> None:
+    continue_run(run, run_record(keras_version="3.99", dataset="/elsewhere"))
+    assert open_run(run.path).record.versions["keras_version"] == "3.15.1"
 
 
 def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> None:
     fold = Fold(("0001", "0002"), ("0010", "X"), ("0005",), 5)
     dataset, other = (mt.open_dataset(toys[name]) for name in ("float32", "int8"))
     record = fold_record(fold) | {"embargo_eras": 5} | dataset_record(dataset, [fold])
-    run = begin_run(tmp_path / "run", CONFIG | record)
+    run = begin_run(tmp_path / "run", run_record(**record))
     assert check_same_dataset(run, dataset) is None
-    assert run.config["features_digest"] != record["dataset_digest"]
+    assert run.record.features_digest != record["dataset_digest"]
     with refused(
         RunError,
         "dataset has changed",
-        run.config["features_digest"],
+        str(run.record.features_digest),
         str(dataset.path),
         other.select(fold.train + fold.validation).array_digest("features"),
         str(other.path),
@@ -93,40 +82,40 @@ def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> No
         check_same_dataset(run, other)
 
 
-def test_a_run_is_running_from_before_its_folder_is_written(tmp_path: Path) -> None:
+def test_a_run_counts_as_running_before_its_folder_is_written(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "first"
-    with taking_up(path, CONFIG, resume=False) as run:
+    with taking_up(path, run_record(), resume=False) as run:
         assert is_running(path)
-        assert open_run(path).config == run.config
+        assert open_run(path).record == run.record
         with (
             refused(RunError, "another process is training"),
-            taking_up(path, CONFIG | {"epochs": 9}, resume=True),
+            taking_up(path, run_record(epochs=9), resume=True),
         ):
             pass
-        assert open_run(path).config == run.config  # who comes second changes nothing
+        assert open_run(path).record == run.record  # who comes second changes nothing
     assert not is_running(path)
 
 
-def test_who_waited_for_a_folder_doesnt_begin_where_a_run_has_come(run: Run) -> None:
+def test_a_run_does_not_begin_in_a_folder_that_was_filled_while_it_waited(run: Run) -> None:
     with (
         refused(RunError, str(run.path), "a run is there already", "--resume"),
-        taking_up(run.path, CONFIG | {"learning_rate": 0.5}, resume=False),
+        taking_up(run.path, run_record(learning_rate=0.5), resume=False),
     ):
         pass
-    assert open_run(run.path).config == run.config
+    assert open_run(run.path).record == run.record
 
 
-def test_what_has_changed_meanwhile_is_seen(run: Run) -> None:
-    with taking_up(run.path, CONFIG | {"epochs": 9}, resume=True):
+def test_a_run_that_changed_while_it_waited_is_read_again(run: Run) -> None:
+    with taking_up(run.path, run_record(epochs=9), resume=True):
         pass
     with (
         refused(RunError, "epochs: 9 in the run, 3 now"),
-        taking_up(run.path, CONFIG, resume=True),
+        taking_up(run.path, run_record(), resume=True),
     ):
         pass
 
 
-def test_a_folder_that_cant_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"), holding(tmp_path / "file" / "run"):
         pass
@@ -134,13 +123,13 @@ def test_a_folder_that_cant_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_has_nothing_to_do_unless_more_epochs_are_wanted(run: Run) -> None:
-    assert finished_result(run, CONFIG) is None
+    assert finished_result(run, run_record()) is None
     run.finish({"best_epoch": 2})
     for name in ("model.keras", "history.csv", "era_scores.csv"):
-        assert finished_result(run, CONFIG) is None  # a file is gone: it is written again
+        assert finished_result(run, run_record()) is None  # a file is gone: it is written again
         (run.path / name).touch()
-    assert finished_result(run, CONFIG | {"checkpoint_steps": 5}) == {"best_epoch": 2}
-    assert finished_result(run, CONFIG | {"epochs": 4}) is None
+    assert finished_result(run, run_record(checkpoint_steps=5)) == {"best_epoch": 2}
+    assert finished_result(run, run_record(epochs=4)) is None
     with refused(RunError, "learning_rate: 0.001 in the run, 0.5 now"):
-        finished_result(run, CONFIG | {"learning_rate": 0.5})
+        finished_result(run, run_record(learning_rate=0.5))
     assert run.read_result() == {"best_epoch": 2}

@@ -9,56 +9,62 @@ import pytest
 from memmap_train.errors import RunError
 from memmap_train.runs.files import replacing
 from memmap_train.runs.folds import Fold
+from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import (
     HISTORY_COLUMNS,
     NewerRunError,
     Run,
     begin_run,
     find_run,
-    fold_record,
     open_run,
 )
 from tests.support.errors import refused
-
-CONFIG = {
-    "epochs": 3,
-    "memory": None,
-    "checkpoint_steps": 0,
-    "checkpoint_minutes": 10.0,
-    "tensorboard": False,
-    "learning_rate": 0.001,
-    "features": [f"feature_{number}" for number in range(50)],
-    "dataset": "/data/shards",
-    "dataset_digest": "sha256:aa",
-    "keras_version": "3.15.1",
-}
+from tests.support.run_records import run_record
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return begin_run(tmp_path / "run", CONFIG)
+    return begin_run(tmp_path / "run", run_record())
+
+
+def write_values(run: Run, values: dict[str, object]) -> None:
+    (run.path / "config.json").write_text(json.dumps(values))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"epochs": "x"},
+        {"epochs": True},
         {"train_eras": 5},
+        {"train_eras": [5]},
+        {"train_eras": []},
+        {"train_eras": ["5"]},  # which it is scored on
         {"folds": 5},
-        {"folds": [{}], "embargo_eras": 8},
-        {"folds": [7], "embargo_eras": 8},
+        {"folds": [{}]},
+        {"folds": [7]},
+        {"kept_epoch": "first"},
     ],
 )
-def test_a_configuration_of_the_wrong_kind_is_damaged(run: Run, change: dict[str, object]) -> None:
-    file = run.path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with refused(RunError, str(file), "damaged", "another --run"):
-        _ = open_run(run.path).folds
+def test_a_record_of_the_wrong_kind_is_damaged(run: Run, change: dict[str, object]) -> None:
+    write_values(run, json.loads((run.path / "config.json").read_text()) | change)
+    with refused(RunError, str(run.path / "config.json"), "damaged", "another --run"):
+        open_run(run.path)
 
 
-def test_a_key_that_is_missing_is_a_damage_of_the_file(run: Run) -> None:
-    with refused(RunError, "config.json: damaged: 'main_target' is missing"):
-        _ = open_run(run.path).config["main_target"]
+def test_all_faults_of_a_record_are_named_in_one_line(run: Run) -> None:
+    values = json.loads((run.path / "config.json").read_text())
+    del values["main_target"]
+    write_values(run, values | {"epochs": "x", "features": 5})
+    with refused(
+        RunError,
+        "config.json: damaged: 'epochs' is 'x', expected a whole number; "
+        "'features' is 5, expected a list of texts; 'main_target' is missing; begin a new run",
+    ):
+        open_run(run.path)
+
+
+def test_a_configuration_file_that_isnt_json_is_damaged(run: Run) -> None:
     (run.path / "config.json").write_text("[" * 100_000)
     with refused(RunError, "config.json: damaged: not valid JSON"):
         open_run(run.path)
@@ -68,7 +74,7 @@ def test_a_key_that_is_missing_is_a_damage_of_the_file(run: Run) -> None:
         open_run(run.path)
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_text("old")
 
@@ -90,7 +96,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "x" * 251 + ".csv", "é" * 125 + ".csv"])
-def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path, name: str) -> None:
+def test_a_file_may_have_the_longest_possible_name(tmp_path: Path, name: str) -> None:
     with replacing(tmp_path / name) as temporary:
         assert temporary.suffix == (tmp_path / name).suffix
         temporary.write_text("whole")
@@ -103,8 +109,8 @@ def test_a_run_begins_in_a_new_or_an_empty_folder(tmp_path: Path) -> None:
     path.mkdir(parents=True)
     (path / ".partial-config.json").write_text("{")  # of a run that was killed at once
     assert find_run(path, resume=False) is None
-    begin_run(path, CONFIG)
-    assert open_run(path).config.items() >= CONFIG.items()
+    begin_run(path, run_record())
+    assert open_run(path).record == run_record()
 
 
 def test_the_configuration_is_flat_and_sorted(run: Run) -> None:
@@ -120,10 +126,10 @@ def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
         find_run(run.path, resume=False)
     found = find_run(run.path, resume=True)
     assert found is not None
-    assert found.config == run.config
+    assert found.record == run.record
 
 
-def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
+def test_an_untrained_run_may_begin_again(run: Run) -> None:
     """As after a kill, or an error, in its first steps; the process that trains it holds it."""
     assert find_run(run.path, resume=False) is None
     assert find_run(run.path, resume=True) is not None
@@ -136,7 +142,7 @@ def test_a_run_of_which_nothing_was_trained_may_begin_again(run: Run) -> None:
         find_run(run.path, resume=False)
 
 
-def test_a_finished_run_is_refused_as_such(run: Run) -> None:
+def test_a_finished_run_is_refused_as_finished(run: Run) -> None:
     run.finish({"best_epoch": 2})
     with refused(RunError, "a finished run", "--resume"):
         find_run(run.path, resume=False)
@@ -152,7 +158,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, resume: b
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
-def test_a_configuration_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_of_another_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"name": "other"}')
     with refused(RunError, "config.json", "not the configuration of a run"):
         find_run(tmp_path, resume=True)
@@ -166,36 +172,35 @@ def test_a_damaged_configuration_is_refused(run: Run, text: str) -> None:
 
 
 def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
-    begin_run(run.path, CONFIG)
+    begin_run(run.path, run_record())
     path = run.path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     with refused(NewerRunError, "format_version 2", "upgrade"):
         open_run(run.path)
 
 
-def test_what_isnt_a_run_says_how_one_is_made(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
     with refused(RunError, "no such folder", "memmap-train train"):
         open_run(tmp_path / "none")
     with refused(RunError, "no config.json", "memmap-train train"):
         open_run(tmp_path)
 
 
-def test_a_run_that_cant_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with refused(RunError, "can't be written"):
-        begin_run(tmp_path / "file" / "run", CONFIG)
+        begin_run(tmp_path / "file" / "run", run_record())
 
 
-def test_the_folds_of_a_run_are_those_that_were_recorded(run: Run) -> None:
+def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     assert run.folds == ()
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
-    records = {"folds": [fold_record(fold) for fold in folds], "embargo_eras": 2}
-    begin_run(run.path, CONFIG | records)
+    begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
     assert open_run(run.path).folds == folds
     assert run.fold_path(2) == run.path / "fold-02"
 
 
-def test_era_scores_come_back_to_the_last_bit(run: Run) -> None:
+def test_era_scores_are_restored_to_the_last_bit(run: Run) -> None:
     rows = [("0001", "target", 1 / 3, -0.1), ('a,"b', "target_x", 0.0, 1e-300)]
     run.write_era_scores(rows)
     assert run.read_era_scores() == rows
@@ -204,7 +209,7 @@ def test_era_scores_come_back_to_the_last_bit(run: Run) -> None:
         run.read_era_scores()
 
 
-def test_history_keeps_every_bit(run: Run) -> None:
+def test_history_is_restored_to_the_last_bit(run: Run) -> None:
     row = {name: 1 / (3 + number) for number, name in enumerate(HISTORY_COLUMNS)}
     row |= {"epoch": 1, "val_corr_sharpe": math.nan}
     run.write_history([row, row | {"epoch": 2}])
@@ -228,7 +233,7 @@ def test_history_is_read_as_it_was_written(run: Run) -> None:
             run.read_history()
 
 
-def test_era_scores_are_readable_whatever_the_label(run: Run) -> None:
+def test_era_scores_are_readable_for_any_label(run: Run) -> None:
     run.write_era_scores([('a,"b', "target", 0.125, math.nan)])
     with open(run.path / "era_scores.csv", newline="") as file:
         found = list(csv.reader(file))

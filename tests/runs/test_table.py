@@ -12,21 +12,19 @@ from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding
-from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, fold_record, open_run
+from memmap_train.runs.record import fold_record
+from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, open_run
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
+from tests.support.run_records import run_record
+
+MISSING = object()
 
 
 def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:
     """Write a run of so many epochs; its standard deviations rise from epoch to epoch."""
-    config = {
-        "monitor": "val_corr_mean",
-        "main_target": "target",
-        "features": ["feature_1", "feature_2"],
-        "model": "mlp",
-        "epochs": 5,
-    }
-    run = begin_run(path, config | changes)
+    values = {"monitor": "val_corr_mean", "features": ["feature_1", "feature_2"], "epochs": 5}
+    run = begin_run(path, run_record(**values | changes))
     rows = [
         dict.fromkeys(HISTORY_COLUMNS, 0.5)
         | {"epoch": epoch, "val_corr_mean": corr, "val_corr_std": epoch / 10}
@@ -37,14 +35,15 @@ def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:
 
 
 def change_config(path: Path, **changes: object) -> None:
-    config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps(config | changes))
+    config = json.loads((path / "config.json").read_text()) | changes
+    kept = {key: value for key, value in config.items() if value is not MISSING}
+    (path / "config.json").write_text(json.dumps(kept))
 
 
 def make_folds(path: Path) -> Path:
     """Write a run of two folds, both of them trained, and the scores of both together."""
     folds = [Fold(("1",), ("10",), ("2",), 1), Fold(("1", "2"), ("11",), ("3",), 1)]
-    make_run(path, [], folds=[fold_record(fold) for fold in folds], embargo_eras=1)
+    make_run(path, [], folds=[fold_record(fold) for fold in folds])
     for number in (1, 2):
         make_run(path / f"fold-0{number}", [0.01, 0.02])
         open_run(path / f"fold-0{number}").finish({"best_epoch": 2})
@@ -95,7 +94,7 @@ def test_runs_that_monitor_different_scores_are_sorted_by_their_correlation(
     assert "sorted by corr" in runs_text(rows).splitlines()[-1]
 
 
-def test_every_state_is_told(tmp_path: Path) -> None:
+def test_every_state_is_shown(tmp_path: Path) -> None:
     for name in ("finished", "stopped", "running"):
         make_run(tmp_path / name, [0.01])
     for name in ("no json", "no history", "no key", "newer"):
@@ -103,7 +102,7 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     open_run(tmp_path / "finished").finish({"best_epoch": 1})
     (tmp_path / "no json" / "config.json").write_text("{")
     (tmp_path / "no history" / "history.csv").write_text("epoch\nx\n")
-    begin_run(tmp_path / "no key", {"epochs": 3})
+    change_config(tmp_path / "no key", main_target=MISSING)
     change_config(tmp_path / "newer", format_version=2)
     with holding(tmp_path / "running"):
         rows = describe_runs([tmp_path])
@@ -267,7 +266,7 @@ def test_a_damaged_run_among_others_is_named_and_they_are_shown(
         assert capsys.readouterr() == ("", f"error: {problem}\n")
 
 
-def test_a_damaged_run_in_the_home_folder_is_an_error_by_itself(
+def test_a_damaged_run_in_the_home_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -293,7 +292,7 @@ def test_a_damaged_fold_is_named_and_the_others_are_shown(damage: str, tmp_path:
         assert f"fold-02/{said}" in rows[name]["problem"]
 
 
-def test_a_link_to_a_run_is_a_run_of_its_own_name(tmp_path: Path) -> None:
+def test_a_link_to_a_run_is_listed_under_its_own_name(tmp_path: Path) -> None:
     run = make_run(tmp_path / "somewhere" / "run", [0.01])
     (tmp_path / "runs").mkdir()
     for name, to in (("linked", run), ("dangling", tmp_path / "nothing")):
@@ -302,7 +301,7 @@ def test_a_link_to_a_run_is_a_run_of_its_own_name(tmp_path: Path) -> None:
     assert [row["run"] for row in rows] == [str(tmp_path / "runs" / "linked"), str(run)]
 
 
-def test_what_else_lies_there_is_ignored(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_ignored(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", [0.01])
     make_run(run / "fold-1", [0.02])
     (tmp_path / "notes.txt").write_text("x")

@@ -33,7 +33,7 @@ def display() -> TrainingDisplay:
     return TrainingDisplay(sys.stderr, seconds_between_lines=0)
 
 
-def test_the_time_left_is_that_of_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_time_left_covers_the_whole_run(capsys: pytest.CaptureFixture[str]) -> None:
     with display() as shown:
         shown.started(plan())
         shown.step(4, 400, 0.06, 100.0, 0.125)
@@ -46,7 +46,7 @@ def test_the_time_left_is_that_of_the_whole_run(capsys: pytest.CaptureFixture[st
     assert second.endswith("25 s left for all 3 epochs")
 
 
-def test_rows_of_an_earlier_process_are_no_speed(
+def test_rows_of_an_earlier_process_do_not_count_as_speed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter([0.0, 10.0])

@@ -1,14 +1,20 @@
 """Small sources, and the datasets that are made of them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.dataset import Dataset, verify
+from memmap_train.conversion.conversion import convert, open_source
+from memmap_train.conversion.execution import convert_source
+from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.plan import ConvertOptions
+from memmap_train.conversion.report import Report
+from memmap_train.dataset.dataset import Dataset
+from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:
@@ -34,14 +40,38 @@ def converted(folder: Path, table: pa.Table, name: str = "out", **options: Any) 
     return convert(path, folder / name, **options).dataset
 
 
-@dataclass
-class Bytes:
-    """A budget of so many bytes, however few."""
+class TinyBudget(MemoryBudget):
+    """A budget of so many bytes for buffers, however few: nothing is refused."""
 
-    n_bytes: int
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__()
+        self._n_bytes = n_bytes
 
-    def set_apart(self, n_bytes: int) -> None:
-        """Don't mind them."""
+    @property
+    def n_bytes(self) -> int:
+        return self._n_bytes
+
+    def reserve_metadata(self, n_bytes: int) -> None:
+        """Reserve nothing."""
 
     def require(self, n_bytes: int) -> None:
-        """Do with less."""
+        """Accept less."""
+
+
+def convert_within(
+    budget: MemoryBudget,
+    sources: Sequence[Path],
+    out: Path,
+    options: ConvertOptions | None = None,
+    *,
+    n_workers: int = 1,
+) -> Report:
+    """Convert parquet files with a budget that `convert` can't be given."""
+    with closing(open_source(sources, out, budget)) as source:
+        return convert_source(
+            source,
+            out,
+            ConvertOptions() if options is None else options,
+            budget=budget,
+            n_workers=n_workers,
+        )

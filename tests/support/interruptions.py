@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.journal import STAGED, Journal
+from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.report import Report
-from memmap_train.dataset.dataset import open_dataset, verify
-from memmap_train.dataset.manifest import WORKPLACE
+from memmap_train.conversion.workspace import STAGED
+from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.verify import verify
 from tests.support.toy import write_toy
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
@@ -35,10 +37,10 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[]
     """Convert until this many eras are published."""
     publish, begun = Journal.publish, itertools.count()
 
-    def limited(self: Journal, *arguments: Any) -> None:
+    def limited(self: Journal, era: FinishedEra) -> FinishedEra:
         if next(begun) >= n_eras:
             raise StoppedError
-        publish(self, *arguments)
+        return publish(self, era)
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "publish", limited)

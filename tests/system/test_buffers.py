@@ -1,4 +1,4 @@
-"""Tests of recycled memory: aligned, reused, and never shared by two arrays that are alive."""
+"""Tests of reused buffers: aligned, and never shared by two arrays that are alive."""
 
 import gc
 import mmap
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.system.buffers import Recycler, disk_buffer
+from memmap_train.system.buffers import BufferPool, disk_buffer
 
 ALIGNMENT = 64  # bytes: TensorFlow aborts on a borrowed array that has less
 FLOAT32, INT8 = np.dtype(np.float32), np.dtype(np.int8)
@@ -24,12 +24,12 @@ def address(array: Any) -> int:
 
 @pytest.mark.parametrize("dtype", [FLOAT32, INT8])
 @pytest.mark.parametrize("shape", [(3, 5), (1, 1), (1000, 7), (4, 0), (0, 4)])
-def test_arrays_are_aligned_writeable_and_of_the_shape_asked(
+def test_arrays_are_aligned_writeable_and_of_the_requested_shape(
     shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     for _ in range(5):
-        array = recycler.array(shape, dtype)
+        array = pool.array(shape, dtype)
         assert array.shape == shape
         assert array.dtype == dtype
         assert array.flags.c_contiguous
@@ -38,42 +38,42 @@ def test_arrays_are_aligned_writeable_and_of_the_shape_asked(
         assert (array == 1).all()
 
 
-def test_memory_returns_when_the_last_array_that_shows_it_is_gone() -> None:
-    recycler = Recycler()
-    array = recycler.array((100, 10), FLOAT32)
+def test_memory_is_recycled_when_its_last_array_is_gone() -> None:
+    pool = BufferPool()
+    array = pool.array((100, 10), FLOAT32)
     block = address(array)
     row = array[57].view(np.int32)[2:3]
     del array
-    other = recycler.array((100, 10), FLOAT32)
+    other = pool.array((100, 10), FLOAT32)
     assert address(other) != block
     del row
-    assert address(recycler.array((100, 10), FLOAT32)) == block
+    assert address(pool.array((100, 10), FLOAT32)) == block
 
 
-def test_a_memoryview_keeps_its_memory() -> None:
-    recycler = Recycler()
-    array = recycler.array((100, 10), FLOAT32)
+def test_a_memoryview_keeps_its_memory_alive() -> None:
+    pool = BufferPool()
+    array = pool.array((100, 10), FLOAT32)
     array[:] = 7
     view = memoryview(array)
     del array
-    recycler.array((100, 10), FLOAT32)[:] = 0
+    pool.array((100, 10), FLOAT32)[:] = 0
     assert (np.asarray(view) == 7).all()
 
 
-def test_a_block_serves_a_little_less_but_not_much_less() -> None:
-    recycler = Recycler()
-    block = address(recycler.array((10_000, 10), INT8))
-    assert address(recycler.array((9_000, 10), INT8)) == block
-    small = recycler.array((1_000, 10), INT8)
+def test_a_block_is_reused_for_slightly_smaller_arrays_only() -> None:
+    pool = BufferPool()
+    block = address(pool.array((10_000, 10), INT8))
+    assert address(pool.array((9_000, 10), INT8)) == block
+    small = pool.array((1_000, 10), INT8)
     assert address(small) != block
-    assert address(recycler.array((10_000, 10), INT8)) == block
+    assert address(pool.array((10_000, 10), INT8)) == block
 
 
-def test_only_a_few_blocks_are_kept() -> None:
-    recycler = Recycler()
+def test_only_a_few_free_blocks_are_kept() -> None:
+    pool = BufferPool()
     tracemalloc.start()
     try:
-        held = [recycler.array((10_000, 10), INT8) for _ in range(100)]
+        held = [pool.array((10_000, 10), INT8) for _ in range(100)]
         assert len({address(array) for array in held}) == 100
         del held
         kept = tracemalloc.get_traced_memory()[0]
@@ -85,11 +85,11 @@ def test_only_a_few_blocks_are_kept() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2000), st.booleans()), max_size=60),
 )
-def test_arrays_that_are_alive_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
-    recycler = Recycler()
+def test_live_arrays_never_overlap(actions: list[tuple[int, int, bool]]) -> None:
+    pool = BufferPool()
     held: dict[int, Any] = {}
     for number, (slot, n_rows, keep) in enumerate(actions):
-        array = recycler.array((n_rows, 3), INT8)
+        array = pool.array((n_rows, 3), INT8)
         array[:] = number % 100
         held.pop(slot, None)
         if keep:
@@ -100,14 +100,14 @@ def test_arrays_that_are_alive_never_overlap(actions: list[tuple[int, int, bool]
 
 
 def test_threads_never_get_the_same_memory() -> None:
-    recycler = Recycler()
+    pool = BufferPool()
     start = threading.Barrier(4)
 
     def work(number: int) -> int:
         start.wait()
         n_wrong = 0
         for _ in range(500):
-            array = recycler.array((500, 4), INT8)
+            array = pool.array((500, 4), INT8)
             array[:] = number
             n_wrong += int((array != number).any())
         return n_wrong
@@ -116,18 +116,18 @@ def test_threads_never_get_the_same_memory() -> None:
         assert list(threads.map(work, range(4))) == [0] * 4
 
 
-def test_memory_in_a_reference_cycle_returns_when_it_is_collected() -> None:
-    recycler = Recycler()
-    cycle: list[Any] = [recycler.array((100, 10), FLOAT32)]
+def test_memory_in_a_reference_cycle_is_recycled_when_it_is_collected() -> None:
+    pool = BufferPool()
+    cycle: list[Any] = [pool.array((100, 10), FLOAT32)]
     block = address(cycle[0])
     cycle.append(cycle)
     del cycle
     gc.collect()
-    assert address(recycler.array((100, 10), FLOAT32)) == block
+    assert address(pool.array((100, 10), FLOAT32)) == block
 
 
 @pytest.mark.parametrize("n_bytes", [1, 4096, 2**21, 2**21 + 1])
-def test_a_disks_buffer_is_writeable_begins_with_a_page_and_has_the_length_asked(
+def test_a_disk_buffer_is_writeable_page_aligned_and_of_the_requested_length(
     n_bytes: int,
 ) -> None:
     buffers = [disk_buffer(n_bytes) for _ in range(2)]
@@ -139,5 +139,5 @@ def test_a_disks_buffer_is_writeable_begins_with_a_page_and_has_the_length_asked
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no large pages")
-def test_a_disks_buffer_may_lie_in_large_pages() -> None:
+def test_a_disk_buffer_may_use_huge_pages() -> None:
     assert np.frombuffer(disk_buffer(5), np.uint8).ctypes.data % 2**21 == 0

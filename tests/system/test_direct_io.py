@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import FileStamp, digest_file
 from memmap_train.dataset.direct_array import DirectArray
+from memmap_train.dataset.file_digest import FileStamp, digest_file
 from memmap_train.errors import ShardError
 from memmap_train.loading.page_cache import drop, resident_bytes
 from memmap_train.system.direct_io import can_read_directly
@@ -36,13 +36,13 @@ def opened(path: Path) -> DirectArray:
 
 
 @given(st.integers(0, N_ROWS - 1), st.integers(1, N_ROWS))
-def test_rows_are_those_of_the_file(path: Path, start: int, n_rows: int) -> None:
+def test_direct_reads_return_the_rows_of_the_file(path: Path, start: int, n_rows: int) -> None:
     stop = min(N_ROWS, start + n_rows)
     rows = opened(path).rows(start, stop)
     np.testing.assert_array_equal(rows, np.load(path)[start:stop])
 
 
-def test_codes_are_read_as_codes(tmp_path: Path, path: Path) -> None:
+def test_codes_are_read_as_int8(tmp_path: Path, path: Path) -> None:
     codes = np.random.default_rng(0).integers(0, 5, (99, 1050)).astype(np.int8)
     np.save(tmp_path / "codes.npy", codes)
     array = DirectArray(
@@ -73,7 +73,7 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path, path: Path) ->
         DirectArray(copy, np.dtype(np.float32), (N_ROWS, N_COLUMNS), stamp)
 
 
-def test_rows_come_past_the_page_cache(tmp_path: Path, path: Path) -> None:
+def test_direct_reads_do_not_fill_the_page_cache(tmp_path: Path, path: Path) -> None:
     """The page cache holds nothing of a file that was dropped from it and read."""
     copy = tmp_path / "features.npy"
     copy.write_bytes(path.read_bytes())
@@ -106,13 +106,13 @@ def n_open(path: Path) -> int:
     return found
 
 
-def test_a_file_that_is_no_array_leaves_nothing_open(tmp_path: Path) -> None:
+def test_refusing_a_file_that_is_not_an_array_leaves_no_descriptor_open(tmp_path: Path) -> None:
     (tmp_path / "features.npy").write_bytes(b"no array at all")
     with pytest.raises(ShardError, match=r"not a \.npy file"):
         opened(tmp_path / "features.npy")
 
 
-def test_a_file_on_another_file_system_is_read_as_usual_where_that_knows_no_direct_reads(
+def test_a_file_system_without_direct_reads_is_read_through_the_page_cache(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, command: int, flags: int) -> int:
@@ -125,7 +125,7 @@ def test_a_file_on_another_file_system_is_read_as_usual_where_that_knows_no_dire
         np.testing.assert_array_equal(array.rows(start, stop), np.load(path)[start:stop])
 
 
-def test_a_file_that_cant_be_opened_once_more_is_named(
+def test_a_file_that_cannot_be_reopened_is_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int) -> int:
@@ -136,5 +136,5 @@ def test_a_file_that_cant_be_opened_once_more_is_named(
         opened(path)
 
 
-def test_a_file_that_isnt_there_cant_be_read_directly(tmp_path: Path) -> None:
+def test_a_missing_file_cannot_be_read_directly(tmp_path: Path) -> None:
     assert not can_read_directly(tmp_path / "nothing")

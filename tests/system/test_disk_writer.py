@@ -15,7 +15,9 @@ import xxhash
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.array_file import ArrayWriter, digest_file, npy_header
+from memmap_train.dataset.array_file import npy_header
+from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.file_digest import digest_file
 from memmap_train.system.disk_writer import BLOCK_BYTES, DiskWriter
 
 BUFFER_BYTES = 4 * BLOCK_BYTES
@@ -47,7 +49,7 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def test_pieces_land_where_they_belong_in_whatever_order(tmp_path: Path, system: str) -> None:
+def test_blocks_land_at_their_offsets_in_any_order(tmp_path: Path, system: str) -> None:
     path, content = tmp_path / "file", random_bytes(20 * BLOCK_BYTES)
     path.write_bytes(b"")
     edges = [0, 1, 4, 5, 9, 10, 13, 16, 20]
@@ -64,7 +66,7 @@ def test_pieces_land_where_they_belong_in_whatever_order(tmp_path: Path, system:
     assert path.read_bytes() == content
 
 
-def test_closing_waits_for_all_that_was_handed_over(tmp_path: Path) -> None:
+def test_closing_waits_for_all_submitted_blocks(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"")
     disk = DiskWriter(8, BUFFER_BYTES)
@@ -77,7 +79,7 @@ def test_closing_waits_for_all_that_was_handed_over(tmp_path: Path) -> None:
     assert [t.name for t in threading.enumerate() if t.name.startswith("disk")] == []
 
 
-def test_no_more_buffers_than_agreed_are_ever_in_use() -> None:
+def test_the_number_of_buffers_in_use_never_exceeds_the_limit() -> None:
     with closing(DiskWriter(2, BUFFER_BYTES)) as disk:
         first, second = disk.take(), disk.take()
         taken: list[memoryview] = []
@@ -91,7 +93,7 @@ def test_no_more_buffers_than_agreed_are_ever_in_use() -> None:
         disk.give_back(second)
 
 
-def test_what_fails_is_told_and_the_buffer_comes_back(tmp_path: Path) -> None:
+def test_a_failed_write_is_reported_and_its_buffer_is_returned(tmp_path: Path) -> None:
     with closing(DiskWriter(1, BUFFER_BYTES)) as disk:
         for _ in range(3):
             future = disk.write(tmp_path / "absent", 0, disk.take(), BLOCK_BYTES)
@@ -103,7 +105,7 @@ def test_what_fails_is_told_and_the_buffer_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 @pytest.mark.parametrize("limit", [BLOCK_BYTES, BLOCK_BYTES + 100, 2 * BLOCK_BYTES - 1])
-def test_a_disk_that_takes_only_a_part_says_so(tmp_path: Path, limit: int) -> None:
+def test_a_partial_write_is_reported(tmp_path: Path, limit: int) -> None:
     import resource
 
     path = tmp_path / "file"
@@ -176,7 +178,7 @@ def test_arrays_are_the_same_on_every_system(tmp_path: Path, system: str) -> Non
     assert (size, digest) == (path.stat().st_size, digest_file(path))
 
 
-def test_a_room_that_isnt_filled_leaves_nothing(tmp_path: Path) -> None:
+def test_a_reservation_that_is_not_filled_writes_nothing(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((3000, 8)).astype("<f4")
     path = tmp_path / "array.npy"
     with closing(DiskWriter(1, 100_000)) as disk:
@@ -191,7 +193,7 @@ def test_a_room_that_isnt_filled_leaves_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(path), array)
 
 
-def test_what_the_disk_ran_into_ends_the_array(tmp_path: Path) -> None:
+def test_a_disk_error_ends_the_writing_of_an_array(tmp_path: Path) -> None:
     array = np.zeros((3000, 8), "<f4")
     path = tmp_path / "array.npy"
     with closing(DiskWriter(2, 100_000)) as disk:

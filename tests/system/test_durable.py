@@ -14,6 +14,7 @@ from memmap_train.runs.lock import holding
 from memmap_train.runs.run import begin_run, open_run
 from memmap_train.system.durable import sync_directory, sync_file
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import write_toy
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -32,7 +33,7 @@ def failing(number: int, applies: Callable[[int], bool]) -> Callable[[int], None
 
 
 @pytest.mark.parametrize("number", FOR_FOLDERS, ids=errno.errorcode.__getitem__)
-def test_a_folder_that_cant_be_made_durable_is_written_all_the_same(
+def test_a_folder_that_cannot_be_synced_is_still_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     source, out = tmp_path / "source.parquet", tmp_path / "deep" / "out"
@@ -44,12 +45,12 @@ def test_a_folder_that_cant_be_made_durable_is_written_all_the_same(
     assert mt.convert(source, out, workers=1, overwrite=True).n_rows == 9
     assert list(mt.verify(out)) == []
     with holding(tmp_path / "run"):
-        begin_run(tmp_path / "run", {"epochs": 1, "embargo_eras": 8})
-    assert open_run(tmp_path / "run").config["epochs"] == 1
+        begin_run(tmp_path / "run", run_record(epochs=1))
+    assert open_run(tmp_path / "run").record.epochs == 1
 
 
 @pytest.mark.parametrize("number", UNSUPPORTED, ids=errno.errorcode.__getitem__)
-def test_nor_does_a_file_have_to_be_durable_where_none_can_be(
+def test_a_file_need_not_be_synced_where_no_file_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     source, out = tmp_path / "source.parquet", tmp_path / "out"
@@ -61,7 +62,7 @@ def test_nor_does_a_file_have_to_be_durable_where_none_can_be(
 
 @pytest.mark.parametrize("number", FAILED, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("applies", [stat.S_ISDIR, stat.S_ISREG])
-def test_an_error_of_the_disk_is_never_passed_over(
+def test_a_disk_error_is_never_ignored(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -74,13 +75,13 @@ def test_an_error_of_the_disk_is_never_passed_over(
         with refused(ConversionError, str(out)):
             mt.convert(source, out, workers=1)
         with refused(RunError, str(tmp_path / "run")):
-            begin_run(tmp_path / "run", {"epochs": 1})
+            begin_run(tmp_path / "run", run_record())
     assert not (out / "manifest.json").exists()
     assert mt.convert(source, out, workers=1).status == "converted"
 
 
 @pytest.mark.parametrize("number", [errno.EBADF, errno.EACCES, errno.EPERM, errno.EIO])
-def test_a_file_that_cant_be_made_durable_though_files_can_is_an_error(
+def test_a_failed_sync_is_an_error_where_other_files_can_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(os, "fsync", failing(number, stat.S_ISREG))
@@ -88,7 +89,7 @@ def test_a_file_that_cant_be_made_durable_though_files_can_is_an_error(
         sync_file(file.fileno())
 
 
-def test_a_folder_that_cant_be_opened_is_left_as_it_is(
+def test_a_folder_that_cannot_be_opened_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: Path, flags: int) -> int:

@@ -28,7 +28,7 @@ def home(sample_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return home
 
 
-def test_a_tilde_is_the_home_folder_in_every_command(
+def test_a_tilde_is_expanded_in_every_command(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "first.toml").write_text(
@@ -59,7 +59,7 @@ def test_a_tilde_is_the_home_folder_in_every_command(
     assert made <= {path.name for path in home.iterdir()}
 
 
-def test_a_tilde_is_the_home_folder_for_python_callers(home: Path) -> None:
+def test_a_tilde_is_expanded_for_python_callers(home: Path) -> None:
     report = mt.convert(["~/sample/train.parquet"], "~/shards", workers=1)
     assert report.dataset.path == home / "shards"
     mt.convert("~/shards", "~/narrow", features_json="~/sample/features.json", feature_set="small")
@@ -78,7 +78,7 @@ def test_a_tilde_is_the_home_folder_for_python_callers(home: Path) -> None:
         lambda path: list(mt.verify(path)),
     ],
 )
-def test_the_home_of_nobody_is_refused(
+def test_the_home_folder_of_an_unknown_user_is_refused(
     use: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,7 +87,9 @@ def test_the_home_of_nobody_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_home_folder_only_its_paths_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_only_paths_with_a_tilde_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a number without a user's name
     with refused(PathError, "~/x: the home folder of this user"):

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.conversion.journal import Journal
-from memmap_train.dataset.manifest import WORKPLACE, ShardEntry
+from memmap_train.conversion.journal import FinishedEra, Journal
+from memmap_train.dataset.format import WORKPLACE
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs
 from memmap_train.system import junk
 from memmap_train.system.junk import names_in
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import write_toy
 
 NOTES = [".DS_Store", "._features.npy", ".nfs00000001", "Thumbs.db", "desktop.ini", "Icon\r"]
@@ -59,25 +60,25 @@ def shards(out: Path) -> dict[str, bytes]:
     }
 
 
-def test_verifying_passes_over_it(out: Path) -> None:
+def test_verifying_ignores_files_that_systems_create(out: Path) -> None:
     assert mt.verify(out) == []
     (out / "era-0001" / "features (1).npy").write_bytes(b"")
     assert [problem.path for problem in mt.verify(out)] == ["era-0001/features (1).npy"]
 
 
-def test_a_dataset_with_it_can_be_updated(source: Path, out: Path) -> None:
+def test_a_dataset_with_system_files_can_be_updated(source: Path, out: Path) -> None:
     write(source, n_eras=5)
     report = mt.convert(source, out)
     assert (report.status, report.n_eras_new) == ("updated", 2)
     assert mt.verify(out) == []
 
 
-def test_a_dataset_with_it_can_be_subset(out: Path) -> None:
+def test_a_dataset_with_system_files_can_be_subset(out: Path) -> None:
     narrow = mt.convert(out, out.with_name("narrow"), targets="target")
     assert narrow.dataset.target_names == ("target",)
 
 
-def test_overwriting_removes_it_with_the_eras(source: Path, out: Path) -> None:
+def test_overwriting_removes_system_files_with_the_eras(source: Path, out: Path) -> None:
     write(source, n_eras=2, seed=1)
     mt.convert(source, out, overwrite=True)
     assert shards(out) == shards(mt.convert(source, out.with_name("fresh")).dataset.path)
@@ -101,7 +102,7 @@ def test_overwriting_keeps_the_users_hidden_files(source: Path, out: Path, name:
     assert os.listdir(out / "era-0003") == [name.split("/")[0]]
 
 
-def test_a_file_that_another_machine_has_open_stays_and_nothing_fails(
+def test_a_file_held_open_by_another_machine_stays_and_nothing_fails(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS renames it to `.nfs…` when it is removed, and refuses to remove that."""
@@ -121,14 +122,14 @@ def test_a_file_that_another_machine_has_open_stays_and_nothing_fails(
 
 
 @pytest.mark.parametrize("when", ["before", "while an era is published"])
-def test_an_interrupted_conversion_is_resumed_whatever_was_dropped(
+def test_an_interrupted_conversion_is_resumed_despite_system_files(
     source: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     out, publish = source.with_name("out"), Journal.publish
 
-    def drop_and_publish(self: Journal, entry: ShardEntry, equal: list[str]) -> ShardEntry:
-        drop_into(self.directory / WORKPLACE / "partial" / entry.folder)
-        return publish(self, entry, equal)
+    def drop_and_publish(self: Journal, era: FinishedEra) -> FinishedEra:
+        drop_into(self.scratch / "partial" / era.entry.folder)
+        return publish(self, era)
 
     def stop(what: str, done: int, total: int) -> None:
         if what == "converting" and done > 8:
@@ -147,16 +148,16 @@ def test_an_interrupted_conversion_is_resumed_whatever_was_dropped(
     assert shards(out) == shards(mt.convert(source, out.with_name("fresh")).dataset.path)
 
 
-def test_an_interrupted_update_is_resumed_whatever_was_dropped(
+def test_an_interrupted_update_is_resumed_despite_system_files(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(source, n_eras=5)
 
-    def stop(directory: Path, manifest: object) -> None:
+    def stop(workspace: object, manifest: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.conversion.commit", stop)
+        patch.setattr("memmap_train.conversion.execution.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     staged = out / WORKPLACE / "staged"
@@ -169,7 +170,7 @@ def test_an_interrupted_update_is_resumed_whatever_was_dropped(
 
 
 @pytest.mark.parametrize("name", [*NOTES, *KEEPERS, ".gitkeep"])
-def test_a_folder_with_nothing_else_in_it_can_become_a_dataset_or_a_run(
+def test_a_folder_with_only_system_files_can_become_a_dataset_or_a_run(
     source: Path, name: str
 ) -> None:
     out = source.with_name("out")
@@ -181,7 +182,7 @@ def test_a_folder_with_nothing_else_in_it_can_become_a_dataset_or_a_run(
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "features.npy", "Thumbs.db.txt", "era-0001.bak"])
-def test_what_no_system_drops_is_somebodys(source: Path, name: str) -> None:
+def test_files_that_no_system_creates_are_kept(source: Path, name: str) -> None:
     out = source.with_name("out")
     out.mkdir()
     (out / name).write_text("mine")
@@ -192,9 +193,9 @@ def test_what_no_system_drops_is_somebodys(source: Path, name: str) -> None:
     assert os.listdir(out) == [name]
 
 
-def test_copies_of_runs_that_a_system_keeps_arent_listed(tmp_path: Path) -> None:
+def test_copies_of_runs_in_system_folders_are_not_listed(tmp_path: Path) -> None:
     for name in ("first", "@eaDir", ".Trash-1000"):
-        begin_run(tmp_path / name, {})
+        begin_run(tmp_path / name, run_record())
     assert [row["run"] for row in describe_runs([tmp_path])] == [str(tmp_path / "first")]
 
 

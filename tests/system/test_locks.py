@@ -113,7 +113,9 @@ def held_by_another(path: Path, prelude: str = "") -> Iterator["subprocess.Popen
             process.kill()
 
 
-def test_a_lock_of_another_process_counts_until_it_ends(tmp_path: Path, prelude: str) -> None:
+def test_a_lock_of_another_process_is_held_until_that_process_ends(
+    tmp_path: Path, prelude: str
+) -> None:
     path = tmp_path / "new" / "lock"
     with held_by_another(path, prelude) as process:
         assert is_held(path)
@@ -153,9 +155,7 @@ def test_several_processes_never_hold_a_lock_together(tmp_path: Path, prelude: s
     assert os.listdir(tmp_path) == []
 
 
-def test_who_keeps_asking_whether_a_lock_is_held_keeps_nobody_from_holding_it(
-    tmp_path: Path, prelude: str
-) -> None:
+def test_polling_is_held_never_blocks_acquiring(tmp_path: Path, prelude: str) -> None:
     path = tmp_path / "lock"
     with subprocess.Popen(
         [sys.executable, "-c", prelude + ASK, path], stdout=subprocess.PIPE, text=True
@@ -174,7 +174,7 @@ def test_who_keeps_asking_whether_a_lock_is_held_keeps_nobody_from_holding_it(
 
 
 @pytest.mark.parametrize("number", REFUSALS, ids=errno.errorcode.__getitem__)
-def test_where_flock_is_missing_or_denied_the_file_is_the_lock(
+def test_without_flock_the_file_is_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     refuse_flock(monkeypatch, number)
@@ -187,7 +187,7 @@ def test_where_flock_is_missing_or_denied_the_file_is_the_lock(
 
 
 @pytest.mark.parametrize("content", ["", "4711\nanother-machine\n", "7\n"])
-def test_a_file_that_nobody_can_vouch_for_is_named(
+def test_a_lock_file_of_unknown_origin_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     path = tmp_path / "lock"
@@ -204,7 +204,7 @@ def test_a_file_that_nobody_can_vouch_for_is_named(
     Lock(path).release()
 
 
-def test_a_process_with_flock_is_not_overtaken_by_one_without(
+def test_a_process_with_flock_excludes_one_without_flock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with held_by_another(tmp_path / "lock") as process:
@@ -216,7 +216,7 @@ def test_a_process_with_flock_is_not_overtaken_by_one_without(
             Lock(tmp_path / "lock")
 
 
-def test_asking_whether_a_lock_is_held_changes_nothing(tmp_path: Path) -> None:
+def test_is_held_changes_nothing(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "nowhere" / "lock")
     assert not is_held(tmp_path / "lock")
     assert os.listdir(tmp_path) == []
@@ -225,7 +225,7 @@ def test_asking_whether_a_lock_is_held_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "lock").read_text() == "left by a killed process"
 
 
-def test_a_lock_that_is_held_for_a_moment_is_waited_for(
+def test_a_lock_that_is_held_briefly_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flock, answers = fcntl.flock, Counter[str]()
@@ -256,7 +256,7 @@ def replace_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("meddle", [remove_file, remove_folder, replace_file])
-def test_a_lock_whose_file_is_taken_away_meanwhile_is_tried_again(
+def test_a_lock_whose_file_is_replaced_while_locking_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "folder" / "lock"
@@ -277,7 +277,9 @@ def test_a_lock_whose_file_is_taken_away_meanwhile_is_tried_again(
     assert not path.exists()
 
 
-def test_a_lock_that_others_have_taken_away_stays_theirs(tmp_path: Path, prelude: str) -> None:
+def test_releasing_does_not_remove_a_lock_that_another_process_holds(
+    tmp_path: Path, prelude: str
+) -> None:
     path = tmp_path / "lock"
     first = Lock(path)
     path.unlink()
@@ -288,7 +290,7 @@ def test_a_lock_that_others_have_taken_away_stays_theirs(tmp_path: Path, prelude
     assert os.listdir(tmp_path) == []
 
 
-def test_a_machine_with_any_name_can_hold_a_lock(
+def test_a_machine_with_any_host_name_can_hold_a_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "b\udcfcro")
@@ -299,7 +301,7 @@ def test_a_machine_with_any_name_can_hold_a_lock(
     lock.release()
 
 
-def test_a_lock_file_that_cant_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
         Lock(tmp_path / "file" / "folder" / "lock")
@@ -309,7 +311,9 @@ def test_a_lock_file_that_cant_be_made_is_an_error_of_the_system(tmp_path: Path)
         Lock(tmp_path / "folder" / "lock")
 
 
-def test_the_file_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_of_another_user_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, opened = tmp_path / "lock", os.open
     path.write_text("4711\nsome-machine?flock\n")
 
@@ -328,7 +332,7 @@ def test_the_file_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.M
         Lock(path)
 
 
-def test_a_process_that_was_forked_doesnt_keep_the_lock(tmp_path: Path) -> None:
+def test_a_forked_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     fork = "print('held', flush=True)\nimport os\nos.fork()\n"
     path = tmp_path / "lock"
     with subprocess.Popen(
@@ -346,9 +350,7 @@ def test_a_process_that_was_forked_doesnt_keep_the_lock(tmp_path: Path) -> None:
         Lock(path).release()
 
 
-def test_a_full_disk_doesnt_keep_a_lock_from_being_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_can_be_held_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -104,12 +104,14 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("hiding", [ON_MACOS, ON_WINDOWS], ids=["macOS", "Windows"])
-def test_what_other_systems_lack_isnt_needed(tmp_path: Path, expected: str, hiding: str) -> None:
+def test_functions_that_other_systems_lack_are_not_needed(
+    tmp_path: Path, expected: str, hiding: str
+) -> None:
     assert run(OTHERS + hiding + TOUR, tmp_path) == expected
 
 
 @pytest.mark.parametrize("faults", ["flock,fsync,shared-maps,hints", "flock,fsync,all-maps"])
-def test_what_file_systems_refuse_isnt_needed(
+def test_operations_that_file_systems_refuse_are_not_needed(
     tmp_path: Path, expected: str, faulty: Path, faults: str
 ) -> None:
     found = run(
@@ -122,7 +124,9 @@ def test_what_file_systems_refuse_isnt_needed(
     assert found == expected
 
 
-def test_training_needs_none_of_it_either(tmp_path: Path, expected: str, faulty: Path) -> None:
+def test_training_needs_neither_missing_functions_nor_refused_operations(
+    tmp_path: Path, expected: str, faulty: Path
+) -> None:
     found = run(
         TENSORFLOW + OTHERS + REFUSED + ON_WINDOWS + TOUR + TOUR_OF_TRAINING,
         tmp_path,

@@ -119,7 +119,7 @@ def test_every_command_takes_a_path_or_refuses_it_in_one_line(
     assert mt.verify("good") == []
 
 
-def test_what_is_wrong_with_a_path_is_said(home: Path) -> None:
+def test_the_error_says_what_is_wrong_with_a_path(home: Path) -> None:
     for path, said in (
         ("x" * 300, "too long for a name"),
         ("loop/in", "Too many levels of symbolic links"),
@@ -175,7 +175,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
         code = main(command)
         assert (code, capsys.readouterr().err.partition("error: ")[2]) == (0, ""), command
     assert list(Path(run, "tensorboard").iterdir())
-    assert open_run(Path(run)).config["dataset"] == str(Path(dataset).resolve())
+    assert open_run(Path(run)).record.dataset == str(Path(dataset).resolve())
     assert json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))
     assert np.loadtxt(f"{NOT_UTF8}/predictions.csv", str, delimiter=",").shape[0] > 100
 

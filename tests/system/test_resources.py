@@ -77,7 +77,7 @@ def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
     return Trees(tmp_path)
 
 
-def test_the_free_disk_is_that_of_the_nearest_folder_that_exists(
+def test_free_disk_is_measured_at_the_nearest_existing_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -93,27 +93,27 @@ def test_the_free_disk_is_that_of_the_nearest_folder_that_exists(
     assert asked == [tmp_path, tmp_path, Path(".")]
 
 
-def test_without_groups_it_is_what_the_kernel_calls_available(trees: Trees) -> None:
+def test_available_memory_without_cgroups_is_that_of_the_kernel(trees: Trees) -> None:
     assert resources.available_memory() == 8_000_000 * 1024
 
 
-def test_a_group_leaves_its_limit_less_what_is_used_but_for_its_cache(trees: Trees) -> None:
+def test_a_cgroup_leaves_its_limit_minus_its_use_without_cache(trees: Trees) -> None:
     trees.group_v2("", 1_000_000, 700_000, 300_000)
     assert resources.available_memory() == 600_000
 
 
-def test_a_group_larger_than_the_machine_says_nothing(trees: Trees) -> None:
+def test_a_cgroup_larger_than_the_machine_is_ignored(trees: Trees) -> None:
     trees.group_v2("", 10**18, 5, 1)
     assert resources.available_memory() == 8_000_000 * 1024
 
 
-def test_a_group_without_a_limit_says_nothing(trees: Trees) -> None:
+def test_a_cgroup_without_a_limit_is_ignored(trees: Trees) -> None:
     trees.group_v2("", "max", 700_000, 300_000)
     assert resources.available_memory() == 8_000_000 * 1024
 
 
 @pytest.mark.parametrize(("outer", "inner", "expected"), [(900, 500, 500), (400, 500, 400)])
-def test_the_tightest_group_on_the_way_up_counts(
+def test_the_tightest_cgroup_among_the_ancestors_counts(
     trees: Trees, outer: int, inner: int, expected: int
 ) -> None:
     trees.proc("self/cgroup", "0::/user.slice/job-1\n")
@@ -123,37 +123,37 @@ def test_the_tightest_group_on_the_way_up_counts(
     assert resources.available_memory() == expected
 
 
-def test_a_group_named_from_outside_the_container_is_looked_for_at_its_root(trees: Trees) -> None:
+def test_a_cgroup_named_from_outside_the_container_is_found_at_its_root(trees: Trees) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.group_v1("", 1_000_000, 400_000, 100_000)
     assert resources.available_memory() == 700_000
 
 
-def test_version_1_takes_the_controllers_that_hold_memory(trees: Trees) -> None:
+def test_cgroup_version_1_uses_the_memory_controller(trees: Trees) -> None:
     trees.proc("self/cgroup", "4:cpu:/a\n9:hugetlb,memory:/a\n")
     trees.group_v1("a", 5_000, 1_000, 500)
     trees.group_v1("", 2**63 - 4096, 10**9, 0)
     assert resources.available_memory() == 4_500
 
 
-def test_more_used_than_allowed_leaves_nothing(trees: Trees) -> None:
+def test_a_cgroup_over_its_limit_leaves_no_memory(trees: Trees) -> None:
     trees.group_v2("", 1_000, 1_500, 100)
     assert resources.available_memory() == 0
 
 
-def test_files_in_shared_memory_arent_cache_that_can_go(trees: Trees) -> None:
+def test_files_in_shared_memory_are_not_reclaimable_cache(trees: Trees) -> None:
     """A tmpfs is counted as cache, but the kernel can't drop it."""
     trees.group_v2("", 1_000_000, 700_000, 300_000, shared=200_000)
     assert resources.available_memory() == 400_000
 
 
 @pytest.mark.parametrize("text", ["", "0::\n", "9:memory:/a:b\n", "::\n", "\nmemory:/\n"])
-def test_lists_of_groups_that_nobody_expected_do_no_harm(trees: Trees, text: str) -> None:
+def test_malformed_lists_of_cgroups_are_ignored(trees: Trees, text: str) -> None:
     trees.proc("self/cgroup", text)
     assert resources.available_memory() == 8_000_000 * 1024
 
 
-def test_the_limit_of_a_group_counts_where_its_cache_isnt_known(trees: Trees) -> None:
+def test_the_limit_of_a_cgroup_counts_where_its_cache_is_unknown(trees: Trees) -> None:
     trees.group_v2("", 1_000, 100, 0)
     (trees.root / "groups" / "memory.stat").write_text("one two three\n")
     assert resources.available_memory() == 1_000
@@ -161,7 +161,7 @@ def test_the_limit_of_a_group_counts_where_its_cache_isnt_known(trees: Trees) ->
     assert resources.available_memory() == 1_000
 
 
-def test_a_system_without_proc_still_gives_a_number(trees: Trees) -> None:
+def test_available_memory_is_known_without_proc(trees: Trees) -> None:
     (trees.root / "proc" / "meminfo").unlink()
     (trees.root / "proc" / "self" / "cgroup").unlink()
     assert resources.available_memory() > 100_000_000
@@ -171,7 +171,7 @@ def test_a_system_without_proc_still_gives_a_number(trees: Trees) -> None:
     ("most", "high", "expected"),
     [("max", 900_000, 500_000), (1_000_000, 900_000, 500_000), (800_000, 900_000, 400_000)],
 )
-def test_a_group_that_is_slowed_down_from_some_size_on_leaves_what_lies_below(
+def test_memory_high_of_a_cgroup_counts_as_its_limit(
     trees: Trees, most: int | str, high: int, expected: int
 ) -> None:
     trees.proc("self/cgroup", "0::/job\n")
@@ -194,14 +194,16 @@ def test_a_group_that_is_slowed_down_from_some_size_on_leaves_what_lies_below(
         ("much more", 32),
     ],
 )
-def test_a_quota_of_a_group_is_counted_in_cores(trees: Trees, quota: str, expected: int) -> None:
+def test_the_cpu_quota_of_a_cgroup_is_counted_in_cores(
+    trees: Trees, quota: str, expected: int
+) -> None:
     trees.proc("self/cgroup", "0::/job\n")
     trees.cpu_v2("job", quota)
     assert resources.n_cores() == expected
     assert resources.n_schedulable_cores() == 32
 
 
-def test_the_tightest_quota_on_the_way_up_counts(trees: Trees) -> None:
+def test_the_tightest_cpu_quota_among_the_ancestors_counts(trees: Trees) -> None:
     trees.proc("self/cgroup", "0::/pod/job\n")
     trees.cpu_v2("pod", "300000 100000")
     trees.cpu_v2("pod/job", "max 100000")
@@ -213,19 +215,19 @@ def test_the_tightest_quota_on_the_way_up_counts(trees: Trees) -> None:
 @pytest.mark.parametrize(
     ("quota", "expected"), [("150000", 2), ("-1", 32), ("0", 32), ("none", 32)]
 )
-def test_version_1_has_quotas_too(trees: Trees, quota: str, expected: int) -> None:
+def test_cgroup_version_1_has_cpu_quotas(trees: Trees, quota: str, expected: int) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.cpu_v1("", quota)  # the container's own, at the root of what it sees
     assert resources.n_cores() == expected
 
 
-def test_a_group_may_have_any_bytes_as_its_name(trees: Trees) -> None:
+def test_the_name_of_a_cgroup_may_be_any_bytes(trees: Trees) -> None:
     (trees.root / "proc" / "self" / "cgroup").write_bytes(b"0::/caf\xe9\n")
     trees.cpu_v2("caf\udce9", "200000 100000")
     assert resources.n_cores() == 2
 
 
-def test_this_machine_gives_numbers() -> None:
+def test_the_numbers_of_this_machine_are_plausible() -> None:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 10**6 < resources.available_memory() < physical
     assert 1 <= resources.n_cores() <= (os.cpu_count() or 1)
@@ -234,22 +236,22 @@ def test_this_machine_gives_numbers() -> None:
 @pytest.mark.parametrize(
     ("soft", "hard", "expected"), [(64, 200, 200), (64, 64, 64), (100, 10**5, 65_536)]
 )
-def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
+def test_the_limit_of_open_files_is_raised_to_its_maximum(
     soft: int, hard: int, expected: int
 ) -> None:
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 0:
         pytest.skip("this process may not open so many files")
     code = (
         "import resource\n"
-        "from memmap_train.system.resources import open_file_limit\n"
+        "from memmap_train.system.resources import raise_open_file_limit\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
-        "print(open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+        "print(raise_open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{expected} {expected}\n"
 
 
-def test_a_file_system_that_tells_no_size_isnt_taken_for_a_full_one(
+def test_a_file_system_that_reports_no_size_does_not_count_as_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert resources.free_disk(tmp_path) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)

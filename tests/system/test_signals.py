@@ -35,14 +35,14 @@ def send(number: int = signal.SIGINT) -> None:
 
 
 @pytest.mark.parametrize("ignored", EVERYTHING)
-def test_what_the_parent_ignores_is_not_handled(ignored: signal.Signals) -> None:
+def test_signals_that_the_parent_ignores_stay_ignored(ignored: signal.Signals) -> None:
     assert stops() == EVERYTHING
     signal.signal(ignored, signal.SIG_IGN)
     assert stops() == tuple(number for number in EVERYTHING if number != ignored)
 
 
 @pytest.mark.parametrize("number", EVERYTHING)
-def test_a_signal_stops_once_while_things_end_in_order(number: int) -> None:
+def test_a_second_signal_does_not_interrupt_an_orderly_end(number: int) -> None:
     ended = []
 
     def work() -> None:
@@ -58,7 +58,7 @@ def test_a_signal_stops_once_while_things_end_in_order(number: int) -> None:
     assert ended == ["in order"]
 
 
-def test_a_stop_that_somebody_swallows_is_followed_by_the_next_one() -> None:
+def test_an_interrupt_that_user_code_swallows_is_raised_again() -> None:
     with suppress(KeyboardInterrupt):  # a library: `except: use_another_way()`
         send()
     with pytest.raises(Stopped):
@@ -112,7 +112,7 @@ def in_a_generator_that_is_closed() -> None:
         in_a_generator_that_is_closed,
     ],
 )
-def test_a_stop_where_python_drops_exceptions_comes_again(
+def test_an_interrupt_in_a_finaliser_is_raised_again(
     where: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> None:
@@ -124,7 +124,7 @@ def test_a_stop_where_python_drops_exceptions_comes_again(
     assert capsys.readouterr().err == ""
 
 
-def test_other_errors_in_finalisers_are_reported_as_ever(
+def test_other_errors_in_finalisers_are_reported_as_usual(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(Stopped):
@@ -146,7 +146,7 @@ def test_other_errors_in_finalisers_are_reported_as_ever(
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_command_leaves_signals_to_the_process_that_it_ran_in(
+def test_a_command_restores_the_signal_handlers_of_its_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_stopped: bool
 ) -> None:
     """As in a notebook, whose later cells have to be stopped, too."""

@@ -15,7 +15,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import BatchError
 from memmap_train.loading.batches import Batches
-from memmap_train.loading.gather import _DirectFiles
+from memmap_train.loading.direct_files import PROCESS_FILES
 from memmap_train.system.thread_lock import ThreadLock
 
 pytestmark = [
@@ -92,19 +92,21 @@ def test_a_lock_keeps_other_threads_out() -> None:
     assert seen == ["held", "inside"]
 
 
-def test_a_worker_forked_while_a_stream_reads_has_its_batches(toys: dict[str, Path]) -> None:
+def test_a_worker_that_is_forked_while_a_stream_reads_gets_its_batches(
+    toys: dict[str, Path],
+) -> None:
     dataset = mt.open_dataset(toys["int8"])
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     expected = [batches[step] for step in range(2 * len(batches))]
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     with batches.stream() as stream:
         next(stream)
-        reader = batches.reader()
+        reader = batches.reader
         locks = [
-            batches.order._lock,
+            batches.sampler._lock,
             reader._features._lock,
             reader._targets._lock,
-            _DirectFiles._lock,
+            PROCESS_FILES.lock,
             stream._lock,
             stream._threads._shutdown_lock,
             stream._decoder._shutdown_lock,

@@ -38,7 +38,7 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
     return change
 
 
-def test_a_pool_goes_on_with_the_threads_that_it_gets(allow: Allow) -> None:
+def test_a_pool_works_with_as_many_threads_as_the_system_allows(allow: Allow) -> None:
     allow(2)
     with ThreadPool(8) as threads:
         both = threading.Barrier(2, timeout=60)
@@ -46,7 +46,7 @@ def test_a_pool_goes_on_with_the_threads_that_it_gets(allow: Allow) -> None:
         assert sorted(task.result() for task in tasks) == [0] * 10 + [1] * 10
 
 
-def test_a_pool_without_a_thread_is_an_error_of_ours(allow: Allow) -> None:
+def test_a_pool_without_a_thread_raises_our_error(allow: Allow) -> None:
     allow(0)
     with pytest.raises(ThreadError, match=r"no thread can be started: can't start new .*ulimit -u"):
         ThreadPool(8)
@@ -64,7 +64,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_goes_on_with_fewer_threads_or_says_that_there_is_none(
+def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
     command: str,
     sample: Path,
     sample_files: Path,
@@ -74,8 +74,8 @@ def test_a_command_goes_on_with_fewer_threads_or_says_that_there_is_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.bench._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.bench._DISK_SECONDS", 0.02)
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = COMMANDS[command].format(sample=sample, files=sample_files).split()
     codes = []
     for n_threads in (0, 1, 2, 3, 4, 6, 8, 12, 30, None):

@@ -23,12 +23,12 @@ from memmap_train.errors import (
     RunError,
 )
 from memmap_train.loading import batches as batches_module
-from memmap_train.loading import placement
 from memmap_train.runs.lock import holding
 from memmap_train.runs.metrics import numerai_corr, summary
 from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.runs.training_display import TrainingDisplay
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
 from memmap_train.training.loop import train
@@ -620,7 +620,7 @@ def test_folds_take_the_memory_of_one_at_a_time(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two pools of 4 batches of 64 rows take 16.4 kB; the last fold's features 41 kB at most.
-    monkeypatch.setattr(placement, "available_memory", lambda: 60_000)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 60_000)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
     config = folds_config(epochs=1)
     plans, _ = rehearse_folds(sample, tmp_path / "run", config, folds=5)

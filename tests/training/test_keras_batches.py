@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError
-from memmap_train.loading.batches import Stream
+from memmap_train.loading.stream import Stream
 from tests.support.errors import refused
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]

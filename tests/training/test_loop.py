@@ -35,16 +35,16 @@ from memmap_train.errors import (
     MemmapTrainError,
     RunError,
 )
-from memmap_train.loading import placement
-from memmap_train.loading.sampler import ORDER_VERSION
 from memmap_train.loading.sequential import SequentialReader
+from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
 from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
-from memmap_train.system.buffers import Recycler
+from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import loop
 from memmap_train.training import predictor as predicting
 from memmap_train.training.loop import train
@@ -81,7 +81,7 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 def aligned(n_values: int) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = Recycler().array((n_values,), np.dtype(np.float32))
+    array: npt.NDArray[np.float32] = BufferPool().array((n_values,), np.dtype(np.float32))
     array[:] = np.arange(n_values)
     return array
 
@@ -112,7 +112,7 @@ def test_arrays_that_cant_be_shared_are_copied() -> None:
 
 
 def test_memory_is_used_again_only_after_the_tensor_is_gone() -> None:
-    memory, shape, dtype = Recycler(), (64,), np.dtype(np.float32)
+    memory, shape, dtype = BufferPool(), (64,), np.dtype(np.float32)
     array = memory.array(shape, dtype)
     array[:] = 1
     address = array.ctypes.data
@@ -320,7 +320,7 @@ def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
     config = small_config(epochs=1, window_size=1, pool_batches=1)
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(PROCESS_MEMORY, "available", lambda given=available: given)
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:

@@ -24,10 +24,10 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.loading import placement
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import ensemble
 from memmap_train.training import predictor as predicting
 from memmap_train.training.ensemble import per_era_rank
@@ -35,6 +35,7 @@ from memmap_train.training.model import build
 from memmap_train.training.predictions import PredictReport, write_predictions
 from memmap_train.training.predictor import Predictor
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 from tests.support.toy import toy_table
 from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
 
@@ -43,7 +44,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 def make_run(path: Path, features: list[str], **config: Any) -> Any:
     """Write a run with a model of random weights; return the model."""
-    run = begin_run(path, {"features": features, "fill_missing": None, "dataset": "D"} | config)
+    run = begin_run(path, run_record(features=features, dataset="D", **config))
     model = build(len(features), 2, small_config(hidden=(16,)))
     model.set_weights(
         [
@@ -135,7 +136,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     found = []
     for available in (10**12, 0):
-        monkeypatch.setattr(placement, "available_memory", lambda given=available: given)
+        monkeypatch.setattr(PROCESS_MEMORY, "available", lambda given=available: given)
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
@@ -178,7 +179,7 @@ def test_several_runs_predict_the_mean_of_what_each_does(
         alone.append([float(line[1]) for line in read(tmp_path / "alone.csv")[1:]])
     seen: list[tuple[int, int]] = []
     n_rows = write_predictions(
-        two_runs, sample, tmp_path / "out.csv", raw=raw, progress=lambda *now: seen.append(now)
+        two_runs, sample, tmp_path / "out.csv", raw=raw, progress=lambda _, *now: seen.append(now)
     ).n_rows
     together = read(tmp_path / "out.csv")
     found = [float(line[1]) for line in together[1:]]
@@ -578,7 +579,7 @@ def test_progress_counts_rows(sample: Path, tmp_path: Path, any_block: int) -> N
     make_run(tmp_path / "run", list(dataset.feature_names))
     seen: list[tuple[int, int]] = []
     write_predictions(
-        tmp_path / "run", sample, tmp_path / "out.csv", progress=lambda *now: seen.append(now)
+        tmp_path / "run", sample, tmp_path / "out.csv", progress=lambda _, *now: seen.append(now)
     )
     ends = list(range(any_block, dataset.n_rows, any_block))
     assert seen == [(end, dataset.n_rows) for end in [*ends, dataset.n_rows]]

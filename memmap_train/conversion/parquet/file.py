@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...dataset.manifest import MAX_ID_BYTES, SourceEntry
+from ...dataset.format import MAX_ID_BYTES
+from ...dataset.manifest import SourceEntry
 from ...errors import SourceError
 from ...system.checksum import Checksum
 from ...system.paths import checked_path

@@ -1,0 +1,259 @@
+"""The steps of a conversion: inspect the target, plan, check, write eras, commit.
+
+Nothing is written before all checks have passed. From then on the workspace is locked, and whatever
+ends the conversion leaves in it what a rerun resumes. How rows are read is up to the source.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..dataset.eras import out_of_order
+from ..dataset.format import WORKPLACE
+from ..dataset.manifest import Manifest
+from ..dataset.manifest_file import write_manifest
+from ..errors import ConversionError, SourceError, listed
+from ..progress import Progress, ignore
+from .commit import commit, finish_interrupted_commit
+from .era_policy import ChangedEraError, EraPolicy
+from .journal import Journal
+from .memory_budget import MemoryBudget
+from .new_manifest import differs_in_times_alone, make_manifest
+from .plan import ConversionPlan, ConvertOptions
+from .preflight import check_disk, check_folder, translated_errors
+from .report import Report, make_report
+from .schema import reasons
+from .source import ConversionSource
+from .target import Outdated, Request, Target, UpToDate, check_updatable, inspect_target
+from .update import changed_era_error, check_rows, columns_of_update
+from .workspace import Workspace, acquire_workspace
+
+_LOG = logging.getLogger("memmap_train")
+
+
+def convert_source(
+    source: ConversionSource,
+    directory: Path,
+    options: ConvertOptions,
+    *,
+    budget: MemoryBudget,
+    n_workers: int = 1,
+    overwrite: bool = False,
+    trust_features: bool = False,
+    progress: Progress = ignore,
+    started: float | None = None,
+) -> Report:
+    """Convert an opened source into a dataset; see `convert`.
+
+    Parameters
+    ----------
+    source : ConversionSource
+    directory : Path
+        The dataset's folder.
+    options : ConvertOptions
+    budget : MemoryBudget
+    n_workers : int
+        Number of threads.
+    overwrite, trust_features : bool
+    progress : callable(what, rows done, rows in all), optional
+    started : float, optional
+        The time of `time.perf_counter` at which the conversion began; by default now.
+    """
+    started = time.perf_counter() if started is None else started
+    notifier = ProgressNotifier(progress)
+    with translated_errors(directory):
+        request, target = _inspect(source, directory, options, overwrite=overwrite)
+        if isinstance(target, UpToDate):
+            _remove_leftovers(directory)
+            return make_report(directory, "up to date", started)
+        old = target.manifest if isinstance(target, Outdated) else None
+        plan, left_out = _make_plan(source, request, old, notifier)
+        budget.require(source.least_budget(plan))
+        check_disk(directory, plan, budget.n_bytes, old)
+        _warn(plan)
+        with acquire_workspace(directory) as workspace:
+            if _is_done_meanwhile(request, target):
+                workspace.clear()
+                return make_report(directory, "up to date", started)
+            journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
+            n_kept = len(journal.finished)
+            with (
+                _changed_eras_explained(workspace, source, plan),
+                _changes_reported(source),
+                closing(journal),
+            ):
+                eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
+                source.check_unchanged()
+            manifest = make_manifest(plan, eras, old, source.pyarrow_version)
+            if old is not None and differs_in_times_alone(old, manifest):
+                # The next time, the times alone will show that nothing has changed.
+                write_manifest(replace(old, sources=manifest.sources), directory)
+                workspace.clear()
+                return make_report(directory, "up to date", started)
+            commit(workspace, manifest)
+            workspace.clear()
+        status = "converted" if old is None else "updated"
+        return make_report(
+            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
+        )
+
+
+class ProgressNotifier:
+    """Passes progress on to a callback, one call at a time.
+
+    Parameters
+    ----------
+    progress : callable
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._rows_written = 0.0
+
+    def read(self, done: int, total: int) -> None:
+        """Report how many rows have been read for the plan."""
+        self._progress("reading eras", done, total)
+
+    def written(self, rows: float, total: int) -> None:
+        """Report how many more rows have been converted; thread-safe."""
+        with self._lock:
+            self._rows_written += rows
+            self._progress("converting", round(self._rows_written), total)
+
+
+def _inspect(
+    source: ConversionSource, directory: Path, options: ConvertOptions, *, overwrite: bool
+) -> tuple[Request, Target]:
+    """Return the dataset that is asked for, and the state of the target folder.
+
+    A commit that was interrupted is finished first.
+    """
+    columns = source.choose_columns(options)
+    check_folder(directory, overwrite=overwrite)
+    was_just_committed = finish_interrupted_commit(directory)
+    request = Request(
+        directory=directory,
+        sources=source.entries,
+        columns=columns,
+        options=options,
+        overwrite=overwrite,
+    )
+    return request, inspect_target(request, was_just_committed=was_just_committed)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove the workspace of a run that was killed after its commit."""
+    if (directory / WORKPLACE).exists():
+        with acquire_workspace(directory) as workspace:
+            workspace.clear()
+
+
+def _make_plan(
+    source: ConversionSource,
+    request: Request,
+    old: Manifest | None,
+    notifier: ProgressNotifier,
+) -> tuple[ConversionPlan, list[str]]:
+    """Return the plan, and the features and targets of the source that are left out."""
+    columns, additional = request.columns, list[str]()
+    if old is not None:
+        check_updatable(old, request)
+        columns, additional = columns_of_update(columns, old, request.directory, source.name)
+    with _changes_reported(source):
+        plan = source.make_plan(columns, request.options, notifier.read)
+    source.check_unchanged()
+    if old is not None:
+        check_rows(plan, old, request.directory, source.name)
+    return plan, [*columns.schema.unusable, *additional]
+
+
+def _warn(plan: ConversionPlan) -> None:
+    """Log which columns are left out, and eras whose order is uncertain."""
+    if unusable := plan.columns.schema.unusable:
+        _LOG.warning("left out, since they can't be stored: %s", reasons(unusable))
+    if len(unsorted := out_of_order(plan.rows_per_era)) > 1:
+        _LOG.warning(
+            "eras such as %s hold neither a number nor a date with the year first: they are "
+            "sorted as text, which may not be the order of time",
+            listed(unsorted, 2),
+        )
+
+
+def _is_done_meanwhile(request: Request, before: Target) -> bool:
+    """Return whether another process has finished this conversion since the target was inspected.
+
+    Raises
+    ------
+    ConversionError
+        Another process has made another dataset.
+    """
+    now = inspect_target(request)
+    if isinstance(now, UpToDate):
+        return True
+    if now != before:
+        raise ConversionError(
+            f"{request.directory}: another process has changed the dataset meanwhile; run the same "
+            "command again"
+        )
+    return False
+
+
+def _open_journal(
+    workspace: Workspace,
+    source: ConversionSource,
+    plan: ConversionPlan,
+    old: Manifest | None,
+    *,
+    trust_features: bool,
+) -> Journal:
+    """Return the journal of this conversion, with the eras that an interrupted run has finished."""
+    job = _job(source, plan, old)
+    if old is None:
+        return Journal(workspace, job)
+    policy = EraPolicy.of_update(old, trusts_features=trust_features)
+    return Journal(workspace, job | {"trusts_features": trust_features}, policy)
+
+
+def _job(source: ConversionSource, plan: ConversionPlan, old: Manifest | None) -> dict[str, Any]:
+    """Return the identity of a conversion: with an equal job a rerun resumes it."""
+    schema = plan.columns.schema
+    return {
+        "job_version": 4,
+        "updates": None if old is None else old.digest,
+        "origin": source.identity(),
+        "dtype": plan.options.dtype,
+        "missing": plan.options.missing,
+        "features": list(schema.features),
+        "targets": list(schema.targets),
+        "columns": {"era": schema.era, "id": schema.id},
+        "alias": plan.columns.alias,
+        "rows_per_era": plan.rows_per_era,
+    }
+
+
+@contextmanager
+def _changes_reported(source: ConversionSource) -> Iterator[None]:
+    """Report that a source has changed, if that is why it can't be read."""
+    try:
+        yield
+    except SourceError:
+        source.check_unchanged()
+        raise
+
+
+@contextmanager
+def _changed_eras_explained(
+    workspace: Workspace, source: ConversionSource, plan: ConversionPlan
+) -> Iterator[None]:
+    """Turn a changed era into an error that names its features; nothing is kept to resume."""
+    try:
+        yield
+    except ChangedEraError as changed:
+        workspace.clear()
+        raise changed_era_error(changed, plan, source, workspace.directory) from None

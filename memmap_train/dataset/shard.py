@@ -1,0 +1,85 @@
+"""One era of a dataset: read-only maps of its arrays, opened when they are first needed."""
+
+import io
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .array_file import open_array, opened_array
+from .direct_array import DirectArray
+from .file_digest import FileStamp
+from .manifest import Manifest, ShardEntry
+
+Stored = npt.NDArray[Any]
+
+
+class Shard:
+    """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        entry: ShardEntry,
+        stamps: Mapping[str, FileStamp],
+    ) -> None:
+        self.path = directory / entry.folder
+        self.era = entry.era
+        self.n_rows = entry.rows
+        self._layout, self._files = manifest.layout(entry), entry.files
+        self._stamps = stamps
+
+    @cached_property
+    def features(self) -> Stored:
+        """Features as stored: float32, or int8 codes; shape (rows, features)."""
+        return self._open("features")
+
+    @cached_property
+    def targets(self) -> Stored:
+        """Targets, float32, NaN where unlabelled; shape (rows, targets)."""
+        return self._open("targets")
+
+    @cached_property
+    def ids(self) -> Stored | None:
+        """Ids as fixed-width bytes, shape (rows,); None where the source had none."""
+        return self._open("ids") if "ids" in self._layout else None
+
+    @cached_property
+    def counts(self) -> Stored | None:
+        """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
+
+        As found in the source. None in datasets that were made before there were counts.
+        """
+        return self._open("counts") if "counts" in self._layout else None
+
+    def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+        """Return dtype and shape of an array."""
+        return self._layout[array]
+
+    def header_bytes(self, array: str) -> int:
+        """Return the bytes that stand before an array's data, by what the manifest says."""
+        dtype, shape = self._layout[array]
+        return self._files[array].bytes - dtype.itemsize * prod(shape)
+
+    def opened(self, array: str) -> AbstractContextManager[tuple[io.FileIO, int]]:
+        """Open an array's file once it is checked: the file, and where its data begin."""
+        return opened_array(self.file(array), *self._layout[array], self._stamps[array])
+
+    def direct_features(self) -> DirectArray:
+        """Open the features for reading past the page cache; see `can_read_directly`."""
+        dtype, shape = self._layout["features"]
+        return DirectArray(self.file("features"), dtype, shape, self._stamps["features"])
+
+    def file(self, array: str) -> Path:
+        """Return the path of one array's file."""
+        return self.path / f"{array}.npy"
+
+    def _open(self, array: str) -> Stored:
+        dtype, shape = self._layout[array]
+        return open_array(self.file(array), dtype, shape, self._stamps[array])

@@ -1,0 +1,206 @@
+"""A prefetching iterator over batches: the next pool is read while the present one is used.
+
+A batch is a slice of a pool's buffer, which is reused only once no batch made from it is held.
+"""
+
+import os
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Any
+
+from ..errors import BatchError
+from ..system.thread_lock import ThreadLock
+from ..system.threads import ThreadPool
+from .gather import Batch, Float32, PoolReader, Stored
+from .sampler import Pool, whole
+from .window_sampler import WindowSampler
+
+
+class Stream(Iterator[Batch]):
+    """Batches one after another, the next pool being read while this one is used.
+
+    Dropping it, `close()` or leaving its `with` block stops its threads. An error in a thread ends
+    the stream with that error.
+    """
+
+    def __init__(
+        self, order: WindowSampler, reader: PoolReader, start: int, end: int | None
+    ) -> None:
+        whole("start", start, least=0)
+        if end is not None:
+            whole("end", end, least=0)
+        self.step = start
+        self._end = end
+        self.wait_seconds = 0.0
+        """Seconds that `next` has waited for rows that weren't there yet."""
+        self._order, self._reader = order, reader
+        self._process = os.getpid()
+        self._threads = ThreadPool(reader.n_threads, thread_name_prefix="memmap-train")
+        # Decoding has a thread of its own: it would queue behind the next pool's reading.
+        self._decoder = ThreadPool(1, thread_name_prefix="memmap-train-decode")
+        self._pools: dict[tuple[int, int], _PoolReading] = {}
+        self._decoding: dict[int, Future[Batch]] = {}
+        self._lock = ThreadLock()
+        executors = (self._threads, self._decoder)
+        self._stop = weakref.finalize(self, _shut_down, self._process, executors)
+
+    def __next__(self) -> Batch:
+        with self._lock:  # threads that share a stream get each batch once
+            if self._end is not None and self.step >= self._end:
+                raise StopIteration
+            batch = self.at(self.step)
+            self.step += 1
+        return batch
+
+    def at(self, step: int) -> Batch:
+        """Return the batch of a step; cheap for the next few, a pool's reading for any other."""
+        started = time.perf_counter()
+        with self._lock:
+            try:
+                self._check_open()
+                batch = self._decoded(step) if self._reader.decodes else self._slice(step)
+            except BaseException as error:
+                if isinstance(error, CancelledError | RuntimeError):
+                    self._check_open()  # closed by another thread meanwhile?
+                self.close()
+                raise
+            self.wait_seconds += time.perf_counter() - started
+        return batch
+
+    def close(self) -> None:
+        """Stop the threads and let go of the buffers; batches handed out stay valid."""
+        self._stop()
+        self._pools.clear()
+        self._decoding.clear()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._process:  # threads don't come along
+            raise BatchError(
+                "the stream belongs to the process that this one was forked from; make another "
+                "here with batches.stream(start=step)"
+            )
+        if not self._stop.alive:
+            raise BatchError("the stream is closed; make another with batches.stream(start=step)")
+
+    def _decoded(self, step: int) -> Batch:
+        """Return a decoded batch, and have the next one decoded meanwhile if its rows are there."""
+        future = self._decoding.get(step)
+        if future is None:
+            batch = self._reader.decode_batch(*self._slice(step))
+        else:
+            batch = future.result()
+        self._decoding = {}
+        following = self._order.locate(step + 1)
+        reading = self._pools.get((following.epoch, following.pool))
+        if reading is not None and reading.is_done() and step + 1 != self._end:
+            self._decoding[step + 1] = self._decoder.submit(
+                self._reader.decode_batch, *self._slice(step + 1)
+            )
+        return batch
+
+    def _slice(self, step: int) -> tuple[Any, Float32]:
+        place = self._order.locate(step)
+        key = (place.epoch, place.pool)
+        reading = self._pools.get(key)
+        if reading is None:
+            # Pools of another place in the run are of no use here; their buffers are.
+            self._pools = {}
+            reading = self._pools[key] = self._read(*key)
+        x, y = reading.result()
+        following = self._following(*key)
+        if following is None or following in self._pools:
+            return x[place.low : place.high], y[place.low : place.high]
+        if place.low > 0 or place.high == len(x) or self._reader.decodes:
+            # From the second step on: the caller has let go of the last pool's buffer by then.
+            # Decoded batches show no pool's buffer: at once.
+            planned = reading.planned_following()
+            self._pools = {key: reading}  # lets the last pool's buffer go before the next needs one
+            self._pools[following] = self._read(*following, planned)
+        return x[place.low : place.high], y[place.low : place.high]
+
+    def _read(self, epoch: int, pool: int, planned: "Future[Pool] | None" = None) -> "_PoolReading":
+        following = self._following(epoch, pool)
+        return _PoolReading(
+            self._order, self._reader, self._threads, (epoch, pool), following, planned
+        )
+
+    def _following(self, epoch: int, pool: int) -> tuple[int, int] | None:
+        epoch, pool = divmod(
+            epoch * self._order.pools_per_epoch + pool + 1, self._order.pools_per_epoch
+        )
+        first_step = epoch * self._order.steps_per_epoch + self._order.first_step(pool)
+        return None if self._end is not None and first_step >= self._end else (epoch, pool)
+
+
+class _PoolReading:
+    """A pool on its way into a buffer: planned and announced, then filled by several tasks.
+
+    The next pool is planned and announced meanwhile, which takes no buffer.
+    """
+
+    def __init__(
+        self,
+        order: WindowSampler,
+        reader: PoolReader,
+        threads: ThreadPool,
+        key: tuple[int, int],
+        following: tuple[int, int] | None,
+        planned: "Future[Pool] | None",
+    ) -> None:
+        self._order, self._reader, self._threads = order, reader, threads
+        if planned is None:
+            planned = threads.submit(self._plan, *key)
+        self._begun = threads.submit(self._begin, planned, following)
+
+    def _plan(self, epoch: int, pool: int) -> Pool:
+        planned = self._order.pool(epoch, pool)
+        self._reader.announce(planned)
+        return planned
+
+    def _begin(
+        self, planned: "Future[Pool]", following: tuple[int, int] | None
+    ) -> "tuple[Stored, Float32, list[Future[None]], Future[Pool] | None]":
+        pool = planned.result()  # at work already, or done: tasks are taken up in order
+        # Of one size for all pools: a buffer that is a little too small would be of no use again.
+        x, y = self._reader.buffers(self._order.max_pool_rows)
+        x, y = x[: pool.n_rows], y[: pool.n_rows]
+        submit = self._threads.submit
+        fills = [submit(fill) for fill in self._reader.fills(pool, x, y, self._reader.n_threads)]
+        return x, y, fills, submit(self._plan, *following) if following else None
+
+    def result(self) -> tuple[Stored, Float32]:
+        x, y, fills, _ = self._begun.result()
+        for fill in fills:
+            fill.result()
+        return x, y
+
+    def planned_following(self) -> "Future[Pool] | None":
+        """Return the plan of the next pool, once the rows of this one are there."""
+        return self._begun.result()[3]
+
+    def is_done(self) -> bool:
+        """Tell whether the rows are there; an error will be told by `result`."""
+        if not self._begun.done() or self._begun.exception() is not None:
+            return False
+        return all(fill.done() for fill in self._begun.result()[2])
+
+
+def _shut_down(process: int, executors: Sequence[ThreadPool]) -> None:
+    if os.getpid() != process:
+        return  # a forked child has none of the threads, and may find their locks held
+    for executor in executors:
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,102 @@
+"""The words for a declared type: what a value may be, and which values aren't that.
+
+In come JSON schemas and errors as pydantic makes them of a declaration; out come phrases that
+follow the word "expected". pydantic's own texts speak to programmers.
+"""
+
+from collections.abc import Iterator, Mapping
+from reprlib import repr as short_repr
+from typing import Any
+
+from pydantic import ValidationError
+
+_PLAIN = {"boolean": "true or false", "string": "text", "array": "a list", "object": "a table"}
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """Return what a JSON schema allows; null isn't mentioned.
+
+    A description in the schema takes the place of the words for its type and limits.
+
+    >>> allowed({"type": "integer", "minimum": 1})
+    'a whole number of 1 or more'
+    >>> allowed({"type": "number", "minimum": 0, "exclusiveMaximum": 1})
+    'a number from 0 to below 1'
+    >>> allowed({"anyOf": [{"type": "integer", "minimum": 0}, {"const": "auto"}, {"type": "null"}]})
+    'a whole number of 0 or more, or "auto"'
+    >>> allowed({"type": "string", "enum": ["mse", "mae"]})
+    '"mse" or "mae"'
+    """
+    if "description" in schema:
+        return str(schema["description"])
+    if "anyOf" in schema:
+        parts = [allowed(part) for part in schema["anyOf"] if part.get("type") != "null"]
+        return ", or ".join(parts)
+    if "const" in schema:
+        return f'"{schema["const"]}"'
+    if "enum" in schema:
+        return " or ".join(f'"{word}"' for word in schema["enum"])
+    kind = schema.get("type", "")
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    return f"a {'whole ' if kind == 'integer' else ''}number {_limits(schema)}".rstrip()
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    """Return the limits of a number: "of 1 or more", "from 0 to below 1", "above 0"."""
+    least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if least is not None and most is not None:
+        return f"from {least} to {most}"
+    if least is not None:
+        return f"from {least} to below {below}" if below is not None else f"of {least} or more"
+    if above is not None:
+        return f"between {above} and {below}" if below is not None else f"above {above}"
+    return ""
+
+
+def quoted(value: object) -> str:
+    """Return a value for a message, shortened where it is long.
+
+    >>> quoted("medium"), quoted(list(range(100))), quoted(10**5000)
+    ("'medium'", '[0, 1, 2, 3, 4, 5, ...]', 'a number of thousands of digits')
+    """
+    try:
+        return short_repr(value)
+    except ValueError:  # of an int, by default, from 4,300 digits on
+        return "a number of thousands of digits"
+
+
+def faults_in(
+    error: ValidationError, schema: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the keys that an error is about, with what was expected of each and what was found.
+
+    Parameters
+    ----------
+    error : ValidationError
+    schema : mapping
+        The JSON schema of the record that was validated.
+    values : mapping
+        The values that were validated.
+
+    Yields
+    ------
+    key : str
+        Empty for an error that is about several keys.
+    expected : str
+        Of such an error, its whole text.
+    found : str
+        Empty if the key is missing.
+    """
+    seen = set()
+    for fault in error.errors(include_url=False, include_input=False):
+        key = str(fault["loc"][0]) if fault["loc"] else ""
+        if key in seen:
+            continue  # another item of a list, or another kind that the value isn't of
+        seen.add(key)
+        if not key:
+            yield "", str(fault["ctx"]["error"]), ""
+        else:
+            found = quoted(values[key]) if key in values else ""
+            yield key, allowed(schema["properties"][key]), found
