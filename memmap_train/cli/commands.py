@@ -90,10 +90,11 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from ..conversion.preview import describe_survey, survey_sources, survey_text  # needs pyarrow
+    from ..conversion.preview import preview_sources  # needs pyarrow
+    from ..conversion.preview_text import describe_preview, preview_text
 
     with _bars("values") as bars:
-        survey = survey_sources(
+        preview = preview_sources(
             arguments.sources,
             features_json=arguments.features_json,
             columns=ColumnOptions(
@@ -104,7 +105,7 @@ def _plan(arguments: argparse.Namespace) -> None:
             ),
             progress=bars,
         )
-    _print_found(arguments, survey, survey_text, describe_survey)
+    _print_found(arguments, preview, preview_text, describe_preview)
 
 
 def _convert(arguments: argparse.Namespace) -> None:
@@ -181,7 +182,7 @@ def _train(arguments: argparse.Namespace) -> None:
     elif arguments.dry_run:
         _rehearse(arguments, config)
     else:
-        from ..training.loop import train  # needs TensorFlow
+        from ..training.train import train  # needs TensorFlow
 
         with _reporter(arguments) as reporter:
             report = train(
@@ -212,7 +213,7 @@ def _reporter(arguments: argparse.Namespace) -> AbstractContextManager[Reporter]
 
 
 def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.loop import rehearse  # needs TensorFlow
+    from ..training.train import rehearse  # needs TensorFlow
 
     plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
     print(plan_text(plan))

@@ -36,11 +36,9 @@ from .plan import (
     read_feature_sets,
     whole_sets,
 )
-from .schema import Schema, common_schema, data_type_column, read_schema, without_unusable
+from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
 
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
-BEST_KEY = "memmap_train.best"
-"""Under this key of a parquet file's metadata a sample keeps its best possible score."""
 
 
 class ParquetSource:

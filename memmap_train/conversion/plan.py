@@ -89,6 +89,23 @@ class Columns:
     alias: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoreSize:
+    """The size of a dataset in one store dtype.
+
+    Attributes
+    ----------
+    bytes : int
+        The finished dataset: all arrays and the manifest.
+    disk_bytes : int
+        The most that its conversion takes at once: more, where row groups are too large to be
+        transposed in memory.
+    """
+
+    bytes: int
+    disk_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionPlan:
     """What will be written: columns, eras, rows, bytes."""
@@ -137,6 +154,25 @@ class ConversionPlan:
         rows = max((group.rows for group in self.groups), default=0)
         staged = rows * self.staged_row_bytes
         return self.n_bytes + (staged if staged > budget // 2 else 0)  # it is staged in a file
+
+    def size_of(self, features: Sequence[str], dtype: str, budget: int) -> StoreSize:
+        """Return the size of a dataset of some of the features in a store dtype.
+
+        Parameters
+        ----------
+        features : sequence of str
+        dtype : {"float32", "int8"}
+        budget : int
+            Bytes of buffers of the conversion.
+        """
+        plan = replace(
+            self,
+            columns=replace(
+                self.columns, schema=replace(self.columns.schema, features=tuple(features))
+            ),
+            options=replace(self.options, dtype=dtype, missing="0.5"),  # which int8 needs
+        )
+        return StoreSize(plan.n_bytes, plan.disk_bytes(budget))
 
 
 def read_feature_sets(path: Path) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,6 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ..dataset.format import FILE_NAME, WORKPLACE
@@ -19,6 +18,7 @@ from ..errors import ConversionError, MemmapTrainError
 from ..system.junk import is_empty
 from ..system.resources import free_disk, nearest_existing
 from ..text import in_bytes
+from .choices import smaller_choices
 from .plan import ConversionPlan
 from .workspace import is_dataset_dir
 
@@ -92,7 +92,7 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
             free += _array_bytes(directory, "era-*/*.npy")
     needed = plan.disk_bytes(budget)
     if needed > free:
-        advice = "" if old is not None else _what_fits(plan, budget, free)
+        advice = "" if old is not None else smaller_choices(plan, budget, free)
         if free < needed <= free + replaced:
             files = " ".join(shlex.quote(str(directory / n)) for n in (FILE_NAME, "era-"))
             advice += (
@@ -109,39 +109,6 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
 def _array_bytes(folder: Path, pattern: str = "**/*.npy") -> int:
     """Return the bytes of the arrays in a folder, links not followed; 0 if there is none."""
     return sum(file.lstat().st_size for file in folder.glob(pattern))
-
-
-def _what_fits(plan: ConversionPlan, budget: int, free: int) -> str:
-    """Return the options with which a dataset would fit, as advice."""
-    advice = ""
-    schema, options = plan.columns.schema, plan.options
-    smaller = replace(plan, options=replace(options, dtype="int8", missing="0.5"))
-    if options.dtype == "float32" and options.missing == "0.5" and schema.integer_features:
-        if smaller.disk_bytes(budget) <= free:
-            advice += ", or take a quarter of the bytes with --dtype int8"
-    else:
-        smaller = plan
-    sets = {
-        name: names
-        for name, names in plan.columns.feature_sets.items()
-        if names and len(names) < len(schema.features)
-    }
-    for part in dict.fromkeys((plan.options.dtype, smaller.options.dtype)):
-        of_dtype = plan if part == options.dtype else smaller
-        fitting = [
-            name
-            for name, names in sets.items()
-            if replace(
-                of_dtype,
-                columns=replace(plan.columns, schema=replace(schema, features=names)),
-            ).disk_bytes(budget)
-            <= free
-        ]
-        if fitting:
-            largest = max(fitting, key=lambda name: len(sets[name]))
-            with_dtype = "" if part == options.dtype else f" --dtype {part}"
-            return f"{advice}, or fewer features with --feature-set {largest}{with_dtype}"
-    return advice
 
 
 @contextmanager

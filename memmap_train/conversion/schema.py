@@ -15,6 +15,8 @@ Kind = str
 """Of a column: "integer", "float", "decimal", "bool", "text", "bytes", "date", "timestamp", "uuid",
 "null", or the name of another type."""
 
+BEST_KEY = "memmap_train.best"
+"""Metadata key, in each parquet file of a sample, of the best score that a model can expect."""
 DATA_TYPE_COLUMN = "data_type"
 ID_CANDIDATES = ("id", "__index_level_0__")
 _CODES = frozenset(("integer", "null"))

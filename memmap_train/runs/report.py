@@ -4,6 +4,8 @@ A `Reporter` is told; it may show a progress bar, write a log, or keep silent. N
 """
 
 import logging
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -225,7 +227,15 @@ def _chart_line(report: TrainReport | FoldsReport) -> str:
 
 
 class Reporter:
-    """Is told what happens in a training. This one keeps silent; override what shall be shown."""
+    """Is told what happens in a training. This one keeps silent; override what shall be shown.
+
+    Attributes
+    ----------
+    seconds_between_reports : float
+        The least time between two calls of `step` or `validation`.
+    """
+
+    seconds_between_reports = 0.1
 
     def fold(self, number: int, n_folds: int, fold: Fold) -> None:
         """Take note that the training of a fold begins or is resumed; counted from 1."""
@@ -244,7 +254,7 @@ class Reporter:
         rows_per_second: float,
         data_wait: float,
     ) -> None:
-        """Take note of the running epoch, at most ten times a second.
+        """Take note of the running epoch, no oftener than `seconds_between_reports`.
 
         Parameters
         ----------
@@ -260,7 +270,7 @@ class Reporter:
         """
 
     def validation(self, rows_done: int, n_rows: int) -> None:
-        """Take note of the validation at an epoch's end, at most ten times a second."""
+        """Take note of a running validation, no oftener than `seconds_between_reports`."""
 
     def scored(self, row: Mapping[str, float]) -> None:
         """Take note of a scoring inside an epoch: what `history.csv` will have, but for times."""
@@ -274,3 +284,19 @@ class Reporter:
         It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
         """
         _log.warning("%s", text)
+
+
+@dataclass(slots=True)
+class Pace:
+    """Tells when the next report is due."""
+
+    seconds: float
+    last: float = -math.inf
+
+    def is_due(self) -> bool:
+        """Return True if the last report that was due is long enough ago; the next one waits."""
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True

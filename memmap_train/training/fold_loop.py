@@ -34,9 +34,12 @@ from ..runs.run import Run, find_run, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
-from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
+from .compiled import compile_model, make_model
+from .initial_model import InitialModel
 from .model import require_tensorflow
-from .resolve import Setup, Start, make_model, prepare
+from .resolve import Setup, prepare
+from .results import draw_missing, recorded_scores, report_again
+from .train import rehearsed, train
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
@@ -92,10 +95,10 @@ def train_folds(
     if run is None or run.is_untrained():
         record = begun_record(record, resolved.dataset, resolved.folds)
     with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
-        start = resolved.start
-        if start is not None:
-            start.keep(run)  # all folds begin with the same file
-            start = replace(start, file=run.initial_path)
+        initial = resolved.initial
+        if initial is not None:
+            initial.keep(run)  # all folds begin with the same file
+            initial = replace(initial, file=run.initial_path)
         warned: set[str] = set()
         reports = []
         for number, of_fold in enumerate(resolved.configs, start=1):
@@ -114,7 +117,7 @@ def train_folds(
                 resume=is_resumed,
                 report=report,
                 fold=resolved.folds[number - 1],
-                start=start,
+                initial=initial,
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
@@ -146,7 +149,7 @@ def rehearse_folds(
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
-        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.start)
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial)
         return rehearsed(of_fold, setup, make_model(setup))
 
     return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
@@ -167,7 +170,7 @@ class _Resolved:
         The record of all of them.
     best_possible : float or None
         As for `Setup`.
-    start : Start or None
+    initial : InitialModel or None
         The saved model that all folds begin with, if they do with one.
     """
 
@@ -177,7 +180,7 @@ class _Resolved:
     configs: tuple[TrainConfig, ...]
     record: RunRecord
     best_possible: float | None
-    start: Start | None
+    initial: InitialModel | None
 
 
 def _set_up(
@@ -222,25 +225,25 @@ def _set_up(
     }
     chosen = _choose_folds(found, run, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
-    common, start = _config_and_start(prepare(found, run, config, chosen[-1]))
+    common, initial = _common(prepare(found, run, config, chosen[-1]))
     configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
             # Its batches go: a fold is trained at a time.
-            prepare(found, None, of_fold, fold, start)
+            prepare(found, None, of_fold, fold, initial)
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(found, None, configs[-1], chosen[-1], start)
+    last = prepare(found, None, configs[-1], chosen[-1], initial)
     # Before a new run has a folder: what the user brings may be refused.
-    make_step(last)
+    compile_model(last)
     make_callbacks(last.config.callbacks)
     record = _record(last, chosen, asked)
-    return _Resolved(found, run, chosen, configs, record, last.best_possible, start)
+    return _Resolved(found, run, chosen, configs, record, last.best_possible, initial)
 
 
-def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:
+def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
     """Return what all folds have in common; the setup's batches go, and their memory with them."""
-    return setup.config, setup.start
+    return setup.config, setup.initial
 
 
 def _choose_folds(

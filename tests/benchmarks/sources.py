@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 import memmap_train as mt
 from memmap_train.conversion.parquet.writer import SourceWriter
-from memmap_train.conversion.sample import TARGET_NAMES, Signal, write_sample
+from memmap_train.conversion.sample import write_sample
+from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal
 
 _FIRST_ERA = 575  # of v5.3's validation
 _LATE_ERAS = {"_60": 12, "_20": 4, "target": 4}  # weeks until a target is known

@@ -17,7 +17,8 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.preview import describe_survey, survey_sources, survey_text
+from memmap_train.conversion.preview import preview_sources
+from memmap_train.conversion.preview_text import describe_preview, preview_text
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, SchemaError, SourceError
@@ -278,14 +279,14 @@ def test_an_update_refuses_a_column_of_the_dataset_that_became_text(
 
 def test_the_plan_names_what_would_be_left_out(tmp_path: Path) -> None:
     pq.write_table(with_everything("feature_"), tmp_path / "all.parquet")
-    survey = survey_sources([tmp_path / "all.parquet"])
-    assert survey.n_features == 5
-    assert describe_survey(survey)["left_out"]["feature_date"].startswith("holds date in ")
-    assert "\nleft out  'feature_" in survey_text(survey)
+    preview = preview_sources([tmp_path / "all.parquet"])
+    assert preview.n_features == 5
+    assert describe_preview(preview)["left_out"]["feature_date"].startswith("holds date in ")
+    assert "\nleft out  'feature_" in preview_text(preview)
     write_toy(tmp_path / "toy.parquet", ROWS)
-    survey = survey_sources([tmp_path / "toy.parquet"])
-    assert describe_survey(survey)["left_out"] == {}
-    assert "left out" not in survey_text(survey)
+    preview = preview_sources([tmp_path / "toy.parquet"])
+    assert describe_preview(preview)["left_out"] == {}
+    assert "left out" not in preview_text(preview)
 
 
 def test_the_command_warns_in_one_line_on_stderr(
@@ -435,7 +436,7 @@ def test_eras_that_may_be_out_of_order_are_said(
     )
     assert dataset.eras == ("05.02.2024", "12.01.2024")
     assert "eras such as '05.02.2024', '12.01.2024' hold neither a number nor" in caplog.text
-    text = survey_text(survey_sources([tmp_path / "source.parquet"]))
+    text = preview_text(preview_sources([tmp_path / "source.parquet"]))
     assert "'05.02.2024', '12.01.2024': neither numbers nor dates" in text
 
 
@@ -547,7 +548,7 @@ def test_one_era_under_two_labels_is_refused(tmp_path: Path, one: Any, other: An
         with refused(SourceError, *said):
             convert(sources, tmp_path / "out")
         with refused(SourceError, *said):
-            survey_sources(sources)
+            preview_sources(sources)
     assert not (tmp_path / "out").exists()
 
 

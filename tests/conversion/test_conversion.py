@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from memmap_train.conversion import pipeline, transpose
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet import file as reading
-from memmap_train.conversion.parquet_source import BEST_KEY
 from memmap_train.conversion.plan import ConvertOptions
+from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.system.scratch import ThreadScratch
 from tests.support.conversions import (

@@ -16,13 +16,8 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion import memory_budget, preview
-from memmap_train.conversion.preview import (
-    Survey,
-    TargetLabels,
-    describe_survey,
-    survey_sources,
-    survey_text,
-)
+from memmap_train.conversion.preview import Preview, TargetLabels, preview_sources
+from memmap_train.conversion.preview_text import describe_preview, preview_text
 from memmap_train.conversion.schema import ColumnOptions
 from memmap_train.errors import MemmapTrainError, SchemaError, SourceError
 from tests.support.errors import refused
@@ -66,7 +61,7 @@ def with_targets(path: str, columns: dict[str, Sequence[float | None]], rows: in
     pq.write_table(table, path, row_group_size=rows)
 
 
-def bytes_of(found: Survey) -> dict[tuple[str, str], int]:
+def bytes_of(found: Preview) -> dict[tuple[str, str], int]:
     return {
         (choice.name, dtype): store.bytes
         for choice in found.choices
@@ -79,7 +74,7 @@ def bytes_of(found: Survey) -> dict[tuple[str, str], int]:
 
 def test_rows_eras_columns_and_data_types_are_counted(home: Path) -> None:
     write_toy(Path("more.parquet"), {"0010": 3, "0011": 9}, n_features=12, data_type="test")
-    found = survey_sources(["toy.parquet", "more.parquet"])
+    found = preview_sources(["toy.parquet", "more.parquet"])
     assert found.n_rows == 117
     assert list(found.rows_per_era.items()) == [
         ("0001", 40),
@@ -91,7 +86,7 @@ def test_rows_eras_columns_and_data_types_are_counted(home: Path) -> None:
     assert found.data_types == {"train": 105, "test": 12}
     assert (found.n_features, list(found.targets), found.has_ids) == (12, target_names(2), True)
     assert found.integer_features
-    data = describe_survey(found)
+    data = describe_preview(found)
     assert (data["n_eras"], data["eras"]) == (5, ["0001", "X"])
     assert data["rows_per_era"] == {"least": 5, "most": 40}
 
@@ -110,7 +105,7 @@ def test_eras_with_labels_are_counted_for_each_target(tmp_path: Path, row_group_
         position = table.column_names.index(name)
         table = table.set_column(position, name, pa.array(np.where(keep, values, np.nan)))
     pq.write_table(table, tmp_path / "toy.parquet", row_group_size=row_group_rows)
-    assert survey_sources([tmp_path / "toy.parquet"]).targets == {
+    assert preview_sources([tmp_path / "toy.parquet"]).targets == {
         "target": TargetLabels(1, "9"),
         "target_t1_20": TargetLabels(2, "10"),
         "target_t2_20": TargetLabels(0, None),
@@ -119,27 +114,27 @@ def test_eras_with_labels_are_counted_for_each_target(tmp_path: Path, row_group_
 
 def test_null_and_nan_are_both_no_label(tmp_path: Path) -> None:
     with_targets(f"{tmp_path}/toy.parquet", {"target": [None, None, np.nan, 0.5]})
-    found = survey_sources([tmp_path / "toy.parquet"])
+    found = preview_sources([tmp_path / "toy.parquet"])
     assert found.targets == {"target": TargetLabels(1, "0002")}
 
 
 def test_targets_that_are_all_of_type_null_have_no_labels(tmp_path: Path) -> None:
     table = toy_table({"X": 3}, n_targets=0).append_column("target", pa.nulls(3))
     pq.write_table(table, tmp_path / "live.parquet")
-    found = survey_sources([tmp_path / "live.parquet"])
+    found = preview_sources([tmp_path / "live.parquet"])
     assert (found.targets, found.aliases) == ({"target": TargetLabels(0, None)}, {})
 
 
-def test_a_source_without_targets_or_ids_is_surveyed(tmp_path: Path) -> None:
+def test_a_source_without_targets_or_ids_has_a_preview(tmp_path: Path) -> None:
     write_toy(tmp_path / "live.parquet", {"X": 6}, n_targets=0, ids=False)
-    found = survey_sources([tmp_path / "live.parquet"])
+    found = preview_sources([tmp_path / "live.parquet"])
     assert (found.targets, found.aliases, found.has_ids) == ({}, {}, False)
-    assert "targets   0\n" in survey_text(found)
+    assert "targets   0\n" in preview_text(found)
 
 
 def test_all_that_is_counted_is_what_a_conversion_finds(home: Path) -> None:
     write_toy(Path("nulls.parquet"), ERAS, n_features=5, n_targets=4, nulls=True, row_group_rows=9)
-    found = survey_sources(["nulls.parquet"])
+    found = preview_sources(["nulls.parquet"])
     dataset = mt.convert("nulls.parquet", "out").dataset
     assert tuple(found.rows_per_era) == dataset.eras
     assert tuple(found.rows_per_era.values()) == tuple(dataset.rows_per_era)
@@ -163,10 +158,10 @@ def test_the_named_target_that_equals_the_alias_is_said(tmp_path: Path) -> None:
         "target_c": LABELS,
     }
     with_targets(f"{tmp_path}/toy.parquet", columns)
-    found = survey_sources([tmp_path / "toy.parquet"])
+    found = preview_sources([tmp_path / "toy.parquet"])
     assert found.aliases == {"target": "target_b"}
-    assert "(equals target_b)" in survey_text(found)
-    assert describe_survey(found)["targets"]["target"]["alias_of"] == "target_b"
+    assert "(equals target_b)" in preview_text(found)
+    assert describe_preview(found)["targets"]["target"]["alias_of"] == "target_b"
 
 
 def test_the_alias_may_stand_after_the_others(tmp_path: Path) -> None:
@@ -176,7 +171,7 @@ def test_the_alias_may_stand_after_the_others(tmp_path: Path) -> None:
         "target": LABELS,
     }
     with_targets(f"{tmp_path}/toy.parquet", columns)
-    found = survey_sources([tmp_path / "toy.parquet"])
+    found = preview_sources([tmp_path / "toy.parquet"])
     assert found.aliases == {"target": "target_b"}
     assert list(found.targets) == ["target_a", "target_b", "target"]
 
@@ -191,7 +186,7 @@ def test_one_row_of_one_file_that_differs_makes_it_no_alias(
     for name in ("one", "two"):
         named = differing if name == file else LABELS
         with_targets(f"{tmp_path}/{name}.parquet", {"target": LABELS, "target_a": named})
-    found = survey_sources([tmp_path / "one.parquet", tmp_path / "two.parquet"])
+    found = preview_sources([tmp_path / "one.parquet", tmp_path / "two.parquet"])
     label = LABELS[row]
     is_equal = other is None and (label is None or np.isnan(label))
     assert found.aliases == ({"target": "target_a"} if is_equal else {})
@@ -200,31 +195,31 @@ def test_one_row_of_one_file_that_differs_makes_it_no_alias(
 def test_without_any_label_there_is_no_alias(tmp_path: Path) -> None:
     columns: dict[str, Sequence[float | None]] = {"target": [None] * 4, "target_a": [np.nan] * 4}
     with_targets(f"{tmp_path}/toy.parquet", columns)
-    assert survey_sources([tmp_path / "toy.parquet"]).aliases == {}
+    assert preview_sources([tmp_path / "toy.parquet"]).aliases == {}
 
 
 def test_named_targets_alone_have_no_alias(tmp_path: Path) -> None:
     with_targets(f"{tmp_path}/toy.parquet", {"target_a": LABELS, "target_b": LABELS})
-    assert survey_sources([tmp_path / "toy.parquet"]).aliases == {}
+    assert preview_sources([tmp_path / "toy.parquet"]).aliases == {}
 
 
 # -- what it takes ------------------------------------------------------------------------------
 
 
 def test_all_and_the_sets_that_are_wholly_there_are_listed(home: Path) -> None:
-    found = survey_sources(["toy.parquet"], features_json="features.json")
+    found = preview_sources(["toy.parquet"], features_json="features.json")
     assert [(c.name, c.feature_set, c.n_features) for c in found.choices] == [
         ("all", None, 12),
         ("small", "small", 2),
         ("medium", "medium", 6),
     ]
-    assert "partly" not in survey_text(found)
-    assert [c.name for c in survey_sources(["toy.parquet"]).choices] == ["all"]
+    assert "partly" not in preview_text(found)
+    assert [c.name for c in preview_sources(["toy.parquet"]).choices] == ["all"]
 
 
 def test_a_set_named_all_that_holds_less_is_a_set(home: Path) -> None:
     Path("features.json").write_text(json.dumps({"feature_sets": {"all": NAMES[:3]}}))
-    found = survey_sources(["toy.parquet"], features_json="features.json")
+    found = preview_sources(["toy.parquet"], features_json="features.json")
     assert [(c.feature_set, c.n_features) for c in found.choices] == [(None, 12), ("all", 3)]
 
 
@@ -236,7 +231,7 @@ def test_the_bytes_said_are_those_that_are_written(
     path, sets = tmp_path / "toy.parquet", tmp_path / "features.json"
     write_toy(path, {"0001": 3000, "0002": 3000}, n_features=300, row_group_rows=999)
     sets.write_text(json.dumps({"feature_sets": {"medium": feature_names(300)[:200]}}))
-    found = survey_sources([path], features_json=sets)
+    found = preview_sources([path], features_json=sets)
     mt.convert(path, tmp_path / "out", dtype=dtype, features_json=sets, feature_set=feature_set)
     files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
     taken = sum(-(-file.stat().st_size // 4096) * 4096 for file in files)
@@ -248,14 +243,14 @@ def test_what_a_conversion_stages_on_the_disk_has_to_fit_too(
 ) -> None:
     write_toy(Path("wide.parquet"), {"0001": 4000}, n_features=300, row_group_rows=4000)
     monkeypatch.setattr(preview, "default_budget", lambda available: 1000)
-    (staged,) = survey_sources(["wide.parquet"]).choices
+    (staged,) = preview_sources(["wide.parquet"]).choices
     int8 = staged.stores["int8"]
     assert int8.disk_bytes - int8.bytes == 4000 * (300 + 4 * 2 + 16)
     machine_of(monkeypatch, memory=10**12, disk=int8.bytes)
-    found = survey_sources(["wide.parquet"])
-    assert not found.choices[0].stores["int8"].fits_disk
+    found = preview_sources(["wide.parquet"])
+    assert not describe_preview(found)["choices"][0]["stores"]["int8"]["fits_disk"]
     assert found.next_command is None
-    assert "1.3 MB more while it is converted" in survey_text(found)
+    assert "1.3 MB more while it is converted" in preview_text(found)
 
 
 # -- what to type next ----------------------------------------------------------------------------
@@ -294,19 +289,19 @@ def test_the_command_suggested_suits_the_machine_and_runs(
     memory, disk, feature_set, dtype = cases[case]
     write_toy(Path("wide.parquet"), {"1": 3000, "2": 3000}, n_features=40, dtype=source_dtype)
     Path("wide.json").write_text(json.dumps({"feature_sets": WIDE_SETS}))
-    needed = bytes_of(survey_sources(["wide.parquet"], features_json="wide.json"))
+    needed = bytes_of(preview_sources(["wide.parquet"], features_json="wide.json"))
     memory, disk = (
         needed[size[:2]] + size[2] if isinstance(size, tuple) else size for size in (memory, disk)
     )
     machine_of(monkeypatch, memory=memory, disk=disk)
-    found = survey_sources(["wide.parquet"], features_json="wide.json")
+    found = preview_sources(["wide.parquet"], features_json="wide.json")
     if dtype is None:
         assert found.next_command is None
-        assert "next      nothing fits: free 1 B of disk" in survey_text(found)
-        assert describe_survey(found)["next"] is None
+        assert "next      nothing fits: free 1 B of disk" in preview_text(found)
+        assert describe_preview(found)["next"] is None
         return
     assert found.next_command is not None
-    assert survey_text(found).endswith(f"next      {found.next_command}")
+    assert preview_text(found).endswith(f"next      {found.next_command}")
     program, *arguments = shlex.split(found.next_command)
     assert program == "memmap-train"
     assert main(arguments) == 0
@@ -321,19 +316,19 @@ def test_integers_in_one_file_and_floats_in_another_are_floats(
 ) -> None:
     write_toy(Path("floats.parquet"), {"0011": 9}, n_features=12, dtype="float32")
     machine_of(monkeypatch, memory=0, disk=10**12)
-    found = survey_sources(["toy.parquet", "floats.parquet"])
+    found = preview_sources(["toy.parquet", "floats.parquet"])
     assert not found.integer_features
     assert "--dtype float32" in (found.next_command or "")
-    assert "int8 only if" in survey_text(found)
+    assert "int8 only if" in preview_text(found)
 
 
 def test_without_sets_the_advice_is_to_name_them(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine_of(monkeypatch, memory=0, disk=0)
-    assert "--features-json" in survey_text(survey_sources(["toy.parquet"]))
-    found = survey_sources(["toy.parquet"], features_json="features.json")
-    assert "--features-json" not in survey_text(found)
+    assert "--features-json" in preview_text(preview_sources(["toy.parquet"]))
+    found = preview_sources(["toy.parquet"], features_json="features.json")
+    assert "--features-json" not in preview_text(found)
 
 
 def test_the_command_suggested_names_all_that_was_named(home: Path) -> None:
@@ -346,7 +341,7 @@ def test_the_command_suggested_names_all_that_was_named(home: Path) -> None:
     table = table.rename_columns(names).rename_columns({"id": "stock"})
     pq.write_table(table, "it's here/$a b.parquet")
     Path("it's here/sets.json").write_text(json.dumps({"feature_sets": {"two": ["x_z0", "x_y1"]}}))
-    found = survey_sources(
+    found = preview_sources(
         ["it's here/$a b.parquet"],
         features_json="it's here/sets.json",
         columns=ColumnOptions(
@@ -369,9 +364,9 @@ def test_the_disk_is_that_of_the_folder_to_be(home: Path, monkeypatch: pytest.Mo
         return shutil._ntuple_diskusage(10, 1, 9)
 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    assert survey_sources(["toy.parquet"]).disk_free == 9
+    assert preview_sources(["toy.parquet"]).disk_free == 9
     Path("data").mkdir()
-    survey_sources(["toy.parquet"])
+    preview_sources(["toy.parquet"])
     assert asked == [Path("."), Path("data")]
 
 
@@ -383,8 +378,8 @@ def test_nothing_is_written(home: Path) -> None:
         return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in home.rglob("*")}
 
     before = state()
-    found = survey_sources(["toy.parquet"], features_json="features.json")
-    survey_text(found)
+    found = preview_sources(["toy.parquet"], features_json="features.json")
+    preview_text(found)
     assert state() == before
 
 
@@ -393,22 +388,22 @@ def test_features_are_not_read(home: Path) -> None:
     wrong = pa.array(np.full(len(table), 99, np.int8))
     table = table.set_column(table.column_names.index(NAMES[3]), NAMES[3], wrong)
     pq.write_table(table, "wrong.parquet")
-    assert survey_sources(["wrong.parquet"]).n_rows == 105
+    assert preview_sources(["wrong.parquet"]).n_rows == 105
     with refused(SourceError, NAMES[3]):
         mt.convert("wrong.parquet", "out")
 
 
 def test_progress_goes_up_to_all_values(home: Path) -> None:
     seen: list[tuple[int, int]] = []
-    survey_sources(["toy.parquet"], progress=lambda _, *count: seen.append(count))
+    preview_sources(["toy.parquet"], progress=lambda _, *count: seen.append(count))
     assert {total for _, total in seen} == {105 * (3 + 2)}
     done = [n for n, _ in seen]
     assert done == sorted(set(done))
     assert done[-1] == 105 * 5
 
 
-def test_a_survey_is_json(home: Path) -> None:
-    data = describe_survey(survey_sources(["toy.parquet"], features_json="features.json"))
+def test_a_preview_is_json(home: Path) -> None:
+    data = describe_preview(preview_sources(["toy.parquet"], features_json="features.json"))
     assert json.loads(json.dumps(data)) == data
     assert set(data["choices"][0]["stores"]) == {"float32", "int8"}
 
@@ -431,7 +426,7 @@ def test_a_mistake_is_one_line(home: Path, said: str) -> None:
     with_targets("infinite.parquet", {"target": [0.5, np.inf]})
     paths, options, kind = REFUSED[said]
     with refused(kind, said):
-        survey_sources(paths, **options)
+        preview_sources(paths, **options)
 
 
 def test_a_file_that_changes_meanwhile_is_refused(home: Path) -> None:
@@ -439,4 +434,4 @@ def test_a_file_that_changes_meanwhile_is_refused(home: Path) -> None:
         os.utime("toy.parquet", (0, 0))
 
     with refused(SourceError, "changed while it was read"):
-        survey_sources(["toy.parquet"], progress=change)
+        preview_sources(["toy.parquet"], progress=change)

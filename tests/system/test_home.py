@@ -9,7 +9,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.conversion.preview import survey_sources
+from memmap_train.conversion.preview import preview_sources
 from memmap_train.errors import PathError
 from memmap_train.system.paths import user_path
 from tests.support.errors import refused
@@ -65,7 +65,7 @@ def test_a_tilde_is_expanded_for_python_callers(home: Path) -> None:
     mt.convert("~/shards", "~/narrow", features_json="~/sample/features.json", feature_set="small")
     assert mt.open_dataset("~/narrow").path == home / "narrow"
     assert list(mt.verify(Path("~/shards"))) == []
-    assert survey_sources(["~/sample/train.parquet"]).n_rows == report.n_rows
+    assert preview_sources(["~/sample/train.parquet"]).n_rows == report.n_rows
     assert not list(Path.cwd().iterdir())
 
 

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
-from memmap_train.training import loop
 from memmap_train.training.callbacks import Callbacks
-from memmap_train.training.loop import train
+from memmap_train.training.train import train
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
 
@@ -140,7 +139,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "remembering.py").write_text(REMEMBERING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
     yield
     sys.modules.pop("remembering", None)
 

@@ -1,6 +1,5 @@
 """Folds trained one after another: what each is trained on, what they leave, how they resume."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -29,11 +28,11 @@ from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import train
 from memmap_train.training.predictions import write_predictions
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import (
     ROWS_PER_ERA,
     Script,
@@ -41,6 +40,7 @@ from tests.support.training_data import (
     newest_checkpoint,
     small_config,
 )
+from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -56,21 +56,11 @@ def labels(numbers: range) -> list[str]:
     return [f"{number:04}" for number in numbers]
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture(scope="module")
 def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FoldsReport]:
     """Return a run of two folds that nothing interrupted, and its report."""
     path = tmp_path_factory.mktemp("finished") / "run"
     return path, train_folds(sample, path, folds_config(), folds=2)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def results(path: Path) -> dict[str, Any]:
@@ -85,10 +75,6 @@ def results(path: Path) -> dict[str, Any]:
             [row["loss"] for row in read_csv(fold / "history.csv")],
         )
     return found
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # -- what comes of it -----------------------------------------------------------------------------
@@ -523,10 +509,6 @@ def error_of(command: Any, *arguments: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize(
     ("changes", "options", "said"),
     [
@@ -570,7 +552,7 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
 def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    assert error_of(loop.rehearse, sample, finished[0], None, resume=True) == error_of(
+    assert error_of(rehearse, sample, finished[0], None, resume=True) == error_of(
         train, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
@@ -589,7 +571,7 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, loop.rehearse), small_config(), {}),
+                ((train, rehearse), small_config(), {}),
                 ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}

@@ -45,12 +45,11 @@ from memmap_train.runs.report import Reporter, TrainReport, plan_text
 from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training import predictor as predicting
-from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
+from memmap_train.training.train import rehearse, train
 from memmap_train.training.validation import Labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
@@ -63,11 +62,6 @@ from tests.support.training_data import (
 from tests.support.training_runs import interrupt, read_csv, results, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -410,7 +404,7 @@ def test_the_model_opens_without_this_package(finished: tuple[Path, TrainReport]
 def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    plan = loop.rehearse(sample, tmp_path / "run", small_config())
+    plan = rehearse(sample, tmp_path / "run", small_config())
     assert not list(tmp_path.iterdir())
     script = Script()
     train(sample, tmp_path / "run", small_config(), report=script)
@@ -419,14 +413,14 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
     assert plan.train_range == "0001 to 0012"
     with refused(RunError, "a finished run is there already", "--resume"):
-        loop.rehearse(sample, finished[0], small_config())
+        rehearse(sample, finished[0], small_config())
     before = results(finished[0])
-    again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
+    again = rehearse(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
-    assert loop.rehearse(sample, finished[0], None, resume=True).already_finished
+    assert rehearse(sample, finished[0], None, resume=True).already_finished
     assert not again.already_finished
     with refused(RunError, "dropout", "0.7"):
-        loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
+        rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
     assert (finished[0] / "state.json").exists()
 
@@ -662,20 +656,17 @@ def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
     run = tmp_path / "run"
     broken: list[int] = []
 
-    def ruin(training: Any) -> None:
-        broken.append(training._step.count)
-        kernel = training._model.trainable_variables[0]
-        kernel.assign(np.full(kernel.shape, np.nan, np.float32))
+    move = TrainStep.__call__
 
-    step = loop._Training._is_checkpoint_due
-
-    def is_due(training: Any) -> bool:
-        if training._step.count == STEPS_PER_EPOCH + 2:
-            ruin(training)
-        return step(training)
+    def ruin(step: TrainStep, x: Any, y: Any) -> None:
+        move(step, x, y)
+        if step.count == STEPS_PER_EPOCH + 2:
+            broken.append(step.count)
+            kernel = step.model.trainable_variables[0]
+            kernel.assign(np.full(kernel.shape, np.nan, np.float32))
 
     config = small_config(checkpoint_steps=1, epochs=3, weight_decay=0.01)
-    with mock.patch.object(loop._Training, "_is_checkpoint_due", is_due):
+    with mock.patch.object(TrainStep, "__call__", ruin):
         for resume in (False, True):
             said = ["weights", f"{STEPS_PER_EPOCH + 2} steps", "learning_rate", "weight_decay"]
             with refused(ConfigError, *said, "epoch 2"):
@@ -811,12 +802,10 @@ def test_a_killed_run_ends_like_one_that_wasnt(
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.support.training_data import Script, small_config
-from memmap_train.training import loop
-from memmap_train.training import predictor as predicting
-loop._SECONDS_BETWEEN_REPORTS = 0.0
+from memmap_train.training.train import train
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-loop.train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
-           report=Script("step 23", die))
+train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
+      report=Script("step 23", die))
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

@@ -427,7 +427,7 @@ def test_another_handle_on_a_replaced_file_is_refused(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(CODES, pa.int8()))
     write(tmp_path / "other.parquet", pa.table({"feature_a": pa.array([1, 2], pa.int8())}))
     os.replace(tmp_path / "other.parquet", source.path)
-    with refused(SourceError, "changed"):
+    with refused(SourceError, str(source.path), "changed"):
         source.reopened()
 
 

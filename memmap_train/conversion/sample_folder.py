@@ -1,0 +1,92 @@
+"""The folder of a sample: its files, which are written apart and moved into place together.
+
+A file that `write_sample` hasn't written is never replaced. Imports pyarrow, through
+`conversion.parquet`, only to look into parquet files that exist.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..dataset.manifest_file import enclosing_dataset
+from ..errors import ConfigError, SourceError, listed
+from .sample_signal import MIN_FEATURES, TARGET_NAMES, feature_sets
+from .schema import BEST_KEY
+
+FILE_NAMES = ("validation.parquet", "live.parquet", "features.json", "train.parquet")
+"""The files in the order in which they are moved into place: with the last one, all are there."""
+_PARTIAL = ".sample.partial"  # a fixed name: what a killed process has left is overwritten
+
+
+@contextmanager
+def files_moved_together(folder: Path) -> Iterator[Path]:
+    """Give a folder to write a sample's files in; move them into place when the context ends.
+
+    If it ends with an error, nothing is moved, and what was written is removed.
+
+    Parameters
+    ----------
+    folder : Path
+        The sample's folder; made if it doesn't exist.
+    """
+    partial, was_there = folder / _PARTIAL, folder.exists()
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        yield partial
+        (folder / FILE_NAMES[-1]).unlink(missing_ok=True)  # from here on no sample is complete
+        for name in FILE_NAMES:
+            os.replace(partial / name, folder / name)
+    finally:
+        with suppress(OSError):  # it was never made
+            for name in FILE_NAMES:
+                (partial / name).unlink(missing_ok=True)
+            partial.rmdir()
+            if not was_there:
+                folder.rmdir()  # empty if writing was stopped
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise a ConfigError if a folder lies in a dataset, or has other files of these names."""
+    dataset = enclosing_dataset(folder)
+    if dataset is not None:
+        raise ConfigError(
+            f"sample: {folder}: expected a folder of its own, found the dataset {dataset}, which "
+            "other files would spoil; type: memmap-train sample OTHER_DIR"
+        )
+    others = [
+        name
+        for name in FILE_NAMES
+        if os.path.lexists(folder / name) and not _is_sample(folder / name)
+    ]
+    if others:
+        raise ConfigError(
+            f"sample: {folder}: expected no files of these names, or a former sample's; found "
+            f"{listed(sorted(others))}, which `sample` didn't write and won't replace; type: "
+            "memmap-train sample OTHER_DIR"
+        )
+
+
+def _is_sample(path: Path) -> bool:
+    """Return True if a file was written by `write_sample`."""
+    if path.suffix == ".json":
+        try:
+            found: Any = json.loads(path.read_bytes()) if path.is_file() else None
+            n_features = len(found["feature_sets"]["all"])
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return False
+        return n_features >= MIN_FEATURES and bool(found == features_json(n_features))
+    from .parquet.file import Source  # needs pyarrow
+
+    try:
+        with closing(Source(path)) as source:
+            return BEST_KEY in source.metadata
+    except SourceError:
+        return False
+
+
+def features_json(n_features: int) -> dict[str, Any]:
+    """Return the content of a sample's `features.json`."""
+    return {"feature_sets": feature_sets(n_features), "targets": list(TARGET_NAMES)}

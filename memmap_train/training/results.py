@@ -1,0 +1,144 @@
+"""The results of a training: its scores, its best model and its report, in the run's folder.
+
+In comes what a training has reached, out come files and a `TrainReport`; of a finished run, the
+report that it recorded.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import RunError
+from ..runs.chart import draw_run
+from ..runs.checkpoints import newest_step
+from ..runs.files import replacing
+from ..runs.report import Reporter, TrainReport
+from ..runs.run import Run
+from ..runs.state import Best, Progress
+from .resolve import Setup
+from .step import TrainStep
+
+_SCORES = (
+    "corr_mean",
+    "corr_std",
+    "corr_sharpe",
+    "max_drawdown",
+    "corr_positive",
+    "pearson_mean",
+)
+
+
+class Results:
+    """The files of a training's results.
+
+    Parameters
+    ----------
+    run : Run
+    setup : Setup
+    step : TrainStep
+        Its model is saved with the weights of the best epoch.
+    report : Reporter
+    """
+
+    def __init__(self, run: Run, setup: Setup, step: TrainStep, report: Reporter) -> None:
+        self._run, self._setup, self._step, self._report = run, setup, step, report
+
+    def write_scores(self, progress: Progress) -> None:
+        """Write the scores of all epochs, and those inside of them."""
+        self._run.write_history(progress.history)
+        if self._setup.config.validation_steps:
+            self._run.write_step_scores(progress.step_scores)
+
+    def write_best(self, best: Best) -> None:
+        """Write the best epoch's scores and model."""
+        eras, targets = self._setup.fold.validation, self._setup.config.targets
+        self._run.write_era_scores(
+            (era, target, float(corr), float(plain))
+            for era, corrs, plains in zip(eras, best.scores.corr, best.scores.pearson, strict=True)
+            for target, corr, plain in zip(targets, corrs, plains, strict=True)
+        )
+        # They are the same at an epoch's end, unless a callback has changed them since. (A clone
+        # would do as well, but not every user's model can be cloned.)
+        model, kept = self._step.model, self._step.weights()
+        model.set_weights(best.weights)
+        try:
+            with replacing(self._run.model_path) as temporary:
+                model.save(temporary)
+        finally:
+            model.set_weights(kept)
+
+    def conclude(self, progress: Progress) -> TrainReport:
+        """Write the results for good: files that couldn't be written before may be now.
+
+        Raises
+        ------
+        RunError
+            They can't be written, which `resume` does again.
+        """
+        run, best, n_steps = self._run, progress.best, self._step.count
+        assert best is not None  # an epoch at least is done
+        corr, plain = best.scores.corr_summary(), best.scores.pearson_summary()
+        best_possible = self._setup.best_possible
+        try:
+            self.write_scores(progress)
+            self.write_best(best)
+            chart_path = draw_run(
+                run,
+                best_epoch=best.epoch,
+                best_possible=best_possible,
+                warn=self._report.warning,
+            )
+            result = TrainReport(
+                run_dir=str(run.path),
+                n_epochs=progress.epochs_done,
+                n_steps=n_steps,
+                stopped_early=progress.stopped
+                or progress.is_out_of_patience(self._setup.config.patience),
+                best_epoch=best.epoch,
+                corr_mean=corr.mean,
+                corr_std=corr.std,
+                corr_sharpe=corr.sharpe,
+                max_drawdown=corr.max_drawdown,
+                corr_positive=corr.positive,
+                pearson_mean=plain.mean,
+                best_possible=best_possible,
+                chart_path=None if chart_path is None else str(chart_path),
+            )
+            run.finish(asdict(result))
+        except OSError as error:
+            kept = newest_step(run.checkpoint_dir)
+            done = "training itself is done"
+            if kept != n_steps:
+                done = f"the newest checkpoint is of step {kept:,} of {n_steps:,}"
+            raise RunError(
+                f"{run.path}: the results can't be written: {error.strerror}; {done}: free "
+                "some disk space, and add --resume to go on from there"
+            ) from error
+        return result
+
+
+def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
+    """Draw the picture of a finished run where it couldn't be drawn before."""
+    if not run.chart_path.exists():
+        draw_run(
+            run,
+            best_epoch=result.get("best_epoch"),
+            best_possible=result.get("best_possible"),
+            warn=report.warning,
+        )
+
+
+def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
+    """Return the report that a finished run recorded."""
+    try:
+        return TrainReport(**{**recorded_scores(run, result), "already_finished": True})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
+
+
+def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as it was before it was recorded, with the run's present place."""
+    undefined = {name: math.nan for name in _SCORES if result[name] is None}
+    chart_path = str(run.chart_path) if run.chart_path.exists() else None
+    return {**result, **undefined, "run_dir": str(run.path), "chart_path": chart_path}
