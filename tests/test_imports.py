@@ -186,6 +186,7 @@ def test_all_imports_follow_the_table(path: Path) -> None:
         "loading.window_sampler",
         "runs.folds",
         "runs.metrics",
+        "runs.summary",
         "text",
     ],
 )
