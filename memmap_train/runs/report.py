@@ -3,6 +3,7 @@
 A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
 """
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from typing import Any
 from ..text import in_bytes
 from .folds import Fold
 from .summary import Summary, result_scores
+
+_log = logging.getLogger("memmap_train")
 
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
@@ -293,7 +296,11 @@ class Reporter:
         """Take note of a finished epoch: its row of `history.csv`, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line."""
+        """Take note of something that went wrong and doesn't stop the training: one line.
+
+        It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
+        """
+        _log.warning("%s", text)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from ..runs.state_store import StateStore
 from .callbacks import Callbacks, Memory, TensorBoardLog
 from .failures import check_convergence, divergence, failure_of_model
 from .plan import plan_of
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .results import Results
 from .scoring import Scoring
