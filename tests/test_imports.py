@@ -15,20 +15,20 @@ HEAVY = ("pyarrow", "tensorflow", "keras", "pandas", "pydantic", "scipy", "matpl
 
 
 def loaded_after(code: str) -> set[str]:
-    """Return the top-level packages that a fresh interpreter holds after running code."""
+    """Return the top-level packages that a fresh interpreter has imported after running code."""
     code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
 def module_name(path: Path) -> str:
-    """Return a module's dotted name inside the package; of a package, its own; "" for the whole."""
+    """Return the dotted name of a module or package inside this package; "" for this package."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Return what a module imports anywhere: top-level packages, and modules of this package."""
+    """Return all imports of a module: top-level packages, and modules of this package."""
     others, ours = set(), set()
     package = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -69,11 +69,11 @@ batches[3]
 
 
 def test_converting_a_dataset_is_light(toys: dict[str, Path]) -> None:
-    narrow = toys["int8"].parent / "narrow"
+    subset = toys["int8"].parent / "subset"
     code = f"""
 import memmap_train as mt
-mt.convert({str(toys["int8"])!r}, {str(narrow)!r}, feature_set="small", dtype="float32")
-assert mt.open_dataset({str(narrow)!r}).feature_names
+mt.convert({str(toys["int8"])!r}, {str(subset)!r}, feature_set="small", dtype="float32")
+assert mt.open_dataset({str(subset)!r}).feature_names
 """
     assert loaded_after(code).isdisjoint(HEAVY)
 
@@ -88,7 +88,7 @@ def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> No
 
 
 def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
-    """Until a command needs more: scipy alone would take half a second of each."""
+    """Commands import what they need: scipy would add half a second to each."""
     light = set(HEAVY) - {"tqdm"}
     assert loaded_after("import memmap_train.cli.commands").isdisjoint(light)
     up_to_date = ["convert", str(toys["float32"].with_name("source.parquet"))]

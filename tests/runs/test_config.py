@@ -32,7 +32,7 @@ def refusal(path: Path | None = None, overrides: Sequence[str] = ()) -> str:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a configuration file and returns its path."""
+    """Return a function that writes a configuration file and returns its path."""
 
     def write_text(text: str | bytes) -> Path:
         path = tmp_path / "run.toml"

@@ -1,4 +1,4 @@
-"""What is said when a training is done."""
+"""Tests of the text that is printed when a training is done."""
 
 from dataclasses import replace
 
