@@ -7,8 +7,8 @@ era, and a row of `history.csv`.
 from ..loading.placement import is_past_cache
 from ..runs.metrics import EraScores
 from ..runs.report import Pace, Reporter
-from ..runs.run import STEP_SCORE_COLUMNS
 from ..runs.run_warnings import RunWarnings
+from ..runs.score_files import STEP_SCORE_COLUMNS
 from ..runs.state import Progress, Row
 from .predict import Predictor
 from .resolve import Setup
