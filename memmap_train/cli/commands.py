@@ -216,6 +216,7 @@ def _convert(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             overwrite=arguments.overwrite,
             trust_features=arguments.trust_features,
+            decoder=arguments.decoder,
             progress=stages,
         )
     if arguments.json:

@@ -145,6 +145,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="in an update, don't decode and compare the features of old eras",
     )
+    conversion.add_argument(
+        "--decoder",
+        choices=("auto", "arrow"),
+        default="auto",
+        help="arrow: decode all features by Arrow, slower (default: auto, the same dataset)",
+    )
     conversion.add_argument("--json", action="store_true", help="print the report as JSON")
 
     inspect = _command(

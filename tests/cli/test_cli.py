@@ -675,5 +675,5 @@ def test_inspect_reports_how_a_dataset_would_be_shuffled(
 ) -> None:
     assert main(["inspect", str(shards)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"shuffling windows of .* gradient variance x 1\.", out)
+    assert re.search(r"shuffling window .* pool .* eras per batch, gradient variance 1\.", out)
     assert re.search(r"reading .* fit into the .* of memory available", out)

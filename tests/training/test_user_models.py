@@ -641,7 +641,7 @@ def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
         train_folds(sample, tmp_path / "run", config, folds=2, report=script)
     removed(tmp_path / "first" / "model.keras")
     resumed = train_folds(sample, tmp_path / "run", config, folds=2, resume=True)
-    assert [fold.corr_mean for fold in resumed.folds] == [fold.corr_mean for fold in whole.folds]
+    assert [fold.corr.mean for fold in resumed.folds] == [fold.corr.mean for fold in whole.folds]
     record = json.loads((tmp_path / "run" / "fold-02" / "config.json").read_text())
     assert record["begun_with"]["train_eras"]
 
