@@ -76,7 +76,7 @@ def keras_batches(
     - Missing targets are handed on as NaN, and one NaN makes the loss NaN: choose labelled eras
       (``dataset.labelled_eras(target)``), or mask them in your loss.
     - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
-      `memmap_train.training.predict` for rows in the dataset's order.
+      `memmap_train.training.predictions` for rows in the dataset's order.
 
     Examples
     --------

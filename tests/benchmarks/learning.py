@@ -126,7 +126,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 
 def _validate(model: object, validation: mt.Dataset) -> float:
-    from memmap_train.training.predict import Predictor
+    from memmap_train.training.predictor import Predictor
     from memmap_train.training.validation import Labels, score_eras
 
     scores = score_eras(

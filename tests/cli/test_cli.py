@@ -410,7 +410,7 @@ def test_wrong_usage_is_explained_and_exits_with_2(
 
 def test_the_last_of_two_equal_options_counts() -> None:
     parsed = make_parser().parse_args(["sample", "x", "--eras", "5", "--seed", "1", "--eras", "6"])
-    assert (parsed.eras, parsed.seed) == (6, 1)
+    assert (parsed.n_eras, parsed.seed) == (6, 1)
     assert make_parser().parse_args(["runs", "--", "-x"]).directories == [Path("-x")]
 
 
@@ -459,15 +459,14 @@ def test_a_signal_that_the_parent_ignores_is_ignored(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from memmap_train import __main__
-from memmap_train.cli import commands as cli
+from memmap_train.cli import commands
 
-def convert(arguments):
+def inspect(arguments):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(os.getpid(), number)
     print("done")
-    return 0
 
-cli._COMMANDS["inspect"] = convert
+commands._COMMANDS["inspect"] = inspect
 sys.argv = ["memmap-train", "inspect", "d"]
 sys.exit(__main__.main())
 """
@@ -481,13 +480,13 @@ def test_a_signal_at_the_very_end_prints_no_traceback(shards: Path) -> None:
     code = f"""
 import os, sys
 from memmap_train import __main__
-from memmap_train.cli import commands as cli
+from memmap_train.cli import terminal
 
-put_out = cli._put_out
+write_result = terminal._write_result
 def stopped(result):
     os.kill(os.getpid(), {int(signal.SIGTERM)})
-    return put_out(result)
-cli._put_out = stopped
+    return write_result(result)
+terminal._write_result = stopped
 sys.argv = ["memmap-train", "inspect", {str(shards)!r}]
 __main__.run_process()
 """

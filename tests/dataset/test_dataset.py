@@ -642,7 +642,7 @@ def test_interrupted_verifying_leaves_no_threads(make_toy: MakeToy) -> None:
     def threads() -> int:
         return sum(thread.name.startswith("verify") for thread in threading.enumerate())
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         assert 1 <= threads() <= n_cores()
         raise KeyboardInterrupt
 
@@ -657,7 +657,8 @@ def test_verifying_reports_its_progress(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     calls: list[tuple[int, int]] = []
 
-    def note(done: int, total: int) -> None:
+    def note(what: str, done: int, total: int) -> None:
+        assert what == "verifying"
         assert threading.current_thread() is threading.main_thread()
         calls.append((done, total))
 

@@ -11,13 +11,13 @@ from memmap_train.runs.files import replacing
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import (
-    HISTORY_COLUMNS,
     NewerRunError,
     Run,
     begin_run,
     find_run,
     open_run,
 )
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 

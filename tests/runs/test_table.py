@@ -13,7 +13,8 @@ from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, open_run
+from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
 from tests.support.run_records import run_record
