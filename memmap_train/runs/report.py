@@ -298,7 +298,10 @@ class Reporter:
         """Take note of a finished epoch: its row of `history.csv`, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line."""
+        """Take note of something that went wrong and doesn't stop the training: one line.
+
+        It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
+        """
         _LOG.warning("%s", text)
 
 

@@ -28,7 +28,7 @@ from .callback_state import Memory
 from .callbacks import Callbacks
 from .failures import check_convergence, divergence, failure_of_model
 from .plan import plan_of
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .results import Results
 from .scoring import Scoring

@@ -1,4 +1,4 @@
-"""What is said when a training is done."""
+"""Tests of the text that is printed when a training is done."""
 
 import logging
 from dataclasses import replace
