@@ -6,7 +6,7 @@ pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from ..errors import SchemaError, SourceError, listed
 from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
-from .handles import MAX_FREE, Handles
 from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
-from .parquet.file import Source, metadata_bytes, sample_digest
+from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
+from .parquet.handle import ParquetHandle
+from .parquet.handle_pool import MAX_FREE, HandlePool
+from .parquet.row_labels import count_rows, longest_id, read_eras
 from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
@@ -51,8 +53,8 @@ class ParquetSource:
 
     Attributes
     ----------
-    files : list of Source
-        Closed; see `reading`.
+    files : list of ParquetFileInfo
+        Their rows are read through `reading`.
 
     Raises
     ------
@@ -67,15 +69,14 @@ class ParquetSource:
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
-        self.files: list[Source] = []
+        self.files: list[ParquetFileInfo] = []
         raise_open_file_limit()  # each of them takes a descriptor
         found: set[tuple[object, ...]] = set()
         for path in paths:
-            # Closed at once: what is known of thousands of columns takes megabytes a file.
-            with closing(Source(path)) as source:
-                status = os.stat(path)
+            source = read_file_info(path)
+            status = os.stat(path)
             if self.files:
-                source.share_columns(self.files[0])
+                source = source.sharing_columns(self.files[0])
             self.files.append(source)
             # Some network file systems give all files one inode number, or one file several.
             entry = source.entry
@@ -88,7 +89,7 @@ class ParquetSource:
                     f"{path}: the same file is named twice; its rows would come twice: name it once"
                 )
             found |= same
-        self._handles = Handles(self.files)
+        self._handles = HandlePool(self.files)
 
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
@@ -225,14 +226,14 @@ class ParquetSource:
         """Return {era: {data_type: rows}} of a row group, and how wide its ids are."""
         position, index = place
         with self._handles.take(position) as source:
-            eras = source.eras(index, schema.era)
-            counts = source.counts(index, eras, data_type_column(source.kinds))
-            width = 0 if schema.id is None else max(1, source.id_width(index, schema.id))
+            eras = read_eras(source, index, schema.era)
+            counts = count_rows(source, index, eras, data_type_column(source.info.kinds))
+            width = 0 if schema.id is None else max(1, longest_id(source, index, schema.id))
         for era in counts:
             if len(era_folder(era)) > MAX_FOLDER_BYTES:
                 raise SourceError(
-                    f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for the "
-                    f"name of a folder ({MAX_FOLDER_BYTES} bytes)"
+                    f"{source.info.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
+                    f"the name of a folder ({MAX_FOLDER_BYTES} bytes)"
                 )
         return counts, width
 
@@ -261,9 +262,9 @@ class ParquetSource:
             if era in group.eras:
                 codes = plan.columns.schema.integer_features
                 with self.reading(group.source) as source:
-                    eras = source.eras(group.index, plan.columns.schema.era)
+                    eras = read_eras(source, group.index, plan.columns.schema.era)
                     chosen = eras.codes == eras.labels.index(era)
-                    read = source.features if codes else source.floats
+                    read = source.features if codes else partial(source.floats, divide_codes=True)
                     columns = [column[chosen] for column in read(group.index, names)]
                 rows.append(np.stack(columns, 1))
         staged = np.concatenate(rows)
@@ -272,7 +273,7 @@ class ParquetSource:
         encoder.encode(staged, found, counts, 0, f"era {era!r}")
         return found
 
-    def reading(self, position: int) -> AbstractContextManager[Source]:
+    def reading(self, position: int) -> AbstractContextManager[ParquetHandle]:
         """Lend a handle on the file at a position for as long as the context lasts."""
         return self._handles.take(position)
 

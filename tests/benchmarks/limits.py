@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import xxhash
 
-from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.parquet.file import read_file_info
+from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.resources import n_cores
 
@@ -30,18 +31,16 @@ _BUFFER_BYTES = 1_000_000
 
 def decode(name: str, paths: Sequence[Path]) -> dict[str, Spent]:
     """Decode all features as a conversion does, blocks of columns on all cores, and drop them."""
-    rows = []
-    for path in paths:
-        with closing(Source(path)) as source:
-            rows.append(source.row_groups)
-    blocks = [np.zeros(_DECODED_AT_ONCE * max(map(max, rows)), np.int8) for _ in range(n_cores())]
+    files = [read_file_info(path) for path in paths]
+    rows = [max(info.row_groups) for info in files]
+    blocks = [np.zeros(_DECODED_AT_ONCE * max(rows), np.int8) for _ in range(n_cores())]
 
     def work_on(core: int) -> None:
-        for path, groups in zip(paths, rows, strict=True):
-            with closing(Source(path)) as source:
-                names = [name for name, _ in source.kinds if name.startswith("feature")]
+        for info in files:
+            with closing(ParquetHandle(info)) as source:
+                names = [name for name, _ in info.kinds if name.startswith("feature")]
                 firsts = range(core * _DECODED_AT_ONCE, len(names), n_cores() * _DECODED_AT_ONCE)
-                for group, n_rows in enumerate(groups):
+                for group, n_rows in enumerate(info.row_groups):
                     for first in firsts:
                         some = names[first : first + _DECODED_AT_ONCE]
                         out = blocks[core][: len(some) * n_rows].reshape(len(some), n_rows)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memmap_train.conversion.codec import MISSING_CODE, FeatureEncoder
-from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.parquet.file import read_file_info
+from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.transpose import turn
 from memmap_train.dataset.format import N_COUNTS
 from memmap_train.system.resources import n_cores
@@ -78,14 +79,14 @@ def _decoded(paths: Sequence[Path]) -> tuple[list[list[Codes]], list[str]]:
     groups = []
     names: list[str] = []
     for path in paths:
-        source = Source(path)
-        names = [name for name, _ in source.kinds if name.startswith("feature")]
+        source = ParquetHandle(read_file_info(path))
+        names = [name for name, _ in source.info.kinds if name.startswith("feature")]
         groups += [
             [
                 source.features(group, names[first : first + _BLOCK_COLUMNS])
                 for first in range(0, len(names), _BLOCK_COLUMNS)
             ]
-            for group in range(len(source.row_groups))
+            for group in range(len(source.info.row_groups))
         ]
         source.close()
     return groups, names

@@ -26,9 +26,9 @@ from memmap_train.conversion.parquet.dictionary_codes.page_layout import (
     parse_page,
 )
 from memmap_train.conversion.parquet.dictionary_codes.pages import PageReader
-from memmap_train.conversion.parquet.file import Source
 from memmap_train.errors import SourceError
 from tests.support.layout_comparison import compare_layouts
+from tests.support.parquet_files import open_file
 from tests.support.parquet_layouts import Column, Run, write_columns
 
 Codes = npt.NDArray[np.int8]
@@ -202,8 +202,8 @@ def test_any_file_holds_what_was_written(
         data_page_version=data.draw(st.sampled_from(["1.0", "1.0", "2.0"])),
         write_page_index=data.draw(st.booleans(), "index"),
     )
-    source = Source(path)
-    groups = range(len(source.row_groups))
+    source = open_file(path)
+    groups = range(len(source.info.row_groups))
     found = np.concatenate([source.features(group, names) for group in groups], axis=1)
     source.close()
     assert np.array_equal(found, np.where(is_null, 5, codes))
@@ -271,7 +271,7 @@ def test_other_layouts_are_left(tmp_path: Path, options: dict[str, Any]) -> None
     codes = random_codes(3, 2_000)
     names = write(tmp_path / "a.parquet", codes, **options)
     assert decoded(tmp_path / "a.parquet", names, 2_000)[1] == [0, 1, 2]
-    assert np.array_equal(Source(tmp_path / "a.parquet").features(0, names), codes)
+    assert np.array_equal(open_file(tmp_path / "a.parquet").features(0, names), codes)
 
 
 def test_columns_are_left_one_by_one(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_columns_are_left_one_by_one(tmp_path: Path) -> None:
     assert left == [1, 3]
     assert np.array_equal(out[[0, 2, 4]], codes[[0, 2, 4]])
     with pytest.raises(SourceError, match="'feature_3': expected integer codes 0 to 4, found 7"):
-        Source(tmp_path / "a.parquet").features(0, names)
+        open_file(tmp_path / "a.parquet").features(0, names)
 
 
 def test_a_wrong_value_in_a_dictionary_is_refused(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_wrong_value_in_a_dictionary_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[:four] + b"\6" + whole[four + 1 :])
     assert decoded(path, names, 2_000)[1] == [0]
     with pytest.raises(SourceError, match="found 6"):
-        Source(path).features(0, names)
+        open_file(path).features(0, names)
 
 
 def test_a_file_that_is_gone_is_left(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_system_that_cannot_read_into_many_places_has_arrow(
     names = write(tmp_path / "a.parquet", codes)
     monkeypatch.delattr(os, "preadv")
     assert decoded(tmp_path / "a.parquet", names, 100)[1] == [0, 1]
-    assert np.array_equal(Source(tmp_path / "a.parquet").features(0, names), codes)
+    assert np.array_equal(open_file(tmp_path / "a.parquet").features(0, names), codes)
 
 
 # -- damage -----------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_damaged_pages_hold_what_arrow_finds_or_what_was_written(
 
     def outcome() -> list[list[int]] | None:
         """Return the codes; None where they are refused."""
-        source = Source(path)
+        source = open_file(path)
         try:
             return [column.tolist() for column in source.features(0, names)]
         except SourceError:
