@@ -27,7 +27,8 @@ from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sampl
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
 from .parquet.row_labels import count_rows, longest_id, read_eras
-from .pipeline import Pipeline, least_budget
+from .pipeline import Pipeline
+from .pipeline_sizes import DEFAULT_LIMITS, PipelineLimits, least_budget
 from .plan import (
     Columns,
     ConversionPlan,
@@ -50,6 +51,7 @@ class ParquetSource:
     ----------
     paths : sequence of paths
         Their rows are taken in this order.
+    limits : PipelineLimits, optional
 
     Attributes
     ----------
@@ -66,7 +68,13 @@ class ParquetSource:
     own_dtype, own_missing = "float32", "0.5"
     pyarrow_version = PYARROW_VERSION
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        limits: PipelineLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[ParquetFileInfo] = []
@@ -239,7 +247,7 @@ class ParquetSource:
 
     def least_budget(self, plan: ConversionPlan) -> int:
         """Return the bytes of buffers that decoding a row group needs at least."""
-        return least_budget(plan, self.files)
+        return least_budget(plan, self.files, self._limits)
 
     def write(
         self,
@@ -250,7 +258,8 @@ class ParquetSource:
         progress: Callable[[float, int], None],
     ) -> dict[str, FinishedEra]:
         """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
-        return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
+        pipeline = Pipeline(plan, self._handles, journal, budget, n_workers, progress, self._limits)
+        return pipeline.run()
 
     def features(
         self, plan: ConversionPlan, era: str, names: Sequence[str]
