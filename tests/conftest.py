@@ -1,5 +1,6 @@
 """Shared fixtures: toy datasets whose cells know their place (see `toy`)."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support.killing import Killer, killer
 from tests.support.toy import Eras
 from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy, convert_toy
 
@@ -32,6 +34,21 @@ def signals_are_as_before() -> Iterator[None]:
     yield
     for number, handler in zip(SIGNALS, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def no_power_cut() -> Iterator[None]:
+    """Let `os.fsync` do nothing: only a power cut shows the difference, and it takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def at_will() -> Iterator[Killer]:
+    """Return what kills conversions at any point."""
+    with killer() as ready:
+        yield ready
 
 
 @pytest.fixture

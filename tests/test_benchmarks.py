@@ -108,7 +108,7 @@ def hold(n_bytes: int) -> dict[str, Spent]:
 def test_isolated_measurements_run_in_another_process() -> None:
     here = measuring.anonymous_bytes(os.getpid())
     parts, peak = alone(hold, 200_000_000)
-    assert parts["hold"].seconds > 0
+    assert parts.keys() == {"hold"}
     assert peak > 200_000_000
     assert measuring.anonymous_bytes(os.getpid()) < here + 200_000_000
 

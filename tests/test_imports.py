@@ -165,6 +165,14 @@ def test_the_table_of_imports_lists_every_folder() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_the_page_decoder_is_used_through_its_facade(path: Path) -> None:
+    folder = "conversion.parquet.dictionary_codes."
+    inside = {module for module in map(module_name, MODULES) if module.startswith(folder)}
+    if not module_name(path).startswith(folder.rstrip(".")):
+        assert not any(i.startswith(tuple(inside)) for i in imports(path)[1])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_all_imports_follow_the_table(path: Path) -> None:
     name, (_, ours) = module_name(path), imports(path)
     folder = name.partition(".")[0]
@@ -184,8 +192,11 @@ def test_all_imports_follow_the_table(path: Path) -> None:
         "dataset.eras",
         "loading.sampler",
         "loading.window_sampler",
+        "runs.embargo",
         "runs.folds",
         "runs.metrics",
+        "runs.summary",
+        "runs.validation_eras",
         "text",
     ],
 )
@@ -193,4 +204,5 @@ def test_pure_modules_touch_no_files(name: str) -> None:
     others, ours = imports(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
     assert others.isdisjoint({"os", "mmap", "pathlib"})
     permitted = {"dataset.eras", "errors", "loading.sampler", "system.thread_lock"}
+    permitted |= {"runs.embargo", "runs.validation_eras"}
     assert {i.rpartition(".")[0] for i in ours} <= permitted

@@ -216,6 +216,7 @@ def _convert(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             overwrite=arguments.overwrite,
             trust_features=arguments.trust_features,
+            decoder=arguments.decoder,
             progress=stages,
         )
     if arguments.json:
@@ -322,7 +323,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
-    from ..training.loop import rehearse, train  # needs TensorFlow
+    from ..training.train import rehearse, train  # needs TensorFlow
 
     if arguments.dry_run:
         plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)

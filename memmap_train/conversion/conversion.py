@@ -39,6 +39,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
+    decoder: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
@@ -80,6 +81,11 @@ def convert(
         Replace an existing dataset once the new one is complete.
     trust_features : bool
         In an update, take features of old eras to be unchanged, without decoding them.
+    decoder : {"auto", "arrow"}
+        "auto" decodes features from their dictionary pages, without Arrow, where that is possible,
+        and compares one feature of each row group with Arrow's; if they differ, a warning says so,
+        all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
+        Arrow. The dataset is the same.
     progress : callable(what, rows done, rows in all), optional
         Called from several threads, one at a time.
 
@@ -128,6 +134,7 @@ def convert(
                 feature_prefix=feature_prefix,
                 target_prefix=target_prefix,
             ),
+            decoder=decoder,
         )
         return convert_source(
             source,

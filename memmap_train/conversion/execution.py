@@ -83,7 +83,6 @@ def convert_source(
                 workspace.clear()
                 return make_report(directory, "up to date", started)
             journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
-            n_kept = len(journal.finished)
             with (
                 _changed_eras_explained(workspace, source, plan),
                 _changes_reported(source),
@@ -91,7 +90,7 @@ def convert_source(
             ):
                 eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
                 source.check_unchanged()
-            manifest = make_manifest(plan, eras, old, source.pyarrow_version)
+                manifest = make_manifest(plan, eras, old, source.pyarrow_version)
             if old is not None and differs_in_times_alone(old, manifest):
                 # The next time, the times alone will show that nothing has changed.
                 write_manifest(replace(old, sources=manifest.sources), directory)
@@ -101,7 +100,12 @@ def convert_source(
             workspace.clear()
         status = "converted" if old is None else "updated"
         return make_report(
-            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
+            directory,
+            status,
+            started,
+            old=old,
+            n_eras_kept=len(journal.finished),
+            left_out=left_out,
         )
 
 

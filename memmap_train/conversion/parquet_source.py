@@ -4,7 +4,9 @@ Reads footers and the era, data type and id columns for the plan; the rest goes 
 pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 """
 
+import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -23,6 +25,7 @@ from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
+from .parquet.cross_check import DecoderMismatchError
 from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
@@ -41,6 +44,7 @@ from .plan import (
 )
 from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
 
+_LOG = logging.getLogger("memmap_train")
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 
 
@@ -257,9 +261,38 @@ class ParquetSource:
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, FinishedEra]:
-        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
-        pipeline = Pipeline(plan, self._handles, journal, budget, n_workers, progress, self._limits)
-        return pipeline.run()
+        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`.
+
+        If the cross-check finds that the decoder of dictionary pages is wrong, everything is
+        written again, and Arrow decodes this file: in the eras that were written before, only one
+        column of each row group was compared.
+        """
+        self._choose_decoder(plan)
+        while True:
+            counted = _RowCount(progress)
+            pipeline = Pipeline(
+                plan, self._handles, journal, budget, n_workers, counted.add, self._limits
+            )
+            try:
+                return pipeline.run()
+            except DecoderMismatchError as error:  # not kept, since it would keep files open
+                file, group, name = error.file, error.group, error.name
+            _LOG.warning(
+                "%s: row group %d, column %r: codes decoded from its dictionary pages differ from "
+                "Arrow's; all eras are converted again, this file by Arrow (--decoder arrow does "
+                "so from the start); please report this, and what wrote the file",
+                self.files[file].path,
+                group,
+                name,
+            )
+            self._handles.use_arrow(file)
+            journal.restart()
+            counted.undo(plan.n_rows)
+
+    def _choose_decoder(self, plan: ConversionPlan) -> None:
+        if plan.options.decoder == "arrow":
+            for file in range(len(self.files)):
+                self._handles.use_arrow(file)
 
     def features(
         self, plan: ConversionPlan, era: str, names: Sequence[str]
@@ -306,6 +339,30 @@ def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
     """
     each = sorted((metadata_bytes(Path(path)) for path in paths), reverse=True)
     return sum(each[: MAX_FREE + 1])
+
+
+class _RowCount:
+    """Passes progress on, and can take it back. Thread-safe.
+
+    Parameters
+    ----------
+    progress : callable(rows done now, rows in all)
+    """
+
+    def __init__(self, progress: Callable[[float, int], None]) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._rows = 0.0
+
+    def add(self, rows: float, n_rows: int) -> None:
+        """Count rows as done."""
+        with self._lock:
+            self._rows += rows
+        self._progress(rows, n_rows)
+
+    def undo(self, n_rows: int) -> None:
+        """Count the rows that were done as not done."""
+        self._progress(-self._rows, n_rows)
 
 
 def _planted(text: str | None) -> float | None:

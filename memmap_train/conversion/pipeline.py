@@ -117,6 +117,7 @@ class Pipeline:
                 layouts.append(self._lay_out(number + 1))
             # An era's rows are appended in the order of the source: first finish the last ones.
             publishing += _handed_over(running)
+            self._handles.cross_check(layout.group.source, layout.group.index)
             _results([future for future in publishing if future.done()])
             publishing = [future for future in publishing if not future.done()]
             writes = [partial(self._write, layout, piece, publishers) for piece in layout.pieces]

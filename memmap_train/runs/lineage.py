@@ -14,8 +14,9 @@ from typing import Any
 
 from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
+from .embargo import min_embargo, too_near
 from .files import CONFIG_NAME, damaged
-from .folds import Fold, least_embargo, too_near
+from .folds import Fold
 from .run import Run, open_run
 
 SUFFIX = ".keras"
@@ -100,7 +101,7 @@ def lineage_of(model: Path) -> Lineage:
     return Lineage(
         train_eras=_merged(before.train_eras, fold.train),
         choice_eras=_merged(before.choice_eras, chosen),
-        embargo_eras=max(before.embargo_eras, fold.embargo_eras, least_embargo(of_run, targets)),
+        embargo_eras=max(before.embargo_eras, fold.embargo_eras, min_embargo(of_run, targets)),
         code=code_of(run),
         is_known=before.is_known,
     )

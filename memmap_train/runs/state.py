@@ -5,6 +5,7 @@ replaced once per epoch, are whole at any moment. The data need no state: a stre
 step.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,11 @@ import numpy.typing as npt
 
 from .attribute_state import Packed
 from .checkpoints import Checkpoint
-from .metrics import EraScores
+from .summary import EraScores
 
 Arrays = dict[str, npt.NDArray[Any]]
+Row = Mapping[str, float]
+"""A row of `history.csv` or `step_scores.csv`, by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class Progress:
     step's sums less these. `stopped` says that a callback has ended the training.
     """
 
-    history: tuple[Mapping[str, float], ...] = ()
-    step_scores: tuple[Mapping[str, float], ...] = ()
+    history: tuple[Row, ...] = ()
+    step_scores: tuple[Row, ...] = ()
     best: Best | None = None
     loss_sum: float = 0.0
     labels: float = 0.0
@@ -47,6 +50,18 @@ class Progress:
     def epochs_done(self) -> int:
         """Whole epochs."""
         return len(self.history)
+
+    def epoch_loss(self, sums: tuple[float, float]) -> float:
+        """Return the mean loss of the running epoch, NaN before its first label.
+
+        Parameters
+        ----------
+        sums : tuple of float
+            The loss summed over labels, and the labels, since the first step of the run.
+        """
+        loss_sum, labels = sums
+        labels -= self.labels
+        return (loss_sum - self.loss_sum) / labels if labels else math.nan
 
     def is_out_of_patience(self, patience: int) -> bool:
         """Tell whether the score hasn't become better for so many epochs."""

@@ -21,13 +21,13 @@ import tensorflow as tf
 from ..errors import ConfigError
 from ..runs.attribute_state import (
     Packed,
-    passed_over,
-    recall,
-    recall_random,
-    remembered,
-    remembered_random,
+    restore_attributes,
+    restore_random_state,
+    save_attributes,
+    save_random_state,
+    unsaved_attributes,
 )
-from ..runs.object_reference import blaming, find_named
+from ..runs.object_reference import resolve_reference, user_code
 from ..system.signals import stops
 
 Memory = list[dict[str, Packed]]
@@ -56,9 +56,9 @@ def make_callbacks(names: Sequence[str]) -> list[Any]:
     """
     made = []
     for name in names:
-        found = find_named("callbacks", name)
+        found = resolve_reference("callbacks", name)
         if not isinstance(found, keras.callbacks.Callback) and callable(found):
-            with blaming(f"callbacks: {name}() failed"):
+            with user_code(f"callbacks: {name}() failed"):
                 found = found()
         if not isinstance(found, keras.callbacks.Callback):
             raise ConfigError(
@@ -134,9 +134,9 @@ class Callbacks:
         have seen: restore the model's state afterwards.
         """
         for name, callback in self._told.items():
-            with blaming(f"callbacks: {name} failed in set_params"):
+            with user_code(f"callbacks: {name} failed in set_params"):
                 callback.set_params(self._params)
-            with blaming(f"callbacks: {name} failed in set_model"):
+            with user_code(f"callbacks: {name} failed in set_model"):
                 callback.set_model(self._model)
             if memory and isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # else it would empty the file of the epochs before
@@ -146,25 +146,27 @@ class Callbacks:
             # Not strict: checkpoints of earlier versions have one more, of our own log.
             for callback, known in zip(self._callbacks.values(), attributes_of_each, strict=False):
                 passed = _not_remembered(callback)
-                recall(callback, {name: known[name] for name in known if name not in passed})
-            recall_random(generators)
+                restore_attributes(
+                    callback, {name: known[name] for name in known if name not in passed}
+                )
+            restore_random_state(generators)
 
     def memory(self) -> Memory:
         """Return the plain attributes of each callback, and random generators' states."""
         if not self._callbacks:
             return []
         known = [
-            remembered(callback, but=_not_remembered(callback))
+            save_attributes(callback, but=_not_remembered(callback))
             for callback in self._callbacks.values()
         ]
-        return [*known, remembered_random()]
+        return [*known, save_random_state()]
 
     def forgotten(self) -> list[str]:
         """Return what `memory` can't hold, as "callback: attribute"."""
         return [
             f"{name}: {attribute}"
             for name, callback in self._callbacks.items()
-            for attribute in passed_over(callback, but=_not_remembered(callback))
+            for attribute in unsaved_attributes(callback, but=_not_remembered(callback))
         ]
 
     def epoch_begin(self, epochs_done: int) -> None:
@@ -203,7 +205,7 @@ class Callbacks:
         try:
             for name, callback in self._told.items():
                 copies = [self._shown(a, callback) for a in arguments]
-                with blaming(f"callbacks: {name} failed in {method}"):
+                with user_code(f"callbacks: {name} failed in {method}"):
                     getattr(callback, method)(*copies)
         finally:
             self._model.optimizer = None

@@ -10,7 +10,7 @@ chosen by the very eras that it is scored on.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..dataset.dataset import Dataset
@@ -19,7 +19,6 @@ from ..runs.chart import draw_run
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
 from ..runs.lock import check_free
-from ..runs.metrics import summary
 from ..runs.record import RunRecord, fold_record
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
@@ -34,9 +33,12 @@ from ..runs.run import Run, find_run, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
-from .loop import draw_missing, make_step, recorded_scores, rehearsed, report_again, train
+from .compiled import compile_model, make_model
+from .initial_model import InitialModel
 from .model import require_tensorflow
-from .resolve import Setup, Start, make_model, prepare
+from .resolve import Setup, best_possible_score, prepare
+from .results import chart_of, damaged_result, recorded_summaries, report_again
+from .train import rehearsed, train
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
@@ -92,10 +94,10 @@ def train_folds(
     if run is None or run.is_untrained():
         record = begun_record(record, resolved.dataset, resolved.folds)
     with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
-        start = resolved.start
-        if start is not None:
-            start.keep(run)  # all folds begin with the same file
-            start = replace(start, file=run.initial_path)
+        initial = resolved.initial
+        if initial is not None:
+            initial.keep(run)  # all folds begin with the same file
+            initial = replace(initial, file=run.initial_path)
         warned: set[str] = set()
         reports = []
         for number, of_fold in enumerate(resolved.configs, start=1):
@@ -114,7 +116,7 @@ def train_folds(
                 resume=is_resumed,
                 report=report,
                 fold=resolved.folds[number - 1],
-                start=start,
+                initial=initial,
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
@@ -146,7 +148,7 @@ def rehearse_folds(
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
-        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.start)
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial)
         return rehearsed(of_fold, setup, make_model(setup))
 
     return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
@@ -165,9 +167,7 @@ class _Resolved:
         Of each fold, in order.
     record : RunRecord
         The record of all of them.
-    best_possible : float or None
-        As for `Setup`.
-    start : Start or None
+    initial : InitialModel or None
         The saved model that all folds begin with, if they do with one.
     """
 
@@ -176,8 +176,7 @@ class _Resolved:
     folds: tuple[Fold, ...]
     configs: tuple[TrainConfig, ...]
     record: RunRecord
-    best_possible: float | None
-    start: Start | None
+    initial: InitialModel | None
 
 
 def _set_up(
@@ -222,25 +221,25 @@ def _set_up(
     }
     chosen = _choose_folds(found, run, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
-    common, start = _config_and_start(prepare(found, run, config, chosen[-1]))
+    common, initial = _common(prepare(found, run, config, chosen[-1]))
     configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
             # Its batches go: a fold is trained at a time.
-            prepare(found, None, of_fold, fold, start)
+            prepare(found, None, of_fold, fold, initial)
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(found, None, configs[-1], chosen[-1], start)
+    last = prepare(found, None, configs[-1], chosen[-1], initial)
     # Before a new run has a folder: what the user brings may be refused.
-    make_step(last)
+    compile_model(last)
     make_callbacks(last.config.callbacks)
     record = _record(last, chosen, asked)
-    return _Resolved(found, run, chosen, configs, record, last.best_possible, start)
+    return _Resolved(found, run, chosen, configs, record, initial)
 
 
-def _config_and_start(setup: Setup) -> tuple[TrainConfig, Start | None]:
+def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
     """Return what all folds have in common; the setup's batches go, and their memory with them."""
-    return setup.config, setup.start
+    return setup.config, setup.initial
 
 
 def _choose_folds(
@@ -292,50 +291,51 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> Run
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
     """Return the report that a finished run of folds recorded, with all its pictures."""
     runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    results = [of_fold.read_result() or {} for of_fold in runs]
-    for one, its_result in zip([*runs, run], [*results, result], strict=True):
-        draw_missing(one, its_result, report)
-    folds = tuple(map(report_again, runs, results))
+    folds = tuple(report_again(one, one.read_result() or {}, report) for one in runs)
+    corr, pearson = recorded_summaries(run)
     try:
-        scores = recorded_scores(run, result)
-        return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
+        return FoldsReport(
+            run_dir=str(run.path),
+            n_eras=result["n_eras"],
+            corr=corr,
+            pearson=pearson,
+            best_possible=result["best_possible"],
+            chart_path=chart_of(run, result, report),
+            folds=folds,
+            already_finished=True,
+        )
+    except KeyError as error:
+        raise damaged_result(run, error) from None
 
 
 def _conclude(
     run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
 ) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
-    folds, main_target = run.folds, run.record.main_target
-    rows = [
-        row
-        for number in range(1, len(folds) + 1)
-        for row in open_run(run.fold_path(number)).read_era_scores()
-    ]
-    main = [row for row in rows if row[1] == main_target]
-    corr = summary([row[2] for row in main])
+    best_possible = best_possible_score(resolved.dataset, run.record.main_target)
     try:
-        run.write_era_scores(rows)
+        run.write_era_scores(
+            row
+            for number in range(1, len(run.folds) + 1)
+            for row in open_run(run.fold_path(number)).read_era_scores()
+        )
+        corr, pearson = recorded_summaries(run)
         chart_path = draw_run(
-            run, best_epoch=None, best_possible=resolved.best_possible, warn=report.warning
+            run, best_epoch=None, best_possible=best_possible, warn=report.warning
         )
         result = FoldsReport(
             run_dir=str(run.path),
-            n_eras=len(main),
-            corr_mean=corr.mean,
-            corr_std=corr.std,
-            corr_sharpe=corr.sharpe,
-            max_drawdown=corr.max_drawdown,
-            corr_positive=corr.positive,
-            pearson_mean=summary([row[3] for row in main]).mean,
-            best_possible=resolved.best_possible,
+            n_eras=sum(len(fold.validation) for fold in run.folds),
+            corr=corr,
+            pearson=pearson,
+            best_possible=best_possible,
             chart_path=None if chart_path is None else str(chart_path),
             folds=tuple(reports),
         )
-        of_all = asdict(result)
-        run.finish({key: of_all[key] for key in of_all.keys() - {"folds", "already_finished"}})
+        run.finish(result.to_json())
     except OSError as error:
+        if isinstance(error, RunError):
+            raise
         raise RunError(
             f"{run.path}: the results can't be written: {error.strerror}; training itself is done: "
             "free some disk space, and add --resume"

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import stitched_array
-from ..runs.metrics import EraScores, numerai_corr, pearson, why_undefined
+from ..runs.metrics import numerai_corr, pearson, why_undefined
+from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
 from .predict import Predictor, Progress
 

@@ -119,7 +119,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
 
 
 def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
-    from memmap_train.training.loop import train
+    from memmap_train.training.train import train
 
     seconds = []
     save = checkpoints.save_checkpoint
@@ -131,7 +131,7 @@ def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
         return path
 
     run_dir = directory / "checkpointed"
-    with mock.patch("memmap_train.training.loop.save_checkpoint", noting):
+    with mock.patch("memmap_train.runs.state_store.save_checkpoint", noting):
         started = time.perf_counter()
         train(
             dataset.path,

@@ -639,7 +639,10 @@ def test_bench_prints_rates_and_advice(
     assert "doesn't wait for data" in printed.out
     assert "measuring" in printed.err
     assert main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rates"]["now"]["rows_per_second"] > 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"now", "in memory"} <= found["rates"].keys()
+    assert 0 < found["n_features"] < 12
+    assert f"batches of 50 x {found['n_features']}" in printed.out
 
 
 def test_training_works_as_dry_run_quietly_and_in_the_list_of_runs(
@@ -672,5 +675,5 @@ def test_inspect_reports_how_a_dataset_would_be_shuffled(
 ) -> None:
     assert main(["inspect", str(shards)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"shuffling windows of .* gradient variance x 1\.", out)
+    assert re.search(r"shuffling window .* pool .* eras per batch, gradient variance 1\.", out)
     assert re.search(r"reading .* fit into the .* of memory available", out)

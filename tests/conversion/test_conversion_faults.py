@@ -32,22 +32,20 @@ from tests.support.conversion_faults import (
     Prepared,
     failing,
     let_fail,
-    line_of,
     of_conversions,
     of_overwriting,
     our_threads,
 )
-from tests.support.conversion_kills import check_whole, remove, write_source
+from tests.support.conversion_kills import check_whole, remove
+from tests.support.errors import line_of
+from tests.support.interruptions import write_source
 from tests.support.toy import write_toy
 from tests.support.watching import watched_by
 
+pytestmark = pytest.mark.usefixtures("no_power_cut")
+
 N_POINTS = 25
 """Of each kind of conversion, at which something fails here; `make torture` takes all."""
-
-
-@pytest.fixture(autouse=True)
-def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def held(path: Path) -> list[str]:

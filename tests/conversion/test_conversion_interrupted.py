@@ -2,14 +2,13 @@
 
 import itertools
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import TinyBudget, convert_within
 from tests.support.errors import refused
+from tests.support.files import files_limited_to
 from tests.support.interruptions import (
     ERAS,
     StoppedError,
@@ -42,13 +42,9 @@ from tests.support.permissions import permissions_count
 from tests.support.toy import toy_table, write_toy
 from tests.support.watching import watched_by
 
+pytestmark = pytest.mark.usefixtures("no_power_cut")
+
 N_ROWS = sum(ERAS.values())
-
-
-@pytest.fixture(autouse=True)
-def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what only a power cut can tell from nothing: most of the time goes there."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -540,17 +536,6 @@ def test_a_conversion_that_ends_while_another_plans_stays_as_it_is(
 
 
 # -- a full disk ------------------------------------------------------------------------------
-
-
-@contextmanager
-def files_limited_to(n_bytes: int) -> Iterator[None]:
-    """Let no file grow longer; the system then fails the write as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("in_file", [False, True])

@@ -1,8 +1,6 @@
 """Tests of conversions that are killed: a dataset is whole or absent, and a rerun resumes."""
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,24 +15,14 @@ from tests.support.conversion_kills import (
     kill_sequences,
     kill_updates,
     remove,
-    write_source,
 )
-from tests.support.killing import Killer, killer
+from tests.support.interruptions import write_source
+from tests.support.killing import Killer
 from tests.support.updates import write_first, write_later
 
+pytestmark = pytest.mark.usefixtures("no_power_cut")
+
 N_SEQUENCES = 18
-
-
-@pytest.fixture(autouse=True)
-def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what only a power cut can tell from nothing: most of the time goes there."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-@pytest.fixture(scope="module")
-def at_will() -> Iterator[Killer]:
-    with killer() as ready:
-        yield ready
 
 
 def test_a_rerun_resumes_after_a_kill(at_will: Killer, tmp_path: Path) -> None:

@@ -22,13 +22,7 @@ from tests.support.conversions import converted, of_codes, same_rows
 from tests.support.errors import refused
 from tests.support.toy import toy_ids, toy_table
 
-
-@pytest.fixture(autouse=True, scope="module")
-def no_power_cut() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        yield
-
+pytestmark = pytest.mark.usefixtures("no_power_cut")
 
 # -- one dataset of many writings -----------------------------------------------------------------
 

@@ -34,28 +34,16 @@ from memmap_train.errors import (
     ShardError,
     SourceError,
 )
+from tests.support.conversions import features_json
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.toy import feature_names, toy_table, write_toy
+from tests.support.toy_datasets import without_counts
 from tests.support.updates import write_first, write_later
 
 ERAS = {"0001": 12, "0002": 1, "0010": 30, "X": 7}
 NAMES = feature_names(6)
 SETS = {"small": [NAMES[4], NAMES[1]], "middle": NAMES[2:5], "all": NAMES}
-
-
-def contents(dataset: Path) -> dict[str, bytes]:
-    """Return every file of a dataset, the manifest too."""
-    return {
-        str(path.relative_to(dataset)): path.read_bytes()
-        for path in dataset.rglob("*")
-        if path.is_file()
-    }
-
-
-def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
-    path = folder / "features.json"
-    path.write_text(json.dumps({"feature_sets": sets}))
-    return path
 
 
 @pytest.fixture
@@ -258,18 +246,6 @@ def test_floats_that_are_codes_can_become_int8(tmp_path: Path) -> None:
 
 
 # -- missing features and counts ------------------------------------------------------------------
-
-
-def without_counts(dataset: Path) -> Path:
-    """Make a dataset what an earlier version would have made."""
-    manifest = json.loads((dataset / "manifest.json").read_text())
-    for shard in manifest["shards"]:
-        del shard["files"]["counts"]
-    (dataset / "manifest.json").write_text(json.dumps(manifest))
-    for path in dataset.glob("era-*/counts.npy"):
-        path.unlink()
-    assert list(verify(dataset)) == []
-    return dataset
 
 
 @pytest.mark.parametrize(

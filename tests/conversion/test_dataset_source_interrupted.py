@@ -3,7 +3,6 @@
 import json
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from memmap_train.errors import ConversionError
 from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
 from tests.support.interruptions import check_whole, held_up, marks, stopped_after, write_source
-from tests.support.killing import Killer, killer
+from tests.support.killing import Killer
 from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
 
 
@@ -93,12 +92,6 @@ def test_a_second_narrowing_is_refused_and_disturbs_nothing(parent: Path, undist
         convert(parent, out)
     assert reports[0].n_eras_kept == 0
     check_whole(out, undisturbed)
-
-
-@pytest.fixture(scope="module")
-def at_will() -> Iterator[Killer]:
-    with killer() as ready:
-        yield ready
 
 
 def test_a_rerun_resumes_after_a_kill(tmp_path: Path, at_will: Killer) -> None:

@@ -1,6 +1,5 @@
 """Tests of parquet sources: which columns and eras there are, what they take, what is refused."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.plan import Columns, ConversionPlan, ConvertOptions
 from memmap_train.conversion.schema import BEST_KEY, ColumnOptions
 from memmap_train.errors import SchemaError, SourceError
+from tests.support.conversions import features_json
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_table, write_toy
 
@@ -32,12 +32,6 @@ def columns_of(*paths: Path, **options: Any) -> Columns:
 def written(folder: Path, name: str = "toy.parquet", **options: Any) -> Path:
     write_toy(folder / name, options.pop("eras", {"0001": 4, "0002": 3}), **options)
     return folder / name
-
-
-def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
-    path = folder / "features.json"
-    path.write_text(json.dumps({"feature_sets": sets}))
-    return path
 
 
 # -- sources ----------------------------------------------------------------------------------
@@ -233,7 +227,7 @@ def test_files_whose_ids_have_other_names_are_refused(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "one.parquet")
     pq.write_table(table.rename_columns(names), tmp_path / "two.parquet")
     paths = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
-    with refused(SchemaError, "id"):
+    with refused(SchemaError, "id column '__index_level_0__', but", "--id-column"):
         columns_of(*paths)
 
 

@@ -25,6 +25,7 @@ from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal, rank_bin
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
 from memmap_train.runs.metrics import numerai_corr
+from tests.support.files import files_limited_to
 from tests.support.watching import watched_by
 
 SOURCES = ("train.parquet", "validation.parquet", "live.parquet")
@@ -378,16 +379,13 @@ def test_a_former_sample_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_explained_and_leaves_the_former_sample(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
     write_sample(tmp_path, n_eras=5, rows_per_era=20, n_features=5)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(ConfigError, match=r"space enough; found: .*File too large"):
-            write_sample(tmp_path, n_eras=50, rows_per_era=500, n_features=5)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        files_limited_to(20_000),
+        pytest.raises(ConfigError, match=r"space enough; found: .*File too large"),
+    ):
+        write_sample(tmp_path, n_eras=50, rows_per_era=500, n_features=5)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -2,11 +2,8 @@ import io
 import json
 import math
 import os
-import resource
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from memmap_train.errors import RunError
 from memmap_train.runs.checkpoints import Checkpoint, load_newest, save_checkpoint
 from tests.support.errors import refused
+from tests.support.files import files_limited_to
 
 RUN = "xxh3_128:0"
 
@@ -47,17 +45,6 @@ def assert_equal(found: Checkpoint | None, expected: Checkpoint) -> None:
 
 def never(text: str) -> None:
     raise AssertionError(text)
-
-
-@contextmanager
-def files_no_larger_than(n_bytes: int) -> Iterator[None]:
-    """Let writes fail as on a full disk (with EFBIG)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_checkpoint_is_restored_bit_for_bit(tmp_path: Path) -> None:
@@ -209,7 +196,7 @@ def test_a_full_disk_loses_no_older_checkpoint(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, checkpoint(step), best_step=1)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     assert len(before) == 3
-    with files_no_larger_than(500), pytest.raises(OSError, match="too large"):
+    with files_limited_to(500), pytest.raises(OSError, match="too large"):
         save_checkpoint(tmp_path, checkpoint(4), best_step=1)
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
     save_checkpoint(tmp_path, checkpoint(4), best_step=1)

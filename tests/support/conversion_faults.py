@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.errors import MemmapTrainError
 from tests.support.conversion_kills import (
     check_whole,
     convert_older,
     remove,
     sampled,
     state,
-    write_source,
 )
+from tests.support.errors import line_of
+from tests.support.interruptions import write_source
 from tests.support.updates import write_first, write_later
 from tests.support.watching import watched_by
 
@@ -67,16 +67,6 @@ def failing(
 def our_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith(("plan", "convert", "publish", "disk"))]
-
-
-def line_of(act: Callable[[], object]) -> str:
-    """Return the one line of an error of ours, nothing where there is none."""
-    try:
-        act()
-    except MemmapTrainError as error:
-        (line,) = str(error).split("\n")
-        return line
-    return ""
 
 
 Prepared = tuple[Path, dict[str, str], Callable[[], object]]

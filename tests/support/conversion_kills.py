@@ -16,19 +16,13 @@ from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKPLACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError
+from tests.support.interruptions import ERAS
 from tests.support.killing import Killer
 from tests.support.toy import toy_table, write_toy
 from tests.support.updates import LATER, write_first, write_later
 
-ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
-
 N_KILLS = 20
 """Points of each kind of conversion at which it is killed here; `make torture` takes all."""
-
-
-def write_source(folder: Path) -> Path:
-    write_toy(folder / "toy.parquet", ERAS, row_group_rows=10, nulls=True)
-    return folder / "toy.parquet"
 
 
 def convert_older(folder: Path) -> str:

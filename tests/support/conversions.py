@@ -1,5 +1,6 @@
 """Small sources, and the datasets that are made of them."""
 
+import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -40,6 +41,13 @@ def converted(folder: Path, table: pa.Table, name: str = "out", **options: Any) 
     path = folder / "source.parquet"
     pq.write_table(table, path)
     return convert(path, folder / name, **options).dataset
+
+
+def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
+    """Write the feature sets of a source, and return the path of the file."""
+    path = folder / "features.json"
+    path.write_text(json.dumps({"feature_sets": sets}))
+    return path
 
 
 class TinyBudget(MemoryBudget):

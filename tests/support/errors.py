@@ -1,7 +1,7 @@
 """What a mistake must meet: an error of ours, of the right class, in one line that says what."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -31,3 +31,13 @@ def refused(
     without_folder = _FOLDER_OF_TEST.sub("", text)
     for part in said:
         assert part in (text if "/" in part else without_folder)
+
+
+def line_of(act: Callable[[], object]) -> str:
+    """Return the one line of the error of ours with which `act` ends, "" if it ends with none."""
+    try:
+        act()
+    except MemmapTrainError as error:
+        (line,) = str(error).split("\n")
+        return line
+    return ""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +37,15 @@ def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: 
         patch.setattr(os, "fsync", lambda descriptor: None)
         mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
     return folder / "dataset"
+
+
+def without_counts(dataset: Path, eras: Collection[str] | None = None) -> Path:
+    """Make a dataset, or some of its eras, what earlier versions wrote; return its path."""
+    manifest = json.loads((dataset / "manifest.json").read_bytes())
+    for shard in manifest["shards"]:
+        if eras is None or shard["era"] in eras:
+            del shard["files"]["counts"]
+            (dataset / f"era-{shard['era']}" / "counts.npy").unlink()
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    assert mt.verify(dataset) == []
+    return dataset

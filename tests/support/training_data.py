@@ -54,6 +54,8 @@ class Script(Reporter):
     action : callable
     """
 
+    seconds_between_reports = 0.0
+
     def __init__(self, call: str = "", action: Callable[[], object] = lambda: None) -> None:
         self.calls: list[str] = []
         self.rows: list[Mapping[str, float]] = []

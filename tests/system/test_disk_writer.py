@@ -19,6 +19,7 @@ from memmap_train.dataset.array_file import npy_header
 from memmap_train.dataset.array_writer import ArrayWriter
 from memmap_train.dataset.file_digest import digest_file
 from memmap_train.system.disk_writer import BLOCK_BYTES, DiskWriter
+from tests.support.files import files_limited_to
 
 BUFFER_BYTES = 4 * BLOCK_BYTES
 
@@ -106,19 +107,12 @@ def test_a_failed_write_is_reported_and_its_buffer_is_returned(tmp_path: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 @pytest.mark.parametrize("limit", [BLOCK_BYTES, BLOCK_BYTES + 100, 2 * BLOCK_BYTES - 1])
 def test_a_partial_write_is_reported(tmp_path: Path, limit: int) -> None:
-    import resource
-
     path = tmp_path / "file"
     path.write_bytes(b"")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with closing(DiskWriter(1, BUFFER_BYTES)) as disk:
         buffer = disk.take()
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-            with pytest.raises(OSError, match="too large") as caught:
-                disk.write(path, 0, buffer, 3 * BLOCK_BYTES).result()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with files_limited_to(limit), pytest.raises(OSError, match="too large") as caught:
+            disk.write(path, 0, buffer, 3 * BLOCK_BYTES).result()
     assert caught.value.errno == errno.EFBIG
     assert caught.value.filename == path
 

@@ -16,6 +16,7 @@ import memmap_train as mt
 from memmap_train.errors import BatchError
 from memmap_train.loading.batches import Batches
 from memmap_train.loading.direct_files import PROCESS_FILES
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.thread_lock import ThreadLock
 
 pytestmark = [
@@ -101,9 +102,10 @@ def test_a_worker_that_is_forked_while_a_stream_reads_gets_its_batches(
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     with batches.stream() as stream:
         next(stream)
-        reader = batches.reader
+        reader, sampler = batches.reader, batches.sampler
+        assert isinstance(sampler, WindowSampler)
         locks = [
-            batches.sampler._lock,
+            sampler._lock,
             reader._features._lock,
             reader._targets._lock,
             PROCESS_FILES.lock,

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,16 @@ from tests.support.conversion_kills import (
     kill_conversions,
     kill_sequences,
     kill_updates,
-    write_source,
 )
-from tests.support.killing import Killer, killer
+from tests.support.interruptions import write_source
+from tests.support.killing import Killer
 from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
 from tests.support.training_data import newest_checkpoint
 
+pytestmark = pytest.mark.usefixtures("no_power_cut")
+
 TRAINING_KILLS = int(os.environ.get("TORTURE_KILLS", "100"))
 CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))
-
-
-@pytest.fixture
-def at_will(monkeypatch: pytest.MonkeyPatch) -> Iterator[Killer]:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power cut here
-    with killer() as ready:
-        yield ready
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -56,10 +50,7 @@ def test_every_point_of_an_update(tmp_path: Path, at_will: Killer) -> None:
     print(f"\nupdate: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_at_which_the_system_may_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+def test_every_point_at_which_the_system_may_fail(tmp_path: Path) -> None:
     for prepare in PREPARATIONS:
         folder = tmp_path / prepare.__name__
         folder.mkdir()

@@ -18,10 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
-from memmap_train.training import loop
+from memmap_train.runs.attribute_state import (
+    Packed,
+    restore_attributes,
+    save_attributes,
+    unsaved_attributes,
+)
 from memmap_train.training.callbacks import Callbacks
-from memmap_train.training.loop import train
+from memmap_train.training.train import train
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
 
@@ -140,7 +144,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "remembering.py").write_text(REMEMBERING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
     yield
     sys.modules.pop("remembering", None)
 
@@ -189,27 +192,27 @@ VALUES = st.recursive(
 
 def test_a_function_that_is_gone_is_left_as_it_is() -> None:
     thing = SimpleNamespace(f=1, n=1)
-    recall(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
+    restore_attributes(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
     assert (thing.f, thing.n) == (1, 2)
 
 
 @given(value=VALUES)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
-    packed = remembered(SimpleNamespace(it=value))["it"]
+    packed = save_attributes(SimpleNamespace(it=value))["it"]
     tree = json.loads(json.dumps(packed.tree))
     other = SimpleNamespace(it=None)
-    recall(other, {"it": Packed(tree, packed.arrays)})
+    restore_attributes(other, {"it": Packed(tree, packed.arrays)})
     assert told_apart(other.it) == told_apart(value)
 
 
 def test_what_is_remembered_is_a_copy() -> None:
     array = np.zeros(3)
     thing = SimpleNamespace(arrays=[array])
-    packed = remembered(thing)
+    packed = save_attributes(thing)
     array[0] = 1
-    recall(thing, packed)
+    restore_attributes(thing, packed)
     thing.arrays[0][1] = 2
-    recall(thing, packed)
+    restore_attributes(thing, packed)
     assert thing.arrays[0].tolist() == [0, 0, 0]
 
 
@@ -226,7 +229,7 @@ def test_attributes_that_are_not_plain_are_passed_over() -> None:
         params=1,
         n=5,
     )
-    assert list(remembered(thing, but=["params"])) == ["n"]
+    assert list(save_attributes(thing, but=["params"])) == ["n"]
 
 
 def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path:
             generator=np.random.default_rng(0),
             mixed={"train": file, "other": {1}},
         )
-        assert passed_over(thing) == ["numbers", "generator", "mixed"]
+        assert unsaved_attributes(thing) == ["numbers", "generator", "mixed"]
 
 
 def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(

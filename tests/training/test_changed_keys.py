@@ -14,10 +14,10 @@ from memmap_train.errors import ConfigError, RunError
 from memmap_train.loading.batches import Batches
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.run import begin_run, open_run
-from memmap_train.training import loop
-from memmap_train.training.loop import rehearse, train
 from memmap_train.training.resolve import prepare
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import interrupt, results
 
@@ -58,11 +58,6 @@ CHANGES: dict[str, Any] = {
 TAKE_EFFECT = {"epochs", "memory", "tensorboard", "checkpoint_steps", "checkpoint_minutes"}
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture(scope="module")
 def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the results of a run that nothing interrupted."""
@@ -76,15 +71,9 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that was interrupted in its second epoch: to be copied."""
     path = tmp_path_factory.mktemp("stopped") / "run"
     script = Script("step 18", interrupt)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-        with pytest.raises(KeyboardInterrupt):
-            train(sample, path, small_config(), report=script)
+    with pytest.raises(KeyboardInterrupt):
+        train(sample, path, small_config(), report=script)
     return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_key_is_changed_here() -> None:

@@ -1,6 +1,5 @@
 """Folds trained one after another: what each is trained on, what they leave, how they resume."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -25,15 +24,16 @@ from memmap_train.errors import (
 )
 from memmap_train.loading import batches as batches_module
 from memmap_train.runs.lock import holding
-from memmap_train.runs.metrics import numerai_corr, summary
+from memmap_train.runs.metrics import numerai_corr
 from memmap_train.runs.report import FoldsReport, TrainReport
+from memmap_train.runs.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import train
 from memmap_train.training.predict import predict
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
+from tests.support.files import contents
 from tests.support.training_data import (
     ROWS_PER_ERA,
     Script,
@@ -41,6 +41,7 @@ from tests.support.training_data import (
     newest_checkpoint,
     small_config,
 )
+from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -56,21 +57,11 @@ def labels(numbers: range) -> list[str]:
     return [f"{number:04}" for number in numbers]
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture(scope="module")
 def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FoldsReport]:
     """Return a run of two folds that nothing interrupted, and its report."""
     path = tmp_path_factory.mktemp("finished") / "run"
     return path, train_folds(sample, path, folds_config(), folds=2)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def results(path: Path) -> dict[str, Any]:
@@ -85,10 +76,6 @@ def results(path: Path) -> dict[str, Any]:
             [row["loss"] for row in read_csv(fold / "history.csv")],
         )
     return found
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 # -- what comes of it -----------------------------------------------------------------------------
@@ -123,7 +110,7 @@ def test_a_fold_keeps_its_last_epoch_whatever_its_score(sample: Path, tmp_path: 
         assert [fold.best_epoch for fold in report.folds] == [3, 3]
         assert not any(fold.stopped_early for fold in report.folds)
         means = [[float(row["val_corr_mean"]) for row in history] for history in histories]
-        assert [fold.corr_mean for fold in report.folds] == [mean[-1] for mean in means]
+        assert [fold.corr.mean for fold in report.folds] == [mean[-1] for mean in means]
         if any(mean[-1] < max(mean) for mean in means):
             break
     else:
@@ -144,7 +131,7 @@ def test_the_joint_scores_are_those_of_every_predicted_era_by_its_own_model(
             (row,) = [row for row in rows if row["era"] == era]
             assert float(row["numerai_corr"]) == numerai_corr(model(x).numpy()[:, 0], y)
     joint = summary([float(row["numerai_corr"]) for row in rows])
-    assert (report.corr_mean, report.corr_std, report.corr_sharpe, report.max_drawdown) == (
+    assert (report.corr.mean, report.corr.std, report.corr.sharpe, report.corr.max_drawdown) == (
         joint.mean,
         joint.std,
         joint.sharpe,
@@ -275,7 +262,7 @@ def test_interrupted_folds_end_like_those_that_werent(
     resumed = Script()
     report = train_folds(sample, run, folds_config(), folds=2, resume=True, report=resumed)
     assert results(run) == results(finished[0])
-    assert report.corr_mean == finished[1].corr_mean
+    assert report.corr.mean == finished[1].corr.mean
     # 7 steps an epoch in the first fold, 13 in the second.
     assert n_steps + resumed.calls.count("step") == 2 * 7 + 2 * 13
 
@@ -303,8 +290,8 @@ def test_finished_folds_end_well_at_once(finished: tuple[Path, FoldsReport], sam
         again = train_folds(sample, path, config, folds=2, resume=True, report=script)
         assert again.already_finished
         assert script.calls == []
-        assert again.corr_mean == report.corr_mean
-        assert [fold.corr_mean for fold in again.folds] == [f.corr_mean for f in report.folds]
+        assert again.corr.mean == report.corr.mean
+        assert [fold.corr.mean for fold in again.folds] == [f.corr.mean for f in report.folds]
     assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
 
 
@@ -486,7 +473,7 @@ def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     printed = capsys.readouterr()
     assert "the last epoch's model predicts" in printed.err
     assert "fold 2 of 2: trains on 11 eras (0001 to 0011), predicts 5 (0020 to 0024)" in printed.err
-    assert f"out of fold numerai_corr {finished[1].corr_mean:.4f} on average" in printed.out
+    assert f"out of fold numerai_corr {finished[1].corr.mean:.4f} on average" in printed.out
     assert main([*command, "--resume"]) == 0
     assert "already finished" in capsys.readouterr().out
     assert main(["predict", run, str(sample), "--out", out]) == 0
@@ -519,10 +506,6 @@ def error_of(command: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(MemmapTrainError) as caught:
         command(*arguments, **options)
     return str(caught.value)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -568,7 +551,7 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
 def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    assert error_of(loop.rehearse, sample, finished[0], None, resume=True) == error_of(
+    assert error_of(rehearse, sample, finished[0], None, resume=True) == error_of(
         train, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
@@ -587,7 +570,7 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, loop.rehearse), small_config(), {}),
+                ((train, rehearse), small_config(), {}),
                 ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}
@@ -664,13 +647,13 @@ def test_runs_shows_the_scores_of_all_folds_together_and_of_each(
 ) -> None:
     path, report = finished
     (of_all,) = describe_runs([path.parent])
-    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr_mean, report.corr_sharpe)
+    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr.mean, report.corr.sharpe)
     assert (of_all["folds"], of_all["folds_finished"], of_all["state"]) == (2, 2, "finished")
     assert "finished, 2 of 2 folds" in runs_text([of_all])
     rows = {Path(row["run"]).name: row for row in describe_runs([path])}
     assert rows.keys() == {"run", "fold-01", "fold-02"}
     for name, fold in zip(("fold-01", "fold-02"), report.folds, strict=True):
-        assert rows[name]["score"] == pytest.approx(fold.corr_mean)
+        assert rows[name]["score"] == pytest.approx(fold.corr.mean)
         assert rows[name]["best_epoch"] == fold.best_epoch == rows[name]["epochs"]
 
 

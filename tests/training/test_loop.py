@@ -38,19 +38,19 @@ from memmap_train.errors import (
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
-from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
-from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
+from memmap_train.runs.metrics import numerai_corr, pearson, why_undefined
+from memmap_train.runs.monitor import MONITORS
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
+from memmap_train.runs.summary import summary
 from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import loop
 from memmap_train.training import predict as predicting
-from memmap_train.training.loop import train
 from memmap_train.training.model import build
 from memmap_train.training.predict import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
+from memmap_train.training.train import rehearse, train
 from memmap_train.training.validation import Labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
@@ -63,11 +63,6 @@ from tests.support.training_data import (
 from tests.support.training_runs import interrupt, read_csv, results, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +367,7 @@ def test_history_agrees_with_the_scores_and_the_model(
     assert [row["epoch"] for row in history] == ["1", "2"]
     means = [float(row["val_corr_mean"]) for row in history]
     assert report.best_epoch == 1 + int(np.argmax(means))
-    assert report.corr_mean == max(means)
+    assert report.corr.mean == max(means)
     best = history[report.best_epoch - 1]
 
     dataset = mt.open_dataset(sample)
@@ -394,7 +389,7 @@ def test_history_agrees_with_the_scores_and_the_model(
         corr.sharpe,
     ]
     assert float(best["val_max_drawdown"]) == corr.max_drawdown
-    assert float(best["val_corr_positive"]) == corr.positive == report.corr_positive
+    assert float(best["val_corr_positive"]) == corr.positive == report.corr.positive
     assert {row["learning_rate"] for row in history} == {"0.01"}
     assert float(best["val_pearson_mean"]) == plain.mean
     assert report.best_possible == dataset.manifest.planted
@@ -410,7 +405,7 @@ def test_the_model_opens_without_this_package(finished: tuple[Path, TrainReport]
 def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    plan = loop.rehearse(sample, tmp_path / "run", small_config())
+    plan = rehearse(sample, tmp_path / "run", small_config())
     assert not list(tmp_path.iterdir())
     script = Script()
     train(sample, tmp_path / "run", small_config(), report=script)
@@ -419,14 +414,14 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
     assert plan.train_range == "0001 to 0012"
     with refused(RunError, "a finished run is there already", "--resume"):
-        loop.rehearse(sample, finished[0], small_config())
+        rehearse(sample, finished[0], small_config())
     before = results(finished[0])
-    again = loop.rehearse(sample, finished[0], small_config(epochs=5), resume=True)
+    again = rehearse(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
-    assert loop.rehearse(sample, finished[0], None, resume=True).already_finished
+    assert rehearse(sample, finished[0], None, resume=True).already_finished
     assert not again.already_finished
     with refused(RunError, "dropout", "0.7"):
-        loop.rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
+        rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
     assert (finished[0] / "state.json").exists()
 
@@ -503,7 +498,7 @@ def test_the_signal_is_found(tmp_path: Path) -> None:
     options = {"batch_size": 512, "hidden": (), "learning_rate": 3e-4, "validation_eras": 30}
     report = train(tmp_path / "dataset", tmp_path / "run", small_config(epochs=5, **options))
     assert report.best_possible is not None
-    assert report.corr_mean > 2 / 3 * report.best_possible > 0.03
+    assert report.corr.mean > 2 / 3 * report.best_possible > 0.03
 
 
 def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) -> None:
@@ -516,7 +511,7 @@ def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) ->
     scores = read_csv(tmp_path / "run" / "era_scores.csv")
     assert [row["target"] for row in scores] == list(targets) * 4
     main = [float(row["numerai_corr"]) for row in scores if row["target"] == targets[0]]
-    assert summary(main).mean == report.corr_mean
+    assert summary(main).mean == report.corr.mean
     # The last era's 60-day target isn't known yet: it has no score, and that is all.
     unknown = [row for row in scores if math.isnan(float(row["numerai_corr"]))]
     assert {row["target"] for row in unknown} == {"target_beta_60"}
@@ -587,7 +582,7 @@ def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: 
     with pytest.raises(MemmapTrainError, match=r"not a \.npy file"):
         _ = mt.open_dataset(copy)[embargoed[0]].features
     report = train(copy, tmp_path / "run", small_config(epochs=1))
-    assert math.isfinite(report.corr_mean)
+    assert math.isfinite(report.corr.mean)
 
 
 def test_validation_eras_are_not_trained_on(
@@ -662,20 +657,17 @@ def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
     run = tmp_path / "run"
     broken: list[int] = []
 
-    def ruin(training: Any) -> None:
-        broken.append(training._step.count)
-        kernel = training._model.trainable_variables[0]
-        kernel.assign(np.full(kernel.shape, np.nan, np.float32))
+    move = TrainStep.__call__
 
-    step = loop._Training._is_checkpoint_due
-
-    def is_due(training: Any) -> bool:
-        if training._step.count == STEPS_PER_EPOCH + 2:
-            ruin(training)
-        return step(training)
+    def ruin(step: TrainStep, x: Any, y: Any) -> None:
+        move(step, x, y)
+        if step.count == STEPS_PER_EPOCH + 2:
+            broken.append(step.count)
+            kernel = step.model.trainable_variables[0]
+            kernel.assign(np.full(kernel.shape, np.nan, np.float32))
 
     config = small_config(checkpoint_steps=1, epochs=3, weight_decay=0.01)
-    with mock.patch.object(loop._Training, "_is_checkpoint_due", is_due):
+    with mock.patch.object(TrainStep, "__call__", ruin):
         for resume in (False, True):
             said = ["weights", f"{STEPS_PER_EPOCH + 2} steps", "learning_rate", "weight_decay"]
             with refused(ConfigError, *said, "epoch 2"):
@@ -694,10 +686,10 @@ def test_eras_that_have_no_score_are_told_of_with_the_reason(sample: Path, tmp_p
 
     report = train(sample, tmp_path / "run", small_config(learning_rate=1e-30), report=Listener())
     assert not said
-    assert math.isfinite(report.corr_mean)
+    assert math.isfinite(report.corr.mean)
     with mock.patch.object(Predictor, "predict", constant_predictions):
         report = train(sample, tmp_path / "equal", small_config(), report=Listener())
-    assert math.isnan(report.corr_mean)
+    assert math.isnan(report.corr.mean)
     (text,) = said  # though there were two epochs
     assert "eras have no score: predictions that are all equal; try another learning_rate" in text
 
@@ -766,7 +758,7 @@ def test_an_interrupted_run_ends_like_one_that_wasnt(
     # Only "started" comes before anything could be saved.
     assert resumed.plan.first_step == n_steps
     assert n_steps + resumed.calls.count("step") == 2 * STEPS_PER_EPOCH
-    assert report.corr_mean == finished[1].corr_mean
+    assert report.corr.mean == finished[1].corr.mean
 
 
 def test_many_interruptions_end_like_none(
@@ -811,12 +803,10 @@ def test_a_killed_run_ends_like_one_that_wasnt(
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.support.training_data import Script, small_config
-from memmap_train.training import loop
-from memmap_train.training import predict as predicting
-loop._SECONDS_BETWEEN_REPORTS = 0.0
+from memmap_train.training.train import train
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-loop.train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
-           report=Script("step 23", die))
+train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
+      report=Script("step 23", die))
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -948,6 +938,7 @@ def test_resuming_what_hasnt_begun_begins(
         ("model.keras", None),
         ("history.csv", None),
         ("era_scores.csv", None),
+        ("era_scores.csv", "era,target\n0021,target\n"),
         ("state.json", None),
         ("state.json", "{"),
     ],
@@ -1039,7 +1030,7 @@ def test_a_finished_run_ends_well_at_once(finished: tuple[Path, TrainReport], sa
         again = train(sample, path, config, resume=True, report=script)
         assert again.already_finished
         assert script.calls == []
-        assert (again.corr_mean, again.best_epoch) == (report.corr_mean, report.best_epoch)
+        assert (again.corr.mean, again.best_epoch) == (report.corr.mean, report.best_epoch)
     assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
 
 
@@ -1065,8 +1056,8 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     script = Script()
     train(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None
-    assert f"windows of {other[0]} rows" in script.plan.shuffling
-    assert f"pools of {other[1]} batches" in script.plan.shuffling
+    assert f"window {other[0]} rows" in script.plan.shuffling
+    assert f"pool {other[1]} batches" in script.plan.shuffling
 
 
 def test_more_epochs_are_those_of_a_longer_run(

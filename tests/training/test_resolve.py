@@ -14,26 +14,18 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import DatasetError, RunError, ShardError
 from memmap_train.runs.report import TrainPlan, plan_text
-from memmap_train.training import loop
-from memmap_train.training.loop import train
-from memmap_train.training.resolve import plan_of, prepare
+from memmap_train.training.plan import plan_of
+from memmap_train.training.resolve import prepare
+from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.toy import toy_table
 from tests.support.training_data import Script, newest_checkpoint, small_config
+from tests.support.training_runs import interrupt
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
 Growing = Callable[..., Path]
 TARGETS = ("target", "target_alpha_20")  # one is an alias of the other
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 def begin(dataset: Path, run: Path, **changes: Any) -> None:

@@ -10,10 +10,9 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import RunError
-from memmap_train.training import loop
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.loop import rehearse, train
 from memmap_train.training.predict import predict
+from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
@@ -22,11 +21,6 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 N_SELECTED = 20
 WALKING = small_config(validation_eras=None, epochs=1)
-
-
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
 
 @pytest.fixture

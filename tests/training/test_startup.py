@@ -191,7 +191,7 @@ def test_a_python_caller_who_computes_in_float64_is_told(
 ) -> None:
     import keras
 
-    from memmap_train.training.loop import train
+    from memmap_train.training.train import train
 
     keras.config.set_floatx("float64")
     try:

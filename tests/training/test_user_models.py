@@ -18,11 +18,11 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
-from memmap_train.training import loop, resolve
 from memmap_train.training.fold_loop import train_folds
-from memmap_train.training.loop import train
+from memmap_train.training.initial_model import InitialModel
 from memmap_train.training.model import build
 from memmap_train.training.predict import predict
+from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, results
@@ -349,11 +349,6 @@ class Double(keras.callbacks.Callback):
 """
 
 
-@pytest.fixture(autouse=True)
-def every_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Any]]:
     """Write `mine.py` into the current directory; return a function that imports it."""
@@ -618,7 +613,7 @@ def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
     train(sample, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        patch.setattr(resolve.Start, "keep", lambda *_: None)
+        patch.setattr(InitialModel, "keep", lambda *_: None)
         for name, call in (("run", "step 20"), ("early", "step 3")):
             with pytest.raises(KeyboardInterrupt):
                 train(sample, tmp_path / name, config, report=Script(call, interrupt))
@@ -646,7 +641,7 @@ def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
         train_folds(sample, tmp_path / "run", config, folds=2, report=script)
     removed(tmp_path / "first" / "model.keras")
     resumed = train_folds(sample, tmp_path / "run", config, folds=2, resume=True)
-    assert [fold.corr_mean for fold in resumed.folds] == [fold.corr_mean for fold in whole.folds]
+    assert [fold.corr.mean for fold in resumed.folds] == [fold.corr.mean for fold in whole.folds]
     record = json.loads((tmp_path / "run" / "fold-02" / "config.json").read_text())
     assert record["begun_with"]["train_eras"]
 
@@ -664,7 +659,10 @@ def test_layers_of_ones_own_are_trained_further_and_predict(
             shutil.rmtree(before)
         before = tmp_path / run
         forget_mine()
-    assert predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows > 0
+    assert (
+        predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows
+        == mt.open_dataset(sample).n_rows
+    )
 
 
 def forget_mine() -> None:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from ...errors import SourceError
 from ..codec import MISSING_CODE
 from .columns import as_floats, as_numbers, as_plain_array, columns_at_once, first_non_code
-from .dictionary_codes.footer import Footer
-from .dictionary_codes.pages import PageReader
+from .cross_check import DecodedSamples
+from .dictionary_codes import CodeDecoder, ColumnOffsets
 from .file import ParquetFileInfo, one_line
 
 
@@ -32,7 +32,7 @@ class SharedFooter:
 
     def __init__(self, path: Path, metadata: Any) -> None:
         self.metadata = metadata
-        self.offsets = Footer(path, metadata.num_row_groups)
+        self.offsets = ColumnOffsets(path, metadata.num_row_groups)
 
 
 class ParquetHandle:
@@ -43,6 +43,11 @@ class ParquetHandle:
     info : ParquetFileInfo
     footer : SharedFooter, optional
         That of another handle on the file; by default the footer is parsed again.
+    uses_decoder : bool
+        Whether features are decoded from their dictionary pages where that is possible. Otherwise,
+        Arrow decodes all of them.
+    samples : DecodedSamples, optional
+        Takes note of features that are decoded without Arrow.
 
     Attributes
     ----------
@@ -55,7 +60,14 @@ class ParquetHandle:
         The file isn't the one that `info` describes, or can't be opened.
     """
 
-    def __init__(self, info: ParquetFileInfo, footer: SharedFooter | None = None) -> None:
+    def __init__(
+        self,
+        info: ParquetFileInfo,
+        footer: SharedFooter | None = None,
+        *,
+        uses_decoder: bool = True,
+        samples: DecodedSamples | None = None,
+    ) -> None:
         info.check_unchanged()
         self.info = info
         try:
@@ -63,7 +75,10 @@ class ParquetHandle:
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{info.path}: can't be opened again: {one_line(error)}") from None
         self.footer = footer or SharedFooter(info.path, self._file.metadata)
-        self._pages = PageReader(info.path, self.footer.offsets, info.nullable)
+        self._samples = samples
+        self._decoder: CodeDecoder | None = None
+        if uses_decoder:
+            self._decoder = CodeDecoder(info.path, self.footer.offsets, info.nullable)
 
     def close(self) -> None:
         """Close the file."""
@@ -98,7 +113,24 @@ class ParquetHandle:
         """
         if out is None:
             out = np.empty((len(names), self.info.row_groups[group]), np.int8)
-        left = self._pages.read(group, names, out)
+        left: Sequence[int] = range(len(names))
+        if self._decoder is not None:
+            left = self._decoder.decode(group, names, out)
+            if self._samples is not None:
+                self._samples.add(group, names, left, out)
+        self._features_from_arrow(group, names, left, out)
+        return out
+
+    def feature_from_arrow(self, group: int, name: str) -> npt.NDArray[np.int8]:
+        """Return the codes of a feature as Arrow decodes them; otherwise like `features`."""
+        out = np.empty(self.info.row_groups[group], np.int8)
+        self._features_from_arrow(group, [name], [0], out[np.newaxis])
+        return out
+
+    def _features_from_arrow(
+        self, group: int, names: Sequence[str], left: Sequence[int], out: npt.NDArray[np.int8]
+    ) -> None:
+        """Fill the rows of `out` at some positions."""
         columns = self.columns(group, [names[position] for position in left])
         for position, column in zip(left, columns, strict=True):
             if pa.types.is_null(column.type):
@@ -108,7 +140,6 @@ class ParquetHandle:
             self._check_codes(group, names[position], present)
             out[position] = as_numbers(column, null=MISSING_CODE)
             del column, present  # before the next one is decoded
-        return out
 
     def floats(
         self, group: int, names: Sequence[str], *, divide_codes: bool

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ...system.resources import n_cores
+from .cross_check import DecodedSamples, DecoderMismatchError
 from .file import ParquetFileInfo
 from .handle import ParquetHandle, SharedFooter
 
@@ -18,12 +19,24 @@ MAX_FREE = n_cores() + 1
 """Unused handles that are kept: one for each thread, and one for the next row group's eras."""
 
 
-class _LastFooter:
-    """The footer of a file as long as a handle on the file is open, and the lock to parse it."""
+class _FileState:
+    """What the handles on a file have in common.
+
+    Attributes
+    ----------
+    lock : Lock
+        Held while the footer is parsed.
+    footer : weak reference to SharedFooter, or None
+        Alive as long as a handle on the file is.
+    uses_decoder : bool
+    samples : DecodedSamples
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.get: weakref.ref[SharedFooter] | None = None
+        self.footer: weakref.ref[SharedFooter] | None = None
+        self.uses_decoder = True
+        self.samples = DecodedSamples()
 
 
 class HandlePool:
@@ -36,7 +49,7 @@ class HandlePool:
 
     def __init__(self, files: Sequence[ParquetFileInfo]) -> None:
         self.files = files
-        self._footers = [_LastFooter() for _ in files]
+        self._states = [_FileState() for _ in files]
         self._free: list[tuple[int, ParquetHandle]] = []  # file and handle, in order of last use
         self._lock = threading.Lock()
 
@@ -59,6 +72,31 @@ class HandlePool:
             for _, handle in late:
                 handle.close()
 
+    def cross_check(self, file: int, group: int) -> None:
+        """Compare one of the decoded features of a row group with Arrow's.
+
+        Called after all features of the row group are decoded, and before they are used.
+
+        Raises
+        ------
+        DecoderMismatchError
+            They differ.
+        SourceError
+            Arrow can't read the column.
+        """
+        sample = self._states[file].samples.pop(group)
+        if sample is None:
+            return
+        with self.take(file) as handle:
+            codes = handle.feature_from_arrow(group, sample.name)
+        if not sample.equals(codes):
+            raise DecoderMismatchError(file, group, sample.name)
+
+    def use_arrow(self, file: int) -> None:
+        """Decode all features of a file by Arrow from now on; called when no thread reads."""
+        self.close()
+        self._states[file].uses_decoder = False
+
     def close(self) -> None:
         """Close the handles that were given back; called when no thread reads any more."""
         while self._free:
@@ -73,8 +111,13 @@ class HandlePool:
 
     def _open(self, file: int) -> ParquetHandle:
         """Open a file; its footer isn't parsed again while another handle on it is open."""
-        last = self._footers[file]
-        with last.lock:
-            handle = ParquetHandle(self.files[file], None if last.get is None else last.get())
-            last.get = weakref.ref(handle.footer)
+        state = self._states[file]
+        with state.lock:
+            handle = ParquetHandle(
+                self.files[file],
+                None if state.footer is None else state.footer(),
+                uses_decoder=state.uses_decoder,
+                samples=state.samples,
+            )
+            state.footer = weakref.ref(handle.footer)
         return handle

@@ -1,0 +1,68 @@
+"""How a training fails: numbers that diverge, and models that fail while they compute.
+
+In come a step and what is known of the run, or an error of TensorFlow; out comes an error in one
+line that says what to change.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from ..errors import ConfigError
+from ..runs.checkpoints import newest_step
+from ..runs.config import TrainConfig
+from ..runs.object_reference import describe_error
+from ..runs.run import Run
+from ..runs.state import Progress
+from .model import brings_model
+from .step import TrainStep
+
+
+def divergence(step: TrainStep, progress: Progress) -> str | None:
+    """Return what isn't a number any more and never will be again, or None if all is well."""
+    loss_sum, _ = step.sums
+    if not math.isfinite(loss_sum):
+        return f"the loss is {loss_sum - progress.loss_sum}"
+    if any(np.isnan(weight).any() for weight in step.weights() if _is_float(weight)):
+        return "there are weights that are no numbers"
+    return None
+
+
+def check_convergence(run: Run, config: TrainConfig, step: TrainStep, progress: Progress) -> None:
+    """Raise a ConfigError if a training has diverged: nothing that follows is worth keeping."""
+    found = divergence(step, progress)
+    if found is None:
+        return
+    decay = f" or weight_decay (now {config.weight_decay})" if config.weight_decay else ""
+    raise ConfigError(
+        f"{run.path}: {found} after {step.count:,} steps, in epoch {progress.epochs_done + 1}: "
+        f"lower learning_rate (now {config.learning_rate}){decay}, and begin a new run; what was "
+        "saved before is kept"
+    )
+
+
+def failure_of_model(
+    error: "tf.errors.OpError", config: TrainConfig, checkpoint_dir: Path
+) -> Exception:
+    """Return the error in one line for a model that fails while it computes.
+
+    A built-in model fails only for want of memory; anything else is a bug and stays as it is.
+    """
+    is_short = isinstance(error, tf.errors.ResourceExhaustedError)
+    if not (is_short or brings_model(config)):
+        found: Exception = error
+        return found
+    advice = f"lower batch_size (now {config.batch_size:,}), or " if is_short else ""
+    advice += "change the model"
+    if kept := newest_step(checkpoint_dir):
+        advice += f"; --resume goes on after step {kept:,}, the last that was saved"
+    return ConfigError(f"model: {config.model} fails: {describe_error(error)}; {advice}")
+
+
+def _is_float(array: npt.NDArray[Any]) -> bool:
+    """Return True if there are NaNs of an array's dtype; for numpy, bfloat16 is of kind "V"."""
+    return array.dtype.kind in "fV"

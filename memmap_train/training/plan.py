@@ -1,0 +1,55 @@
+"""The plan of a training: what is about to be trained, in numbers.
+
+In comes a resolved configuration with its model, out comes a `TrainPlan`.
+"""
+
+from typing import Any
+
+from ..dataset.eras import ERA_COLUMN
+from ..loading.explanation import reading_line, shuffling_line
+from ..runs.embargo import automatic_embargo
+from ..runs.report import TrainPlan
+from .predict import BLOCK_ROWS
+from .resolve import Setup
+
+
+def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
+    """Return what is about to be trained, after so many steps and epochs."""
+    config, batches, fold = setup.config, setup.batches, setup.fold
+    validation = setup.dataset.select(fold.validation)
+    manifest = setup.dataset.manifest
+    automatic, note = automatic_embargo(
+        setup.dataset.eras,
+        config.targets,
+        manifest.aliases,
+        era_column=manifest.columns.get("era") or ERA_COLUMN,
+    )
+    n_features, n_parameters = len(batches.feature_names), model.count_params()
+    return TrainPlan(
+        n_train_eras=len(fold.train),
+        n_train_rows=batches.dataset.n_rows,
+        n_validation_eras=len(fold.validation),
+        n_validation_rows=validation.n_rows,
+        n_embargo_eras=len(fold.embargo),
+        train_range=f"{fold.train[0]} to {fold.train[-1]}",
+        validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
+        embargo=note if fold.embargo_eras == automatic else None,
+        n_features=n_features,
+        n_targets=len(config.targets),
+        n_parameters=n_parameters,
+        model=config.model,
+        buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
+        # Adam keeps two numbers for each weight.
+        state_bytes=3 * n_parameters * 4,
+        best_bytes=n_parameters * 4,
+        main_target=setup.main_target,
+        named_target=setup.named_target,
+        batch_size=config.batch_size,
+        shuffling=shuffling_line(batches),
+        reading=reading_line(batches),
+        steps_per_epoch=len(batches),
+        epochs=config.epochs,
+        first_step=first_step,
+        epochs_done=epochs_done,
+        deterministic=bool(config.deterministic),
+    )

@@ -1,0 +1,153 @@
+"""The results of a training: its scores, its best model and its report, in the run's folder.
+
+In comes what a training has reached, out come files and a `TrainReport`; of a finished run, the
+report that it recorded.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import RunError
+from ..runs.chart import draw_run
+from ..runs.checkpoints import newest_step
+from ..runs.files import replacing
+from ..runs.report import Reporter, TrainReport
+from ..runs.run import Run
+from ..runs.state import Best, Progress
+from ..runs.summary import Summary, summary
+from .resolve import Setup
+from .step import TrainStep
+
+
+class Results:
+    """The files of a training's results.
+
+    Parameters
+    ----------
+    run : Run
+    setup : Setup
+    step : TrainStep
+        Its model is saved with the weights of the best epoch.
+    report : Reporter
+    """
+
+    def __init__(self, run: Run, setup: Setup, step: TrainStep, report: Reporter) -> None:
+        self._run, self._setup, self._step, self._report = run, setup, step, report
+
+    def write_scores(self, progress: Progress) -> None:
+        """Write the scores of all epochs, and those inside of them."""
+        self._run.write_history(progress.history)
+        if self._setup.config.validation_steps:
+            self._run.write_step_scores(progress.step_scores)
+
+    def write_best(self, best: Best) -> None:
+        """Write the best epoch's scores and model."""
+        eras, targets = self._setup.fold.validation, self._setup.config.targets
+        self._run.write_era_scores(
+            (era, target, float(corr), float(plain))
+            for era, corrs, plains in zip(eras, best.scores.corr, best.scores.pearson, strict=True)
+            for target, corr, plain in zip(targets, corrs, plains, strict=True)
+        )
+        # They are the same at an epoch's end, unless a callback has changed them since. (A clone
+        # would do as well, but not every user's model can be cloned.)
+        model, kept = self._step.model, self._step.weights()
+        model.set_weights(best.weights)
+        try:
+            with replacing(self._run.model_path) as temporary:
+                model.save(temporary)
+        finally:
+            model.set_weights(kept)
+
+    def conclude(self, progress: Progress) -> TrainReport:
+        """Write the results for good: files that couldn't be written before may be now.
+
+        Raises
+        ------
+        RunError
+            They can't be written, which `resume` does again.
+        """
+        run, best, n_steps = self._run, progress.best, self._step.count
+        assert best is not None  # an epoch at least is done
+        stopped_early = progress.stopped
+        stopped_early |= progress.is_out_of_patience(self._setup.config.patience)
+        best_possible = self._setup.best_possible
+        try:
+            self.write_scores(progress)
+            self.write_best(best)
+            chart_path = draw_run(
+                run,
+                best_epoch=best.epoch,
+                best_possible=best_possible,
+                warn=self._report.warning,
+            )
+            result = TrainReport(
+                run_dir=str(run.path),
+                n_epochs=progress.epochs_done,
+                n_steps=n_steps,
+                stopped_early=stopped_early,
+                best_epoch=best.epoch,
+                corr=best.scores.corr_summary(),
+                pearson=best.scores.pearson_summary(),
+                best_possible=best_possible,
+                chart_path=None if chart_path is None else str(chart_path),
+            )
+            run.finish(result.to_json())
+        except OSError as error:
+            kept = newest_step(run.checkpoint_dir)
+            done = "training itself is done"
+            if kept != n_steps:
+                done = f"the newest checkpoint is of step {kept:,} of {n_steps:,}"
+            raise RunError(
+                f"{run.path}: the results can't be written: {error.strerror}; {done}: free "
+                "some disk space, and add --resume to go on from there"
+            ) from error
+        return result
+
+
+def report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> TrainReport:
+    """Return the report of a finished run; draw its picture if it couldn't be drawn before.
+
+    Raises
+    ------
+    RunError
+        `state.json` lacks some of it.
+    """
+    corr, pearson = recorded_summaries(run)
+    try:
+        return TrainReport(
+            run_dir=str(run.path),
+            n_epochs=result["n_epochs"],
+            n_steps=result["n_steps"],
+            stopped_early=result["stopped_early"],
+            best_epoch=result["best_epoch"],
+            corr=corr,
+            pearson=pearson,
+            best_possible=result["best_possible"],
+            chart_path=chart_of(run, result, report),
+            already_finished=True,
+        )
+    except KeyError as error:
+        raise damaged_result(run, error) from None
+
+
+def recorded_summaries(run: Run) -> tuple[Summary, Summary]:
+    """Return the summaries of both scores of the main target, from a run's `era_scores.csv`."""
+    rows = [row for row in run.read_era_scores() if row[1] == run.record.main_target]
+    return summary([row[2] for row in rows]), summary([row[3] for row in rows])
+
+
+def chart_of(run: Run, result: Mapping[str, Any], report: Reporter) -> str | None:
+    """Return the path of a finished run's picture, which is drawn if there is none yet."""
+    if not run.chart_path.exists():
+        draw_run(
+            run,
+            best_epoch=result.get("best_epoch"),
+            best_possible=result.get("best_possible"),
+            warn=report.warning,
+        )
+    return str(run.chart_path) if run.chart_path.exists() else None
+
+
+def damaged_result(run: Run, error: KeyError) -> RunError:
+    """Return the error for a `state.json` that lacks a key."""
+    return RunError(f"{run.path}: its state.json is damaged: {error} is missing; remove it")

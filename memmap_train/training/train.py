@@ -1,0 +1,170 @@
+"""`train`: a model trained on a dataset, in the folder of a run; and the dry run of it.
+
+In come a dataset and a configuration; out come the run's files and a `TrainReport`, or the
+`TrainPlan` of what would be trained.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from ..errors import RunError
+from ..runs.checkpoints import newest_step
+from ..runs.config import TrainConfig
+from ..runs.folds import Fold
+from ..runs.lock import check_free
+from ..runs.report import Reporter, TrainPlan, TrainReport
+from ..runs.resume import (
+    begun_record,
+    check_outside,
+    check_same_dataset,
+    finished_result,
+    taking_up,
+)
+from ..runs.run import Run, find_run
+from ..runs.run_warnings import warn_about_versions
+from ..runs.selection import DatasetOrPath, opened_for
+from ..system.paths import user_path
+from .callbacks import make_callbacks
+from .compiled import compile_model
+from .initial_model import InitialModel
+from .loop import TrainingLoop
+from .model import require_tensorflow
+from .plan import plan_of
+from .resolve import Setup, prepare
+from .results import report_again
+
+
+def train(
+    dataset: DatasetOrPath,
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    report: Reporter | None = None,
+    fold: Fold | None = None,
+    initial: InitialModel | None = None,
+) -> TrainReport:
+    """Train a model on a dataset and write the run's folder.
+
+    Parameters
+    ----------
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts training and scores to
+        these eras; a run of one is resumed with the same eras, or with the path.
+    run_dir : path
+        A new or an empty folder; with `resume` also that of a run.
+    config : TrainConfig, optional
+        By default that of the run which is resumed, or else the defaults.
+    resume : bool
+        Carry on a run that is there: from its newest checkpoint, or from the beginning where it
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
+        all else must be as it was. A run that is finished stays as it is.
+    report : Reporter, optional
+    fold : Fold, optional
+        One of several (see `walk_forward`); by default what the configuration asks for.
+    initial : InitialModel, optional
+        The saved model that the fold begins with, which the run of folds keeps.
+
+    Returns
+    -------
+    TrainReport
+
+    Raises
+    ------
+    RunError
+        The folder is taken, the dataset or the configuration has changed, or the run can't be
+        written.
+    ConfigError, DatasetError, FoldError, BatchError
+        The configuration doesn't suit the dataset, or the loss is no number any more.
+    KeyboardInterrupt
+        After a checkpoint was saved: resuming goes on with the step that would have been next.
+
+    Notes
+    -----
+    With a deterministic configuration (the default on a CPU) equal runs on one machine end in equal
+    bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
+    is switched on for the process.
+    """
+    report = report or Reporter()
+    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, resume=resume)
+    if run:
+        warn_about_versions(run, setup.record, report)
+        result = finished_result(run, setup.record)
+        if result is not None:
+            return report_again(run, result, report)
+    # Before a new run has a folder: what the user brings may be refused.
+    compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
+    record = setup.record
+    if run is None or run.is_untrained():
+        record = begun_record(record, setup.dataset, [setup.fold])
+    with taking_up(user_path(run_dir), record, resume=run is not None) as run:
+        if warning:
+            report.warning(warning)
+        if setup.initial is not None:
+            setup.initial.keep(run)
+        return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
+
+
+def rehearse(
+    dataset: DatasetOrPath,
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+) -> TrainPlan:
+    """Check what `train` checks before it compiles the first step; write nothing.
+
+    Parameters
+    ----------
+    dataset, run_dir, config, resume
+        As for `train`.
+
+    Returns
+    -------
+    TrainPlan
+        Of a run to resume, `first_step` is that of its newest checkpoint, which isn't read.
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError
+        As for `train`.
+    """
+    run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
+    plan = rehearsed(run, setup, compile_model(setup)[0].model)
+    if not plan.already_finished:
+        check_free(user_path(run_dir))
+    return plan
+
+
+def rehearsed(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
+    """Return the plan of a run that begins or goes on, after checking what is left to check."""
+    is_finished = run is not None and finished_result(run, setup.record) is not None
+    make_callbacks(setup.config.callbacks)
+    first_step = newest_step(run.checkpoint_dir) if run else 0
+    plan = plan_of(setup, model, first_step, first_step // len(setup.batches))
+    return replace(plan, already_finished=is_finished)
+
+
+def _set_up(
+    dataset: DatasetOrPath,
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None,
+    fold: Fold | None,
+    initial: InitialModel | None,
+    *,
+    resume: bool,
+) -> tuple[Run | None, Setup, str | None]:
+    """Return the run to resume, if there is one, what is to be trained, and a warning."""
+    require_tensorflow()
+    check_outside(user_path(run_dir))
+    run = find_run(user_path(run_dir), resume=resume)
+    if run and run.folds:
+        raise RunError(
+            f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
+            f"{run.record.asked_folds} --resume, or choose another --run"
+        )
+    found, warning = opened_for(run, dataset), None
+    if run and not run.is_untrained():
+        warning = check_same_dataset(run, found)
+    return run, prepare(found, run, config, fold, initial), warning
