@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from ..dataset.eras import era_sort_key
+from ..progress import Progress, ignore
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from .choices import DatasetChoice, dataset_choices, suited_choice
 from .codec import refuse_infinities
 from .memory_budget import default_budget
+from .parquet.row_labels import read_eras
 from .parquet_source import ParquetSource
 from .plan import ConversionPlan, ConvertOptions
 from .schema import ColumnOptions
@@ -102,7 +104,7 @@ def preview_sources(
     *,
     features_json: str | os.PathLike[str] | None = None,
     columns: ColumnOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> Preview:
     """Read what parquet files hold, and compute the sizes of datasets made of them.
 
@@ -113,7 +115,7 @@ def preview_sources(
         Numerai's `features.json`, for its feature sets.
     columns : ColumnOptions, optional
         The names of columns; by default Numerai's.
-    progress : callable(values read, values in all), optional
+    progress : callable(what, values read, values in all), optional
 
     Raises
     ------
@@ -131,9 +133,8 @@ def preview_sources(
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 
         def notify(keys: int, labels: int, rows: int) -> None:
-            if progress is not None:
-                done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
-                progress(done, width * rows)
+            done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
+            progress("reading eras and targets", done, width * rows)
 
         plan = sources.make_plan(chosen, options, lambda done, rows: notify(done, 0, rows))
         targets, aliases = _read_targets(
@@ -209,9 +210,10 @@ def _read_targets(
     for group in plan.groups if names else ():
         first = None
         with sources.reading(group.source) as source:
-            rows = source.eras(group.index, schema.era)
-            for name, values in zip(names, source.targets(group.index, names), strict=True):
-                refuse_infinities("target", [name], values[:, np.newaxis], str(source.path))
+            rows = read_eras(source, group.index, schema.era)
+            targets = source.floats(group.index, names, divide_codes=False)
+            for name, values in zip(names, targets, strict=True):
+                refuse_infinities("target", [name], values[:, np.newaxis], str(source.info.path))
                 first = values if first is None else first
                 counts = np.bincount(rows.codes[~np.isnan(values)], minlength=len(rows.labels))
                 labelled[name].update(rows.labels[code] for code in np.flatnonzero(counts))

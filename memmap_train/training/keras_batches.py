@@ -69,7 +69,7 @@ def keras_batches(
     - Missing targets arrive as NaN, and one NaN makes the loss NaN: choose labelled eras
       (``dataset.labelled_eras(target)``), or mask them in your loss.
     - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
-      the module `memmap_train.training.predict` for rows in the dataset's order.
+      `memmap_train.predict` for rows in the dataset's order.
 
     Examples
     --------

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..dataset.eras import ERA_COLUMN
 from ..loading.explanation import reading_line, shuffling_line
-from ..runs.folds import automatic_embargo
+from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
-from .predict import BLOCK_ROWS
+from .predictor import BLOCK_ROWS
 from .resolve import Setup
 
 
