@@ -1,7 +1,8 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
 Public names are imported lazily, together with the third-party packages that they need: numpy for
-datasets and batches, pyarrow for parquet files, TensorFlow for `keras_batches`.
+datasets and batches, pyarrow for parquet files, TensorFlow for `keras_batches`, PyTorch for
+`torch_batches`.
 """
 
 from importlib import import_module
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from .dataset.verify import Problem, verify
     from .errors import MemmapTrainError
     from .loading.batches import Batches
+    from .loading.sampler import Sampler
+    from .loading.torch_batches import torch_batches
     from .training.keras_batches import keras_batches
 
 __all__ = [
@@ -22,10 +25,12 @@ __all__ = [
     "Dataset",
     "MemmapTrainError",
     "Problem",
+    "Sampler",
     "__version__",
     "convert",
     "keras_batches",
     "open_dataset",
+    "torch_batches",
     "verify",
 ]
 
@@ -34,9 +39,11 @@ _HOMES = {
     "Dataset": "dataset.dataset",
     "MemmapTrainError": "errors",
     "Problem": "dataset.verify",
+    "Sampler": "loading.sampler",
     "convert": "conversion.conversion",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
+    "torch_batches": "loading.torch_batches",
     "verify": "dataset.verify",
 }
 

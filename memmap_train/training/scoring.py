@@ -10,7 +10,7 @@ from ..runs.run_warnings import RunWarnings
 from ..runs.score_files import STEP_SCORE_COLUMNS
 from ..runs.state import Progress, Row
 from ..runs.summary import EraScores, history_scores
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
 from .validation import Labels, score_eras

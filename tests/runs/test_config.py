@@ -32,7 +32,7 @@ def refusal(path: Path | None = None, overrides: Sequence[str] = ()) -> str:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a configuration file and returns its path."""
+    """Return a function that writes a configuration file and returns its path."""
 
     def write_text(text: str | bytes) -> Path:
         path = tmp_path / "run.toml"
@@ -484,7 +484,7 @@ def nested(depth: int) -> list[object]:
     return found
 
 
-def test_model_params_without_a_json_form_are_refused() -> None:
+def test_model_params_that_json_cannot_hold_are_refused() -> None:
     endless: dict[str, object] = {}
     endless["itself"] = endless
     for value in (nested(5000), endless, {1}, object(), math.inf, {1: 2}, b"x"):

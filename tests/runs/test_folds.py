@@ -144,14 +144,14 @@ def days(
     form: str = "%Y-%m-%d",
     missing: Collection[int] = (),
 ) -> list[str]:
-    """The first days from a Friday on, every so many, with or without weekends."""
+    """Return the labels of `n` days from a Friday on, with or without weekends."""
     candidates = (FRIDAY + timedelta(days=step * number) for number in range(4 * n))
     found = [day for day in candidates if not business or day.weekday() < 5]
     return [f"{day:{form}}" for number, day in enumerate(found[:n]) if number not in missing]
 
 
 def calendar_days(first: str, last: str) -> float:
-    """How many days lie from one label to another."""
+    """Return the number of days from one label to another."""
     start, end = era_time(first), era_time(last)
     assert start is not None
     assert end is not None

@@ -130,7 +130,7 @@ def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
 
 
 def test_an_untrained_run_may_begin_again(run: Run) -> None:
-    """As after a kill, or an error, in its first steps; the process that trains it holds it."""
+    """As after a kill or an error in its first steps; the process that trains it holds its lock."""
     assert find_run(run.path, resume=False) is None
     assert find_run(run.path, resume=True) is not None
     run.checkpoint_dir.mkdir()
