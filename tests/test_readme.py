@@ -1,4 +1,4 @@
-"""The READMEs promise only what there is: commands, flags, files, keys, links and examples."""
+"""Tests of all READMEs: their commands, flags, files, keys, links and examples exist and work."""
 
 import argparse
 import re
@@ -60,7 +60,7 @@ def flags_in(text: str) -> set[str]:
 
 
 def commands() -> list[str]:
-    """Return all lines of shell; in a notebook they begin with an exclamation mark."""
+    """Return all shell lines; in a notebook they begin with an exclamation mark."""
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line.removeprefix("!").removeprefix(".venv/bin/") for line in lines if line]
 
@@ -154,7 +154,9 @@ def links() -> Iterator[tuple[Path, str]]:
 
 
 def test_every_link_has_a_target() -> None:
-    for path, anchor in links():
+    found = list(links())
+    assert len(found) > 10
+    for path, anchor in found:
         assert path.exists(), path
         if anchor:
             titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)

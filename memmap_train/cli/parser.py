@@ -89,9 +89,13 @@ def make_parser() -> argparse.ArgumentParser:
         "memmap-train sample data/sample --eras 300 --seed 1",
     )
     sample.add_argument("directory", metavar="DIR", help="where the files go")
-    sample.add_argument("--eras", type=int, default=300, metavar="N", help="default: 300")
+    sample.add_argument(
+        "--eras", dest="n_eras", type=int, default=300, metavar="N", help="default: 300"
+    )
     sample.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
-    sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
+    sample.add_argument(
+        "--features", dest="n_features", type=int, default=64, metavar="N", help="default: 64"
+    )
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
     plan = _command(
@@ -121,7 +125,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
     conversion.add_argument(
-        "--target", action="append", metavar="NAME", help="only this target; repeatable"
+        "--target",
+        dest="targets",
+        action="append",
+        metavar="NAME",
+        help="only this target; repeatable",
     )
     conversion.add_argument(
         "--missing",

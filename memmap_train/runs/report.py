@@ -3,6 +3,7 @@
 A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
 """
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from typing import Any
 from ..text import in_bytes
 from .folds import Fold
 from .summary import Summary, result_scores
+
+_LOG = logging.getLogger("memmap_train")
 
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
@@ -188,8 +191,13 @@ def plan_text(plan: TrainPlan) -> str:
     )
 
 
-def training_text(report: TrainReport) -> str:
+def result_text(report: TrainReport | FoldsReport) -> str:
     """Return what came of a training, in lines."""
+    return training_text(report) if isinstance(report, TrainReport) else folds_text(report)
+
+
+def training_text(report: TrainReport) -> str:
+    """Return what came of training one model, in lines."""
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),
@@ -241,7 +249,9 @@ def _chart_line(report: TrainReport | FoldsReport) -> str:
 
 
 class Reporter:
-    """Is told what happens in a training. This one keeps silent; override what shall be shown.
+    """Called with what happens in a training; override the methods whose events should be shown.
+
+    This class shows nothing, and logs warnings to ``logging.getLogger("memmap_train")``.
 
     Attributes
     ----------
@@ -293,7 +303,11 @@ class Reporter:
         """Take note of a finished epoch: its row of `history.csv`, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line."""
+        """Take note of something that went wrong and doesn't stop the training: one line.
+
+        It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
+        """
+        _LOG.warning("%s", text)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..runs.object_reference import user_code
 from .model import brings_model, build
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
 from .user_models import open_saved

@@ -9,7 +9,7 @@ from ..dataset.eras import ERA_COLUMN
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
-from .predict import BLOCK_ROWS
+from .predictor import BLOCK_ROWS
 from .resolve import Setup
 
 

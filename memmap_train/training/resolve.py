@@ -29,7 +29,7 @@ from ..runs.run import Run
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
 from .model import check_model_name
-from .predict import check_missing
+from .predictor import check_missing
 from .startup import n_compute_threads
 
 _FOLD_KEYS = ("validation_eras", "embargo_eras")

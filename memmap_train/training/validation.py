@@ -17,7 +17,7 @@ from ..loading.stitched_map import stitched_array
 from ..runs.metrics import numerai_corr, pearson, why_undefined
 from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
-from .predict import Predictor, Progress
+from .predictor import Predictor, Progress
 
 Float32 = npt.NDArray[np.float32]
 

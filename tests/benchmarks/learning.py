@@ -1,4 +1,4 @@
-"""What shuffling is worth: validation scores of the same training on rows in different orders."""
+"""The effect of shuffling: validation scores of one training on rows in different orders."""
 
 import itertools
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def _score(batches: Iterator[Batch], validation: mt.Dataset, seed: int) -> float
 
 
 def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> float:
-    """Train by Keras's own `fit` on arrays in memory."""
+    """Train with Keras's `fit` on arrays in memory."""
     import keras
 
     from memmap_train.runs.config import TrainConfig
@@ -126,7 +126,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 
 def _validate(model: object, validation: mt.Dataset) -> float:
-    from memmap_train.training.predict import Predictor
+    from memmap_train.training.predictor import Predictor
     from memmap_train.training.validation import Labels, score_eras
 
     scores = score_eras(

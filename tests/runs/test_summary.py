@@ -9,7 +9,7 @@ import pytest
 from numerai_tools import scoring
 
 from memmap_train.runs.monitor import MONITORS
-from memmap_train.runs.run import HISTORY_COLUMNS
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from memmap_train.runs.summary import Summary, history_scores, result_scores, summary
 
 

@@ -21,7 +21,7 @@ from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:
-    """Tell whether two datasets hold the same bytes, going by their manifests."""
+    """Return whether two datasets hold the same bytes according to their manifests."""
     assert list(verify(one.path)) == []
     assert list(verify(other.path)) == []
     return (one.manifest.digest, one.manifest.shards, one.manifest.aliases) == (
@@ -51,7 +51,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
 
 
 class TinyBudget(MemoryBudget):
-    """A budget of so many bytes for buffers, however few: nothing is refused."""
+    """A budget of any number of bytes for buffers: nothing is refused."""
 
     def __init__(self, n_bytes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A child that is forked while other threads hold locks: it must not wait for them."""
+"""Tests of children that are forked while other threads hold locks: they must not wait."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ _SECONDS = 60  # after which a child that waits is killed
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Do work in a forked child; return how it ended: 0, or what has killed it."""
+    """Do work in a forked child; return its exit code, or minus the signal that killed it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -44,7 +44,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def while_held(locks: list[Any], do: Callable[[], int]) -> int:
-    """Do something while another thread holds locks."""
+    """Call a function while another thread holds locks."""
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:

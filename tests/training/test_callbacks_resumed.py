@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memmap_train.errors import ConfigError
 from memmap_train.runs.attribute_state import (
     Packed,
     restore_attributes,
     save_attributes,
     unsaved_attributes,
 )
+from memmap_train.training.callback_state import restore_callbacks, states_of
 from memmap_train.training.callbacks import Callbacks
 from memmap_train.training.train import train
+from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
 
@@ -127,6 +130,36 @@ def calling():
     return keras.callbacks.LambdaCallback(
         on_train_begin=lambda logs: None, on_epoch_end=line, on_train_end=lambda logs: logs["loss"]
     )
+
+
+class Stateful(keras.callbacks.Callback):
+    # A set isn't plain, and an attribute that state_dict leaves out isn't restored.
+    def __init__(self):
+        super().__init__()
+        self.seen, self.total, self.begun = set(), np.zeros(1), 0
+
+    def on_train_begin(self, logs=None):
+        self.seen, self.total, self.begun = set(), np.zeros(1), self.begun + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.add(int(logs["loss"] * 1e6) % 17)
+        self.total += logs["loss"]
+        self.model.optimizer.learning_rate = 0.001 * len(self.seen) + 1e-6 * self.total[0]
+
+    def on_epoch_end(self, epoch, logs=None):
+        assert self.begun == 1
+
+    def state_dict(self):
+        return {"seen": sorted(self.seen), "more": {"total": self.total, "none": [None, 0.5, "x"]}}
+
+    def load_state_dict(self, state):
+        assert state["more"]["none"] == [None, 0.5, "x"]
+        self.seen, self.total = set(state["seen"]), state["more"]["total"]
+
+
+class Wrong(Stateful):
+    def state_dict(self):
+        return {"seen": self.seen}
 
 
 class Careless(keras.callbacks.Callback):
@@ -261,15 +294,80 @@ def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(
     assert callbacks.forgotten() == []
 
 
+# -- state_dict -----------------------------------------------------------------------------------
+
+
+def with_state(value: Any, load: Callable[[Any], None] = lambda state: None) -> Any:
+    return SimpleNamespace(state_dict=lambda: value, load_state_dict=load, plain=1)
+
+
+def test_a_state_dict_comes_back_as_it_was_and_attributes_dont() -> None:
+    state: dict[str, Any] = {
+        "a": np.arange(3.0),
+        "b": {"c": [1, None, True, 0.5, "x"]},
+        "d": np.float32(0.1),
+    }
+    loaded: list[Any] = []
+    memory = states_of({"mine:A": with_state(state)})
+    state["a"] += 1
+    other = with_state({}, loaded.append)
+    other.plain = 2
+    restore_callbacks({"mine:A": other}, memory)
+    state["a"] -= 1
+    assert [told_apart(found) for found in loaded] == [told_apart(state)]
+    assert other.plain == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({1, 2}, "returned a set"),
+        ({"a": [0, {"b": (1,)}]}, "a tuple at ['a'][1]['b']"),
+        ({"a": {3: 1}}, "a key that is a int (3) in a dict at ['a']"),
+        ({"a": np.array([object()])}, "a ndarray at ['a'] of object"),
+        ({"a": Path("b")}, "a PosixPath at ['a']"),
+    ],
+)
+def test_a_state_that_is_neither_json_nor_arrays_is_refused(state: Any, said: str) -> None:
+    with refused(ConfigError, "callbacks: mine:A: state_dict", said, "JSON values"):
+        states_of({"mine:A": with_state(state)})
+
+
+def test_a_state_dict_that_fails_or_has_gone_is_told_in_one_line() -> None:
+    def fail(state: Any = None) -> None:
+        raise OSError("no\nmore")
+
+    failing = SimpleNamespace(state_dict=fail, load_state_dict=fail)
+    with refused(ConfigError, "callbacks: mine:A failed in state_dict: OSError: no more"):
+        states_of({"mine:A": failing})
+    memory = states_of({"mine:A": with_state({})})
+    with refused(ConfigError, "callbacks: mine:A failed in load_state_dict: OSError: no more"):
+        restore_callbacks({"mine:A": failing}, memory)
+    with refused(ConfigError, "callbacks: mine:A", "no state_dict and load_state_dict any more"):
+        restore_callbacks({"mine:A": SimpleNamespace()}, memory)
+
+
+def test_a_wrong_state_dict_is_refused_before_the_first_step(
+    mine: None, sample: Path, tmp_path: Path
+) -> None:
+    script = Script()
+    with refused(ConfigError, "callbacks: remembering:Wrong", "a set at ['seen']"):
+        config = small_config(callbacks=["remembering:Wrong"])
+        train(sample, tmp_path / "run", config, report=script)
+    assert script.calls == ["started"]
+
+
 # -- training -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Counting", "plateau", "stopping"])
+@pytest.mark.parametrize("name", ["Counting", "Stateful", "plateau", "stopping"])
 def test_what_callbacks_remember_survives_interruptions(
     name: str, mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(epochs=5, callbacks=[f"remembering:{name}"], patience=0)
-    train(sample, tmp_path / "whole", config)
+    script = Script()
+    train(sample, tmp_path / "whole", config, report=script)
+    assert any("Counting: other" in warning for warning in script.warnings) == (name == "Counting")
     whole = results(tmp_path / "whole")
     rates = [float(row["learning_rate"]) for row in whole["history"]]
     assert name == "stopping" or len(set(rates)) > 1

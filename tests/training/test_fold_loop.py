@@ -13,7 +13,6 @@ from scipy.stats import rankdata
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.cli.progress import TrainProgress
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -28,9 +27,10 @@ from memmap_train.runs.metrics import numerai_corr
 from memmap_train.runs.report import FoldsReport, TrainReport
 from memmap_train.runs.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
+from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.files import contents
@@ -384,8 +384,10 @@ def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
-    predict(tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True)
+    write_predictions(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
+    write_predictions(
+        tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True
+    )
     last = read_csv(tmp_path / "last.csv")[20 * ROWS_PER_ERA :]
     assert {row["era"] for row in last} == {"0021", "0022", "0023", "0024"}
     assert read_csv(tmp_path / "out.csv")[-len(last) :] == last
@@ -400,7 +402,7 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
     path, dataset = finished[0], mt.open_dataset(sample)
     for raw in (True, False):
         out = tmp_path / f"raw {raw}.csv"
-        report = predict(path, sample, out, raw=raw, era=True)
+        report = write_predictions(path, sample, out, raw=raw, era=True)
         assert (report.n_rows, report.n_folds) == (10 * ROWS_PER_ERA, 2)
         assert report.left_out == tuple(labels(range(1, 15)))
         rows = read_csv(out)
@@ -421,10 +423,10 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
 def test_eras_behind_the_folds_are_predicted_by_the_last_one(
     finished: tuple[Path, FoldsReport], live: Path, tmp_path: Path
 ) -> None:
-    report = predict(finished[0], live, tmp_path / "live.csv")
+    report = write_predictions(finished[0], live, tmp_path / "live.csv")
     assert (report.n_rows, report.n_folds, report.left_out) == (ROWS_PER_ERA, 1, ())
-    predict(finished[0] / "fold-02", live, tmp_path / "last.csv")
-    predict(finished[0] / "fold-01", live, tmp_path / "first.csv")
+    write_predictions(finished[0] / "fold-02", live, tmp_path / "last.csv")
+    write_predictions(finished[0] / "fold-01", live, tmp_path / "first.csv")
     predicted = (tmp_path / "live.csv").read_bytes()
     assert predicted == (tmp_path / "last.csv").read_bytes()
     assert predicted != (tmp_path / "first.csv").read_bytes()
@@ -435,12 +437,12 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
 ) -> None:
     early = growing(10)
     with refused(DatasetError, "before '0015'"):
-        predict(finished[0], early, tmp_path / "out.csv")
+        write_predictions(finished[0], early, tmp_path / "out.csv")
     script = Script("step 20", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, tmp_path / "run", folds_config(), folds=2, report=script)
     with refused(RunError, "not all of its 2 folds", "--folds 2 --resume"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -463,7 +465,7 @@ def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     ]
     command = ["train", str(sample), "--run", run, "--folds", "2", *settings]
     with monkeypatch.context() as patch:
-        patch.setattr(TrainProgress, "epoch", lambda *_: interrupt())
+        patch.setattr(TrainingDisplay, "epoch", lambda *_: interrupt())
         assert main(command) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command) == 1

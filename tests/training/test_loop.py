@@ -46,9 +46,9 @@ from memmap_train.runs.summary import summary
 from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import predict as predicting
+from memmap_train.training import predictor as predicting
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor
+from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.train import rehearse, train
 from memmap_train.training.validation import Labels, score_eras
