@@ -1,6 +1,8 @@
-"""`train --help-config` says all that there is to know of each key."""
+"""`train --help-config` shows each key with its default, its meaning and the allowed values."""
 
+import io
 import re
+import sys
 import tomllib
 
 import pytest
@@ -66,3 +68,14 @@ def test_the_option_needs_no_dataset_and_no_run(
         main(["train", "--help-config"])
     assert caught.value.code == 0
     assert capsys.readouterr() == (config_help(80) + "\n", "")
+
+
+def test_a_closed_pipe_ends_the_option_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--help-config"])
+    assert caught.value.code == 0

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.record import fold_record
+from memmap_train.runs.run import begin_run, open_run
+from tests.support.errors import refused
 from tests.support.run_records import run_record
 
 Make = Callable[..., Path]
@@ -135,3 +138,18 @@ def test_a_run_without_an_initial_model_has_no_lineage(tmp_path: Path) -> None:
     assert begun_with(run) == Lineage()
     assert code_of(run) == ("mine:build",)
     assert code_of(begin_run(tmp_path / "plain", run_record())) == ()
+
+
+@pytest.mark.parametrize("lineage", [{}, {"train_eras": 5}])
+def test_a_damaged_lineage_is_refused_and_makes_a_model_unknown(
+    make: Make, lineage: dict[str, Any]
+) -> None:
+    model = make("run", labels(1, 20), model="first.keras", begun_with=lineage)
+    with refused(RunError, "config.json: damaged: 'begun_with' lacks keys", "another --run"):
+        begun_with(open_run(model.parent))
+    assert lineage_of(model) == Lineage(is_known=False)
+
+
+def test_a_model_in_the_folder_of_a_run_of_folds_has_no_lineage(make: Make) -> None:
+    folds = [fold_record(Fold(("1",), ("5",), (), 8))]
+    assert lineage_of(make("run", labels(1, 20), folds=folds)) == Lineage(is_known=False)
