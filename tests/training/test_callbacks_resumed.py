@@ -456,7 +456,9 @@ def test_a_callback_that_is_interrupted_is_told_everything_once(
     whole, calls = results(tmp_path / "whole"), list(remembering.CALLS)
     an_epoch = ["epoch begin", *["batch begin", "batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert calls == 2 * an_epoch
-    for at in range(1, len(an_epoch) + 3):
+    # The first and last calls of an epoch, two in its middle, and the first of the next epoch.
+    n_calls, middle = len(an_epoch), len(an_epoch) // 2
+    for at in (*range(1, 6), middle, middle + 1, *range(n_calls - 2, n_calls + 3)):
         remembering = sys.modules["remembering"]
         remembering.CALLS, remembering.AT = [], at
         run = tmp_path / f"run-{at}"
