@@ -32,6 +32,7 @@ from memmap_train.loading.stream import Stream
 from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import MemoryBudget
+from tests.support.allocations import counted_allocations
 from tests.support.errors import refused
 from tests.support.toy import feature_names, target_names, toy_features, toy_targets
 from tests.support.toy_datasets import ERAS, FEATURE_SETS, N_FEATURES, N_TARGETS, MakeToy
@@ -465,56 +466,34 @@ def test_a_caller_may_write_into_what_he_got(toys: dict[str, Path], store: str) 
         x[:], y[:] = -1, -1
 
 
-@contextmanager
-def counted_allocations(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Note the size of every array of at least so many bytes that Python code asks numpy for."""
-    empty, sizes = np.empty, []
-
-    def noting(*args: Any, **options: Any) -> Any:
-        array = empty(*args, **options)
-        if array.nbytes >= n_bytes:
-            sizes.append(array.nbytes)
-        return array
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "empty", noting)
-        yield sizes
-
-
 @pytest.mark.parametrize(("store", "most"), [("float32", 4), ("int8", 8)])
-def test_buffers_are_reused(
-    make_toy: MakeToy, store: str, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_buffers_are_reused(make_toy: MakeToy, store: str, most: int) -> None:
     """Of 50 pools, two are under way and one is held; int8 has decoded batches besides."""
     batches = make(make_toy(n_features=320, store=store), targets="target")
     n_pools = 50
-    with counted_allocations(20 * 320, monkeypatch) as sizes, batches.stream() as stream:
+    with counted_allocations(20 * 320) as sizes, batches.stream() as stream:
         for _ in range(n_pools * 3):
             batch = next(stream)
             rows_of(batch[1])
     assert 2 <= len(sizes) <= most
 
 
-def test_pools_of_unequal_sizes_share_buffers(
-    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pools_of_unequal_sizes_share_buffers(make_toy: MakeToy) -> None:
     """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
     path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
     batches = make(path, batch_size=10, pool_batches=16)
     assert isinstance(batches.sampler, WindowSampler)
     assert {batches.sampler.pool_rows(pool) for pool in range(4)} == {150, 160}
-    with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
+    with counted_allocations(150 * 500 * 4) as sizes, batches.stream() as stream:
         for _ in range(12 * len(batches)):
             next(stream)
     assert len(sizes) == 2
 
 
-def test_epochs_reuse_the_memory_of_those_before(
-    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_epochs_reuse_the_memory_of_those_before(make_toy: MakeToy) -> None:
     batches = make(make_toy(n_features=320, store="int8"))
     n_epochs = 20
-    with counted_allocations(20 * 320, monkeypatch) as sizes:
+    with counted_allocations(20 * 320) as sizes:
         for _ in range(n_epochs):
             for x, y in batches:
                 assert len(x) == len(y)

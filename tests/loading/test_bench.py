@@ -8,13 +8,12 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.loading.bench import bench, bench_text
-from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.rates import disk_rate, measure, read_bytes
-from memmap_train.loading.stream import Stream
 from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
+from tests.support.allocations import counted_allocations
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
 
@@ -115,20 +114,12 @@ def test_as_many_steps_are_measured_as_are_asked_for(
     assert set(range(40)) <= set(asked)
 
 
-def test_measuring_holds_no_buffer_that_the_stream_could_use(
-    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_measuring_holds_no_buffer_that_the_stream_could_use(dataset: mt.Dataset) -> None:
     batches = mt.Batches(dataset, batch_size=100, seed=0, window_size=16, pool_batches=4)
-    free: list[int] = []
-    start = Stream.__init__
-
-    def noting(self: Stream, order: WindowSampler, reader: PoolReader, *arguments: Any) -> None:
-        free.append(len(reader._memory._free))
-        start(self, order, reader, *arguments)
-
-    monkeypatch.setattr(Stream, "__init__", noting)
-    measure(batches)
-    assert free == [3]  # of features twice, of targets once
+    n_bytes = 400 * 60 * 4  # of the features of a pool
+    with counted_allocations(n_bytes // 2) as sizes:
+        measure(batches)
+    assert len(sizes) == 2
 
 
 def test_no_files_have_no_rate() -> None:
