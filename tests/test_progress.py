@@ -40,7 +40,9 @@ def work(told: progress.Progress) -> None:
     told("writing", 5, 10)
 
 
-def test_nothing_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_is_shown_without_a_terminal_or_notebook(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with reporting(None) as told:
         assert told is ignore
         work(told)
@@ -66,7 +68,7 @@ def test_a_bar_of_failed_work_stays_where_it_was() -> None:
     assert stream.getvalue().rstrip().rpartition("\r")[2].startswith("writing:  50%")
 
 
-def test_a_caller_that_wants_no_bars_gets_none() -> None:
+def test_progress_can_be_turned_off() -> None:
     with terminal() as stream, reporting(False) as told:
         work(told)
     assert stream.getvalue() == ""
@@ -80,7 +82,7 @@ def test_a_callable_is_called_instead() -> None:
     assert stream.getvalue() == ""
 
 
-def test_lines_are_shown_elsewhere_where_that_is_asked_for(
+def test_lines_are_shown_elsewhere_if_requested(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with reporting(True) as told:

@@ -18,7 +18,7 @@ ANY = st.one_of(
 
 
 @given(cells=st.lists(st.one_of(QUARTERS, MISSING, ANY), min_size=1, max_size=12), data=st.data())
-def test_floats_become_codes_or_are_refused_by_name(
+def test_floats_become_codes_or_are_refused_by_the_name_of_their_feature(
     cells: list[float], data: st.DataObject
 ) -> None:
     n_columns = data.draw(st.sampled_from([n for n in (1, 2, 3, 4) if len(cells) % n == 0]))

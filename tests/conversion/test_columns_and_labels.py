@@ -82,7 +82,7 @@ def sets(tmp_path: Path) -> Path:
 # -- columns that can't be stored -----------------------------------------------------------------
 
 
-def test_columns_of_no_meaning_may_be_of_any_type(
+def test_unused_columns_may_be_of_any_type(
     tmp_path: Path, plain: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert same_rows(converted(tmp_path, with_everything("other_"), "other"), plain)
@@ -104,7 +104,7 @@ def test_features_and_targets_that_cant_be_stored_are_left_out_by_name(
     assert "and 11 more" in text
 
 
-def test_what_is_asked_for_by_name_is_all_that_matters(
+def test_only_the_columns_that_were_asked_for_matter(
     tmp_path: Path, sets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = with_columns(with_everything("feature_"), target_when=NOT_STORED["date"])
@@ -125,7 +125,7 @@ def test_what_is_asked_for_by_name_is_all_that_matters(
     ],
     ids=str,
 )
-def test_what_cant_be_stored_is_refused_where_it_is_asked_for(
+def test_columns_that_cannot_be_stored_are_refused_where_they_are_asked_for(
     tmp_path: Path, sets: Path, options: dict[str, Any], said: str
 ) -> None:
     table = with_columns(with_everything("feature_"), target_when=NOT_STORED["date"])
@@ -134,12 +134,14 @@ def test_what_cant_be_stored_is_refused_where_it_is_asked_for(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_set_with_a_feature_that_cant_be_stored_isnt_recorded(tmp_path: Path, sets: Path) -> None:
+def test_a_set_with_a_feature_that_cannot_be_stored_is_not_recorded(
+    tmp_path: Path, sets: Path
+) -> None:
     dataset = converted(tmp_path, with_everything("feature_"), "out", features_json=sets)
     assert set(dataset.manifest.feature_sets) == {"numbers", "two"}
 
 
-def test_names_that_come_twice_dont_matter_unless_they_are_asked_for(
+def test_duplicated_names_are_refused_only_where_they_are_asked_for(
     tmp_path: Path, plain: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = toy_table(ROWS)
@@ -151,7 +153,7 @@ def test_names_that_come_twice_dont_matter_unless_they_are_asked_for(
     assert "weight" not in caplog.text
 
 
-def test_a_struct_beside_columns_named_like_its_fields_doesnt_matter(tmp_path: Path) -> None:
+def test_a_struct_does_not_hide_columns_named_like_its_fields(tmp_path: Path) -> None:
     codes = pa.array([0, 1, 2, 3, 4, 3, 2], pa.int8())
     named = ["feature.a", "day.era", "day.id", "target.a"]
     struct = pa.array([{"a": 9, "era": "no", "id": "no"}] * N_ROWS)
@@ -187,7 +189,7 @@ def test_a_column_that_is_text_in_one_file_is_left_out_of_all(
     assert convert([first, second], tmp_path / "lacking").left_out == ("feature_new",)
 
 
-def test_numbers_of_several_types_go_together(tmp_path: Path) -> None:
+def test_numbers_of_several_types_can_be_combined(tmp_path: Path) -> None:
     """Integer codes are quarters, whatever the other file has."""
     for name, era, values in (
         ("codes", "1", pa.array([0, 4], pa.int64())),
@@ -277,7 +279,7 @@ def test_an_update_refuses_a_column_of_the_dataset_that_became_text(
     assert (out / "manifest.json").read_bytes() == before
 
 
-def test_the_plan_names_what_would_be_left_out(tmp_path: Path) -> None:
+def test_the_plan_names_the_columns_that_would_be_left_out(tmp_path: Path) -> None:
     pq.write_table(with_everything("feature_"), tmp_path / "all.parquet")
     preview = preview_sources([tmp_path / "all.parquet"])
     assert preview.n_features == 5
@@ -305,7 +307,9 @@ def test_the_command_warns_in_one_line_on_stderr(
         assert "o: " in out
 
 
-def test_an_error_comes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_printed_without_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = with_columns(toy_table(ROWS), feature_country=NOT_STORED["text"])
     pq.write_table(with_columns(table, era=of_eras(1.0, 1.5)), tmp_path / "s.parquet")
     assert main(["convert", f"{tmp_path}/s.parquet", "--out", f"{tmp_path}/o"]) == 1
@@ -383,7 +387,7 @@ def test_data_types_may_be_bytes(tmp_path: Path, kind: pa.DataType) -> None:
     assert [dict(dataset.entry(era).data_type) for era in dataset.eras] == [{"train": 3}] * 2
 
 
-def test_a_period_of_pandas_is_no_number(tmp_path: Path) -> None:
+def test_a_period_of_pandas_does_not_count_as_a_number(tmp_path: Path) -> None:
     """What parquet stores of it is one."""
     frame = toy_table(ROWS).to_pandas()
     frame["era"] = pd.period_range("2024-01-05", periods=N_ROWS)
@@ -402,7 +406,7 @@ def test_an_index_of_dates_may_be_the_era(tmp_path: Path) -> None:
     assert dataset.manifest.columns["id"] is None
 
 
-def test_a_timestamp_with_a_time_zone_is_what_clocks_show_there(tmp_path: Path) -> None:
+def test_a_timestamp_with_a_time_zone_is_local_time(tmp_path: Path) -> None:
     winter, summer = datetime(2024, 1, 5, 5, tzinfo=UTC), datetime(2024, 7, 12, 4, tzinfo=UTC)
     eras = of_eras(winter, summer, pa.timestamp("us", "America/New_York"))
     dataset = converted(tmp_path, with_columns(toy_table(ROWS), era=eras), "out")
@@ -413,7 +417,7 @@ def test_a_timestamp_with_a_time_zone_is_what_clocks_show_there(tmp_path: Path) 
     assert dataset.eras == ("2024-01-05T05:00:00", "2024-07-12T04:00:00")
 
 
-def test_a_timestamp_that_is_no_date_has_a_folder_that_every_system_can_have(
+def test_a_timestamp_with_a_time_has_a_portable_folder_name(
     tmp_path: Path,
 ) -> None:
     eras = of_eras(datetime(2024, 1, 5, 12, 30), datetime(2024, 1, 5))
@@ -423,7 +427,7 @@ def test_a_timestamp_that_is_no_date_has_a_folder_that_every_system_can_have(
     assert (tmp_path / "out" / "era-2024-01-05").is_dir()
 
 
-def test_eras_that_may_be_out_of_order_are_said(
+def test_eras_that_may_be_out_of_order_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for eras in (("0001", "X"), ("2024-W01", "2024-W02"), ("a", "b"), ("2024-01-05", "Q1")):
@@ -476,7 +480,7 @@ def test_ids_of_any_type_become_text(
 
 @pytest.mark.parametrize("row", [0, 1, 6])
 @pytest.mark.parametrize("column", ["era", "id"])
-def test_a_value_that_is_no_label_is_named_with_its_row(
+def test_a_value_that_is_not_a_label_is_reported_with_its_row(
     tmp_path: Path, row: int, column: str
 ) -> None:
     values = [1.0] * N_ROWS
@@ -488,7 +492,7 @@ def test_a_value_that_is_no_label_is_named_with_its_row(
     assert not (tmp_path / "out").exists()
 
 
-def test_ids_that_cant_be_are_no_hindrance_where_none_are_wanted(
+def test_invalid_ids_do_not_matter_without_ids(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = str(tmp_path / "source.parquet")
@@ -507,7 +511,7 @@ def test_ids_that_cant_be_are_no_hindrance_where_none_are_wanted(
     assert "--id-column ''" in capsys.readouterr().out
 
 
-def test_an_index_that_one_file_has_needs_a_word_on_ids(tmp_path: Path) -> None:
+def test_an_index_that_only_one_file_has_is_refused_with_advice_about_ids(tmp_path: Path) -> None:
     with_index, without = tmp_path / "with.parquet", tmp_path / "without.parquet"
     table = toy_table({"0001": 4}, ids=False)
     pq.write_table(table.append_column("__index_level_0__", pa.array([3, 1, 0, 2])), with_index)
@@ -538,7 +542,7 @@ TWO_LABELS = [
 
 
 @pytest.mark.parametrize(("one", "other"), TWO_LABELS, ids=str)
-def test_one_era_under_two_labels_is_refused(tmp_path: Path, one: Any, other: Any) -> None:
+def test_one_era_with_two_labels_is_refused(tmp_path: Path, one: Any, other: Any) -> None:
     for name, label in (("a", one), ("b", other)):
         table = with_columns(toy_table({"0001": 4}), era=pa.array([label] * 4))
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -552,12 +556,12 @@ def test_one_era_under_two_labels_is_refused(tmp_path: Path, one: Any, other: An
     assert not (tmp_path / "out").exists()
 
 
-def test_two_labels_of_one_era_are_refused_inside_a_file_too(tmp_path: Path) -> None:
+def test_two_labels_of_one_era_within_a_file_are_refused(tmp_path: Path) -> None:
     with refused(SourceError, "source.parquet: era column 'era': '1' and '0001' (in "):
         converted(tmp_path, with_columns(toy_table(ROWS), era=of_eras("0001", "1")))
 
 
-def test_eras_that_other_files_write_otherwise_go_together_where_they_differ(
+def test_files_may_write_different_eras_in_different_forms(
     tmp_path: Path,
 ) -> None:
     for name, eras in (
@@ -577,7 +581,7 @@ def test_eras_that_other_files_write_otherwise_go_together_where_they_differ(
     )
 
 
-def test_the_live_file_of_another_day_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_the_live_file_of_another_day_is_refused_with_advice(tmp_path: Path) -> None:
     source, out = tmp_path / "live.parquet", tmp_path / "out"
     write_toy(source, {"X": 5})
     convert(source, out)
@@ -589,7 +593,7 @@ def test_the_live_file_of_another_day_is_refused_with_what_to_do(tmp_path: Path)
     assert convert(source, out, overwrite=True).n_rows == 6
 
 
-def test_an_update_refuses_a_new_file_of_other_labels(tmp_path: Path) -> None:
+def test_an_update_refuses_the_same_eras_with_other_labels(tmp_path: Path) -> None:
     source, out = tmp_path / "source.parquet", tmp_path / "out"
     pq.write_table(with_columns(toy_table(ROWS), era=of_eras("0001", "0002")), source)
     convert(source, out)

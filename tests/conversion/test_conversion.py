@@ -218,7 +218,7 @@ INTERLEAVED = Rows(
 @given(rows=some_rows(), layout=layouts)
 @example(rows=INTERLEAVED, layout=Layout([2], [1, 2, 3, 4, 5, 6], 1, 0, 2, 1, 1))
 @example(rows=INTERLEAVED, layout=Layout([0, 7], [3], 2, 300, 2, 2, 3))
-def test_a_dataset_depends_on_rows_and_their_order_alone(
+def test_a_dataset_depends_only_on_rows_and_their_order(
     tmp_path_factory: pytest.TempPathFactory, rows: Rows, layout: Layout
 ) -> None:
     folder = tmp_path_factory.mktemp("layout")
@@ -237,7 +237,7 @@ def test_a_dataset_depends_on_rows_and_their_order_alone(
         ("int8", 0, ["FileStore"]),
     ],
 )
-def test_the_budget_decides_where_rows_are_staged(
+def test_the_memory_budget_decides_where_rows_are_staged(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     dtype: str,
@@ -258,7 +258,7 @@ def test_the_budget_decides_where_rows_are_staged(
     assert made == expected
 
 
-def test_an_era_that_comes_back_in_another_file_resumes(tmp_path: Path) -> None:
+def test_an_era_that_continues_in_another_file_is_complete(tmp_path: Path) -> None:
     write_toy(tmp_path / "a.parquet", {"0002": 5, "0001": 4}, row_group_rows=3)
     write_toy(
         tmp_path / "b.parquet",
@@ -281,7 +281,7 @@ def test_the_order_of_the_files_is_the_order_of_their_rows(tmp_path: Path) -> No
     assert np.array_equal(decoded(dataset, "0001"), expected)
 
 
-def test_all_3555_features_come_through(tmp_path: Path) -> None:
+def test_all_3555_features_are_converted(tmp_path: Path) -> None:
     rows = {"0001": 1500, "0002": 1, "0003": 999}
     write_toy(tmp_path / "wide.parquet", rows, n_features=3555, nulls=True, row_group_rows=1200)
     for store in ("float32", "int8"):
@@ -339,7 +339,7 @@ def test_counts_are_those_of_the_source(
         assert dataset.entry("0001").missing_features == missing.sum()
 
 
-def test_floats_that_are_no_codes_are_counted_nowhere(tmp_path: Path) -> None:
+def test_floats_that_are_not_codes_are_not_counted(tmp_path: Path) -> None:
     values = [0.1, 0.25, -0.0, np.nan, 0.25 + 2**-25, 1.25, -0.25, 1e-30, 1.0, 0.5, None]
     dataset = converted(tmp_path, of_codes(pa.array(values, pa.float32())))
     counts = dataset["0001"].counts
@@ -369,7 +369,7 @@ def test_float64_is_rounded_to_the_nearest_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("integers", [False, True])
-def test_missing_features_stay_missing_where_asked_for(tmp_path: Path, integers: bool) -> None:
+def test_missing_features_stay_missing_where_requested(tmp_path: Path, integers: bool) -> None:
     codes = pa.array([0, None, 4], pa.int8()) if integers else pa.array([0, None, 1.0])
     dataset = converted(tmp_path, of_codes(codes), missing="nan")
     expected = np.array([0, np.nan, 1], np.float32)
@@ -379,7 +379,7 @@ def test_missing_features_stay_missing_where_asked_for(tmp_path: Path, integers:
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])
-def test_integers_and_floats_go_together(tmp_path: Path, store: str) -> None:
+def test_files_of_integers_and_files_of_floats_can_be_combined(tmp_path: Path, store: str) -> None:
     codes = toy_table({"0001": 5}, n_features=2).select([0, 2, 3])
     names = feature_names(2)
     quarters = pa.table(
@@ -402,7 +402,7 @@ def test_integers_and_floats_go_together(tmp_path: Path, store: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.null()], ids=str)
-def test_a_target_may_be_wholly_null(tmp_path: Path, kind: Any) -> None:
+def test_a_target_may_be_null_in_every_row(tmp_path: Path, kind: Any) -> None:
     table = toy_table({"0001": 4, "X": 3}).append_column("target_new_60", pa.nulls(7, kind))
     dataset = converted(tmp_path, table)
     assert dataset.target_names == ("target", "target_t1_20", "target_new_60")
@@ -426,7 +426,7 @@ def test_a_target_may_be_null_in_one_era_only(tmp_path: Path) -> None:
     assert dataset.labelled_eras("target") == ("0001",)
 
 
-def test_only_the_targets_that_were_asked_for_are_kept(tmp_path: Path) -> None:
+def test_only_the_requested_targets_are_kept(tmp_path: Path) -> None:
     table = toy_table({"0001": 4}, n_targets=3)
     names = target_names(3)
     dataset = converted(tmp_path, table, targets=[names[2], names[1]])
@@ -452,7 +452,9 @@ NANS = {
 
 @pytest.mark.parametrize("dtype", NANS)
 @pytest.mark.parametrize("store", ["float32", "int8"])
-def test_one_nan_stands_for_all(tmp_path: Path, dtype: type[np.floating[Any]], store: str) -> None:
+def test_all_nans_become_the_same_nan(
+    tmp_path: Path, dtype: type[np.floating[Any]], store: str
+) -> None:
     """A null, and NaNs of other signs and payloads (x86 makes negative ones), some signalling."""
     nans = np.array(NANS[dtype], f"u{np.dtype(dtype).itemsize}").view(dtype)
     values = np.concatenate([nans, np.array([0, 0.5], dtype)])
@@ -502,7 +504,7 @@ def test_the_alias_is_the_target_that_is_equal_in_every_row(
     assert convert(path, tmp_path / "out").dataset.manifest.aliases == aliases
 
 
-def test_a_null_and_a_nan_are_equal_labels(tmp_path: Path) -> None:
+def test_null_and_nan_count_as_equal_labels(tmp_path: Path) -> None:
     named = pa.array(np.array([0.5, np.nan]))
     table = of_codes(pa.array([0, 1], pa.int8()), target=pa.array([0.5, None]), target_a=named)
     assert converted(tmp_path, table).manifest.aliases == {"target": "target_a"}
@@ -576,7 +578,7 @@ def test_the_names_of_features_may_be_any_text(tmp_path: Path) -> None:
     assert dataset["1"].features[0].tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_only_a_manifest_and_eras_are_left(tmp_path: Path) -> None:
+def test_a_finished_dataset_holds_only_its_manifest_and_eras(tmp_path: Path) -> None:
     converted(tmp_path, toy_table({"0001": 4, "0002": 3}))
     assert sorted(os.listdir(tmp_path / "out")) == ["era-0001", "era-0002", "manifest.json"]
     for era in ("era-0001", "era-0002"):
@@ -632,7 +634,7 @@ def test_progress_reaches_all_rows_one_call_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "float32", "S17"])
 @pytest.mark.parametrize("n_rows", [1, 5, 64, 4200, 2**20])
-def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None:
+def test_columns_of_a_block_do_not_share_cache_sets(dtype: str, n_rows: int) -> None:
     item_bytes = np.dtype(dtype).itemsize
     distance = column_distance(n_rows, item_bytes)
     assert distance >= n_rows
@@ -641,7 +643,7 @@ def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None
 
 @settings(max_examples=100)
 @given(n_fills=st.integers(0, 60), n_writes=st.integers(0, 60))
-def test_fills_and_writes_take_turns(n_fills: int, n_writes: int) -> None:
+def test_fills_and_writes_are_interleaved_evenly(n_fills: int, n_writes: int) -> None:
     tasks: Any = [("fill", n) for n in range(n_fills)], [("write", n) for n in range(n_writes)]
     spread: Any = pipeline._spread(*tasks)
     assert [task for task in spread if task[0] == "fill"] == tasks[0]

@@ -63,7 +63,7 @@ def held(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("prepare", PREPARATIONS)
-def test_a_failure_of_the_system_is_one_line_and_a_rerun_resumes(
+def test_a_failed_system_call_is_one_line_and_a_rerun_resumes(
     tmp_path: Path, prepare: Callable[[Path], Prepared]
 ) -> None:
     found = let_fail(tmp_path, prepare, most=N_POINTS)
@@ -77,7 +77,7 @@ def test_a_failure_of_the_system_is_one_line_and_a_rerun_resumes(
     ("path", "number"),
     [("toy.parquet", 1), ("features.json", 1), ("out/manifest.json", 1), ("out/manifest.json", 2)],
 )
-def test_a_file_that_cant_be_read_is_named(tmp_path: Path, path: str, number: int) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str, number: int) -> None:
     source = write_source(tmp_path)
     (tmp_path / "features.json").write_text('{"feature_sets": {}}')
     features_json = tmp_path / "features.json"
@@ -88,7 +88,7 @@ def test_a_file_that_cant_be_read_is_named(tmp_path: Path, path: str, number: in
     assert "Input/output error" in line
 
 
-def test_a_source_that_cant_be_read_to_its_end_is_one_line_and_resumed(
+def test_a_source_that_cannot_be_read_to_its_end_is_one_line_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_source(tmp_path)
@@ -147,7 +147,7 @@ class UnforeseenError(Exception):
     ],
 )
 @pytest.mark.parametrize("number", [1, 5])
-def test_what_fails_in_a_thread_ends_all_threads_and_is_resumed(
+def test_a_failure_in_a_thread_ends_all_threads_and_is_resumed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Exception],
@@ -265,7 +265,7 @@ class Durability:
 
 
 @pytest.mark.parametrize("prepare", PREPARATIONS)
-def test_everything_is_durable_before_anything_relies_on_it(
+def test_files_are_synced_before_anything_relies_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], Prepared]
 ) -> None:
     source, _, begin = prepare(tmp_path)

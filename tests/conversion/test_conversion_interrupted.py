@@ -79,7 +79,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
 
 
 @pytest.mark.parametrize("how", ["touched", "copied", "in another folder"])
-def test_a_rerun_keeps_the_eras_of_a_source_that_has_another_time_only(
+def test_a_rerun_keeps_the_eras_of_a_source_that_was_only_touched(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str, how: str
 ) -> None:
     out = source.with_name("out")
@@ -139,7 +139,7 @@ def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
     check_whole(out, undisturbed)
 
 
-def test_a_conversion_may_be_stopped_again_and_again(
+def test_a_conversion_may_be_stopped_repeatedly(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
 ) -> None:
     out = source.with_name("out")
@@ -151,7 +151,7 @@ def test_a_conversion_may_be_stopped_again_and_again(
     check_whole(out, undisturbed)
 
 
-def test_memory_and_workers_may_change_on_the_way(
+def test_memory_and_workers_may_change_before_a_rerun(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
 ) -> None:
     out = source.with_name("out")
@@ -184,7 +184,7 @@ def test_a_rerun_finds_the_alias_in_the_eras_of_both_runs(
 # Python itself closes a file that was being opened at this very moment, and says so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(source: Path, undisturbed: str) -> None:
+def test_ctrl_c_leaves_only_finished_eras(source: Path, undisturbed: str) -> None:
     out = source.with_name("out")
 
     pressed: list[int] = []
@@ -252,7 +252,7 @@ def test_a_wrong_value_in_the_last_era_leaves_the_dataset_that_was_to_be_replace
     assert not (out / WORKPLACE).exists()
 
 
-def test_a_full_disk_leaves_the_dataset_that_was_to_be_replaced(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_dataset_that_was_to_be_replaced(tmp_path: Path) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {"0001": 20, "0002": 3000}, n_features=40, row_group_rows=2000)
     new = convert(path, out).dataset.manifest.digest
@@ -284,7 +284,7 @@ def test_a_dataset_with_a_write_protected_era_stays(tmp_path: Path, later: dict[
     assert visible(out) == {"manifest.json", *(f"era-{era}" for era in later)}
 
 
-def test_an_update_needs_no_writing_to_the_folders_of_eras_that_stay(tmp_path: Path) -> None:
+def test_an_update_does_not_write_to_the_folders_of_unchanged_eras(tmp_path: Path) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {"0001": 9, "0002": 8})
     convert(path, out)
@@ -295,7 +295,7 @@ def test_an_update_needs_no_writing_to_the_folders_of_eras_that_stay(tmp_path: P
     assert list(verify(out)) == []
 
 
-def test_a_dataset_that_is_open_shows_no_row_of_the_one_that_replaces_it(
+def test_an_open_dataset_shows_no_row_of_its_replacement(
     source: Path, undisturbed: str, older: str
 ) -> None:
     out = source.with_name("out")
@@ -329,7 +329,7 @@ def test_eras_and_arrays_that_the_new_dataset_does_not_have_are_removed(tmp_path
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_users_copy_of_an_era_stays(tmp_path: Path, overwrite: bool) -> None:
+def test_a_copy_of_an_era_that_the_user_made_stays(tmp_path: Path, overwrite: bool) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {"0001": 9, "0002": 8})
     convert(path, out)
@@ -394,7 +394,7 @@ def stopped_in_mid_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": "int8"}], ids=str)
-def test_an_overwriting_that_was_stopped_in_mid_commit_is_finished_and_not_made_again(
+def test_an_overwrite_that_was_stopped_while_committing_is_finished_by_a_rerun(
     monkeypatch: pytest.MonkeyPatch,
     source: Path,
     undisturbed: str,
@@ -433,7 +433,7 @@ def test_a_commit_whose_files_are_gone_is_not_finished(
     [{"dtype": "int8"}, {"missing": "nan"}, {"targets": ["target"]}, {"id_column": "era"}],
     ids=lambda options: next(iter(options)),
 )
-def test_other_options_start_anew(
+def test_other_options_start_from_the_beginning(
     monkeypatch: pytest.MonkeyPatch, source: Path, options: dict[str, Any]
 ) -> None:
     out = source.with_name("out")
@@ -444,7 +444,7 @@ def test_other_options_start_anew(
     check_whole(out, digest)
 
 
-def test_other_sources_start_anew(
+def test_other_sources_start_from_the_beginning(
     monkeypatch: pytest.MonkeyPatch, source: Path, undisturbed: str
 ) -> None:
     out = source.with_name("out")
@@ -456,7 +456,9 @@ def test_other_sources_start_anew(
     assert list(verify(out)) == []
 
 
-def test_another_target_prefix_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_target_prefix_starts_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "toy.parquet"
     table = toy_table(ERAS)
     pq.write_table(table.append_column("target_same", table["target"]), path)
@@ -495,7 +497,7 @@ def test_a_second_conversion_is_refused_and_disturbs_nothing(
     check_whole(out, undisturbed)
 
 
-def test_a_lock_of_another_process_counts_and_ends_with_it(
+def test_a_lock_of_another_process_ends_with_that_process(
     source: Path, undisturbed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = source.with_name("out")
@@ -592,7 +594,7 @@ class OpenedArrays:
             self.paths.append(str(arguments[0]))
 
 
-def test_nothing_is_decoded_to_see_that_1300_eras_are_up_to_date(
+def test_a_conversion_of_1300_eras_is_up_to_date_without_decoding(
     source: Path, many_eras: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work for a large dataset is that for its manifest: nothing is read of any row."""
@@ -680,12 +682,12 @@ def test_overwrite_resumes_with_an_unfinished_one_of_the_same_job(
     check_whole(out, undisturbed)
 
 
-def test_overwrite_makes_a_dataset_where_nothing_is(source: Path, undisturbed: str) -> None:
+def test_overwrite_makes_a_dataset_where_there_is_none(source: Path, undisturbed: str) -> None:
     convert(source, source.with_name("out"), overwrite=True)
     check_whole(source.with_name("out"), undisturbed)
 
 
-def test_a_mistake_found_in_time_leaves_the_dataset_that_was_to_be_overwritten(
+def test_an_early_error_keeps_the_dataset_that_was_to_be_overwritten(
     source: Path, undisturbed: str
 ) -> None:
     out = source.with_name("out")
@@ -701,7 +703,7 @@ def test_a_mistake_found_in_time_leaves_the_dataset_that_was_to_be_overwritten(
 @pytest.mark.parametrize(
     "foreign", ["notes.txt", "folder/notes.txt", "era-notes.txt", "era-0001/notes.txt"]
 )
-def test_a_folder_with_a_foreign_file_is_not_touched(
+def test_a_folder_with_an_unexpected_file_is_not_touched(
     monkeypatch: pytest.MonkeyPatch, source: Path, begun: bool, foreign: str
 ) -> None:
     out = source.with_name("out")
@@ -788,7 +790,7 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(
     check_whole(out, undisturbed)
 
 
-def test_no_era_is_kept_of_what_a_source_held_for_a_while(tmp_path: Path) -> None:
+def test_no_era_is_kept_of_a_content_that_a_source_held_only_for_a_while(tmp_path: Path) -> None:
     """Another content of the same layout, then the first one again with its old time."""
     source, other, out = (tmp_path / name for name in ("toy.parquet", "other.parquet", "out"))
     for path, seed in ((source, 0), (other, 1)):

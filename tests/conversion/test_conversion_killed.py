@@ -37,7 +37,7 @@ def test_the_same_overwrite_again_resumes_after_a_kill(at_will: Killer, tmp_path
     assert found["old"] > N_KILLS / 2
 
 
-def test_a_killed_update_leaves_the_old_or_the_new_or_says_how_to_go_on(
+def test_a_killed_update_leaves_the_old_or_the_new_dataset_or_says_how_to_resume(
     at_will: Killer, tmp_path: Path
 ) -> None:
     found = kill_updates(at_will, tmp_path, most=N_KILLS)

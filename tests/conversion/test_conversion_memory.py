@@ -54,7 +54,7 @@ def convert_in_little_memory(source: str, out: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of a process is told by Linux alone")
 @pytest.mark.parametrize("make", [long_ids, millions_of_rows])
-def test_no_row_group_takes_more_than_was_promised(tmp_path: Path, make: Any) -> None:
+def test_no_row_group_takes_more_memory_than_was_promised(tmp_path: Path, make: Any) -> None:
     source, out = tmp_path / "source.parquet", tmp_path / "out"
     table = make()
     pq.write_table(table, source, row_group_size=len(table))
@@ -68,7 +68,7 @@ def test_no_row_group_takes_more_than_was_promised(tmp_path: Path, make: Any) ->
     assert [first[0].decode(), first[1].decode(), found[-1].decode()] == ids
 
 
-def test_row_groups_that_dont_fit_are_refused_with_the_least_that_works(
+def test_row_groups_that_do_not_fit_are_refused_with_the_smallest_sufficient_memory(
     tmp_path: Path,
 ) -> None:
     source = tmp_path / "toy.parquet"
@@ -91,7 +91,9 @@ def test_row_groups_that_dont_fit_are_refused_with_the_least_that_works(
         convert_here("other", available=1_000_000_000)
 
 
-def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_open_files_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "toy.parquet"
     write_toy(source, {"0001": 10})
     footer_bytes = pq.ParquetFile(source).metadata.serialized_size
@@ -101,7 +103,7 @@ def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.Mon
     convert(source, tmp_path / "out", memory=712)
 
 
-def test_files_that_nobody_reads_are_closed(tmp_path: Path) -> None:
+def test_files_that_are_not_being_read_are_closed(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.parquet" for number in range(30)]
     for number, path in enumerate(paths):
         write_toy(path, {f"{number:04}": 5})

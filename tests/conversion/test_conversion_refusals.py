@@ -276,7 +276,7 @@ def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inode", ["stays", "changes", "is none"])
-def test_inode_numbers_tell_neither_one_file_from_another_nor_that_it_has_changed(
+def test_inode_numbers_neither_identify_files_nor_show_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: str
 ) -> None:
     """Network file systems may give a file another number each time, or all files none."""
@@ -323,7 +323,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "toy.parquet"
 
 
-def test_a_file_in_the_folders_place_is_refused(source: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(source: Path) -> None:
     out = source.with_name("out")
     out.write_text("mine")
     for overwrite in (False, True):
@@ -339,7 +339,7 @@ def test_a_folder_under_a_file_is_refused(source: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "deeper/out"])
-def test_a_link_to_nowhere_in_the_folders_place_is_refused(source: Path, below: str) -> None:
+def test_a_dangling_link_in_place_of_the_folder_is_refused(source: Path, below: str) -> None:
     link = source.with_name("link")
     link.symlink_to(source.with_name("nothing") / "there")
     with refused(ConversionError, f"can't be made: {link} (a link to nowhere) is no folder"):
@@ -362,7 +362,7 @@ def test_a_folder_that_holds_something_else_is_refused(
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_workplace_of_somebody_else_is_never_cleared(
+def test_a_workspace_of_another_program_is_never_cleared(
     source: Path, finished: bool, overwrite: bool, linked: bool
 ) -> None:
     out, theirs = source.with_name("out"), source.with_name("theirs")
@@ -382,7 +382,7 @@ def test_a_workplace_of_somebody_else_is_never_cleared(
     assert (out / "manifest.json").exists() == finished
 
 
-def test_of_eras_that_are_links_only_the_links_are_overwritten(source: Path) -> None:
+def test_overwriting_eras_that_are_links_replaces_only_the_links(source: Path) -> None:
     out, elsewhere = source.with_name("out"), source.with_name("elsewhere")
     convert(source, out)
     os.rename(out / "era-0001", elsewhere)
@@ -403,7 +403,7 @@ def test_the_folder_of_the_sources_is_refused(source: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
-def test_a_folder_that_may_not_be_written_to_is_said_to_be_one(
+def test_a_folder_without_write_permission_is_reported_as_such(
     source: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(path: Path, mode: int = 0o777) -> None:
@@ -441,7 +441,7 @@ def test_a_dataset_that_holds_its_sources_is_refused(source: Path, where: str) -
     assert (out / where).read_bytes() == content
 
 
-def test_a_link_to_a_folder_will_do(source: Path) -> None:
+def test_a_link_to_a_folder_is_accepted(source: Path) -> None:
     out, elsewhere = source.with_name("out"), source.with_name("elsewhere")
     elsewhere.mkdir()
     out.symlink_to(elsewhere)
@@ -451,7 +451,7 @@ def test_a_link_to_a_folder_will_do(source: Path) -> None:
     assert list(verify(elsewhere)) == []
 
 
-def test_an_empty_folder_will_do(source: Path) -> None:
+def test_an_empty_folder_is_accepted(source: Path) -> None:
     source.with_name("out").mkdir()
     assert convert(source, source.with_name("out")).n_rows == 7
 
@@ -517,7 +517,7 @@ def test_an_infinity_is_refused(tmp_path: Path, value: float, column: str, store
 
 
 @pytest.mark.parametrize("value", [0.1, -0.25, 1.25, 2.0, 4.0, 0.25 + 1e-7, 3e38])
-def test_floats_that_are_no_codes_need_the_float32_store(tmp_path: Path, value: float) -> None:
+def test_floats_that_are_not_codes_need_the_float32_store(tmp_path: Path, value: float) -> None:
     path = tmp_path / "toy.parquet"
     table(feature_y1=[0.0] * 4 + [value, 0.5, 0.5])(path)
     with refused(SourceError, "toy.parquet", "'feature_y1'", "'0002'", "--dtype float32"):
@@ -527,7 +527,7 @@ def test_floats_that_are_no_codes_need_the_float32_store(tmp_path: Path, value: 
     assert list(verify(tmp_path / "out")) == []
 
 
-def test_a_damaged_page_is_refused_and_what_was_finished_stays(tmp_path: Path) -> None:
+def test_a_damaged_page_is_refused_and_finished_eras_stay(tmp_path: Path) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {f"{era:04}": 50 for era in range(1, 9)}, row_group_rows=50)
     whole = path.read_bytes()
@@ -568,7 +568,7 @@ def test_a_flipped_byte_is_refused_or_makes_a_whole_dataset(tmp_path: Path) -> N
     assert 10 < n_refused < 80
 
 
-def test_names_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_invalid_names_are_refused(tmp_path: Path) -> None:
     source, odd = tmp_path / "source.parquet", tmp_path / "odd\udcff.parquet"
     write_toy(source, {"0001": 4})
     with refused(ConversionError, "too long", "shorten"):

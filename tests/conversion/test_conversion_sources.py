@@ -208,7 +208,7 @@ def plainly(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(writing=writings, store=st.sampled_from(("float32", "int8")))
 @example(writing=PLAIN, store="int8")
-def test_every_writing_of_the_same_rows_makes_the_same_dataset(
+def test_every_parquet_layout_of_the_same_rows_makes_the_same_dataset(
     tmp_path_factory: pytest.TempPathFactory,
     plainly: dict[str, Path],
     writing: Writing,
@@ -222,7 +222,7 @@ def test_every_writing_of_the_same_rows_makes_the_same_dataset(
 # -- row groups -----------------------------------------------------------------------------------
 
 
-def test_row_groups_of_a_million_rows_and_of_one_go_together(tmp_path: Path) -> None:
+def test_row_groups_of_a_million_rows_and_of_one_row_can_be_combined(tmp_path: Path) -> None:
     n_rows = 2**20
     row = np.arange(n_rows + 5)
     eras = pa.DictionaryArray.from_arrays(
@@ -250,7 +250,7 @@ def test_row_groups_of_a_million_rows_and_of_one_go_together(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("column", [None, "era", "id", "feature_z0", "target"])
-def test_what_is_encrypted_is_refused(tmp_path: Path, column: str | None) -> None:
+def test_encrypted_files_and_columns_are_refused(tmp_path: Path, column: str | None) -> None:
     encryption: Any = pytest.importorskip("pyarrow.parquet.encryption")
 
     class KeepsKeysAsTheyAre(encryption.KmsClient):  # type: ignore[misc]
@@ -345,7 +345,7 @@ def test_the_index_that_pandas_declares_gives_the_ids(tmp_path: Path, index: str
     assert dataset.manifest.columns["id"] == (index or "__index_level_0__")
 
 
-def test_a_numbered_index_that_was_written_out_gives_numbers(tmp_path: Path) -> None:
+def test_an_integer_index_of_pandas_gives_numbers_as_ids(tmp_path: Path) -> None:
     frame = toy_table({"0001": 4}, ids=False).to_pandas()
     frame.index = pd.Index([3, 10, 2, 1])
     frame.to_parquet(tmp_path / "pandas.parquet")
@@ -354,14 +354,14 @@ def test_a_numbered_index_that_was_written_out_gives_numbers(tmp_path: Path) -> 
     assert found.tolist() == [b"3", b"10", b"2", b"1"]
 
 
-def test_without_ids_there_is_no_file_of_them(tmp_path: Path) -> None:
+def test_without_ids_there_is_no_ids_file(tmp_path: Path) -> None:
     dataset = converted(tmp_path, toy_table({"0001": 4}, ids=False))
     assert dataset["0001"].ids is None
     assert os.listdir(tmp_path / "out" / "era-0001").count("ids.npy") == 0
     assert dataset.manifest.columns == {"era": "era", "id": None}
 
 
-def test_an_id_column_with_another_name_is_used_where_asked_for(tmp_path: Path) -> None:
+def test_an_id_column_with_another_name_is_used_where_requested(tmp_path: Path) -> None:
     table = toy_table({"0001": 4}).append_column("name", pa.array(["a", "b", "c", "d"]))
     found = converted(tmp_path, table, id_column="name")["0001"].ids
     assert found is not None
@@ -369,7 +369,7 @@ def test_an_id_column_with_another_name_is_used_where_asked_for(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_a_feature_that_a_file_has_of_no_type_is_missing_there(tmp_path: Path, dtype: str) -> None:
+def test_a_feature_of_type_null_in_a_file_is_missing_there(tmp_path: Path, dtype: str) -> None:
     """As pandas writes a column that holds None in every row."""
     known = of_codes(np.array([0, 4, 1], np.int8), feature_b=np.array([1, 2, 3], np.int8))
     unknown = pa.table({"era": ["0002"] * 2, "feature_a": pa.nulls(2), "feature_b": [3, 0]})

@@ -165,7 +165,7 @@ FILLED = Case(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases())
 @example(case=FILLED)
-def test_a_narrowed_dataset_is_what_its_sources_would_have_become(
+def test_a_subset_equals_the_conversion_of_its_sources(
     tmp_path_factory: pytest.TempPathFactory, case: Case
 ) -> None:
     folder = tmp_path_factory.mktemp("narrow")
@@ -194,7 +194,7 @@ def test_a_narrowed_dataset_is_what_its_sources_would_have_become(
     assert contents(parent) == before
 
 
-def test_a_narrowed_dataset_can_be_narrowed(source: Path) -> None:
+def test_a_subset_of_a_subset_can_be_made(source: Path) -> None:
     middle = mt.convert(parent_of(source), source.with_name("middle"), feature_set="middle")
     assert middle.dataset.manifest.feature_sets == {"middle": tuple(SETS["middle"])}
     one = features_json(source.parent, {"one": [NAMES[3]]})
@@ -204,7 +204,7 @@ def test_a_narrowed_dataset_can_be_narrowed(source: Path) -> None:
     check_same_as_converted(source, narrow.dataset.path, feature_set="one")
 
 
-def test_nothing_said_keeps_the_dataset_as_it_is(source: Path) -> None:
+def test_without_options_a_subset_is_the_whole_dataset(source: Path) -> None:
     parent = parent_of(source, dtype="float32", missing="nan")
     mt.convert(parent, source.with_name("narrow"))
     assert contents(source.with_name("narrow")) == contents(parent)
@@ -219,7 +219,7 @@ def test_ids_of_other_lengths_are_as_wide_as_the_longest(tmp_path: Path) -> None
     check_same_as_converted(tmp_path / "toy.parquet", narrow.dataset.path, targets="target")
 
 
-def test_columns_of_other_names_stay_what_they_were(tmp_path: Path) -> None:
+def test_columns_with_other_names_keep_their_meaning(tmp_path: Path) -> None:
     """The parent knows its era column and its alias: nothing of it needs to be said again."""
     table = toy_table({"0001": 4, "0002": 3}, n_targets=1)
     names = {"era": "week", "id": "stock", "target": "y"}
@@ -258,7 +258,7 @@ def test_floats_that_are_codes_can_become_int8(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_counts_that_the_parent_lacks_are_made_where_they_can_be_known(
+def test_counts_that_the_source_dataset_lacks_are_computed_where_possible(
     tmp_path: Path, nulls: bool, parent: dict[str, Any], asked: dict[str, Any]
 ) -> None:
     source = tmp_path / "toy.parquet"
@@ -269,21 +269,21 @@ def test_counts_that_the_parent_lacks_are_made_where_they_can_be_known(
     check_same_as_converted(source, narrow, feature_set="small", **{**parent, **asked})
 
 
-def test_counts_that_cannot_be_known_are_refused(source: Path) -> None:
+def test_counts_that_cannot_be_computed_are_refused(source: Path) -> None:
     parent = without_counts(parent_of(source))
     with refused(SourceError, str(parent), "counts.npy", "'0001'", "again"):
         mt.convert(parent, source.with_name("narrow"), feature_set="small")
     assert not source.with_name("narrow").exists()
 
 
-def test_nan_for_what_0_5_stands_for_is_refused_by_name(source: Path) -> None:
+def test_nan_for_features_filled_with_a_half_is_refused_by_name(source: Path) -> None:
     parent = parent_of(source)
     with refused(SourceError, str(parent), "'feature_", "--missing 0.5"):
         mt.convert(parent, source.with_name("narrow"), missing="nan")
     assert not source.with_name("narrow").exists()
 
 
-def test_nan_will_do_where_nothing_is_missing_in_the_features_that_are_chosen(
+def test_nan_is_accepted_where_the_chosen_features_miss_nothing(
     tmp_path: Path,
 ) -> None:
     table = toy_table(ERAS, n_features=6)
@@ -312,7 +312,7 @@ def test_a_features_json_gives_a_dataset_sets(source: Path) -> None:
     check_same_as_converted(source, narrow.path, feature_set="small")
 
 
-def test_all_is_a_set_where_no_other_is_called_so(source: Path) -> None:
+def test_all_is_a_set_unless_a_set_has_that_name(source: Path) -> None:
     parent = parent_of(source, features_json=None)
     mt.convert(parent, source.with_name("narrow"), feature_set="all", dtype="float32")
     assert contents(source.with_name("narrow")) == contents(parent)
@@ -351,7 +351,7 @@ def test_a_bad_option_is_refused_and_leaves_nothing(
     assert contents(parent) == before
 
 
-def test_int8_of_a_parent_with_nan_says_what_to_type(source: Path) -> None:
+def test_int8_of_a_dataset_with_nan_is_refused_with_the_command_to_type(source: Path) -> None:
     with refused(SchemaError, "--dtype float32", "--missing 0.5"):
         mt.convert(parent_of(source, missing="nan"), source.with_name("narrow"), dtype="int8")
 
@@ -379,7 +379,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dataset_is_narrowed_alone(source: Path) -> None:
+def test_a_dataset_is_no_source_beside_others(source: Path) -> None:
     parent, out = parent_of(source), source.with_name("out")
     other = mt.convert(source, source.with_name("other")).dataset.path
     for paths in ([parent, source], [source, parent], [parent, other], [parent, parent]):
@@ -398,7 +398,7 @@ def test_an_unfinished_dataset_is_refused(source: Path) -> None:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("where", ["parent", "parent/small", "parent/era-0001", ".", "link/small"])
-def test_a_folder_that_is_or_holds_or_lies_in_the_parent_is_refused(
+def test_an_output_folder_that_overlaps_the_source_dataset_is_refused(
     source: Path, where: str, overwrite: bool
 ) -> None:
     parent = parent_of(source)
@@ -409,7 +409,9 @@ def test_a_folder_that_is_or_holds_or_lies_in_the_parent_is_refused(
     assert contents(parent) == before
 
 
-def test_a_folder_beside_the_parent_with_a_longer_name_will_do(source: Path) -> None:
+def test_a_folder_whose_name_begins_like_that_of_the_source_dataset_is_accepted(
+    source: Path,
+) -> None:
     parent = parent_of(source)
     assert mt.convert(parent, parent.with_name("parent-small"), feature_set="small").n_rows == 50
 
@@ -442,7 +444,7 @@ def other_dtype(path: Path) -> None:
 @pytest.mark.parametrize("array", ["features", "targets"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, other_dtype])
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
-def test_a_damaged_parent_is_refused_by_the_files_name(
+def test_a_damaged_source_dataset_is_refused_with_the_name_of_the_file(
     source: Path, array: str, damage: Callable[[Path], None], dtype: str
 ) -> None:
     parent = parent_of(source, dtype=dtype)
@@ -456,7 +458,7 @@ def test_a_damaged_parent_is_refused_by_the_files_name(
 @pytest.mark.parametrize("array", ["features", "targets", "ids", "counts"])
 @pytest.mark.parametrize("place", [100, -1])  # in the header, and of the last row
 @pytest.mark.parametrize("dtype", ["int8", "float32"])
-def test_flipped_bits_of_a_parent_do_not_get_a_digest_that_fits(
+def test_flipped_bits_of_a_source_dataset_are_not_given_a_matching_digest(
     source: Path, array: str, place: int, dtype: str
 ) -> None:
     parent, narrow = parent_of(source, dtype=dtype), source.with_name("narrow")
@@ -473,7 +475,7 @@ def test_flipped_bits_of_a_parent_do_not_get_a_digest_that_fits(
     check_same_as_converted(source, narrow, feature_set="small", dtype=dtype)
 
 
-def test_a_manifest_that_this_package_would_not_write_is_refused(source: Path) -> None:
+def test_a_manifest_that_this_package_would_not_write_is_refused_as_a_source(source: Path) -> None:
     parent = parent_of(source, dtype="int8")
     whole = json.loads((parent / "manifest.json").read_text())
     (parent / "manifest.json").write_text(
@@ -514,7 +516,7 @@ def remove(source: Path) -> None:
 
 @pytest.mark.parametrize("moment", [0, 50])
 @pytest.mark.parametrize("change", [update, change_targets, make_again, remove])
-def test_a_parent_that_changes_while_it_is_read_is_noticed(
+def test_a_source_dataset_that_changes_while_it_is_read_is_noticed(
     source: Path, moment: int, change: Callable[[Path], None]
 ) -> None:
     parent, narrow = parent_of(source), source.with_name("narrow")
@@ -544,7 +546,7 @@ def marks(dataset: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_the_same_again_is_up_to_date_from_the_sources_too(source: Path) -> None:
+def test_the_same_subset_again_is_up_to_date_also_from_the_parquet_files(source: Path) -> None:
     parent, narrow = parent_of(source), source.with_name("narrow")
     mt.convert(parent, narrow, feature_set="small", targets="target")
     before = contents(narrow), marks(narrow)
@@ -579,7 +581,7 @@ def test_other_options_are_refused_or_overwrite(
 
 @pytest.mark.parametrize("trust_features", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_an_updated_parent_updates_what_was_narrowed(
+def test_an_updated_source_dataset_updates_its_subset(
     tmp_path: Path, dtype: str, trust_features: bool
 ) -> None:
     source, narrow = tmp_path / "validation.parquet", tmp_path / "narrow"
@@ -665,7 +667,9 @@ def test_ids_of_an_update_are_whole_or_refused(
 
 
 @pytest.mark.parametrize("lost", ["era", "feature"])
-def test_a_parent_that_has_lost_something_is_refused_by_name(tmp_path: Path, lost: str) -> None:
+def test_a_source_dataset_that_has_lost_an_era_or_a_feature_is_refused(
+    tmp_path: Path, lost: str
+) -> None:
     source, narrow = tmp_path / "validation.parquet", tmp_path / "narrow"
     features_json(tmp_path, SETS)
     write_first(source, n_features=6)
@@ -687,7 +691,7 @@ def test_a_parent_that_has_lost_something_is_refused_by_name(tmp_path: Path, los
 # -- memory and threads ---------------------------------------------------------------------------
 
 
-def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path) -> None:
+def test_rows_are_read_in_chunks(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy.parquet", {"0001": 4000}, n_features=300)
     names = feature_names(300)
     features_json(tmp_path, {"odd": names[1::2]})
@@ -713,7 +717,7 @@ def test_little_memory_makes_few_threads(budget: int, expected: int) -> None:
 # -- on the command line --------------------------------------------------------------------------
 
 
-def test_the_command_line_narrows(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_makes_a_subset(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parent, narrow = parent_of(source, dtype="int8"), source.with_name("narrow")
     command = ["convert", str(parent), "--out", str(narrow), "--feature-set", "small"]
     command += ["--target", "target", "--memory", "512", "--workers", "1"]
@@ -737,7 +741,7 @@ def test_the_command_line_narrows(source: Path, capsys: pytest.CaptureFixture[st
         ("convert {parent} --out {out} --era-column week", "leave them out"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(
+def test_a_mistake_is_reported_in_one_line_and_leaves_nothing(
     source: Path, command: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parent, out = parent_of(source), source.with_name("out")

@@ -44,7 +44,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     check_whole(out, undisturbed)
 
 
-def test_another_parent_or_its_sources_start_anew(
+def test_another_source_dataset_or_its_parquet_files_start_from_the_beginning(
     monkeypatch: pytest.MonkeyPatch, parent: Path, undisturbed: str
 ) -> None:
     """The parent's digest counts, not only the sources that it says it comes from."""
@@ -63,7 +63,7 @@ def test_another_parent_or_its_sources_start_anew(
     check_whole(out, undisturbed)
 
 
-def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(parent: Path, undisturbed: str) -> None:
+def test_ctrl_c_leaves_only_finished_eras(parent: Path, undisturbed: str) -> None:
     out = parent.with_name("out")
     pressed: list[int] = []
 
@@ -86,7 +86,9 @@ def test_ctrl_c_leaves_finished_eras_and_nothing_half_done(parent: Path, undistu
     check_whole(out, undisturbed)
 
 
-def test_a_second_narrowing_is_refused_and_disturbs_nothing(parent: Path, undisturbed: str) -> None:
+def test_a_second_conversion_to_the_same_folder_is_refused_and_disturbs_nothing(
+    parent: Path, undisturbed: str
+) -> None:
     out = parent.with_name("out")
     with held_up(parent, out) as reports, refused(ConversionError, "another process"):
         convert(parent, out)
@@ -99,7 +101,7 @@ def test_a_rerun_resumes_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
     assert found.keys() == {"absent", "new"}
 
 
-def test_a_kill_during_an_update_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
+def test_a_killed_update_of_a_subset_leaves_the_old_or_the_new_dataset_or_advice(
     tmp_path: Path, at_will: Killer
 ) -> None:
     found = kill_subset_updates(at_will, tmp_path, most=N_KILLS)

@@ -55,7 +55,9 @@ def written(journal: Journal, plan: ConversionPlan) -> FinishedEra:
 
 
 @pytest.mark.parametrize("ids", [False, True])
-def test_an_era_is_published_with_all_that_its_manifest_will_say(tmp_path: Path, ids: bool) -> None:
+def test_an_era_is_published_with_everything_its_manifest_entry_needs(
+    tmp_path: Path, ids: bool
+) -> None:
     workspace = Workspace(tmp_path)
     era = written(Journal(workspace, {}), plan_of(ids=ids))
     entry = era.entry

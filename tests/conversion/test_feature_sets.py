@@ -12,7 +12,7 @@ from tests.support.errors import refused
 # -- features.json ----------------------------------------------------------------------------
 
 
-def test_bare_nan_tokens_are_read(tmp_path: Path) -> None:
+def test_bare_nan_tokens_in_json_are_read(tmp_path: Path) -> None:
     path = tmp_path / "features.json"
     path.write_text(
         '{"feature_stats": {"feature_a": {"mean": NaN, "std": -Infinity}},'

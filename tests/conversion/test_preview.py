@@ -112,7 +112,7 @@ def test_eras_with_labels_are_counted_for_each_target(tmp_path: Path, row_group_
     }
 
 
-def test_null_and_nan_are_both_no_label(tmp_path: Path) -> None:
+def test_null_and_nan_are_not_labels(tmp_path: Path) -> None:
     with_targets(f"{tmp_path}/toy.parquet", {"target": [None, None, np.nan, 0.5]})
     found = preview_sources([tmp_path / "toy.parquet"])
     assert found.targets == {"target": TargetLabels(1, "0002")}
@@ -132,7 +132,7 @@ def test_a_source_without_targets_or_ids_has_a_preview(tmp_path: Path) -> None:
     assert "targets   0\n" in preview_text(found)
 
 
-def test_all_that_is_counted_is_what_a_conversion_finds(home: Path) -> None:
+def test_the_preview_counts_what_a_conversion_finds(home: Path) -> None:
     write_toy(Path("nulls.parquet"), ERAS, n_features=5, n_targets=4, nulls=True, row_group_rows=9)
     found = preview_sources(["nulls.parquet"])
     dataset = mt.convert("nulls.parquet", "out").dataset
@@ -149,7 +149,7 @@ def test_all_that_is_counted_is_what_a_conversion_finds(home: Path) -> None:
 LABELS: list[float | None] = [0.25, None, np.nan, 0.5, 1.0, None, 0.0]
 
 
-def test_the_named_target_that_equals_the_alias_is_said(tmp_path: Path) -> None:
+def test_the_target_that_equals_the_alias_is_reported(tmp_path: Path) -> None:
     equal = [0.25, np.nan, None, 0.5, 1.0, None, 0.0]  # null and NaN are the same
     columns: dict[str, Sequence[float | None]] = {
         "target": LABELS,
@@ -164,7 +164,7 @@ def test_the_named_target_that_equals_the_alias_is_said(tmp_path: Path) -> None:
     assert describe_preview(found)["targets"]["target"]["alias_of"] == "target_b"
 
 
-def test_the_alias_may_stand_after_the_others(tmp_path: Path) -> None:
+def test_the_alias_may_be_a_later_column(tmp_path: Path) -> None:
     columns: dict[str, Sequence[float | None]] = {
         "target_a": [0.5] * 7,
         "target_b": LABELS,
@@ -179,7 +179,7 @@ def test_the_alias_may_stand_after_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", range(7))
 @pytest.mark.parametrize("other", [0.75, None])
 @pytest.mark.parametrize("file", ["one", "two"])
-def test_one_row_of_one_file_that_differs_makes_it_no_alias(
+def test_a_single_different_row_prevents_an_alias(
     tmp_path: Path, row: int, other: float | None, file: str
 ) -> None:
     differing = [other if i == row else value for i, value in enumerate(LABELS)]
@@ -206,7 +206,7 @@ def test_named_targets_alone_have_no_alias(tmp_path: Path) -> None:
 # -- what it takes ------------------------------------------------------------------------------
 
 
-def test_all_and_the_sets_that_are_wholly_there_are_listed(home: Path) -> None:
+def test_all_and_the_complete_sets_are_listed(home: Path) -> None:
     found = preview_sources(["toy.parquet"], features_json="features.json")
     assert [(c.name, c.feature_set, c.n_features) for c in found.choices] == [
         ("all", None, 12),
@@ -217,7 +217,7 @@ def test_all_and_the_sets_that_are_wholly_there_are_listed(home: Path) -> None:
     assert [c.name for c in preview_sources(["toy.parquet"]).choices] == ["all"]
 
 
-def test_a_set_named_all_that_holds_less_is_a_set(home: Path) -> None:
+def test_a_smaller_set_named_all_is_a_set(home: Path) -> None:
     Path("features.json").write_text(json.dumps({"feature_sets": {"all": NAMES[:3]}}))
     found = preview_sources(["toy.parquet"], features_json="features.json")
     assert [(c.feature_set, c.n_features) for c in found.choices] == [(None, 12), ("all", 3)]
@@ -225,7 +225,7 @@ def test_a_set_named_all_that_holds_less_is_a_set(home: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("feature_set", [None, "medium"])
-def test_the_bytes_said_are_those_that_are_written(
+def test_the_reported_bytes_are_those_that_are_written(
     tmp_path: Path, dtype: str, feature_set: str | None
 ) -> None:
     path, sets = tmp_path / "toy.parquet", tmp_path / "features.json"
@@ -238,7 +238,7 @@ def test_the_bytes_said_are_those_that_are_written(
     assert taken <= bytes_of(found)[feature_set or "all", dtype] <= 1.1 * taken
 
 
-def test_what_a_conversion_stages_on_the_disk_has_to_fit_too(
+def test_rows_that_a_conversion_stages_on_the_disk_count_as_disk_space(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_toy(Path("wide.parquet"), {"0001": 4000}, n_features=300, row_group_rows=4000)
@@ -282,7 +282,7 @@ SUGGESTED_FLOATS: dict[str, tuple[Any, Any, str | None, str | None]] = {
     ("source_dtype", "case"),
     [("int8", case) for case in SUGGESTED] + [("float32", case) for case in SUGGESTED_FLOATS],
 )
-def test_the_command_suggested_suits_the_machine_and_runs(
+def test_the_suggested_command_suits_the_machine_and_runs(
     source_dtype: str, case: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = SUGGESTED if source_dtype == "int8" else SUGGESTED_FLOATS
@@ -322,7 +322,7 @@ def test_integers_in_one_file_and_floats_in_another_are_floats(
     assert "int8 only if" in preview_text(found)
 
 
-def test_without_sets_the_advice_is_to_name_them(
+def test_without_sets_the_advice_is_to_pass_features_json(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine_of(monkeypatch, memory=0, disk=0)
@@ -331,7 +331,7 @@ def test_without_sets_the_advice_is_to_name_them(
     assert "--features-json" not in preview_text(found)
 
 
-def test_the_command_suggested_names_all_that_was_named(home: Path) -> None:
+def test_the_suggested_command_repeats_the_given_options(home: Path) -> None:
     table = pq.read_table("toy.parquet")
     names = [
         name.replace("feature", "x").replace("target", "y").replace("era", "a week")
@@ -356,7 +356,7 @@ def test_the_command_suggested_names_all_that_was_named(home: Path) -> None:
     assert list(dataset.manifest.feature_sets) == ["two"]
 
 
-def test_the_disk_is_that_of_the_folder_to_be(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_disk_is_that_of_the_output_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def disk_usage(path: Path) -> Any:
@@ -393,7 +393,7 @@ def test_features_are_not_read(home: Path) -> None:
         mt.convert("wrong.parquet", "out")
 
 
-def test_progress_goes_up_to_all_values(home: Path) -> None:
+def test_progress_reaches_all_values(home: Path) -> None:
     seen: list[tuple[int, int]] = []
     preview_sources(["toy.parquet"], progress=lambda _, *count: seen.append(count))
     assert {total for _, total in seen} == {105 * (3 + 2)}
@@ -421,7 +421,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, Any], type[MemmapTrainError]]] = {
 
 
 @pytest.mark.parametrize("said", REFUSED)
-def test_a_mistake_is_one_line(home: Path, said: str) -> None:
+def test_a_mistake_is_reported_in_one_line(home: Path, said: str) -> None:
     write_toy(Path("narrow.parquet"), {"0001": 3}, n_features=2)
     with_targets("infinite.parquet", {"target": [0.5, np.inf]})
     paths, options, kind = REFUSED[said]

@@ -208,7 +208,7 @@ def test_features_of_a_family_are_mildly_correlated(sample: Path) -> None:
     assert correlations[:width, width:].max() < 0.05
 
 
-def test_the_recorded_best_is_what_the_files_say(sample: Path) -> None:
+def test_the_recorded_best_score_is_that_of_the_files(sample: Path) -> None:
     signal = Signal(FEATURES, SEED)
     scores = []
     for label, rows in eras_of(sample / "validation.parquet").items():
@@ -238,7 +238,7 @@ def test_a_linear_model_of_the_default_sample_comes_near_the_best(tmp_path: Path
     assert np.std(scores) > 0.02  # eras differ, as in reality
 
 
-def test_what_is_specific_to_an_era_cannot_be_learned() -> None:
+def test_the_signal_of_single_eras_does_not_generalize() -> None:
     signal = Signal(FEATURES, SEED)
     first, second = signal.era(1, 100_000), signal.era(2, 100_000)
     weights = np.linalg.lstsq(first.features - 2.0, first.targets[:, 0] - 0.5)[0]
@@ -273,7 +273,7 @@ def test_an_era_does_not_depend_on_those_made_before() -> None:
     assert not np.array_equal(again.features, signal.era(3, 40).features)
 
 
-def test_more_eras_leave_those_before_as_they_were(tmp_path: Path) -> None:
+def test_more_eras_do_not_change_earlier_ones(tmp_path: Path) -> None:
     tables = []
     for n_eras in (10, 15):
         directory = tmp_path / str(n_eras)
@@ -306,7 +306,7 @@ def test_memory_does_not_grow_with_the_eras(tmp_path: Path) -> None:
     assert few < 20 * bytes_per_era
 
 
-def test_the_summary_and_the_progress_tell_what_was_done(tmp_path: Path) -> None:
+def test_the_summary_and_the_progress_report_what_was_done(tmp_path: Path) -> None:
     calls: list[tuple[str, int, int]] = []
     summary = write_sample(
         tmp_path / "new" / "folder",
@@ -362,7 +362,7 @@ def test_a_sample_that_the_disk_cannot_hold_is_refused_before_anything_is_writte
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, below: str) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, below: str) -> None:
     taken = tmp_path / "taken"
     taken.write_text("precious")
     with pytest.raises(ConfigError, match=r"can't write a sample into .*taken"):
@@ -406,7 +406,7 @@ class Kill:
                 raise self.Error
 
 
-def test_a_killed_sample_is_no_mixture_and_the_same_again_completes_it(tmp_path: Path) -> None:
+def test_a_killed_sample_is_never_a_mixture_and_a_rerun_completes_it(tmp_path: Path) -> None:
     """What `make` asks for is train.parquet: where it is, all files are of one sample."""
     sizes: dict[str, Any] = {"n_eras": 5, "rows_per_era": 20}
     folder = tmp_path / "sample"
@@ -438,7 +438,9 @@ def test_a_killed_sample_is_no_mixture_and_the_same_again_completes_it(tmp_path:
 
 @pytest.mark.parametrize("name", [*SOURCES, "features.json"])
 @pytest.mark.parametrize("kind", ["other", "cut", "folder", "link", "broken link", "pipe"])
-def test_a_file_that_is_no_samples_is_never_replaced(tmp_path: Path, name: str, kind: str) -> None:
+def test_a_file_that_is_not_part_of_a_sample_is_never_replaced(
+    tmp_path: Path, name: str, kind: str
+) -> None:
     folder, theirs = tmp_path / "data", tmp_path / "theirs"
     write_sample(folder, n_eras=5, rows_per_era=20, n_features=5)
     path = folder / name
@@ -499,7 +501,7 @@ def test_an_interrupted_writer_leaves_nothing_and_keeps_what_was_there(tmp_path:
     assert path.read_bytes() == b"former"
 
 
-def test_a_stopped_sample_leaves_no_empty_folder(tmp_path: Path) -> None:
+def test_an_interrupted_sample_leaves_no_empty_folder(tmp_path: Path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         assert (tmp_path / "sample").exists()
         raise KeyboardInterrupt
@@ -509,7 +511,7 @@ def test_a_stopped_sample_leaves_no_empty_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_each_cell_comes_back_from_its_own_place(tmp_path: Path) -> None:
+def test_each_cell_is_read_back_from_its_coordinates(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
     n_rows, n_columns = 7, 3
     with SourceWriter(path, range_names(n_columns), ["target"], rows_per_group=10) as source:

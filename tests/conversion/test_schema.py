@@ -74,7 +74,7 @@ def test_an_index_of_pandas_serves_as_id_unless_there_is_one() -> None:
     assert read(NUMERAI + index, id_column="__index_level_0__").id == "__index_level_0__"
 
 
-def test_an_index_of_pandas_that_is_the_era_is_no_id() -> None:
+def test_an_index_of_pandas_that_is_the_era_is_not_the_id() -> None:
     kinds: list[tuple[str, Kind]] = [*without("era", "id"), ("__index_level_0__", "timestamp")]
     assert read(kinds, era_column="__index_level_0__").id is None
     assert read(NUMERAI, era_column="id").id is None
@@ -91,7 +91,7 @@ def test_names_and_prefixes_can_be_chosen() -> None:
     assert schema == Schema("date", "x_key", ("x_1",), ("y_1",), False)
 
 
-def test_an_era_or_id_that_begins_like_a_feature_isnt_one() -> None:
+def test_an_era_or_id_column_that_begins_like_a_feature_is_not_a_feature() -> None:
     kinds: list[tuple[str, Kind]] = [("feature_era", "text"), ("feature_id", "text"), *NUMERAI]
     schema = read(kinds, era_column="feature_era", id_column="feature_id")
     assert schema.features == ("feature_b", "feature_a")
@@ -107,7 +107,7 @@ def test_targets_may_be_numbers_or_nothing_but_null(kind: Kind) -> None:
     assert read(replaced("target", kind)).targets == ("target", "target_t1_20")
 
 
-def test_data_types_that_arent_text_are_passed_over() -> None:
+def test_data_types_that_are_not_text_are_ignored() -> None:
     assert data_type_column(replaced("data_type", "integer")) is None
     assert data_type_column([*NUMERAI, ("data_type", "text")]) is None
     assert data_type_column(NUMERAI) == "data_type"
@@ -127,14 +127,14 @@ def test_data_types_that_arent_text_are_passed_over() -> None:
         ([*NUMERAI, ("id", "text")], {}, ("'id' stands for several columns",)),
     ],
 )
-def test_columns_that_cant_be_are_refused(
+def test_invalid_columns_are_refused(
     kinds: list[tuple[str, Kind]], options: dict[str, str], said: tuple[str, ...]
 ) -> None:
     with refused(SchemaError, "train.parquet: ", *said):
         read(kinds, **options)
 
 
-def test_columns_that_cant_be_stored_are_known_and_are_no_features_or_targets() -> None:
+def test_columns_that_cannot_be_stored_are_neither_features_nor_targets() -> None:
     schema = read(
         [
             *NUMERAI,
@@ -154,7 +154,7 @@ def test_columns_that_cant_be_stored_are_known_and_are_no_features_or_targets() 
     assert schema.integer_features
 
 
-def test_names_that_come_twice_dont_matter_where_they_have_no_meaning() -> None:
+def test_duplicated_names_of_unused_columns_do_not_matter() -> None:
     assert read([*NUMERAI, ("country", "text"), ("country", "integer")]) == read(NUMERAI)
 
 
@@ -167,7 +167,7 @@ def test_numbers_of_any_kind_are_features_and_targets(kind: Kind) -> None:
         assert schema.integer_features == (column == "target")
 
 
-def test_a_column_that_one_source_makes_unusable_is_left_out_of_all() -> None:
+def test_a_column_that_is_unusable_in_one_source_is_left_out_of_all() -> None:
     schemas = without_unusable(
         {
             "a.parquet": read(NUMERAI),
@@ -190,7 +190,7 @@ def test_without_an_id_column_there_are_no_ids() -> None:
 # -- several sources ------------------------------------------------------------------------------
 
 
-def test_sources_with_the_same_columns_share_the_firsts_order() -> None:
+def test_sources_with_the_same_columns_share_the_order_of_the_first() -> None:
     first, second = read(NUMERAI), read(NUMERAI[::-1])
     assert common_schema({"a": first, "b": second}) == first
     assert common_schema({"b": second, "a": first}).features == ("feature_a", "feature_b")
@@ -210,12 +210,14 @@ def test_one_source_of_floats_makes_all_features_floats() -> None:
         (without("id"), ("id column", '--id-column ""')),
     ],
 )
-def test_sources_that_differ_say_how(kinds: list[tuple[str, Kind]], said: tuple[str, ...]) -> None:
+def test_differing_sources_are_refused_with_their_differences(
+    kinds: list[tuple[str, Kind]], said: tuple[str, ...]
+) -> None:
     with refused(SchemaError, "b.parquet: ", "a.parquet", *said):
         common_schema({"a.parquet": read(NUMERAI), "b.parquet": read(kinds)})
 
 
-def test_sources_that_name_their_ids_otherwise_are_refused() -> None:
+def test_sources_with_other_names_of_ids_are_refused() -> None:
     index: list[tuple[str, Kind]] = [("__index_level_0__", "text")]
     named, unnamed = read(NUMERAI), read(without("id") + index)
     for first, second in ((named, unnamed), (unnamed, named)):
@@ -226,7 +228,7 @@ def test_sources_that_name_their_ids_otherwise_are_refused() -> None:
 # -- eras -----------------------------------------------------------------------------------------
 
 
-def test_eras_sort_as_numbers_whatever_stands_before_them() -> None:
+def test_eras_sort_as_numbers_whatever_their_prefix() -> None:
     shuffled = ["eraX", "era10", "0002", "X", "era1", "12", "0011", "", "1e"]
     expected = ["era1", "0002", "era10", "0011", "12", "", "1e", "X", "eraX"]
     assert sorted(shuffled, key=era_sort_key) == expected
@@ -240,7 +242,7 @@ def test_dates_sort_by_time_after_numbers_and_before_others() -> None:
 
 
 @given(st.datetimes(datetime(1800, 1, 1), datetime(2199, 12, 31)))
-def test_a_time_is_read_back_from_every_form(time: datetime) -> None:
+def test_a_time_is_read_from_every_form_of_label(time: datetime) -> None:
     nanoseconds = (time - datetime(1970, 1, 1)) // timedelta(microseconds=1) * 1000
     for form in (time.isoformat(), time.isoformat(" ") + "Z", f"era{time.isoformat()}+00:00"):
         assert era_time(form) == nanoseconds
@@ -268,14 +270,14 @@ def test_eras_that_differ_sort_apart(one: str, other: str) -> None:
     assert (era_sort_key(one) == era_sort_key(other)) == (one == other)
 
 
-def test_folders_are_named_as_the_specification_says() -> None:
+def test_folders_are_named_as_specified() -> None:
     names = {"0001": "era-0001", "7": "era-7", "era7": "era-era7", "X": "era-X"}
     names |= {"a/b": "era-a%2Fb", "50%": "era-50%25", "é": "era-%C3%A9", " ": "era-%20"}
     assert {label: era_folder(label) for label in names} == names
 
 
 @given(labels)
-def test_a_folder_is_one_plain_name_that_can_be_read_back(label: str) -> None:
+def test_the_name_of_a_folder_is_a_single_name_that_can_be_decoded(label: str) -> None:
     folder = era_folder(label)
     assert folder.isascii()
     assert folder.isprintable()

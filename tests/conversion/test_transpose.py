@@ -88,7 +88,7 @@ fields_of_any_size = st.dictionaries(
     chunk_rows=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     seed=st.integers(0, 2**32),
 )
-def test_memory_and_file_give_back_the_same_rows(
+def test_staging_in_memory_and_in_a_file_return_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory,
     fields: dict[str, Field],
     chunk_rows: list[int],
@@ -104,7 +104,7 @@ def test_memory_and_file_give_back_the_same_rows(
 
 
 @pytest.mark.parametrize("lacking", [["pwrite"], ["preadv"], ["pwrite", "preadv"]])
-def test_the_file_works_without_the_calls_that_windows_lacks(
+def test_the_staging_file_works_without_functions_that_windows_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: list[str]
 ) -> None:
     for name in lacking:
@@ -121,14 +121,14 @@ def test_the_file_works_without_the_calls_that_windows_lacks(
         store.close()
 
 
-def test_the_file_has_no_name_even_while_it_is_used(tmp_path: Path) -> None:
+def test_the_staging_file_has_no_name_even_while_it_is_used(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     store.put(0, (2, 3), np.ones((3, 2), np.int8))
     assert os.listdir(tmp_path) == []
     store.close()
 
 
-def test_a_store_is_used_again_for_a_smaller_row_group(tmp_path: Path) -> None:
+def test_a_store_is_reused_for_a_smaller_row_group(tmp_path: Path) -> None:
     field = {"features": Field(np.dtype("f4"), 40, 16)}
     file_store = FileStore(tmp_path)
     for store in (MemoryStore(50 * 40 * 4), file_store):
@@ -139,7 +139,7 @@ def test_a_store_is_used_again_for_a_smaller_row_group(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_columns", [1, 31, 32, 33, 100])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_turn_is_the_transpose(dtype: np.dtype[Any], n_columns: int) -> None:
+def test_transposing_equals_numpys_transpose(dtype: np.dtype[Any], n_columns: int) -> None:
     columns = numbered(dtype, n_columns, 9)
     out = np.zeros((9, n_columns), dtype)
     turn(columns, out)

@@ -90,7 +90,7 @@ def test_the_same_again_is_up_to_date_and_history_is_kept(source: Path) -> None:
     assert mt.convert(source, out).status == "up to date"
 
 
-def test_other_values_of_the_same_layout_are_no_touch(source: Path) -> None:
+def test_other_values_of_the_same_layout_count_as_a_change(source: Path) -> None:
     out, other = source.with_name("out"), source.with_name("other.parquet")
     for path, last in ((source, 0.5), (other, 0.75)):
         labels = pa.array([0.0, 1.0, *[0.25] * 4, last], pa.float32())
@@ -107,7 +107,7 @@ def test_other_values_of_the_same_layout_are_no_touch(source: Path) -> None:
     assert report.dataset["0002"].targets[-1, 0] == 0.75
 
 
-def test_feature_sets_stay_known_where_they_are_not_named_again(source: Path) -> None:
+def test_feature_sets_stay_known_without_features_json(source: Path) -> None:
     out, sets = source.with_name("out"), source.with_name("features.json")
     sets.write_text('{"feature_sets": {"one": ["feature_z0"], "two": ["feature_y1"]}}')
     mt.convert(source, out, features_json=sets)
@@ -121,7 +121,7 @@ def test_feature_sets_stay_known_where_they_are_not_named_again(source: Path) ->
     assert again == {"one": ("feature_x2",), "two": ("feature_y1",), "three": ("feature_z3",)}
 
 
-def test_columns_that_came_later_are_left_out_and_said(source: Path) -> None:
+def test_columns_that_came_later_are_left_out_and_reported(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     write_later(source, n_features=7, n_targets=3)
@@ -182,7 +182,7 @@ def test_a_missing_value_that_became_a_code_or_the_reverse_is_refused_by_name(
         assert trusting.status == "updated"
 
 
-def test_eras_without_counts_are_updated_without(source: Path) -> None:
+def test_eras_without_counts_are_updated_without_counts(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     manifest = out / "manifest.json"
@@ -253,7 +253,7 @@ def test_a_missing_or_renamed_feature_or_target_is_refused_by_name(source: Path)
         refuse(source, out, repr(name))
 
 
-def test_lost_eras_and_rows_are_refused(source: Path) -> None:
+def test_missing_eras_and_rows_are_refused(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     pq.write_table(toy_table({"0001": 12, "0003": 9, "0004": 5}, nulls=True), source)
@@ -262,7 +262,7 @@ def test_lost_eras_and_rows_are_refused(source: Path) -> None:
     refuse(source, out, "'0002'", "7 rows", "8")
 
 
-def test_maps_of_old_eras_go_on_showing_the_old_bytes(source: Path) -> None:
+def test_maps_of_old_eras_keep_showing_the_old_bytes(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     dataset = mt.open_dataset(out)
@@ -280,7 +280,7 @@ def test_maps_of_old_eras_go_on_showing_the_old_bytes(source: Path) -> None:
     assert not np.array_equal(new, before["0003", "targets"], equal_nan=True)
 
 
-def test_an_update_finishes_once_nobody_reads_the_files_that_it_replaces(
+def test_an_update_finishes_once_the_files_that_it_replaces_are_closed(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On Windows a file that another process has open can't be replaced."""
@@ -307,7 +307,7 @@ def test_an_update_finishes_once_nobody_reads_the_files_that_it_replaces(
     assert not (out / WORKPLACE).exists()
 
 
-def test_trusted_features_of_old_eras_arent_decoded(
+def test_trusted_features_of_old_eras_are_not_decoded(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = source.with_name("out")
@@ -325,7 +325,7 @@ def test_trusted_features_of_old_eras_arent_decoded(
     assert set(read) == {1}
 
 
-def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:
+def test_an_era_that_is_opened_after_an_update_is_refused_as_changed(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     dataset = mt.open_dataset(out)
@@ -337,7 +337,7 @@ def test_an_era_opened_anew_after_an_update_says_so(source: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_links_are_replaced_and_what_they_point_to_is_never_touched(
+def test_links_are_replaced_and_their_targets_are_never_touched(
     source: Path, overwrite: bool
 ) -> None:
     """As DVC, git-annex and the caches of hubs keep files."""
@@ -371,7 +371,7 @@ def test_eras_of_a_dataset_whose_manifest_is_a_relative_link_are_removed(source:
     assert kept.read_bytes() == before
 
 
-def test_links_to_nothing_are_overwritten(source: Path) -> None:
+def test_dangling_links_are_overwritten(source: Path) -> None:
     out = source.with_name("out")
     mt.convert(source, out)
     for name in ("features", "targets"):
@@ -408,7 +408,7 @@ def contents(dataset: mt.Dataset) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("n_looks", [0, 1, 6, 11, 12])
-def test_opening_gives_one_state_whenever_an_update_commits(
+def test_opening_during_a_commit_shows_one_state(
     staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch, n_looks: int
 ) -> None:
     """The old manifest with the new files would be neither."""
@@ -452,7 +452,7 @@ def test_a_dataset_that_was_opened_before_an_update_reads_what_stayed_and_refuse
         _ = old["0003"].targets
 
 
-def test_a_dataset_in_the_middle_of_an_update_says_so(
+def test_a_dataset_in_the_middle_of_an_update_is_refused_as_such(
     staged: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, manifest = staged
@@ -462,7 +462,7 @@ def test_a_dataset_in_the_middle_of_an_update_says_so(
         mt.open_dataset(out)
 
 
-def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
+def test_a_dataset_that_is_updated_while_it_is_verified_is_not_reported_as_damaged(
     staged: tuple[Path, Manifest],
 ) -> None:
     out, manifest = staged

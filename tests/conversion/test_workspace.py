@@ -13,7 +13,7 @@ from memmap_train.errors import ConversionError
 from tests.support.errors import refused
 
 
-def test_a_new_folder_is_as_durable_as_what_is_in_it(
+def test_a_new_folder_is_synced_like_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[Path] = []
@@ -49,13 +49,13 @@ def test_a_workspace_that_a_rerun_resumes_stays_without_its_lock(tmp_path: Path)
     assert sorted(os.listdir(Workspace(tmp_path / "out").path)) == ["journal.jsonl", "staged"]
 
 
-def test_an_empty_workspace_is_removed_whatever_ends_the_conversion(tmp_path: Path) -> None:
+def test_an_empty_workspace_is_removed_however_the_conversion_ends(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), acquire_workspace(tmp_path / "out"):
         raise KeyboardInterrupt
     assert os.listdir(tmp_path / "out") == []
 
 
-def test_a_second_lock_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+def test_a_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (
         acquire_workspace(out),
@@ -73,7 +73,7 @@ def manifest_of(directory: Path, text: str = '{"format": "memmap-train"}') -> No
     (directory / FILE_NAME).write_text(text)
 
 
-def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
+def test_a_dataset_is_recognized_whether_complete_or_unfinished(tmp_path: Path) -> None:
     begin(tmp_path / "unfinished")
     assert is_dataset_dir(tmp_path / "unfinished")
     (tmp_path / "just begun" / WORKPLACE).mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_a_dataset_is_ours_whole_or_unfinished(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "other"}', "\x00"])
-def test_a_folder_with_somebody_elses_manifest_is_not_ours(
+def test_a_folder_with_the_manifest_of_another_program_is_not_a_dataset(
     tmp_path: Path, text: str, begun: bool
 ) -> None:
     manifest_of(tmp_path / "theirs", text)
@@ -95,7 +95,7 @@ def test_a_folder_with_somebody_elses_manifest_is_not_ours(
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_a_folder_whose_manifest_is_no_file_is_not_ours(tmp_path: Path, make: Any) -> None:
+def test_a_folder_whose_manifest_is_not_a_file_is_not_a_dataset(tmp_path: Path, make: Any) -> None:
     make(tmp_path / FILE_NAME)
     assert not is_dataset_dir(tmp_path)
 
@@ -104,7 +104,7 @@ def test_a_folder_whose_manifest_is_no_file_is_not_ours(tmp_path: Path, make: An
     "foreign",
     ["notes.txt", "train.parquet", "era-notes.txt", "era-0001/notes.txt", "era-0001/deep/x"],
 )
-def test_a_dataset_with_a_foreign_file_is_not_ours_to_delete(tmp_path: Path, foreign: str) -> None:
+def test_a_dataset_with_an_unexpected_file_may_not_be_deleted(tmp_path: Path, foreign: str) -> None:
     manifest_of(tmp_path / "out")
     (tmp_path / "out" / "era-0001").mkdir()
     path = tmp_path / "out" / foreign
@@ -115,7 +115,7 @@ def test_a_dataset_with_a_foreign_file_is_not_ours_to_delete(tmp_path: Path, for
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("what", ["folder", "link", "broken link", "file"])
-def test_a_workplace_that_no_conversion_made_makes_a_folder_somebody_elses(
+def test_a_folder_with_an_unknown_workspace_may_not_be_deleted(
     tmp_path: Path, what: str, finished: bool
 ) -> None:
     out, theirs = tmp_path / "out", tmp_path / "theirs"

@@ -8,13 +8,12 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.loading.bench import bench, bench_text
-from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.rates import disk_rate, measure, read_bytes
-from memmap_train.loading.stream import Stream
 from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
+from tests.support.allocations import counted_allocations
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
 
@@ -43,7 +42,7 @@ def check(found: dict[str, Any]) -> None:
     assert all(line in text for line in found["advice"])
 
 
-def test_a_dataset_that_fits(dataset: mt.Dataset) -> None:
+def test_a_dataset_that_fits_is_measured_from_memory(dataset: mt.Dataset) -> None:
     read_ahead(dataset, dataset.eras)
     found = bench(dataset, batch_size=128)
     check(found)
@@ -55,14 +54,16 @@ def test_a_dataset_that_fits(dataset: mt.Dataset) -> None:
     assert any("rows come from memory" in line for line in found["advice"])
 
 
-def test_a_dataset_that_fits_and_isnt_in_memory_yet(dataset: mt.Dataset) -> None:
+def test_a_dataset_that_fits_and_is_not_in_memory_yet_is_measured_from_the_disk(
+    dataset: mt.Dataset,
+) -> None:
     if not dropped(dataset) or read_bytes() is None:
         pytest.skip("this file system keeps everything in memory, or doesn't tell what is read")
     found = bench(dataset, batch_size=128)
     assert any("rows came from the disk this time" in line for line in found["advice"])
 
 
-def test_a_dataset_that_doesnt_fit_is_told_what_would_help(
+def test_the_advice_for_a_dataset_that_does_not_fit_says_what_would_help(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 200_000)
@@ -74,16 +75,16 @@ def test_a_dataset_that_doesnt_fit_is_told_what_would_help(
     assert "--feature-set medium" in advice
 
 
-def test_batches_larger_than_the_data_and_no_targets_are_fine(make_toy: MakeToy) -> None:
+def test_batches_larger_than_the_data_and_no_targets_are_accepted(make_toy: MakeToy) -> None:
     check(bench(mt.open_dataset(make_toy({"0001": 5}, n_targets=0)), batch_size=4096))
 
 
-def test_a_feature_set_is_what_is_delivered(dataset: mt.Dataset) -> None:
+def test_the_measured_batches_have_the_chosen_features(dataset: mt.Dataset) -> None:
     found = bench(dataset, batch_size=128, features="small")
     assert found["n_features"] == 3
 
 
-def test_every_batch_of_a_measured_epoch_is_asked_for(
+def test_every_batch_of_a_measured_epoch_is_requested(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rates are of rows that came: a stream that ended early would look fast."""
@@ -99,7 +100,7 @@ def test_every_batch_of_a_measured_epoch_is_asked_for(
     assert {step for step in asked if step < 20} == set(range(20))
 
 
-def test_as_many_steps_are_measured_as_are_asked_for(
+def test_the_requested_number_of_steps_is_measured(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = mt.Batches(dataset, batch_size=100, seed=0)
@@ -115,21 +116,13 @@ def test_as_many_steps_are_measured_as_are_asked_for(
     assert set(range(40)) <= set(asked)
 
 
-def test_measuring_holds_no_buffer_that_the_stream_could_use(
-    dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_measuring_holds_no_buffers_of_the_stream(dataset: mt.Dataset) -> None:
     batches = mt.Batches(dataset, batch_size=100, seed=0, window_size=16, pool_batches=4)
-    free: list[int] = []
-    start = Stream.__init__
-
-    def noting(self: Stream, order: WindowSampler, reader: PoolReader, *arguments: Any) -> None:
-        free.append(len(reader._memory._free))
-        start(self, order, reader, *arguments)
-
-    monkeypatch.setattr(Stream, "__init__", noting)
-    measure(batches)
-    assert free == [3]  # of features twice, of targets once
+    n_bytes = 400 * 60 * 4  # of the features of a pool
+    with counted_allocations(n_bytes // 2) as sizes:
+        measure(batches)
+    assert len(sizes) == 2
 
 
-def test_no_files_have_no_rate() -> None:
+def test_without_files_there_is_no_disk_rate() -> None:
     assert disk_rate([]) is None

@@ -55,7 +55,7 @@ windows = st.lists(
 
 
 @given(windows, st.integers(1, 4))
-def test_every_row_of_a_pool_comes_to_its_place_in_parts_of_any_size(
+def test_every_row_of_a_pool_is_gathered_to_its_position_in_parts_of_any_size(
     toys: dict[str, Path], windows: list[tuple[int, int, int]], n_parts: int
 ) -> None:
     reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None)
@@ -70,7 +70,7 @@ def test_every_row_of_a_pool_comes_to_its_place_in_parts_of_any_size(
     np.testing.assert_array_equal(y, expected_y)
 
 
-def test_parts_touch_no_place_twice(toys: dict[str, Path]) -> None:
+def test_parts_write_no_position_twice(toys: dict[str, Path]) -> None:
     """Nor does the order matter in which they are done: threads do them at once."""
     reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None, direct_eras=[0])
     pool = make_pool([(0, 0, 10), (0, 20, 13), (2, 5, 9), (2, 60, 17)])
@@ -85,7 +85,7 @@ def test_parts_touch_no_place_twice(toys: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])
-def test_announcing_changes_nothing_that_is_read(toys: dict[str, Path], store: str) -> None:
+def test_announcing_does_not_change_what_is_read(toys: dict[str, Path], store: str) -> None:
     """Whether the windows are in memory or not: their pages are dropped for the second time."""
     dataset = mt.open_dataset(toys[store])
     pool = make_pool([(0, 0, 30), (2, 10, 50), (6, 0, 1)])

@@ -37,7 +37,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return mt.convert(tmp_path / "source.parquet", tmp_path / "out").dataset
 
 
-def test_features_say_what_all_their_rows_hold(dataset: Dataset) -> None:
+def test_features_describe_all_their_rows(dataset: Dataset) -> None:
     described = describe_features(dataset)
     assert [f["feature"] for f in described["features"]] == ["feature_a", "feature_b", "feature_c"]
     assert [f["missing_share"] for f in described["features"]] == [1 / 9, 1 / 9, 4 / 9]
@@ -60,7 +60,7 @@ def test_features_of_some_eras_are_described_by_those_alone(dataset: Dataset) ->
     assert features_text(described).splitlines()[3].split()[-3:] == ["100.000%", "1", "-"]
 
 
-def test_features_say_what_the_rows_of_an_era_hold(dataset: Dataset) -> None:
+def test_features_describe_the_rows_of_an_era(dataset: Dataset) -> None:
     described = describe_features(dataset, "0001")
     assert [list(f["era_counts"].values()) for f in described["features"]] == [
         [1, 1, 0, 0, 1, 1],
@@ -76,7 +76,7 @@ def test_features_say_what_the_rows_of_an_era_hold(dataset: Dataset) -> None:
         describe_features(dataset, "0009")
 
 
-def test_an_era_says_its_constant_features_and_duplicated_ids(dataset: Dataset) -> None:
+def test_an_era_reports_its_constant_features_and_duplicated_ids(dataset: Dataset) -> None:
     described = {era: describe_era(dataset, era) for era in CODES}
     assert [d["constant_features"] for d in described.values()] == [2, 2, 0]
     assert [d["duplicated_ids"] for d in described.values()] == [1, 0, 1]
@@ -86,13 +86,15 @@ def test_an_era_says_its_constant_features_and_duplicated_ids(dataset: Dataset) 
     assert "ids       1 stand in more than one row" in text
 
 
-def test_a_dataset_says_in_how_many_eras_features_are_constant(dataset: Dataset) -> None:
+def test_a_dataset_reports_the_number_of_eras_in_which_features_are_constant(
+    dataset: Dataset,
+) -> None:
     assert describe_dataset(dataset)["eras_with_constant_features"] == 2
     assert describe_dataset(dataset.select(["0003"]))["eras_with_constant_features"] == 0
     assert "constant  features in 2 of 3 eras" in dataset_text(describe_dataset(dataset))
 
 
-def test_what_an_earlier_version_didnt_count_isnt_said(dataset: Dataset) -> None:
+def test_values_that_an_earlier_version_did_not_count_are_left_out(dataset: Dataset) -> None:
     older = mt.open_dataset(without_counts(dataset.path, ["0002"]))
     assert describe_dataset(older)["eras_with_constant_features"] is None
     assert "constant" not in dataset_text(describe_dataset(older))
@@ -109,7 +111,7 @@ def test_what_an_earlier_version_didnt_count_isnt_said(dataset: Dataset) -> None
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])
-def test_features_are_described_as_numpy_would(toys: dict[str, Path], store: str) -> None:
+def test_descriptions_of_features_equal_numpys(toys: dict[str, Path], store: str) -> None:
     """Of a store with missing features; those are counted before 0.5 takes their place."""
     dataset = mt.open_dataset(toys[f"nulls {store}"])
     plain = mt.open_dataset(toys[store])

@@ -30,7 +30,7 @@ def dataset(make_toy: MakeToy) -> mt.Dataset:
     return mt.open_dataset(make_toy(ERAS, n_features=100))
 
 
-def test_what_was_read_is_in_memory_until_it_is_dropped(dataset: mt.Dataset) -> None:
+def test_read_files_stay_in_memory_until_they_are_dropped(dataset: mt.Dataset) -> None:
     for file in feature_files(dataset):
         file.read_bytes()
     here, total = resident(dataset)["features"]
@@ -42,7 +42,7 @@ def test_what_was_read_is_in_memory_until_it_is_dropped(dataset: mt.Dataset) -> 
     assert resident(dataset)["targets"][0]
 
 
-def test_reading_ahead_brings_just_the_eras_that_are_asked_for(dataset: mt.Dataset) -> None:
+def test_reading_ahead_loads_only_the_requested_eras(dataset: mt.Dataset) -> None:
     if not dropped(dataset):
         pytest.skip("this file system keeps everything in memory")
     told: list[tuple[int, int]] = []
@@ -58,7 +58,7 @@ def test_an_empty_file_has_nothing_in_memory(tmp_path: Path) -> None:
     assert resident_bytes(tmp_path / "empty") == 0
 
 
-def test_a_file_that_vanishes_is_named(dataset: mt.Dataset) -> None:
+def test_a_missing_feature_file_is_named(dataset: mt.Dataset) -> None:
     feature_files(dataset)[3].unlink()
     with pytest.raises(ShardError, match=r"era-0004.features\.npy: can't be read: No such file"):
         read_ahead(dataset, dataset.eras)
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named_by_status_and_bench(dataset: mt.Dat
             asking(dataset)
 
 
-def test_of_files_that_cant_be_mapped_it_cant_be_told(
+def test_the_residency_of_files_that_cannot_be_mapped_is_unknown(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, n_bytes: int) -> None:
@@ -85,7 +85,7 @@ def test_of_files_that_cant_be_mapped_it_cant_be_told(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
-def test_the_owner_of_a_read_only_file_is_told(
+def test_residency_is_known_to_the_owner_of_a_read_only_file(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = feature_files(dataset)[0]
@@ -97,7 +97,7 @@ def test_the_owner_of_a_read_only_file_is_told(
 
 
 @pytest.mark.parametrize(("available", "fits"), [(10**9, True), (1000, False)])
-def test_the_status_says_what_fits(
+def test_the_status_reports_what_fits(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch, available: int, fits: bool
 ) -> None:
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: available)

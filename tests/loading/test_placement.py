@@ -54,20 +54,20 @@ def test_planned_buffers_reduce_available_memory(dataset: mt.Dataset) -> None:
 @pytest.mark.parametrize(
     ("features", "available", "buffers"), [(1, 10, 5), (6, 10, 4), (8, 10, 2), (9, 10, 5)]
 )
-def test_buffers_leave_room_for_features_that_fit(
+def test_buffers_leave_memory_for_features_that_fit(
     features: int, available: int, buffers: int
 ) -> None:
     assert Placement(features * GB, available * GB).buffer_bytes == buffers * GB
 
 
-def test_what_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> None:
+def test_a_dataset_that_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> None:
     assert Placement(10 * GB, 20 * GB).direct_eras(dataset, GB) == ()
 
 
 @pytest.mark.parametrize(
     ("available", "share"), [(5 * GB, 0.175), (2 * GB, 0.025), (GB, 0.0), (0, 0.0)]
 )
-def test_of_a_larger_dataset_as_many_eras_stay_in_memory_as_there_is_room_for(
+def test_a_larger_dataset_keeps_as_many_eras_in_memory_as_fit(
     dataset: mt.Dataset, available: int, share: float
 ) -> None:
     if not can_read_directly(dataset["0001"].file("features")):
@@ -79,7 +79,7 @@ def test_of_a_larger_dataset_as_many_eras_stay_in_memory_as_there_is_room_for(
     assert all(abs(gap - 1 / share) < 1 for gap in gaps)  # evenly spread
 
 
-def test_without_direct_reading_everything_is_mapped(
+def test_without_direct_reads_every_file_is_mapped(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(placement, "can_read_directly", lambda path: False)
@@ -88,7 +88,7 @@ def test_without_direct_reading_everything_is_mapped(
 
 
 @pytest.mark.parametrize("n_bytes", [0, 10, 5000, 3_000_000])
-def test_a_disk_is_asked_for_a_power_of_two_of_bytes(tmp_path: Path, n_bytes: int) -> None:
+def test_requests_to_the_disk_are_powers_of_two(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(n_bytes))
     found = efficient_bytes(path)

@@ -26,7 +26,7 @@ def all_rows(dataset: mt.Dataset) -> Any:
 @pytest.mark.parametrize("columns", [None, (0, 1, 2), (5, 0)])
 @pytest.mark.parametrize("store", ["float32", "nulls int8"])
 @given(n_rows=st.integers(1, 300), steps=st.lists(st.integers(0, 257), min_size=1, max_size=5))
-def test_blocks_hold_the_rows_that_were_asked_for(
+def test_blocks_hold_the_requested_rows(
     toys: dict[str, Path],
     store: str,
     columns: tuple[int, ...] | None,

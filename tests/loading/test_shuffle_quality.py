@@ -63,7 +63,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_predictions_agree_with_what_the_order_does(shape: str) -> None:
+def test_predicted_quality_agrees_with_the_order(shape: str) -> None:
     *numbers, epochs = SHAPES[shape]
     order = make_order(*numbers)
     counts = batches_of_eras(order, epochs)
@@ -147,7 +147,7 @@ def choose(
 
 
 @given(datasets)
-def test_what_is_chosen_stays_below_the_ceiling_and_within_memory(
+def test_automatic_windows_stay_below_the_ceiling_and_within_memory(
     dataset: tuple[list[int], int, int, int, float],
 ) -> None:
     rows, batch_size, row_bytes, log_memory, max_inflation = dataset
@@ -170,7 +170,7 @@ def test_what_is_chosen_stays_below_the_ceiling_and_within_memory(
         assert shuffling_of(order).inflation() <= 1 + max_inflation * 1.01 + 1e-9
 
 
-def test_much_memory_gives_windows_of_full_speed_and_little_gives_smaller_ones() -> None:
+def test_much_memory_gives_windows_of_full_speed_and_little_memory_smaller_ones() -> None:
     rows = [4200] * 574
     windows = [choose(rows, 4096, 4200, memory, 0.05) for memory in (10**7, 10**8, 10**10)]
     assert [choice.window_size for choice in windows] == [11, 11, 63]
@@ -188,11 +188,11 @@ def test_an_epoch_is_cut_into_no_more_pools_than_windows_need() -> None:
     assert "pool: a whole epoch" in choice.reasons
 
 
-def test_a_ceiling_of_none_at_all_gives_a_global_shuffle() -> None:
+def test_a_ceiling_of_zero_gives_a_global_shuffle() -> None:
     assert choose([4200] * 574, 4096, 4200, 10**10, 0.0).window_size == 1
 
 
-def test_a_pool_that_is_given_bounds_the_window() -> None:
+def test_a_given_pool_limits_the_window() -> None:
     """588 batches in pools of at most 10 are 59 pools, some of them of 9."""
     choice = choose_windows(
         [4200] * 574,

@@ -135,7 +135,7 @@ def test_rows_of_any_width_lie_on_the_grid(
 @pytest.mark.parametrize(
     "columns", [slice(0, 700), slice(3, 4), [5], [699, 0], [*range(0, 700, 3)], [7] * 30]
 )
-def test_columns_are_taken_in_the_order_given(
+def test_columns_are_read_in_the_given_order(
     opened: Any, tmp_path: Path, columns: Any, dtype: str
 ) -> None:
     columns = columns if isinstance(columns, slice) else np.array(columns)
@@ -149,7 +149,7 @@ def test_columns_are_taken_in_the_order_given(
         np.testing.assert_array_equal(out, expected[some][:, columns])
 
 
-def test_only_eras_that_are_asked_for_are_mapped(opened: Any, tmp_path: Path) -> None:
+def test_only_requested_eras_are_mapped(opened: Any, tmp_path: Path) -> None:
     arrays = arrays_of([3, 4, 5], 10, "<f4")
     space = opened(tmp_path, arrays)
     for name in ("0.npy", "2.npy"):
@@ -162,7 +162,7 @@ def test_only_eras_that_are_asked_for_are_mapped(opened: Any, tmp_path: Path) ->
         space.require([1, 2])
 
 
-def test_arrays_without_columns_have_rows_too(tmp_path: Path) -> None:
+def test_arrays_without_columns_have_rows(tmp_path: Path) -> None:
     arrays = arrays_of([3, 4], 0, "<f4")
     space = stitched_map.stitched_array(write(tmp_path, arrays), "targets")
     space.require([0, 1])
@@ -173,7 +173,7 @@ def test_arrays_without_columns_have_rows_too(tmp_path: Path) -> None:
         space.require([1])
 
 
-def test_threads_may_map_and_take_at_once(opened: Any, tmp_path: Path) -> None:
+def test_threads_may_map_and_read_at_once(opened: Any, tmp_path: Path) -> None:
     arrays = arrays_of([20] * 200, 50, "<f4")
     space = opened(tmp_path, arrays)
     numbers, expected = everything(space, arrays)
@@ -202,7 +202,7 @@ def maps_below(folder: Path) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system doesn't tell")
-def test_maps_go_with_the_space_and_hold_no_descriptor(tmp_path: Path) -> None:
+def test_maps_end_with_their_array_and_hold_no_descriptor(tmp_path: Path) -> None:
     arrays = arrays_of([20] * 30, 50, "<f4")
     space = stitched_map.stitched_array(write(tmp_path, arrays), "features")
     descriptors = os.listdir("/proc/self/fd")
@@ -216,7 +216,7 @@ def test_maps_go_with_the_space_and_hold_no_descriptor(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
-def test_where_addresses_are_limited_files_are_mapped_one_by_one(make_toy: MakeToy) -> None:
+def test_with_few_addresses_files_are_mapped_one_by_one(make_toy: MakeToy) -> None:
     """As by `ulimit -v`: a thousand features and eras take more addresses than bytes."""
     path = make_toy({f"{era:04}": 2 for era in range(1, 300)}, n_features=319, store="int8")
     code = f"""
@@ -242,7 +242,7 @@ print(type(batches.reader._features).__name__, sum(float(x.sum()) for x, _ in ba
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts maps")
-def test_where_maps_are_limited_the_setting_is_named(make_toy: MakeToy) -> None:
+def test_the_error_of_too_many_maps_names_the_setting(make_toy: MakeToy) -> None:
     """As by a small `vm.max_map_count`: here nearly all maps are taken before."""
     path = make_toy({f"{era:04}": 2 for era in range(1, 41)})
     code = f"""
@@ -278,7 +278,7 @@ except mt.MemmapTrainError as error:
     assert "ulimit" not in said
 
 
-def test_a_file_that_became_shorter_is_named_one_that_was_replaced_is_not_missed(
+def test_a_truncated_file_is_named_and_a_replaced_file_is_still_read(
     opened: Any, tmp_path: Path
 ) -> None:
     arrays = arrays_of([3, 4, 5], 10, "<f4")

@@ -84,7 +84,7 @@ def test_every_row_comes_once_per_epoch(case: tuple[list[int], Any], number: int
 
 
 @given(orders, st.integers(0, 3))
-def test_without_the_remainder_all_batches_are_full_and_no_row_comes_twice(
+def test_without_the_remainder_all_batches_are_full_and_no_row_is_repeated(
     case: tuple[list[int], Any], number: int
 ) -> None:
     rows, options = case
@@ -124,7 +124,7 @@ def test_a_step_computed_alone_equals_the_same_step_in_sequence(
 
 
 @given(orders)
-def test_pools_are_nearly_equal_and_hold_no_more_than_was_asked(
+def test_pools_are_nearly_equal_and_within_the_limit(
     case: tuple[list[int], Any],
 ) -> None:
     rows, options = case
@@ -138,7 +138,7 @@ def test_pools_are_nearly_equal_and_hold_no_more_than_was_asked(
 
 
 @given(orders, st.integers(0, 3))
-def test_places_tile_the_pools(case: tuple[list[int], Any], number: int) -> None:
+def test_positions_cover_the_pools_exactly(case: tuple[list[int], Any], number: int) -> None:
     rows, options = case
     order = WindowSampler(rows, **options)
     ends: dict[int, int] = {}
@@ -151,7 +151,7 @@ def test_places_tile_the_pools(case: tuple[list[int], Any], number: int) -> None
 
 
 @given(orders, st.data())
-def test_a_part_of_a_pool_is_a_slice_of_its_buffer(
+def test_part_of_a_pool_is_a_slice_of_its_buffer(
     case: tuple[list[int], Any], data: st.DataObject
 ) -> None:
     rows, options = case
@@ -165,7 +165,7 @@ def test_a_part_of_a_pool_is_a_slice_of_its_buffer(
     np.testing.assert_array_equal(pool_rows(part, rows), pool_rows(pool, rows)[low:high])
 
 
-def test_the_order_depends_on_its_arguments_only() -> None:
+def test_the_order_depends_only_on_its_arguments() -> None:
     first = np.concatenate(epoch(make(ROWS), ROWS))
     np.random.seed(0)  # noqa: NPY002 - the global generator is what must not matter
     again = make(np.array(ROWS, np.int32))  # type: ignore[arg-type]
@@ -189,7 +189,7 @@ def test_another_argument_gives_another_order(change: dict[str, int]) -> None:
     assert one[:100].tolist() != two[:100].tolist()
 
 
-def test_windows_are_permuted_anew_in_every_epoch_and_for_every_seed() -> None:
+def test_windows_are_permuted_differently_in_every_epoch_and_for_every_seed() -> None:
     """Seen where every batch is one window of one row."""
     alone = {"batch_size": 1, "window_size": 1, "pool_batches": 1}
     found = {
@@ -201,7 +201,7 @@ def test_windows_are_permuted_anew_in_every_epoch_and_for_every_seed() -> None:
     assert tuple(range(30)) not in found
 
 
-def test_rows_are_permuted_anew_in_every_pool_and_epoch_and_for_every_seed() -> None:
+def test_rows_are_permuted_differently_in_every_pool_and_epoch_and_for_every_seed() -> None:
     """Seen where all rows are one window: its pieces keep their order until they are mixed."""
     found = {
         tuple(make([80], window_size=80, batch_size=8, pool_batches=2, seed=seed).pool(*key).places)
@@ -222,7 +222,7 @@ def test_the_rows_that_are_dropped_differ_between_epochs() -> None:
     assert len(set(dropped)) == 5
 
 
-def test_an_order_isnt_the_files_order() -> None:
+def test_the_order_is_not_that_of_the_files() -> None:
     for window_size in (1, 4, 1000):
         numbers = np.concatenate(epoch(make(ROWS, window_size=window_size), ROWS))
         assert (np.diff(numbers) == 1).mean() < 0.1
@@ -236,13 +236,13 @@ def test_a_batch_holds_rows_of_many_eras() -> None:
         assert min(distinct) > 20
 
 
-def test_one_batch_of_all_rows() -> None:
+def test_one_batch_may_hold_all_rows() -> None:
     order = make(ROWS, batch_size=sum(ROWS))
     assert order.steps_per_epoch == 1
     assert np.sort(batch(order, ROWS, 3)).tolist() == list(range(sum(ROWS)))
 
 
-def test_eras_of_one_row() -> None:
+def test_eras_of_one_row_are_shuffled() -> None:
     rows = [1] * 20
     for window_size in (1, 5):
         order = make(rows, batch_size=6, window_size=window_size, drop_remainder=False)
@@ -259,7 +259,7 @@ def test_windows_longer_than_every_era_are_whole_eras(window_size: int) -> None:
     )
 
 
-def test_golden_order() -> None:
+def test_the_order_is_the_recorded_one() -> None:
     """Pins version 1: runs resume by it. A changed order needs a new ORDER_VERSION."""
     digest = hashlib.sha256()
     for drop_remainder in (True, False):
@@ -290,7 +290,7 @@ def test_seven_million_rows_are_shuffled_row_by_row_in_bounded_memory() -> None:
     assert peak_of_a_pool < 20 * 8 * pool.n_rows  # by the pool's rows, not by the dataset's
 
 
-def test_more_rows_than_int32_can_count() -> None:
+def test_more_rows_than_int32_can_count_are_shuffled() -> None:
     rows = [1_500_000_000, 1_700_000_000]
     order = make(rows, batch_size=10, window_size=1_000_000, pool_batches=2)
     for step in (0, order.steps_per_epoch // 2, order.steps_per_epoch - 1):

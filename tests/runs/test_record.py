@@ -92,7 +92,7 @@ def test_a_record_is_written_and_read_as_it_is(tmp_path: Path) -> None:
     assert record.changed(epochs=4) != record
 
 
-def test_checkpoints_are_identified_by_all_that_is_fixed(tmp_path: Path) -> None:
+def test_checkpoints_are_identified_by_all_fixed_keys(tmp_path: Path) -> None:
     run = begin_run(tmp_path / "run", run_record(later=1))
     free = {"epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard", "dataset"}
     fixed = {key: value for key, value in RECORD.items() if key not in free}
@@ -129,7 +129,7 @@ def test_the_faults_of_a_record_are_named_with_their_values() -> None:
     assert faults(validation_eras=["1"]).startswith("its eras make no fold: train, validation and")
 
 
-def test_the_configuration_of_a_run_is_its_record_without_what_folds_decide(tmp_path: Path) -> None:
+def test_the_configuration_of_a_run_is_its_record_without_the_keys_of_folds(tmp_path: Path) -> None:
     run = begin_run(tmp_path / "run", run_record(seed=7, hidden=[3]))
     config = run.train_config()
     assert (config.seed, config.hidden, config.validation_eras) == (7, (3,), ("5",))
@@ -138,7 +138,7 @@ def test_the_configuration_of_a_run_is_its_record_without_what_folds_decide(tmp_
     assert of_folds.train_config().validation_eras is None
 
 
-def test_a_configuration_that_cannot_be_is_a_damage_of_the_file(tmp_path: Path) -> None:
+def test_an_impossible_configuration_counts_as_damage_of_the_file(tmp_path: Path) -> None:
     run = begin_run(tmp_path / "run", run_record(dropout=1, seed=-1))
     with refused(
         RunError,

@@ -70,7 +70,7 @@ def tell(reporter: Reporter) -> None:
 
 
 @pytest.mark.parametrize("option", [None, False])
-def test_without_a_terminal_or_when_told_not_to_only_warnings_are_logged(
+def test_without_a_terminal_or_when_turned_off_only_warnings_are_logged(
     option: bool | None, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with reporter(option) as quiet:
@@ -79,7 +79,7 @@ def test_without_a_terminal_or_when_told_not_to_only_warnings_are_logged(
     assert caplog.record_tuples == [("memmap_train", logging.WARNING, "the disk is full")]
 
 
-def test_a_training_is_shown_where_that_is_asked_for(
+def test_a_training_is_shown_if_requested(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with reporter(True) as shown:
@@ -91,7 +91,7 @@ def test_a_training_is_shown_where_that_is_asked_for(
     assert caplog.messages == ["the disk is full"]
 
 
-def test_a_callable_is_told_the_rows_of_epochs_and_validations(
+def test_a_callable_gets_the_rows_of_epochs_and_validations(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls: list[tuple[str, int, int]] = []
@@ -101,7 +101,7 @@ def test_a_callable_is_told_the_rows_of_epochs_and_validations(
     assert caplog.messages == ["the disk is full"]
 
 
-def test_a_reporter_is_told_everything() -> None:
+def test_a_reporter_gets_all_calls() -> None:
     class Mine(Reporter):
         pass
 

@@ -31,13 +31,17 @@ CONVERSION_SEQUENCES = int(os.environ.get("TORTURE_SEQUENCES", "300"))
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_every_point_of_a_conversion(tmp_path: Path, at_will: Killer, overwrite: bool) -> None:
+def test_a_conversion_killed_at_any_point_can_be_resumed(
+    tmp_path: Path, at_will: Killer, overwrite: bool
+) -> None:
     source = write_source(tmp_path)
     found = kill_conversions(at_will, source, overwrite=overwrite, most=None)
     print(f"\nconversion, overwrite={overwrite}: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
+def test_a_conversion_to_a_subset_killed_at_any_point_can_be_resumed(
+    tmp_path: Path, at_will: Killer
+) -> None:
     for kill in (kill_subset_conversions, kill_subset_updates):
         folder = tmp_path / kill.__name__
         folder.mkdir()
@@ -45,12 +49,12 @@ def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
         print(f"\n{kill.__name__}: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_of_an_update(tmp_path: Path, at_will: Killer) -> None:
+def test_an_update_killed_at_any_point_can_be_resumed(tmp_path: Path, at_will: Killer) -> None:
     found = kill_updates(at_will, tmp_path, most=None)
     print(f"\nupdate: killed at {found.total()} points, found {found}")
 
 
-def test_every_point_at_which_the_system_may_fail(tmp_path: Path) -> None:
+def test_a_conversion_that_fails_at_any_point_can_be_resumed(tmp_path: Path) -> None:
     for prepare in PREPARATIONS:
         folder = tmp_path / prepare.__name__
         folder.mkdir()
@@ -58,7 +62,7 @@ def test_every_point_at_which_the_system_may_fail(tmp_path: Path) -> None:
         print(f"\n{prepare.__name__}: failed at {found['refused'] + found['done']} points, {found}")
 
 
-def test_many_sequences_of_kills(tmp_path: Path, at_will: Killer) -> None:
+def test_sequences_of_kills_leave_a_whole_dataset_or_none(tmp_path: Path, at_will: Killer) -> None:
     ends = kill_sequences(at_will, tmp_path, CONVERSION_SEQUENCES, seed=1)
     print(f"\n{CONVERSION_SEQUENCES} sequences of conversions, {ends['killed']} of them killed")
 

@@ -8,7 +8,9 @@ from tests.support.layout_comparison import compare_layouts
 FILES = int(os.environ.get("TORTURE_LAYOUTS", "10000"))
 
 
-def test_many_random_legal_layouts(tmp_path: Path) -> None:
+def test_random_legal_layouts_are_decoded_correctly_or_left_to_arrow_in_thousands_of_files(
+    tmp_path: Path,
+) -> None:
     found = compare_layouts(tmp_path / "a.parquet", range(1000, 1000 + FILES))
     print(f"\n{FILES} files of random layouts: {found}")
     assert min(found["decoded"], found["left"]) > FILES

@@ -223,14 +223,14 @@ VALUES = st.recursive(
 )
 
 
-def test_a_function_that_is_gone_is_left_as_it_is() -> None:
+def test_a_missing_function_is_left_as_it_is() -> None:
     thing = SimpleNamespace(f=1, n=1)
     restore_attributes(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
     assert (thing.f, thing.n) == (1, 2)
 
 
 @given(value=VALUES)
-def test_plain_values_come_back_as_they_were(value: Any) -> None:
+def test_plain_values_are_restored(value: Any) -> None:
     packed = save_attributes(SimpleNamespace(it=value))["it"]
     tree = json.loads(json.dumps(packed.tree))
     other = SimpleNamespace(it=None)
@@ -238,7 +238,7 @@ def test_plain_values_come_back_as_they_were(value: Any) -> None:
     assert told_apart(other.it) == told_apart(value)
 
 
-def test_what_is_remembered_is_a_copy() -> None:
+def test_captured_values_are_copies() -> None:
     array = np.zeros(3)
     thing = SimpleNamespace(arrays=[array])
     packed = save_attributes(thing)
@@ -249,7 +249,7 @@ def test_what_is_remembered_is_a_copy() -> None:
     assert thing.arrays[0].tolist() == [0, 0, 0]
 
 
-def test_attributes_that_are_not_plain_are_passed_over() -> None:
+def test_attributes_that_are_not_plain_are_skipped() -> None:
     circle: list[Any] = []
     circle.append(circle)
     thing = SimpleNamespace(
@@ -265,7 +265,7 @@ def test_attributes_that_are_not_plain_are_passed_over() -> None:
     assert list(save_attributes(thing, but=["params"])) == ["n"]
 
 
-def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path: Path) -> None:
+def test_objects_that_a_process_makes_for_itself_are_not_reported_as_lost(tmp_path: Path) -> None:
     with open(tmp_path / "log.csv", "w") as file:
         thing = SimpleNamespace(
             file=file,
@@ -281,7 +281,7 @@ def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path:
         assert unsaved_attributes(thing) == ["numbers", "generator", "mixed"]
 
 
-def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(
+def test_objects_of_keras_for_tensorboard_are_not_reported_as_lost(
     tmp_path: Path,
 ) -> None:
     made = {
@@ -361,7 +361,7 @@ def test_a_wrong_state_dict_is_refused_before_the_first_step(
 
 
 @pytest.mark.parametrize("name", ["Counting", "Stateful", "plateau", "stopping"])
-def test_what_callbacks_remember_survives_interruptions(
+def test_the_state_of_callbacks_survives_interruptions(
     name: str, mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(epochs=5, callbacks=[f"remembering:{name}"], patience=0)
@@ -409,7 +409,7 @@ def files_of(folder: Path) -> dict[str, Any]:
 # CSVLogger closes its file when training ends, or else with its process.
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-def test_keras_own_callbacks_leave_the_files_of_an_uninterrupted_training(
+def test_callbacks_of_keras_write_the_files_of_an_uninterrupted_training(
     mine: None, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -435,7 +435,7 @@ def test_keras_own_callbacks_leave_the_files_of_an_uninterrupted_training(
     assert files_of(tmp_path / "parts") == whole
 
 
-def test_what_a_callback_does_to_the_model_when_training_begins_is_done_once(
+def test_changes_that_a_callback_makes_at_the_beginning_are_made_once(
     mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(callbacks=["remembering:Careless"])
@@ -447,7 +447,7 @@ def test_what_a_callback_does_to_the_model_when_training_begins_is_done_once(
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
-def test_a_callback_that_is_interrupted_is_told_everything_once(
+def test_an_interrupted_callback_gets_every_call_once(
     mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(epochs=2, callbacks=["remembering:Counting"])
@@ -456,7 +456,9 @@ def test_a_callback_that_is_interrupted_is_told_everything_once(
     whole, calls = results(tmp_path / "whole"), list(remembering.CALLS)
     an_epoch = ["epoch begin", *["batch begin", "batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert calls == 2 * an_epoch
-    for at in range(1, len(an_epoch) + 3):
+    # The first and last calls of an epoch, two in its middle, and the first of the next epoch.
+    n_calls, middle = len(an_epoch), len(an_epoch) // 2
+    for at in (*range(1, 6), middle, middle + 1, *range(n_calls - 2, n_calls + 3)):
         remembering = sys.modules["remembering"]
         remembering.CALLS, remembering.AT = [], at
         run = tmp_path / f"run-{at}"

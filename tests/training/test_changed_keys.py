@@ -76,14 +76,14 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_key_is_changed_here() -> None:
+def test_the_test_changes_every_key() -> None:
     assert list(CHANGES) == [key.name for key in fields(TrainConfig)]
     same = small_config()
     assert all(getattr(same, key) != value for key, value in CHANGES.items())
 
 
 @pytest.mark.parametrize("key", sorted(CHANGES.keys() - TAKE_EFFECT))
-def test_a_key_that_decides_what_is_computed_is_refused_and_the_run_stays_as_it_was(
+def test_a_key_that_affects_results_is_refused_and_the_run_stays_as_it_was(
     key: str, stopped: Path, sample: Path
 ) -> None:
     before = contents(stopped)
@@ -94,7 +94,7 @@ def test_a_key_that_decides_what_is_computed_is_refused_and_the_run_stays_as_it_
 
 
 @pytest.mark.parametrize("key", sorted(TAKE_EFFECT))
-def test_a_key_that_may_change_takes_effect_and_changes_no_bit(
+def test_a_key_that_may_change_takes_effect_without_changing_results(
     key: str, stopped: Path, sample: Path, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -122,7 +122,7 @@ def test_a_key_that_may_change_takes_effect_and_changes_no_bit(
     assert again.warnings == []
 
 
-def test_a_log_for_tensorboard_may_end_while_other_callbacks_go_on(
+def test_tensorboard_may_be_turned_off_while_other_callbacks_stay(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "stopping.py").write_text(
@@ -143,7 +143,7 @@ def test_a_log_for_tensorboard_may_end_while_other_callbacks_go_on(
     assert len(results(tmp_path / "run")["history"]) == 3
 
 
-def test_memory_must_hold_the_buffers_that_a_run_has(
+def test_the_memory_must_hold_the_buffers_of_the_run(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = mt.open_dataset(sample)

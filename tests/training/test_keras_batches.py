@@ -118,7 +118,9 @@ def test_fit_sees_all_epochs_in_order_by_default(any_store: mt.Dataset) -> None:
     assert not np.array_equal(expected[0][0], expected[STEPS][0])  # epochs do differ
 
 
-def test_a_look_at_the_first_batches_moves_nothing(dataset: mt.Dataset, asked: list[int]) -> None:
+def test_reading_the_first_batches_does_not_move_the_position(
+    dataset: mt.Dataset, asked: list[int]
+) -> None:
     data = mt.keras_batches(dataset, **ORDER)
     for _ in range(3):
         assert_same([next(pairs(data))], batches_of(dataset, [0]))
@@ -139,7 +141,7 @@ def test_a_built_model_sees_the_same_without_a_warning(dataset: mt.Dataset) -> N
     assert_same(model.trained, batches_of(dataset, range(2 * STEPS)))
 
 
-def test_a_second_fit_resumes(dataset: mt.Dataset) -> None:
+def test_a_second_fit_continues_with_the_next_epoch(dataset: mt.Dataset) -> None:
     model, data = recorder(), mt.keras_batches(dataset, **ORDER)
     model.fit(data, epochs=2, verbose=0, shuffle=False)
     recompiled = recorder()
@@ -171,7 +173,7 @@ def test_validation_sees_every_row_and_disturbs_nothing(any_store: mt.Dataset) -
     assert sum(len(x) for x, _ in model.tested) == 3 * held_out.n_rows
 
 
-def test_one_object_for_training_and_validation_gives_both_whole_passes(
+def test_one_dataset_for_training_and_validation_gives_complete_passes_to_both(
     dataset: mt.Dataset,
 ) -> None:
     model, data = recorder(), mt.keras_batches(dataset, **ORDER)
@@ -181,7 +183,7 @@ def test_one_object_for_training_and_validation_gives_both_whole_passes(
     assert_same(model.tested, every[STEPS : 2 * STEPS] + every[3 * STEPS :])
 
 
-def test_an_epoch_that_is_left_early_starts_again(any_store: mt.Dataset) -> None:
+def test_an_incomplete_epoch_starts_again(any_store: mt.Dataset) -> None:
     class StopAt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if len(self.model.trained) == STEPS + 4:
@@ -206,7 +208,7 @@ def test_early_stopping_between_epochs_loses_nothing(dataset: mt.Dataset) -> Non
     assert_same(again.trained, batches_of(dataset, range(n_done, n_done + STEPS)))
 
 
-def test_short_epochs_of_keras_run_through_the_whole_pass(dataset: mt.Dataset) -> None:
+def test_short_epochs_of_keras_continue_through_the_whole_pass(dataset: mt.Dataset) -> None:
     model, data = recorder(), mt.keras_batches(dataset, pool_batches=2, **_without("pool_batches"))
     model(np.zeros((1, 9)))
     with pytest.warns(UserWarning, match="ran out of data"):  # 13 is no multiple of 5
@@ -215,14 +217,14 @@ def test_short_epochs_of_keras_run_through_the_whole_pass(dataset: mt.Dataset) -
     assert_same(model.trained, expected)
 
 
-def test_several_steps_in_one_call_see_the_same(dataset: mt.Dataset) -> None:
+def test_steps_per_execution_do_not_change_the_batches(dataset: mt.Dataset) -> None:
     model = Recorder()
     model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", steps_per_execution=4)
     model.fit(mt.keras_batches(dataset, **ORDER), epochs=2, verbose=0, shuffle=False)
     assert_same(model.trained, batches_of(dataset, range(2 * STEPS)))
 
 
-def test_class_weights_dont_move_the_epochs(dataset: mt.Dataset) -> None:
+def test_class_weights_do_not_move_the_epochs(dataset: mt.Dataset) -> None:
     # With them Keras puts a prefetch of its own behind the dataset.
     model = recorder()
     model(np.zeros((1, 9)))
@@ -244,7 +246,7 @@ def test_class_weights_dont_move_the_epochs(dataset: mt.Dataset) -> None:
     assert_same(seen, [(x, 0 * y) for x, y in expected])
 
 
-def test_evaluate_and_predict_take_them(dataset: mt.Dataset) -> None:
+def test_evaluate_and_predict_accept_keras_batches(dataset: mt.Dataset) -> None:
     model = recorder()
     data = mt.keras_batches(dataset, targets=["target"], drop_remainder=False, **ORDER)
     loss = model.evaluate(data, verbose=0)
@@ -270,13 +272,15 @@ def test_length_and_shapes_are_known(dataset: mt.Dataset) -> None:
     assert [tuple(spec.shape) for spec in whole.element_spec] == [(None, 9), (None, 3)]
 
 
-def test_selections_are_those_of_batches(dataset: mt.Dataset) -> None:
+def test_features_and_targets_are_selected_as_for_batches(dataset: mt.Dataset) -> None:
     chosen: dict[str, Any] = {"features": "small", "targets": ["target_t2_20", "target"]}
     data = mt.keras_batches(dataset, **chosen, **ORDER)
     assert_same(list(pairs(data)), batches_of(dataset, range(STEPS), **chosen))
 
 
-def test_several_targets_are_said(dataset: mt.Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_several_targets_are_reported_by_a_warning(
+    dataset: mt.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
     """A model of one output would be compared with all of them, in silence."""
     mt.keras_batches(dataset, **ORDER, targets=dataset.target_names[:1])
     assert caplog.messages == []
@@ -286,7 +290,7 @@ def test_several_targets_are_said(dataset: mt.Dataset, caplog: pytest.LogCapture
     assert "needs as many outputs" in message
 
 
-def test_iterators_side_by_side_dont_disturb_each_other(any_store: mt.Dataset) -> None:
+def test_parallel_iterators_do_not_disturb_each_other(any_store: mt.Dataset) -> None:
     data = mt.keras_batches(any_store, **ORDER)
     both = list(zip(pairs(data), pairs(data), strict=True))
     expected = batches_of(any_store, range(STEPS))
@@ -296,7 +300,7 @@ def test_iterators_side_by_side_dont_disturb_each_other(any_store: mt.Dataset) -
     assert_same(list(pairs(data)), batches_of(any_store, range(STEPS, 2 * STEPS)))
 
 
-def test_a_pass_that_ends_late_turns_nothing_back(dataset: mt.Dataset) -> None:
+def test_a_late_end_of_a_pass_does_not_turn_back_the_position(dataset: mt.Dataset) -> None:
     data = mt.keras_batches(dataset, **ORDER)
     late = pairs(data)
     first = next(late)
@@ -329,7 +333,7 @@ def test_threads_may_iterate_at_once(dataset: mt.Dataset) -> None:
         assert_same(found, expected)
 
 
-def test_what_is_kept_is_never_overwritten(any_store: mt.Dataset) -> None:
+def test_kept_batches_are_never_overwritten(any_store: mt.Dataset) -> None:
     # 26 batches from pools of 3: buffers would be used again several times over.
     data = mt.keras_batches(any_store, **ORDER)
     kept = [batch for _ in range(2) for batch in data]
@@ -347,7 +351,7 @@ def test_aligned_batches_are_not_copied(toys: dict[str, Path]) -> None:
     assert x[3, 5] == 77
 
 
-def test_training_leaves_the_buffers_as_they_were(toys: dict[str, Path]) -> None:
+def test_training_does_not_modify_the_buffers(toys: dict[str, Path]) -> None:
     # TensorFlow may compute in place in memory that it owns: this isn't its own.
     options = ORDER | {"batch_size": 32}
     data = mt.keras_batches(mt.open_dataset(toys["float32"]), **options)
@@ -365,14 +369,14 @@ def test_training_leaves_the_buffers_as_they_were(toys: dict[str, Path]) -> None
     assert_same(again, [expected[0], expected[1]])
 
 
-def test_missing_targets_are_handed_on(toys: dict[str, Path]) -> None:
+def test_missing_targets_are_passed_on(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["nulls float32"])
     seen = list(pairs(mt.keras_batches(dataset, **ORDER)))
     assert_same(seen, batches_of(dataset, range(STEPS)))
     assert any(np.isnan(y).any() for _, y in seen)
 
 
-def test_mistakes_are_found_at_once(dataset: mt.Dataset) -> None:
+def test_mistakes_are_reported_at_once(dataset: mt.Dataset) -> None:
     with refused(BatchError, "start: expected a whole number, 0 or more, found -1"):
         mt.keras_batches(dataset, start=-1, **ORDER)
     with refused(BatchError, "batch_size 1,000 is larger than the data"):
@@ -381,7 +385,7 @@ def test_mistakes_are_found_at_once(dataset: mt.Dataset) -> None:
         mt.keras_batches(dataset, features="smal", **ORDER)
 
 
-def test_after_an_error_the_next_pass_tries_again(make_toy: Callable[..., Path]) -> None:
+def test_the_next_pass_retries_after_an_error(make_toy: Callable[..., Path]) -> None:
     path = make_toy({"0001": 40, "0002": 40}, n_features=9)
     data = mt.keras_batches(mt.open_dataset(path), **ORDER)
     file = path / "era-0002" / "features.npy"
@@ -412,7 +416,7 @@ def test_deleting_the_dataset_frees_its_buffers_and_stops_its_threads(dataset: m
         assert not thread.is_alive()
 
 
-def test_iterators_and_derived_datasets_keep_it_alive(dataset: mt.Dataset) -> None:
+def test_iterators_and_derived_datasets_keep_the_feed_alive(dataset: mt.Dataset) -> None:
     iterator = iter(mt.keras_batches(dataset, **ORDER))
     few = mt.keras_batches(dataset, **ORDER).map(lambda x, y: (x, y)).prefetch(2).take(5)
     gc.collect()

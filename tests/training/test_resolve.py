@@ -95,7 +95,7 @@ def plan_for(folder: Path, eras: list[str], **changes: Any) -> TrainPlan:
     return plan_of(setup, SimpleNamespace(count_params=lambda: 1), 0, 0)
 
 
-def test_daily_eras_are_left_out_by_days_and_it_is_said(tmp_path: Path) -> None:
+def test_the_embargo_of_daily_eras_is_counted_in_days_and_reported(tmp_path: Path) -> None:
     days = [f"{day:%Y-%m-%d}" for day in pd.bdate_range("2024-01-05", periods=100)]
     plan = plan_for(tmp_path, days, targets="target_t1_20")
     assert plan.n_embargo_eras == 40
@@ -105,13 +105,13 @@ def test_daily_eras_are_left_out_by_days_and_it_is_said(tmp_path: Path) -> None:
     assert (plan.n_embargo_eras, plan.embargo) == (30, None)
 
 
-def test_numbered_days_are_taken_for_weeks_and_it_is_said(tmp_path: Path) -> None:
+def test_numbered_days_count_as_weeks_with_a_warning(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, [str(day) for day in range(40)], targets="target_t1_20")
     assert plan.n_embargo_eras == 8
     assert "eras such as '0' are assumed to be weeks; set embargo_eras" in plan_text(plan)
 
 
-def test_nothing_is_said_of_weeks_and_a_known_horizon(sample: Path) -> None:
+def test_weekly_eras_and_a_known_horizon_give_no_warning(sample: Path) -> None:
     setup = prepare(mt.open_dataset(sample), None, small_config())
     plan = plan_of(setup, SimpleNamespace(count_params=lambda: 1), 0, 0)
     assert plan.embargo is None
@@ -142,7 +142,7 @@ def test_appended_eras_move_no_fold_and_change_no_bit(
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
 
-def test_late_targets_are_taken_with_a_warning_that_exactness_ends(
+def test_late_targets_are_used_with_a_warning_about_exactness(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
@@ -155,7 +155,7 @@ def test_late_targets_are_taken_with_a_warning_that_exactness_ends(
     assert "no longer" in warning
 
 
-def test_targets_that_changed_in_no_era_of_the_run_are_no_matter(
+def test_targets_that_changed_outside_the_eras_of_the_run_do_not_matter(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
@@ -166,7 +166,7 @@ def test_targets_that_changed_in_no_era_of_the_run_are_no_matter(
     assert script.warnings == []
 
 
-def test_targets_that_changed_and_that_the_run_does_not_use_are_no_matter(
+def test_changed_targets_that_the_run_does_not_use_do_not_matter(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
@@ -179,7 +179,9 @@ def test_targets_that_changed_and_that_the_run_does_not_use_are_no_matter(
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
 
-def test_an_alias_that_ended_in_a_later_era_is_no_matter(growing: Growing, tmp_path: Path) -> None:
+def test_an_alias_that_ended_in_a_later_era_does_not_matter(
+    growing: Growing, tmp_path: Path
+) -> None:
     dataset = growing(20)
     train(dataset, tmp_path / "whole", small_config())
     begin(dataset, tmp_path / "run")
@@ -194,7 +196,7 @@ def test_an_alias_that_ended_in_a_later_era_is_no_matter(growing: Growing, tmp_p
 
 @pytest.mark.parametrize("era", ["0001", "0020"])
 @pytest.mark.parametrize("call", ["started 1", "step 3", "validation 1"])
-def test_an_update_while_a_run_is_trained_changes_no_bit_of_it(
+def test_an_update_during_a_training_does_not_change_its_results(
     growing: Growing, tmp_path: Path, call: str, era: str
 ) -> None:
     dataset = growing(20)
@@ -207,7 +209,7 @@ def test_an_update_while_a_run_is_trained_changes_no_bit_of_it(
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
 
-def test_a_dataset_that_goes_while_a_run_is_trained_ends_it_in_a_line_that_says_how_to_go_on(
+def test_a_dataset_that_vanishes_during_a_training_ends_it_in_one_line_with_advice(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
@@ -240,7 +242,7 @@ def test_a_dataset_that_lacks_eras_of_the_run_is_refused(
         train(growing(20), tmp_path / "run", None, resume=True)
 
 
-def test_the_same_eras_may_be_asked_for_in_other_words_and_others_may_not(
+def test_the_same_eras_may_be_given_in_another_form_and_other_eras_may_not(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
@@ -254,7 +256,7 @@ def test_the_same_eras_may_be_asked_for_in_other_words_and_others_may_not(
             train(dataset, tmp_path / "run", config, resume=True, report=script)
 
 
-def test_a_run_of_which_nothing_was_trained_begins_again_with_the_dataset_as_it_is(
+def test_an_untrained_run_begins_again_with_the_current_dataset(
     growing: Growing, sample: Path, tmp_path: Path
 ) -> None:
     begin(growing(20), tmp_path / "run")
@@ -268,7 +270,7 @@ def test_a_run_of_which_nothing_was_trained_begins_again_with_the_dataset_as_it_
     assert config["dataset_digest"] == mt.open_dataset(sample).manifest.digest
 
 
-def test_what_is_recorded_of_the_fold_is_small(growing: Growing, tmp_path: Path) -> None:
+def test_the_record_of_the_fold_is_small(growing: Growing, tmp_path: Path) -> None:
     begin(growing(20), tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     for key in ("dataset_digest", "features_digest", "targets_digest"):

@@ -43,14 +43,14 @@ def of_run(path: Path) -> Any:
     return json.loads((path / "config.json").read_text())
 
 
-def test_an_opened_dataset_trains_as_its_path_does(sample: Path, tmp_path: Path) -> None:
+def test_an_opened_dataset_trains_like_its_path(sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "path", small_config(epochs=1))
     train(mt.open_dataset(sample), tmp_path / "opened", small_config(epochs=1))
     assert results(tmp_path / "opened") == results(tmp_path / "path")
     assert of_run(tmp_path / "opened") == of_run(tmp_path / "path")
 
 
-def test_a_selection_trains_as_a_dataset_of_only_these_eras_does(
+def test_a_selection_trains_like_a_dataset_of_only_these_eras(
     growing: Callable[..., Path], sample: Path, selection: mt.Dataset, tmp_path: Path
 ) -> None:
     few = mt.open_dataset(growing(N_SELECTED))

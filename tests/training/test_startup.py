@@ -39,7 +39,7 @@ def run_train(
     )
 
 
-def test_what_a_notebook_and_other_projects_leave_in_the_environment_is_no_matter(
+def test_settings_of_notebooks_and_other_projects_do_not_matter(
     sample: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
@@ -68,7 +68,7 @@ def test_what_a_notebook_and_other_projects_leave_in_the_environment_is_no_matte
     assert (tmp_path / "run" / "validation.png").exists()
 
 
-def test_without_a_temporary_folder_and_a_matplotlib_that_works_a_run_ends_and_predicts(
+def test_training_works_without_a_temporary_folder_and_a_working_matplotlib(
     sample: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "matplotlib").mkdir()
@@ -102,7 +102,7 @@ def test_without_a_temporary_folder_and_a_matplotlib_that_works_a_run_ends_and_p
     }
 
 
-def test_an_import_that_fails_is_one_line(sample: Path, tmp_path: Path) -> None:
+def test_a_failed_import_is_reported_in_one_line(sample: Path, tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libsomething.so:\\n not found')")
     done = run_train(sample, tmp_path / "run", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
@@ -128,7 +128,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("backend", ["torch", "jax", "numpy", "TensorFlow", "nonsense"])
 @pytest.mark.parametrize("in_file", [False, True])
-def test_another_backend_is_refused_installed_or_not(
+def test_another_backend_is_refused_whether_installed_or_not(
     backend: str, in_file: bool, started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if in_file:
@@ -164,7 +164,7 @@ def test_settings_that_keras_would_fail_on_are_refused(
 @pytest.mark.parametrize(
     "text", ["", "{", '{"epsilon": 1e-7, "image_data_format": "channels_first"}']
 )
-def test_settings_that_keras_does_without_are_no_matter(
+def test_settings_that_keras_ignores_do_not_matter(
     text: str, started: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "keras.json").write_text(text)
@@ -172,7 +172,7 @@ def test_settings_that_keras_does_without_are_no_matter(
     assert started == ["imported"]
 
 
-def test_where_nobody_is_at_home_no_folder_is_named_by_a_tilde(
+def test_without_a_home_folder_no_folder_is_named_by_a_tilde(
     started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", "")
@@ -186,7 +186,7 @@ def test_where_nobody_is_at_home_no_folder_is_named_by_a_tilde(
     assert os.environ["KERAS_HOME"] == str(tmp_path)
 
 
-def test_a_python_caller_who_computes_in_float64_is_told(
+def test_a_python_caller_with_float64_as_default_is_warned(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import keras
@@ -250,7 +250,7 @@ def test_a_backend_that_works_is_kept_and_another_one_replaced(
     assert os.environ["MPLBACKEND"] == asked
 
 
-def test_a_matplotlib_that_was_hidden_can_be_imported_again_whatever_happens(
+def test_a_hidden_matplotlib_can_always_be_imported_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail() -> None:

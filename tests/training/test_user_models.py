@@ -366,9 +366,7 @@ def loaded(path: Path) -> Any:
 # -- models ---------------------------------------------------------------------------------------
 
 
-def test_a_model_of_ones_own_is_trained_and_predicts(
-    mine: Any, sample: Path, tmp_path: Path
-) -> None:
+def test_a_user_model_is_trained_and_predicts(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(model="mine:build", model_params={"units": 5})
     train(sample, tmp_path / "run", config)
     record = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -379,7 +377,7 @@ def test_a_model_of_ones_own_is_trained_and_predicts(
 
 
 @pytest.mark.parametrize("name", ["sequential", "known"])
-def test_models_of_any_making_are_trained_and_predict(
+def test_models_of_every_keras_api_are_trained_and_predict(
     name: str, mine: Callable[[], Any], sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
@@ -390,7 +388,7 @@ def test_models_of_any_making_are_trained_and_predict(
     assert len({line.split(",")[-1] for line in lines}) > 100  # not one answer for all rows
 
 
-def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_path: Path) -> None:
+def test_losses_that_layers_add_are_minimised(mine: Any, sample: Path, tmp_path: Path) -> None:
     sizes = []
     for rate in (0.0, 10.0):
         config = small_config(model="mine:build", model_params={"rate": rate})
@@ -426,7 +424,7 @@ def test_what_layers_add_to_the_loss_is_minimised(mine: Any, sample: Path, tmp_p
         ("text.keras", ["text.keras", "can't be opened"]),
     ],
 )
-def test_what_isnt_a_fitting_model_is_one_line_and_leaves_nothing(
+def test_an_unsuitable_model_is_refused_in_one_line_and_leaves_nothing(
     model: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "text.keras").write_text("no model")
@@ -446,7 +444,7 @@ def test_what_isnt_a_fitting_model_is_one_line_and_leaves_nothing(
         ("no such thing", ["fails: ", "LookupError: no such thing"]),
     ],
 )
-def test_a_model_that_fails_in_training_is_one_line_and_can_be_tried_again(
+def test_a_model_that_fails_in_training_is_one_line_and_can_be_retried(
     layer: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     params = {"layer": layer} if layer.istitle() else {"layer": "Raising", "error": layer}
@@ -467,9 +465,7 @@ def test_a_model_that_fails_in_training_is_one_line_and_can_be_tried_again(
     train(sample, tmp_path / "run", small_config(epochs=1))
 
 
-def test_folds_whose_model_fails_can_be_tried_again(
-    mine: Any, sample: Path, tmp_path: Path
-) -> None:
+def test_folds_whose_model_fails_can_be_retried(mine: Any, sample: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"validation_eras": None, "epochs": 1}
     failing = small_config(model="mine:layered", model_params={"layer": "Asserting"}, **options)
     with refused(ConfigError, "mine:layered fails"):
@@ -479,7 +475,7 @@ def test_folds_whose_model_fails_can_be_tried_again(
     assert len(report.folds) == 2
 
 
-def test_a_model_that_fails_later_keeps_what_was_saved(
+def test_a_model_that_fails_later_keeps_its_checkpoints(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(model="mine:layered", model_params={"layer": "Failing"})
@@ -522,7 +518,7 @@ def test_a_loss_of_each_row_counts_as_its_sum(mine: Any, sample: Path, tmp_path:
         np.testing.assert_allclose(of_rows, of_sum, rtol=1e-5)
 
 
-def test_models_of_keras_2_are_told_from_others(
+def test_models_of_keras_2_are_recognized(
     mine: Any, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del mine
@@ -544,7 +540,7 @@ def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_parameters_that_a_function_doesnt_take_are_named(
+def test_unknown_parameters_of_a_function_are_named(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "mine:build(8, 1, depth=3) failed: TypeError", "'depth'"):
@@ -585,7 +581,7 @@ def removed(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "call"), [(trained_further, "step 3"), (moved, "step 20"), (removed, "step 3")]
 )
-def test_a_run_is_resumed_whatever_became_of_the_model_that_it_began_with(
+def test_a_run_is_resumed_even_without_its_initial_model(
     change: Callable[[Path], None], call: str, sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "first", small_config(epochs=1))
@@ -628,7 +624,7 @@ def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
     assert train(sample, tmp_path / "whole", config, resume=True).already_finished
 
 
-def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
+def test_all_folds_begin_with_the_same_model_even_if_its_file_changes(
     sample: Path, tmp_path: Path
 ) -> None:
     early = small_config(validation_eras="0009-0010", epochs=1, allow_overlap=True, embargo_eras=0)
@@ -647,7 +643,7 @@ def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
 
 
 @pytest.mark.parametrize("name", ["shaking", "known"])
-def test_layers_of_ones_own_are_trained_further_and_predict(
+def test_models_with_user_layers_are_trained_further_and_predict(
     name: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(model=f"mine:{name}", epochs=1)
@@ -691,7 +687,7 @@ def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
     assert not (tmp_path / "folds").exists()
 
 
-def test_a_run_that_wasnt_trained_may_not_be_resumed_on_eras_that_its_model_has_seen(
+def test_an_untrained_run_is_refused_on_eras_that_its_model_has_seen(
     sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "first", small_config(epochs=1))
@@ -708,7 +704,7 @@ def test_a_run_that_wasnt_trained_may_not_be_resumed_on_eras_that_its_model_has_
     train(sample, tmp_path / "run", small_config(**model), resume=True)
 
 
-def test_what_models_before_have_seen_counts_too(sample: Path, tmp_path: Path) -> None:
+def test_eras_that_earlier_models_have_seen_count(sample: Path, tmp_path: Path) -> None:
     """The first was trained on eras 13 to 24, the second on early ones, and the third isn't scored
     on what the first has seen, even when that one is gone."""
     late = {"validation_eras": "0001-0004", "epochs": 1}
@@ -728,7 +724,7 @@ def test_what_models_before_have_seen_counts_too(sample: Path, tmp_path: Path) -
     assert not (tmp_path / "third").exists()
 
 
-def test_the_embargo_lies_between_a_saved_models_eras_and_the_validation_eras(
+def test_the_embargo_separates_the_eras_of_a_saved_model_and_the_validation_eras(
     sample: Path, tmp_path: Path
 ) -> None:
     first = small_config(validation_eras="0015-0017", epochs=1)  # trained on eras 1 to 6
@@ -739,7 +735,7 @@ def test_the_embargo_lies_between_a_saved_models_eras_and_the_validation_eras(
     train(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
 
 
-def test_half_precision_trains_what_single_precision_does(
+def test_half_precision_trains_like_single_precision(
     mine: Callable[[], Any], sample: Path, tmp_path: Path
 ) -> None:
     """These gradients are 0 in float16, without a scale."""
@@ -759,7 +755,7 @@ def test_half_precision_trains_what_single_precision_does(
         assert np.abs(moved[policy]).max() > 1e-3
 
 
-def test_the_scale_of_the_loss_and_the_steps_left_out_for_it_are_resumed(
+def test_the_loss_scale_and_its_skipped_steps_are_resumed(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(model="mine:mixed", model_params={"factor": 100.0}, checkpoint_steps=4)
@@ -790,7 +786,7 @@ def test_half_precision_weights_are_resumed(
 
 
 @pytest.mark.parametrize("name", ["sequential", "known"])
-def test_a_saved_model_of_any_making_is_trained_further(
+def test_saved_models_of_every_keras_api_are_trained_further(
     name: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "first", small_config(model=f"mine:{name}", epochs=1))
@@ -802,7 +798,7 @@ def test_a_saved_model_of_any_making_is_trained_further(
     assert shapes[0] == shapes[1]
 
 
-def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
+def test_a_model_of_a_newer_keras_is_refused_as_such(sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "run", small_config(epochs=1))
     saved = tmp_path / "run" / "model.keras"
     with zipfile.ZipFile(saved) as archive:
@@ -828,7 +824,7 @@ def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
         write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
-def test_a_saved_model_whose_layers_nothing_defines_says_what_is_missing(
+def test_a_saved_model_with_undefined_layers_is_refused_with_what_is_missing(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "run", small_config(model="mine:known", epochs=1))
@@ -848,9 +844,7 @@ def test_a_resnet_has_a_block_of_each_width() -> None:
 # -- callbacks ------------------------------------------------------------------------------------
 
 
-def test_a_callback_is_told_what_happens(
-    mine: Callable[[], Any], sample: Path, tmp_path: Path
-) -> None:
+def test_a_callback_gets_all_calls(mine: Callable[[], Any], sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "run", small_config(callbacks=["mine:Listener"]))
     seen = mine().SEEN
     an_epoch = ["epoch begin", *["batch end"] * STEPS_PER_EPOCH, "epoch end"]
@@ -874,7 +868,7 @@ def test_a_callback_is_told_what_happens(
     assert size < 1.2 * (Path(plain.run_dir) / "model.keras").stat().st_size  # no optimizer in it
 
 
-def test_callbacks_of_folds_dont_see_the_scores_of_what_is_to_be_predicted(
+def test_callbacks_of_folds_do_not_see_scores_of_predicted_eras(
     mine: Callable[[], Any], sample: Path, tmp_path: Path
 ) -> None:
     """An early stopping on them would choose the model by the eras that it is scored on."""
@@ -897,7 +891,7 @@ def test_a_callback_ends_the_run_with_the_epoch(mine: Any, sample: Path, tmp_pat
     assert (report.n_epochs, report.stopped_early) == (1, True)
 
 
-def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_scored_one(
+def test_a_callback_may_change_weights_and_the_best_model_is_the_scored_one(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     train(sample, tmp_path / "plain", small_config(epochs=1))
@@ -919,14 +913,14 @@ def test_a_callback_that_changes_weights_is_obeyed_and_the_best_model_is_the_sco
         ("mine:Lisener", ["did you mean 'Listener'?"]),
     ],
 )
-def test_a_callback_that_fails_is_one_line(
+def test_a_failing_callback_is_reported_in_one_line(
     callback: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "callbacks: ", *said):
         train(sample, tmp_path / "run", small_config(callbacks=[callback]))
 
 
-def test_a_callback_that_fails_at_once_can_be_mended_and_tried_again(
+def test_a_callback_that_fails_at_once_can_be_corrected_and_retried(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "mine:Unset failed"):
@@ -934,7 +928,7 @@ def test_a_callback_that_fails_at_once_can_be_mended_and_tried_again(
     train(sample, tmp_path / "run", small_config(epochs=1))
 
 
-def test_keras_own_progress_bar_is_no_mistake(sample: Path, tmp_path: Path) -> None:
+def test_the_progress_bar_of_keras_is_accepted(sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "run", small_config(callbacks=["keras.callbacks:ProgbarLogger"]))
 
 
@@ -967,7 +961,7 @@ def test_state_of_layers_and_learning_rates_survives_interruptions(
     [{"model": "mine:shaking"}, {"callbacks": ["mine:Beginning"]}],
     ids=["variables of no list", "attributes of the beginning"],
 )
-def test_what_only_the_process_has_survives_interruptions(
+def test_state_outside_the_model_survives_interruptions(
     options: dict[str, Any], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(**options, epochs=3, checkpoint_steps=4)
@@ -983,9 +977,7 @@ def test_what_only_the_process_has_survives_interruptions(
     assert results(tmp_path / "run") == whole
 
 
-def test_code_that_changed_since_a_run_began_is_told(
-    mine: Any, sample: Path, tmp_path: Path
-) -> None:
+def test_changed_code_is_reported_on_resume(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(model="mine:build", callbacks=["mine:Listener"])
     with pytest.raises(KeyboardInterrupt):
         train(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
@@ -1008,7 +1000,7 @@ def test_code_that_changed_since_a_run_began_is_told(
         ({"callbacks": ["mine:Beginning"]}, "'mine:Beginning: generator'"),
     ],
 )
-def test_what_no_checkpoint_can_hold_is_said(
+def test_state_that_no_checkpoint_can_hold_is_reported(
     options: dict[str, Any], said: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     report = Script("no such call", interrupt)
@@ -1018,9 +1010,7 @@ def test_what_no_checkpoint_can_hold_is_said(
     assert "bits of an uninterrupted one" in warning
 
 
-def test_what_was_trained_before_a_callback_failed_is_kept(
-    mine: Any, sample: Path, tmp_path: Path
-) -> None:
+def test_training_before_a_failed_callback_is_kept(mine: Any, sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "mine:Fail failed in on_epoch_end"):
         train(sample, tmp_path / "run", small_config(callbacks=["mine:Fail"]))
     newest = newest_checkpoint(tmp_path / "run")
@@ -1028,7 +1018,7 @@ def test_what_was_trained_before_a_callback_failed_is_kept(
     assert newest.step == STEPS_PER_EPOCH
 
 
-def test_keras_own_checkpoints_can_be_written(mine: Any, sample: Path, tmp_path: Path) -> None:
+def test_checkpoints_of_keras_can_be_written(mine: Any, sample: Path, tmp_path: Path) -> None:
     train(sample, tmp_path / "run", small_config(callbacks=["mine:checkpointing"], epochs=2))
     assert len(list(Path().glob("kept-0[12]-*.keras"))) == 2
 
@@ -1049,7 +1039,9 @@ def test_a_callback_that_changes_which_layers_are_trained_is_refused(
     assert (tmp_path / "run" / "model.keras").exists()
 
 
-def test_a_log_that_cant_be_written_costs_nothing_but_the_log(sample: Path, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_does_not_stop_the_training(
+    sample: Path, tmp_path: Path
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     script = Script("step 1", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard)))
     script.epoch = (  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ import pytest
 from memmap_train.conversion.parquet.dictionary_codes import CodeDecoder, ColumnOffsets
 
 
-def test_chunks_are_where_arrow_finds_them(tmp_path: Path) -> None:
+def test_column_chunks_are_found_where_arrow_finds_them(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = pa.table(
         {

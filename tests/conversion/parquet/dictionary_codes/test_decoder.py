@@ -255,14 +255,14 @@ def test_layouts_of_pages_changed_by_compression_are_not_reused(
     ],
     ids=str,
 )
-def test_other_layouts_are_left(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_unsupported_layouts_are_left_to_arrow(tmp_path: Path, options: dict[str, Any]) -> None:
     codes = random_codes(3, 2_000)
     names = write(tmp_path / "a.parquet", codes, **options)
     assert decoded(tmp_path / "a.parquet", names, 2_000)[1] == [0, 1, 2]
     assert np.array_equal(open_file(tmp_path / "a.parquet").features(0, names), codes)
 
 
-def test_columns_are_left_one_by_one(tmp_path: Path) -> None:
+def test_columns_are_left_to_arrow_one_by_one(tmp_path: Path) -> None:
     codes = random_codes(5, 2_000)
     codes[1] = RANDOM.integers(0, 3, 2_000)  # three values: two bits
     codes[3, 1_000] = 7
