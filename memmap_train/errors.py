@@ -38,7 +38,7 @@ class DatasetError(MemmapTrainError, LookupError):
 
 
 class BatchError(MemmapTrainError, ValueError):
-    """Batches that can't be made: a size of 0, more rows than there are, a negative step."""
+    """Batches or arrays that can't be made: a size of 0, too many rows, a negative step."""
 
 
 class FoldError(MemmapTrainError, ValueError):

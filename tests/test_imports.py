@@ -16,20 +16,20 @@ HEAVY = ("pyarrow", "tensorflow", "keras", "pandas", "pydantic", "scipy", "matpl
 
 
 def loaded_after(code: str) -> set[str]:
-    """Return the top-level packages that a fresh interpreter holds after running code."""
+    """Return the top-level packages that a fresh interpreter has imported after running code."""
     code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
 def module_name(path: Path) -> str:
-    """Return a module's dotted name inside the package; of a package, its own; "" for the whole."""
+    """Return the dotted name of a module or package inside this package; "" for this package."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Return what a module imports anywhere: top-level packages, and modules of this package."""
+    """Return all imports of a module: top-level packages, and modules of this package."""
     others, ours = set(), set()
     package = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -70,11 +70,11 @@ batches[3]
 
 
 def test_converting_a_dataset_is_light(toys: dict[str, Path]) -> None:
-    narrow = toys["int8"].parent / "narrow"
+    subset = toys["int8"].parent / "subset"
     code = f"""
 import memmap_train as mt
-mt.convert({str(toys["int8"])!r}, {str(narrow)!r}, feature_set="small", dtype="float32")
-assert mt.open_dataset({str(narrow)!r}).feature_names
+mt.convert({str(toys["int8"])!r}, {str(subset)!r}, feature_set="small", dtype="float32")
+assert mt.open_dataset({str(subset)!r}).feature_names
 """
     assert loaded_after(code).isdisjoint(HEAVY)
 
@@ -89,7 +89,7 @@ def test_converting_loads_pyarrow_but_no_tensorflow(toys: dict[str, Path]) -> No
 
 
 def test_the_command_line_is_light(toys: dict[str, Path]) -> None:
-    """Until a command needs more: scipy alone would take half a second of each."""
+    """Commands import what they need: scipy would add half a second to each."""
     light = set(HEAVY) - {"tqdm"}
     assert loaded_after("import memmap_train.cli.commands").isdisjoint(light)
     up_to_date = ["convert", str(toys["float32"].with_name("source.parquet"))]
@@ -195,6 +195,14 @@ def test_the_table_of_imports_lists_every_folder() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_the_page_decoder_is_used_through_its_facade(path: Path) -> None:
+    folder = "conversion.parquet.dictionary_codes."
+    inside = {module for module in map(module_name, MODULES) if module.startswith(folder)}
+    if not module_name(path).startswith(folder.rstrip(".")):
+        assert not any(i.startswith(tuple(inside)) for i in imports(path)[1])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_all_imports_follow_the_table(path: Path) -> None:
     name, (_, ours) = module_name(path), imports(path)
     folder = name.partition(".")[0]
@@ -214,9 +222,11 @@ def test_all_imports_follow_the_table(path: Path) -> None:
         "dataset.eras",
         "loading.sampler",
         "loading.window_sampler",
+        "runs.embargo",
         "runs.folds",
         "runs.metrics",
         "runs.summary",
+        "runs.validation_eras",
         "text",
     ],
 )
@@ -224,4 +234,5 @@ def test_pure_modules_touch_no_files(name: str) -> None:
     others, ours = imports(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
     assert others.isdisjoint({"os", "mmap", "pathlib"})
     permitted = {"dataset.eras", "errors", "loading.sampler", "system.thread_lock"}
+    permitted |= {"runs.embargo", "runs.validation_eras"}
     assert {i.rpartition(".")[0] for i in ours} <= permitted

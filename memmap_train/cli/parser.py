@@ -4,17 +4,21 @@ In goes what was typed, out comes an `argparse.Namespace`: `command` names the c
 `resume_hint` says what to type after it was stopped. Every command's help ends with an example.
 Options are written in full, since an abbreviation would mean another one as soon as there is one
 more that begins alike; of an option that is given twice the last one counts, so that a script's can
-be overridden. Imports nothing of the package but its version and its words for errors.
+be overridden. Imports nothing of the package but its version, its words for errors and, when it is
+asked for, the help for the configuration.
 """
 
 import argparse
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import listed, nearest
+
+_MIN_HELP_WIDTH, _MAX_HELP_WIDTH = 60, 100  # characters of a line
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,6 +55,20 @@ class _Parser(argparse.ArgumentParser):
                 f"expected one of {listed(choices, most=len(choices))}, found {value!r}"
                 f"{nearest(value, choices)}",
             )
+
+
+class _HelpConfig(argparse.Action):
+    """Print the keys of the configuration and exit, whatever other arguments are missing."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ..runs.config_help import config_help  # needs pydantic
+
+        width = min(shutil.get_terminal_size().columns, _MAX_HELP_WIDTH)
+        print(config_help(max(width, _MIN_HELP_WIDTH)))
+        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -135,6 +153,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="in an update, don't decode and compare the features of old eras",
     )
+    conversion.add_argument(
+        "--decoder",
+        choices=("auto", "arrow"),
+        default="auto",
+        help="arrow: decode all features by Arrow, slower (default: auto, the same dataset)",
+    )
     conversion.add_argument("--json", action="store_true", help="print the report as JSON")
 
     inspect = _command(
@@ -200,6 +224,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("dataset", metavar="DATASET")
     train.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
     train.add_argument("--config", type=Path, metavar="FILE", help="a flat TOML file")
+    train.add_argument(
+        "--help-config", action=_HelpConfig, help="show all keys of the configuration and exit"
+    )
     train.add_argument(
         "--set",
         action="append",

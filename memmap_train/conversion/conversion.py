@@ -40,6 +40,7 @@ def convert(
     workers: int | None = None,
     overwrite: bool = False,
     trust_features: bool = False,
+    decoder: str = "auto",
     progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
@@ -81,6 +82,11 @@ def convert(
         Replace an existing dataset once the new one is complete.
     trust_features : bool
         In an update, take features of old eras to be unchanged, without decoding them.
+    decoder : {"auto", "arrow"}
+        "auto" decodes features from their dictionary pages, without Arrow, where that is possible,
+        and compares one feature of each row group with Arrow's; if they differ, a warning says so,
+        all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
+        Arrow. The dataset is the same.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`). By
         default it is shown in a terminal and in a notebook.
@@ -130,6 +136,7 @@ def convert(
                 feature_prefix=feature_prefix,
                 target_prefix=target_prefix,
             ),
+            decoder=decoder,
         )
         return convert_source(
             source,

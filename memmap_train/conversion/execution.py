@@ -81,7 +81,6 @@ def convert_source(
                 workspace.clear()
                 return make_report(directory, "up to date", started)
             journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
-            n_kept = len(journal.finished)
             with (
                 _changed_eras_explained(workspace, source, plan),
                 _changes_reported(source),
@@ -89,6 +88,7 @@ def convert_source(
             ):
                 eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
                 source.check_unchanged()
+                n_kept = len(journal.finished)
             manifest = make_manifest(plan, eras, old, source.pyarrow_version)
             if old is not None and differs_in_times_alone(old, manifest):
                 # The next time, the times alone will show that nothing has changed.

@@ -68,12 +68,24 @@ class Journal:
         self._workspace = workspace
         self._workspace.staged.mkdir(parents=True, exist_ok=True)
         self._write_lock = threading.Lock()
-        self.finished = self._read(job)
+        self._job = job
+        self._open()
+
+    def restart(self) -> None:
+        """Forget all finished eras and remove their files."""
+        self.close()
+        self._workspace.journal.unlink()
+        self._open()
+
+    def _open(self) -> None:
+        """Read which eras are finished, remove what isn't, and open the journal to append to it."""
+        workspace = self._workspace
+        self.finished = self._read(self._job)
         self._clean()
         # Written again: a killed run may have left half a line at the end.
         rewritten = workspace.path / "journal.partial"
         with open(rewritten, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines([_line(job), *map(_era_line, self.finished.values())])
+            file.writelines([_line(self._job), *map(_era_line, self.finished.values())])
             file.flush()
             sync_file(file.fileno())
         os.replace(rewritten, workspace.journal)

@@ -4,9 +4,11 @@ Reads footers and the era, data type and id columns for the plan; the rest goes 
 pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
 """
 
+import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from ..errors import SchemaError, SourceError, listed
 from ..system.resources import raise_open_file_limit
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
-from .handles import MAX_FREE, Handles
 from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
-from .parquet.file import Source, metadata_bytes, sample_digest
+from .parquet.cross_check import DecoderMismatchError
+from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
+from .parquet.handle import ParquetHandle
+from .parquet.handle_pool import MAX_FREE, HandlePool
+from .parquet.row_labels import count_rows, longest_id, read_eras
 from .pipeline import Pipeline, least_budget
 from .plan import (
     Columns,
@@ -38,6 +43,7 @@ from .plan import (
 )
 from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
 
+_LOG = logging.getLogger("memmap_train")
 _N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 
 
@@ -51,8 +57,8 @@ class ParquetSource:
 
     Attributes
     ----------
-    files : list of Source
-        Closed; see `reading`.
+    files : list of ParquetFileInfo
+        Their rows are read through `reading`.
 
     Raises
     ------
@@ -67,15 +73,14 @@ class ParquetSource:
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
-        self.files: list[Source] = []
+        self.files: list[ParquetFileInfo] = []
         raise_open_file_limit()  # each of them takes a descriptor
         found: set[tuple[object, ...]] = set()
         for path in paths:
-            # Closed at once: what is known of thousands of columns takes megabytes a file.
-            with closing(Source(path)) as source:
-                status = os.stat(path)
+            source = read_file_info(path)
+            status = os.stat(path)
             if self.files:
-                source.share_columns(self.files[0])
+                source = source.sharing_columns(self.files[0])
             self.files.append(source)
             # Some network file systems give all files one inode number, or one file several.
             entry = source.entry
@@ -88,7 +93,7 @@ class ParquetSource:
                     f"{path}: the same file is named twice; its rows would come twice: name it once"
                 )
             found |= same
-        self._handles = Handles(self.files)
+        self._handles = HandlePool(self.files)
 
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
@@ -225,14 +230,14 @@ class ParquetSource:
         """Return {era: {data_type: rows}} of a row group, and how wide its ids are."""
         position, index = place
         with self._handles.take(position) as source:
-            eras = source.eras(index, schema.era)
-            counts = source.counts(index, eras, data_type_column(source.kinds))
-            width = 0 if schema.id is None else max(1, source.id_width(index, schema.id))
+            eras = read_eras(source, index, schema.era)
+            counts = count_rows(source, index, eras, data_type_column(source.info.kinds))
+            width = 0 if schema.id is None else max(1, longest_id(source, index, schema.id))
         for era in counts:
             if len(era_folder(era)) > MAX_FOLDER_BYTES:
                 raise SourceError(
-                    f"{source.path}: era column {schema.era!r}: {era[:40]!r}… is too long for the "
-                    f"name of a folder ({MAX_FOLDER_BYTES} bytes)"
+                    f"{source.info.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
+                    f"the name of a folder ({MAX_FOLDER_BYTES} bytes)"
                 )
         return counts, width
 
@@ -248,8 +253,35 @@ class ParquetSource:
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, FinishedEra]:
-        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`."""
-        return Pipeline(plan, self._handles, journal, budget, n_workers, progress).run()
+        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`.
+
+        If the cross-check finds that the decoder of dictionary pages is wrong, everything is
+        written again, and Arrow decodes this file: in the eras that were written before, only one
+        column of each row group was compared.
+        """
+        self._choose_decoder(plan)
+        while True:
+            counted = _RowCount(progress)
+            try:
+                return Pipeline(plan, self._handles, journal, budget, n_workers, counted.add).run()
+            except DecoderMismatchError as error:  # not kept, since it would keep files open
+                file, group, name = error.file, error.group, error.name
+            _LOG.warning(
+                "%s: row group %d, column %r: codes decoded from its dictionary pages differ from "
+                "Arrow's; all eras are converted again, this file by Arrow (--decoder arrow does "
+                "so from the start); please report this, and what wrote the file",
+                self.files[file].path,
+                group,
+                name,
+            )
+            self._handles.use_arrow(file)
+            journal.restart()
+            counted.undo(plan.n_rows)
+
+    def _choose_decoder(self, plan: ConversionPlan) -> None:
+        if plan.options.decoder == "arrow":
+            for file in range(len(self.files)):
+                self._handles.use_arrow(file)
 
     def features(
         self, plan: ConversionPlan, era: str, names: Sequence[str]
@@ -261,9 +293,9 @@ class ParquetSource:
             if era in group.eras:
                 codes = plan.columns.schema.integer_features
                 with self.reading(group.source) as source:
-                    eras = source.eras(group.index, plan.columns.schema.era)
+                    eras = read_eras(source, group.index, plan.columns.schema.era)
                     chosen = eras.codes == eras.labels.index(era)
-                    read = source.features if codes else source.floats
+                    read = source.features if codes else partial(source.floats, divide_codes=True)
                     columns = [column[chosen] for column in read(group.index, names)]
                 rows.append(np.stack(columns, 1))
         staged = np.concatenate(rows)
@@ -272,7 +304,7 @@ class ParquetSource:
         encoder.encode(staged, found, counts, 0, f"era {era!r}")
         return found
 
-    def reading(self, position: int) -> AbstractContextManager[Source]:
+    def reading(self, position: int) -> AbstractContextManager[ParquetHandle]:
         """Lend a handle on the file at a position for as long as the context lasts."""
         return self._handles.take(position)
 
@@ -296,6 +328,30 @@ def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
     """
     each = sorted((metadata_bytes(Path(path)) for path in paths), reverse=True)
     return sum(each[: MAX_FREE + 1])
+
+
+class _RowCount:
+    """Passes progress on, and can take it back. Thread-safe.
+
+    Parameters
+    ----------
+    progress : callable(rows done now, rows in all)
+    """
+
+    def __init__(self, progress: Callable[[float, int], None]) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._rows = 0.0
+
+    def add(self, rows: float, n_rows: int) -> None:
+        """Count rows as done."""
+        with self._lock:
+            self._rows += rows
+        self._progress(rows, n_rows)
+
+    def undo(self, n_rows: int) -> None:
+        """Count the rows that were done as not done."""
+        self._progress(-self._rows, n_rows)
 
 
 def _planted(text: str | None) -> float | None:

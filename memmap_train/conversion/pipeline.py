@@ -26,9 +26,12 @@ from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder, settle_targets
 from .era_writer import ShardWriter
-from .handles import Handles
 from .journal import FinishedEra, Journal
-from .parquet.file import DECODING_BYTES, Source, columns_at_once
+from .parquet.columns import DECODING_BYTES, columns_at_once
+from .parquet.file import ParquetFileInfo
+from .parquet.handle import ParquetHandle
+from .parquet.handle_pool import HandlePool
+from .parquet.row_labels import read_eras, read_ids
 from .plan import ConversionPlan, RowGroup
 from .transpose import Field, FileStore, MemoryStore, Store, TransposeBuffer
 
@@ -50,7 +53,7 @@ _IDS_BYTES = 8_000_000  # of ids read at once
 _ID_COPIES = 4  # of them: Arrow's, with wide offsets, of one width, in the order of eras
 
 
-def least_budget(plan: ConversionPlan, sources: Sequence[Source]) -> int:
+def least_budget(plan: ConversionPlan, sources: Sequence[ParquetFileInfo]) -> int:
     """Return the bytes of buffers with which one thread can decode the largest row group."""
     rows = max((group.rows for group in plan.groups), default=1)
     for_disk = 2 * (_CHUNK_BYTES + BLOCK_BYTES)
@@ -72,7 +75,7 @@ def _held_bytes(plan: ConversionPlan) -> int:
     return _ROW_BYTES * rows + most * per_era
 
 
-def _fixed_bytes(plan: ConversionPlan, sources: Sequence[Source], rows: int) -> int:
+def _fixed_bytes(plan: ConversionPlan, sources: Sequence[ParquetFileInfo], rows: int) -> int:
     """Return what a thread takes to decode columns of so many rows, whatever it collects."""
     features, id_bytes = plan.columns.schema.features, 0
     # What Arrow holds for the columns of one call (and again as they are gathered into one array).
@@ -102,8 +105,8 @@ class Pipeline:
     Parameters
     ----------
     plan : ConversionPlan
-    handles : Handles
-        On the plan's sources.
+    handles : HandlePool
+        Handles on the plan's sources.
     journal : Journal
         Says which eras are finished, gives folders to write in, and takes finished shards.
     budget : int
@@ -117,7 +120,7 @@ class Pipeline:
     def __init__(
         self,
         plan: ConversionPlan,
-        handles: Handles,
+        handles: HandlePool,
         journal: Journal,
         budget: int,
         n_workers: int,
@@ -180,6 +183,7 @@ class Pipeline:
                     laid_out.append(self._lay_out(self._groups[number + 1], store))
                 # An era's rows are appended in the order of the source: first finish the last ones.
                 publishing += _handed_over(running)
+                self._handles.cross_check(group.source, group.index)
                 _results([future for future in publishing if future.done()])
                 publishing = [future for future in publishing if not future.done()]
                 writes = [partial(self._write, group, stage, piece, publishers) for piece in pieces]
@@ -204,7 +208,7 @@ class Pipeline:
         schema = self._schema
         rows = max((group.rows for group in self._groups), default=1)
         budget -= _held_bytes(self._plan)
-        fixed = _fixed_bytes(self._plan, self._handles.sources, rows)
+        fixed = _fixed_bytes(self._plan, self._handles.files, rows)
 
         dtype = np.dtype(np.int8 if self._staged_as_codes else np.float32)
         self._n_workers = max(1, min(self._n_workers, budget // (fixed + _MIN_BLOCK * rows)))
@@ -234,7 +238,8 @@ class Pipeline:
     ) -> tuple[TransposeBuffer, list[_Piece], list[npt.NDArray[np.int64] | slice]]:
         """Return the stage, the pieces, and for each chunk which rows of the group it takes."""
         with self._handles.take(group.source) as source:
-            path, rows = source.path, source.eras(group.index, self._schema.era)
+            path = source.info.path
+            rows = read_eras(source, group.index, self._schema.era)
         by_label = {label: code for code, label in enumerate(rows.labels)}
         pieces: list[_Piece] = []
         order: list[npt.NDArray[np.int64] | slice] = []
@@ -282,24 +287,28 @@ class Pipeline:
         share = n_columns / sum(field.n_columns for field in stage.fields.values())
         self._progress(sum(stage.chunk_rows) * share / 2, self._plan.n_rows)
 
-    def _decode(self, source: Source, group: int, name: str, first: int, block: Array) -> None:
+    def _decode(
+        self, source: ParquetHandle, group: int, name: str, first: int, block: Array
+    ) -> None:
         """Decode columns of a field, from the first one, into rows of a block."""
         schema = self._schema
         columns: Any
         if name == "targets":
-            columns = source.targets(group, schema.targets[first : first + len(block)])
+            targets = schema.targets[first : first + len(block)]
+            columns = source.floats(group, targets, divide_codes=False)
         elif self._staged_as_codes:
             features = schema.features[first : first + len(block)]
             source.features(group, features, block.view(np.int8))
             columns = ()
         else:
-            columns = source.floats(group, schema.features[first : first + len(block)])
+            features = schema.features[first : first + len(block)]
+            columns = source.floats(group, features, divide_codes=True)
         for position, column in enumerate(columns):
             block[position] = column
 
     def _put_ids(
         self,
-        source: Source,
+        source: ParquetHandle,
         group: int,
         stage: TransposeBuffer,
         order: Sequence[npt.NDArray[np.int64] | slice],
@@ -308,7 +317,7 @@ class Pipeline:
         assert self._schema.id is not None
         dtype = self._fields["ids"].dtype
         begin = 0
-        for ids in source.ids(group, self._schema.id, _ids_at_once(dtype.itemsize)):
+        for ids in read_ids(source, group, self._schema.id, _ids_at_once(dtype.itemsize)):
             ids, end = ids.astype(dtype, copy=False), begin + len(ids)
             for chunk, part in enumerate(order):
                 if isinstance(part, slice):
@@ -342,7 +351,7 @@ class Pipeline:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
         shard = self._shards.get(piece.era) or self._begin(piece.era)
         schema = self._schema
-        where = f"{self._handles.sources[group.source].path}: era {piece.era!r}"
+        where = f"{self._handles.files[group.source].path}: era {piece.era!r}"
         staged = np.empty(0, np.float32)
         for chunk in piece.chunks:
             rows = stage.chunk_rows[chunk]
@@ -378,7 +387,7 @@ class Pipeline:
 
     def _publish(self, shard: ShardWriter) -> None:
         try:
-            for source in self._handles.sources:  # a rerun will rely on this era
+            for source in self._handles.files:  # a rerun will rely on this era
                 source.check_untouched()
             self._finished[shard.era] = shard.publish()
         finally:

@@ -20,6 +20,9 @@ from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, listed, nearest
 from .schema import ColumnOptions, Schema, reasons
 
+DECODERS = ("auto", "arrow")
+"""How features are decoded: from their dictionary pages where that is possible, or all by Arrow."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
@@ -36,6 +39,8 @@ class ConvertOptions:
     targets : tuple of str or None
         Only these targets; None for all.
     columns : ColumnOptions
+    decoder : {"auto", "arrow"}
+        Whether features may be decoded without Arrow; the dataset is the same.
     """
 
     dtype: str = "float32"
@@ -44,11 +49,13 @@ class ConvertOptions:
     feature_set: str | None = None
     targets: tuple[str, ...] | None = None
     columns: ColumnOptions = field(default_factory=ColumnOptions)
+    decoder: str = "auto"
 
     def __post_init__(self) -> None:
         for name, value, choices in (
             ("dtype", self.dtype, STORE_DTYPES),
             ("missing", self.missing, MISSING_CHOICES),
+            ("decoder", self.decoder, DECODERS),
         ):
             if value not in choices:
                 raise SchemaError(f"{name}: expected one of {listed(choices)}, found {value!r}")

@@ -22,6 +22,7 @@ from ..system.resources import available_memory, free_disk
 from .choices import DatasetChoice, dataset_choices, suited_choice
 from .codec import refuse_infinities
 from .memory_budget import default_budget
+from .parquet.row_labels import read_eras
 from .parquet_source import ParquetSource
 from .plan import ConversionPlan, ConvertOptions
 from .schema import ColumnOptions
@@ -209,9 +210,10 @@ def _read_targets(
     for group in plan.groups if names else ():
         first = None
         with sources.reading(group.source) as source:
-            rows = source.eras(group.index, schema.era)
-            for name, values in zip(names, source.targets(group.index, names), strict=True):
-                refuse_infinities("target", [name], values[:, np.newaxis], str(source.path))
+            rows = read_eras(source, group.index, schema.era)
+            targets = source.floats(group.index, names, divide_codes=False)
+            for name, values in zip(names, targets, strict=True):
+                refuse_infinities("target", [name], values[:, np.newaxis], str(source.info.path))
                 first = values if first is None else first
                 counts = np.bincount(rows.codes[~np.isnan(values)], minlength=len(rows.labels))
                 labelled[name].update(rows.labels[code] for code in np.flatnonzero(counts))

@@ -7,7 +7,7 @@ A file that `write_sample` hasn't written is never replaced. Imports pyarrow, th
 import json
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,10 @@ def _is_sample(path: Path) -> bool:
         except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return False
         return n_features >= MIN_FEATURES and bool(found == features_json(n_features))
-    from .parquet.file import Source  # needs pyarrow
+    from .parquet.file import read_file_info  # needs pyarrow
 
     try:
-        with closing(Source(path)) as source:
-            return BEST_KEY in source.metadata
+        return BEST_KEY in read_file_info(path).metadata
     except SourceError:
         return False
 

@@ -16,6 +16,7 @@ from ..progress import Progress, ignore
 from ..system.resources import n_cores
 from ..text import in_bytes
 from .batches import Batches
+from .explanation import reading_line, shuffling_details, shuffling_line
 from .page_cache import drop, read_ahead, resident
 from .placement import Placement
 from .rates import PART_BYTES, Rate, disk_rate, measure, memcpy_rate
@@ -62,7 +63,6 @@ def bench(
         )
 
     whole = of(dataset)
-    shuffling, reading = whole.explain()
     cached = resident(dataset)["features"][0]
     if cached is not None:
         cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
@@ -103,8 +103,9 @@ def bench(
         "n_features": len(whole.feature_names),
         "window_size": whole.window_size,
         "pool_batches": whole.pool_batches,
-        "shuffling": shuffling,
-        "reading": reading,
+        "shuffling": shuffling_line(whole),
+        "shuffling_details": shuffling_details(whole),
+        "reading": reading_line(whole),
         "rates": {name: asdict(rate) for name, rate in rates.items()},
         "part_bytes": part.feature_bytes,
     }
@@ -193,6 +194,7 @@ def bench_text(found: dict[str, Any]) -> str:
         + ("an unknown rate" if disk is None else f"{in_bytes(disk)}/s"),
         f"dataset     {in_bytes(found['feature_bytes'])} of features, {found['dtype']}{here}",
         f"shuffling   {found['shuffling']}",
+        *(f"            {detail}" for detail in found["shuffling_details"]),
         f"reading     {found['reading']}",
         "",
         f"batches of {found['batch_size']:,} x {found['n_features']:,}",

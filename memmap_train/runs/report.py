@@ -15,7 +15,7 @@ from ..text import in_bytes
 from .folds import Fold
 from .summary import Summary, result_scores
 
-_log = logging.getLogger("memmap_train")
+_LOG = logging.getLogger("memmap_train")
 
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
@@ -249,7 +249,9 @@ def _chart_line(report: TrainReport | FoldsReport) -> str:
 
 
 class Reporter:
-    """Is told what happens in a training. This one keeps silent; override what shall be shown.
+    """Called with what happens in a training; override the methods whose events should be shown.
+
+    This class shows nothing, and logs warnings to ``logging.getLogger("memmap_train")``.
 
     Attributes
     ----------
@@ -305,7 +307,7 @@ class Reporter:
 
         It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
         """
-        _log.warning("%s", text)
+        _LOG.warning("%s", text)
 
 
 @dataclass(slots=True)

@@ -44,8 +44,10 @@ def allowed(schema: Mapping[str, Any]) -> str:
 
 def _limits(schema: Mapping[str, Any]) -> str:
     """Return the limits of a number: "of 1 or more", "from 0 to below 1", "above 0"."""
-    least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    keywords = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    found = [schema.get(keyword) for keyword in keywords]
+    # Versions of pydantic differ in whether the limit of a float is an integer.
+    least, most, above, below = (int(x) if x is not None and x == int(x) else x for x in found)
     if least is not None and most is not None:
         return f"from {least} to {most}"
     if least is not None:
@@ -68,15 +70,15 @@ def quoted(value: object) -> str:
 
 
 def faults_in(
-    error: ValidationError, schema: Mapping[str, Any], values: Mapping[str, Any]
+    error: ValidationError, schemas: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the keys that an error is about, with what was expected of each and what was found.
 
     Parameters
     ----------
     error : ValidationError
-    schema : mapping
-        The JSON schema of the record that was validated.
+    schemas : mapping
+        The JSON schema of each key.
     values : mapping
         The values that were validated.
 
@@ -99,4 +101,4 @@ def faults_in(
             yield "", str(fault["ctx"]["error"]), ""
         else:
             found = quoted(values[key]) if key in values else ""
-            yield key, allowed(schema["properties"][key]), found
+            yield key, allowed(schemas[key]), found

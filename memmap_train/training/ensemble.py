@@ -19,7 +19,7 @@ from ..loading.placement import is_past_cache
 from ..progress import Progress
 from ..runs.folds import fold_of
 from ..runs.lineage import code_of
-from ..runs.object_reference import blaming, described
+from ..runs.object_reference import describe_error, user_code
 from ..runs.run import Run, open_run
 from .model import require_tensorflow
 from .predictor import Float32, Predictor, check_missing
@@ -162,7 +162,7 @@ def _predicted(
                 part, run.record.features, past_cache=is_past_cache(part), progress=tell
             )
         except tf.errors.OpError as error:
-            raise RunError(f"{run.model_path}: the model fails: {described(error)}") from error
+            raise RunError(f"{run.model_path}: the model fails: {describe_error(error)}") from error
         n_before += part.n_rows
 
 
@@ -172,7 +172,7 @@ def _load(run: Run) -> Predictor:
         model = read_model(run.model_path, code_of(run))
     except ConfigError as error:
         raise RunError(str(error)) from error
-    with blaming(f"{run.model_path}: the model fails"):
+    with user_code(f"{run.model_path}: the model fails"):
         return Predictor(model, run.record.fill_missing)
 
 

@@ -6,8 +6,8 @@ era, and a row of `history.csv`.
 
 from ..loading.placement import is_past_cache
 from ..runs.report import Pace, Reporter
-from ..runs.run import STEP_SCORE_COLUMNS
 from ..runs.run_warnings import RunWarnings
+from ..runs.score_files import STEP_SCORE_COLUMNS
 from ..runs.state import Progress, Row
 from ..runs.summary import EraScores, history_scores
 from .predictor import Predictor

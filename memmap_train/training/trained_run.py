@@ -16,8 +16,9 @@ from ..runs.config import TrainConfig
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
-from ..runs.run import ERA_SCORE_COLUMNS, HISTORY_COLUMNS, Run
+from ..runs.run import Run
 from ..runs.run import open_run as open_folder
+from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
 from ..system.paths import user_path

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memmap_train.conversion import pipeline, transpose
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.parquet import file as reading
+from memmap_train.conversion.parquet import row_labels
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.dataset.dataset import Dataset
@@ -163,7 +163,7 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
         patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
         patch.setattr(pipeline, "_MAX_BLOCK", layout.block_columns)
         patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
-        patch.setattr(reading, "_TEXTS_AT_ONCE", layout.block_columns)
+        patch.setattr(row_labels, "_TEXTS_AT_ONCE", layout.block_columns)
         return convert_within(
             TinyBudget(layout.n_bytes),
             paths,

@@ -18,7 +18,7 @@ from memmap_train.conversion import pipeline
 from memmap_train.conversion.codec import FeatureEncoder
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import FinishedEra, Journal
-from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.transpose import TransposeBuffer
 from memmap_train.dataset.array_writer import ArrayWriter
 from memmap_train.dataset.dataset import open_dataset
@@ -133,7 +133,7 @@ class UnforeseenError(Exception):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (Source, "ids"),
+        (ParquetHandle, "pieces"),
         (pipeline, "MemoryStore"),
         (FeatureEncoder, "encode"),
         (ArrayWriter, "append"),

@@ -12,9 +12,9 @@ import pytest
 
 from memmap_train.conversion import pipeline
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.handles import MAX_FREE
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet import file
+from memmap_train.conversion.parquet.handle_pool import MAX_FREE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from tests.benchmarks.measuring import alone
@@ -90,7 +90,7 @@ def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.Mon
     source = tmp_path / "toy.parquet"
     write_toy(source, {"0001": 10})
     footer_bytes = pq.ParquetFile(source).metadata.serialized_size
-    monkeypatch.setattr(file, "_METADATA_BYTES", 250_000_000 // footer_bytes)
+    monkeypatch.setattr(file, "METADATA_BYTES", 250_000_000 // footer_bytes)
     with refused(ConversionError, "memory: expected 712 MB", "found 600"):
         convert(source, tmp_path / "out", memory=600)
     convert(source, tmp_path / "out", memory=712)

@@ -12,7 +12,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.commit import commit
-from memmap_train.conversion.parquet.file import Source
+from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.workspace import Workspace
 from memmap_train.dataset.format import WORKPLACE
 from memmap_train.dataset.manifest import Manifest
@@ -313,14 +313,14 @@ def test_trusted_features_of_old_eras_arent_decoded(
     out = source.with_name("out")
     mt.convert(source, out)
     read: list[int] = []
-    features = Source.features
+    features = ParquetHandle.features
 
-    def noting(self: Source, group: int, names: Any, out: Any) -> Any:
+    def noting(self: ParquetHandle, group: int, names: Any, out: Any) -> Any:
         read.append(group)
         return features(self, group, names, out)
 
     pq.write_table(toy_table(LATER, nulls=True), source, row_group_size=sum(FIRST.values()))
-    monkeypatch.setattr(Source, "features", noting)
+    monkeypatch.setattr(ParquetHandle, "features", noting)
     assert mt.convert(source, out, trust_features=True).n_eras_new == 2
     assert set(read) == {1}
 

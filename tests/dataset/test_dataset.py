@@ -1,4 +1,4 @@
-"""Tests of an opened dataset: read era by era, narrowed, verified, damaged by cut and flip."""
+"""Tests of an opened dataset: reading, selecting, verifying, and damage by cutting and flipping."""
 
 import errno
 import gc
@@ -165,7 +165,7 @@ def open_files() -> int | None:
     return len(os.listdir(descriptors)) if descriptors.is_dir() else None
 
 
-# -- narrowing ------------------------------------------------------------------------------------
+# -- selections -----------------------------------------------------------------------------------
 
 
 def test_a_selection_keeps_the_datasets_order(toys: dict[str, Path]) -> None:
@@ -241,7 +241,7 @@ def test_an_empty_selection_of_eras_is_refused(toys: dict[str, Path]) -> None:
 
 
 def test_labelled_eras_are_listed_per_target(make_toy: MakeToy) -> None:
-    """Made of counts in the manifest: no array needs to be read."""
+    """The manifest's counts are used: no array needs to be read."""
     path = make_toy(SMALL, n_targets=2)
     data = json.loads((path / FILE_NAME).read_bytes())
     for shard, nulls in zip(data["shards"], [(6, 0), (3, 4), (5, 5)], strict=True):
@@ -328,7 +328,7 @@ def remove_file(path: Path) -> None:
 
 
 def edit_the_header(path: Path) -> None:
-    """Say int32 where float32 was: the same size, other numbers."""
+    """Write int32 in place of float32: the same size, other numbers."""
     file = path / "era-0002" / "features.npy"
     content = file.read_bytes()
     assert b"<f4" in content
@@ -431,7 +431,7 @@ def test_each_array_of_a_missing_era_is_reported(make_toy: MakeToy) -> None:
 
 
 def put_links_in_place(path: Path, store: Path) -> None:
-    """Make links of all files, as DVC, git-annex and the caches of hubs do."""
+    """Replace all files by links, as DVC, git-annex and the caches of hubs do."""
     store.mkdir()
     for number, file in enumerate([path / FILE_NAME, *sorted(path.glob("era-*/*.npy"))]):
         os.replace(file, store / str(number))
@@ -607,7 +607,7 @@ ONE_BY_ONE: list[Callable[[Path], object]] = [
 
 
 def test_any_combination_of_damages_is_listed_and_nothing_else(make_toy: MakeToy) -> None:
-    """300 damages dealt to 40 datasets."""
+    """40 datasets share 300 damages."""
     whole = make_toy({f"{era:04}": 5 for era in range(1, 9)})
     files = sorted(str(file.relative_to(whole)) for file in whole.glob("era-*/*.npy"))
     random = np.random.default_rng([7, 1])

@@ -20,7 +20,7 @@ BINS = np.array([0, 0.25, 0.5, 0.75, 1])
 
 
 def official_corr(predictions: Array, target: Array) -> float:
-    """What numerai-tools makes of the same arrays, NaN targets and all."""
+    """Return the score of numerai-tools for the same arrays, including NaN targets."""
     score = scoring.numerai_corr(
         pd.DataFrame({"prediction": predictions}),
         pd.Series(target, name="target"),
@@ -30,7 +30,7 @@ def official_corr(predictions: Array, target: Array) -> float:
 
 
 def era(rows: int = 5600, missing: float = 0.1, seed: int = 0) -> tuple[Array, Array]:
-    """Predictions that know a little of a target in five bins, some of it missing."""
+    """Return predictions with a weak correlation with a target in five bins, and the target."""
     generator = np.random.default_rng([seed])
     target = generator.choice(BINS, size=rows, p=[0.05, 0.2, 0.5, 0.2, 0.05])
     predictions = target + generator.normal(scale=5, size=rows)

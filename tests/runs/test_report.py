@@ -1,10 +1,11 @@
-"""What is said when a training is done."""
+"""Tests of the text that is printed when a training is done."""
 
+import logging
 from dataclasses import replace
 
 import pytest
 
-from memmap_train.runs.report import FoldsReport, TrainReport, folds_text, training_text
+from memmap_train.runs.report import FoldsReport, Reporter, TrainReport, folds_text, training_text
 from memmap_train.runs.summary import Summary
 
 CORR = Summary(mean=0.03, std=0.025, sharpe=1.2, max_drawdown=0.01, positive=0.92, n_eras=40)
@@ -106,3 +107,8 @@ def test_a_report_has_the_keys_of_state_json() -> None:
         folds=(REPORT,),
     )
     assert folds.to_json() == scores | {"run_dir": "runs/f", "n_eras": 40, "chart_path": None}
+
+
+def test_the_default_reporter_logs_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    Reporter().warning("runs/a: 100% of it")
+    assert caplog.record_tuples == [("memmap_train", logging.WARNING, "runs/a: 100% of it")]

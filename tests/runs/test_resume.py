@@ -1,4 +1,4 @@
-"""Whether a run may be resumed, and by which process."""
+"""Tests of whether a run may be resumed, and by which process."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.support.run_records import run_record
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return a run of which an epoch was trained."""
+    """Return a run with one trained epoch."""
     begun = begin_run(tmp_path / "run", run_record())
     begun.write_history([])
     return begun

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from numerai_tools import scoring
 
-from memmap_train.runs.config import MONITORS
-from memmap_train.runs.run import HISTORY_COLUMNS
+from memmap_train.runs.monitor import MONITORS
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from memmap_train.runs.summary import Summary, history_scores, result_scores, summary
 
 

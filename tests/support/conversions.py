@@ -19,7 +19,7 @@ from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:
-    """Tell whether two datasets hold the same bytes, going by their manifests."""
+    """Return whether two datasets hold the same bytes according to their manifests."""
     assert list(verify(one.path)) == []
     assert list(verify(other.path)) == []
     return (one.manifest.digest, one.manifest.shards, one.manifest.aliases) == (
@@ -49,7 +49,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
 
 
 class TinyBudget(MemoryBudget):
-    """A budget of so many bytes for buffers, however few: nothing is refused."""
+    """A budget of any number of bytes for buffers: nothing is refused."""
 
     def __init__(self, n_bytes: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def convert_within(
     *,
     n_workers: int = 1,
 ) -> Report:
-    """Convert parquet files with a budget that `convert` can't be given."""
+    """Convert parquet files within a budget that `convert` would refuse."""
     with closing(open_source(sources, out, budget)) as source:
         return convert_source(
             source,

@@ -6,22 +6,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from memmap_train.conversion.parquet.dictionary_codes.footer import Footer
-from memmap_train.conversion.parquet.dictionary_codes.pages import PageReader
+from memmap_train.conversion.parquet.dictionary_codes import CodeDecoder, ColumnOffsets
 from tests.support.parquet_layouts import NULL, write_random
 
 
 def compare_layouts(path: Path, numbers: range) -> Counter[str]:
-    """Decode files of random layouts, and compare them with what was written, and with Arrow."""
+    """Decode files of random layouts, and compare the codes with those written and with Arrow's."""
     found: Counter[str] = Counter()
     for number in numbers:
         names, groups = write_random(path, np.random.default_rng([19, number]))
         file = pq.ParquetFile(path)
         nullable = {field.name: field.nullable for field in file.schema_arrow}
-        pages = PageReader(path, Footer(path, file.num_row_groups), nullable)
+        decoder = CodeDecoder(path, ColumnOffsets(path, file.num_row_groups), nullable)
         for group, codes in enumerate(groups):
             out = np.full(codes.shape, 99, np.int8)
-            left = pages.read(group, names, out)
+            left = decoder.decode(group, names, out)
             taken = [position for position in range(len(names)) if position not in left]
             for position in taken:
                 where = f"file {number}, row group {group}, {names[position]}"

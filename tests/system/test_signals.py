@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: raised once, ignored where the parent does, never lost."""
+"""Tests of termination signals: raised once, ignored if the parent ignores them, never lost."""
 
 import gc
 import os
@@ -24,7 +24,7 @@ LONG = 60.0  # seconds: what waits so long is woken, or the test fails
 
 @pytest.fixture(autouse=True)
 def handled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handle all signals as a command does; `conftest` restores them."""
+    """Handle all signals as a command does; `conftest` restores their handlers."""
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     for number in EVERYTHING:
         signal.signal(number, stop)

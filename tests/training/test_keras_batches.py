@@ -322,6 +322,7 @@ def test_threads_may_iterate_at_once(dataset: mt.Dataset) -> None:
         thread.join()
     # Those that began after another had ended are an epoch further.
     epochs = [batches_of(dataset, range(e * STEPS, (e + 1) * STEPS)) for e in range(4)]
+    assert seen.keys() == set(range(4))
     for found in seen.values():
         (expected,) = (e for e in epochs if np.array_equal(e[0][0], found[0][0]))
         assert_same(found, expected)

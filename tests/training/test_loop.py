@@ -38,9 +38,9 @@ from memmap_train.errors import (
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
-from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
 from memmap_train.runs.metrics import numerai_corr, pearson, why_undefined
+from memmap_train.runs.monitor import MONITORS
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
 from memmap_train.runs.summary import summary
 from memmap_train.system.buffers import BufferPool
@@ -1056,8 +1056,8 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     script = Script()
     train(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None
-    assert f"windows of {other[0]} rows" in script.plan.shuffling
-    assert f"pools of {other[1]} batches" in script.plan.shuffling
+    assert f"window {other[0]} rows" in script.plan.shuffling
+    assert f"pool {other[1]} batches" in script.plan.shuffling
 
 
 def test_more_epochs_are_those_of_a_longer_run(

@@ -12,6 +12,7 @@ texts, and different ones different texts:
 """
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,13 @@ class LabelError(Exception):
     Attributes
     ----------
     found, expected : str
-    place : int
-        Its position in the array.
+    row : int
+        Position of the value among those that were given.
     """
 
-    def __init__(self, found: object, expected: str, place: int) -> None:
-        super().__init__(found, expected, place)
-        self.found, self.expected, self.place = str(found), expected, place
+    def __init__(self, found: object, expected: str, row: int) -> None:
+        super().__init__(found, expected, row)
+        self.found, self.expected, self.row = str(found), expected, row
 
 
 def as_text(array: Any) -> Any:
@@ -61,9 +62,37 @@ def as_text(array: Any) -> Any:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        found, place = _first_undecodable(texts)
-        raise LabelError(f"{found!r:.60}, not UTF-8 text", "text", place) from None
+        found, row = _first_undecodable(texts)
+        raise LabelError(f"{found!r:.60}, not UTF-8 text", "text", row) from None
     return texts
+
+
+def label_codes(arrays: Iterable[Any]) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """Return the distinct values of arrays as text, and the position of each row's value in them.
+
+    Raises
+    ------
+    LabelError
+        As for `as_text`; its row is counted over all arrays.
+    """
+    positions: dict[str, int] = {}
+    codes = [np.empty(0, np.int32)]
+    for array in arrays:
+        encoded = pc.dictionary_encode(array)
+        indices = _numbers(encoded.indices)
+        try:
+            labels = as_text(encoded.dictionary).to_pylist()
+        except LabelError as error:
+            row = sum(map(len, codes)) + int(np.argmax(indices == error.row))
+            raise LabelError(error.found, error.expected, row) from None
+        known = [positions.setdefault(label, len(positions)) for label in labels]
+        codes.append(np.array(known, np.int32)[indices])
+    return list(positions), np.concatenate(codes)
+
+
+def ends_with_zero(texts: Any) -> bool:
+    """Return whether a text ends with a zero byte."""
+    return bool(pc.any(pc.ends_with(texts, "\0")).as_py())
 
 
 def uuids_as_text(array: Any) -> Any:
@@ -91,9 +120,9 @@ def _whole_floats(array: Any) -> Any:
 
 def _whole_decimals(array: Any) -> Any:
     values = array.to_pylist()
-    for place, value in enumerate(values):
+    for row, value in enumerate(values):
         if value != value.to_integral_value():
-            raise LabelError(value, "whole numbers", place)
+            raise LabelError(value, "whole numbers", row)
     return _array(str(int(value)) for value in values)
 
 
@@ -103,10 +132,10 @@ def _timestamps(array: Any) -> Any:
         array = _wall_time(array, zone)
     times = _numbers(array).astype(f"datetime64[{array.type.unit}]")
     texts = _dates(times)
-    for place in np.flatnonzero(times != times.astype("datetime64[D]")):
-        text = str(times[place])  # with as many digits as the unit has
+    for row in np.flatnonzero(times != times.astype("datetime64[D]")):
+        text = str(times[row])  # with as many digits as the unit has
         seconds, _, fraction = text.partition(".")
-        texts[place] = f"{seconds}.{fraction}".rstrip("0").rstrip(".") if fraction else seconds
+        texts[row] = f"{seconds}.{fraction}".rstrip("0").rstrip(".") if fraction else seconds
     return _array(texts)
 
 
@@ -121,9 +150,9 @@ def _wall_time(array: Any, zone: str) -> Any:
         found = f"the time zone {zone!r}: {' '.join(str(error).split())}"
         raise LabelError(found, "one that is known here, or the times in UTC", 0) from None
     if not first.equals(last):
-        place = int(np.flatnonzero(_numbers(first) != _numbers(last))[0])
-        found = f"{local[place]}, an hour that clocks in {zone} show twice"
-        raise LabelError(found, "times that tell moments apart, such as those in UTC", place)
+        row = int(np.flatnonzero(_numbers(first) != _numbers(last))[0])
+        found = f"{local[row]}, an hour that clocks in {zone} show twice"
+        raise LabelError(found, "times that tell moments apart, such as those in UTC", row)
     return local
 
 
@@ -137,11 +166,11 @@ def _dates(times: npt.NDArray[np.datetime64]) -> list[str]:
 
 
 def _first_undecodable(texts: Any) -> tuple[bytes, int]:
-    for place, value in enumerate(texts.cast(pa.large_binary()).to_pylist()):
+    for row, value in enumerate(texts.cast(pa.large_binary()).to_pylist()):
         try:
             value.decode()
         except UnicodeDecodeError:
-            return value, place
+            return value, row
     raise AssertionError("Arrow finds text that isn't UTF-8, and Python doesn't")
 
 

@@ -1,7 +1,7 @@
 """Headers of parquet's pages: structs in Thrift's compact protocol.
 
-Only what `pages` has to know of them. Whatever else stands there is stepped over, and what can't be
-is refused with `OtherLayoutError`: such pages are for Arrow to read.
+Only the fields that `page_layout` needs are returned. Other fields are skipped; what can't be
+skipped raises `UnsupportedLayoutError`, and the column is left to Arrow.
 
 Notes
 -----
@@ -18,22 +18,23 @@ DATA_PAGE, DICTIONARY_PAGE = 0, 2  # parquet.thrift: PageType
 _MAX_DEPTH = 3  # of structs: a header holds a data page's, which holds its statistics
 
 
-class OtherLayoutError(Exception):
-    """Pages, or a header, that are laid out in another way than is known here."""
+class UnsupportedLayoutError(Exception):
+    """A page, or its header, has a layout that this decoder doesn't know."""
 
 
 class Header(NamedTuple):
-    """What stands before a page.
+    """The header of a page.
 
     Attributes
     ----------
     kind : int
         `DATA_PAGE` or `DICTIONARY_PAGE`.
     n_bytes, compressed_bytes : int
-        Of the page behind the header, and of what is stored of it.
+        Size of the page without its header, before and after compression.
     n_values : int
     encoding, level_encoding : int
-        Of the values; of what says which are null (0 for a dictionary).
+        Encoding of the values, and of the definition levels, which mark nulls (0 in the header of a
+        dictionary page).
     """
 
     kind: int
@@ -44,78 +45,78 @@ class Header(NamedTuple):
     level_encoding: int
 
 
-def parse_header(data: Data, place: int) -> tuple[Header, int]:
-    """Return the header that begins at a place, and where it ends.
+def parse_header(data: Data, offset: int) -> tuple[Header, int]:
+    """Return the header that begins at an offset, and the offset of its end.
 
     Raises
     ------
-    OtherLayoutError
-        It is none, or of another kind of page.
+    UnsupportedLayoutError
+        The bytes aren't a header, or that of another kind of page.
     IndexError
-        The data end before it does.
+        The data end before the header does.
     """
-    fields, place = _struct(data, place, 1)
+    fields, offset = _struct(data, offset, 1)
     kind = fields.get(1)
     details = fields.get(5 if kind == DATA_PAGE else 7)
     if kind not in (DATA_PAGE, DICTIONARY_PAGE) or not isinstance(details, dict):
-        raise OtherLayoutError
+        raise UnsupportedLayoutError
     level_encoding = details.get(3) if kind == DATA_PAGE else 0
     numbers = [fields.get(2), fields.get(3), details.get(1), details.get(2), level_encoding]
     found = [number for number in numbers if isinstance(number, int) and number >= 0]
     if len(found) != len(numbers):
-        raise OtherLayoutError
-    return Header(kind, *found), place
+        raise UnsupportedLayoutError
+    return Header(kind, *found), offset
 
 
-def varint(data: Data, place: int) -> tuple[int, int]:
-    """Return the number that is written there, seven bits a byte, and where it ends.
+def varint(data: Data, offset: int) -> tuple[int, int]:
+    """Return the variable-length number at an offset, and the offset of its end.
 
     Raises
     ------
-    OtherLayoutError
-        It has more than 63 bits.
+    UnsupportedLayoutError
+        The number has more than 63 bits.
     IndexError
-        The data end before it does.
+        The data end before the number does.
     """
-    value = data[place]
+    value = data[offset]
     if value < 128:
-        return value, place + 1
+        return value, offset + 1
     value &= 127
     for shift in range(7, 63, 7):
-        place += 1
-        value |= (data[place] & 127) << shift
-        if data[place] < 128:
-            return value, place + 1
-    raise OtherLayoutError
+        offset += 1
+        value |= (data[offset] & 127) << shift
+        if data[offset] < 128:
+            return value, offset + 1
+    raise UnsupportedLayoutError
 
 
-def _struct(data: Data, place: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Return a struct's fields by their numbers, and where it ends."""
+def _struct(data: Data, offset: int, depth: int) -> tuple[dict[int, Any], int]:
+    """Return a struct's fields by their numbers, and the offset of its end."""
     fields: dict[int, Any] = {}
     number = 0
-    while data[place]:
-        delta, kind = data[place] >> 4, data[place] & 15
-        place += 1
+    while data[offset]:
+        delta, kind = data[offset] >> 4, data[offset] & 15
+        offset += 1
         if delta:
             number += delta
         else:
-            number, place = _zigzag(data, place)
+            number, offset = _zigzag(data, offset)
         value: Any = None
         if kind in (1, 2):  # true, false
             pass
         elif kind in (4, 5, 6):  # 16, 32, 64 bits
-            value, place = _zigzag(data, place)
+            value, offset = _zigzag(data, offset)
         elif kind == 8:  # text
-            n_bytes, place = varint(data, place)
-            place += n_bytes
+            n_bytes, offset = varint(data, offset)
+            offset += n_bytes
         elif kind == 12 and depth < _MAX_DEPTH:
-            value, place = _struct(data, place, depth + 1)
+            value, offset = _struct(data, offset, depth + 1)
         else:
-            raise OtherLayoutError
+            raise UnsupportedLayoutError
         fields[number] = value
-    return fields, place + 1
+    return fields, offset + 1
 
 
-def _zigzag(data: Data, place: int) -> tuple[int, int]:
-    value, place = varint(data, place)
-    return (value >> 1) ^ -(value & 1), place
+def _zigzag(data: Data, offset: int) -> tuple[int, int]:
+    value, offset = varint(data, offset)
+    return (value >> 1) ^ -(value & 1), offset

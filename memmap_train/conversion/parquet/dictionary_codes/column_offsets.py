@@ -1,8 +1,8 @@
-"""Where columns of 32-bit integers are in a parquet file, by its footer alone.
+"""Offsets of the columns of 32-bit integers in a parquet file, from its footer's bytes.
 
-pyarrow tells it too, but ends the whole process where it finds a damaged footer, or one that speaks
-of encryption, to be none of its own: its accessors let C++ exceptions through. Here what can't be
-read is left out.
+pyarrow has accessors for them, but C++ exceptions pass through these and end the whole process
+where a footer is damaged or mentions encryption. Here, columns whose entries can't be read are left
+out.
 
 Notes
 -----
@@ -25,8 +25,8 @@ _FROM_NAME = re.compile(
     rb"\x15%b\x16%b\x16[\x80-\xff]{0,9}[\x00-\x7f]\x16%b\x26%b\x26%b" % ((_NUMBER,) * 5)
 )
 _CODECS = {0: False, 1: True}  # parquet.thrift: CompressionCodec
-_MAX_BYTES = 1 << 60  # of a file: what systems take as a place in one has 63 bits
-_N_NUMBERS = 5  # of a chunk: a tuple of them takes five times as much, and there may be a million
+_MAX_BYTES = 1 << 60  # of a file: systems take offsets of 63 bits
+_N_NUMBERS = 5  # of a chunk, in an array: tuples take five times as much for a million chunks
 _OTHER_CODEC = -1
 _UNKNOWN = (0, 0, 0, 0, _OTHER_CODEC)
 _NO_NUMBERS = array("q")
@@ -34,15 +34,15 @@ _TAIL_BYTES = 8  # the footer's length (4 bytes, little endian) and the magic
 
 
 class Chunk(NamedTuple):
-    """A column of a row group: where it is in the file.
+    """A column of a row group.
 
     Attributes
     ----------
     begin, data_begin, end : int
-        Of its dictionary page, of its first data page, and of all.
+        File offsets of the dictionary page, of the first data page, and of the end of the chunk.
     n_values : int
     compressed : bool
-        By snappy; otherwise not at all.
+        Whether its pages are compressed by snappy; otherwise they aren't compressed.
     """
 
     begin: int
@@ -52,14 +52,14 @@ class Chunk(NamedTuple):
     compressed: bool
 
 
-class Footer:
-    """Chunks of a parquet file by column and row group; read when first asked for, thread-safe.
+class ColumnOffsets:
+    """Chunks of a parquet file by column and row group; read when first needed. Thread-safe.
 
     Parameters
     ----------
     path : Path
     n_groups : int
-        Row groups; columns with another number of chunks are left out.
+        Number of row groups; columns with another number of chunks are left out.
     """
 
     def __init__(self, path: Path, n_groups: int) -> None:
@@ -68,7 +68,7 @@ class Footer:
         self._chunks: dict[bytes, array[int]] | None = None  # as many numbers for each chunk
 
     def chunk(self, group: int, name: str) -> Chunk | None:
-        """Return where a column is; None if it isn't told, or is no case for `pages`.
+        """Return the chunk of a column; None if it isn't known, or has another codec.
 
         Raises
         ------
@@ -110,8 +110,8 @@ def _find_chunks(footer: bytes) -> "dict[bytes, array[int]]":
 
 
 def _numbers(*fields: bytes) -> tuple[int, ...]:
-    """Return what these fields say; unknown if no file can be so long, or the codec is another."""
-    # Numbers are written as twice what they are, and one less where negative.
+    """Return the numbers in these fields; `_UNKNOWN` for impossible sizes and other codecs."""
+    # Zigzag encoding: non-negative numbers are written doubled.
     codec, n_values, n_bytes, data_begin, begin = (_number(field) >> 1 for field in fields)
     if codec not in _CODECS or max(n_bytes, data_begin, begin, n_values) >= _MAX_BYTES:
         return _UNKNOWN
@@ -119,7 +119,7 @@ def _numbers(*fields: bytes) -> tuple[int, ...]:
 
 
 def _number(field: bytes) -> int:
-    """Return a number of seven bits a byte, the lowest ones first."""
+    """Return a variable-length number: seven bits a byte, the lowest ones first."""
     value = 0
     for byte in reversed(field):
         value = value << 7 | byte & 127
