@@ -1,8 +1,8 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
 Public names are imported lazily, together with the third-party packages that they need: numpy for
-datasets and batches, pyarrow for parquet files, TensorFlow for models. `memmap_train.types` has the
-types of what they take and return.
+datasets and batches, pyarrow for parquet files, TensorFlow for models, PyTorch for `torch_batches`.
+`memmap_train.types` has the types of what they take and return.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ __all__ = [
     "Fold",
     "MemmapTrainError",
     "Problem",
+    "Sampler",
     "TrainConfig",
     "__version__",
     "convert",
@@ -25,6 +26,7 @@ __all__ = [
     "open_run",
     "predict",
     "split",
+    "torch_batches",
     "train",
     "types",
     "verify",
@@ -37,6 +39,7 @@ _HOMES = {
     "Fold": "runs.folds",
     "MemmapTrainError": "errors",
     "Problem": "dataset.verify",
+    "Sampler": "loading.sampler",
     "TrainConfig": "runs.config",
     "convert": "conversion.conversion",
     "keras_batches": "training.keras_batches",
@@ -44,6 +47,7 @@ _HOMES = {
     "open_run": "training.trained_run",
     "predict": "training.predictions",
     "split": "runs.folds",
+    "torch_batches": "loading.torch_batches",
     "train": "training.trained_run",
     "verify": "dataset.verify",
     "walk_forward": "runs.folds",
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
     from .dataset.verify import Problem, verify
     from .errors import MemmapTrainError
     from .loading.batches import Batches
+    from .loading.sampler import Sampler
+    from .loading.torch_batches import torch_batches
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .training.keras_batches import keras_batches

@@ -57,6 +57,10 @@ class RunError(MemmapTrainError, OSError):
     """A run's folder exists, is missing, or holds something else."""
 
 
+class DependencyError(MemmapTrainError, ImportError):
+    """A package that only a part of this one needs isn't installed."""
+
+
 class ThreadError(MemmapTrainError, RuntimeError):
     """The system starts no thread."""
 

@@ -30,7 +30,8 @@ from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sampl
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
 from .parquet.row_labels import count_rows, longest_id, read_eras
-from .pipeline import Pipeline, least_budget
+from .pipeline import Pipeline
+from .pipeline_sizes import DEFAULT_LIMITS, PipelineLimits, least_budget
 from .plan import (
     Columns,
     ConversionPlan,
@@ -54,6 +55,7 @@ class ParquetSource:
     ----------
     paths : sequence of paths
         Their rows are taken in this order.
+    limits : PipelineLimits, optional
 
     Attributes
     ----------
@@ -70,7 +72,13 @@ class ParquetSource:
     own_dtype, own_missing = "float32", "0.5"
     pyarrow_version = PYARROW_VERSION
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        limits: PipelineLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[ParquetFileInfo] = []
@@ -243,7 +251,7 @@ class ParquetSource:
 
     def least_budget(self, plan: ConversionPlan) -> int:
         """Return the bytes of buffers that decoding a row group needs at least."""
-        return least_budget(plan, self.files)
+        return least_budget(plan, self.files, self._limits)
 
     def write(
         self,
@@ -262,8 +270,11 @@ class ParquetSource:
         self._choose_decoder(plan)
         while True:
             counted = _RowCount(progress)
+            pipeline = Pipeline(
+                plan, self._handles, journal, budget, n_workers, counted.add, self._limits
+            )
             try:
-                return Pipeline(plan, self._handles, journal, budget, n_workers, counted.add).run()
+                return pipeline.run()
             except DecoderMismatchError as error:  # not kept, since it would keep files open
                 file, group, name = error.file, error.group, error.name
             _LOG.warning(

@@ -3,13 +3,13 @@
 A sampler decides on the rows, a reader copies them; here the two meet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
-from ..errors import BatchError
+from ..errors import BatchError, listed
 from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from ..text import in_bytes
 from .gather import Batch, PoolReader
@@ -64,7 +64,7 @@ class Batches:
     window_size, pool_batches : int
         As chosen. A sampler of your own has none.
     reasons : tuple of str
-        Why window and pool were chosen so.
+        Why window and pool were chosen so; empty if a window was given.
     shuffling : Shuffling
         How well they shuffle, compared with a global shuffle.
     sampler : Sampler
@@ -247,7 +247,7 @@ class Batches:
         start = whole("epoch", number, least=0) * len(self)
         return self.stream(start, start + len(self))
 
-    def stream(self, start: int = 0, end: int | None = None) -> "Stream":
+    def stream(self, start: int = 0, end: int | None = None, stride: int = 1) -> "Stream":
         """Return a prefetched iterator from a step on; resuming is an offset.
 
         Parameters
@@ -255,9 +255,13 @@ class Batches:
         start : int
         end : int, optional
             The step before which it ends; nothing is read that comes later. Endless by default.
+        stride : int
+            Every so many steps; the pools are read whole.
 
-        All targets are mapped now: an update of the dataset, which replaces files of targets only,
-        doesn't end the stream.
+        Notes
+        -----
+        All targets are mapped at once: an update of the dataset, which replaces only files of
+        targets, doesn't end the stream.
 
         Raises
         ------
@@ -267,7 +271,23 @@ class Batches:
             A file of targets is missing, damaged, or another one than before.
         """
         self.reader.map_targets()
-        return Stream(self._sampler, self.reader, start, end)
+        return Stream(self._sampler, self.reader, start, end, stride)
+
+
+def as_batches(data: Batches | Dataset, arguments: Mapping[str, Any]) -> Batches:
+    """Return batches as they are, or the batches of a dataset with these arguments."""
+    if isinstance(data, Dataset):
+        return Batches(data, **arguments)
+    if not isinstance(data, Batches):
+        raise BatchError(
+            f"expected Batches, or a dataset and the arguments of Batches, found {data!r:.80}"
+        )
+    if arguments:
+        raise BatchError(
+            f"{listed(arguments)}: expected no such arguments beside Batches, which have their own;"
+            " give them to Batches(...)"
+        )
+    return data
 
 
 def _window_sampler(
@@ -288,7 +308,7 @@ def _window_sampler(
         most_bytes = whole("memory", memory) * 1_000_000
     if pool_batches is not None:
         pool_batches = whole("pool_batches", pool_batches)
-    reasons: tuple[str, ...] = ("window and pool: as asked for",)
+    reasons: tuple[str, ...] = ()
     if window_size is None:
         choice = choose_windows(
             dataset.rows_per_era,

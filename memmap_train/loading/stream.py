@@ -25,12 +25,14 @@ class Stream(Iterator[Batch]):
     the stream with that error.
     """
 
-    def __init__(self, sampler: Sampler, reader: PoolReader, start: int, end: int | None) -> None:
+    def __init__(
+        self, sampler: Sampler, reader: PoolReader, start: int, end: int | None, stride: int = 1
+    ) -> None:
         whole("start", start, least=0)
         if end is not None:
             whole("end", end, least=0)
         self.step = start
-        self._end = end
+        self._end, self._stride = end, whole("stride", stride)
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
         self._sampler, self._reader = sampler, reader
@@ -46,10 +48,10 @@ class Stream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
-            if self._end is not None and self.step >= self._end:
+            if self._is_end(self.step):
                 raise StopIteration
             batch = self.at(self.step)
-            self.step += 1
+            self.step += self._stride
         return batch
 
     def at(self, step: int) -> Batch:
@@ -84,6 +86,9 @@ class Stream(Iterator[Batch]):
     ) -> None:
         self.close()
 
+    def _is_end(self, step: int) -> bool:
+        return self._end is not None and step >= self._end
+
     def _check_open(self) -> None:
         if os.getpid() != self._process:  # threads don't come along
             raise BatchError(
@@ -101,11 +106,12 @@ class Stream(Iterator[Batch]):
         else:
             batch = future.result()
         self._decoding = {}
-        following = self._sampler.locate(step + 1)
+        upcoming = step + self._stride
+        following = self._sampler.locate(upcoming)
         reading = self._pools.get(_key(following))
-        if reading is not None and reading.is_done() and step + 1 != self._end:
-            self._decoding[step + 1] = self._decoder.submit(
-                self._reader.decode_batch, *self._slice(step + 1)
+        if reading is not None and reading.is_done() and not self._is_end(upcoming):
+            self._decoding[upcoming] = self._decoder.submit(
+                self._reader.decode_batch, *self._slice(upcoming)
             )
         return batch
 
