@@ -20,16 +20,9 @@ from ..dataset.manifest_file import read_manifest
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path
+from .feature_sets import check_feature_set, complete_sets, read_feature_sets, select_columns
 from .journal import FinishedEra, Journal
-from .plan import (
-    Columns,
-    ConversionPlan,
-    ConvertOptions,
-    check_feature_set,
-    narrow_schema,
-    read_feature_sets,
-    whole_sets,
-)
+from .plan import Columns, ConversionPlan, ConvertOptions
 from .schema import ID_CANDIDATES, ColumnOptions, Schema
 from .subset_writer import (
     CHUNK_CELLS,
@@ -119,11 +112,11 @@ class DatasetSource:
             targets=manifest.targets,
             integer_features=manifest.scale is not None,
         )
-        narrow = narrow_schema(schema, options, known, where=where)
+        narrow = select_columns(schema, options, known, where=where)
         return Columns(
             schema=narrow,
-            feature_sets=whole_sets(sets, narrow.features),
-            planted=manifest.planted,
+            feature_sets=complete_sets(sets, narrow.features),
+            best_possible=manifest.planted,
             # The rows are the same, so a target that has no alias has none here.
             alias=next(iter(manifest.aliases), ""),
         )
