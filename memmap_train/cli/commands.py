@@ -180,8 +180,8 @@ def _train(arguments: argparse.Namespace) -> None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
     if arguments.dry_run:
-        rehearse = _rehearse if arguments.folds is None else _rehearse_folds
-        rehearse(arguments, config)
+        dry_run = _dry_run if arguments.folds is None else _dry_run_folds
+        dry_run(arguments, config)
         return
     from ..training.trained_run import train  # needs pydantic
 
@@ -211,10 +211,10 @@ def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
     return None
 
 
-def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.train import rehearse  # needs TensorFlow
+def _dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.train import dry_run  # needs TensorFlow
 
-    plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
+    plan = dry_run(arguments.dataset, arguments.run, config, resume=arguments.resume)
     print(plan_text(plan))
     if plan.already_finished:
         print(f"{arguments.run}: already finished; nothing to do")
@@ -226,10 +226,10 @@ def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> No
     )
 
 
-def _rehearse_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.fold_loop import rehearse_folds  # needs TensorFlow
+def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.fold_loop import dry_run_folds  # needs TensorFlow
 
-    plans, is_finished = rehearse_folds(
+    plans, is_finished = dry_run_folds(
         arguments.dataset,
         arguments.run,
         config,

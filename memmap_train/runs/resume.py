@@ -48,7 +48,7 @@ def check_outside(path: Path) -> None:
 
 
 @contextmanager
-def taking_up(path: Path, record: RunRecord, *, resume: bool) -> Iterator[Run]:
+def acquire_run(path: Path, record: RunRecord, *, resume: bool) -> Iterator[Run]:
     """Lock the folder of a run, and begin it or resume it.
 
     Parameters

@@ -40,7 +40,7 @@ class RunWarnings:
         self._reported.add(key)
 
     @contextmanager
-    def surviving_a_full_disk(self, what: str) -> Iterator[None]:
+    def tolerating_a_full_disk(self, what: str) -> Iterator[None]:
         """Turn an OSError of the block into a warning that `what` couldn't be written."""
         try:
             yield

@@ -1,8 +1,8 @@
-"""What a training knows beside the arrays of its step; and all of it as a checkpoint.
+"""The state of a training beside the arrays of its step; and all of it as a checkpoint.
 
-The arrays of a `TrainStep` (among them the number of steps done) and one immutable `Progress`,
-replaced once per epoch, are whole at any moment. The data need no state: a stream begins at any
-step.
+The arrays of a `TrainStep` (among them the number of steps done) and one immutable
+`TrainingProgress`, replaced once per epoch, are whole at any moment. The data need no state: a
+stream begins at any step. Imports no TensorFlow.
 """
 
 import math
@@ -32,7 +32,7 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """What is known after a whole number of epochs, and of the scorings since.
 
     `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
@@ -101,7 +101,7 @@ class State:
     ----------
     arrays : dict of str to ndarray
         Of the step.
-    progress : Progress
+    progress : TrainingProgress
     clock : Clock
         Its `steps` aren't kept: the step's arrays tell them.
     stop_requested : bool
@@ -111,7 +111,7 @@ class State:
     """
 
     arrays: Arrays
-    progress: Progress
+    progress: TrainingProgress
     clock: Clock
     stop_requested: bool
     callbacks: list[dict[str, Packed]]
@@ -163,7 +163,7 @@ def from_checkpoint(checkpoint: Checkpoint) -> State:
             for name, array in arrays.items()
             if name.startswith("step/")
         },
-        progress=Progress(
+        progress=TrainingProgress(
             tuple(found["history"]),
             tuple(found["step_scores"]),
             best,

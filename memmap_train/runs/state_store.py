@@ -46,7 +46,7 @@ class StateStore:
     def save(self, step: int, state: State) -> None:
         """Save a state after so many steps; on a full disk warn, and go on without it."""
         best, checkpoint = state.progress.best, to_checkpoint(step, state, self._identity)
-        with self._warnings.surviving_a_full_disk("a checkpoint"):
+        with self._warnings.tolerating_a_full_disk("a checkpoint"):
             best_step = best.step if best else None
             save_checkpoint(self._directory, checkpoint, best_step=best_step)
         self._saved_at = time.monotonic()

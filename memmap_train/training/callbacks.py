@@ -100,7 +100,7 @@ class Callbacks:
 
     def whole(self) -> AbstractContextManager[object]:
         """Put off interruptions until the callbacks know of all that is done in the block."""
-        return _stops_put_off() if self._told else nullcontext()
+        return _signals_deferred() if self._told else nullcontext()
 
     def train_begin(self, memory: Memory) -> None:
         """Introduce the model, and say that training begins or goes on.
@@ -185,7 +185,7 @@ class Callbacks:
 
 
 @contextmanager
-def _stops_put_off() -> Iterator[None]:
+def _signals_deferred() -> Iterator[None]:
     """Put off signals to end until the block is done; a second one comes through at once.
 
     Only those that Python code handles, and the main thread: others are never interrupted.

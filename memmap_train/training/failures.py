@@ -17,12 +17,12 @@ from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.object_reference import describe_error
 from ..runs.run import Run
-from ..runs.state import Progress
+from ..runs.state import TrainingProgress
 from .model import brings_model
 from .step import TrainStep
 
 
-def divergence(step: TrainStep, progress: Progress) -> str | None:
+def divergence(step: TrainStep, progress: TrainingProgress) -> str | None:
     """Return what isn't a number any more and never will be again, or None if all is well."""
     loss_sum, _ = step.sums
     if not math.isfinite(loss_sum):
@@ -32,7 +32,9 @@ def divergence(step: TrainStep, progress: Progress) -> str | None:
     return None
 
 
-def check_convergence(run: Run, config: TrainConfig, step: TrainStep, progress: Progress) -> None:
+def check_convergence(
+    run: Run, config: TrainConfig, step: TrainStep, progress: TrainingProgress
+) -> None:
     """Raise a ConfigError if a training has diverged: nothing that follows is worth keeping."""
     found = divergence(step, progress)
     if found is None:

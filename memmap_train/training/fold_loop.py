@@ -23,12 +23,12 @@ from ..runs.record import RunRecord, fold_record
 from ..runs.recorded_report import recorded_folds_report, recorded_summaries
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
+    acquire_run,
     begun_record,
     check_outside,
     check_same_dataset,
     dataset_record,
     finished_result,
-    taking_up,
 )
 from ..runs.run import Run, find_run, open_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
@@ -39,7 +39,7 @@ from .initial_model import InitialModel
 from .model import require_tensorflow
 from .resolve import Setup, best_possible_score, prepare
 from .results import draw_missing
-from .train import rehearsed, train
+from .train import checked_plan, train
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
@@ -94,7 +94,7 @@ def train_folds(
     is_resumed = run is not None
     if run is None or run.is_untrained():
         record = begun_record(record, resolved.dataset, resolved.folds)
-    with taking_up(user_path(run_dir), record, resume=is_resumed) as run:
+    with acquire_run(user_path(run_dir), record, resume=is_resumed) as run:
         initial = resolved.initial
         if initial is not None:
             initial.keep(run)  # all folds begin with the same file
@@ -124,7 +124,7 @@ def train_folds(
         return _conclude(run, resolved, reports, report)
 
 
-def rehearse_folds(
+def dry_run_folds(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
@@ -150,7 +150,7 @@ def rehearse_folds(
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
         setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial)
-        return rehearsed(of_fold, setup, make_model(setup))
+        return checked_plan(of_fold, setup, make_model(setup))
 
     return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
 

@@ -22,7 +22,7 @@ from ..runs.monitor import is_better, learning_rate_after
 from ..runs.report import Pace, Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.run_warnings import RunWarnings
-from ..runs.state import Best, Clock, Progress, Row, State
+from ..runs.state import Best, Clock, Row, State, TrainingProgress
 from ..runs.state_store import StateStore
 from .callback_state import Memory
 from .callbacks import Callbacks
@@ -68,12 +68,12 @@ class TrainingLoop:
         )
         self._results = Results(run, setup, step, report)
         self._store = StateStore(run, config, self._warnings)
-        self._progress, self._clock = Progress(), Clock()
+        self._progress, self._clock = TrainingProgress(), Clock()
         self._memory: Memory | None = []  # of callbacks; None once they have it
         self._is_whole = True  # the state: a step that failed may have changed a part of it
         self._resumed = self._store.newest()  # until callbacks know
         if self._resumed is not None:
-            self._take_up(self._resumed)
+            self._resume_from(self._resumed)
 
     def finish(self) -> TrainReport:
         """Train until the last epoch or until patience ends; write the results."""
@@ -85,7 +85,7 @@ class TrainingLoop:
             # One stream for all epochs: the next one's first rows are read during validation.
             with self._batches.stream(first_step, max(end, first_step)) as stream:
                 self._begin(first_step)
-                with self._steps_kept():
+                with self._saving_on_failure():
                     while not self._is_over():
                         self._train_epoch(stream)
                         self._end_epoch()
@@ -100,7 +100,7 @@ class TrainingLoop:
         with self._callbacks.whole():
             self._callbacks.train_begin(self._memory or [])
             if self._resumed is not None:
-                self._take_up(self._resumed)
+                self._resume_from(self._resumed)
             self._memory = self._resumed = None
         if self._step.count != first_step:
             raise ConfigError(
@@ -113,7 +113,7 @@ class TrainingLoop:
         )
 
     @contextmanager
-    def _steps_kept(self) -> Iterator[None]:
+    def _saving_on_failure(self) -> Iterator[None]:
         """Save the steps that are done when a callback, the dataset or the model fails."""
         try:
             yield
@@ -212,7 +212,7 @@ class TrainingLoop:
         step_scores = (*self._progress.step_scores, self._scoring.row_at_step(row))
         self._progress = replace(self._progress, step_scores=step_scores)
         self._clock.scored += time.perf_counter() - began
-        with self._warnings.surviving_a_full_disk("the scores of a step"):
+        with self._warnings.tolerating_a_full_disk("the scores of a step"):
             self._run.write_step_scores(self._progress.step_scores)
         self._report.scored(row)
 
@@ -238,8 +238,8 @@ class TrainingLoop:
             stopped = self._callbacks.stop_requested
             history = (*before.history, row)
             self._clock = Clock()  # first: an epoch that ends again does no harm
-            self._progress = Progress(history, step_scores, best, *self._step.sums, stopped)
-        with self._warnings.surviving_a_full_disk("the epoch's results"):
+            self._progress = TrainingProgress(history, step_scores, best, *self._step.sums, stopped)
+        with self._warnings.tolerating_a_full_disk("the epoch's results"):
             self._results.write_scores(self._progress)
             if best is not before.best:
                 self._results.write_best(best)
@@ -263,7 +263,7 @@ class TrainingLoop:
         )
         self._store.save(self._step.count, state)
 
-    def _take_up(self, state: State) -> None:
+    def _resume_from(self, state: State) -> None:
         """Go on from a state."""
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks

@@ -5,7 +5,8 @@ Rows pass the model in blocks of one fixed size, so that a row's prediction neve
 size; two blocks and one era are held in memory at a time.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -21,7 +22,8 @@ from ..system.threads import ThreadPool
 from .step import as_tensor, filled
 
 Float32 = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
+RowsDone = Callable[[int, int], None]
+"""Called with the rows done and the rows in all."""
 
 BLOCK_ROWS = 4096
 
@@ -33,7 +35,7 @@ class Predictor:
     ----------
     model : keras.Model
     fill_missing : float or None
-        What missing features become; None: there are none.
+        The value of missing features; None: there are none.
     """
 
     def __init__(self, model: Any, fill_missing: float | None) -> None:
@@ -46,8 +48,8 @@ class Predictor:
 
         self.run = run
         """The compiled forward pass: (BLOCK_ROWS, features) to (BLOCK_ROWS, targets)."""
-        run.get_concrete_function()  # now, not after the first epoch, fails what fails
-        # Never given back: the two blocks are filled in turn, each when its predictions are there.
+        run.get_concrete_function()  # a model that fails does so now, not after the first epoch
+        # Never given back: the two blocks are filled in turn, each when its predictions are done.
         memory = BufferPool()
         shape, dtype = (BLOCK_ROWS, n_features), np.dtype(np.float32)
         self._blocks = [memory.array(shape, dtype) for _ in range(2)]
@@ -60,7 +62,7 @@ class Predictor:
         feature_names: Sequence[str],
         *,
         past_cache: bool = False,
-        progress: Progress | None = None,
+        progress: RowsDone | None = None,
     ) -> Generator[tuple[str, Float32], None, None]:
         """Yield every era of a dataset with the predictions of its rows.
 
@@ -68,9 +70,9 @@ class Predictor:
         ----------
         dataset : Dataset
         feature_names : sequence of str
-            In the model's order.
+            The names of the features, in the order of the model's inputs.
         past_cache : bool
-            Read the features from the disk itself; see `storage.is_past_cache`.
+            Whether to read the features with direct I/O; see `placement.is_past_cache`.
         progress : callable(rows done, rows), optional
             Called after each block.
 
@@ -85,34 +87,68 @@ class Predictor:
             The dataset lacks a feature.
         """
         columns = dataset.feature_columns(list(feature_names))
-        blocks = SequentialReader(dataset, columns, past_cache=past_cache)
-        firsts = dataset.row_offsets
-        n_rows = dataset.n_rows
-        pending: list[Float32] = []
-        era = 0
+        reader = SequentialReader(dataset, columns, past_cache=past_cache)
+        with closing(self._outputs(reader, dataset.n_rows, progress)) as outputs:
+            eras = regroup(outputs, dataset.rows_per_era)
+            yield from zip(dataset.eras, eras, strict=True)
+
+    def _outputs(
+        self, source: SequentialReader, n_rows: int, progress: RowsDone | None
+    ) -> Generator[Float32, None, None]:
+        """Yield the model's outputs of all rows, block after block."""
         threads = ThreadPool(1, thread_name_prefix="memmap-train-predict")
-        with closing(blocks), threads as reader:
-            future = reader.submit(blocks.fill, self._blocks[0], 0)
+        with closing(source), threads as reader:
+            future = reader.submit(source.fill, self._blocks[0], 0)
             for number, low in enumerate(range(0, n_rows, BLOCK_ROWS)):
                 future.result()
                 high = min(low + BLOCK_ROWS, n_rows)
                 if high < n_rows:
                     other = self._blocks[(number + 1) % 2]
-                    future = reader.submit(blocks.fill, other, high)
+                    future = reader.submit(source.fill, other, high)
                 # Waiting for the result is what makes it safe to fill this block again.
                 output = np.array(self.run(as_tensor(self._blocks[number % 2])).numpy())
-                pending.append(output[: high - low])
                 if progress is not None:
                     progress(high, n_rows)
-                while era < len(dataset.eras) and firsts[era + 1] <= high:
-                    known = np.concatenate(pending)
-                    n_era = firsts[era + 1] - firsts[era]
-                    yield dataset.eras[era], known[:n_era].copy()
-                    pending, era = [known[n_era:]], era + 1
+                yield output[: high - low]
+
+
+def regroup(blocks: Iterable[Float32], rows_per_era: Sequence[int]) -> Iterator[Float32]:
+    """Yield the rows of each era, from blocks of rows that end anywhere.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of float32, shape (any number of rows, columns)
+        The rows of all eras in order; at most one block more than an era needs is taken before the
+        era is yielded.
+    rows_per_era : sequence of int
+        At least one row each.
+
+    Yields
+    ------
+    ndarray of float32, shape (rows of the era, columns)
+        A copy.
+
+    Examples
+    --------
+    >>> rows = np.arange(6, dtype=np.float32)[:, None]
+    >>> [era[:, 0].tolist() for era in regroup([rows[:4], rows[4:]], [1, 2, 3])]
+    [[0.0], [1.0, 2.0], [3.0, 4.0, 5.0]]
+    """
+    sizes, pending, n_pending = deque(rows_per_era), list[Float32](), 0
+    for block in blocks:
+        pending.append(block)
+        n_pending += len(block)
+        if sizes and sizes[0] <= n_pending:
+            rows = np.concatenate(pending)
+            while sizes and sizes[0] <= len(rows):
+                n_rows = sizes.popleft()
+                yield rows[:n_rows].copy()
+                rows = rows[n_rows:]
+            pending, n_pending = [rows], len(rows)
 
 
 def check_missing(dataset: Dataset, fill_missing: float | None) -> None:
-    """Raise a ConfigError if features are missing and nothing says what they should become."""
+    """Raise a ConfigError if features are missing and `fill_missing` is None."""
     if fill_missing is not None or dataset.manifest.missing != "nan":
         return
     eras = [era for era in dataset.eras if dataset.entry(era).missing_features]

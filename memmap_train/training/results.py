@@ -14,7 +14,7 @@ from ..runs.files import replacing
 from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
-from ..runs.state import Best, Progress
+from ..runs.state import Best, TrainingProgress
 from .resolve import Setup
 from .step import TrainStep
 
@@ -34,7 +34,7 @@ class Results:
     def __init__(self, run: Run, setup: Setup, step: TrainStep, report: Reporter) -> None:
         self._run, self._setup, self._step, self._report = run, setup, step, report
 
-    def write_scores(self, progress: Progress) -> None:
+    def write_scores(self, progress: TrainingProgress) -> None:
         """Write the scores of all epochs, and those inside of them."""
         self._run.write_history(progress.history)
         if self._setup.config.validation_steps:
@@ -58,7 +58,7 @@ class Results:
         finally:
             model.set_weights(kept)
 
-    def conclude(self, progress: Progress) -> TrainReport:
+    def conclude(self, progress: TrainingProgress) -> TrainReport:
         """Write the results for good: files that couldn't be written before may be now.
 
         Raises

@@ -8,7 +8,7 @@ from ..loading.placement import is_past_cache
 from ..runs.report import Pace, Reporter
 from ..runs.run_warnings import RunWarnings
 from ..runs.score_files import STEP_SCORE_COLUMNS
-from ..runs.state import Progress, Row
+from ..runs.state import Row, TrainingProgress
 from ..runs.summary import EraScores, history_scores
 from .predictor import Predictor
 from .resolve import Setup
@@ -49,7 +49,7 @@ class Scoring:
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
         self._past_cache = is_past_cache(together)
 
-    def is_due(self, progress: Progress) -> bool:
+    def is_due(self, progress: TrainingProgress) -> bool:
         """Return True if the model should be scored now, inside an epoch, and wasn't yet."""
         every, done = self._setup.config.validation_steps, self._step.count
         if not every or done % every or done % len(self._setup.batches) == 0:
@@ -57,7 +57,7 @@ class Scoring:
         known = progress.step_scores
         return not known or known[-1]["step"] != done
 
-    def score(self, progress: Progress) -> tuple[EraScores, dict[str, float]]:
+    def score(self, progress: TrainingProgress) -> tuple[EraScores, dict[str, float]]:
         """Score the model as it is.
 
         Returns

@@ -37,14 +37,14 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Begin another file in the folder."""
-        with self._surviving_a_full_disk():
+        with self._tolerating_a_full_disk():
             self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the scores at the number of epochs done."""
         if self._writer is None:
             return
-        with self._surviving_a_full_disk():
+        with self._tolerating_a_full_disk():
             with self._writer.as_default():
                 for name, value in (logs or {}).items():
                     tensor = tf.constant(value, tf.float32)
@@ -54,11 +54,11 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Close the file."""
         if self._writer is not None:
-            with self._surviving_a_full_disk():
+            with self._tolerating_a_full_disk():
                 self._writer.close()
 
     @contextmanager
-    def _surviving_a_full_disk(self) -> Iterator[None]:
+    def _tolerating_a_full_disk(self) -> Iterator[None]:
         try:
             yield
         except (tf.errors.OpError, OSError) as error:

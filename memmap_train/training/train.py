@@ -15,11 +15,11 @@ from ..runs.folds import Fold
 from ..runs.lock import check_free
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
+    acquire_run,
     begun_record,
     check_outside,
     check_same_dataset,
     finished_result,
-    taking_up,
 )
 from ..runs.run import Run, find_run
 from ..runs.run_warnings import warn_about_versions
@@ -98,7 +98,7 @@ def train(
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])
-    with taking_up(user_path(run_dir), record, resume=run is not None) as run:
+    with acquire_run(user_path(run_dir), record, resume=run is not None) as run:
         if warning:
             report.warning(warning)
         if setup.initial is not None:
@@ -106,7 +106,7 @@ def train(
         return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
 
 
-def rehearse(
+def dry_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
@@ -131,13 +131,13 @@ def rehearse(
         As for `train`.
     """
     run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
-    plan = rehearsed(run, setup, compile_model(setup)[0].model)
+    plan = checked_plan(run, setup, compile_model(setup)[0].model)
     if not plan.already_finished:
         check_free(user_path(run_dir))
     return plan
 
 
-def rehearsed(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
+def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
     """Return the plan of a run that begins or goes on, after checking what is left to check."""
     is_finished = run is not None and finished_result(run, setup.record) is not None
     make_callbacks(setup.config.callbacks)

@@ -17,7 +17,7 @@ from ..loading.stitched_map import stitched_array
 from ..runs.metrics import numerai_corr, pearson, why_undefined
 from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
-from .predictor import Predictor, Progress
+from .predictor import Predictor, RowsDone
 
 Float32 = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def score_eras(
     labels: Labels,
     *,
     past_cache: bool = False,
-    progress: Progress | None = None,
+    progress: RowsDone | None = None,
 ) -> EraScores:
     """Score a model on every era of a dataset.
 

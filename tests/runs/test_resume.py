@@ -11,11 +11,11 @@ from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding, is_running
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.resume import (
+    acquire_run,
     check_same_dataset,
     continue_run,
     dataset_record,
     finished_result,
-    taking_up,
 )
 from memmap_train.runs.run import Run, begin_run, open_run
 from tests.support.errors import refused
@@ -84,12 +84,12 @@ def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> No
 
 def test_a_run_counts_as_running_before_its_folder_is_written(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "first"
-    with taking_up(path, run_record(), resume=False) as run:
+    with acquire_run(path, run_record(), resume=False) as run:
         assert is_running(path)
         assert open_run(path).record == run.record
         with (
             refused(RunError, "another process is training"),
-            taking_up(path, run_record(epochs=9), resume=True),
+            acquire_run(path, run_record(epochs=9), resume=True),
         ):
             pass
         assert open_run(path).record == run.record  # who comes second changes nothing
@@ -99,18 +99,18 @@ def test_a_run_counts_as_running_before_its_folder_is_written(tmp_path: Path) ->
 def test_a_run_does_not_begin_in_a_folder_that_was_filled_while_it_waited(run: Run) -> None:
     with (
         refused(RunError, str(run.path), "a run is there already", "--resume"),
-        taking_up(run.path, run_record(learning_rate=0.5), resume=False),
+        acquire_run(run.path, run_record(learning_rate=0.5), resume=False),
     ):
         pass
     assert open_run(run.path).record == run.record
 
 
 def test_a_run_that_changed_while_it_waited_is_read_again(run: Run) -> None:
-    with taking_up(run.path, run_record(epochs=9), resume=True):
+    with acquire_run(run.path, run_record(epochs=9), resume=True):
         pass
     with (
         refused(RunError, "epochs: 9 in the run, 3 now"),
-        taking_up(run.path, run_record(), resume=True),
+        acquire_run(run.path, run_record(), resume=True),
     ):
         pass
 

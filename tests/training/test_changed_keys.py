@@ -15,7 +15,7 @@ from memmap_train.loading.batches import Batches
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.run import begin_run, open_run
 from memmap_train.training.resolve import prepare
-from memmap_train.training.train import rehearse, train
+from memmap_train.training.train import dry_run, train
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
@@ -87,7 +87,7 @@ def test_a_key_that_decides_what_is_computed_is_refused_and_the_run_stays_as_it_
     key: str, stopped: Path, sample: Path
 ) -> None:
     before = contents(stopped)
-    for command in (train, rehearse):
+    for command in (train, dry_run):
         with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
             command(sample, stopped, small_config(**{key: CHANGES[key]}), resume=True)
         assert contents(stopped) == before

@@ -29,9 +29,9 @@ from memmap_train.runs.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training.fold_loop import rehearse_folds, train_folds
+from memmap_train.training.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.predictions import write_predictions
-from memmap_train.training.train import rehearse, train
+from memmap_train.training.train import dry_run, train
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import (
@@ -495,8 +495,8 @@ def test_flags_of_folds_that_make_no_sense_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_rehearsal_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
-    plans, is_finished = rehearse_folds(sample, tmp_path / "run", folds_config(), folds=2)
+def test_a_dry_run_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
+    plans, is_finished = dry_run_folds(sample, tmp_path / "run", folds_config(), folds=2)
     assert not is_finished
     assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
     assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
@@ -533,7 +533,7 @@ def test_a_dry_run_of_folds_refuses_what_the_command_refuses(
     options = {"folds": 2, **options}
     found = [
         error_of(command, sample, finished[0], folds_config(**changes), **options)
-        for command in (train_folds, rehearse_folds)
+        for command in (train_folds, dry_run_folds)
     ]
     assert found[0] == found[1]
     assert said in found[0]
@@ -544,7 +544,7 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
     sample: Path, tmp_path: Path
 ) -> None:
     for changes in ({"callbacks": ["nowhere:Callback"]}, {"model": "nowhere:build"}):
-        for command in (train_folds, rehearse_folds):
+        for command in (train_folds, dry_run_folds):
             with refused(ConfigError, "'nowhere:", "can't be imported"):
                 command(sample, tmp_path / "run", folds_config(**changes), folds=2)
     assert not list(tmp_path.iterdir())
@@ -553,13 +553,13 @@ def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
 def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    assert error_of(rehearse, sample, finished[0], None, resume=True) == error_of(
+    assert error_of(dry_run, sample, finished[0], None, resume=True) == error_of(
         train, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
         train(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
     options = {"folds": 2, "resume": True}
-    assert error_of(rehearse_folds, sample, tmp_path / "run", None, **options) == error_of(
+    assert error_of(dry_run_folds, sample, tmp_path / "run", None, **options) == error_of(
         train_folds, sample, tmp_path / "run", None, **options
     )
 
@@ -572,8 +572,8 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, rehearse), small_config(), {}),
-                ((train_folds, rehearse_folds), folds_config(), {"folds": 2}),
+                ((train, dry_run), small_config(), {}),
+                ((train_folds, dry_run_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}
                 assert len(found) == 1
@@ -583,18 +583,18 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
 def test_a_dry_run_says_which_folds_are_done_and_where_the_running_one_goes_on(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    plans, is_finished = rehearse_folds(sample, finished[0], None, folds=2, resume=True)
+    plans, is_finished = dry_run_folds(sample, finished[0], None, folds=2, resume=True)
     assert is_finished
     assert [plan.already_finished for plan in plans] == [True, True]
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", interrupt))
     before = contents(run)
-    plans, is_finished = rehearse_folds(sample, run, None, folds=2, resume=True)
+    plans, is_finished = dry_run_folds(sample, run, None, folds=2, resume=True)
     assert not is_finished
     assert [plan.already_finished for plan in plans] == [True, False]
     assert [plan.first_step for plan in plans] == [14, 11]  # of 7 and 13 steps an epoch
-    longer, _ = rehearse_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
+    longer, _ = dry_run_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
     assert [plan.already_finished for plan in longer] == [False, False]
     assert contents(run) == before
 
@@ -606,7 +606,7 @@ def test_folds_take_the_memory_of_one_at_a_time(
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 60_000)
     monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
     config = folds_config(epochs=1)
-    plans, _ = rehearse_folds(sample, tmp_path / "run", config, folds=5)
+    plans, _ = dry_run_folds(sample, tmp_path / "run", config, folds=5)
     assert len(plans) == 5
     assert all("fit into the 60.0 kB of memory available" in plan.reading for plan in plans)
     script = Script()
@@ -638,7 +638,7 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
     with refused(ConfigError, "plateau_patience", 'monitor = "loss"'):
         train_folds(sample, tmp_path / "run", folds_config(plateau_patience=1), folds=2)
     assert not (tmp_path / "run").exists()
-    plans, _ = rehearse_folds(
+    plans, _ = dry_run_folds(
         sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2

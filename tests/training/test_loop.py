@@ -50,7 +50,7 @@ from memmap_train.training import predictor as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
-from memmap_train.training.train import rehearse, train
+from memmap_train.training.train import dry_run, train
 from memmap_train.training.validation import Labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
@@ -402,10 +402,10 @@ def test_the_model_opens_without_this_package(finished: tuple[Path, TrainReport]
     assert '"registered_name": "' not in text.replace('"registered_name": "Functional"', "")
 
 
-def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
+def test_a_dry_run_plans_the_run_and_writes_nothing(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    plan = rehearse(sample, tmp_path / "run", small_config())
+    plan = dry_run(sample, tmp_path / "run", small_config())
     assert not list(tmp_path.iterdir())
     script = Script()
     train(sample, tmp_path / "run", small_config(), report=script)
@@ -414,14 +414,14 @@ def test_a_rehearsal_says_what_a_run_will_be_and_writes_nothing(
     assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
     assert plan.train_range == "0001 to 0012"
     with refused(RunError, "a finished run is there already", "--resume"):
-        rehearse(sample, finished[0], small_config())
+        dry_run(sample, finished[0], small_config())
     before = results(finished[0])
-    again = rehearse(sample, finished[0], small_config(epochs=5), resume=True)
+    again = dry_run(sample, finished[0], small_config(epochs=5), resume=True)
     assert (again.first_step, again.epochs_done, again.epochs) == (30, 2, 5)
-    assert rehearse(sample, finished[0], None, resume=True).already_finished
+    assert dry_run(sample, finished[0], None, resume=True).already_finished
     assert not again.already_finished
     with refused(RunError, "dropout", "0.7"):
-        rehearse(sample, finished[0], small_config(dropout=0.7), resume=True)
+        dry_run(sample, finished[0], small_config(dropout=0.7), resume=True)
     assert results(finished[0]) == before
     assert (finished[0] / "state.json").exists()
 

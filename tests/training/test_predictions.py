@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from memmap_train.training import predictor as predicting
 from memmap_train.training.ensemble import per_era_rank
 from memmap_train.training.model import build
 from memmap_train.training.predictions import PredictReport, write_predictions
-from memmap_train.training.predictor import Predictor
+from memmap_train.training.predictor import regroup
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 from tests.support.toy import toy_table
@@ -587,39 +587,21 @@ def test_progress_counts_rows(sample: Path, tmp_path: Path, any_block: int) -> N
 
 @given(rows=st.lists(st.integers(1, 40), min_size=1, max_size=12), block=st.integers(1, 50))
 def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int) -> None:
-    class Numbers:
-        """Eras that are no files: the features of a row are its number in the dataset."""
+    numbers = np.arange(2 * sum(rows), dtype=np.float32).reshape(-1, 2)
+    taken: list[int] = []
 
-        eras = tuple(str(number) for number in range(len(rows)))
-        rows_per_era = tuple(rows)
-        row_offsets = (0, *accumulate(rows))
-        n_rows = sum(rows)
+    def blocks() -> Iterator[Any]:
+        for low in range(0, len(numbers), block):
+            taken.append(min(low + block, len(numbers)))
+            yield numbers[low : low + block]
 
-        def feature_columns(self, names: list[str]) -> None:
-            assert names == ["a", "b"]
-
-    class NumberedRows:
-        def __init__(self, *arguments: Any, past_cache: bool) -> None:
-            pass
-
-        def fill(self, block: Any, low: int) -> None:
-            there = block[: sum(rows) - low]
-            there[:] = np.arange(low, low + len(there))[:, None]
-
-        def close(self) -> None:
-            pass
-
-    predictor = Predictor.__new__(Predictor)
-    predictor._blocks = [np.zeros((block, 2), np.float32) for _ in range(2)]
-    predictor.run = lambda x: x + 0.0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predicting, "BLOCK_ROWS", block)
-        patch.setattr(predicting, "SequentialReader", NumberedRows)
-        found = list(predictor.predict(Numbers(), ["a", "b"]))  # type: ignore[arg-type]
-    assert [era for era, _ in found] == list(Numbers.eras)
-    assert [len(values) for _, values in found] == rows
-    together = np.concatenate([values for _, values in found])
-    np.testing.assert_array_equal(together[:, 0], np.arange(sum(rows)))
+    found = []
+    for end, era in zip(accumulate(rows), regroup(blocks(), rows), strict=True):
+        assert taken[-1] - end < block  # no more was read than the era needs
+        found.append(era.copy())
+        era[:] = -1  # a copy of the caller's own
+    assert [len(era) for era in found] == rows
+    np.testing.assert_array_equal(np.concatenate(found), numbers)
 
 
 def test_equal_predictions_share_a_rank() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import RunError
-from memmap_train.training.fold_loop import rehearse_folds, train_folds
+from memmap_train.training.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.predictions import write_predictions
-from memmap_train.training.train import rehearse, train
+from memmap_train.training.train import dry_run, train
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
@@ -104,7 +104,7 @@ def test_a_run_of_a_selection_refuses_other_eras(
     with refused(RunError, "other eras", "expected 20 eras (0001 to 0020)", f"found {found}"):
         train(dataset.select(chosen(dataset.eras)), begun, resume=True)
     with refused(RunError, "other eras"):
-        rehearse(dataset.select(chosen(dataset.eras)), begun, resume=True)
+        dry_run(dataset.select(chosen(dataset.eras)), begun, resume=True)
     assert of_run(begun) == before
 
 
@@ -125,9 +125,9 @@ def test_a_run_of_a_selection_refuses_a_dataset_that_lacks_its_eras(
 
 
 def test_a_dry_run_plans_the_selection(sample: Path, selection: mt.Dataset, tmp_path: Path) -> None:
-    plan = rehearse(selection, tmp_path / "run", small_config())
+    plan = dry_run(selection, tmp_path / "run", small_config())
     assert plan.validation_range == "0017 to 0020"
-    plans, is_finished = rehearse_folds(selection, tmp_path / "run", WALKING, folds=2)
+    plans, is_finished = dry_run_folds(selection, tmp_path / "run", WALKING, folds=2)
     assert not is_finished
     assert [plan.validation_range for plan in plans] == ["0013 to 0016", "0017 to 0020"]
     assert not (tmp_path / "run").exists()
