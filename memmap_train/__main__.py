@@ -1,7 +1,7 @@
-"""`memmap-train`, or `python -m memmap_train`: a command that can be stopped from its first moment.
+"""The command `memmap-train`, or `python -m memmap_train`.
 
-Importing numpy and the rest takes a good part of a second. A user who presses Ctrl-C in that time
-gets a line, as later, instead of a traceback from somewhere in an import.
+Importing numpy and other packages takes part of a second. A user who presses Ctrl-C in that time
+gets one line, as later, instead of a traceback from an import.
 """
 
 import os
@@ -15,8 +15,8 @@ from .system.signals import stops
 def main() -> int:
     """Run the command that `sys.argv` names; return the exit code.
 
-    Signals are handled afterwards as they were before, for a process that goes on, as a notebook's
-    does.
+    The handlers of signals are restored afterwards, for a process that goes on, such as a
+    notebook's kernel.
     """
     before = {number: signal.getsignal(number) for number in stops()}
     try:
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def run_process() -> NoReturn:
-    """Run the command as this process, to its end: until then a signal prints no traceback."""
+    """Run the command and exit with its code; until the end a signal prints no traceback."""
     sys.exit(_run())
 
 
@@ -41,23 +41,23 @@ def _run() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Have stdin, stdout and stderr lead nowhere where the caller has closed them.
+    """Open the null device for each standard stream that the caller has closed.
 
-    The next file that is opened would get the number of the closed one, and what any library
+    The next file that is opened would get the descriptor of the closed stream, and what a library
     writes to stderr would end up in that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free descriptor, this one
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _stop_at_once(signal_number: int, frame: object) -> NoReturn:
-    # Nothing has begun, or all is done. An exception could be swallowed by what is being imported.
+    # No work has begun, or all is done. A module that is being imported could catch an exception.
     try:
         os.write(2, b"\nstopped\n")
     finally:

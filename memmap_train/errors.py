@@ -1,8 +1,9 @@
-"""The exceptions that are the user's to read; imports nothing.
+"""The exceptions that this package raises on purpose. Imports nothing of the package.
 
-Every one is a `MemmapTrainError` and also the builtin that a caller would catch anyway. A message
-says *what, where, what was expected, what was found, and what to type next*, in one line: the
-command line prints it as `error: …` and exits with 1. Anything else that escapes is a bug.
+Each is a `MemmapTrainError` and the builtin exception that a caller would catch for such an error.
+A message says in one line *what* is wrong, *where*, what was *expected*, what was *found*, and what
+to *do next*. The command line prints it as `error: …` and exits with 1. Any other exception is a
+bug.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from difflib import get_close_matches
 
 
 class MemmapTrainError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class SourceError(MemmapTrainError, ValueError):
@@ -18,11 +19,11 @@ class SourceError(MemmapTrainError, ValueError):
 
 
 class SchemaError(MemmapTrainError, ValueError):
-    """A source lacks the columns that are needed, or names that were asked for don't exist."""
+    """A source lacks columns that are needed or asked for."""
 
 
 class ConversionError(MemmapTrainError, OSError):
-    """A conversion can't start or go on: the folder is taken, the disk is full."""
+    """A conversion can't begin or continue: the folder holds other files, or the disk is full."""
 
 
 class ManifestError(MemmapTrainError, ValueError):
@@ -30,39 +31,39 @@ class ManifestError(MemmapTrainError, ValueError):
 
 
 class ShardError(MemmapTrainError, OSError):
-    """A shard's files are missing, cut short, or not what the manifest says."""
+    """Files of a shard are missing, cut short, or differ from the manifest."""
 
 
 class DatasetError(MemmapTrainError, LookupError):
-    """An era, feature, target or feature set that the dataset doesn't have."""
+    """The dataset lacks an era, feature, target or feature set of this name."""
 
 
 class BatchError(MemmapTrainError, ValueError):
-    """Batches or arrays that can't be made: a size of 0, too many rows, a negative step."""
+    """Batches or arrays can't be made: a size of 0, too many rows, a negative step."""
 
 
 class FoldError(MemmapTrainError, ValueError):
-    """Train and validation eras that overlap, or that leave nothing."""
+    """Train and validation eras overlap, or one of both has none."""
 
 
 class ConfigError(MemmapTrainError, ValueError):
-    """A training configuration with an unknown key or a value that makes no sense."""
+    """A configuration has an unknown key, or a value that is out of range or unsuited."""
 
 
 class PathError(MemmapTrainError, ValueError):
-    """A path that leads nowhere on this machine: a home folder that isn't known."""
+    """A path begins with a home folder that is unknown on this machine."""
 
 
 class RunError(MemmapTrainError, OSError):
-    """A run's folder exists, is missing, or holds something else."""
+    """A folder of a run is taken, missing, damaged or not a run's; or a file can't be written."""
 
 
 class DependencyError(MemmapTrainError, ImportError):
-    """A package that only a part of this one needs isn't installed."""
+    """An optional package that a function needs isn't installed."""
 
 
 class ThreadError(MemmapTrainError, RuntimeError):
-    """The system starts no thread."""
+    """The system can't start another thread."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

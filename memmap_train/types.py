@@ -16,9 +16,11 @@ __all__ = [
     "Progress",
     "Report",
     "Reporter",
+    "Sampler",
     "Shard",
     "Stream",
     "Summary",
+    "TorchBatches",
     "TrainPlan",
     "TrainReport",
     "TrainedRun",
@@ -33,9 +35,11 @@ _HOMES = {
     "Progress": "progress",
     "Report": "conversion.report",
     "Reporter": "runs.report",
+    "Sampler": "loading.sampler",
     "Shard": "dataset.shard",
     "Stream": "loading.stream",
     "Summary": "runs.summary",
+    "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.report",
     "TrainReport": "runs.report",
     "TrainedRun": "training.trained_run",
@@ -46,7 +50,9 @@ if TYPE_CHECKING:
     from .dataset.shard import Shard
     from .dataset.verify import Problem
     from .loading.gather import Batch
+    from .loading.sampler import Sampler
     from .loading.stream import Stream
+    from .loading.torch_batches import TorchBatches
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.summary import Summary

@@ -186,28 +186,68 @@ def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_python_example_is_tested() -> None:
     examples = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: n for name, n in examples.items() if n} == {
-        TOP: 3,
+        TOP: 4,
         DATASET: 2,
         LOADING: 1,
-        TRAINING: 1,
+        TRAINING: 2,
     }
 
 
-def test_the_python_examples_at_the_top_run(sampled: Path) -> None:
+@pytest.fixture
+def downloaded(sampled: Path) -> Path:
+    """Move the sample's files to where the README has the user put Numerai's."""
+    (sampled / "data").mkdir()
+    for file in [path for path in sampled.iterdir() if path.is_file()]:
+        file.rename(sampled / "data" / file.name)
+    return sampled / "data"
+
+
+def top_examples() -> dict[str, str]:
+    names = ("notebook", "numpy", "keras", "torch")
+    return dict(zip(names, blocks("python", DOCUMENTS[TOP]), strict=True))
+
+
+def convert_downloaded(data: Path) -> None:
+    sources = [data / "train.parquet", data / "validation.parquet"]
+    mt.convert(sources, data / "shards", features_json=data / "features.json")
+
+
+def test_the_notebook_example_at_the_top_trains_and_predicts(downloaded: Path) -> None:
     pytest.importorskip("keras")
-    arrays, keras_example, loop = blocks("python", DOCUMENTS[TOP])
     names: dict[str, Any] = {}
-    exec(arrays, names)
-    assert names["x"].shape == (300, 12)
-    exec(keras_example.replace("epochs=3", "epochs=2, verbose=0"), names)
+    exec(top_examples()["notebook"].replace("epochs=20", "epochs=1"), names)
+    assert np.isfinite(names["run"].result.corr.sharpe)
+    assert mt.open_run("runs/first").history["epoch"].tolist() == [1]
+    assert len(Path("predictions.csv").read_text().splitlines()) == 1 + 300
+
+
+def test_the_numpy_example_at_the_top_reads_arrays(downloaded: Path) -> None:
+    convert_downloaded(downloaded)
+    names: dict[str, Any] = {}
+    exec(top_examples()["numpy"], names)
+    assert names["codes"].shape == (300, 12)
+    assert names["x"].dtype == names["y"].dtype == np.float32
+    assert (len(names["x"]), len(names["ids"]), names["y"].shape) == (600, 600, (600, 1))
+
+
+def test_the_keras_example_at_the_top_validates_on_every_row(downloaded: Path) -> None:
+    pytest.importorskip("keras")
+    convert_downloaded(downloaded)
+    names: dict[str, Any] = {}
+    exec(top_examples()["keras"].replace("epochs=3", "epochs=2, verbose=0"), names)
     losses = names["model"].history.history
     assert np.isfinite([losses["loss"], losses["val_loss"]]).all()
     assert len(names["validation"]) == 2
     assert sum(len(y) for _, y in names["validation"]) == 20 * 300
-    exec(loop, names)
-    x, y = names["x"], names["y"]
-    assert (x.shape, y.shape) == ((4096, 12), (4096, 1))
-    assert not np.isnan(y).any()
+
+
+def test_the_torch_example_at_the_top_validates_on_every_row(downloaded: Path) -> None:
+    torch = pytest.importorskip("torch")
+    convert_downloaded(downloaded)
+    names: dict[str, Any] = {}
+    exec(top_examples()["torch"].replace("range(3)", "range(2)"), names)
+    assert torch.isfinite(names["errors"]).all()
+    assert names["errors"].shape == (20 * 300, 1)
 
 
 def test_the_examples_of_a_dataset_run(sampled: Path) -> None:
@@ -240,7 +280,19 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
 
 def test_the_example_of_a_user_model_can_be_built() -> None:
     pytest.importorskip("keras")
-    (own_model,) = blocks("python", DOCUMENTS[TRAINING])
+    own_model, _ = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}
     exec(own_model, names)
     assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)
+
+
+def test_the_example_of_training_in_python_runs(downloaded: Path) -> None:
+    pytest.importorskip("keras")
+    convert_downloaded(downloaded)
+    _, example = blocks("python", DOCUMENTS[TRAINING])
+    names: dict[str, Any] = {}
+    exec(example.replace("epochs=20", "epochs=1, batch_size=256"), names)
+    assert len(names["run"].folds) == 3
+    assert np.isfinite(names["scores"]["numerai_corr"]).all()
+    written = pq.read_table("out-of-fold.parquet")
+    assert set(written["era"].to_pylist()) >= set(names["scores"]["era"].tolist())

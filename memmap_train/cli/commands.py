@@ -82,8 +82,10 @@ def _sample(arguments: argparse.Namespace) -> None:
     with _bars() as bars:
         summary = write_sample(**_options(arguments), progress=bars)
     print(
-        f"{arguments.directory}: {summary.n_rows:,} rows, {summary.n_eras:,} eras and a live one, "
-        f"{summary.n_features:,} features; best possible validation score {summary.best:.4f}"
+        f"{arguments.directory}: {counted(summary.n_rows, 'row')}, "
+        f"{counted(summary.n_eras, 'era')} and a live one, "
+        f"{counted(summary.n_features, 'feature')}; best possible validation score "
+        f"{summary.best:.4f}"
     )
     for path in summary.paths:
         print(f"  {path} ({in_bytes(Path(path).stat().st_size)})")
@@ -157,7 +159,7 @@ def _warm(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - started
     what = "all" if len(eras) == len(dataset.eras) else "as many as memory holds:"
     print(
-        f"{dataset.path}: read {what} {len(eras):,} of {len(dataset.eras):,} eras, "
+        f"{dataset.path}: read {what} {len(eras):,} of {counted(len(dataset.eras), 'era')}, "
         f"{in_bytes(n_bytes)} in {seconds:,.1f} s ({in_bytes(n_bytes / seconds)}/s)"
     )
 

@@ -1,15 +1,12 @@
-"""The grammar of the command line: commands, their arguments, their help.
+"""The declaration of the command line: commands, their arguments and their help.
 
-In goes what was typed, out comes an `argparse.Namespace`: `command` names the command,
-`resume_hint` says what to type after it was stopped. Every command's help ends with an example.
-Options are written in full, since an abbreviation would mean another one as soon as there is one
-more that begins alike; of an option that is given twice the last one counts, so that a script's can
-be overridden. Imports nothing of the package but its version, its words for errors and, when it is
-asked for, the help for the configuration.
+The parser returns an `argparse.Namespace`, in which `command` is the name of the command and
+`resume_hint` says how to resume it after it was stopped. The help of every command ends with an
+example. Of an option that is given twice the last one counts, so that a user can override a script.
+Imports nothing of the package but its version and, for `--help-config`, the configuration.
 """
 
 import argparse
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,45 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..errors import listed, nearest
+from .strict_parser import StrictParser, folds, text_or_empty
 
 _MIN_HELP_WIDTH, _MAX_HELP_WIDTH = 60, 100  # characters of a line
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that refuses empty values, and names the nearest option or choice."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
-        self.register("type", None, _text)
-        self.register("type", int, _whole_number)
-        self.register("type", Path, _path)
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse arguments; whatever is left over is an error that names this parser's options."""
-        parsed, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            what = "option" if unknown[0].startswith("-") else "argument"
-            options = re.findall(r"--[\w-]+", self.format_usage())
-            close = nearest(unknown[0].split("=")[0], options)
-            self.error(f"unexpected {what} {listed(unknown)}{close}")
-        return parsed, unknown
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        if action.nargs is None and arg_strings == ["--"]:  # --out=--, which Python makes a list of
-            raise argparse.ArgumentError(action, "expected a value, found '--'")
-        return super()._get_values(action, arg_strings)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            choices = list(action.choices)
-            raise argparse.ArgumentError(
-                action,
-                f"expected one of {listed(choices, most=len(choices))}, found {value!r}"
-                f"{nearest(value, choices)}",
-            )
 
 
 class _HelpConfig(argparse.Action):
@@ -76,14 +37,14 @@ class _HelpConfig(argparse.Action):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = _Parser(
+    parser = StrictParser(
         prog="memmap-train",
         description="Train neural networks on all of Numerai's data from memory-mapped shards.",
         epilog="example: memmap-train convert train.parquet validation.parquet --out data/shards",
     )
     parser.add_argument("--version", action="version", version=f"memmap-train {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    commands.type = str  # whatever follows the command is its own parser's to check
+    commands.type = str  # the parser of each command checks the rest
 
     sample = _command(
         commands,
@@ -240,7 +201,7 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="resume where the run was stopped")
     train.add_argument(
         "--folds",
-        type=_folds,
+        type=folds,
         metavar="N|numerai",
         help="train so many folds that walk forward in time, or one for each of Numerai's windows "
         "of 156 eras, and score them together; each fold's last epoch predicts",
@@ -294,49 +255,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _text_or_nothing(text: str) -> str:
-    """Return a value that means something when it is empty."""
-    return _text(text) if text else text
-
-
-def _text(text: str) -> str:
-    """Return a value that isn't empty, as that of a shell variable is which isn't set."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("expected a value, found an empty one")
-    return text
-
-
-def _path(text: str) -> Path:
-    return Path(_text(text))
-
-
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r:.60}") from None
-
-
-def _folds(text: str) -> int | str:
-    """Return what --folds says."""
-    if text == "numerai":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number or 'numerai', found {text!r:.60}"
-        ) from None
-
-
 def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add what is read, and how to tell the columns of parquet files apart."""
+    """Add the sources, and the options that name the columns of parquet files."""
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
     parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(
         "--id-column",
-        type=_text_or_nothing,
+        type=text_or_empty,
         metavar="NAME",
         help='default: id, else __index_level_0__, else none; --id-column "" takes none',
     )

@@ -12,7 +12,7 @@ from typing import Any
 from ..dataset.dataset import Dataset, open_dataset
 from ..dataset.manifest import Manifest
 from ..errors import listed
-from ..text import in_bytes
+from ..text import counted, in_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,9 @@ def report_text(report: Report) -> str:
     """Return a report in lines."""
     dataset = report.dataset
     what = (
-        f"{report.n_rows:,} rows, {report.n_eras:,} eras, {len(dataset.feature_names):,} features, "
-        f"{dataset.manifest.dtype}, {in_bytes(report.n_bytes)}"
+        f"{counted(report.n_rows, 'row')}, {counted(report.n_eras, 'era')}, "
+        f"{counted(len(dataset.feature_names), 'feature')}, {dataset.manifest.dtype}, "
+        f"{in_bytes(report.n_bytes)}"
     )
     if report.status == "up to date":
         return f"{dataset.path}: up to date ({what})"
@@ -130,15 +131,17 @@ def report_text(report: Report) -> str:
     ]
     if report.status == "updated":
         lines.append(
-            f"  {report.n_eras_new:,} new eras; new targets in {report.n_eras_changed:,} old ones"
+            f"  {counted(report.n_eras_new, 'new era')}; new targets in "
+            f"{counted(report.n_eras_changed, 'old one')}"
         )
     if report.left_out:
         lines.append(
-            f"  left out: {len(report.left_out):,} columns that the dataset doesn't have "
+            f"  left out: {counted(len(report.left_out), 'column')} that the dataset doesn't have "
             f"({listed(report.left_out, 3)})"
         )
     if report.n_eras_kept:
-        lines.append(f"  {report.n_eras_kept:,} eras were kept from an interrupted run")
+        were = "was" if report.n_eras_kept == 1 else "were"
+        lines.append(f"  {counted(report.n_eras_kept, 'era')} {were} kept from an interrupted run")
     for target, named in dataset.manifest.aliases.items():
         lines.append(f"  {target} equals {named} in every row")
     return "\n".join(lines)

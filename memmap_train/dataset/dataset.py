@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..errors import BatchError, DatasetError, ManifestError, ShardError, nearest
 from ..system.memory_budget import PROCESS_MEMORY
 from ..system.paths import checked_path
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .file_digest import FileStamp
 from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
@@ -64,8 +64,9 @@ class Dataset(Mapping[str, Shard]):
 
     def __repr__(self) -> str:
         return (
-            f"<Dataset {str(self.path)!r}: {self.n_rows:,} rows, {len(self.eras):,} eras, "
-            f"{len(self.feature_names):,} features, {self.manifest.dtype}>"
+            f"<Dataset {str(self.path)!r}: {counted(self.n_rows, 'row')}, "
+            f"{counted(len(self.eras), 'era')}, {counted(len(self.feature_names), 'feature')}, "
+            f"{self.manifest.dtype}>"
         )
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..errors import listed
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .inspect import COUNT_NAMES
 
 _SHOWN_TARGETS = 12
@@ -15,8 +15,8 @@ def dataset_text(description: dict[str, Any]) -> str:
     first, last = d["eras"]
     rows = d["rows_per_era"]
     lines = [
-        f"{d['path']}: {d['n_rows']:,} rows x {d['n_features']:,} features, {d['dtype']}, "
-        f"{in_bytes(d['bytes'])}",
+        f"{d['path']}: {counted(d['n_rows'], 'row')} x {counted(d['n_features'], 'feature')}, "
+        f"{d['dtype']}, {in_bytes(d['bytes'])}",
         f"eras      {d['n_eras']:,} ({first} to {last}), {rows['least']:,} to {rows['most']:,} "
         "rows each",
     ]
@@ -28,7 +28,7 @@ def dataset_text(description: dict[str, Any]) -> str:
         f"missing   {d['missing_features']:,} feature values ({d['missing_share']:.3%}), {filler}"
     )
     if (constant := d["eras_with_constant_features"]) is not None:
-        lines.append(f"constant  features in {constant:,} of {d['n_eras']:,} eras")
+        lines.append(f"constant  features in {constant:,} of {counted(d['n_eras'], 'era')}")
     lines.append(f"ids       {'yes' if d['has_ids'] else 'none'}")
     lines.append("sets      name, features, bytes as a dataset of its own")
     widest = max(map(len, d["feature_sets"]))
@@ -63,7 +63,7 @@ def dataset_text(description: dict[str, Any]) -> str:
 def era_text(description: dict[str, Any]) -> str:
     """Return `describe_era`'s data as lines to read."""
     d = description
-    lines = [f"era {d['era']}: {d['rows']:,} rows"]
+    lines = [f"era {d['era']}: {counted(d['rows'], 'row')}"]
     for name, array in d["arrays"].items():
         shape = " x ".join(f"{n:,}" for n in array["shape"])
         lines.append(f"{name:<9} {array['dtype']:<4} {shape:<14} {in_bytes(array['bytes']):>9}")
@@ -71,7 +71,7 @@ def era_text(description: dict[str, Any]) -> str:
         lines.append("rows      " + ", ".join(f"{k} {n:,}" for k, n in d["data_type"].items()))
     lines.append(f"missing   {d['missing_features']:,} feature values")
     if d["constant_features"] is not None:
-        lines.append(f"constant  {d['constant_features']:,} features")
+        lines.append(f"constant  {counted(d['constant_features'], 'feature')}")
     if d["duplicated_ids"] is not None:
         lines.append(f"ids       {d['duplicated_ids']:,} stand in more than one row")
     nulls = {name: n for name, n in d["target_nulls"].items() if n}

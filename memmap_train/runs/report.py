@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .folds import Fold
 from .summary import Summary, result_scores
 
@@ -174,20 +174,21 @@ def plan_text(plan: TrainPlan) -> str:
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     return (
-        f"train       {plan.n_train_rows:,} rows, {plan.n_train_eras:,} eras "
-        f"({plan.train_range}); {plan.steps_per_epoch:,} steps of {plan.batch_size:,} rows in an "
-        "epoch\n"
-        f"validation  {plan.n_validation_rows:,} rows, {plan.n_validation_eras:,} eras "
-        f"({plan.validation_range}); {plan.n_embargo_eras:,} eras between them left out\n"
+        f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
+        f"({plan.train_range}); {counted(plan.steps_per_epoch, 'step')} of "
+        f"{counted(plan.batch_size, 'row')} in an epoch\n"
+        f"validation  {counted(plan.n_validation_rows, 'row')}, "
+        f"{counted(plan.n_validation_eras, 'era')} ({plan.validation_range}); "
+        f"{counted(plan.n_embargo_eras, 'era')} between them left out\n"
         f"{embargo}"
-        f"model       {plan.model}: {plan.n_features:,} features, {plan.n_parameters:,} "
+        f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
         f"{in_bytes(plan.state_bytes + plan.best_bytes)} for weights, the optimizer's state and "
         f"the best epoch's weights, {in_bytes(plan.state_bytes)} more while a checkpoint is saved"
-        + (f"\nresumed     after {plan.first_step:,} steps" if plan.first_step else "")
+        + (f"\nresumed     after {counted(plan.first_step, 'step')}" if plan.first_step else "")
     )
 
 
@@ -206,8 +207,8 @@ def training_text(report: TrainReport) -> str:
     ]
     if report.best_possible is not None:
         lines.append(
-            f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
-            f"{report.corr.mean / report.best_possible:.0%} of what any model can"
+            f"possible    numerai_corr {report.best_possible:.4f}"
+            f"{_reached(report.corr.mean, report.best_possible)}"
         )
     return "\n".join([*lines, _chart_line(report)])
 
@@ -216,8 +217,8 @@ def folds_text(report: FoldsReport) -> str:
     """Return what came of training folds, in lines."""
     lines = [
         *_first_lines(report),
-        f"{report.run_dir}: {report.n_eras:,} eras predicted out of fold by {len(report.folds)} "
-        "models, the last epoch's of each fold",
+        f"{report.run_dir}: {counted(report.n_eras, 'era')} predicted out of fold by "
+        f"{counted(len(report.folds), 'model')}, the last epoch's of each fold",
     ]
     for number, fold in enumerate(report.folds, start=1):
         lines.append(
@@ -228,6 +229,15 @@ def folds_text(report: FoldsReport) -> str:
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
     return "\n".join([*lines, _chart_line(report)])
+
+
+def _reached(mean: float, best_possible: float) -> str:
+    """Return how near a run came to the best score, if a share of that says it."""
+    if best_possible <= 0:  # of a tiny sample
+        return ""
+    if not mean > 0:  # NaN, too
+        return ": the run found no signal"
+    return f": the run reached {mean / best_possible:.0%} of what any model can"
 
 
 def _first_lines(report: TrainReport | FoldsReport) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..dataset.dataset import Dataset, open_dataset
 from ..errors import DatasetError, RunError
+from ..text import counted
 from .run import Run
 
 DatasetOrPath = Dataset | str | os.PathLike[str]
@@ -81,4 +82,4 @@ def selection_record(dataset: Dataset) -> Mapping[str, Any]:
 
 
 def _described(eras: Sequence[str] | None) -> str:
-    return "all eras" if eras is None else f"{len(eras):,} eras ({eras[0]} to {eras[-1]})"
+    return "all eras" if eras is None else f"{counted(len(eras), 'era')} ({eras[0]} to {eras[-1]})"

@@ -18,7 +18,7 @@ from ..progress import (
     in_notebook,
     is_shown,
 )
-from ..text import in_time
+from ..text import counted, in_time
 from .folds import Fold
 from .report import Reporter, TrainPlan, TrainReport, plan_text
 
@@ -99,13 +99,13 @@ class TrainingDisplay(Reporter):
         """Show which fold is trained."""
         if number == 1:
             self._print(
-                f"{n_folds} folds, each trained for all its epochs: the last epoch's model "
-                "predicts, so that the predicted eras have no part in choosing it"
+                f"{counted(n_folds, 'fold')}, each trained for all its epochs: the last epoch's "
+                "model predicts, so that the predicted eras have no part in choosing it"
             )
         self._print(
-            f"\nfold {number} of {n_folds}: trains on {len(fold.train):,} eras ({fold.train[0]} to "
-            f"{fold.train[-1]}), predicts {len(fold.validation):,} ({fold.validation[0]} to "
-            f"{fold.validation[-1]})"
+            f"\nfold {number} of {n_folds}: trains on {counted(len(fold.train), 'era')} "
+            f"({fold.train[0]} to {fold.train[-1]}), predicts {len(fold.validation):,} "
+            f"({fold.validation[0]} to {fold.validation[-1]})"
         )
 
     def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
@@ -136,7 +136,7 @@ class TrainingDisplay(Reporter):
         seconds_left += (total * n_epochs_left - rows) / max(rows_per_second, 1e-9)
         note = (
             f"loss {loss:.5f}, waits for data {data_wait:.0%}, "
-            f"{in_time(seconds_left)} left for all {plan.epochs:,} epochs"
+            f"{in_time(seconds_left)} left for all {counted(plan.epochs, 'epoch')}"
         )
         done_before = (plan.first_step - self._n_epochs_done * plan.steps_per_epoch) * (
             plan.batch_size

@@ -46,6 +46,23 @@ def test_unknown_values_are_left_out_of_the_report() -> None:
 
 
 @pytest.mark.parametrize(
+    ("mean", "possible", "ending"),
+    [
+        (0.044, 0.04, "0.0400: the run reached 110% of what any model can"),
+        (-0.018, 0.04, "0.0400: the run found no signal"),
+        (float("nan"), 0.04, "0.0400: the run found no signal"),
+        (0.01, -0.002, "-0.0020"),
+    ],
+)
+def test_a_share_of_the_possible_score_is_shown_only_if_it_makes_sense(
+    mean: float, possible: float, ending: str
+) -> None:
+    report = replace(REPORT, corr=replace(CORR, mean=mean), best_possible=possible)
+    line = training_text(report).splitlines()[-2]
+    assert line == f"possible    numerai_corr {ending}"
+
+
+@pytest.mark.parametrize(
     ("is_installed", "said"), [(False, "memmap-train[report]"), (True, "see the warning")]
 )
 def test_without_a_picture_the_report_says_how_to_get_one(

@@ -1,0 +1,84 @@
+"""An argument parser with errors that say what was expected, and the types of its values.
+
+An abbreviated option is refused: it would have another meaning as soon as a second option began
+alike.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import listed, nearest
+
+
+class StrictParser(argparse.ArgumentParser):
+    """A parser that refuses empty values and names the nearest option or choice."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.register("type", None, _text)
+        self.register("type", int, _whole_number)
+        self.register("type", Path, _path)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all arguments; an unknown one is an error that names the nearest option."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            what = "option" if unknown[0].startswith("-") else "argument"
+            options = re.findall(r"--[\w-]+", self.format_usage())
+            close = nearest(unknown[0].split("=")[0], options)
+            self.error(f"unexpected {what} {listed(unknown)}{close}")
+        return parsed, unknown
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.nargs is None and arg_strings == ["--"]:  # --out=-- arrives as a list
+            raise argparse.ArgumentError(action, "expected a value, found '--'")
+        return super()._get_values(action, arg_strings)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(action.choices)
+            raise argparse.ArgumentError(
+                action,
+                f"expected one of {listed(choices, most=len(choices))}, found {value!r}"
+                f"{nearest(value, choices)}",
+            )
+
+
+def text_or_empty(text: str) -> str:
+    """Return the value of an option for which an empty text has a meaning."""
+    return _text(text) if text else text
+
+
+def _text(text: str) -> str:
+    """Return a value that isn't empty; a shell variable that isn't set gives an empty one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a value, found an empty one")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r:.60}") from None
+
+
+def folds(text: str) -> int | str:
+    """Return a number of folds, or "numerai"."""
+    if text == "numerai":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number or 'numerai', found {text!r:.60}"
+        ) from None
