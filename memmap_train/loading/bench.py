@@ -1,8 +1,7 @@
-"""What a dataset's rows cost on this machine, beside what its memory and its disk can give.
+"""`bench`: the rates at which a dataset is read on this machine, what limits them, what would help.
 
-In comes a dataset, out come measured rates, JSON-ready, and text that says what limits training and
-what would help. Measures for some seconds; a part of the dataset is dropped from the page cache and
-read again.
+In comes a dataset, out come measured rates, JSON-ready, and text. Measuring takes some seconds; a
+part of the dataset is dropped from the page cache and read again.
 """
 
 from dataclasses import asdict
@@ -35,7 +34,7 @@ def bench(
     features: Selection = None,
     progress: Progress = ignore,
 ) -> dict[str, Any]:
-    """Measure a dataset on this machine; return what was found, JSON-ready.
+    """Measure a dataset on this machine; return the results, JSON-ready.
 
     Parameters
     ----------
@@ -120,7 +119,7 @@ def _part(dataset: Dataset, available: int) -> list[str]:
 
 
 def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[str]:
-    """Return, in sentences, what limits training on this dataset here, and what would help."""
+    """Return the limits of training on this dataset here, and remedies, in sentences."""
     now, rates = found["rates"]["now"], found["rates"]
     milliseconds = 1000 * batches.batch_size / now["rows_per_second"]
     lines = [
@@ -152,14 +151,14 @@ def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[s
     is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
     if is_small and 2 * batches.pool_bytes > batches.placement.buffer_bytes / 2:
         lines.append(
-            f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
-            " with more, or with smaller batches, they would be larger and read faster"
+            f"windows are small because memory is short, {in_bytes(2 * batches.pool_bytes)} in "
+            "buffers: with more memory, or smaller batches, they would be larger and read faster"
         )
     return lines
 
 
 def _what_fits(dataset: Dataset, available: int) -> list[str]:
-    """Return what would make the dataset fit into memory."""
+    """Return the ways to make the dataset fit into memory, in sentences."""
     lines = []
     item = dataset.manifest.store_dtype.itemsize
     if item == 4:
@@ -184,7 +183,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
 
 
 def bench_text(found: dict[str, Any]) -> str:
-    """Return what `bench` found as text."""
+    """Return the results of `bench` as text."""
     disk = found["disk_bytes_per_second"]
     cached = found["resident_feature_bytes"]
     here = "" if cached is None else f"; {cached / found['feature_bytes']:.0%} are in memory now"

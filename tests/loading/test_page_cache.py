@@ -81,7 +81,7 @@ def test_of_files_that_cant_be_mapped_it_cant_be_told(
 
     monkeypatch.setattr(page_cache, "map_file", refuse)
     assert resident(dataset)["features"][0] is None
-    assert "can't be told here" in status_text(describe_status(dataset))
+    assert "unknown here" in status_text(describe_status(dataset))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")
