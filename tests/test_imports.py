@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -121,16 +122,45 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert loaded_after(code).isdisjoint({"pydantic", "tensorflow", "keras"})
 
 
-def test_exactly_the_documented_names_are_public() -> None:
-    assert set(mt.__all__) <= set(dir(mt))
-    assert all(getattr(mt, name).__doc__ for name in mt.__all__)
+@pytest.mark.parametrize("module", [mt, mt.types], ids=lambda module: module.__name__)
+def test_the_lists_of_a_lazy_module_agree(module: ModuleType) -> None:
+    """What it exports, what it imports lazily, and what a type checker sees."""
+    assert module.__file__ is not None
+    (seen_by_checkers,) = (
+        node.body
+        for node in ast.parse(Path(module.__file__).read_text("utf-8")).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    assert {
+        alias.name: node.module
+        for node in seen_by_checkers
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    } == module._HOMES
+    assert set(module.__all__) - {"__version__", "types"} == module._HOMES.keys()
+    assert module.__all__ == sorted(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    assert all(getattr(module, name).__doc__ for name in module.__all__)
     with pytest.raises(AttributeError, match="no attribute 'convrt'"):
-        mt.convrt  # noqa: B018
+        getattr(module, "convrt")  # noqa: B009
+
+
+def test_naming_a_type_is_light() -> None:
+    code = (
+        "from memmap_train.types import Batch, Problem, Progress, Report, Reporter, Stream, Summary"
+    )
+    assert loaded_after(code).isdisjoint(HEAVY)
+
+
+def test_reading_a_run_needs_no_tensorflow() -> None:
+    code = "from memmap_train.types import Predictions, TrainedRun; import memmap_train as mt; "
+    code += "mt.train, mt.predict, mt.open_run, mt.TrainConfig, mt.walk_forward"
+    assert loaded_after(code).isdisjoint(set(HEAVY) - {"pydantic"})
 
 
 # -- by reading the code --------------------------------------------------------------------------
 
-FLAT = {"errors", "progress", "text", "_version"}
+FLAT = {"errors", "progress", "text", "types", "_lazy", "_version"}
 """Modules that any folder may import: words, and types that the caller of any folder may pass."""
 
 TABLE = {

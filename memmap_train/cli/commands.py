@@ -8,8 +8,8 @@ keeps its traceback.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.report import Reporter, folds_text, plan_text, training_text
+from ..runs.report import Reporter, plan_text, result_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
@@ -177,22 +177,23 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.folds is None and arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
-    if arguments.folds is not None:
-        _train_folds(arguments, config)
-    elif arguments.dry_run:
-        _rehearse(arguments, config)
-    else:
-        from ..training.train import train  # needs TensorFlow
+    if arguments.dry_run:
+        rehearse = _rehearse if arguments.folds is None else _rehearse_folds
+        rehearse(arguments, config)
+        return
+    from ..training.trained_run import train  # needs pydantic
 
-        with _reporter(arguments) as reporter:
-            report = train(
-                arguments.dataset,
-                arguments.run,
-                config,
-                resume=arguments.resume,
-                report=reporter,
-            )
-        print(training_text(report))
+    with nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr) as reporter:
+        run = train(
+            arguments.dataset,
+            arguments.run,
+            config,
+            folds=arguments.folds,
+            rolling_eras=arguments.rolling,
+            resume=arguments.resume,
+            progress=reporter,
+        )
+    print(result_text(run.result))
 
 
 def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
@@ -206,10 +207,6 @@ def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
         run = find_run(user_path(arguments.run), resume=True)
         return TrainConfig.load(None, arguments.set, run.train_config() if run else None)
     return None
-
-
-def _reporter(arguments: argparse.Namespace) -> AbstractContextManager[Reporter]:
-    return nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr)
 
 
 def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
@@ -227,20 +224,17 @@ def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> No
     )
 
 
-def _train_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.fold_loop import rehearse_folds, train_folds  # needs TensorFlow
+def _rehearse_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.fold_loop import rehearse_folds  # needs TensorFlow
 
-    asked: Mapping[str, Any] = {
-        "folds": arguments.folds,
-        "rolling_eras": arguments.rolling,
-        "resume": arguments.resume,
-    }
-    if not arguments.dry_run:
-        with _reporter(arguments) as reporter:
-            report = train_folds(arguments.dataset, arguments.run, config, **asked, report=reporter)
-        print(folds_text(report))
-        return
-    plans, is_finished = rehearse_folds(arguments.dataset, arguments.run, config, **asked)
+    plans, is_finished = rehearse_folds(
+        arguments.dataset,
+        arguments.run,
+        config,
+        folds=arguments.folds,
+        rolling_eras=arguments.rolling,
+        resume=arguments.resume,
+    )
     for number, plan in enumerate(plans, start=1):
         done = ": already finished" if plan.already_finished else ""
         print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")

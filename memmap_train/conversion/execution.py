@@ -88,8 +88,7 @@ def convert_source(
             ):
                 eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
                 source.check_unchanged()
-                n_kept = len(journal.finished)
-            manifest = make_manifest(plan, eras, old, source.pyarrow_version)
+                manifest = make_manifest(plan, eras, old, source.pyarrow_version)
             if old is not None and differs_in_times_alone(old, manifest):
                 # The next time, the times alone will show that nothing has changed.
                 write_manifest(replace(old, sources=manifest.sources), directory)
@@ -99,7 +98,12 @@ def convert_source(
             workspace.clear()
         status = "converted" if old is None else "updated"
         return make_report(
-            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
+            directory,
+            status,
+            started,
+            old=old,
+            n_eras_kept=len(journal.finished),
+            left_out=left_out,
         )
 
 

@@ -1,7 +1,7 @@
-"""The text of a configuration: a flat TOML file, and ``key=value`` of ``--set``.
+"""The text of a configuration: a flat TOML file, and the ``key=value`` of ``--set``.
 
-In come a path and texts; out come the keys and values that they hold, unchecked. Imports nothing
-but the standard library and the errors.
+In come a path and texts; out come keys and values, which aren't checked. Imports nothing but the
+standard library and the errors.
 """
 
 import codecs
@@ -14,13 +14,19 @@ from typing import Any
 from ..errors import ConfigError, listed
 
 PARAMS = "model_params"
-"""The one key whose value is a table."""
+"""The only key whose value is a table."""
 
-_MAX_FILE_BYTES = 1_000_000  # of a configuration: more is another file
+_MAX_FILE_BYTES = 1_000_000  # a larger file isn't a configuration
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds."""
+    """Return the keys and values of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, is too large, or isn't TOML.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
@@ -29,7 +35,7 @@ def read_file(path: Path) -> dict[str, Any]:
                 f"{path}: not a configuration: expected a TOML file of at most "
                 f"{_MAX_FILE_BYTES:,} bytes, found more"
             )
-        # Some editors begin a file with a mark of its encoding, which TOML doesn't know.
+        # Some editors write a byte order mark, which TOML doesn't allow.
         return tomllib.loads(content.removeprefix(codecs.BOM_UTF8).decode())
     except ConfigError:
         raise
@@ -37,8 +43,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: the configuration can't be read: {error.strerror}; expected a TOML file"
         ) from error
-    # Bytes that aren't UTF-8 and numbers of thousands of digits are ValueErrors of other kinds;
-    # lists in lists without an end are none.
+    # TOMLDecodeError, UnicodeDecodeError and the error of a number with thousands of digits are
+    # ValueErrors. Deeply nested lists raise a RecursionError.
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f'{path}: not TOML: {error}; expected lines like epochs = 10 or features = "medium"'
@@ -46,7 +52,13 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, object]:
-    """Return the keys and values of ``key=value`` texts."""
+    """Return the keys and values of ``key=value`` texts.
+
+    Raises
+    ------
+    ConfigError
+        A text has no key or no equals sign.
+    """
     if broken := [text for text in overrides if text.find("=") < 1]:
         raise ConfigError(
             f"--set: expected key=value, found {listed(broken)}; write --set epochs=10"
@@ -64,7 +76,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, object]:
 
 
 def _read_value(text: str) -> object:
-    """Return what `text` is as a TOML value, or itself.
+    """Return a text as a TOML value; if it isn't one, the text itself.
 
     >>> [_read_value(text) for text in ("3", "[1, 2]", "true", "medium", '"medium"', "2024-01-05")]
     [3, [1, 2], True, 'medium', 'medium', '2024-01-05']
@@ -73,5 +85,5 @@ def _read_value(text: str) -> object:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    # A line break in the text may have begun a second key; and a date is the label of an era.
+    # After a line break the text may have a second key. A date is the label of an era.
     return text if len(parsed) > 1 or isinstance(parsed["value"], date) else parsed["value"]

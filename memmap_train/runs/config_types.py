@@ -1,8 +1,8 @@
-"""The types of the configuration's values: what a key may be, as pydantic checks it.
+"""The types of the configuration's values, as pydantic checks them.
 
 Each type is declared once. The checks, the words of the errors ("expected a whole number of 1 or
-more") and those of ``train --help-config`` follow from the declaration. Scalars are strict: true is
-no integer, "3" is no number; numbers of numpy count as Python's own.
+more") and those of ``train --help-config`` follow from the declaration. Types are strict: true
+isn't an integer, and "3" isn't a number; numpy's numbers are accepted.
 """
 
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ from .monitor import MONITORS
 from .object_reference import is_reference
 
 AUTO = "auto"
-"""The word for "choose for me": TOML has no null."""
+"""The value of a key that is left open, in a file: TOML has no null."""
 
 MAX_LAYERS = 100
-"""Keras walks through layers recursively; a thousand of them are too deep for Python."""
+"""Keras traverses layers recursively; a thousand of them exceed Python's recursion limit."""
 
-_MAX_SEED = 2**32 - 1  # Keras hands the seed to numpy's legacy generator, which takes 32 bits
+_MAX_SEED = 2**32 - 1  # Keras passes the seed to numpy's legacy generator, which takes 32 bits
 
 _T = TypeVar("_T")
 
 
 def _unwrap(value: object) -> object:
-    """Return a scalar of numpy as Python's own, and any other value as it is."""
+    """Return numpy's scalars as Python's, and other values unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _list_to_tuple(value: object) -> object:
-    """Return a list as a tuple, and any other value as it is: a set has no order."""
+    """Return lists as tuples, and other values unchanged: sets, which have no order, too."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -50,7 +50,7 @@ def _null_to_auto(schema: dict[str, Any]) -> None:
 
 
 def _check_float32(value: float) -> float:
-    """Refuse numbers that are infinite in float32, in which all numbers end up."""
+    """Refuse numbers that are infinite in float32, the type that they are converted to."""
     if abs(value) > float(np.finfo(np.float32).max):
         raise ValueError
     return value
@@ -69,7 +69,7 @@ def _check_different(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_range(value: str) -> str:
-    """Refuse a text without a dash inside; the eras are looked up where they are known."""
+    """Refuse a text without a dash inside. Whether its ends are eras is checked later."""
     if "-" not in value.strip("-"):
         raise ValueError
     return value
@@ -88,7 +88,7 @@ def _check_reference(value: str) -> str:
 
 
 def _to_json(value: object) -> object:
-    """Return tables, tuples and numpy's scalars as JSON has them, and any other value as it is."""
+    """Return tables, tuples and numpy's scalars as JSON has them, and other values unchanged."""
     try:
         if isinstance(value, Mapping):
             return {name: _to_json(item) for name, item in value.items()}
@@ -100,7 +100,7 @@ def _to_json(value: object) -> object:
 
 
 _Json = Annotated[Any, GetPydanticSchema(lambda _, handler: handler(JsonValue))]
-"""`JsonValue`, which type checkers would refuse where it is a part of the user's own type."""
+"""`JsonValue` for pydantic, and any value for type checkers: dict is invariant."""
 
 _Scalar = Annotated[_T, BeforeValidator(_unwrap)]
 _Number = Annotated[_T, AfterValidator(_check_float32), BeforeValidator(_unwrap)]
@@ -108,7 +108,7 @@ _Number = Annotated[_T, AfterValidator(_check_float32), BeforeValidator(_unwrap)
 OrAuto = Annotated[
     _T | None, BeforeValidator(_auto_to_none), Field(json_schema_extra=_null_to_auto)
 ]
-"""None too, which a file writes as "auto"."""
+"""A type that also allows None, for which a file has "auto"."""
 
 Flag = _Scalar[bool]
 AtLeast0 = _Scalar[Annotated[int, Field(ge=0)]]

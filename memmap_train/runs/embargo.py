@@ -88,8 +88,8 @@ def automatic_embargo(
     is_unknown = _horizon(named) is None
     if is_unknown:
         notes.append(
-            f"nothing says how far {longest!r} looks ahead, so {horizon.business_days} business "
-            "days are taken"
+            f"it is unknown how far {longest!r} looks ahead, so {horizon.business_days} business "
+            "days are assumed"
         )
     if _uneven_times(eras) is not None:
         notes.append(
@@ -99,7 +99,7 @@ def automatic_embargo(
     elif era_time(eras[0]) is None and (
         era_column != ERA_COLUMN or weekly_era_number(eras[0]) is None
     ):
-        notes.append(f"eras such as {eras[0]!r} are taken to be weeks")
+        notes.append(f"eras such as {eras[0]!r} are assumed to be weeks")
         is_unknown = True
     if is_unknown:
         notes.append("set embargo_eras where that is wrong")
@@ -141,10 +141,10 @@ def resolve_embargo(
         allowed = "accept that they overlap"
         if _horizon(named) is None:
             found = (
-                f"nothing says how far {longest!r}{same} looks ahead, so {least} eras{weeks} are "
-                "taken"
+                f"it is unknown how far {longest!r}{same} looks ahead, so {least} eras{weeks} are "
+                "assumed"
             )
-            allowed = "say that it looks less far"
+            allowed = "declare that it looks less far"
         advice = "" if wanted < 0 else f", or allow_overlap = true to {allowed}"
         raise FoldError(
             f"embargo_eras is {wanted}, but {found}: expected {least} or more; set it to that, to "

@@ -191,8 +191,13 @@ def plan_text(plan: TrainPlan) -> str:
     )
 
 
-def training_text(report: TrainReport) -> str:
+def result_text(report: TrainReport | FoldsReport) -> str:
     """Return what came of a training, in lines."""
+    return training_text(report) if isinstance(report, TrainReport) else folds_text(report)
+
+
+def training_text(report: TrainReport) -> str:
+    """Return what came of training one model, in lines."""
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),

@@ -1,7 +1,7 @@
-"""The words for a declared type: what a value may be, and which values aren't that.
+"""The words for a declared type: which values it allows, and which values have another type.
 
-In come JSON schemas and errors as pydantic makes them of a declaration; out come phrases that
-follow the word "expected". pydantic's own texts speak to programmers.
+In come the JSON schemas and the errors that pydantic makes for a declaration; out come phrases that
+follow the words "expected" and "found". pydantic's own texts are written for programmers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _PLAIN = {"boolean": "true or false", "string": "text", "array": "a list", "obje
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
-    """Return what a JSON schema allows; null isn't mentioned.
+    """Return the values that a JSON schema allows, in words; null isn't mentioned.
 
     A description in the schema takes the place of the words for its type and limits.
 
@@ -72,11 +72,12 @@ def quoted(value: object) -> str:
 def faults_in(
     error: ValidationError, schemas: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the keys that an error is about, with what was expected of each and what was found.
+    """Yield the keys that an error is about, with the expected values and the value found.
 
     Parameters
     ----------
     error : ValidationError
+        The error.
     schemas : mapping
         The JSON schema of each key.
     values : mapping
@@ -85,17 +86,17 @@ def faults_in(
     Yields
     ------
     key : str
-        Empty for an error that is about several keys.
+        The key; empty for an error that is about several keys together.
     expected : str
-        Of such an error, its whole text.
+        The allowed values in words; for an error about several keys, the text of the error.
     found : str
-        Empty if the key is missing.
+        The value in the form of `quoted`; empty if the key is missing.
     """
     seen = set()
     for fault in error.errors(include_url=False, include_input=False):
         key = str(fault["loc"][0]) if fault["loc"] else ""
         if key in seen:
-            continue  # another item of a list, or another kind that the value isn't of
+            continue  # another item of a list, or another type of a union
         seen.add(key)
         if not key:
             yield "", str(fault["ctx"]["error"]), ""

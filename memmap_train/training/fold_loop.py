@@ -20,6 +20,7 @@ from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
 from ..runs.lock import check_free
 from ..runs.record import RunRecord, fold_record
+from ..runs.recorded_report import recorded_folds_report, recorded_summaries
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     begun_record,
@@ -37,7 +38,7 @@ from .compiled import compile_model, make_model
 from .initial_model import InitialModel
 from .model import require_tensorflow
 from .resolve import Setup, best_possible_score, prepare
-from .results import chart_of, damaged_result, recorded_summaries, report_again
+from .results import draw_missing
 from .train import rehearsed, train
 
 # Of a fold's own record; a run of folds has those of all its folds.
@@ -290,22 +291,11 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> Run
 
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
     """Return the report that a finished run of folds recorded, with all its pictures."""
-    runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    folds = tuple(report_again(one, one.read_result() or {}, report) for one in runs)
-    corr, pearson = recorded_summaries(run)
-    try:
-        return FoldsReport(
-            run_dir=str(run.path),
-            n_eras=result["n_eras"],
-            corr=corr,
-            pearson=pearson,
-            best_possible=result["best_possible"],
-            chart_path=chart_of(run, result, report),
-            folds=folds,
-            already_finished=True,
-        )
-    except KeyError as error:
-        raise damaged_result(run, error) from None
+    for number in range(1, len(run.folds) + 1):
+        of_fold = open_run(run.fold_path(number))
+        draw_missing(of_fold, of_fold.read_result() or {}, report)
+    draw_missing(run, result, report)
+    return recorded_folds_report(run)
 
 
 def _conclude(

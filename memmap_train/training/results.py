@@ -11,10 +11,10 @@ from ..errors import RunError
 from ..runs.chart import draw_run
 from ..runs.checkpoints import newest_step
 from ..runs.files import replacing
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.state import Best, Progress
-from ..runs.summary import Summary, summary
 from .resolve import Setup
 from .step import TrainStep
 
@@ -112,32 +112,12 @@ def report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> Train
     RunError
         `state.json` lacks some of it.
     """
-    corr, pearson = recorded_summaries(run)
-    try:
-        return TrainReport(
-            run_dir=str(run.path),
-            n_epochs=result["n_epochs"],
-            n_steps=result["n_steps"],
-            stopped_early=result["stopped_early"],
-            best_epoch=result["best_epoch"],
-            corr=corr,
-            pearson=pearson,
-            best_possible=result["best_possible"],
-            chart_path=chart_of(run, result, report),
-            already_finished=True,
-        )
-    except KeyError as error:
-        raise damaged_result(run, error) from None
+    draw_missing(run, result, report)
+    return recorded_report(run)
 
 
-def recorded_summaries(run: Run) -> tuple[Summary, Summary]:
-    """Return the summaries of both scores of the main target, from a run's `era_scores.csv`."""
-    rows = [row for row in run.read_era_scores() if row[1] == run.record.main_target]
-    return summary([row[2] for row in rows]), summary([row[3] for row in rows])
-
-
-def chart_of(run: Run, result: Mapping[str, Any], report: Reporter) -> str | None:
-    """Return the path of a finished run's picture, which is drawn if there is none yet."""
+def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
+    """Draw the picture of a finished run if there is none yet."""
     if not run.chart_path.exists():
         draw_run(
             run,
@@ -145,9 +125,3 @@ def chart_of(run: Run, result: Mapping[str, Any], report: Reporter) -> str | Non
             best_possible=result.get("best_possible"),
             warn=report.warning,
         )
-    return str(run.chart_path) if run.chart_path.exists() else None
-
-
-def damaged_result(run: Run, error: KeyError) -> RunError:
-    """Return the error for a `state.json` that lacks a key."""
-    return RunError(f"{run.path}: its state.json is damaged: {error} is missing; remove it")

@@ -172,7 +172,7 @@ def test_all_columns_are_taken_by_default_in_the_files_order(tmp_path: Path) -> 
     assert columns.schema.features == tuple(feature_names(6))
     assert columns.schema.targets == tuple(target_names(3))
     assert columns.feature_sets == {}
-    assert columns.planted is None
+    assert columns.best_possible is None
 
 
 def test_a_set_keeps_the_files_order(tmp_path: Path) -> None:
@@ -254,14 +254,14 @@ def test_the_best_score_of_a_sample_is_passed_on(
         pq.write_table(table.replace_schema_metadata({BEST_KEY: value}), paths[-1])
     if without:
         paths.append(written(tmp_path))
-    assert columns_of(*paths).planted == expected
+    assert columns_of(*paths).best_possible == expected
 
 
 @pytest.mark.parametrize("value", ["", "nan", "inf", "best"])
 def test_a_best_score_that_is_no_number_is_ignored(tmp_path: Path, value: str) -> None:
     table = toy_table({"0001": 3}).replace_schema_metadata({BEST_KEY: value})
     pq.write_table(table, tmp_path / "toy.parquet")
-    assert columns_of(tmp_path / "toy.parquet").planted is None
+    assert columns_of(tmp_path / "toy.parquet").best_possible is None
 
 
 def test_columns_can_have_other_names(tmp_path: Path) -> None:

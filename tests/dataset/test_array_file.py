@@ -69,7 +69,7 @@ def open_features(file: Path) -> Array:
 
 
 @pytest.mark.parametrize("array", LAYOUTS, ids=lambda array: f"{array.dtype.str}-{array.shape}")
-def test_what_is_written_is_what_numpy_loads_and_what_is_opened(
+def test_a_written_array_is_loaded_by_numpy_and_opened_unchanged(
     tmp_path: Path, array: Array
 ) -> None:
     path = tmp_path / "array.npy"
@@ -92,7 +92,7 @@ def test_files_equal_the_bytes_that_numpy_saves(tmp_path: Path, array: Array) ->
     assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
 
 
-def test_headers_are_128_bytes_so_that_an_ids_file_tells_its_width() -> None:
+def test_headers_have_128_bytes_so_that_the_size_of_an_ids_file_gives_its_width() -> None:
     for dtype in ("<f4", "i1", "S1", "S4096"):
         for shape in ((1,), (7_309, 3_555), (10**9, 100_000)):
             assert len(npy_header(np.dtype(dtype), shape)) == 128
@@ -173,7 +173,7 @@ def test_a_file_cut_short_is_refused(file: Path, n_bytes: int) -> None:
             opening(file, FEATURES.dtype, FEATURES.shape)
 
 
-def test_a_file_cut_short_or_too_long_says_both_sizes(file: Path) -> None:
+def test_a_truncated_or_too_long_file_is_reported_with_both_sizes(file: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
     with refused(ShardError, "cut short", "expected 368 bytes", "found 367"):

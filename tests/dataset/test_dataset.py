@@ -117,7 +117,7 @@ def test_arrays_are_read_only_maps_and_are_made_once(toys: dict[str, Path]) -> N
     assert shard.features is shard.features
 
 
-def test_numpy_alone_can_read_every_array(toys: dict[str, Path]) -> None:
+def test_numpy_can_read_every_array_without_this_package(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["int8"])
     shard = dataset["0005"]
     for name in ARRAY_NAMES:
@@ -293,7 +293,7 @@ def test_invalid_selections_of_features_are_refused(toys: dict[str, Path], wrong
 # -- damage ---------------------------------------------------------------------------------------
 
 
-def test_what_isnt_a_dataset_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
     for function in (mt.open_dataset, problems):
         with refused(ManifestError, "not a dataset", "convert"):
             function(tmp_path)
@@ -481,7 +481,7 @@ def test_unexpected_files_are_reported_and_dotfiles_are_not(make_toy: MakeToy) -
     assert all("unexpected" in p.what for p in found)
 
 
-def test_a_folder_that_cant_be_listed_is_a_problem(
+def test_a_folder_that_cannot_be_listed_is_reported(
     make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_toy(SMALL)
@@ -497,7 +497,7 @@ def test_a_folder_that_cant_be_listed_is_a_problem(
 
 
 @pytest.mark.parametrize(("folder", "named"), [(".", "."), ("era-0002", "era-0002/")])
-def test_a_folder_that_may_be_entered_and_not_listed_is_a_problem(
+def test_a_folder_that_may_be_entered_but_not_listed_is_reported(
     make_toy: MakeToy, folder: str, named: str
 ) -> None:
     path = make_toy(SMALL)

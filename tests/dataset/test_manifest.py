@@ -240,7 +240,7 @@ def test_an_unfinished_conversion_is_refused_with_how_to_resume(tmp_path: Path) 
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_what_isnt_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with refused(ManifestError, str(tmp_path / FILE_NAME)):
         read_manifest(tmp_path)

@@ -72,7 +72,7 @@ def test_a_selection_reads_its_own_eras(toys: dict[str, Path]) -> None:
         part.read(["0001"])
 
 
-def test_without_targets_and_ids_there_are_none(make_toy: MakeToy) -> None:
+def test_a_manifest_without_targets_and_ids_describes_none(make_toy: MakeToy) -> None:
     path = make_toy({"0001": 3, "0002": 2}, n_targets=0, ids=False)
     x, y, ids = mt.open_dataset(path).read()
     assert (len(x), y.shape, ids) == (5, (5, 0), None)

@@ -466,7 +466,7 @@ def test_numpy_numbers_are_accepted() -> None:
         TrainConfig(epochs=np.float64(3))  # type: ignore[arg-type]
 
 
-def test_scalars_of_numpy_are_taken_in_lists_and_tables() -> None:
+def test_numpy_scalars_are_accepted_in_lists_and_tables() -> None:
     config = TrainConfig(
         hidden=[np.int64(8), np.int32(4)],  # type: ignore[arg-type]
         model_params={"units": np.int64(3), "rates": (np.float32(0.5), 1)},
@@ -484,7 +484,7 @@ def nested(depth: int) -> list[object]:
     return found
 
 
-def test_what_json_does_not_hold_is_refused_as_a_parameter_of_a_model() -> None:
+def test_model_params_that_json_cannot_hold_are_refused() -> None:
     endless: dict[str, object] = {}
     endless["itself"] = endless
     for value in (nested(5000), endless, {1}, object(), math.inf, {1: 2}, b"x"):
@@ -493,7 +493,7 @@ def test_what_json_does_not_hold_is_refused_as_a_parameter_of_a_model() -> None:
         assert len(str(caught.value)) < 200
 
 
-def test_a_number_of_thousands_of_digits_is_refused_in_a_short_line() -> None:
+def test_a_number_with_thousands_of_digits_is_refused_in_a_short_line() -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig(seed=10**5000, dropout=10**5000)
     assert str(caught.value) == (
@@ -502,7 +502,7 @@ def test_a_number_of_thousands_of_digits_is_refused_in_a_short_line() -> None:
     )
 
 
-def test_a_number_that_float32_does_not_hold_is_refused() -> None:
+def test_a_number_beyond_float32_is_refused() -> None:
     assert TrainConfig(learning_rate=3e38).learning_rate == 3e38
     with pytest.raises(
         ConfigError, match=r"learning_rate: expected a number above 0, found 1e\+39"
@@ -511,7 +511,7 @@ def test_a_number_that_float32_does_not_hold_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["features", "targets", "hidden", "callbacks", "validation_eras"])
-def test_a_set_which_has_no_order_is_refused_as_a_list(key: str) -> None:
+def test_a_set_is_refused_as_a_list(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key}: expected .* found {{'a:b'}}"):
         TrainConfig(**{key: {"a:b"}})  # type: ignore[arg-type]
 
@@ -523,7 +523,7 @@ def test_a_misspelled_choice_is_refused_with_the_nearest_one() -> None:
     )
 
 
-def test_a_text_that_isnt_unicode_is_kept_as_it_is() -> None:
+def test_text_that_is_not_unicode_is_kept_unchanged() -> None:
     path = "runs/\udcff/model.keras"
     config = TrainConfig(model=path, features=(path,), model_params={path: path})
     assert (config.model, config.features, config.model_params) == (path, (path,), {path: path})

@@ -245,7 +245,7 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
     ("eras", "target", "era_column", "reach", "notes"),
     [
         (labels(1, 50), "target_x_20", "era", 8, None),
-        (labels(1, 50), "target", "era", 16, ["nothing says how far 'target' looks ahead"]),
+        (labels(1, 50), "target", "era", 16, ["it is unknown how far 'target' looks ahead"]),
         (["era1", "eraX"], "target_x_60", "era", 16, None),
         (days(50, step=7), "target_x_20", "friday_date", 8, None),
         (
@@ -253,7 +253,7 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
             "responder_6",
             "date_id",
             16,
-            ["'responder_6'", "60 business days", "eras such as '0' are taken to be weeks",
+            ["'responder_6'", "60 business days", "eras such as '0' are assumed to be weeks",
              "set embargo_eras"],
         ),
         (
@@ -261,12 +261,12 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
             "target_x_20",
             "date_id",
             8,
-            ["eras such as '0' are taken to be weeks; set embargo_eras"],
+            ["eras such as '0' are assumed to be weeks; set embargo_eras"],
         ),
-        (["1704412800", "1704499200"], "target_x_20", "era", 8, ["are taken to be weeks"]),
-        (["05.01.2024", "08.01.2024"], "target_x_20", "era", 8, ["are taken to be weeks"]),
+        (["1704412800", "1704499200"], "target_x_20", "era", 8, ["are assumed to be weeks"]),
+        (["05.01.2024", "08.01.2024"], "target_x_20", "era", 8, ["are assumed to be weeks"]),
         (days(200), "target_x_20", "date", 40, ["8 weeks for 'target_x_20' are up to 40 eras"]),
-        (days(200), "y", "date", 80, ["nothing says how far 'y'", "16 weeks for 'y' are up to 80"]),
+        (days(200), "y", "date", 80, ["unknown how far 'y'", "16 weeks for 'y' are up to 80"]),
     ],
 )  # fmt: skip
 def test_the_assumptions_of_the_automatic_embargo_are_reported(
@@ -351,7 +351,7 @@ def test_an_embargo_that_lets_labels_overlap_is_refused(
     assert f"expected {least} or more" in message
     assert "allow_overlap = true" in message
     is_unknown = targets == "target_x"
-    assert ("nothing says how far 'target_x' looks ahead" in message) == is_unknown
+    assert ("it is unknown how far 'target_x' looks ahead" in message) == is_unknown
     assert (f"look up to {least} eras ahead" in message) != is_unknown
     permitted = split(eras, eras, embargo_eras=least - 1, allow_overlap=True, **options)
     assert len(permitted.embargo) == least - 1

@@ -128,6 +128,8 @@ def test_a_finished_run_has_nothing_to_do_unless_more_epochs_are_wanted(run: Run
     for name in ("model.keras", "history.csv", "era_scores.csv"):
         assert finished_result(run, run_record()) is None  # a file is gone: it is written again
         (run.path / name).touch()
+    assert finished_result(run, run_record()) is None  # scores that can't be read are, too
+    run.write_era_scores([])
     assert finished_result(run, run_record(checkpoint_steps=5)) == {"best_epoch": 2}
     assert finished_result(run, run_record(epochs=4)) is None
     with refused(RunError, "learning_rate: 0.001 in the run, 0.5 now"):

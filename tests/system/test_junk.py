@@ -199,7 +199,7 @@ def test_copies_of_runs_in_system_folders_are_not_listed(tmp_path: Path) -> None
     assert [row["run"] for row in describe_runs([tmp_path])] == [str(tmp_path / "first")]
 
 
-def test_a_folder_that_cant_be_removed_for_another_reason_is_an_error(
+def test_a_folder_that_cannot_be_removed_for_another_reason_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
