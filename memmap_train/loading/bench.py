@@ -4,6 +4,7 @@ In comes a dataset, out come measured rates, JSON-ready, and text. Measuring tak
 part of the dataset is dropped from the page cache and read again.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -64,30 +65,11 @@ def bench(
     whole = of(dataset)
     cached = resident(dataset)["features"][0]
     if cached is not None:
-        cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
+        cached = min(cached, dataset.feature_bytes)  # without headers and the rest of last pages
     progress("copying memory", 0, _N_MEASUREMENTS)
     memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
-    rates: dict[str, Rate] = {}
-    progress("batches as they come now", 1, _N_MEASUREMENTS)
-    rates["now"] = measure(whole)
     part = dataset.select(_part(dataset, whole.placement.available))
-    files = [part[era].file("features") for era in part.eras]
-    read_ahead(part, part.eras)
-    chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
-    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
-    for done, (name, options) in enumerate(in_memory, start=2):
-        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
-        batches = of(part, **options)
-        rates[name] = sorted(
-            (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
-        )[1]
-    progress("the disk", 4, _N_MEASUREMENTS)
-    rate = disk_rate(files)
-    if rate is not None:
-        progress("batches from the disk", 5, _N_MEASUREMENTS)
-        drop(files)
-        rates["from the disk"] = measure(of(part, **chosen), direct=True)
-        rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
+    rates, rate = _measured(whole, part, of, progress)
     found: dict[str, Any] = {
         "dataset": str(dataset.path),
         "dtype": dataset.manifest.dtype,
@@ -109,6 +91,33 @@ def bench(
         "part_bytes": part.feature_bytes,
     }
     return found | {"advice": _advice(dataset, whole, found)}
+
+
+def _measured(
+    whole: Batches, part: Dataset, of: Callable[..., Batches], progress: Progress
+) -> tuple[dict[str, Rate], float | None]:
+    """Return the rates of batches as they come, from memory and from the disk, and the disk's."""
+    rates: dict[str, Rate] = {}
+    progress("batches as they come now", 1, _N_MEASUREMENTS)
+    rates["now"] = measure(whole)
+    files = [part[era].file("features") for era in part.eras]
+    read_ahead(part, part.eras)
+    chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
+    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
+    for done, (name, options) in enumerate(in_memory, start=2):
+        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
+        batches = of(part, **options)
+        rates[name] = sorted(
+            (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
+        )[1]
+    progress("the disk", 4, _N_MEASUREMENTS)
+    rate = disk_rate(files)
+    if rate is not None:
+        progress("batches from the disk", 5, _N_MEASUREMENTS)
+        drop(files)
+        rates["from the disk"] = measure(of(part, **chosen), direct=True)
+        rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
+    return rates, rate
 
 
 def _part(dataset: Dataset, available: int) -> list[str]:
