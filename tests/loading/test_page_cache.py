@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named_by_status_and_bench(dataset: mt.Dat
             asking(dataset)
 
 
-def test_of_files_that_cant_be_mapped_it_cant_be_told(
+def test_residency_of_files_that_cant_be_mapped_is_unknown(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, n_bytes: int) -> None:

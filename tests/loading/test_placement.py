@@ -54,7 +54,7 @@ def test_planned_buffers_reduce_available_memory(dataset: mt.Dataset) -> None:
 @pytest.mark.parametrize(
     ("features", "available", "buffers"), [(1, 10, 5), (6, 10, 4), (8, 10, 2), (9, 10, 5)]
 )
-def test_buffers_leave_room_for_features_that_fit(
+def test_buffers_leave_memory_for_features_that_fit(
     features: int, available: int, buffers: int
 ) -> None:
     assert Placement(features * GB, available * GB).buffer_bytes == buffers * GB
@@ -67,7 +67,7 @@ def test_what_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> None:
 @pytest.mark.parametrize(
     ("available", "share"), [(5 * GB, 0.175), (2 * GB, 0.025), (GB, 0.0), (0, 0.0)]
 )
-def test_of_a_larger_dataset_as_many_eras_stay_in_memory_as_there_is_room_for(
+def test_as_many_eras_of_a_larger_dataset_stay_in_memory_as_fit(
     dataset: mt.Dataset, available: int, share: float
 ) -> None:
     if not can_read_directly(dataset["0001"].file("features")):

@@ -189,7 +189,7 @@ def test_another_argument_gives_another_order(change: dict[str, int]) -> None:
     assert one[:100].tolist() != two[:100].tolist()
 
 
-def test_windows_are_permuted_anew_in_every_epoch_and_for_every_seed() -> None:
+def test_windows_are_permuted_differently_in_every_epoch_and_for_every_seed() -> None:
     """Seen where every batch is one window of one row."""
     alone = {"batch_size": 1, "window_size": 1, "pool_batches": 1}
     found = {
@@ -201,7 +201,7 @@ def test_windows_are_permuted_anew_in_every_epoch_and_for_every_seed() -> None:
     assert tuple(range(30)) not in found
 
 
-def test_rows_are_permuted_anew_in_every_pool_and_epoch_and_for_every_seed() -> None:
+def test_rows_are_permuted_differently_in_every_pool_and_epoch_and_for_every_seed() -> None:
     """Seen where all rows are one window: its pieces keep their order until they are mixed."""
     found = {
         tuple(make([80], window_size=80, batch_size=8, pool_batches=2, seed=seed).pool(*key).places)
