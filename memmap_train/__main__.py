@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from .system.signals import stops
+from .system.signals import termination_signals
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     The handlers of signals are restored afterwards, for a process that goes on, such as a
     notebook's kernel.
     """
-    before = {number: signal.getsignal(number) for number in stops()}
+    before = {number: signal.getsignal(number) for number in termination_signals()}
     try:
         return _run()
     finally:
@@ -33,7 +33,7 @@ def run_process() -> NoReturn:
 
 def _run() -> int:
     _open_standard_streams()
-    for stop in stops():
+    for stop in termination_signals():
         signal.signal(stop, _stop_at_once)
     from .cli.commands import main as run
 

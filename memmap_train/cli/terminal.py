@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from ..errors import MemmapTrainError
 from ..progress import above_bars
-from ..system.signals import stop, stops
+from ..system.signals import stop, termination_signals
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 
@@ -31,7 +31,7 @@ def run(command: Callable[[], None], resume_hint: str) -> int:
     resume_hint : str
         What the user does to resume the command after a signal has stopped it.
     """
-    before = {number: signal.signal(number, stop) for number in stops()}
+    before = {number: signal.signal(number, stop) for number in termination_signals()}
     with redirect_stderr(TolerantStream(sys.stderr)), _warnings_on_stderr():
         return _run(command, resume_hint, before)
 

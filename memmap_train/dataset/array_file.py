@@ -1,10 +1,7 @@
-"""One era on disk: its arrays written, opened and checked.
+"""One `.npy` file of a dataset: opened, checked against its expected dtype and shape, mapped.
 
-A shard is a folder of plain `.npy` files (numpy's format 1.0, C order, little endian):
-`features.npy`, `targets.npy`, `counts.npy` (which codes each feature has in how many rows) and,
-where the source has ids, `ids.npy`. Nothing here knows a manifest or another era. Files are only
-ever written beside their final name and published by renaming the folder: a shard is whole or
-absent, and is never rewritten in place (a file that shrinks under a map would kill its readers).
+Files are plain `.npy` files (numpy's format 1.0, C order, little endian); `array_writer` writes
+them. Nothing here depends on a manifest or on other files of the era.
 """
 
 import errno
@@ -65,15 +62,15 @@ def opened_array(
     path : Path
     dtype : numpy.dtype
     shape : tuple of int
-        What the manifest says the file holds.
+        Expected shape, as in the manifest.
     stamp : FileStamp, optional
-        Of the file that was there when the manifest was read.
+        Stamp of the file that was there when the manifest was read.
 
     Returns
     -------
     file : io.FileIO
     offset : int
-        Where its data begin.
+        Offset of its data in bytes.
 
     Raises
     ------
@@ -83,7 +80,7 @@ def opened_array(
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            advise(file.fileno(), "RANDOM")  # the header alone: no megabytes ahead of it
+            advise(file.fileno(), "RANDOM")  # only the header is read: no reading ahead
             offset = _check_file(file, path, dtype, shape)
             if stamp is not None:
                 stamp.check(file, path)
@@ -100,8 +97,8 @@ def open_array(
 ) -> Array:
     """Map one `.npy` file read-only, after the checks of `opened_array`.
 
-    Where the file system refuses shared maps, the map is a private one. Where it refuses all maps,
-    the array is read into memory.
+    If the file system doesn't support shared maps, the map is a private one. If it supports no
+    maps, the array is read into memory.
     """
     with opened_array(path, dtype, shape, stamp) as (file, offset):
         array: Array | None = None
@@ -126,7 +123,7 @@ def read_into(file: io.FileIO, out: Array) -> None:
     Raises
     ------
     ShardError
-        The file ends before.
+        The file ends before the array is full.
     """
     left = out.reshape(-1).view(np.uint8).data
     while left:
@@ -137,7 +134,7 @@ def read_into(file: io.FileIO, out: Array) -> None:
 
 
 def check_array(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> int:
-    """Check one `.npy` file as `opened_array` does; return where its data begin."""
+    """Check one `.npy` file as `opened_array` does; return the offset of its data."""
     with opened_array(path, dtype, shape) as (_, offset):
         return offset
 
@@ -151,7 +148,7 @@ def _check_file(
     """Return the offset of the data, or raise a ShardError."""
     expected_header = npy_header(dtype, shape)
     offset = len(expected_header)
-    if file.read(offset) != expected_header:  # the header we write: no parsing needed
+    if file.read(offset) != expected_header:  # the header that this package writes needs no parsing
         offset, *found = _parse_header(file, path)
         expected = [repr(dtype.str), "False", ", ".join(map(str, shape))]
         if found != expected:
@@ -173,10 +170,10 @@ def _check_file(
 
 
 def _parse_header(file: io.FileIO, path: Path) -> tuple[int, str, str, str]:
-    """Return the offset of the data, and dtype, order and sizes of a header that isn't ours.
+    """Return the data's offset, and dtype, order and sizes of a header that others wrote.
 
-    It may be hostile: numpy's own parser, and Python's, warn about some of what can stand there, or
-    fail on it in ways of their own. So it is matched, and read as text.
+    It is untrusted input: numpy's parser and Python's warn about some headers, or fail on them with
+    errors of many kinds. So it is matched by a pattern and read as text.
     """
     file.seek(0)
     start = file.read(10)

@@ -24,19 +24,19 @@ Array = npt.NDArray[np.generic]
 
 
 class ArrayWriter:
-    """Writes one `.npy` file front to back from many pieces, and digests what it writes.
+    """Writes one `.npy` file front to back from many pieces, and computes its checksum.
 
-    No descriptor is held between pieces: any number of eras can be under way at once.
+    No descriptor is held between pieces: any number of eras can be written at the same time.
 
     Parameters
     ----------
     path : Path or None
-        A file that doesn't exist yet; None to digest the rows and write nothing.
+        A file that doesn't exist yet; None to compute the checksum and write nothing.
     dtype : numpy.dtype
     shape : tuple of int
-        The whole array's shape; known before the first row.
+        Shape of the whole array.
     disk : DiskWriter, optional
-        Takes large arrays past the page cache; without it, rows are written when they come.
+        Writes with direct I/O; without it, rows are written through the page cache at once.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class ArrayWriter:
         self._row_bytes = dtype.itemsize * prod(shape[1:])
         self._digest = Checksum(header)
         self._rows_written = 0
-        self._rest = header  # of what is to be written: less than a block of the disk
-        self._handed_over = 0  # bytes before it, written or about to be
+        self._rest = header  # bytes to be written later: less than a block of the disk
+        self._handed_over = 0  # bytes before the rest, written or being written
         self._writing: list[Future[None]] = []
         if path is not None:
             path.write_bytes(b"" if disk else header)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of the rows."""
+        """The dtype of the rows."""
         return self._dtype
 
     @property
@@ -95,14 +95,14 @@ class ArrayWriter:
     def reserve(self, n_rows: int) -> Iterator[Array]:
         """Yield an array of shape (n_rows, …) for the next rows; it is written when the block ends.
 
-        For a writer with a `disk`: what is filled is what the disk reads. `n_rows` rows and a
-        block of the disk must fit into one of its buffers.
+        Only for a writer with a `disk`: the array lies in one of its buffers, into which `n_rows`
+        rows and a block of the disk must fit.
         """
         assert self._disk is not None
         assert self._rows_written + n_rows <= self._shape[0]
         for future in self._writing:
             if future.done():
-                future.result()  # raises what it ran into
+                future.result()  # raises an error of the write
         self._writing = [future for future in self._writing if not future.done()]
         buffer = self._disk.take()
         try:
@@ -127,12 +127,12 @@ class ArrayWriter:
             self._disk.give_back(buffer)
 
     def finish(self) -> tuple[int, str]:
-        """Make the file durable; return its size in bytes and its digest.
+        """Make the file durable; return its size in bytes and its checksum.
 
         Raises
         ------
         ShardError
-            The file isn't as long as what was written: somebody else touched it.
+            The file has another size than what was written: another process changed it.
         """
         assert self._rows_written == self._shape[0]
         expected = self._header_bytes + self._dtype.itemsize * int(np.prod(self._shape))

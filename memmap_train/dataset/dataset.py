@@ -33,20 +33,20 @@ _MAX_TRIES = 10  # to read a manifest and look at its files without an update in
 
 
 class Dataset(Mapping[str, Shard]):
-    """A dataset, or the part of it that some eras make up: a mapping of eras to shards.
+    """A dataset, or a selection of its eras: a mapping of eras to shards.
 
-    `list(dataset)` are its eras in order, `len(dataset)` is their number, `era in dataset` tells
-    whether it has one. Two datasets are equal only if they are the same object.
+    `list(dataset)` gives its eras in order, `len(dataset)` their number, and `era in dataset` is
+    True if it has that era. Two datasets are equal only if they are the same object.
 
     Attributes
     ----------
     path : Path
     manifest : Manifest
-        Of the whole dataset, also where this is a part.
+        Manifest of the whole dataset, also if this is a selection.
     eras : tuple of str
         Labels, in order. Only these eras can be reached from here.
     feature_names, target_names : tuple of str
-        In the order of the arrays' columns.
+        Names of the arrays' columns, in their order.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Dataset(Mapping[str, Shard]):
         self.feature_names = manifest.features
         self.target_names = manifest.targets
         self._entries = {era: manifest.shard(era) for era in self.eras}
-        # Of every file when the manifest was read: an update replaces files, never changes them.
+        # Stamps of all files when the manifest was read: an update replaces files.
         self._stamps = stamps
 
     def __repr__(self) -> str:
@@ -85,11 +85,11 @@ class Dataset(Mapping[str, Shard]):
         """Return the shard of an era, or a default if the dataset doesn't have that era."""
         return self[era] if era in self._entries else default
 
-    # A mapping's own would compare shards, which are made each time they are asked for.
+    # Those of Mapping would compare shards, which are made for each access.
     __eq__, __hash__ = object.__eq__, object.__hash__
 
     def entry(self, era: str) -> ShardEntry:
-        """Return what the manifest says of an era; DatasetError if it isn't one of this dataset."""
+        """Return an era's entry of the manifest; DatasetError if this dataset lacks the era."""
         (era,) = as_names([era], f"{self.path}: eras")
         try:
             return self._entries[era]
@@ -110,7 +110,7 @@ class Dataset(Mapping[str, Shard]):
 
     @property
     def row_offsets(self) -> list[int]:
-        """Number of rows before each era, and last of all rows."""
+        """Number of rows before each era, followed by the number of all rows."""
         return [0, *accumulate(self.rows_per_era)]
 
     @property
@@ -143,10 +143,10 @@ class Dataset(Mapping[str, Shard]):
         return part
 
     def array_digest(self, array: str) -> str:
-        """Return one digest of an array ("features", "targets") of these eras.
+        """Return one checksum of an array ("features" or "targets") of these eras.
 
-        Over the names of its columns and, of every era, label, rows and the manifest's digest of
-        the file: nothing is read.
+        It is computed from the names of the columns and, for each era, from its label, its number
+        of rows and the file's checksum in the manifest; no file is read.
         """
         content = [
             list(self.feature_names if array == "features" else self.target_names),
@@ -300,12 +300,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     Returns
     -------
     Dataset
-        With all eras. No array is mapped before it is asked for.
+        The dataset with all eras. Arrays are mapped when they are first used.
 
     Raises
     ------
     ManifestError
-        It isn't a dataset, is unfinished, or is of another format version.
+        The folder isn't a dataset, is unfinished, or has another format version.
     ShardError
         A file is missing or has another size than the manifest says.
     """

@@ -21,23 +21,23 @@ from .file_errors import become_shorter
 
 
 class DirectArray:
-    """A two-dimensional `.npy` file whose rows are read past the page cache; thread-safe.
+    """A two-dimensional `.npy` file whose rows are read with direct I/O; thread-safe.
 
     Parameters
     ----------
     path : Path
     dtype : numpy.dtype
     shape : (int, int)
-        What the manifest says the file holds.
+        Expected shape, as in the manifest.
     stamp : FileStamp, optional
-        Of the file that was there when the manifest was read.
+        Stamp of the file that was there when the manifest was read.
     scratch : DiskScratch, optional
-        Where rows are read into.
+        The memory that rows are read into.
 
     Raises
     ------
     ShardError
-        As `array_file.open_array`.
+        As for `array_file.open_array`.
     """
 
     def __init__(

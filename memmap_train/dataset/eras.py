@@ -81,7 +81,7 @@ def era_time(label: str) -> int | None:
 
 
 def era_sort_key(label: str) -> tuple[int, int, str]:
-    """Sort eras as numbers where they hold one, dates as dates after them, then others by text.
+    """Return a key that sorts eras by number, after them dates, then other labels as text.
 
     >>> sorted(["X", "2024-01-05", "era10", "era2", "20231229", "0001"], key=era_sort_key)
     ['0001', 'era2', 'era10', '20231229', '2024-01-05', 'X']
@@ -112,7 +112,7 @@ def out_of_order(labels: Iterable[str]) -> list[str]:
 
 
 def era_identity(label: str) -> tuple[str, int | None]:
-    """Return what labels of one era have in common, however they are written.
+    """Return a value that is the same for all spellings of one era's label.
 
     >>> [era_identity(label) for label in ("0001", "1", "era1", "Era_1", "1.0")]
     [('', 1), ('', 1), ('', 1), ('', 1), ('', 1)]

@@ -17,11 +17,11 @@ from .file_errors import explained
 Array = npt.NDArray[np.generic]
 
 DIGEST_BYTES = 1_000_000  # of a buffer: read and hashed at once, within a core's own cache
-_CLOCK_STEP = 2_000_000_000  # nanoseconds between two times that a file system tells apart (FAT)
+_CLOCK_STEP = 2_000_000_000  # nanoseconds: the coarsest times of a file system (FAT)
 
 
 class FileStamp:
-    """What a file is recognized by when it is opened again: its times, or else its digest.
+    """Recognizes a file when it is opened again: by its times, or else by its checksum.
 
     A file with the same times has the same content, unless it was changed so soon after it was
     looked at that the clock hadn't moved on. Where the times differ (a file was touched or copied),
@@ -32,11 +32,11 @@ class FileStamp:
     Parameters
     ----------
     status : os.stat_result
-        Of the file.
+        Status of the file.
     asked : int
-        `time.time_ns()` before the system was asked for it.
+        `time.time_ns()` before the status was taken.
     digest : str
-        Of the file, as the manifest has it.
+        Checksum of the file in the manifest.
     """
 
     __slots__ = ("_digest", "_times")
@@ -58,7 +58,7 @@ class FileStamp:
                 "meanwhile; open it again (a run resumes with --resume); `memmap-train verify` "
                 "lists all that is wrong"
             )
-        self._times = _settled_times(status, asked)  # from here on these are known
+        self._times = _settled_times(status, asked)  # recognized from now on
 
 
 def _times(status: os.stat_result) -> tuple[int, int]:
@@ -84,7 +84,7 @@ def digest_file(path: Path, buffer: bytearray | memoryview | None = None) -> str
     ----------
     path : Path
     buffer : bytearray or memoryview, optional
-        To read into, of `DIGEST_BYTES` at best: one for many files spares their memory.
+        The memory to read into, best of `DIGEST_BYTES`; it can be shared by many files.
     """
     with open(path, "rb", buffering=0) as file:
         return _digest_of(file, buffer)

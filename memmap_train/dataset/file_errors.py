@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 from ..errors import ShardError
-from ..system.resources import most_maps
+from ..system.resources import reached_map_limit
 
 
 def become_shorter(path: Path) -> ShardError:
@@ -19,7 +19,7 @@ def explained(error: OSError, path: Path) -> ShardError:
     """Return the ShardError for a file that can't be opened, read or mapped."""
     if isinstance(error, ShardError):
         return error
-    if error.errno == errno.ENOMEM and (most := most_maps()):
+    if error.errno == errno.ENOMEM and (most := reached_map_limit()):
         return ShardError(
             f"{path}: can't be mapped: this system allows a process {most:,} maps, and every array "
             f"of an era takes one or two; allow more with `sudo sysctl -w vm.max_map_count="
@@ -34,7 +34,7 @@ def explained(error: OSError, path: Path) -> ShardError:
 
 
 def why_unreadable(error: OSError, path: Path) -> str:
-    """Say why a file of a dataset couldn't be opened or looked at."""
+    """Return the reason why a file of a dataset can't be opened, in words."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"can't be read: {error.strerror}"
     for linked in (path, path.parent):

@@ -16,10 +16,10 @@ label is the source's text; a whole number in decimal, a date, or a timestamp at
 `2024-01-05`, another timestamp as `2024-01-05T12:30:00`. The folder is `era-` + the label,
 percent-encoded where a byte isn't one of ``A-Z a-z 0-9 _ - .``.
 
-`counts` says of each feature in how many rows of the era the source has code 0, 1, 2, 3, 4 (columns
-0 to 4) and in how many it is missing (column 5), before anything takes the place of a missing one.
-Of a source of floats, the value of a code is 0, 0.25, 0.5, 0.75 or 1, as float32; other values are
-counted in no column, so the six add up to fewer than the era's rows where there are any.
+`counts` has the number of rows of the era in which the source has code 0, 1, 2, 3, 4 (columns 0 to
+4), and in which the feature is missing (column 5), before a missing value is replaced. In a source
+of floats, the codes are the values 0, 0.25, 0.5, 0.75 and 1, as float32; other values are counted
+in no column, and the six counts then add up to fewer than the era's rows.
 
 `manifest.json` is UTF-8 JSON with sorted keys. A reader ignores keys that it doesn't know and
 refuses a `format_version` that it doesn't know.

@@ -53,7 +53,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """What the manifest says of one era."""
+    """The manifest's entry of one era."""
 
     era: str
     rows: int

@@ -31,14 +31,14 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
 
 
 def has_manifest(directory: Path) -> bool:
-    """Tell whether a folder's `manifest.json` is one of ours, damaged or not.
+    """Return whether a folder has a `manifest.json` of this format, damaged or not.
 
     Raises
     ------
     OSError
         It can't be read.
     """
-    if not (directory / FILE_NAME).is_file():  # opening a pipe may wait for ever
+    if not (directory / FILE_NAME).is_file():  # opening a pipe may block for ever
         return False
     try:
         data = json.loads((directory / FILE_NAME).read_bytes())
@@ -73,7 +73,7 @@ def read_manifest(directory: Path, name: str = FILE_NAME) -> Manifest:
 
 
 def read_manifest_bytes(directory: Path, name: str = FILE_NAME) -> bytes:
-    """Return what `directory/manifest.json` holds, unchecked; or the manifest of another name.
+    """Return the bytes of `directory/manifest.json`, or of another name, unchecked.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_manifest_bytes(directory: Path, name: str = FILE_NAME) -> bytes:
     """
     path = directory / name
     try:
-        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it may wait for ever
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it may block for ever
             raise ManifestError(f"{path}: a pipe; expected a file")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

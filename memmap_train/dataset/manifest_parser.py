@@ -90,29 +90,11 @@ def _parse(data: Any, path: Path) -> Manifest:
     targets = _names(data["targets"], "targets")
     if not features:
         raise ManifestError("features: expected at least one")
-    shards = tuple(parse_shard_entry(entry) for entry in data["shards"])
-    if not shards:
-        raise ManifestError("shards: expected at least one")
-    if len({shard.era for shard in shards}) < len(shards):
-        raise ManifestError("shards: an era stands there twice")
-    for shard in shards:
-        if set(shard.target_nulls) != set(targets):
-            raise ManifestError(f"target_nulls: era {shard.era!r}: expected the dataset's targets")
-        if sum(shard.data_type.values()) > shard.rows:
-            raise ManifestError(f"data_type: era {shard.era!r}: more rows than the era has")
-        if shard.missing_features > shard.rows * len(features):
-            raise ManifestError(f"missing_features: era {shard.era!r}: more than it has cells")
+    shards = _shards(data["shards"], len(features), targets)
     aliases = {k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()}
     if not set(targets).issuperset(aliases.keys() | set(aliases.values())):
         raise ManifestError("aliases: holds a target that the dataset lacks")
-    known = set(features)
-    feature_sets = {
-        name: _names(names, f"feature_sets.{name}")
-        for name, names in _mapping(data["feature_sets"], "feature_sets").items()
-    }
-    for name, names in feature_sets.items():
-        if not known.issuperset(names):
-            raise ManifestError(f"feature_sets.{name}: holds a feature that the dataset lacks")
+    feature_sets = _feature_sets(data["feature_sets"], features)
     planted = data.get("planted")
     manifest = Manifest(
         dtype=dtype,
@@ -143,8 +125,36 @@ def _parse(data: Any, path: Path) -> Manifest:
     return manifest
 
 
+def _shards(data: Any, n_features: int, targets: tuple[str, ...]) -> tuple[ShardEntry, ...]:
+    shards = tuple(parse_shard_entry(entry) for entry in data)
+    if not shards:
+        raise ManifestError("shards: expected at least one")
+    if len({shard.era for shard in shards}) < len(shards):
+        raise ManifestError("shards: an era stands there twice")
+    for shard in shards:
+        if set(shard.target_nulls) != set(targets):
+            raise ManifestError(f"target_nulls: era {shard.era!r}: expected the dataset's targets")
+        if sum(shard.data_type.values()) > shard.rows:
+            raise ManifestError(f"data_type: era {shard.era!r}: more rows than the era has")
+        if shard.missing_features > shard.rows * n_features:
+            raise ManifestError(f"missing_features: era {shard.era!r}: more than it has cells")
+    return shards
+
+
+def _feature_sets(data: Any, features: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    known = set(features)
+    feature_sets = {
+        name: _names(names, f"feature_sets.{name}")
+        for name, names in _mapping(data, "feature_sets").items()
+    }
+    for name, names in feature_sets.items():
+        if not known.issuperset(names):
+            raise ManifestError(f"feature_sets.{name}: holds a feature that the dataset lacks")
+    return feature_sets
+
+
 def _check_sizes(manifest: Manifest) -> None:
-    """Refuse rows that the bytes of an era's files don't hold: readers allocate by them."""
+    """Raise an error if rows don't match the sizes of files: readers allocate memory by them."""
     for shard in manifest.shards:
         for array, (dtype, shape) in manifest.layout(shard).items():
             header = shard.files[array].bytes - dtype.itemsize * prod(shape)

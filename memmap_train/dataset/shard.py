@@ -58,7 +58,7 @@ class Shard:
     def counts(self) -> Stored | None:
         """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
 
-        As found in the source. None in datasets that were made before there were counts.
+        They count the values of the source. None in datasets of earlier versions.
         """
         return self._open("counts") if "counts" in self._layout else None
 
@@ -71,7 +71,7 @@ class Shard:
         return self._layout[array]
 
     def header_bytes(self, array: str) -> int:
-        """Return the bytes that stand before an array's data, by what the manifest says."""
+        """Return the size of the header before an array's data, computed from the manifest."""
         dtype, shape = self._layout[array]
         return self._files[array].bytes - dtype.itemsize * prod(shape)
 
@@ -80,7 +80,7 @@ class Shard:
         return opened_array(self.file(array), *self._layout[array], self._stamps[array])
 
     def direct_features(self) -> DirectArray:
-        """Open the features for reading past the page cache; see `can_read_directly`."""
+        """Open the features for direct I/O; see `can_read_directly`."""
         dtype, shape = self._layout["features"]
         return DirectArray(self.file("features"), dtype, shape, self._stamps["features"])
 

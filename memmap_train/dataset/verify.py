@@ -106,9 +106,9 @@ def _fault(
     entry: FileEntry,
     buffer: bytearray | memoryview | None,
 ) -> str | None:
-    """Return what is wrong with a file, if anything; its digest only where there is a buffer."""
+    """Return the fault of a file, or None; the checksum is compared if there is a buffer."""
     try:
-        if file.exists() and not file.is_file():  # opening a pipe may wait for ever
+        if file.exists() and not file.is_file():  # opening a pipe may block for ever
             return "not a plain file"
         check_array(file, dtype, shape)
         if (size := file.stat().st_size) != entry.bytes:

@@ -62,7 +62,8 @@ class Batches:
     batch_size : int
         Rows of the first batch; all have as many, except perhaps the last one of an epoch.
     window_size, pool_batches : int
-        As chosen. A sampler of your own has none.
+        Rows that are drawn together, and batches that are shuffled together. A sampler of your own
+        has none.
     reasons : tuple of str
         Why window and pool were chosen so; empty if a window was given.
     shuffling : Shuffling
@@ -133,7 +134,7 @@ class Batches:
             given = (batch_size, seed, window_size, pool_batches, memory)
             if any(value is not None for value in given) or not drop_remainder:
                 raise BatchError(
-                    "sampler: a sampler of your own decides on the rows by itself; leave out "
+                    "sampler: a sampler of your own decides on the rows alone; leave out "
                     "batch_size, seed, window_size, pool_batches, memory and drop_remainder"
                 )
             self.sampler, self.reasons = sampler, ()
@@ -168,8 +169,8 @@ class Batches:
     def _windows(self) -> WindowSampler:
         if not isinstance(self.sampler, WindowSampler):
             raise BatchError(
-                f"{type(self.sampler).__name__}, the sampler of these batches, is your own: what "
-                "is known of its windows and pools, it alone can tell"
+                f"{type(self.sampler).__name__}, the sampler of these batches, is your own: only "
+                "it knows its windows and pools"
             )
         return self.sampler
 
@@ -183,7 +184,7 @@ class Batches:
         return shuffling_of(self._windows)
 
     def __len__(self) -> int:
-        """Return the steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return self._sampler.steps_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
@@ -201,12 +202,12 @@ class Batches:
         return self.reader.decode(x), y
 
     def __getitems__(self, steps: list[int]) -> list[Batch]:
-        """Refuse what PyTorch's DataLoader asks of single rows: these are batches already.
+        """Raise an error if PyTorch's DataLoader would make batches of these batches.
 
         Raises
         ------
         BatchError
-            Always; it names the ways that there are.
+            Always; it names the right ways.
         """
         raise BatchError(
             "a DataLoader would make batches of these batches: expected "
@@ -216,12 +217,12 @@ class Batches:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle everything but open files and buffers: another process has its own."""
+        """Pickle everything except open files and buffers: another process makes its own."""
         own = ("reader", "_budget")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take everything over, window and pool as they were chosen."""
+        """Restore everything, with the window and the pool that were chosen."""
         vars(self).update(state)
         self._budget = PROCESS_MEMORY
         self.reader = self._new_reader()
@@ -237,7 +238,7 @@ class Batches:
         Parameters
         ----------
         number : int
-            From 0; each epoch has an order of its own.
+            Whole number from 0; each epoch has another order.
 
         Raises
         ------

@@ -1,10 +1,10 @@
-"""What a dataset's rows cost on this machine, beside what its memory and its disk can give.
+"""`bench`: the rates at which a dataset is read on this machine, what limits them, what would help.
 
-In comes a dataset, out come measured rates, JSON-ready, and text that says what limits training and
-what would help. Measures for some seconds; a part of the dataset is dropped from the page cache and
-read again.
+In comes a dataset, out come measured rates, JSON-ready, and text. Measuring takes some seconds; a
+part of the dataset is dropped from the page cache and read again.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -35,7 +35,7 @@ def bench(
     features: Selection = None,
     progress: Progress = ignore,
 ) -> dict[str, Any]:
-    """Measure a dataset on this machine; return what was found, JSON-ready.
+    """Measure a dataset on this machine; return the results, JSON-ready.
 
     Parameters
     ----------
@@ -65,30 +65,11 @@ def bench(
     whole = of(dataset)
     cached = resident(dataset)["features"][0]
     if cached is not None:
-        cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
+        cached = min(cached, dataset.feature_bytes)  # without headers and the rest of last pages
     progress("copying memory", 0, _N_MEASUREMENTS)
     memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
-    rates: dict[str, Rate] = {}
-    progress("batches as they come now", 1, _N_MEASUREMENTS)
-    rates["now"] = measure(whole)
     part = dataset.select(_part(dataset, whole.placement.available))
-    files = [part[era].file("features") for era in part.eras]
-    read_ahead(part, part.eras)
-    chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
-    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
-    for done, (name, options) in enumerate(in_memory, start=2):
-        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
-        batches = of(part, **options)
-        rates[name] = sorted(
-            (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
-        )[1]
-    progress("the disk", 4, _N_MEASUREMENTS)
-    rate = disk_rate(files)
-    if rate is not None:
-        progress("batches from the disk", 5, _N_MEASUREMENTS)
-        drop(files)
-        rates["from the disk"] = measure(of(part, **chosen), direct=True)
-        rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
+    rates, rate = _measured(whole, part, of, progress)
     found: dict[str, Any] = {
         "dataset": str(dataset.path),
         "dtype": dataset.manifest.dtype,
@@ -112,6 +93,33 @@ def bench(
     return found | {"advice": _advice(dataset, whole, found)}
 
 
+def _measured(
+    whole: Batches, part: Dataset, of: Callable[..., Batches], progress: Progress
+) -> tuple[dict[str, Rate], float | None]:
+    """Return the rates of batches as they come, from memory and from the disk, and the disk's."""
+    rates: dict[str, Rate] = {}
+    progress("batches as they come now", 1, _N_MEASUREMENTS)
+    rates["now"] = measure(whole)
+    files = [part[era].file("features") for era in part.eras]
+    read_ahead(part, part.eras)
+    chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
+    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
+    for done, (name, options) in enumerate(in_memory, start=2):
+        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
+        batches = of(part, **options)
+        rates[name] = sorted(
+            (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
+        )[1]
+    progress("the disk", 4, _N_MEASUREMENTS)
+    rate = disk_rate(files)
+    if rate is not None:
+        progress("batches from the disk", 5, _N_MEASUREMENTS)
+        drop(files)
+        rates["from the disk"] = measure(of(part, **chosen), direct=True)
+        rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
+    return rates, rate
+
+
 def _part(dataset: Dataset, available: int) -> list[str]:
     """Return evenly spread eras that can be held in memory, one at least."""
     share = min(PART_BYTES, available * _PART_SHARE) / dataset.feature_bytes
@@ -120,7 +128,7 @@ def _part(dataset: Dataset, available: int) -> list[str]:
 
 
 def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[str]:
-    """Return, in sentences, what limits training on this dataset here, and what would help."""
+    """Return the limits of training on this dataset here, and remedies, in sentences."""
     now, rates = found["rates"]["now"], found["rates"]
     milliseconds = 1000 * batches.batch_size / now["rows_per_second"]
     lines = [
@@ -152,14 +160,14 @@ def _advice(dataset: Dataset, batches: Batches, found: dict[str, Any]) -> list[s
     is_small = window_bytes < WINDOW_BYTES / 2 and batches.window_size < max(dataset.rows_per_era)
     if is_small and 2 * batches.pool_bytes > batches.placement.buffer_bytes / 2:
         lines.append(
-            f"windows are small for want of memory, {in_bytes(2 * batches.pool_bytes)} in buffers:"
-            " with more, or with smaller batches, they would be larger and read faster"
+            f"windows are small because memory is short, {in_bytes(2 * batches.pool_bytes)} in "
+            "buffers: with more memory, or smaller batches, they would be larger and read faster"
         )
     return lines
 
 
 def _what_fits(dataset: Dataset, available: int) -> list[str]:
-    """Return what would make the dataset fit into memory."""
+    """Return the ways to make the dataset fit into memory, in sentences."""
     lines = []
     item = dataset.manifest.store_dtype.itemsize
     if item == 4:
@@ -184,7 +192,7 @@ def _what_fits(dataset: Dataset, available: int) -> list[str]:
 
 
 def bench_text(found: dict[str, Any]) -> str:
-    """Return what `bench` found as text."""
+    """Return the results of `bench` as text."""
     disk = found["disk_bytes_per_second"]
     cached = found["resident_feature_bytes"]
     here = "" if cached is None else f"; {cached / found['feature_bytes']:.0%} are in memory now"

@@ -1,10 +1,10 @@
-"""Bytes of rows: from the files of a dataset's eras into buffers, at the speed of memory or disk.
+"""Rows of a pool, copied from the files of a dataset's eras into buffers.
 
-In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. Knows no
-random generator and no step. Rows that the page cache holds are gathered, place after place, from
-wherever they lie; some of their columns, window by window, for the rest of a row would be read in
-vain where nothing reads ahead; so are rows that are read past the page cache. Parts of a pool are
-filled by threads at once: numpy's copies release the interpreter's lock.
+In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. There
+are no random numbers and no steps here. Rows in the page cache are gathered in the order of the
+buffer. If only some of their columns are needed, or if rows are read with direct I/O, they are
+copied window by window, in the order of the file. Several threads fill parts of a pool at once:
+numpy's copies release the interpreter's lock.
 """
 
 import os
@@ -31,11 +31,11 @@ Int64 = npt.NDArray[np.int64]
 Stored = npt.NDArray[np.generic]
 Batch = tuple[Float32, Float32]
 
-_SAMPLED_WINDOWS = 64  # of a pool, to see whether it is in memory
-_MAX_THREADS = 4  # more copy no faster than the memory allows
-_DISK_THREADS = 8  # requests at once that a disk needs to be at its full rate
-_MIN_WINDOW_ROWS = 8  # on average: shorter ones aren't worth a request to the disk
-_MAX_AT_ONCE = 1024  # rows gathered in one call, which nothing can interrupt
+_SAMPLED_WINDOWS = 64  # windows of a pool that are checked for being in memory
+_MAX_THREADS = 4  # more threads don't copy faster
+_DISK_THREADS = 8  # a disk needs so many requests at once to reach its full rate
+_MIN_WINDOW_ROWS = 8  # on average: shorter windows aren't worth a request to the disk
+_MAX_AT_ONCE = 1024  # rows gathered in one call, which can't be interrupted
 _SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
 
 
@@ -48,9 +48,9 @@ class PoolReader:
     feature_columns, target_columns : tuple of int or None
         None for all.
     direct_eras : collection of int
-        Positions of the eras whose features are read past the page cache, not mapped.
+        Positions of the eras whose features are read with direct I/O, not mapped.
     reservation : Reservation, optional
-        Of the memory that its buffers will take, if that is known.
+        The memory that its buffers will take, if that is known.
     """
 
     def __init__(
@@ -91,24 +91,25 @@ class PoolReader:
         )
 
     def map_targets(self) -> None:
-        """Map the targets of all eras now, not when they are first needed."""
+        """Map the targets of all eras at once, not when they are first needed."""
         self._targets.require(range(len(self._dataset.eras)))
 
     def release(self) -> None:
-        """Let go of the buffers that nothing shows any more."""
+        """Release the buffers that no array shows any more."""
         self._memory.clear()
 
     @property
     def n_threads(self) -> int:
-        """How many threads fill a pool best: a disk wants several requests at once."""
+        """The number of threads that fill a pool fastest: a disk needs several requests at once."""
         return _DISK_THREADS if self._direct.any() else min(n_cores(), _MAX_THREADS)
 
     def announce(self, pool: Pool) -> None:
-        """Have the kernel begin to read a pool's windows, all at once, in file order.
+        """Let the kernel begin to read a pool's windows, all at once, in file order.
 
-        Where the dataset doesn't fit in memory this makes the difference between the disk's latency
-        and its throughput. A hint: systems without it read when a row is copied. Where a sample of
-        the windows is in memory already, nothing is said: saying it would cost half of the copying.
+        For a dataset that doesn't fit into memory this makes the difference between the disk's
+        latency and its throughput. Systems without such hints read a row when it is copied. If a
+        sample of the windows is in memory already, no hint is given: it would cost half as much as
+        the copying.
         """
         if not hasattr(os, "posix_fadvise"):
             return
@@ -120,12 +121,12 @@ class PoolReader:
             n_bytes = pool.lengths[part] * self.stored_row_bytes
             with self._feature_file(int(pool.eras[part[0]])) as file:
                 if file is None:
-                    continue  # reading will say what is wrong, and name the file
+                    continue  # reading it will raise the error
                 for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
                     advise(file, "WILLNEED", start, length)
 
     def _is_resident(self, pool: Pool, windows: Int64) -> bool:
-        """Tell whether all of a sample of these windows of a pool are in the page cache."""
+        """Return whether all of a sample of these windows of a pool are in the page cache."""
         if not hasattr(os, "RWF_NOWAIT"):
             return False
         buffer = bytearray(1)
@@ -137,13 +138,13 @@ class PoolReader:
                 try:
                     offset = HEADER_BYTES + last_row * self.stored_row_bytes
                     os.preadv(file, [buffer], offset, os.RWF_NOWAIT)
-                except OSError:  # not there yet, or a file system that can't tell
+                except OSError:  # not in memory yet, or the file system doesn't support it
                     return False
         return True
 
     @contextmanager
     def _feature_file(self, era: int) -> Iterator[int | None]:
-        """Open the features of the era at a position; None where that fails."""
+        """Yield an open descriptor of an era's features; None if the file can't be opened."""
         path = self._dataset[self._dataset.eras[era]].file("features")
         try:
             file = os.open(path, os.O_RDONLY)
@@ -151,20 +152,20 @@ class PoolReader:
             yield None
             return
         try:
-            # Even a read that may not wait has the kernel read megabytes ahead otherwise.
+            # Otherwise the kernel reads megabytes ahead, even for a read that may not wait.
             advise(file, "RANDOM")
             yield file
         finally:
             os.close(file)
 
     def fills(self, pool: Pool, x: Stored, y: Float32, n_parts: int) -> list[Callable[[], None]]:
-        """Return what fills a pool's arrays once all of it is called, at once or in any order.
+        """Return functions that together fill a pool's arrays, called at once or in any order.
 
         Raises
         ------
         ShardError
-            A file is missing, damaged, another one than before, or has become shorter; calling
-            raises it as well.
+            A file is missing, damaged, another one than before, or has become shorter; the
+            functions raise it as well.
         """
         is_direct = self._are_direct(pool)
         mapped = pool.eras[~is_direct]
@@ -199,7 +200,7 @@ class PoolReader:
         return found + [partial(read, windows[a:b]) for a, b in pairwise([*edges, len(windows)])]
 
     def _read_directly(self, pool: Pool, offsets: Int64, x: Stored, windows: Int64) -> None:
-        """Read windows of a pool past the page cache; copy their rows to their places."""
+        """Read windows of a pool with direct I/O; copy their rows to their places."""
         for window in windows.tolist():
             start, length = int(pool.starts[window]), int(pool.lengths[window])
             rows = self._files.get(int(pool.eras[window])).rows(start, start + length)
@@ -207,7 +208,7 @@ class PoolReader:
             self._feature_columns.put(rows, x, places)
 
     def _are_direct(self, pool: Pool) -> npt.NDArray[np.bool_]:
-        """Tell of each window whether it is read past the page cache; alike in an era."""
+        """Return for each window whether it is read with direct I/O; the same within an era."""
         firsts = _firsts(pool.eras)
         n_windows = np.diff(firsts, append=len(pool.eras))
         n_rows = np.add.reduceat(pool.lengths, firsts)
@@ -274,7 +275,7 @@ class _Columns:
 
 
 def _of_place(pool: Pool, numbers: Int64) -> Int64:
-    """Return the numbers of a pool's rows in the order of their places."""
+    """Return the numbers of a pool's rows, ordered by their places in the buffer."""
     found = np.empty_like(numbers)
     found[pool.places] = numbers
     return found
@@ -286,6 +287,6 @@ def _firsts(eras: npt.NDArray[np.int32]) -> Int64:
 
 
 def _parts(n: int, n_parts: int) -> list[slice]:
-    """Cut a range into parts of much the same size."""
+    """Cut a range into parts of nearly the same size."""
     edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
     return [slice(low, high) for low, high in pairwise(edges)]

@@ -1,6 +1,6 @@
-"""What is in a dataset, or in one of its eras: as JSON-ready data, and as text to read.
+"""`inspect`: a description of a dataset, or of one of its eras, as JSON-ready data.
 
-In comes a `Dataset`, out come dicts and lines; nothing is printed here.
+In comes a `Dataset`, out come dicts; `inspect_text` makes lines of them.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from .explanation import reading_line, shuffling_details, shuffling_line
 
 Counts = npt.NDArray[np.int64]
 
-_BATCH_SIZE = 4096  # for what is said about shuffling
+_BATCH_SIZE = 4096  # for the lines about shuffling
 COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Return what a dataset holds, JSON-ready; the bytes of sets are of features alone."""
+    """Return a description of a dataset, JSON-ready; bytes of sets count features alone."""
     manifest = dataset.manifest
     entries = [dataset.entry(era) for era in dataset.eras]
     data_types: dict[str, int] = {}
@@ -76,11 +76,11 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def _describe_batches(dataset: Dataset) -> dict[str, Any]:
-    """Return how the dataset would be shuffled and read; an "error" where memory is too short."""
+    """Return a description of the dataset's shuffling; an "error" if memory is too short."""
     batch_size = min(_BATCH_SIZE, dataset.n_rows)
     try:
         batches = Batches(dataset, batch_size=batch_size, seed=0)
-    except BatchError as error:  # what a dataset holds is shown all the same
+    except BatchError as error:  # the rest of the description is shown all the same
         return {"batch_size": batch_size, "error": str(error)}
     return {
         "batch_size": batch_size,
@@ -95,7 +95,7 @@ def _describe_batches(dataset: Dataset) -> dict[str, Any]:
 
 
 def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
-    """Return what an era holds, JSON-ready, with the line that opens it in numpy."""
+    """Return a description of an era, JSON-ready, with the line that opens it in numpy."""
     entry = dataset.entry(era)
     shard = dataset[era]
     arrays = {"features": shard.features, "targets": shard.targets}
@@ -131,22 +131,22 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
 
 
 def describe_features(dataset: Dataset, era: str | None = None) -> dict[str, Any]:
-    """Return what the rows of each feature hold, and which eras have an id twice, JSON-ready.
+    """Return statistics of each feature, and the eras that have an id twice, JSON-ready.
 
     Parameters
     ----------
     dataset : Dataset
     era : str, optional
-        An era whose counts are to be given too: rows with code 0, 1, 2, 3, 4, and missing ones.
+        An era whose counts are given too: rows with code 0, 1, 2, 3, 4, and missing ones.
 
     Returns
     -------
     dict
-        `features`, a list of dicts with `column`, `feature` (its name), `feature_sets`,
-        `missing_share`, `constant_eras` (in how many eras all rows have one code, or none at all)
-        and `mean_code` (of the rows that have a code; None if none has): of all eras, and None
-        where one of them has no counts. `duplicated_ids`: of each era that has such, how many ids
-        stand in more than one of its rows; None for a dataset without ids.
+        `features` is a list of dicts with `column`, `feature` (its name), `feature_sets`,
+        `missing_share`, `constant_eras` (the number of eras in which all rows have one code, or
+        none has a code) and `mean_code` (over rows that have a code; None if there are none). These
+        count all eras, and are None if an era has no counts. `duplicated_ids` has the number of ids
+        that occur in more than one row, for each era with such ids; None for a dataset without ids.
     """
     return {
         "features": _describe_features(dataset, era),
@@ -178,7 +178,7 @@ def _describe_features(dataset: Dataset, era: str | None) -> list[dict[str, Any]
 
 
 def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return what the rows of all eras hold, for each feature."""
+    """Return the statistics of each feature over all eras."""
     total: Counts = np.zeros((len(dataset.feature_names), N_COUNTS), np.int64)
     constant_eras = np.zeros(len(total), np.int64)
     for era in dataset.eras:
@@ -207,7 +207,7 @@ def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _constant(shard: Shard) -> npt.NDArray[np.bool_] | None:
-    """Return which features have one code, or none at all, in all rows: they are unavailable."""
+    """Return whether all rows of an era have the same code, or none, for each feature."""
     return None if shard.counts is None else np.asarray((shard.counts == shard.n_rows).any(axis=1))
 
 
@@ -227,7 +227,7 @@ def _duplicated_ids(dataset: Dataset) -> dict[str, int] | None:
 
 
 def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
-    """Return how many ids stand in more than one row."""
+    """Return the number of ids that occur in more than one row."""
     return int((np.unique(ids, return_counts=True)[1] > 1).sum())
 
 

@@ -1,4 +1,4 @@
-"""What `inspect` has found, as lines to read."""
+"""Descriptions of datasets, eras and features as text."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""What of a dataset is in memory: asked of the kernel, and brought there.
+"""The part of a dataset that is in the page cache, and reading ahead into it.
 
-The page cache is where a dataset that fits is trained from. In comes a dataset, out come bytes;
-nothing is mapped for longer than it takes to ask.
+A dataset that fits into memory is trained on from the page cache. In comes a dataset, out come
+bytes; files are mapped only while the kernel is asked about them.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ _READ_BYTES = 2**20
 
 
 def resident_bytes(path: Path) -> int | None:
-    """Return how many bytes of a file are in the page cache; None where that can't be told.
+    """Return the bytes of a file that are in the page cache; None if that can't be found out.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def resident_bytes(path: Path) -> int | None:
 
     Notes
     -----
-    By `mincore`, which tells the truth only to those who own the file, or may write it.
+    The answer is that of `mincore`, which is right only if the user owns the file or may write it.
     Source: mincore(2), and can_do_mincore in mm/mincore.c of Linux 5.2 and later.
     """
     if not _can_ask():
@@ -65,7 +65,7 @@ def resident_bytes(path: Path) -> int | None:
 
 
 def resident(dataset: Dataset) -> dict[str, tuple[int | None, int]]:
-    """Return {array: (bytes in memory, bytes in all)} of a dataset's eras; None as above."""
+    """Return {array: (bytes in memory or None, all bytes)} of a dataset's eras."""
     found: dict[str, tuple[int | None, int]] = {}
     for era in dataset.eras:
         shard = dataset[era]
@@ -131,7 +131,7 @@ def eras_that_fit(dataset: Dataset) -> tuple[str, ...]:
 
 
 def describe_status(dataset: Dataset) -> dict[str, Any]:
-    """Return what of a dataset is in memory, and what could be, JSON-ready."""
+    """Return how much of a dataset is in memory, and how much could be, JSON-ready."""
     placement = placement_of(dataset)
     item = dataset.manifest.store_dtype.itemsize
     return {
@@ -161,7 +161,7 @@ def status_text(status: dict[str, Any]) -> str:
     lines = [status["dataset"]]
     for name, array in status["arrays"].items():
         here = array["resident_bytes"]
-        share = "can't be told here" if here is None else f"{here / array['bytes']:.0%} in memory"
+        share = "unknown here" if here is None else f"{here / array['bytes']:.0%} in memory"
         lines.append(f"  {name:<12}{in_bytes(array['bytes']):>10}  {share}")
     lines.append(
         f"memory        {in_bytes(status['available_memory'])} available (within the limits of "
@@ -185,7 +185,7 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 def drop(paths: Sequence[Path]) -> None:
-    """Ask the kernel to forget files that it has cached: what a cold start finds."""
+    """Ask the kernel to drop files from the page cache, as after a cold start."""
     for path in paths:
         with open(path, "rb") as file:
             advise(file.fileno(), "DONTNEED")

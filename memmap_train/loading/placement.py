@@ -1,9 +1,9 @@
-"""What of a dataset is read from memory and what from the disk, on this machine.
+"""Decide which eras stay in the page cache and which are read with direct I/O.
 
-A dataset that fits stays in the page cache. Of a larger one the kernel would keep what came last,
-which a shuffled epoch asks for last of all: of half a dataset an eighth is found again. So some
-eras are chosen to stay, as many as there is memory for, and the others are read past the cache,
-where the system can. Reads nothing but a few blocks of one file, to learn what the disk is like.
+A dataset that fits stays in the page cache. With a larger one the kernel would keep what was read
+last, which a shuffled epoch needs last: with memory for half of a dataset, an eighth is found
+again. So as many eras as fit are chosen to stay, and the others are read with direct I/O, if the
+system supports it. A few blocks of one file are read to measure the disk.
 """
 
 import mmap
@@ -21,24 +21,23 @@ from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from .shuffle_quality import WINDOW_BYTES
 
 _FITTING_SHARE = 0.8
-"""Of the memory available: a dataset below it stays in the page cache."""
-_KEPT_SHARE = 0.5  # of the memory that buffers leave: for eras to stay in
-_MODEL_BYTES = 250_000_000  # left alone, for what else the process does
+"""A dataset that takes less than this share of the available memory stays in the page cache."""
+_KEPT_SHARE = 0.5  # part of the memory left by buffers that is used for eras in the cache
+_MODEL_BYTES = 250_000_000  # left for everything else in the process
 _MAX_WINDOW_BYTES = 2**22
-_PROBES, _PROBED_BYTES = 8, 2**21  # single blocks, for the time to find one; bytes, for the rate
+_PROBES, _PROBED_BYTES = 8, 2**21  # blocks read for the latency; bytes read for the rate
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How much of a dataset's features memory can hold.
+    """The memory for a dataset, and the eras that stay in it.
 
     Attributes
     ----------
     feature_bytes : int
-        Of the dataset's eras, whole rows.
+        Size of the features of the dataset's eras, with all columns.
     available : int
-        Bytes of memory that can be taken: what buffers that are planned in this process will take
-        is left out.
+        Bytes of memory that can still be taken; what buffers have reserved is subtracted.
     """
 
     feature_bytes: int
@@ -46,26 +45,26 @@ class Placement:
 
     @property
     def fits(self) -> bool:
-        """Whether the features stay in the page cache once they were read."""
+        """Whether the features stay in the page cache once they have been read."""
         return self.feature_bytes <= self.available * _FITTING_SHARE
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes that buffers may take where nothing is said; features that fit stay in memory."""
+        """Bytes that buffers may take by default; features that fit stay in memory."""
         half = self.available // 2
         return min(half, self.available - self.feature_bytes) if self.fits else half
 
     def window_bytes(self, dataset: Dataset) -> int:
-        """Return the bytes of a window that is read at nearly full speed."""
+        """Return the size of the windows that are read at nearly full speed."""
         return WINDOW_BYTES if self.fits else efficient_bytes(_largest_file(dataset))
 
     def direct_eras(self, dataset: Dataset, buffer_bytes: int) -> tuple[int, ...]:
-        """Return the positions of the eras that are to be read past the page cache."""
+        """Return the positions of the eras that are to be read with direct I/O."""
         if self.fits or not can_read_directly(_largest_file(dataset)):
             return ()
         free = (self.available - buffer_bytes) * _KEPT_SHARE - _MODEL_BYTES
         share = max(0.0, free / self.feature_bytes)
-        # Evenly spread: each pool then needs the disk for an equal part of its rows.
+        # Evenly spread, so that each pool needs the disk for an equal part of its rows.
         kept = np.diff(np.floor(np.arange(len(dataset.eras) + 1) * share)) > 0
         return tuple(np.flatnonzero(~kept).tolist())
 
@@ -83,9 +82,9 @@ def placement_of(dataset: Dataset, budget: MemoryBudget = PROCESS_MEMORY) -> Pla
 
 
 def is_past_cache(dataset: Dataset) -> bool:
-    """Tell whether a dataset is better read past the page cache when all of it is read in order.
+    """Return whether a dataset is read with direct I/O when all of it is read in order.
 
-    It is larger than memory, and the system can.
+    That is so if it is larger than memory and the system supports it.
     """
     return not placement_of(dataset).fits and can_read_directly(_largest_file(dataset))
 
@@ -96,15 +95,15 @@ def _largest_file(dataset: Dataset) -> Path:
 
 
 def efficient_bytes(path: Path) -> int:
-    """Return how many bytes a disk must read at a place to be at its rate: a power of two.
+    """Return the size of requests that a disk serves at nearly its full rate: a power of two.
 
-    As many as it transfers in the time that it takes to find them; several requests at once hide
-    the rest. 256 kB on an SSD, some MB on a disk that turns.
+    It is the number of bytes that the disk transfers in the time that it needs to find them;
+    several requests at once hide that time. This is 256 kB on an SSD, some MB on a hard disk.
 
     Parameters
     ----------
     path : Path
-        A file on the disk, of some MB at best; not in memory for as long as it is measured.
+        A file on the disk, best of some MB.
     """
     if not can_read_directly(path):
         return WINDOW_BYTES

@@ -27,20 +27,20 @@ _DISK_REQUESTS = ((1, 2**22), (4, 2**20))  # threads, bytes: what disks read fas
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What an amount of batches took.
+    """The cost of reading batches.
 
     Attributes
     ----------
     rows_per_second : float
     bytes_per_second, stored_bytes_per_second : float
-        Of float32 features delivered; of whole rows as they are stored.
+        Counting delivered float32 features; counting whole rows as they are stored.
     cpu_seconds_per_million_rows : float
     read_amplification : float or None
-        Bytes read from the disk for each byte of rows used; None where the system doesn't tell.
+        Bytes read from the disk for each byte of rows used; None if the system doesn't count them.
     major_faults : int or None
-        Times that a thread waited for the disk in the middle of a copy.
+        Number of times that a thread waited for the disk in the middle of a copy.
     idle_share : float
-        Of the time of all cores, what went by in waiting: for the disk, or for one another.
+        Share of the time of all cores that was spent waiting, for the disk or for each other.
     """
 
     rows_per_second: float
@@ -68,9 +68,10 @@ def memcpy_rate(n_threads: int) -> float:
 
 
 def disk_rate(paths: Sequence[Path]) -> float | None:
-    """Return the bytes per second that a disk gives sequentially, past the page cache.
+    """Return the bytes per second at which a disk is read sequentially, with direct I/O.
 
-    The faster of one large request at a time, and several. None where files can't be read so.
+    It is the faster rate of one large request at a time, and of several. None if direct I/O isn't
+    supported.
     """
     if not paths or not can_read_directly(paths[0]):
         return None
@@ -117,20 +118,20 @@ class _Counters:
 
 
 def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None = None) -> Rate:
-    """Return the rate at which batches come that are thrown away at once.
+    """Return the rate at which batches are read if they are dropped at once.
 
     Parameters
     ----------
     batches : Batches
     direct : bool, optional
-        Read all eras past the page cache, or none; by default as `batches` would.
+        Read all eras with direct I/O, or none; by default as `batches` does.
     n_steps : int, optional
-        By default those of an epoch, or as many as hold `PART_BYTES`.
+        By default an epoch, or as many as hold `PART_BYTES`.
 
     Notes
     -----
-    From asking for the first batch on; buffers are in use before, as they are after the first
-    moments of a training.
+    Time counts from the request for the first batch. Buffers were used before, as they are after
+    the first moments of a training.
     """
     reader = _reader(batches, direct)
     if n_steps is None:
@@ -138,13 +139,13 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
         n_steps = min(len(batches), ceil(PART_BYTES / batch_bytes))
     for buffer in [reader.buffers(batches.sampler.max_pool_rows)[0] for _ in range(2)]:
         buffer.fill(0)
-    del buffer  # held, it would make the stream take a third one
+    del buffer  # if it were held, the stream would allocate a third one
     before = _Counters.now()
     with Stream(batches.sampler, reader, 0, n_steps) as stream:
         for batch in stream:
             del batch
     after = _Counters.now()
-    reader.release()  # what comes next is measured with all the memory
+    reader.release()  # the next measurement has all of the memory
     n_rows = n_steps * batches.batch_size
     wall, cpu = after.wall - before.wall, after.cpu - before.cpu
     read_bytes = major_faults = None
@@ -178,7 +179,7 @@ def _reader(batches: Batches, direct: bool | None) -> PoolReader:
 
 
 def read_bytes() -> int | None:
-    """Return the bytes that this process had read from disks; None where that isn't told."""
+    """Return the bytes that this process has read from disks; None if they aren't counted."""
     try:
         for line in Path("/proc/self/io").read_text().splitlines():
             if line.startswith("read_bytes:"):

@@ -1,26 +1,34 @@
 """Rows of eras in order, as float32, block by block: what validation and prediction read.
 
-From the page cache, by plain reads: mapping every era again costs more than copying it. Or past it,
-where the rows would push out what a training keeps there, only to be pushed out themselves before
-they are asked for again.
+They are read through the page cache by plain reads, since mapping every era again costs more than
+copying it. If the dataset is larger than memory they are read with direct I/O: in the page cache
+they would evict what a training keeps there, and be evicted themselves before they are needed
+again.
 """
 
 import io
 from contextlib import ExitStack
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..dataset.array_file import read_into
 from ..dataset.dataset import Dataset
-from ..dataset.direct_array import DirectArray
 from ..system.file_access import advise
 
 Array = npt.NDArray[np.generic]
 Float32 = npt.NDArray[np.float32]
 
-_REQUEST_BYTES = 2**23  # asked of the disk at once
+_REQUEST_BYTES = 2**23  # of each request to the disk
 _STEP_BYTES = 2**18  # read before they are decoded: within a core's own cache
+
+
+class RowSource(Protocol):
+    """Rows of an era as stored: a `DirectArray`, or a file that is read through the page cache."""
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return some rows, valid until the next call."""
 
 
 class SequentialReader:
@@ -30,9 +38,9 @@ class SequentialReader:
     ----------
     dataset : Dataset
     columns : tuple of int or None
-        Of the features, in this order; None for all.
+        Columns of the features, in this order; None for all.
     past_cache : bool
-        Read from the disk itself; see `direct_io.can_read_directly`.
+        Read with direct I/O; see `placement.is_past_cache`.
     step_bytes : int, optional
         Number of bytes that are read before they are decoded.
     """
@@ -54,7 +62,7 @@ class SequentialReader:
         self._step_rows = max(1, step_bytes // max(1, row_bytes))
         self._is_as_stored = columns is None and dataset.manifest.scale is None
         self._era = -1
-        self._rows: _FileRows | DirectArray | None = None  # of that era
+        self._rows: RowSource | None = None  # of that era
         self._closing = ExitStack()
 
     def fill(self, block: Float32, low: int) -> None:
@@ -63,7 +71,7 @@ class SequentialReader:
         Parameters
         ----------
         block : ndarray of float32, shape (rows, columns), C order
-            What is left of it behind the last row stays as it was.
+            Rows after the dataset's last one stay as they were.
 
         Raises
         ------
@@ -96,7 +104,7 @@ class SequentialReader:
                 stored = stored.take(self._columns, axis=1)
             self._dataset.decode(stored, out[low - start : high - start])
 
-    def _open(self, era: int) -> "_FileRows | DirectArray":
+    def _open(self, era: int) -> "RowSource":
         if self._rows is None or self._era != era:
             self.close()
             shard = self._dataset[self._dataset.eras[era]]
@@ -111,7 +119,7 @@ class SequentialReader:
 
 
 class _FileRows:
-    """Rows of an open file."""
+    """Rows of an open file, read through the page cache."""
 
     def __init__(
         self, file: io.FileIO, offset: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]

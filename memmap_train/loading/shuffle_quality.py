@@ -1,8 +1,8 @@
-"""How well windows and pools shuffle, computed; and the choice of both for a dataset and a machine.
+"""How well windows and pools shuffle, and the choice of both for a dataset and a machine.
 
-Rows of one era resemble each other, so a batch that holds more pairs of them than a global shuffle
-would gives noisier gradients. What that costs follows from rows per era, window and pool alone. In
-come integers, out come rates and a choice with its reason; knows no files and no random generator.
+Rows of one era resemble each other: a batch with more pairs of them than a global shuffle would
+have gives noisier gradients. The cost follows from rows per era, window and pool alone. In come
+integers, out come rates and a choice with its reasons; there are no files and no random numbers.
 """
 
 from collections import Counter
@@ -16,26 +16,26 @@ from ..text import in_bytes
 from .window_sampler import WindowSampler
 
 MAX_INFLATION = 0.05
-"""By how much windows may inflate the variance of a batch's gradient, where nothing is said."""
+"""The most by which windows may inflate the variance of a batch's gradient, by default."""
 ERA_CORRELATION = 0.01
-"""The part of the gradient's variance that rows of one era are taken to share."""
+"""The part of the gradient's variance that rows of one era are assumed to share."""
 WINDOW_BYTES = 2**18
-"""Copied from memory, and read by an SSD with several requests at once, at nearly full speed."""
-_MIN_POOL_BATCHES = 8  # with fewer, edges of pools and the last one weigh
-_MIN_CHOSEN_POOL = 2  # where memory is short
-_MAX_POOL_ROWS = 2**19  # narrow rows: the first batch waits for its whole pool
+"""Windows of this size are copied, and read from an SSD, at nearly full speed."""
+_MIN_POOL_BATCHES = 8  # with fewer, the edges of pools and the last pool matter
+_MIN_CHOSEN_POOL = 2  # batches, if memory is short
+_MAX_POOL_ROWS = 2**19  # limits pools of narrow rows: the first batch waits for its pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shuffling:
-    """What windows and pools make of a shuffle, beside a global one.
+    """How well windows and pools shuffle, compared with a global shuffle.
 
     Attributes
     ----------
     same_era_rate, ideal_same_era_rate : float
-        The share of pairs of a batch's rows that are of one era; under a global shuffle.
+        Share of the pairs of rows in a batch that are of one era; the same for a global shuffle.
     eras_per_batch, ideal_eras_per_batch : float
-        Eras that a batch holds rows of, expected.
+        Expected number of eras in a batch; the same for a global shuffle.
     batch_size : int
     """
 
@@ -58,7 +58,7 @@ class Shuffling:
         -----
         With c the rate of same-era pairs, c* the ideal one and batches of B rows, a batch's mean
         has a variance proportional to ``1 - rho + rho * (1 + (B - 1) c)``, era effects taken as
-        independent; beside that of a global shuffle, whose own excess is left out, this is
+        independent. Relative to that of a global shuffle, whose own excess is left out, this is
         ``1 + (B - 1) rho (c - c*) / (1 - c*)``.
         """
         if self.ideal_same_era_rate == 1:  # all rows are of one era
@@ -67,18 +67,18 @@ class Shuffling:
         return 1 + (self.batch_size - 1) * era_correlation * excess
 
 
-def shuffling_of(order: WindowSampler) -> Shuffling:
-    """Compute how well an order shuffles.
+def shuffling_of(sampler: WindowSampler) -> Shuffling:
+    """Return how well a sampler shuffles.
 
     Notes
     -----
     Two rows of a pool are of one window with the probability that rows at their distance in the
     line of permuted windows are. Rows of different windows are of one era as often as anywhere.
     """
-    rows = np.asarray(order.rows_per_era, np.int64)
+    rows = np.asarray(sampler.rows_per_era, np.int64)
     total = int(rows.sum())
-    window = min(order.window_size, int(rows.max()))
-    batch_size = order.batch_size
+    window = min(sampler.window_size, int(rows.max()))
+    batch_size = sampler.batch_size
     same_era_pairs = int((rows * (rows - 1)).sum())
     ideal = same_era_pairs / (total * (total - 1)) if total > 1 else 0.0
     lengths = _window_lengths(rows, window)
@@ -86,7 +86,7 @@ def shuffling_of(order: WindowSampler) -> Shuffling:
     other_pairs = total * (total - 1) - same_window_pairs
     across = (same_era_pairs - same_window_pairs) / other_pairs if other_pairs else 0.0
     rate = eras = 0.0
-    sizes = Counter(order.pool_rows(pool) for pool in range(order.pools_per_epoch))
+    sizes = Counter(sampler.pool_rows(pool) for pool in range(sampler.pools_per_epoch))
     for n_rows, n_pools in sizes.items():
         inside = _same_window_rate(lengths, total, n_rows)
         rate += n_pools * n_rows * (inside + (1 - inside) * across)
@@ -103,7 +103,7 @@ def shuffling_of(order: WindowSampler) -> Shuffling:
 
 
 def _window_lengths(rows: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.int64]:
-    """Return how many windows there are of each length, 0 to `window` rows."""
+    """Return the number of windows of each length, from 0 to `window` rows."""
     counts = np.bincount(rows % window, minlength=window + 1)
     counts[0] = 0
     counts[window] += (rows // window).sum()
@@ -114,7 +114,7 @@ def _same_window_rate(lengths: npt.NDArray[np.int64], total: int, n_rows: int) -
     """Return the share of pairs of a pool's rows that are of one window."""
     if n_rows < 2:
         return 0.0
-    # Of rows at a distance d in the line, sum of (length - d) over the longer windows are pairs.
+    # At distance d in the line, sum of (length - d) over the longer windows counts the pairs.
     longer = np.cumsum(lengths[::-1])[::-1][1:]  # windows of more than d rows, d from 0
     pairs = np.cumsum(longer[::-1])[::-1][1:]  # d from 1
     distances = np.arange(1, min(len(pairs) + 1, n_rows))
@@ -129,9 +129,9 @@ def _eras_per_batch(
 ) -> float:
     """Return the expected eras in a batch drawn from a pool of `n_rows` rows.
 
-    A pool is a part of the line of windows: it holds whole windows, and at either edge some rows
-    of one, each number as likely. Rows in the pool all miss the batch with a known probability; an
-    era misses it if all its windows do.
+    A pool is a section of the line of windows: it holds whole windows, and at either edge a part
+    of one, each number of rows with the same probability. The probability that no row of a window
+    in the pool comes into the batch is known; an era isn't in the batch if none of its windows is.
     """
     kept = 1 - batch_size / n_rows  # of a row of the pool, to miss the batch
 
@@ -147,15 +147,15 @@ def _eras_per_batch(
 
 @dataclass(frozen=True, slots=True)
 class WindowChoice:
-    """A window and a pool, and what decided.
+    """A window and a pool, with the reasons.
 
     Attributes
     ----------
     window_size : int
-        Rows.
+        Rows of a window.
     pool_batches : int
     reasons : tuple of str
-        For the window and for the pool.
+        The reason for the window and for the pool.
     """
 
     window_size: int
@@ -181,18 +181,18 @@ def choose_windows(
     rows_per_era : sequence of int
     batch_size : int
     row_bytes : int
-        Of a row in its file.
+        Size of a row in its file.
     buffered_row_bytes : int
-        Of a row in a pool's buffer: of the chosen features.
+        Size of a row in a pool's buffer, where it has the chosen features only.
     memory : int
-        Bytes that two pools may take; a pool has two batches at least.
+        Bytes that two pools may take; a pool has at least two batches.
     window_bytes : int
-        A window that is read at nearly full speed.
+        Size of a window that is read at nearly full speed.
     max_inflation : float
-        By how much windows may inflate the variance of a batch's gradient, where rows of one era
-        share `ERA_CORRELATION` of it. Where memory is short windows become smaller, not worse.
+        The most by which windows may inflate the variance of a batch's gradient if rows of one
+        era share `ERA_CORRELATION` of it. If memory is short, windows become smaller, not worse.
     pool_batches : int, optional
-        The pool, if it is given.
+        Batches of a pool, if the caller has chosen it.
     """
     rows = np.asarray(rows_per_era, np.int64)
     steps = max(1, int(rows.sum()) // batch_size)
@@ -207,7 +207,7 @@ def choose_windows(
         needed = _MIN_POOL_BATCHES
         if rows_per_pool_batch:
             needed = max(needed, ceil((wanted - 1) / rows_per_pool_batch))
-        # Pools are of nearly equal size: fewer and larger ones, but for the memory.
+        # Pools have nearly equal sizes: as few and as large ones as memory allows.
         pools = max(1, steps // needed, ceil(steps / affordable))
         pool_batches = ceil(steps / pools)
         if pools == 1:
@@ -231,7 +231,7 @@ def choose_windows(
 
 
 def pool_for_window(window_size: int) -> int:
-    """Return the batches of a pool for a window that is given; of nothing else.
+    """Return the batches of a pool for a given window; they depend on nothing else.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """One array that shows the rows of many files, so that a single call gathers rows of all of them.
 
-A batch of a global shuffle takes a few rows from each of a thousand files. Asked file by file, each
-call costs as much as its copying, and its rows have to be scattered to their places afterwards. So
+A batch of a global shuffle takes a few rows from each of a thousand files. File by file, each call
+costs as much as its copying, and its rows have to be scattered to their places afterwards. So
 the files of an array are mapped here at addresses chosen such that all their rows lie on one grid,
 a row apart or a whole number of rows: to numpy they are one array, and a gather writes its output
 from front to back. What lies between two files is reserved address space that nothing touches.
@@ -34,21 +34,21 @@ from ..system.thread_lock import ThreadLock
 Array = npt.NDArray[np.generic]
 Int64 = npt.NDArray[np.int64]
 
-_CHUNK_BYTES = 2**18  # rows that wait for their columns to be taken: within a core's cache
+_CHUNK_BYTES = 2**18  # of whole rows before their columns are taken: within a core's cache
 _MAX_CHUNK_ROWS = 1024
-_FEW_COLUMNS = 32  # of so many, one: taken cell by cell, without the rest of the row
+_FEW_COLUMNS = 32  # if one of so many columns is needed, single cells are taken
 
 
 class StitchedArray(ABC):
     """The rows of one array of all eras, by numbers; thread-safe.
 
-    A row's number is `first[era] + row`; numbers that belong to no row may not be asked for.
+    A row's number is `first[era] + row`. Callers must not pass numbers that belong to no row.
 
     Parameters
     ----------
     shards : sequence of Shard
     array : str
-        Which array, of two dimensions: `features` or `targets`.
+        Name of a two-dimensional array: `features` or `targets`.
 
     Attributes
     ----------
@@ -62,20 +62,20 @@ class StitchedArray(ABC):
         self._shards, self._array = shards, array
         self._dtype, self._n_columns = shards[0].layout(array)[0], shards[0].layout(array)[1][1]
         self._row_bytes = self._dtype.itemsize * self._n_columns
-        # Of the eras that are mapped, what the file was then.
+        # For each era that is mapped, its file's path and status at that time.
         self._mapped: list[tuple[str, os.stat_result] | None] = [None] * len(shards)
         self._lock = ThreadLock()
         self._scratch = ThreadScratch()
 
     def require(self, eras: Iterable[int]) -> None:
-        """Map the eras at these positions, or look whether what is mapped is still whole.
+        """Map the eras at these positions, or check that files that are mapped are still whole.
 
-        What somebody cuts off a moment later ends the process when it is touched; nobody should.
+        A file that is truncated after this check ends the process when its rows are read.
 
         Raises
         ------
         ShardError
-            As `shard.open_array`; or a mapped file has become shorter.
+            As for `open_array`; or a mapped file has become shorter.
         """
         for era in eras:
             mapped = self._mapped[era]
@@ -85,7 +85,7 @@ class StitchedArray(ABC):
                         self._mapped[era] = self._map(era)
                 continue
             path, then = mapped
-            with suppress(FileNotFoundError):  # a file that is gone stays mapped, and whole
+            with suppress(FileNotFoundError):  # a file that was deleted stays mapped, and whole
                 now = os.stat(path)
                 if now.st_size < then.st_size and os.path.samestat(now, then):
                     raise become_shorter(self._shards[era].file(self._array))
@@ -120,18 +120,18 @@ class StitchedArray(ABC):
 
 
 class _Grid(StitchedArray):
-    """Maps files where the rows of all of them are a whole number of rows apart.
+    """Files mapped such that the rows of all of them are a whole number of rows apart.
 
     Raises
     ------
     OSError
-        The system doesn't give as many addresses.
+        The system doesn't grant so many addresses.
     """
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
         super().__init__(shards, array)
-        # Maps begin at multiples of a page. Every `period` pages begin at a row of the grid, which
-        # begins where a map's header ends.
+        # Maps begin at multiples of a page. At multiples of `period` bytes the end of a header
+        # coincides with a row of the grid.
         page = mmap.PAGESIZE
         period = self._row_bytes // gcd(page, self._row_bytes) * page
         self._offsets, end = [], 0
@@ -147,7 +147,7 @@ class _Grid(StitchedArray):
         self._cells = self._rows.reshape(-1)
 
     def take(self, numbers: Int64, out: Array) -> None:
-        # All numbers are those of rows. "clip" spares a copy of the output, which "raise" makes.
+        # All numbers are valid. "raise" would make a copy of the output, "clip" doesn't.
         self._rows.take(numbers, axis=0, out=out, mode="clip")
 
     def take_columns(self, numbers: Int64, columns: "slice | Int64", out: Array) -> None:
@@ -168,7 +168,7 @@ class _Grid(StitchedArray):
 
 
 class _FileByFile(StitchedArray):
-    """Maps wherever the system likes, or not at all: for systems that can't be told."""
+    """Files mapped at any address, or not mapped: for systems without chosen addresses."""
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
         super().__init__(shards, array)
@@ -196,7 +196,7 @@ class _FileByFile(StitchedArray):
                 raise
             self._arrays[era] = _UnmappedRows(self._shards[era], self._array)
             return
-        if hasattr(mmap, "MADV_RANDOM"):  # else up to 8 MB are read ahead for each row
+        if hasattr(mmap, "MADV_RANDOM"):  # otherwise up to 8 MB are read ahead for each row
             with suppress(OSError):
                 mapped.madvise(mmap.MADV_RANDOM)
         dtype, shape = self._shards[era].layout(self._array)
@@ -204,7 +204,7 @@ class _FileByFile(StitchedArray):
 
 
 class _UnmappedRows:
-    """Rows of a file that can't be mapped; they are read one by one whenever they are asked for."""
+    """Rows of a file that can't be mapped; they are read one by one when they are needed."""
 
     def __init__(self, shard: Shard, array: str) -> None:
         self._shard, self._array = shard, array
@@ -220,7 +220,7 @@ class _UnmappedRows:
 
 
 class _At:
-    """What numpy makes a read-only array of: whatever is mapped at an address."""
+    """Memory at an address, which numpy turns into a read-only array."""
 
     def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
         self.__array_interface__ = {

@@ -19,10 +19,10 @@ from .sampler import Pool, Sampler, StepLocation, whole
 
 
 class Stream(Iterator[Batch]):
-    """Batches one after another, the next pool being read while this one is used.
+    """Batches one after another; the next pool is read while the present one is used.
 
-    Dropping it, `close()` or leaving its `with` block stops its threads. An error in a thread ends
-    the stream with that error.
+    Its threads stop when it is closed, when its `with` block is left, or when the last reference to
+    it is gone. An error in a thread ends the stream with that error.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Stream(Iterator[Batch]):
         self.step = start
         self._end, self._stride = end, whole("stride", stride)
         self.wait_seconds = 0.0
-        """Seconds that `next` has waited for rows that weren't there yet."""
+        """Seconds that `next` has waited for rows."""
         self._sampler, self._reader = sampler, reader
         self._process = os.getpid()
         self._threads = ThreadPool(reader.n_threads, thread_name_prefix="memmap-train")
-        # Decoding has a thread of its own: it would queue behind the next pool's reading.
+        # Decoding has its own thread: otherwise it would queue behind the reading of the next pool.
         self._decoder = ThreadPool(1, thread_name_prefix="memmap-train-decode")
         self._pools: dict[tuple[int, int], _PoolReading] = {}
         self._decoding: dict[int, Future[Batch]] = {}
@@ -55,7 +55,7 @@ class Stream(Iterator[Batch]):
         return batch
 
     def at(self, step: int) -> Batch:
-        """Return the batch of a step; cheap for the next few, a pool's reading for any other."""
+        """Return the batch of a step; fast for the steps of this pool and the next one."""
         started = time.perf_counter()
         with self._lock:
             try:
@@ -70,7 +70,7 @@ class Stream(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """Stop the threads and let go of the buffers; batches handed out stay valid."""
+        """Stop the threads and release the buffers; batches that callers hold stay valid."""
         self._stop()
         self._pools.clear()
         self._decoding.clear()
@@ -90,7 +90,7 @@ class Stream(Iterator[Batch]):
         return self._end is not None and step >= self._end
 
     def _check_open(self) -> None:
-        if os.getpid() != self._process:  # threads don't come along
+        if os.getpid() != self._process:  # a fork copies no threads
             raise BatchError(
                 "the stream belongs to the process that this one was forked from; make another "
                 "here with batches.stream(start=step)"
@@ -99,7 +99,7 @@ class Stream(Iterator[Batch]):
             raise BatchError("the stream is closed; make another with batches.stream(start=step)")
 
     def _decoded(self, step: int) -> Batch:
-        """Return a decoded batch, and have the next one decoded meanwhile if its rows are there."""
+        """Return a decoded batch; decode the next one meanwhile if its rows have been read."""
         future = self._decoding.get(step)
         if future is None:
             batch = self._reader.decode_batch(*self._slice(step))
@@ -120,7 +120,7 @@ class Stream(Iterator[Batch]):
         key = _key(place)
         reading = self._pools.get(key)
         if reading is None:
-            # Pools of another place in the run are of no use here; their buffers are.
+            # Pools of other steps aren't needed any more; their buffers are.
             self._pools = {}
             reading = self._pools[key] = self._read(place)
         x, y = reading.result()
@@ -128,10 +128,12 @@ class Stream(Iterator[Batch]):
         if following is None or _key(following) in self._pools:
             return x[place.low : place.high], y[place.low : place.high]
         if place.low > 0 or place.high == len(x) or self._reader.decodes:
-            # From the second step on: the caller has let go of the last pool's buffer by then.
-            # Decoded batches show no pool's buffer: at once.
+            # From the second step on: the caller has released the last pool's buffer by then.
+            # Decoded batches don't refer to a pool's buffer: at once.
             planned = reading.planned_following()
-            self._pools = {key: reading}  # lets the last pool's buffer go before the next needs one
+            self._pools = {
+                key: reading
+            }  # releases the last pool's buffer before the next one needs it
             self._pools[_key(following)] = self._read(following, planned)
         return x[place.low : place.high], y[place.low : place.high]
 
@@ -154,9 +156,9 @@ class Stream(Iterator[Batch]):
 
 
 class _PoolReading:
-    """A pool on its way into a buffer: planned and announced, then filled by several tasks.
+    """A pool that is being read: planned and announced, then filled by several tasks.
 
-    The next pool is planned and announced meanwhile, which takes no buffer.
+    The next pool is planned and announced meanwhile, which needs no buffer.
     """
 
     def __init__(
@@ -181,8 +183,8 @@ class _PoolReading:
     def _begin(
         self, planned: "Future[Pool]", following: tuple[int, int] | None
     ) -> "tuple[Stored, Float32, list[Future[None]], Future[Pool] | None]":
-        pool = planned.result()  # at work already, or done: tasks are taken up in order
-        # Of one size for all pools: a buffer that is a little too small would be of no use again.
+        pool = planned.result()  # running already, or done: tasks start in order
+        # One size for all pools: a buffer that is a little too small couldn't be reused.
         x, y = self._reader.buffers(self._sampler.max_pool_rows)
         x, y = x[: pool.n_rows], y[: pool.n_rows]
         submit = self._threads.submit
@@ -196,11 +198,11 @@ class _PoolReading:
         return x, y
 
     def planned_following(self) -> "Future[Pool] | None":
-        """Return the plan of the next pool, once the rows of this one are there."""
+        """Return the plan of the next pool, once the rows of this one have been read."""
         return self._begun.result()[3]
 
     def is_done(self) -> bool:
-        """Tell whether the rows are there; an error will be told by `result`."""
+        """Return whether the rows have been read; `result` raises an error that has occurred."""
         if not self._begun.done() or self._begun.exception() is not None:
             return False
         return all(fill.done() for fill in self._begun.result()[2])
@@ -212,6 +214,6 @@ def _key(place: StepLocation) -> tuple[int, int]:
 
 def _shut_down(process: int, executors: Sequence[ThreadPool]) -> None:
     if os.getpid() != process:
-        return  # a forked child has none of the threads, and may find their locks held
+        return  # a forked child has none of the threads, and their locks may be held
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)

@@ -1,16 +1,16 @@
-"""Which rows make up which batch: a pure function of seed and step. Integers only, no files.
+"""The sampler of windows: a pure function of seed and step. Integers only, no files.
 
-In come the rows of each era and a few numbers, out come `Pool`s: the windows to read, and for every
-row of them its place among the pool's batches. An epoch is made so:
+In come the rows of each era and a few numbers, out come `Pool`s: the windows to read, and for each
+of their rows its place among the pool's batches. An epoch is made in four steps:
 
 1. each era's rows are cut into *windows* of `window_size` rows (the last of an era may be short);
 2. all windows are permuted and laid end to end: one long line of rows;
 3. the line is cut into *pools* of nearly equal numbers of batches;
 4. the rows of each pool are permuted; a batch is a slice of its pool.
 
-So a batch holds rows of many eras, every row comes at most once in an epoch, any step can be
-computed without the ones before it, and there is no state to save. With `window_size=1` it is a
-global shuffle. An order depends on nothing but its arguments and `ORDER_VERSION`.
+So a batch holds rows of many eras, each row comes at most once in an epoch, any step can be
+computed without the ones before it, and there is no state to save. With `window_size=1` this is a
+global shuffle. The order depends only on the arguments and on `ORDER_VERSION`.
 
 Seeds are lists of fixed length, `[purpose, epoch, pool, seed]`, the user's seed last: numpy pads a
 shorter list with zeros, so that lists of different lengths could name the same stream.
@@ -34,7 +34,7 @@ Index = npt.NDArray[np.signedinteger[Any]]
 
 
 class WindowSampler:
-    """The order of rows over all epochs; thread-safe and deterministic.
+    """Samples windows of rows that are shuffled in pools; thread-safe and deterministic.
 
     Parameters
     ----------
@@ -45,16 +45,16 @@ class WindowSampler:
     window_size : int
         Rows of a window; 1 is a global shuffle.
     pool_batches : int
-        The most batches that are shuffled together.
+        Largest number of batches that are shuffled together.
     drop_remainder : bool
-        Leave out the rows that don't fill a last batch (other ones each epoch).
+        Leave out the rows that don't fill a last batch; they differ from epoch to epoch.
     seed : int
-        From 0.
+        Whole number from 0.
 
     Raises
     ------
     BatchError
-        A number out of range, or more rows in a batch than there are.
+        A number is out of range, or a batch has more rows than the data.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class WindowSampler:
             self.n_rows // batch_size if drop_remainder else ceil(self.n_rows / batch_size)
         )
         self.pools_per_epoch = ceil(self.steps_per_epoch / pool_batches)
-        # Of a window larger than every era nothing but its rows counts (nor may it overflow).
+        # A window larger than every era is the same as one of the largest era's rows.
         self._window_rows = min(window_size, int(rows.max()))
         windows_per_era = -(-rows // self._window_rows)
         self.rows_per_era = tuple(rows.tolist())
@@ -98,13 +98,13 @@ class WindowSampler:
         self._lines: dict[int, tuple[Index, Index]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it is made from: an epoch's windows are made again faster than moved."""
+        """Pickle the arguments: an epoch's windows are computed faster than they are sent."""
         options = ("batch_size", "window_size", "pool_batches", "drop_remainder", "seed")
         again = partial(WindowSampler, **{name: getattr(self, name) for name in options})
         return again, (self.rows_per_era,)
 
     def locate(self, step: int) -> StepLocation:
-        """Return where a step (counted over all epochs) lies.
+        """Return the location of a step, counted over all epochs.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class WindowSampler:
         """
         step = whole("step", step, least=0)
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        # The largest pool whose first step isn't behind this one; see `first_step`.
+        # The last pool that doesn't begin after this step; see `first_step`.
         pool = ((step_in_epoch + 1) * self.pools_per_epoch - 1) // self.steps_per_epoch
         first, _ = self._row_range(pool)
         low = step_in_epoch * self.batch_size - first
@@ -125,7 +125,7 @@ class WindowSampler:
         """Return one pool of an epoch."""
         windows, ends = self._line(epoch)
         low, high = self._row_range(pool)
-        # Of the array's own type: searchsorted would otherwise convert millions of windows.
+        # In the array's own dtype: searchsorted would otherwise convert millions of windows.
         first = int(np.searchsorted(ends, ends.dtype.type(low), side="right"))
         last = int(np.searchsorted(ends, ends.dtype.type(high), side="left"))
         chosen, positions = _sorted_with_positions(windows[first : last + 1])
@@ -134,8 +134,8 @@ class WindowSampler:
         eras = np.repeat(np.arange(len(n_windows), dtype=np.int32), n_windows)
         starts = (chosen - self._first_window[eras]) * self._window_rows
         lengths = np.minimum(self._window_rows, self._rows[eras] - starts)
-        # The windows at either edge belong in part to the neighbouring pools.
-        by_line = np.empty_like(positions)  # as they lie on the epoch's line
+        # The windows at either edge belong partly to the neighbouring pools.
+        by_line = np.empty_like(positions)  # in the order of the epoch's line
         by_line[positions] = np.arange(len(chosen))
         begin, end = by_line[0], by_line[-1]
         skipped = low - (int(ends[first]) - int(lengths[begin]))
@@ -150,7 +150,7 @@ class WindowSampler:
         return Pool(eras, starts, lengths, places[_ranges(offsets[positions], lengths)])
 
     def pool_rows(self, pool: int) -> int:
-        """Return the rows of a pool; the same in every epoch."""
+        """Return the number of rows of a pool, which is the same in every epoch."""
         low, high = self._row_range(pool)
         return high - low
 
@@ -160,7 +160,7 @@ class WindowSampler:
         return max(map(self.pool_rows, range(self.pools_per_epoch)))
 
     def first_step(self, pool: int) -> int:
-        """Return the step of an epoch with which a pool begins."""
+        """Return the first step of a pool within its epoch."""
         return pool * self.steps_per_epoch // self.pools_per_epoch
 
     def _row_range(self, pool: int) -> tuple[int, int]:
@@ -168,8 +168,8 @@ class WindowSampler:
         return low, min(high, self.n_rows)
 
     def _line(self, epoch: int) -> tuple[Index, Index]:
-        """Return an epoch's windows in their order, and the line's length after each of them."""
-        with self._lock:  # two threads that need the same epoch shall not both make it
+        """Return an epoch's permuted windows, and the number of rows up to the end of each."""
+        with self._lock:  # two threads that need the same epoch compute it once
             if epoch not in self._lines:
                 windows: Index = np.arange(self._n_windows, dtype=_index_dtype(self._n_windows))
                 np.random.default_rng([_WINDOWS, epoch, 0, self.seed]).shuffle(windows)
@@ -185,12 +185,12 @@ class WindowSampler:
 
 
 def _index_dtype(n: int) -> type[np.signedinteger[Any]]:
-    """int32 halves the memory of 7 million windows; int64 where it can't hold the numbers."""
+    """Return int32, which halves the memory of 7 million windows, unless n is too large for it."""
     return np.int32 if n < 2**31 - 1 else np.int64
 
 
 def _sorted_with_positions(windows: Index) -> tuple[Int64, Int64]:
-    """Return different windows sorted, and of each its position before; faster than `argsort`.
+    """Return distinct windows sorted, and the former position of each; faster than `argsort`.
 
     >>> [found.tolist() for found in _sorted_with_positions(np.array([7, 2, 5]))]
     [[2, 5, 7], [1, 2, 0]]
@@ -201,7 +201,7 @@ def _sorted_with_positions(windows: Index) -> tuple[Int64, Int64]:
 
 
 def _ranges(starts: Int64, lengths: Int64) -> Int64:
-    """Return `starts[i] … starts[i] + lengths[i]` for all i, one after another.
+    """Return the ranges `starts[i] … starts[i] + lengths[i]`, one after another.
 
     >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]

@@ -47,7 +47,7 @@ class BufferPool:
     Parameters
     ----------
     reservation : Reservation, optional
-        Of the memory that the arrays will need, if that is known.
+        The reserved memory that the arrays will take, if it is known.
     """
 
     def __init__(self, reservation: Reservation | None = None) -> None:

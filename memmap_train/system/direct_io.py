@@ -8,7 +8,7 @@ BLOCK_BYTES = 4096  # offsets and lengths of direct reads are multiples of the d
 
 
 def can_read_directly(path: Path) -> bool:
-    """Tell whether a file can be read past the page cache: systems and file systems differ."""
+    """Return whether the system and the file system support direct I/O for a file."""
     if not hasattr(os, "O_DIRECT") or not hasattr(os, "preadv"):
         return False
     try:
@@ -25,7 +25,7 @@ def can_read_directly(path: Path) -> bool:
 
 
 def bypass_cache(file: int) -> None:
-    """Have an open file read past the page cache; OSError where that can't be."""
+    """Switch an open file to direct I/O; OSError if that isn't supported."""
     import fcntl  # POSIX only, as O_DIRECT is
 
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_RDONLY | os.O_DIRECT)

@@ -1,9 +1,9 @@
-"""Bytes to files past the page cache, by threads that have nothing else to do.
+"""Files written with direct I/O, by threads of their own.
 
-A converted dataset is larger than memory as a rule: copying it into the page cache, a fresh page
-for every 4 kB, and having the kernel write it from there cost as much of the cores as decoding its
-source did. Writers fill buffers that a disk can read from, hand them over and go on. Where a system
-or a file system knows no direct writes, the same pieces are written as usual.
+A converted dataset is usually larger than memory. Copying it into the page cache, a new page for
+every 4 kB, and letting the kernel write it from there cost as much CPU time as decoding its source.
+So writers fill buffers that the disk reads from, and continue while threads write them. Where the
+system or the file system doesn't support direct I/O, the same pieces are written as usual.
 """
 
 import errno
@@ -16,14 +16,14 @@ from pathlib import Path
 from .buffers import disk_buffer
 from .threads import ThreadPool
 
-BLOCK_BYTES = 4096  # places and lengths of direct writes are multiples of the disk's blocks
-_N_THREADS = 2  # one piece is on its way while the next one is told to the disk
+BLOCK_BYTES = 4096  # offsets and lengths of direct writes are multiples of the disk's blocks
+_N_THREADS = 2  # one piece is written while the next one is submitted
 _UNKNOWN = (
     errno.EINVAL,
     errno.EOPNOTSUPP,
     errno.ENOTSUP,
     errno.ENOSYS,
-)  # what file systems answer that know no direct writes
+)  # errors of file systems without direct I/O
 
 
 class DiskWriter:
@@ -32,9 +32,9 @@ class DiskWriter:
     Parameters
     ----------
     n_buffers : int
-        A thread that needs one more waits until the disk is done with one.
+        Number of buffers; a thread that needs one more waits until one has been written.
     buffer_bytes : int
-        Of each; memory is taken when it is first needed.
+        Size of each buffer; its memory is allocated when it is first needed.
     """
 
     def __init__(self, n_buffers: int, buffer_bytes: int) -> None:
@@ -46,7 +46,7 @@ class DiskWriter:
         self._threads = ThreadPool(_N_THREADS, thread_name_prefix="disk")
 
     def take(self) -> memoryview:
-        """Return a buffer, which has to be given back or written; waits for one to be free."""
+        """Return a free buffer, waiting for one; it must be given back or written."""
         buffer = self._free.get()
         try:
             return disk_buffer(self.buffer_bytes) if buffer is None else buffer
@@ -55,26 +55,26 @@ class DiskWriter:
             raise
 
     def give_back(self, buffer: memoryview) -> None:
-        """Take a buffer back that isn't written."""
+        """Accept a buffer that isn't written."""
         self._free.put(buffer)
 
     def write(self, path: Path, offset: int, buffer: memoryview, n_bytes: int) -> "Future[None]":
-        """Write the first bytes of a buffer to an existing file; takes the buffer back then.
+        """Write the first bytes of a buffer to an existing file; the buffer is free afterwards.
 
         Parameters
         ----------
         path : Path
         offset : int
-            Where in the file, a multiple of `BLOCK_BYTES`.
+            Offset in the file, a multiple of `BLOCK_BYTES`.
         buffer : memoryview
-            As `take` has returned it.
+            A buffer that `take` has returned.
         n_bytes : int
             A multiple of `BLOCK_BYTES`.
         """
         return self._threads.submit(self._write, path, offset, buffer, n_bytes)
 
     def close(self) -> None:
-        """Wait for all that was handed over, and end the threads."""
+        """Wait for all writes, and end the threads."""
         self._threads.shutdown()
 
     def _write(self, path: Path, offset: int, buffer: memoryview, n_bytes: int) -> None:
@@ -90,7 +90,7 @@ class DiskWriter:
                     if not directly or error.errno not in _UNKNOWN:
                         raise OSError(error.errno, error.strerror, path) from error
                     self._direct = False
-                if directly:  # what is left must begin at a block again
+                if directly:  # the rest must begin at a block
                     done -= done % BLOCK_BYTES
         finally:
             self._free.put(buffer)

@@ -1,8 +1,8 @@
 """Make files and folders durable: what was written survives a power cut.
 
-File systems that can't do it say so (shared folders of virtual machines, DrvFs, CIFS, some FUSE
-file systems; Windows opens no folders at all). What is written there is as durable as that file
-system makes it. An error of the disk itself is always raised. Imports nothing of this package.
+Some file systems don't support it and return an error (shared folders of virtual machines, DrvFs,
+CIFS, some FUSE file systems; Windows opens no folders at all). Files there are as durable as the
+file system makes them. An error of the disk itself is always raised.
 """
 
 import errno
@@ -23,7 +23,7 @@ def sync_directory(directory: Path) -> None:
     try:
         descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except OSError as error:
-        # Windows refuses any folder, other systems one that may be written to but not read.
+        # Windows opens no folder, other systems none that may be written to but not read.
         if error.errno in _UNSUPPORTED_FOR_FOLDERS:
             return
         raise

@@ -7,29 +7,29 @@ from contextlib import suppress
 
 
 def advise(descriptor: int, advice: str, start: int = 0, n_bytes: int = 0) -> None:
-    """Tell the kernel how a part of an open file will be read, where it can be told.
+    """Tell the kernel how a part of an open file will be read, if the system supports it.
 
     Parameters
     ----------
     descriptor : int
     advice : {"RANDOM", "SEQUENTIAL", "WILLNEED", "DONTNEED"}
     start, n_bytes : int
-        By default the whole file.
+        The part in bytes; by default the whole file.
     """
     if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):  # some kernels and sandboxes know the call and refuse it
+        with suppress(OSError):  # some kernels and sandboxes have the call but reject it
             os.posix_fadvise(descriptor, start, n_bytes, getattr(os, f"POSIX_FADV_{advice}"))
 
 
 def map_file(descriptor: int, n_bytes: int) -> mmap.mmap:
     """Map the first bytes of an open file read-only, without keeping a descriptor if possible.
 
-    The map is a private one where systems make a difference: more file systems allow it.
+    The map is a private one where systems distinguish them: more file systems allow it.
 
     Raises
     ------
     OSError
-        The file system allows no maps, or the process may not have as many addresses.
+        The file system allows no maps, or the process may not use so many addresses.
     """
     if not hasattr(mmap, "MAP_PRIVATE"):  # on Windows
         return mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ)

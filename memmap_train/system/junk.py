@@ -1,8 +1,8 @@
-"""What systems drop into folders by themselves, which counts as nothing; imports nothing of ours.
+"""Files that operating systems and programs add to folders; they are ignored.
 
-File managers, network file systems, notebooks and archives leave files of their own beside anybody
-else's. They are neither part of a dataset or run nor an obstacle to one. Nor are other hidden
-files, but those may be the user's: they are never deleted.
+File managers, network file systems, notebooks and archives leave files in the folders that they
+use. These are neither a part of a dataset or run nor an obstacle to one. The same holds for other
+hidden files, but those may belong to the user: they are never deleted.
 """
 
 import errno
@@ -19,13 +19,13 @@ _NOTES = {
     *(".directory", "@eadir", ".ipynb_checkpoints"),
 }
 _NOTE_PREFIXES = (
-    "._",  # what macOS knows of the file of the same name
-    ".nfs",  # a file that was removed while somebody has it open: NFS, FUSE, SMB
+    "._",  # macOS's metadata of the file of the same name
+    ".nfs",  # a file that was removed while a process has it open: NFS, FUSE, SMB
     ".fuse_hidden",
     ".smbdelete",
     ".~lock.",
 )
-# These hold what was removed, lost or saved: they are the user's last copies.
+# These hold removed, lost or saved files: possibly the user's last copies.
 _KEEPERS = {
     *(".trashes", "$recycle.bin", "#recycle", "lost+found", "__macosx"),
     *(".snapshot", ".snapshots", "#snapshot", "system volume information"),
@@ -35,7 +35,7 @@ _KEEPER_PREFIXES = (".trash-",)
 
 
 def is_note(name: str) -> bool:
-    """Tell whether a file or folder of this name is a system's note to itself: of no loss.
+    """Return whether a file or folder of this name is a system's metadata, which may be lost.
 
     >>> [is_note(name) for name in (".DS_Store", "Thumbs.db", ".nfs0001", ".gitignore")]
     [True, True, True, False]
@@ -44,7 +44,7 @@ def is_note(name: str) -> bool:
 
 
 def is_dropped(name: str) -> bool:
-    """Tell whether a file or folder of this name is one that some system has made by itself.
+    """Return whether a file or folder of this name was made by a system, not by a user.
 
     >>> [is_dropped(name) for name in (".DS_Store", "lost+found", ".gitignore")]
     [True, True, False]
@@ -54,7 +54,7 @@ def is_dropped(name: str) -> bool:
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a file or folder of this name counts as nothing: dropped or hidden.
+    """Return whether a file or folder of this name is ignored: made by a system, or hidden.
 
     >>> [is_junk(name) for name in ("Thumbs.db", ".gitignore", "features.npy")]
     [True, True, False]
@@ -63,12 +63,12 @@ def is_junk(name: str) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Return the names in a folder that count."""
+    """Return the names in a folder that aren't ignored."""
     return {name for name in os.listdir(folder) if not is_junk(name)}
 
 
 def is_empty(folder: Path) -> bool:
-    """Tell whether nothing in a folder counts; a hidden folder such as `.git` does here."""
+    """Return whether a folder has only ignored files; a hidden folder such as `.git` counts."""
     return all(
         is_junk(path.name) and (is_dropped(path.name) or not path.is_dir())
         for path in folder.iterdir()
@@ -76,7 +76,7 @@ def is_empty(folder: Path) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it."""
+    """Remove a file, a link, or a folder with its contents."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -84,10 +84,10 @@ def discard(path: Path) -> None:
 
 
 def discard_folder(folder: Path, names: frozenset[str]) -> None:
-    """Remove a folder with files of these names and the systems' notes in it.
+    """Remove a folder with the files of these names and the metadata of systems in it.
 
-    Where anything else lies in it, such as a hidden file of the user's or one that another machine
-    has open, the folder stays with that. Of a link only the link is removed.
+    If it holds anything else, such as a hidden file of the user or one that another machine has
+    open, the folder stays with that. If it is a link, only the link is removed.
     """
     if folder.is_symlink():
         folder.unlink()
@@ -98,7 +98,7 @@ def discard_folder(folder: Path, names: frozenset[str]) -> None:
         elif is_note(path.name):
             try:
                 discard(path)
-            except OSError:  # on NFS, as long as somebody has it open
+            except OSError:  # on NFS, while another process has it open
                 continue
     try:
         folder.rmdir()

@@ -5,7 +5,7 @@ Where the file system supports `flock` (on Windows, locks of byte ranges), the s
 the lock of a process that has ended, however it ended. Where it doesn't (NFS and Lustre without
 locks, some FUSE file systems, sandboxes), the existence of the file is the lock. A file that a
 killed process has left is then recognized on the same machine alone; on another machine the user
-has to delete it, and the error says which one. Imports nothing of this package.
+has to delete it, and the error says which one.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ class Lock:
         """Delete the file and let others hold the lock."""
         if isinstance(self._lock, filelock.UnixFileLock):  # others delete it themselves
             # While it is held: a file that others wait for would be deleted afterwards. One that
-            # can't be deleted does no harm, since nobody has locked it.
+            # can't be deleted does no harm, since no process has locked it.
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.stat(self._path), self._locked):
                     self._path.unlink()

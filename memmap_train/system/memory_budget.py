@@ -1,8 +1,8 @@
-"""The memory that this process may still plan with.
+"""The memory that is available to this process and not reserved yet.
 
-Memory counts as used only once it is written to. So buffers that are planned, but not made yet,
-are reserved here: two sets of batches in one process (for training and for validation) share the
-memory instead of both planning with all of it.
+Memory counts as used only once it is written to. So memory for buffers that are planned but not
+made yet is reserved here: two sets of batches in one process (for training and for validation)
+share the memory instead of both planning with all of it.
 """
 
 import weakref
@@ -55,7 +55,7 @@ class MemoryBudget:
         self._reservations: weakref.WeakSet[Reservation] = weakref.WeakSet()
 
     def available(self) -> int:
-        """Return the bytes that can still be planned with; 0 if more is reserved than there is."""
+        """Return the bytes that are available and not reserved; at least 0."""
         reserved = sum(reservation.n_bytes for reservation in list(self._reservations))
         return max(0, self._measure() - reserved)
 

@@ -1,7 +1,4 @@
-"""Paths as users write them: one that the system can't even look at is refused in one line.
-
-Imports nothing of ours but errors.
-"""
+"""Paths as users write them: expanded, and checked to be usable on this system."""
 
 import errno
 import os
@@ -13,9 +10,9 @@ _MAX_SHOWN = 200  # characters of a path in a message
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path that a user gave, with the home folder in place of a leading ``~``.
+    """Return a user's path, with a leading ``~`` replaced by the home folder.
 
-    Shells put it there themselves, but not in ``--out=~/shards``; Python and TOML files never do.
+    Shells replace it themselves, but not in ``--out=~/shards``; Python and TOML files don't.
 
     Raises
     ------
@@ -30,7 +27,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     given = os.fsdecode(path)
     try:
         expanded = os.path.expanduser(given)
-    except ValueError:  # no user's name can hold the character NUL
+    except ValueError:  # a user's name can't contain the character NUL
         expanded = given
     if given.startswith("~") and expanded == given:
         name = Path(given).parts[0][1:]
@@ -45,7 +42,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def checked_path(path: str | os.PathLike[str], kind: type[MemmapTrainError]) -> Path:
-    """Return a `user_path`, whether or not there is something, or raise an error of this kind.
+    """Return a `user_path` that the system accepts, whether or not it exists.
 
     Raises
     ------

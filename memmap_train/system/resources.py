@@ -1,6 +1,6 @@
-"""What this machine can give: memory really available, free disk, cores, open files.
+"""Resources of this machine: available memory, free disk, cores, open files.
 
-Everything is read when asked for, nothing is cached: another process may take what was free.
+Everything is measured at each call, nothing is cached: other processes use the machine too.
 """
 
 import os
@@ -12,17 +12,17 @@ _ROOT = Path("/")
 _CGROUPS = "sys/fs/cgroup"  # version 1 has a folder there for each controller
 _PIECE_BYTES = 2**12
 _MAPS_LEFT = 100  # some may have gone since there were too many
-_FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
+_FALLBACK_BYTES = 4_000_000_000  # if the system doesn't say: half of a small machine
 _UNKNOWN_DISK_BYTES = 10**15
 _OPEN_FILES_OF_WINDOWS = 512  # its C library's default
 
 
 def available_memory(*, root: Path = _ROOT) -> int:
-    """Return the bytes that this process can take without pushing others out.
+    """Return the bytes of memory that this process can take without making others swap.
 
     The smaller of what the kernel calls available (free memory and page cache that can go) and what
     the control groups of this process leave, version 1 or 2. A group's own page cache counts as
-    available, since the kernel drops it before it refuses memory.
+    available, since the kernel drops it when memory is needed.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def available_memory(*, root: Path = _ROOT) -> int:
 
 
 def free_disk(path: Path) -> int:
-    """Return the free bytes of the disk that a file or folder is on, or would be once made.
+    """Return the free bytes of the disk of a file or folder, which need not exist yet.
 
-    A file system that says that it has no bytes at all doesn't know: as many as may be wanted.
+    A file system that reports a size of zero doesn't know its size: the result is very large.
     """
     usage = shutil.disk_usage(nearest_existing(path))
     return usage.free if usage.total else _UNKNOWN_DISK_BYTES
@@ -49,10 +49,10 @@ def nearest_existing(path: Path) -> Path:
 
 
 def n_cores(*, root: Path = _ROOT) -> int:
-    """Return how many cores this process can keep busy.
+    """Return the number of cores that this process can keep busy.
 
     The smaller of the cores that it may be scheduled on and what the quotas of its control groups
-    leave, version 1 or 2; a part of a core counts as one.
+    leave, version 1 or 2; a fraction of a core counts as one.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def n_cores(*, root: Path = _ROOT) -> int:
 
 
 def n_schedulable_cores() -> int:
-    """Return the cores that this process may be scheduled on, whatever share of their time."""
+    """Return the number of cores that this process may be scheduled on, without quotas."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -80,14 +80,14 @@ def raise_open_file_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError):  # macOS refuses more than kern.maxfilesperproc
+        except (ValueError, OSError):  # macOS allows no more than kern.maxfilesperproc
             return soft
         return wanted
     return min(soft, 65_536) if soft != resource.RLIM_INFINITY else 65_536
 
 
-def most_maps() -> int | None:
-    """Return how many maps this process may have, if it has as many; else, or elsewhere, None."""
+def reached_map_limit() -> int | None:
+    """Return the limit of maps of this process if it is reached; else, or if unknown, None."""
     try:
         most = int(Path("/proc/sys/vm/max_map_count").read_text())
         present = 0
@@ -128,7 +128,7 @@ def _group_rests(root: Path) -> Iterator[int]:
         try:
             text = (folder / "memory.stat").read_text()
             stat = dict(line.split() for line in text.splitlines())
-            # What lies in shared memory counts as cache, but can't be dropped.
+            # Shared memory counts as cache, but can't be dropped.
             cache = int(stat.get(f"{prefix}cache", stat.get(f"{prefix}file", 0)))
             cache -= int(stat.get(f"{prefix}shmem", 0))
         except (OSError, ValueError):  # gVisor has no such file: the limit alone counts

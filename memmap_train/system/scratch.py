@@ -11,7 +11,7 @@ from .buffers import disk_buffer
 
 
 class ThreadScratch:
-    """Arrays by name, of each thread its own; they grow, and are kept until the thread ends.
+    """Named arrays of each thread; they grow, and are kept until the thread ends.
 
     >>> scratch = ThreadScratch()
     >>> first = scratch.array("rows", (2, 3), np.float32)
@@ -25,12 +25,12 @@ class ThreadScratch:
     def array(
         self, name: str, shape: int | tuple[int, ...], dtype: npt.DTypeLike
     ) -> npt.NDArray[Any]:
-        """Return this thread's array of a name, uninitialized, until it is asked for again.
+        """Return this thread's array of a name, uninitialized; valid until the next call.
 
         Parameters
         ----------
         name : str
-            One dtype a name.
+            Each name has one dtype.
         shape : int or tuple of int
         dtype : dtype
         """

@@ -1,8 +1,8 @@
 """The signals that ask a process to end, and the exception that they become.
 
-Ctrl-C, a polite kill, a terminal that was closed: the first one raises a `Stopped`, which is a
-KeyboardInterrupt. While that is under way, so that all that has begun can end in order, further
-ones count for nothing.
+Ctrl-C, a termination signal, a terminal that was closed: the first signal raises a `Stopped`, which
+is a KeyboardInterrupt. While that exception is being handled, so that everything can end in order,
+further signals are ignored.
 """
 
 import _thread
@@ -19,11 +19,11 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last not on Windows
 _SECONDS_BETWEEN_TRIES = 0.01
 
 
-def stops() -> tuple[signal.Signals, ...]:
-    """Return the signals to handle: those that the parent process doesn't have this one ignore.
+def termination_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals to handle: those that the parent process hasn't set to be ignored.
 
-    `nohup` has it ignore that its terminal is gone, a shell without job control that Ctrl-C is
-    meant for something else. In a thread that isn't the main one Python can handle none.
+    Under `nohup` SIGHUP is ignored, and a shell without job control lets background processes
+    ignore Ctrl-C. In other threads than the main one Python can't handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         return ()
@@ -39,7 +39,7 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-# The exception that is under way. Once nothing refers to it any more, it was handled, or lost.
+# The exception that is being handled. When nothing refers to it any more, it was handled or lost.
 _under_way: "weakref.ref[Stopped] | None" = None
 
 
@@ -58,9 +58,10 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let signals that ask the process to end wait until the block is left.
+    """Delay signals that ask the process to end until the block is left.
 
-    For what an exception in its middle would leave in pieces. On Windows they don't wait.
+    The block is code that an exception in its middle would leave unfinished. On Windows signals
+    aren't delayed.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -86,20 +87,20 @@ def _new(number: int) -> Stopped:
 
 
 def _send_lost_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Have a signal come again whose exception Python drops, for it hit a finaliser."""
+    """Send a signal again if its exception was raised in a finalizer, where Python drops it."""
     error = unraisable.exc_value
     if isinstance(error, Stopped):
         threading.Thread(target=_send_again, args=(error.number,), daemon=True).start()
     elif not (
         # A signal may arrive just before the system ignores it: Python then finds no handler to
-        # call and reports "Signal 2 ignored due to race condition", which is what was wanted.
+        # call and reports "Signal 2 ignored due to race condition", which is harmless.
         isinstance(error, OSError) and "ignored due to race condition" in str(error)
     ):
         sys.__unraisablehook__(unraisable)
 
 
 def _send_again(number: int) -> None:
-    while _is_under_way():  # it would count for nothing before that one is gone
+    while _is_under_way():  # before that it would be ignored
         time.sleep(_SECONDS_BETWEEN_TRIES)
     if hasattr(signal, "pthread_kill"):  # which also ends a wait
         signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -1,8 +1,8 @@
-"""Locks between the threads of a process, which a process forked from it finds free.
+"""Locks between the threads of a process, which are free in a process forked from it.
 
-A fork copies locks as they are but none of the threads that hold them: a child would wait for ever,
-as a worker of torch's `DataLoader` does where a stream of its parent is reading. What such a lock
-protects must be whole, or be made again, wherever a thread stops. Imports nothing of ours.
+A fork copies locks as they are, but not the threads that hold them: a child would wait for ever,
+for example a worker of torch's `DataLoader` while a stream of its parent is reading. Data that such
+a lock protects must be valid, or be computed again, wherever a thread stops.
 """
 
 import os
@@ -15,7 +15,7 @@ _locks: "weakref.WeakSet[ThreadLock]" = weakref.WeakSet()
 
 
 class ThreadLock:
-    """A lock that its thread may take again; free in a forked child, even if it was held."""
+    """A reentrant lock that is free in a forked child, even if it was held."""
 
     def __init__(self) -> None:
         self._renew()
@@ -33,7 +33,7 @@ class ThreadLock:
         self._lock.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a lock of its own."""
+        """Pickle as a new lock."""
         return ThreadLock, ()
 
     def _renew(self) -> None:
@@ -45,5 +45,5 @@ def _renew_all() -> None:
         lock._renew()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which doesn't fork
+if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_renew_all)

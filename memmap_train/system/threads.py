@@ -1,8 +1,7 @@
-"""Pools of threads that go on with fewer where the system starts no more.
+"""Pools of threads that continue with fewer threads if the system starts no more.
 
 A limit of processes (`ulimit -u`, a container's or a batch system's) counts threads too. The first
-thread of a pool is started with the pool, so that whatever lacks it fails before work has begun.
-Imports nothing of the package but errors and signals.
+thread of a pool is started with the pool, so that a lack of threads is found before work begins.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +16,13 @@ class ThreadPool(ThreadPoolExecutor):
     Parameters
     ----------
     max_workers : int
-        The most threads; fewer where the system starts no more.
+        Largest number of threads; fewer if the system starts no more.
     thread_name_prefix : str
 
     Raises
     ------
     ThreadError
-        The system starts none.
+        The system starts no thread.
     """
 
     def __init__(self, max_workers: int, thread_name_prefix: str = "") -> None:
@@ -31,10 +30,10 @@ class ThreadPool(ThreadPoolExecutor):
         self.submit(int)
 
     def _adjust_thread_count(self) -> None:
-        # Called for each task that no idle thread waits for, once the task is in the queue.
+        # Called for each task for which there is no idle thread, after the task is queued.
         try:
-            # Where Ctrl-C hits the start of a thread, Python leaves that thread without a life of
-            # its own: it is never joined, or waited for in vain.
+            # If Ctrl-C interrupts the start of a thread, that thread is never joined, or is joined
+            # for ever.
             with held_back():
                 super()._adjust_thread_count()
         except RuntimeError as error:

@@ -17,7 +17,7 @@ import keras
 
 from ..errors import ConfigError
 from ..runs.object_reference import resolve_reference, user_code
-from ..system.signals import stops
+from ..system.signals import termination_signals
 from .callback_state import (
     Memory,
     attributes_not_saved,
@@ -200,7 +200,7 @@ def _signals_deferred() -> Iterator[None]:
             before[number](number, frame)
         pending.append(number)
 
-    found = {stop: signal.getsignal(stop) for stop in stops()}
+    found = {stop: signal.getsignal(stop) for stop in termination_signals()}
     before = {int(stop): handler for stop, handler in found.items() if callable(handler)}
     try:
         for stop in before:

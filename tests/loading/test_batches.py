@@ -201,7 +201,7 @@ def test_an_epoch_has_the_batches_of_its_steps(toys: dict[str, Path]) -> None:
             batches.epoch(wrong)  # type: ignore[arg-type]
 
 
-def test_every_iteration_over_batches_ends_after_an_epoch(toys: dict[str, Path]) -> None:
+def test_iterating_in_any_way_ends_after_an_epoch(toys: dict[str, Path]) -> None:
     batches = make(toys["float32"])
     epoch = take(batches.epoch(0), 10**6)
     assert len(epoch) == len(batches) > 3
@@ -397,7 +397,7 @@ LITTLE_MEMORY = MemoryBudget(lambda: 1000)
 
 @pytest.mark.parametrize("window_size", [1, 5, 16, 1000])
 @pytest.mark.parametrize("store", STORES)
-def test_batches_from_the_disk_equal_batches_from_memory(
+def test_direct_reads_give_the_same_batches_as_the_page_cache(
     toys: dict[str, Path], store: str, window_size: int
 ) -> None:
     for options in ({}, {"features": [NAMES[3], NAMES[1]]}, {"drop_remainder": False}):
@@ -442,7 +442,9 @@ def test_batches_depend_neither_on_threads_nor_on_memory(
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_batches_that_are_held_are_never_overwritten(toys: dict[str, Path], store: str) -> None:
+def test_arrays_that_a_caller_holds_are_never_overwritten(
+    toys: dict[str, Path], store: str
+) -> None:
     """Some batches are kept whole, of some a row or the targets only, most are dropped."""
     batches = make(toys[store], pool_batches=2)
     choose = random.Random(1)
@@ -458,7 +460,7 @@ def test_batches_that_are_held_are_never_overwritten(toys: dict[str, Path], stor
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_batches_are_writeable(toys: dict[str, Path], store: str) -> None:
+def test_batches_may_be_written_to(toys: dict[str, Path], store: str) -> None:
     batches = make(toys[store])
     expected = take(batches.stream(), 3 * len(batches))
     for (x, y), (expected_x, expected_y) in zip(batches.stream(), expected, strict=False):
@@ -502,7 +504,7 @@ def test_later_epochs_reuse_the_memory_of_earlier_ones(make_toy: MakeToy) -> Non
 
 
 @pytest.mark.parametrize(("store", "n_pools"), [("float32", 1), ("int8", 2)])
-def test_a_pool_is_read_ahead_once_a_buffer_is_free(
+def test_a_pool_is_read_ahead_once_the_buffer_of_the_last_one_is_free(
     toys: dict[str, Path], store: str, n_pools: int
 ) -> None:
     """Batches of floats are slices of it, so that it takes a step more."""
@@ -559,7 +561,7 @@ def test_pools_decoded_batches_and_single_steps_are_aligned(
     assert first_steps > 10
 
 
-def test_buffers_may_be_released_while_others_are_taken(toys: dict[str, Path]) -> None:
+def test_buffers_may_be_collected_while_others_are_allocated(toys: dict[str, Path]) -> None:
     """A batch in a reference cycle goes when the collector runs: in the midst of anything."""
     code = f"""
 import gc
@@ -707,7 +709,7 @@ def test_threads_that_share_an_iterator_get_each_batch_once(
     assert sorted(y.tobytes() for _, y in found) == sorted(y.tobytes() for _, y in expected)
 
 
-def test_a_stream_that_is_closed_while_a_thread_waits_raises_our_error(
+def test_closing_a_stream_that_a_thread_waits_for_is_a_batch_error(
     toys: dict[str, Path],
 ) -> None:
     ends: list[BaseException] = []
@@ -956,6 +958,6 @@ def test_negative_steps_are_refused_at_once(toys: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("error", [BatchError("x"), DatasetError("x"), ShardError("x")])
-def test_errors_are_ours_and_can_be_pickled(error: MemmapTrainError) -> None:
+def test_errors_can_be_pickled(error: MemmapTrainError) -> None:
     assert isinstance(error, MemmapTrainError)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

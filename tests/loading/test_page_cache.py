@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named_by_status_and_bench(dataset: mt.Dat
             asking(dataset)
 
 
-def test_the_residency_of_files_that_cannot_be_mapped_is_unknown(
+def test_residency_of_files_that_cant_be_mapped_is_unknown(
     dataset: mt.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, n_bytes: int) -> None:
@@ -81,7 +81,7 @@ def test_the_residency_of_files_that_cannot_be_mapped_is_unknown(
 
     monkeypatch.setattr(page_cache, "map_file", refuse)
     assert resident(dataset)["features"][0] is None
-    assert "can't be told here" in status_text(describe_status(dataset))
+    assert "unknown here" in status_text(describe_status(dataset))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owner here")

@@ -67,7 +67,7 @@ def test_a_dataset_that_fits_is_left_to_the_page_cache(dataset: mt.Dataset) -> N
 @pytest.mark.parametrize(
     ("available", "share"), [(5 * GB, 0.175), (2 * GB, 0.025), (GB, 0.0), (0, 0.0)]
 )
-def test_a_larger_dataset_keeps_as_many_eras_in_memory_as_fit(
+def test_as_many_eras_of_a_larger_dataset_stay_in_memory_as_fit(
     dataset: mt.Dataset, available: int, share: float
 ) -> None:
     if not can_read_directly(dataset["0001"].file("features")):

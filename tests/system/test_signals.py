@@ -16,7 +16,7 @@ import pytest
 from memmap_train.__main__ import main
 from memmap_train.cli import commands
 from memmap_train.cli.terminal import EXIT_STOPPED
-from memmap_train.system.signals import Stopped, stop, stops
+from memmap_train.system.signals import Stopped, stop, termination_signals
 
 EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG = 60.0  # seconds: what waits so long is woken, or the test fails
@@ -36,9 +36,9 @@ def send(number: int = signal.SIGINT) -> None:
 
 @pytest.mark.parametrize("ignored", EVERYTHING)
 def test_signals_that_the_parent_ignores_stay_ignored(ignored: signal.Signals) -> None:
-    assert stops() == EVERYTHING
+    assert termination_signals() == EVERYTHING
     signal.signal(ignored, signal.SIG_IGN)
-    assert stops() == tuple(number for number in EVERYTHING if number != ignored)
+    assert termination_signals() == tuple(number for number in EVERYTHING if number != ignored)
 
 
 @pytest.mark.parametrize("number", EVERYTHING)
