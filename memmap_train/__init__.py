@@ -1,13 +1,57 @@
 """Train neural networks on all of Numerai's data from memory-mapped shards.
 
 Public names are imported lazily, together with the third-party packages that they need: numpy for
-datasets and batches, pyarrow for parquet files, TensorFlow for `keras_batches`.
+datasets and batches, pyarrow for parquet files, TensorFlow for models, PyTorch for `torch_batches`.
+`memmap_train.types` has the types of what they take and return.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from . import types
+from ._lazy import lazy_attributes
 from ._version import __version__
+
+__all__ = [
+    "Batches",
+    "Dataset",
+    "Fold",
+    "MemmapTrainError",
+    "Problem",
+    "Sampler",
+    "TrainConfig",
+    "__version__",
+    "convert",
+    "keras_batches",
+    "open_dataset",
+    "open_run",
+    "predict",
+    "split",
+    "torch_batches",
+    "train",
+    "types",
+    "verify",
+    "walk_forward",
+]
+
+_HOMES = {
+    "Batches": "loading.batches",
+    "Dataset": "dataset.dataset",
+    "Fold": "runs.folds",
+    "MemmapTrainError": "errors",
+    "Problem": "dataset.verify",
+    "Sampler": "loading.sampler",
+    "TrainConfig": "runs.config",
+    "convert": "conversion.conversion",
+    "keras_batches": "training.keras_batches",
+    "open_dataset": "dataset.dataset",
+    "open_run": "training.trained_run",
+    "predict": "training.predictions",
+    "split": "runs.folds",
+    "torch_batches": "loading.torch_batches",
+    "train": "training.trained_run",
+    "verify": "dataset.verify",
+    "walk_forward": "runs.folds",
+}
 
 if TYPE_CHECKING:
     from .conversion.conversion import convert
@@ -15,37 +59,15 @@ if TYPE_CHECKING:
     from .dataset.verify import Problem, verify
     from .errors import MemmapTrainError
     from .loading.batches import Batches
+    from .loading.sampler import Sampler
+    from .loading.torch_batches import torch_batches
+    from .runs.config import TrainConfig
+    from .runs.folds import Fold, split, walk_forward
     from .training.keras_batches import keras_batches
-
-__all__ = [
-    "Batches",
-    "Dataset",
-    "MemmapTrainError",
-    "Problem",
-    "__version__",
-    "convert",
-    "keras_batches",
-    "open_dataset",
-    "verify",
-]
-
-_HOMES = {
-    "Batches": "loading.batches",
-    "Dataset": "dataset.dataset",
-    "MemmapTrainError": "errors",
-    "Problem": "dataset.verify",
-    "convert": "conversion.conversion",
-    "keras_batches": "training.keras_batches",
-    "open_dataset": "dataset.dataset",
-    "verify": "dataset.verify",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+    from .training.predictions import predict
+    from .training.trained_run import open_run, train
+else:
+    __getattr__ = lazy_attributes(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

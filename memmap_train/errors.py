@@ -38,7 +38,7 @@ class DatasetError(MemmapTrainError, LookupError):
 
 
 class BatchError(MemmapTrainError, ValueError):
-    """Batches that can't be made: a size of 0, more rows than there are, a negative step."""
+    """Batches or arrays that can't be made: a size of 0, too many rows, a negative step."""
 
 
 class FoldError(MemmapTrainError, ValueError):
@@ -55,6 +55,10 @@ class PathError(MemmapTrainError, ValueError):
 
 class RunError(MemmapTrainError, OSError):
     """A run's folder exists, is missing, or holds something else."""
+
+
+class DependencyError(MemmapTrainError, ImportError):
+    """A package that only a part of this one needs isn't installed."""
 
 
 class ThreadError(MemmapTrainError, RuntimeError):

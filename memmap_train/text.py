@@ -1,4 +1,14 @@
-"""Sizes and times as people read them. Imports nothing."""
+"""Counts, sizes and times as people read them. Imports nothing."""
+
+
+def counted(n: int, singular: str, plural: str | None = None) -> str:
+    """Return a count with its noun.
+
+    >>> counted(1, "era"), counted(1232, "era"), counted(2, "batch", "batches")
+    ('1 era', '1,232 eras', '2 batches')
+    """
+    noun = singular if n == 1 else plural or f"{singular}s"
+    return f"{n:,} {noun}"
 
 
 def in_bytes(n_bytes: float) -> str:

@@ -1,4 +1,4 @@
-"""Shared fixtures: toy datasets whose cells know their place (see `toy`)."""
+"""Shared fixtures: toy datasets (see `tests.support.toy`), kills, and a clean state of signals."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def signals_are_as_before() -> Iterator[None]:
-    """Undo what the command line does with signals: its process ends, that of tests goes on."""
+    """Restore the signal handlers of this process, which a command replaces."""
     # A shell has what it starts in the background ignore Ctrl-C, `nohup` the end of the terminal;
     # tests send such signals themselves, to processes of their own as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,16 +44,23 @@ def no_power_cut() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def quick_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `bench` measure memory and disk so shortly that the rates mean nothing."""
+    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
+    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
+
+
 @pytest.fixture(scope="module")
 def at_will() -> Iterator[Killer]:
-    """Return what kills conversions at any point."""
+    """Return a `Killer`, which kills conversions at any point."""
     with killer() as ready:
         yield ready
 
 
 @pytest.fixture
 def make_toy(tmp_path: Path) -> MakeToy:
-    """Return a function that makes a dataset of this test's own, to be damaged at will."""
+    """Return a function that makes a dataset for one test, which may damage it."""
 
     def make(eras: Eras = ERAS, **options: Any) -> Path:
         return convert_toy(tmp_path, eras, **options)
@@ -63,10 +70,10 @@ def make_toy(tmp_path: Path) -> MakeToy:
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return datasets of the same eras, to be read only.
+    """Return datasets of the same eras, which tests only read.
 
-    `float32` and `int8`: two stores of one source of codes. `coordinates`: of a source of floats.
-    `nulls float32` and `nulls int8`: with missing features and targets.
+    `float32` and `int8` are two stores of one source of codes, `coordinates` is made of a source of
+    floats, `nulls float32` and `nulls int8` have missing features and targets.
     """
     wanted: dict[str, dict[str, Any]] = {
         "float32": {"store": "float32", "dtype": "int8"},
@@ -90,7 +97,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def many_eras(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a dataset of 1,300 eras of 3 rows, as many as Numerai will have: to be read only."""
+    """Return a dataset of 1,300 eras of 3 rows, which tests only read."""
     return convert_toy(
         tmp_path_factory.mktemp("many"),
         {f"{era:04}": 3 for era in range(1, 1301)},

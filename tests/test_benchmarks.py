@@ -1,4 +1,4 @@
-"""The benchmarks run, at a size that measures nothing: so that they don't rot."""
+"""Tests that all benchmarks run, at sizes too small to measure anything."""
 
 import importlib
 import os
@@ -50,7 +50,7 @@ SMALLER: dict[str, dict[str, Any]] = {
 
 
 class NoGroup:
-    """Stand in for a memory group, which would hold all tests."""
+    """Replaces a memory group, which would contain all tests."""
 
     def enter(self) -> None: ...
 
@@ -62,7 +62,7 @@ class NoGroup:
 
 
 def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """Stand in for `alone`, whose processes take longer to start than the tests may."""
+    """Run work in this process: the fresh ones of `alone` take too long to start."""
     return work(*arguments), 0
 
 
@@ -88,7 +88,7 @@ def test_every_benchmark_prints_tables(
 def test_benchmarks_stay_in_a_folder_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They remove what is in their way, such as a folder `plain`."""
+    """They remove former results, such as a folder `plain`."""
     given: list[Path] = []
     module = SimpleNamespace(run=lambda directory, size: given.append(directory))
     monkeypatch.setattr(__main__, "import_module", lambda name, package: module)
@@ -100,7 +100,7 @@ def test_benchmarks_stay_in_a_folder_of_their_own(
 
 
 def hold(n_bytes: int) -> dict[str, Spent]:
-    """Work that takes memory, and long enough to be seen."""
+    """Take memory for long enough that a sample sees it."""
     held = b"x" * n_bytes
     return {"hold": measuring.timed(held.hex)}
 
@@ -137,7 +137,7 @@ def test_a_memory_group_is_removed_after_an_error_too() -> None:
 
 
 def available_in(group: MemoryGroup, n_bytes: int = 0) -> dict[str, int]:
-    """Work that enters a group, takes memory there and looks how much is left."""
+    """Enter a group, take memory there, and return how much is left."""
     group.enter()
     held = b"x" * n_bytes
     return {"available": available_memory() - len(held)}

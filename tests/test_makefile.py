@@ -1,4 +1,4 @@
-"""The environment that `make` builds, with Pythons that lack something. Nothing is installed."""
+"""Tests of the environment that `make` builds with incomplete Pythons. Nothing is installed."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def python_without_ensurepip(folder: Path, pip: str) -> Path:
-    """Return a Python for whose environments `pip` is run in a shell to install theirs."""
+    """Return a Python without ensurepip, whose `-m pip` is a shell script."""
     python, inner = folder / "python", folder / ".venv" / "bin" / "python"
     python.write_text(PYTHON.format(calls=folder / "calls", python=sys.executable, pip=pip))
     python.chmod(0o755)

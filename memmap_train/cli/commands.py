@@ -1,53 +1,43 @@
-"""The command line: commands, exit codes, what is printed where. Does nothing itself.
+"""The commands: each reads its arguments, calls a function of the package and prints what it found.
 
-stdout is the result, stderr is progress and log. Exit codes: 0 done; 1 an error of ours, as one
+stdout is the result, stderr is progress and log. Exit codes: 0 done; 1 a `MemmapTrainError`, as one
 line `error: …`; 2 wrong usage; 130 stopped by SIGINT, SIGTERM or SIGHUP. Anything else is a bug and
 keeps its traceback.
 """
 
 import argparse
-import io
-import json
-import logging
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import (
-    ExitStack,
-    contextmanager,
-    nullcontext,
-    redirect_stderr,
-    redirect_stdout,
-    suppress,
-)
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
 from ..dataset.dataset import open_dataset
 from ..dataset.verify import verify
-from ..errors import ConfigError, MemmapTrainError
+from ..errors import ConfigError, ShardError
 from ..loading.bench import bench, bench_text
 from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
-from ..runs.report import folds_text, plan_text, training_text
+from ..progress import ProgressBars
+from ..runs.report import Reporter, plan_text, result_text
+from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
-from ..system.signals import stop, stops
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from ..training.startup import start_tensorflow
 from .parser import make_parser
-from .progress import LogHandler, Stages, TrainProgress, WarningsOnly
+from .terminal import print_json, run
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
-    from ..training.predict import PredictReport
+    from ..training.predictions import PredictReport
 
-EXIT_ERROR, EXIT_STOPPED = 1, 130
+_OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
+"""Of the parsed arguments, those that aren't the called function's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,127 +49,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         By default those of the process.
     """
     parsed = make_parser().parse_args(arguments)
-    before = {number: signal.signal(number, stop) for number in stops()}
-    with redirect_stderr(_Unfailing(sys.stderr)), _log_on_stderr():
-        return _run(parsed, before)
+    return run(lambda: _COMMANDS[parsed.command](parsed), parsed.resume_hint)
 
 
-@contextmanager
-def _log_on_stderr() -> Iterator[None]:
-    """Show on stderr what the package warns of."""
-    handler = LogHandler()
-    log = logging.getLogger("memmap_train")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments of the function that a command calls."""
+    return {
+        name: value for name, value in vars(arguments).items() if name not in _OF_THE_COMMAND_LINE
+    }
 
 
-def _run(parsed: argparse.Namespace, before: Mapping[signal.Signals, Any]) -> int:
-    """Run a command; restore the handlers of signals that were there `before`; return the code."""
-    result, failure = io.StringIO(), None
-    try:
-        try:
-            with redirect_stdout(result):
-                code = _COMMANDS[parsed.command](parsed)
-        except MemmapTrainError as error:
-            failure = str(error)
-        for number, handler in before.items():  # nothing is left that would have to end in order
-            if signal.getsignal(number) is stop:
-                signal.signal(number, handler)
-    except KeyboardInterrupt:
-        for number in before:  # the end of the process isn't stopped either
-            signal.signal(number, signal.SIG_IGN)
-        print(f"\nstopped; {parsed.resume_hint} to resume", file=sys.stderr)
-        code = EXIT_STOPPED
-    if failure is not None:
-        code = _fail(failure)
-    not_put_out = _put_out(result.getvalue()) if result.getvalue() else 0
-    return code or not_put_out
+def _bars(unit: str = "rows") -> ProgressBars:
+    return ProgressBars(unit, file=sys.stderr)
 
 
-class _Unfailing:
-    """stderr as far as it takes what is said: a terminal that is gone ends no work."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except UnicodeEncodeError:  # a name that isn't UTF-8
-            encoding = self._stream.encoding
-            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except OSError:
-            self._give_up()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            self._give_up()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def _give_up(self) -> None:
-        # What is left in the buffer would fail again, and at the end change the exit code.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+def _print_found(
+    arguments: argparse.Namespace,
+    found: Any,
+    text: Callable[[Any], str],
+    described: Callable[[Any], Any] = lambda found: found,
+) -> None:
+    """Print what a command found, as text or as JSON."""
+    if arguments.json:
+        print_json(described(found))
+    else:
+        print(text(found))
 
 
-def _put_out(result: str) -> int:
-    """Write the result to stdout; return 1 where that can't be."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        sys.stdout.write(result)
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left in the buffer would fail again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # `… | head` has seen enough
-            return _fail(f"stdout: the result can't be written: {error.strerror}")
-    return 0
-
-
-def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return EXIT_ERROR
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2))  # ASCII: as JSON it is whole in any encoding
-
-
-def _sample(arguments: argparse.Namespace) -> int:
+def _sample(arguments: argparse.Namespace) -> None:
     from ..conversion.sample import write_sample  # needs pyarrow
 
-    with Stages() as stages:
-        summary = write_sample(
-            arguments.directory,
-            n_eras=arguments.eras,
-            rows_per_era=arguments.rows_per_era,
-            n_features=arguments.features,
-            seed=arguments.seed,
-            progress=lambda done, total: stages("writing the sample", done, total),
-        )
+    with _bars() as bars:
+        summary = write_sample(**_options(arguments), progress=bars)
     print(
         f"{arguments.directory}: {summary.n_rows:,} rows, {summary.n_eras:,} eras and a live one, "
         f"{summary.n_features:,} features; best possible validation score {summary.best:.4f}"
     )
     for path in summary.paths:
         print(f"  {path} ({in_bytes(Path(path).stat().st_size)})")
-    return 0
 
 
-def _plan(arguments: argparse.Namespace) -> int:
+def _plan(arguments: argparse.Namespace) -> None:
     from ..conversion.preview import preview_sources  # needs pyarrow
     from ..conversion.preview_text import describe_preview, preview_text
 
-    with Stages("values") as stages:
+    with _bars("values") as bars:
         preview = preview_sources(
             arguments.sources,
             features_json=arguments.features_json,
@@ -189,88 +103,46 @@ def _plan(arguments: argparse.Namespace) -> int:
                 feature_prefix=arguments.feature_prefix,
                 target_prefix=arguments.target_prefix,
             ),
-            progress=lambda done, total: stages("reading eras and targets", done, total),
+            progress=bars,
         )
-    if arguments.json:
-        _print_json(describe_preview(preview))
-    else:
-        print(preview_text(preview))
-    return 0
+    _print_found(arguments, preview, preview_text, describe_preview)
 
 
-def _convert(arguments: argparse.Namespace) -> int:
-    with Stages() as stages:
-        report = convert(
-            arguments.sources,
-            arguments.out,
-            dtype=arguments.dtype,
-            features_json=arguments.features_json,
-            feature_set=arguments.feature_set,
-            targets=arguments.target,
-            era_column=arguments.era_column,
-            id_column=arguments.id_column,
-            feature_prefix=arguments.feature_prefix,
-            target_prefix=arguments.target_prefix,
-            missing=arguments.missing,
-            memory=arguments.memory,
-            workers=arguments.workers,
-            overwrite=arguments.overwrite,
-            trust_features=arguments.trust_features,
-            decoder=arguments.decoder,
-            progress=stages,
-        )
-    if arguments.json:
-        _print_json(describe_report(report))
-    else:
-        print(report_text(report))
-    return 0
+def _convert(arguments: argparse.Namespace) -> None:
+    with _bars() as bars:
+        report = convert(**_options(arguments), progress=bars)
+    _print_found(arguments, report, report_text, describe_report)
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
+def _inspect(arguments: argparse.Namespace) -> None:
     dataset = open_dataset(arguments.dataset)
-    data: Any
-    text: Callable[[Any], str]
     if arguments.features:
-        data, text = describe_features(dataset, arguments.era), features_text
+        _print_found(arguments, describe_features(dataset, arguments.era), features_text)
     elif arguments.era is not None:
-        data, text = describe_era(dataset, arguments.era), era_text
+        _print_found(arguments, describe_era(dataset, arguments.era), era_text)
     else:
-        data, text = describe_dataset(dataset), dataset_text
-    if arguments.json:
-        _print_json(data)
-    else:
-        print(text(data))
-    return 0
+        _print_found(arguments, describe_dataset(dataset), dataset_text)
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    with Stages("B") as stages:
-        problems = verify(
-            arguments.dataset,
-            quick=arguments.quick,
-            progress=lambda done, total: stages("verifying", done, total),
-        )
+def _verify(arguments: argparse.Namespace) -> None:
+    with _bars("B") as bars:
+        problems = verify(arguments.dataset, quick=arguments.quick, progress=bars)
     for problem in problems:
         print(f"{problem.path}: {problem.what}")
     if problems:
         files = "file is" if len(problems) == 1 else "files are"
-        return _fail(f"{arguments.dataset}: {len(problems):,} {files} not what the manifest says")
+        raise ShardError(
+            f"{arguments.dataset}: {len(problems):,} {files} not what the manifest says"
+        )
     checked = "sizes and headers" if arguments.quick else "sizes, headers and digests"
     print(f"{arguments.dataset}: all is well ({checked})")
-    return 0
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    dataset = open_dataset(arguments.dataset)
-    status = describe_status(dataset)
-    if arguments.json:
-        _print_json(status)
-    else:
-        print(status_text(status))
-    return 0
+def _status(arguments: argparse.Namespace) -> None:
+    _print_found(arguments, describe_status(open_dataset(arguments.dataset)), status_text)
 
 
-def _warm(arguments: argparse.Namespace) -> int:
+def _warm(arguments: argparse.Namespace) -> None:
     dataset = open_dataset(arguments.dataset)
     eras = eras_that_fit(dataset)
     if not eras:
@@ -278,172 +150,140 @@ def _warm(arguments: argparse.Namespace) -> int:
             f"{dataset.path}: nothing to read ahead: memory is too small to keep any of its "
             f"{len(dataset.eras):,} eras; `memmap-train status {dataset.path}` says what fits"
         )
-        return 0
+        return
     started = time.perf_counter()
-    with Stages("B") as stages:
-        n_bytes = read_ahead(
-            dataset, eras, lambda done, total: stages("reading ahead", done, total)
-        )
+    with _bars("B") as bars:
+        n_bytes = read_ahead(dataset, eras, bars)
     seconds = time.perf_counter() - started
     what = "all" if len(eras) == len(dataset.eras) else "as many as memory holds:"
     print(
         f"{dataset.path}: read {what} {len(eras):,} of {len(dataset.eras):,} eras, "
         f"{in_bytes(n_bytes)} in {seconds:,.1f} s ({in_bytes(n_bytes / seconds)}/s)"
     )
-    return 0
 
 
-def _bench(arguments: argparse.Namespace) -> int:
-    dataset = open_dataset(arguments.dataset)
+def _bench(arguments: argparse.Namespace) -> None:
     found = bench(
-        dataset,
+        open_dataset(arguments.dataset),
         batch_size=arguments.batch_size,
         features=arguments.features,
-        say=lambda what: print(f"measuring {what}", file=sys.stderr),
+        progress=lambda what, done, total: print(f"measuring {what}", file=sys.stderr),
     )
-    if arguments.json:
-        _print_json(found)
-    else:
-        print(bench_text(found))
-    return 0
+    _print_found(arguments, found, bench_text)
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _train(arguments: argparse.Namespace) -> None:
+    config = _train_config(arguments)
+    if arguments.folds is None and arguments.rolling is not None:
+        raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
+    start_tensorflow(user_path(arguments.run))
+    if arguments.dry_run:
+        rehearse = _rehearse if arguments.folds is None else _rehearse_folds
+        rehearse(arguments, config)
+        return
+    from ..training.trained_run import train  # needs pydantic
+
+    with nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr) as reporter:
+        run = train(
+            arguments.dataset,
+            arguments.run,
+            config,
+            folds=arguments.folds,
+            rolling_eras=arguments.rolling,
+            resume=arguments.resume,
+            progress=reporter,
+        )
+    print(result_text(run.result))
+
+
+def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
+    """Return the configuration that is asked for; None for that of the run which is resumed."""
     from ..runs.config import TrainConfig  # needs pydantic
     from ..runs.run import find_run
 
-    config = None  # a run that is resumed keeps its own
     if arguments.config is not None or not arguments.resume:
-        config = TrainConfig.load(arguments.config, arguments.set)
-    elif arguments.set:
+        return TrainConfig.load(arguments.config, arguments.set)
+    if arguments.set:
         run = find_run(user_path(arguments.run), resume=True)
-        config = TrainConfig.load(None, arguments.set, run.train_config() if run else None)
-    if arguments.folds is not None:
-        return _train_folds(arguments, config)
-    if arguments.rolling is not None:
-        raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
-    start_tensorflow(user_path(arguments.run))
-    from ..training.train import rehearse, train  # needs TensorFlow
-
-    if arguments.dry_run:
-        plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
-        print(plan_text(plan))
-        if plan.already_finished:
-            print(f"{arguments.run}: already finished; nothing to do")
-            return 0
-        checkpoint_bytes = plan.state_bytes + plan.best_bytes
-        print(
-            f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-            f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
-        )
-        return 0
-    with ExitStack() as stack:
-        report = train(
-            arguments.dataset,
-            arguments.run,
-            config,
-            resume=arguments.resume,
-            report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
-        )
-    print(training_text(report))
-    return 0
+        return TrainConfig.load(None, arguments.set, run.train_config() if run else None)
+    return None
 
 
-def _train_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> int:
-    start_tensorflow(user_path(arguments.run))
-    from ..training.fold_loop import rehearse_folds, train_folds  # needs TensorFlow
+def _rehearse(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.train import rehearse  # needs TensorFlow
 
-    if arguments.dry_run:
-        plans, is_finished = rehearse_folds(
-            arguments.dataset,
-            arguments.run,
-            config,
-            folds=arguments.folds,
-            rolling_eras=arguments.rolling,
-            resume=arguments.resume,
-        )
-        for number, plan in enumerate(plans, start=1):
-            done = ": already finished" if plan.already_finished else ""
-            print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
-        if is_finished:
-            print(f"{arguments.run}: already finished; nothing to do")
-            return 0
+    plan = rehearse(arguments.dataset, arguments.run, config, resume=arguments.resume)
+    print(plan_text(plan))
+    if plan.already_finished:
+        print(f"{arguments.run}: already finished; nothing to do")
+        return
+    checkpoint_bytes = plan.state_bytes + plan.best_bytes
+    print(
+        f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
+        f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
+    )
+
+
+def _rehearse_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.fold_loop import rehearse_folds  # needs TensorFlow
+
+    plans, is_finished = rehearse_folds(
+        arguments.dataset,
+        arguments.run,
+        config,
+        folds=arguments.folds,
+        rolling_eras=arguments.rolling,
+        resume=arguments.resume,
+    )
+    for number, plan in enumerate(plans, start=1):
+        done = ": already finished" if plan.already_finished else ""
+        print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
+    if is_finished:
+        print(f"{arguments.run}: already finished; nothing to do")
+    else:
         print(f"would write {arguments.run}: a run for each fold; nothing was written")
-        return 0
-    with ExitStack() as stack:
-        report = train_folds(
-            arguments.dataset,
-            arguments.run,
-            config,
-            folds=arguments.folds,
-            rolling_eras=arguments.rolling,
-            resume=arguments.resume,
-            report=WarningsOnly() if arguments.quiet else stack.enter_context(TrainProgress()),
-        )
-    print(folds_text(report))
-    return 0
 
 
-def _runs(arguments: argparse.Namespace) -> int:
+def _runs(arguments: argparse.Namespace) -> None:
     from ..runs.table import describe_runs, runs_text  # needs pydantic
 
-    rows = describe_runs(arguments.directories)
-    if arguments.json:
-        _print_json(rows)
-    else:
-        print(runs_text(rows))
-    return 0
+    _print_found(arguments, describe_runs(arguments.directories), runs_text)
 
 
-def _predict(arguments: argparse.Namespace) -> int:
+def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.predict import predict  # needs TensorFlow
+    from ..training.predictions import write_predictions  # needs pydantic
 
     try:
-        with Stages() as stages:
-            report = predict(
+        with _bars() as bars:
+            report = write_predictions(
                 arguments.runs,
                 arguments.dataset,
                 arguments.out,
                 raw=arguments.raw,
                 era=arguments.era,
-                progress=lambda done, total: stages("predicting", done, total),
+                progress=bars,
             )
-    except BrokenPipeError:  # `--out /dev/stdout | head` has seen enough
-        return 0
+    except BrokenPipeError:  # `--out /dev/stdout | head` has read enough
+        return
     # Nothing may be mixed into the predictions.
     with redirect_stdout(sys.stderr) if report.is_in_stdout else nullcontext():
-        print(_predictions_text(arguments, report))
-    return 0
+        print("\n  ".join([_predicted_text(arguments.out, report), *report.objections]))
 
 
-def _predictions_text(arguments: argparse.Namespace, report: "PredictReport") -> str:
-    """Return what came of predicting, as text."""
-    by = f" by the models of {report.n_folds} folds" if report.n_folds else ""
-    lines = [f"{arguments.out}: {report.n_rows:,} predictions{by}"]
-    if report.left_out:
-        lines.append(
-            f"left out: {len(report.left_out):,} eras ({report.left_out[0]} to "
-            f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
-        )
-    if report.n_repeated:
-        where = " of their era" if arguments.era else ""
-        lines.append(
-            f"{report.n_repeated:,} rows have the id of another row{where}; Numerai takes "
-            f"every id once (`memmap-train inspect {arguments.dataset} --features` names the eras "
-            "that have an id twice)"
-        )
-    if report.n_outside:
-        lines.append(
-            f"{report.n_outside:,} predictions lie outside 0 to 1, which Numerai doesn't take; "
-            "without --raw they are ranks between 0 and 1"
-        )
-    if report.is_constant:
-        lines.append("all predictions are equal, which Numerai doesn't take")
-    return "\n  ".join(lines)
+def _predicted_text(out: str, report: "PredictReport") -> str:
+    """Return what was predicted, as text."""
+    by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
+    text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"
+    if not report.left_out:
+        return text
+    return (
+        f"{text}\n  left out: {counted(len(report.left_out), 'era')} ({report.left_out[0]} to "
+        f"{report.left_out[-1]}) from before the first fold's: no fold predicts them"
+    )
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
     "convert": _convert,

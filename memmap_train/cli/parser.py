@@ -4,17 +4,21 @@ In goes what was typed, out comes an `argparse.Namespace`: `command` names the c
 `resume_hint` says what to type after it was stopped. Every command's help ends with an example.
 Options are written in full, since an abbreviation would mean another one as soon as there is one
 more that begins alike; of an option that is given twice the last one counts, so that a script's can
-be overridden. Imports nothing of the package but its version and its words for errors.
+be overridden. Imports nothing of the package but its version, its words for errors and, when it is
+asked for, the help for the configuration.
 """
 
 import argparse
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import listed, nearest
+
+_MIN_HELP_WIDTH, _MAX_HELP_WIDTH = 60, 100  # characters of a line
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +57,20 @@ class _Parser(argparse.ArgumentParser):
             )
 
 
+class _HelpConfig(argparse.Action):
+    """Print the keys of the configuration and exit, whatever other arguments are missing."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ..runs.config_help import config_help  # needs pydantic
+
+        width = min(shutil.get_terminal_size().columns, _MAX_HELP_WIDTH)
+        print(config_help(max(width, _MIN_HELP_WIDTH)))
+        parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(
@@ -71,9 +89,13 @@ def make_parser() -> argparse.ArgumentParser:
         "memmap-train sample data/sample --eras 300 --seed 1",
     )
     sample.add_argument("directory", metavar="DIR", help="where the files go")
-    sample.add_argument("--eras", type=int, default=300, metavar="N", help="default: 300")
+    sample.add_argument(
+        "--eras", dest="n_eras", type=int, default=300, metavar="N", help="default: 300"
+    )
     sample.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
-    sample.add_argument("--features", type=int, default=64, metavar="N", help="default: 64")
+    sample.add_argument(
+        "--features", dest="n_features", type=int, default=64, metavar="N", help="default: 64"
+    )
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
     plan = _command(
@@ -103,7 +125,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
     conversion.add_argument(
-        "--target", action="append", metavar="NAME", help="only this target; repeatable"
+        "--target",
+        dest="targets",
+        action="append",
+        metavar="NAME",
+        help="only this target; repeatable",
     )
     conversion.add_argument(
         "--missing",
@@ -198,6 +224,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("dataset", metavar="DATASET")
     train.add_argument("--run", required=True, metavar="DIR", help="the run's folder")
     train.add_argument("--config", type=Path, metavar="FILE", help="a flat TOML file")
+    train.add_argument(
+        "--help-config", action=_HelpConfig, help="show all keys of the configuration and exit"
+    )
     train.add_argument(
         "--set",
         action="append",

@@ -10,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 from ..errors import ConversionError
+from ..progress import ProgressOption, reporting
 from ..system.paths import checked_path, user_path
 from ..system.resources import n_cores
 from .dataset_source import DatasetSource, find_source_dataset
-from .execution import ProgressCallback, convert_source
+from .execution import convert_source
 from .memory_budget import MemoryBudget
 from .plan import ConvertOptions
 from .preflight import check_apart
@@ -40,7 +41,7 @@ def convert(
     overwrite: bool = False,
     trust_features: bool = False,
     decoder: str = "auto",
-    progress: ProgressCallback | None = None,
+    progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
 
@@ -86,8 +87,9 @@ def convert(
         and compares one feature of each row group with Arrow's; if they differ, a warning says so,
         all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
         Arrow. The dataset is the same.
-    progress : callable(what, rows done, rows in all), optional
-        Called from several threads, one at a time.
+    progress : bool or callable(what, done, total), optional
+        Whether to show how far the work is, or what to call instead (see `types.Progress`). By
+        default it is shown in a terminal and in a notebook.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def convert(
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
-    with closing(open_source(paths, directory, budget)) as source:
+    with closing(open_source(paths, directory, budget)) as source, reporting(progress) as told:
         options = ConvertOptions(
             dtype=source.own_dtype if dtype is None else dtype,
             missing=source.own_missing if missing is None else missing,
@@ -144,7 +146,7 @@ def convert(
             n_workers=n_workers,
             overwrite=overwrite,
             trust_features=trust_features,
-            progress=progress,
+            progress=told,
             started=started,
         )
 

@@ -7,7 +7,7 @@ ends the conversion leaves in it what a rerun resumes. How rows are read is up t
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..dataset.format import WORKPLACE
 from ..dataset.manifest import Manifest
 from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
+from ..progress import Progress, ignore
 from .commit import commit, finish_interrupted_commit
 from .era_policy import ChangedEraError, EraPolicy
 from .journal import Journal
@@ -32,9 +33,6 @@ from .target import Outdated, Request, Target, UpToDate, check_updatable, inspec
 from .update import changed_era_error, check_rows, columns_of_update
 from .workspace import Workspace, acquire_workspace
 
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with the name of a step, the rows that are done, and all rows."""
-
 _LOG = logging.getLogger("memmap_train")
 
 
@@ -47,7 +45,7 @@ def convert_source(
     n_workers: int = 1,
     overwrite: bool = False,
     trust_features: bool = False,
-    progress: ProgressCallback | None = None,
+    progress: Progress = ignore,
     started: float | None = None,
 ) -> Report:
     """Convert an opened source into a dataset; see `convert`.
@@ -62,7 +60,7 @@ def convert_source(
     n_workers : int
         Number of threads.
     overwrite, trust_features : bool
-    progress : callable, optional
+    progress : callable(what, rows done, rows in all), optional
     started : float, optional
         The time of `time.perf_counter` at which the conversion began; by default now.
     """
@@ -90,8 +88,7 @@ def convert_source(
             ):
                 eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
                 source.check_unchanged()
-                n_kept = len(journal.finished)
-            manifest = make_manifest(plan, eras, old, source.pyarrow_version)
+                manifest = make_manifest(plan, eras, old, source.pyarrow_version)
             if old is not None and differs_in_times_alone(old, manifest):
                 # The next time, the times alone will show that nothing has changed.
                 write_manifest(replace(old, sources=manifest.sources), directory)
@@ -101,7 +98,12 @@ def convert_source(
             workspace.clear()
         status = "converted" if old is None else "updated"
         return make_report(
-            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
+            directory,
+            status,
+            started,
+            old=old,
+            n_eras_kept=len(journal.finished),
+            left_out=left_out,
         )
 
 
@@ -110,25 +112,23 @@ class ProgressNotifier:
 
     Parameters
     ----------
-    progress : callable or None
+    progress : callable
     """
 
-    def __init__(self, progress: ProgressCallback | None) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()
         self._rows_written = 0.0
 
     def read(self, done: int, total: int) -> None:
         """Report how many rows have been read for the plan."""
-        if self._progress is not None:
-            self._progress("reading eras", done, total)
+        self._progress("reading eras", done, total)
 
     def written(self, rows: float, total: int) -> None:
         """Report how many more rows have been converted; thread-safe."""
-        if self._progress is not None:
-            with self._lock:
-                self._rows_written += rows
-                self._progress("converting", round(self._rows_written), total)
+        with self._lock:
+            self._rows_written += rows
+            self._progress("converting", round(self._rows_written), total)
 
 
 def _inspect(

@@ -45,7 +45,7 @@ def make_manifest(
         sources=plan.sources,
         shards=tuple(eras[era].entry for era in plan.rows_per_era),
         created_by={"package": __version__, "numpy": np.__version__, "pyarrow": pyarrow_version},
-        planted=plan.columns.planted,
+        planted=plan.columns.best_possible,
         history=() if old is None else (*old.history, old.sources),
     )
 

@@ -21,6 +21,7 @@ from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, SourceError
 from ..system.resources import raise_open_file_limit
 from .codec import FeatureEncoder
+from .feature_sets import check_feature_set, complete_sets, read_feature_sets, select_columns
 from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
 from .parquet.cross_check import DecoderMismatchError
@@ -28,16 +29,9 @@ from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sampl
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
 from .parquet.row_labels import read_eras
-from .pipeline import Pipeline, least_budget
-from .plan import (
-    Columns,
-    ConversionPlan,
-    ConvertOptions,
-    check_feature_set,
-    narrow_schema,
-    read_feature_sets,
-    whole_sets,
-)
+from .pipeline import Pipeline
+from .pipeline_sizes import DEFAULT_LIMITS, PipelineLimits, least_budget
+from .plan import Columns, ConversionPlan, ConvertOptions
 from .row_scan import scan_rows
 from .schema import BEST_KEY, common_schema, read_schema, without_unusable
 
@@ -51,6 +45,8 @@ class ParquetSource:
     ----------
     paths : sequence of paths
         The files, whose rows are taken in this order.
+    limits : PipelineLimits, optional
+        Sizes of the pipeline's blocks and buffers.
 
     Attributes
     ----------
@@ -67,7 +63,13 @@ class ParquetSource:
     own_dtype, own_missing = "float32", "0.5"
     pyarrow_version = PYARROW_VERSION
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        limits: PipelineLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
         self.files: list[ParquetFileInfo] = []
@@ -127,15 +129,15 @@ class ParquetSource:
         }
         schema = common_schema(
             {
-                where: narrow_schema(schema, options, sets, where=where)
+                where: select_columns(schema, options, sets, where=where)
                 for where, schema in without_unusable(read).items()
             }
         )
-        planted = {source.metadata.get(BEST_KEY) for source in self.files} - {None}
+        scores = {source.metadata.get(BEST_KEY) for source in self.files} - {None}
         return Columns(
             schema=schema,
-            feature_sets=whole_sets(sets, schema.features),
-            planted=_planted(planted.pop()) if len(planted) == 1 else None,
+            feature_sets=complete_sets(sets, schema.features),
+            best_possible=_score(scores.pop()) if len(scores) == 1 else None,
             alias=options.columns.target_prefix,
         )
 
@@ -171,7 +173,7 @@ class ParquetSource:
 
     def least_budget(self, plan: ConversionPlan) -> int:
         """Return the minimum bytes of buffers for decoding the largest row group."""
-        return least_budget(plan, self.files)
+        return least_budget(plan, self.files, self._limits)
 
     def write(
         self,
@@ -190,7 +192,9 @@ class ParquetSource:
         while True:
             counted = _RowCount(progress)
             try:
-                return Pipeline(plan, self._handles, journal, budget, n_workers, counted.add).run()
+                return Pipeline(
+                    plan, self._handles, journal, budget, n_workers, counted.add, self._limits
+                ).run()
             except DecoderMismatchError as error:  # its traceback would keep files open
                 file, group, name = error.file, error.group, error.name
             _LOG.warning(
@@ -281,7 +285,7 @@ class _RowCount:
         self._progress(-self._rows, n_rows)
 
 
-def _planted(text: str | None) -> float | None:
+def _score(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:

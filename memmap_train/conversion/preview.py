@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..dataset.eras import era_sort_key
+from ..progress import Progress, ignore
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from .choices import DatasetChoice, dataset_choices, suited_choice
@@ -103,7 +104,7 @@ def preview_sources(
     *,
     features_json: str | os.PathLike[str] | None = None,
     columns: ColumnOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> Preview:
     """Read what parquet files hold, and compute the sizes of datasets made of them.
 
@@ -114,7 +115,7 @@ def preview_sources(
         Numerai's `features.json`, for its feature sets.
     columns : ColumnOptions, optional
         The names of columns; by default Numerai's.
-    progress : callable(values read, values in all), optional
+    progress : callable(what, values read, values in all), optional
 
     Raises
     ------
@@ -132,9 +133,8 @@ def preview_sources(
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 
         def notify(keys: int, labels: int, rows: int) -> None:
-            if progress is not None:
-                done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
-                progress(done, width * rows)
+            done = _KEY_COLUMNS * keys + (width - _KEY_COLUMNS) * labels
+            progress("reading eras and targets", done, width * rows)
 
         plan = sources.make_plan(chosen, options, lambda done, rows: notify(done, 0, rows))
         targets, aliases = _read_targets(

@@ -11,7 +11,6 @@ begins, which eras have the data type `test`, and which targets are known.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ConfigError
+from ..progress import Progress, ignore
 from ..runs.metrics import numerai_corr
 from ..system.paths import checked_path
 from ..system.resources import available_memory, free_disk
@@ -90,7 +90,7 @@ def write_sample(
     rows_per_era: int = 2_000,
     n_features: int = 64,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> SampleSummary:
     """Write a sample, holding a few eras in memory at a time.
 
@@ -107,8 +107,8 @@ def write_sample(
         5 to 50,000.
     seed : int
         0 or more.
-    progress : callable, optional
-        Called after every era with the rows done and all rows to do.
+    progress : callable(what, rows done, rows in all), optional
+        Called after every era.
 
     Returns
     -------
@@ -155,7 +155,7 @@ class _Writer:
     folder : Path
     shape : _Shape
     seed : int
-    progress : callable(rows done, rows in all), optional
+    progress : callable(what, rows done, rows in all)
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class _Writer:
         folder: Path,
         shape: _Shape,
         seed: int,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress,
     ) -> None:
         self._folder, self._shape, self._progress = folder, shape, progress
         self._signal, self._calendar = Signal(shape.n_features, seed), Calendar(shape.n_eras)
@@ -210,8 +210,7 @@ class _Writer:
             ids=era.ids,
         )
         self._rows_done += self._shape.rows_per_era
-        if self._progress is not None:
-            self._progress(self._rows_done, self._shape.n_rows)
+        self._progress("writing the sample", self._rows_done, self._shape.n_rows)
         return era.persistent, targets[:, 0]
 
 

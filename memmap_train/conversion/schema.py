@@ -1,7 +1,7 @@
-"""Which column of a source is the era, the id, a feature, a target.
+"""The schema of a source: which column is the era, the id, a feature, a target.
 
-In come column names and their kinds (plain strings, as `conversion.parquet` gives them), out goes a
-`Schema`. Imports no pyarrow.
+In come column names and their kinds (plain strings, as `conversion.parquet` gives them), out comes
+a `Schema`. Imports no pyarrow.
 """
 
 from collections import Counter
@@ -12,8 +12,8 @@ from ..dataset.eras import ERA_COLUMN
 from ..errors import SchemaError, listed, nearest
 
 Kind = str
-"""Of a column: "integer", "float", "decimal", "bool", "text", "bytes", "date", "timestamp", "uuid",
-"null", or the name of another type."""
+"""The kind of a column: "integer", "float", "decimal", "bool", "text", "bytes", "date",
+"timestamp", "uuid", "null", or the name of another type."""
 
 BEST_KEY = "memmap_train.best"
 """Metadata key, in each parquet file of a sample, of the best score that a model can expect."""
@@ -24,15 +24,15 @@ _NUMBERS = _CODES | {"float", "decimal", "bool"}
 _LABELS = frozenset(("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid"))
 _SEVERAL = "stands for several columns"
 OTHER_ERAS = "name another column with --era-column"
-"""What to do where a column can't be the era, as advice."""
+"""Advice if a column can't be the era."""
 NO_IDS = 'convert without ids with --id-column ""'
 OTHER_IDS = f"name another column with --id-column, or {NO_IDS}"
-"""What to do where a column can't be the id, likewise."""
+"""Advice if a column can't be the id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnOptions:
-    """How to tell the columns apart; the defaults are Numerai's names.
+    """The names of columns; the defaults are Numerai's.
 
     Attributes
     ----------
@@ -40,6 +40,7 @@ class ColumnOptions:
     id_column : str or None
         None: `id`, else `__index_level_0__`, else the dataset has no ids. Empty: it has none.
     feature_prefix, target_prefix : str
+        How the names of features and targets begin.
     """
 
     era_column: str = ERA_COLUMN
@@ -61,7 +62,7 @@ class Schema:
     unusable_features: Mapping[str, str] = field(default_factory=dict)
     """Columns that are features by their name but can't be stored, and why: "holds text"."""
     unusable_targets: Mapping[str, str] = field(default_factory=dict)
-    """Targets likewise."""
+    """Columns that are targets by their name but can't be stored, and why."""
 
     @property
     def unusable(self) -> dict[str, str]:
@@ -75,7 +76,7 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     Parameters
     ----------
     kinds : sequence of (column name, kind)
-        In the file's order.
+        The columns in the file's order.
     options : ColumnOptions
     where : str
         The source's name, for messages.
@@ -87,52 +88,25 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
 
     Notes
     -----
-    A feature or target that can't be stored is no error as long as nobody asks for it: see
+    A feature or target that can't be stored is an error only if it is asked for by name: see
     `Schema.unusable_features`.
     """
     kind_of = dict(kinds)
     repeated = {name for name, count in Counter(name for name, _ in kinds).items() if count > 1}
-    names = list(kind_of)
-    if options.era_column not in kind_of:
-        raise SchemaError(
-            f"{where}: no era column {options.era_column!r} among its {len(names):,} columns"
-            f"{nearest(options.era_column, names)}; name it with --era-column"
-        )
-    if kind_of[options.era_column] not in _LABELS:
-        raise SchemaError(
-            f"{where}: era column {options.era_column!r} holds {kind_of[options.era_column]} "
-            f"values; expected text, whole numbers or dates; {OTHER_ERAS}"
-        )
-    id_column = options.id_column
-    if id_column is None:
-        others = kind_of.keys() - {options.era_column}
-        id_column = next((name for name in ID_CANDIDATES if name in others), None)
-    elif not id_column:
-        id_column = None
-    elif id_column not in kind_of:
-        raise SchemaError(
-            f"{where}: no id column {id_column!r} among its {len(names):,} columns"
-            f"{nearest(id_column, names)}; name it with --id-column, or {NO_IDS}"
-        )
-    if id_column is not None and kind_of[id_column] not in _LABELS:
-        raise SchemaError(
-            f"{where}: id column {id_column!r} holds {kind_of[id_column]} values; "
-            f"expected text or whole numbers; {OTHER_IDS}"
-        )
+    _check_era_column(kind_of, options.era_column, where)
+    id_column = _choose_id_column(kind_of, options, where)
     roles = {options.era_column, id_column}
     if ambiguous := sorted(repeated.intersection(filter(None, roles))):
         raise SchemaError(
             f"{where}: {listed(ambiguous)} {_SEVERAL}; expected one: write the file again with one "
             "of that name"
         )
-    features = tuple(
-        name for name in names if name.startswith(options.feature_prefix) and name not in roles
-    )
-    targets = tuple(
-        name
-        for name in names
-        if name.startswith(options.target_prefix) and name not in roles and name not in features
-    )
+    others = [name for name in kind_of if name not in roles]
+    features = [name for name in others if name.startswith(options.feature_prefix)]
+    chosen = set(features)
+    targets = [
+        name for name in others if name.startswith(options.target_prefix) and name not in chosen
+    ]
     if not features:
         raise SchemaError(
             f"{where}: no column begins with {options.feature_prefix!r}, so there are no features; "
@@ -155,10 +129,47 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     )
 
 
+def _check_era_column(kind_of: Mapping[str, Kind], column: str, where: str) -> None:
+    """Raise a SchemaError if the era column is absent, or of a kind that can't be a label."""
+    if column not in kind_of:
+        raise SchemaError(
+            f"{where}: no era column {column!r} among its {len(kind_of):,} columns"
+            f"{nearest(column, kind_of)}; name it with --era-column"
+        )
+    if kind_of[column] not in _LABELS:
+        raise SchemaError(
+            f"{where}: era column {column!r} holds {kind_of[column]} values; expected text, whole "
+            f"numbers or dates; {OTHER_ERAS}"
+        )
+
+
+def _choose_id_column(
+    kind_of: Mapping[str, Kind], options: ColumnOptions, where: str
+) -> str | None:
+    """Return the id column, None if there is none; raise a SchemaError if it can't be one."""
+    column = options.id_column
+    if column is None:
+        others = kind_of.keys() - {options.era_column}
+        column = next((name for name in ID_CANDIDATES if name in others), None)
+    elif not column:
+        column = None
+    elif column not in kind_of:
+        raise SchemaError(
+            f"{where}: no id column {column!r} among its {len(kind_of):,} columns"
+            f"{nearest(column, kind_of)}; name it with --id-column, or {NO_IDS}"
+        )
+    if column is not None and kind_of[column] not in _LABELS:
+        raise SchemaError(
+            f"{where}: id column {column!r} holds {kind_of[column]} values; expected text or whole "
+            f"numbers; {OTHER_IDS}"
+        )
+    return column
+
+
 def without_unusable(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
     """Return the schemas of several sources without columns that one of them makes unusable.
 
-    Each says of all such columns, whichever source has them, why and where they can't be stored.
+    Each of the schemas has the reasons for all of these columns, and the source that gives them.
     """
     features: dict[str, str] = {}
     targets: dict[str, str] = {}
@@ -182,7 +193,7 @@ def without_unusable(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
 
 
 def reasons(unusable: Mapping[str, str]) -> str:
-    """Return which columns can't be stored and why, as a readable list.
+    """Return the columns that can't be stored and the reasons, as text.
 
     >>> reasons({"feature_country": "holds text in live.parquet"})
     "'feature_country' (holds text in live.parquet)"
@@ -193,9 +204,12 @@ def reasons(unusable: Mapping[str, str]) -> str:
 
 
 def common_schema(schemas: Mapping[str, Schema]) -> Schema:
-    """Return the one schema of several sources (the first's order), or say how they differ.
+    """Return the common schema of several sources, in the order of the first.
 
-    What can't be stored is the same in all of them: see `without_unusable`.
+    Parameters
+    ----------
+    schemas : mapping of source name to Schema
+        The columns that can't be stored are the same in all of them: see `without_unusable`.
 
     Raises
     ------
@@ -205,23 +219,8 @@ def common_schema(schemas: Mapping[str, Schema]) -> Schema:
     items = list(schemas.items())
     first_name, first = items[0]
     for name, other in items[1:]:
-        for what, mine, theirs in (
-            ("features", first.features, other.features),
-            ("targets", first.targets, other.targets),
-        ):
-            lacking = sorted(set(mine) - set(theirs), key=mine.index)
-            added = sorted(set(theirs) - set(mine), key=theirs.index)
-            if lacking or added:
-                parts = []
-                if lacking:
-                    parts.append(f"lacks {listed(lacking, 3)}")
-                if added:
-                    parts.append(f"has {listed(added, 3)} besides")
-                raise SchemaError(
-                    f"{name}: its {what} differ from {first_name}'s: it {' and '.join(parts)}; "
-                    "convert files of one data version together, or choose columns they share "
-                    "(--feature-set, --target)"
-                )
+        _check_same_columns("features", name, other.features, first_name, first.features)
+        _check_same_columns("targets", name, other.targets, first_name, first.targets)
         if first.id != other.id:
             found, expected = (
                 "no id column" if column is None else f"id column {column!r}"
@@ -242,7 +241,26 @@ def common_schema(schemas: Mapping[str, Schema]) -> Schema:
     )
 
 
+def _check_same_columns(
+    what: str, name: str, found: Sequence[str], first_name: str, expected: Sequence[str]
+) -> None:
+    """Raise a SchemaError if a source has other features or targets than the first one."""
+    lacking = sorted(set(expected) - set(found), key=expected.index)
+    added = sorted(set(found) - set(expected), key=found.index)
+    parts = []
+    if lacking:
+        parts.append(f"lacks {listed(lacking, 3)}")
+    if added:
+        parts.append(f"has {listed(added, 3)} besides")
+    if parts:
+        raise SchemaError(
+            f"{name}: its {what} differ from {first_name}'s: it {' and '.join(parts)}; convert "
+            "files of one data version together, or choose columns they share (--feature-set, "
+            "--target)"
+        )
+
+
 def data_type_column(kinds: Sequence[tuple[str, Kind]]) -> str | None:
-    """Return the column that says train, validation, test or live, if a source has one."""
+    """Return the name of the data type column (train, validation, test, live); None without one."""
     found = [kind for name, kind in kinds if name == DATA_TYPE_COLUMN]
     return DATA_TYPE_COLUMN if found in (["text"], ["bytes"]) else None

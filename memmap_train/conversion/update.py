@@ -14,7 +14,8 @@ from ..dataset.dataset import Dataset, open_dataset
 from ..dataset.manifest import Manifest
 from ..errors import ConversionError, listed
 from .era_policy import ChangedEraError
-from .plan import Columns, ConversionPlan, whole_sets
+from .feature_sets import complete_sets
+from .plan import Columns, ConversionPlan
 from .schema import reasons
 from .source import ConversionSource
 
@@ -55,7 +56,7 @@ def columns_of_update(
         columns,
         schema=replace(schema, features=old.features, targets=old.targets),
         # A set stays known if features.json isn't named again.
-        feature_sets={**old.feature_sets, **whole_sets(columns.feature_sets, old.features)},
+        feature_sets={**old.feature_sets, **complete_sets(columns.feature_sets, old.features)},
     )
     return updated, additional
 

@@ -1,33 +1,34 @@
-"""An opened manifest: a dataset that can be narrowed to eras, read era by era, and verified.
+"""An opened dataset: a mapping of eras to shards, of which eras can be selected and rows read.
 
-In comes a folder, out come read-only maps. Knows no order, no batches, and no parquet.
+In comes a folder, out come read-only maps and arrays. Nothing here knows of batches or of parquet.
 """
 
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DatasetError, ManifestError, ShardError, listed, nearest
+from ..errors import BatchError, DatasetError, ManifestError, ShardError, nearest
+from ..system.memory_budget import PROCESS_MEMORY
 from ..system.paths import checked_path
+from ..text import in_bytes
 from .file_digest import FileStamp
-from .file_errors import why_unreadable
 from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
 from .manifest_file import read_manifest_bytes
 from .manifest_parser import parse_manifest
-from .selection import Selection, as_names, columns_of
-from .shard import Shard
+from .selection import Selection, as_names, columns_of, members_of
+from .shard import Shard, stamp_files
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
+_BLOCK_BYTES = 2**20  # of rows that are decoded at once
 _MAX_TRIES = 10  # to read a manifest and look at its files without an update in between
 
 
@@ -173,18 +174,9 @@ class Dataset(Mapping[str, Shard]):
         if features is None:
             return None
         if isinstance(features, str):
-            sets = self.manifest.feature_sets
-            if features in sets:
-                chosen = set(sets[features])
-                features = [name for name in self.feature_names if name in chosen]
-            elif features == "all":
-                return None
-            else:
-                known = dict.fromkeys(["all", *sets])
-                raise DatasetError(
-                    f"{self.path}: no feature set {features!r}; it has {listed(known, 12)}"
-                    f"{nearest(features, known)}"
-                )
+            sets = {"all": self.feature_names, **self.manifest.feature_sets}
+            members = set(members_of(features, sets, f"{self.path}: no feature set"))
+            features = [name for name in self.feature_names if name in members]
         features = as_names(features, f"{self.path}: features")
         columns = columns_of(features, self.feature_names, f"{self.path}: no feature")
         return None if columns == tuple(range(len(self.feature_names))) else columns
@@ -197,9 +189,95 @@ class Dataset(Mapping[str, Shard]):
         columns = columns_of(targets, self.target_names, f"{self.path}: no target")
         return None if columns == tuple(range(len(self.target_names))) else columns
 
-    def decode(self, stored: npt.NDArray[np.generic], out: Float32) -> Float32:
-        """Write stored features as float32 into `out`; the same bits from either store dtype."""
+    def read(
+        self,
+        eras: Sequence[str] | None = None,
+        features: Selection = None,
+        targets: Selection = None,
+    ) -> tuple[Float32, Float32, Stored | None]:
+        """Read rows into memory, in the dataset's order.
+
+        Parameters
+        ----------
+        eras : sequence of str, optional
+            By default all eras of this dataset.
+        features, targets : str or list of str, optional
+            A feature set, "all", or names; by default all, in the manifest's order.
+
+        Returns
+        -------
+        x : ndarray of float32, shape (rows, features)
+            Decoded features. May hold NaN if missing features were kept.
+        y : ndarray of float32, shape (rows, targets)
+            NaN where a row has no label; of shape (rows, 0) if the dataset has no targets.
+        ids : ndarray of bytes, shape (rows,), or None
+            None if the dataset has no ids.
+
+        Raises
+        ------
+        DatasetError
+            An unknown name, or no era at all.
+        BatchError
+            The arrays would be larger than the memory available.
+        ShardError
+            A file is missing, damaged, or not the one that was there before.
+
+        Examples
+        --------
+        ::
+
+            x, y, ids = ds.read(eras=ds.eras[:2], features="small", targets=["target"])
+        """
+        part = self if eras is None else self.select(eras)
+        columns = self.feature_columns(features), self.target_columns(targets)
+        n_features = len(self.feature_names if columns[0] is None else columns[0])
+        n_targets = len(self.target_names if columns[1] is None else columns[1])
+        n_bytes, available = part.n_rows * (n_features + n_targets) * 4, PROCESS_MEMORY.available()
+        if n_bytes > available:
+            raise BatchError(
+                f"{self.path}: {part.n_rows:,} rows of {n_features:,} features take "
+                f"{in_bytes(n_bytes)} as float32; expected {in_bytes(available)} at most, the "
+                "memory available: read fewer eras or features, or use memmap_train.Batches"
+            )
+        x = np.empty((part.n_rows, n_features), np.float32)
+        y = np.empty((part.n_rows, n_targets), np.float32)
+        widths = [shard.layout("ids")[0] for shard in part.values() if shard.has("ids")]
+        ids = np.empty(part.n_rows, max(widths)) if len(widths) == len(part) else None
+        for shard, (low, high) in zip(part.values(), pairwise(part.row_offsets), strict=True):
+            self._read_features(shard, columns[0], x[low:high])
+            y[low:high] = shard.targets if columns[1] is None else shard.targets[:, columns[1]]
+            if ids is not None:
+                ids[low:high] = shard.ids
+        return x, y, ids
+
+    def _read_features(self, shard: Shard, columns: tuple[int, ...] | None, out: Float32) -> None:
+        row_bytes = len(self.feature_names) * self.manifest.store_dtype.itemsize
+        at_once = max(1, _BLOCK_BYTES // row_bytes)
+        for low in range(0, shard.n_rows, at_once):
+            stored = shard.features[low : low + at_once]
+            if columns is not None:
+                stored = stored.take(columns, axis=1)
+            self.decode(stored, out[low : low + at_once])
+
+    def decode(self, stored: npt.NDArray[np.generic], out: Float32 | None = None) -> Float32:
+        """Return stored features as float32; the same bits from either store dtype.
+
+        Parameters
+        ----------
+        stored : ndarray
+            Features as a shard holds them, of any shape.
+        out : ndarray of float32, optional
+            The array to write into, of the same shape; by default a new one.
+
+        Examples
+        --------
+        ::
+
+            x = ds.decode(ds["0001"].features)
+        """
         scale = self.manifest.scale
+        if out is None:
+            out = np.empty(stored.shape, np.float32)
         if scale is None:
             np.copyto(out, stored)
         else:
@@ -236,7 +314,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         manifest = parse_manifest(content, directory)
         error = None
         try:
-            stamps = {entry.era: _stamps(directory, entry) for entry in manifest.shards}
+            stamps = {entry.era: stamp_files(directory, entry) for entry in manifest.shards}
         except ShardError as found:
             error = found
         # An update moves the old manifest away before it moves files: these are the manifest's.
@@ -248,26 +326,3 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         f"{directory / FILE_NAME}: changed each of the {_MAX_TRIES} times that the dataset was "
         "opened; open it again when nothing updates it"
     )
-
-
-def _stamps(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
-    """Look at the files of an era; ShardError if one is missing or has another size."""
-    stamps = {}
-    for array, file_entry in entry.files.items():
-        file = directory / entry.folder / f"{array}.npy"
-        asked = time.time_ns()
-        try:
-            status = os.stat(file)
-        except OSError as error:
-            raise ShardError(
-                f"{file}: {why_unreadable(error, file)}; `memmap-train verify {directory}` lists "
-                "all that is wrong"
-            ) from None
-        if (size := status.st_size) != file_entry.bytes:
-            how = "cut short" if size < file_entry.bytes else "too long"
-            raise ShardError(
-                f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
-                f"`memmap-train verify {directory}` lists all that is wrong"
-            )
-        stamps[array] = FileStamp(status, asked, file_entry.digest)
-    return stamps

@@ -1,6 +1,6 @@
 """Names that a user chooses (eras, features, targets) turned into columns, or an error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import DatasetError, listed, nearest
@@ -53,3 +53,11 @@ def columns_of(names: Sequence[str], known: Sequence[str], what: str) -> tuple[i
     if not names:
         raise DatasetError(f"{what}s chosen; expected at least one")
     return tuple(position[name] for name in names)
+
+
+def members_of(name: str, sets: Mapping[str, Sequence[str]], what: str) -> Sequence[str]:
+    """Return the features of a set; DatasetError if there is no set of that name."""
+    if name not in sets:
+        known = f"it has {listed(sets, 12)}{nearest(name, sets)}"
+        raise DatasetError(f"{what} {name!r}; {known}")
+    return sets[name]

@@ -1,6 +1,8 @@
 """One era of a dataset: read-only maps of its arrays, opened when they are first needed."""
 
 import io
+import os
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -11,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import ShardError
 from .array_file import open_array, opened_array
 from .direct_array import DirectArray
 from .file_digest import FileStamp
+from .file_errors import why_unreadable
 from .manifest import Manifest, ShardEntry
 
 Stored = npt.NDArray[Any]
@@ -58,6 +62,10 @@ class Shard:
         """
         return self._open("counts") if "counts" in self._layout else None
 
+    def has(self, array: str) -> bool:
+        """Return whether there is a file of an array; ids and counts may be absent."""
+        return array in self._layout
+
     def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
         """Return dtype and shape of an array."""
         return self._layout[array]
@@ -83,3 +91,26 @@ class Shard:
     def _open(self, array: str) -> Stored:
         dtype, shape = self._layout[array]
         return open_array(self.file(array), dtype, shape, self._stamps[array])
+
+
+def stamp_files(directory: Path, entry: ShardEntry) -> dict[str, FileStamp]:
+    """Return the stamps of an era's files; ShardError if one is missing or has another size."""
+    stamps = {}
+    for array, file_entry in entry.files.items():
+        file = directory / entry.folder / f"{array}.npy"
+        asked = time.time_ns()
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            raise ShardError(
+                f"{file}: {why_unreadable(error, file)}; `memmap-train verify {directory}` lists "
+                "all that is wrong"
+            ) from None
+        if (size := status.st_size) != file_entry.bytes:
+            how = "cut short" if size < file_entry.bytes else "too long"
+            raise ShardError(
+                f"{file}: {how}: expected {file_entry.bytes:,} bytes, found {size:,}; "
+                f"`memmap-train verify {directory}` lists all that is wrong"
+            )
+        stamps[array] = FileStamp(status, asked, file_entry.digest)
+    return stamps

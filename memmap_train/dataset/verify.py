@@ -1,13 +1,14 @@
 """Verification: all files of a dataset compared with its manifest."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ManifestError, ShardError
+from ..progress import ProgressOption, reporting
 from ..system.junk import names_in
 from ..system.paths import checked_path
 from ..system.resources import n_cores
@@ -33,7 +34,7 @@ def verify(
     path: str | os.PathLike[str],
     *,
     quick: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressOption = None,
 ) -> list[Problem]:
     """Compare all files of a dataset with its manifest, on all cores; links are followed.
 
@@ -42,8 +43,9 @@ def verify(
     path : str or path
     quick : bool
         Sizes and headers only, not the digests.
-    progress : callable(bytes done, bytes in all), optional
-        Called from the calling thread.
+    progress : bool or callable(what, bytes done, bytes in all), optional
+        Whether to show how far the work is, or what to call instead, in the calling thread. By
+        default it is shown in a terminal and in a notebook.
 
     Returns
     -------
@@ -76,15 +78,15 @@ def verify(
             for shard in manifest.shards
             for array in shard.files
         }
-        for shard in manifest.shards:
-            for array, entry in shard.files.items():
-                if what := checks[shard.era, array].result():
-                    problems.append(Problem(f"{shard.folder}/{array}.npy", what))
-                done += entry.bytes
-                if progress is not None:
-                    progress(done, total)
-            expected = {f"{array}.npy" for array in shard.files}
-            problems += _unexpected(directory / shard.folder, expected, f"{shard.folder}/")
+        with reporting(progress, "B") as told:
+            for shard in manifest.shards:
+                for array, entry in shard.files.items():
+                    if what := checks[shard.era, array].result():
+                        problems.append(Problem(f"{shard.folder}/{array}.npy", what))
+                    done += entry.bytes
+                    told("verifying", done, total)
+                expected = {f"{array}.npy" for array in shard.files}
+                problems += _unexpected(directory / shard.folder, expected, f"{shard.folder}/")
     finally:  # it may have been stopped
         threads.shutdown(cancel_futures=True)
     problems += _unexpected(

@@ -1,28 +1,25 @@
-"""A dataset in an order: shuffled batches `(x, y)` of float32, at random or as a prefetched stream.
+"""A deterministic, shuffling data loader: batches `(x, y)` of float32, at random or as a stream.
 
-The order says which rows, the reader fetches them; here they meet. A stream has the next pool read
-by threads while the present one is used; a batch is a slice of a pool's buffer, which is reused
-only once nothing refers to any batch made from it.
+A sampler decides on the rows, a reader copies them; here the two meet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
-from ..errors import BatchError
+from ..errors import BatchError, listed
 from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from ..text import in_bytes
 from .gather import Batch, PoolReader
-from .placement import placement_of
-from .sampler import whole
+from .placement import Placement, placement_of
+from .sampler import CheckedSampler, Sampler, whole
 from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .stream import Stream
 from .window_sampler import WindowSampler
 
-_NUMBERS_BYTES = 64  # of a row of a pool: where it is, and where it goes, while it is filled
-
+_NUMBERS_BYTES = 64  # of each row of a pool while it is filled: where it is, and where it goes
 _MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
@@ -45,141 +42,136 @@ class Batches:
         Batches that are shuffled together; by default so many that windows inflate the gradient's
         variance by at most 5 % at an intra-era correlation of 0.01.
     memory : int, optional
-        MB that two pools of buffers may take, where window and pool are to be chosen (two batches a
-        pool are the least); by default half of what is available, or what features leave of it that
-        fit into memory. Decoded batches of an int8 store come on top.
+        MB that two pools of buffers may take where window and pool are chosen (a pool has two
+        batches at least). By default it is half of the available memory, or what features that fit
+        into memory leave of it. Decoded batches of an int8 store take more.
     drop_remainder : bool
         Leave out the rows that don't fill a last batch. False makes every row come exactly once
         per epoch, in a last batch that may be short.
+    sampler : Sampler, optional
+        A sampler of your own, in place of `batch_size`, `seed`, `window_size`, `pool_batches`,
+        `memory` and `drop_remainder`.
     memory_budget : MemoryBudget, optional
         Where the available memory is measured and the buffers' part of it is reserved; by default
         that of the process.
 
     Attributes
     ----------
+    feature_names, target_names : tuple of str
+        The columns of x and of y.
+    batch_size : int
+        Rows of the first batch; all have as many, except perhaps the last one of an epoch.
     window_size, pool_batches : int
-        As chosen.
+        As chosen. A sampler of your own has none.
+    reasons : tuple of str
+        Why window and pool were chosen so; empty if a window was given.
     shuffling : Shuffling
-        How well that shuffles, beside a global shuffle.
+        How well they shuffle, compared with a global shuffle.
+    sampler : Sampler
+        Decides which rows make up which batch.
+    reader : PoolReader
+        Copies the rows of a pool.
     pool_bytes : int
-        Of the largest pool's buffer for features; two are in use.
+        Size of the largest pool's buffer for features; two of them are in use.
     placement : Placement
-        The memory available, and whether the dataset's features fit into it.
+        The available memory, and whether the dataset's features fit into it.
     direct_eras : tuple of int
-        Positions of the eras that are read past the page cache: the dataset is larger than memory.
+        Positions of the eras that are read with direct I/O, if the dataset is larger than memory.
 
     Raises
     ------
     BatchError, DatasetError
-        A size out of range, a batch larger than the data, pools larger than memory, an unknown
-        name.
+        A size is out of range, a batch is larger than the data, pools are larger than memory, or a
+        name is unknown.
 
     Notes
     -----
     `batches[step]` works for any step from 0 (steps count on over epochs), in any order, in any
-    thread. Arrays belong to the caller for as long as he keeps them.
+    thread. Arrays are never overwritten while a caller holds them.
 
-    `len(batches)` is the number of steps of an epoch. What asks for no more than these, as
+    `len(batches)` is the number of steps of an epoch. Whatever asks for no more than these, as
     ``for``, ``list``, ``zip``, ``reversed`` and PyTorch's ``DataLoader(batches, batch_size=None)``
-    do, gets epoch 0 each time; `epoch` gives any other one.
+    do, gets epoch 0 each time; `epoch` gives any other one, and `torch_batches` goes through all.
     """
 
     def __init__(
         self,
         dataset: Dataset,
         *,
-        batch_size: int,
-        seed: int,
+        batch_size: int | None = None,
+        seed: int | None = None,
         features: Selection = None,
         targets: Selection = None,
         window_size: int | None = None,
         pool_batches: int | None = None,
         memory: int | None = None,
         drop_remainder: bool = True,
+        sampler: Sampler | None = None,
         memory_budget: MemoryBudget = PROCESS_MEMORY,
     ) -> None:
-        self.dataset = dataset
-        self.batch_size = whole("batch_size", batch_size)
-        columns = dataset.feature_columns(features), dataset.target_columns(targets)
-        row_bytes = dataset.manifest.store_dtype.itemsize * (
-            len(dataset.feature_names) if columns[0] is None else len(columns[0])
-        )
-        self._budget = memory_budget
-        self.placement = placement = placement_of(dataset, memory_budget)
-        most_bytes = placement.buffer_bytes
-        if memory is not None:
-            most_bytes = whole("memory", memory) * 1_000_000
-        if pool_batches is not None:
-            pool_batches = whole("pool_batches", pool_batches)
-        self._reason = "as asked for"
-        if window_size is None:
-            choice = choose_windows(
-                dataset.rows_per_era,
-                batch_size=self.batch_size,
-                row_bytes=dataset.feature_bytes // dataset.n_rows,
-                buffered_row_bytes=row_bytes + _NUMBERS_BYTES,
-                memory=most_bytes,
-                window_bytes=placement.window_bytes(dataset),
+        self.dataset, self._budget = dataset, memory_budget
+        self._columns = dataset.feature_columns(features), dataset.target_columns(targets)
+        n_columns = len(dataset.feature_names if self._columns[0] is None else self._columns[0])
+        row_bytes = n_columns * dataset.manifest.store_dtype.itemsize
+        self.placement = placement_of(dataset, memory_budget)
+        self._sampler: Sampler
+        self.sampler: Sampler
+        if sampler is None:
+            sampler, self.reasons = _window_sampler(
+                dataset,
+                self.placement,
+                row_bytes,
+                batch_size=whole("batch_size", batch_size),
+                seed=whole("seed", seed, least=0),
+                window_size=window_size,
                 pool_batches=pool_batches,
+                memory=memory,
+                drop_remainder=drop_remainder,
             )
-            window_size, pool_batches = choice.window_size, choice.pool_batches
-            self._reason = choice.reason
-        elif pool_batches is None:
-            pool_batches = pool_for_window(whole("window_size", window_size))
-        self.sampler = WindowSampler(
-            dataset.rows_per_era,
-            batch_size=batch_size,
-            window_size=window_size,
-            pool_batches=pool_batches,
-            drop_remainder=drop_remainder,
-            seed=seed,
-        )
-        self.window_size, self.pool_batches = window_size, pool_batches
-        self.pool_bytes = row_bytes * self.sampler.max_pool_rows
-        if 2 * self.pool_bytes > max(placement.available, _MIN_AVAILABLE):
+            self.sampler = self._sampler = sampler
+        else:
+            given = (batch_size, seed, window_size, pool_batches, memory)
+            if any(value is not None for value in given) or not drop_remainder:
+                raise BatchError(
+                    "sampler: a sampler of your own decides on the rows by itself; leave out "
+                    "batch_size, seed, window_size, pool_batches, memory and drop_remainder"
+                )
+            self.sampler, self.reasons = sampler, ()
+            self._sampler = CheckedSampler(sampler, dataset.rows_per_era)
+        first = self._sampler.locate(0)
+        self.batch_size = first.high - first.low
+        self.pool_bytes = row_bytes * self._sampler.max_pool_rows
+        if 2 * self.pool_bytes > max(self.placement.available, _MIN_AVAILABLE):
+            n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
             raise BatchError(
-                f"pools of {pool_batches:,} batches of {batch_size:,} rows take "
+                f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "
                 f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
-                f"{in_bytes(placement.available)} at most, the memory available: take fewer "
+                f"{in_bytes(self.placement.available)} at most, the memory available: take fewer "
                 "pool_batches, smaller batches or fewer features"
             )
-        self.direct_eras = placement.direct_eras(dataset, 2 * self.pool_bytes)
-        self._columns = columns
+        self.direct_eras = self.placement.direct_eras(dataset, 2 * self.pool_bytes)
         self.reader = self._new_reader()
         self.feature_names = self.reader.feature_names
         self.target_names = self.reader.target_names
 
-    def explain(self) -> tuple[str, str]:
-        """Say how it is shuffled and why so, and where the rows come from: a sentence each."""
-        row_bytes = self.dataset.feature_bytes // self.dataset.n_rows
-        quality = self.shuffling
-        rows = "row" if self.window_size == 1 else "rows"
-        shuffled = (
-            f"windows of {self.window_size:,} {rows} ({in_bytes(self.window_size * row_bytes)}) in "
-            f"pools of {self.pool_batches:,} batches ({in_bytes(self.pool_bytes)}): "
-            f"{quality.eras_per_batch:,.0f} eras in a batch "
-            f"({quality.ideal_eras_per_batch:,.0f} in a global shuffle), "
-            f"{quality.same_era_rate:.3%} of its pairs of one era "
-            f"({quality.ideal_same_era_rate:.3%}), "
-            f"gradient variance x {quality.inflation():.3f}; {self._reason}"
-        )
-        placement = self.placement
-        features = f"{in_bytes(placement.feature_bytes)} of features"
-        if placement.fits:
-            read = f"{features} fit into the {in_bytes(placement.available)} of memory available"
-        elif self.direct_eras:
-            n_kept = len(self.dataset.eras) - len(self.direct_eras)
-            read = (
-                f"{features} for {in_bytes(placement.available)} of memory available: "
-                f"{n_kept:,} eras stay in memory, {len(self.direct_eras):,} are read from the disk "
-                "in each epoch"
+    @property
+    def window_size(self) -> int:
+        """Rows that are drawn and read together."""
+        return self._windows.window_size
+
+    @property
+    def pool_batches(self) -> int:
+        """Batches that are shuffled together."""
+        return self._windows.pool_batches
+
+    @property
+    def _windows(self) -> WindowSampler:
+        if not isinstance(self.sampler, WindowSampler):
+            raise BatchError(
+                f"{type(self.sampler).__name__}, the sampler of these batches, is your own: what "
+                "is known of its windows and pools, it alone can tell"
             )
-        else:
-            read = (
-                f"{features} for {in_bytes(placement.available)} of memory available; this disk "
-                "can't be read past the page cache, which is left to do what it can"
-            )
-        return shuffled, read
+        return self.sampler
 
     def _new_reader(self) -> PoolReader:
         reservation = self._budget.reserve(2 * self.pool_bytes)
@@ -187,12 +179,12 @@ class Batches:
 
     @cached_property
     def shuffling(self) -> Shuffling:
-        """How well window and pool shuffle, beside a global shuffle."""
-        return shuffling_of(self.sampler)
+        """How well window and pool shuffle, compared with a global shuffle."""
+        return shuffling_of(self._windows)
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
-        return self.sampler.steps_per_epoch
+        return self._sampler.steps_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of any step: x (batch, features) and y (batch, targets), float32."""
@@ -201,12 +193,27 @@ class Batches:
                 f"step: expected one whole number, 0 or more, found {step!r}; several steps come "
                 "from batches.stream(start, end), an epoch from batches.epoch(0)"
             )
-        place = self.sampler.locate(step)
-        part = self.sampler.pool(place.epoch, place.pool).only(place.low, place.high)
+        place = self._sampler.locate(step)
+        part = self._sampler.pool(place.epoch, place.pool).only(place.low, place.high)
         x, y = self.reader.buffers(part.n_rows)
         for fill in self.reader.fills(part, x, y, n_parts=1):
             fill()
         return self.reader.decode(x), y
+
+    def __getitems__(self, steps: list[int]) -> list[Batch]:
+        """Refuse what PyTorch's DataLoader asks of single rows: these are batches already.
+
+        Raises
+        ------
+        BatchError
+            Always; it names the ways that there are.
+        """
+        raise BatchError(
+            "a DataLoader would make batches of these batches: expected "
+            "DataLoader(batches, batch_size=None), which gives epoch 0 each time, or "
+            "DataLoader(memmap_train.torch_batches(batches), batch_size=None), which goes on to "
+            "the next epoch"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle everything but open files and buffers: another process has its own."""
@@ -240,7 +247,7 @@ class Batches:
         start = whole("epoch", number, least=0) * len(self)
         return self.stream(start, start + len(self))
 
-    def stream(self, start: int = 0, end: int | None = None) -> "Stream":
+    def stream(self, start: int = 0, end: int | None = None, stride: int = 1) -> "Stream":
         """Return a prefetched iterator from a step on; resuming is an offset.
 
         Parameters
@@ -248,9 +255,13 @@ class Batches:
         start : int
         end : int, optional
             The step before which it ends; nothing is read that comes later. Endless by default.
+        stride : int
+            Every so many steps; the pools are read whole.
 
-        All targets are mapped now: an update of the dataset, which replaces files of targets only,
-        doesn't end the stream.
+        Notes
+        -----
+        All targets are mapped at once: an update of the dataset, which replaces only files of
+        targets, doesn't end the stream.
 
         Raises
         ------
@@ -260,4 +271,64 @@ class Batches:
             A file of targets is missing, damaged, or another one than before.
         """
         self.reader.map_targets()
-        return Stream(self.sampler, self.reader, start, end)
+        return Stream(self._sampler, self.reader, start, end, stride)
+
+
+def as_batches(data: Batches | Dataset, arguments: Mapping[str, Any]) -> Batches:
+    """Return batches as they are, or the batches of a dataset with these arguments."""
+    if isinstance(data, Dataset):
+        return Batches(data, **arguments)
+    if not isinstance(data, Batches):
+        raise BatchError(
+            f"expected Batches, or a dataset and the arguments of Batches, found {data!r:.80}"
+        )
+    if arguments:
+        raise BatchError(
+            f"{listed(arguments)}: expected no such arguments beside Batches, which have their own;"
+            " give them to Batches(...)"
+        )
+    return data
+
+
+def _window_sampler(
+    dataset: Dataset,
+    placement: Placement,
+    row_bytes: int,
+    *,
+    batch_size: int,
+    seed: int,
+    window_size: int | None,
+    pool_batches: int | None,
+    memory: int | None,
+    drop_remainder: bool,
+) -> tuple[WindowSampler, tuple[str, ...]]:
+    """Return the sampler of windows, and why window and pool are chosen so."""
+    most_bytes = placement.buffer_bytes
+    if memory is not None:
+        most_bytes = whole("memory", memory) * 1_000_000
+    if pool_batches is not None:
+        pool_batches = whole("pool_batches", pool_batches)
+    reasons: tuple[str, ...] = ()
+    if window_size is None:
+        choice = choose_windows(
+            dataset.rows_per_era,
+            batch_size=batch_size,
+            row_bytes=dataset.feature_bytes // dataset.n_rows,
+            buffered_row_bytes=row_bytes + _NUMBERS_BYTES,
+            memory=most_bytes,
+            window_bytes=placement.window_bytes(dataset),
+            pool_batches=pool_batches,
+        )
+        window_size, pool_batches = choice.window_size, choice.pool_batches
+        reasons = choice.reasons
+    elif pool_batches is None:
+        pool_batches = pool_for_window(whole("window_size", window_size))
+    sampler = WindowSampler(
+        dataset.rows_per_era,
+        batch_size=batch_size,
+        window_size=window_size,
+        pool_batches=pool_batches,
+        drop_remainder=drop_remainder,
+        seed=seed,
+    )
+    return sampler, reasons

@@ -5,7 +5,6 @@ what would help. Measures for some seconds; a part of the dataset is dropped fro
 read again.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +12,11 @@ import numpy as np
 
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
+from ..progress import Progress, ignore
 from ..system.resources import n_cores
 from ..text import in_bytes
 from .batches import Batches
+from .explanation import reading_line, shuffling_details, shuffling_line
 from .page_cache import drop, read_ahead, resident
 from .placement import Placement
 from .rates import PART_BYTES, Rate, disk_rate, measure, memcpy_rate
@@ -23,6 +24,7 @@ from .shuffle_quality import WINDOW_BYTES
 
 _COPYING_THREADS = 2  # more copy no faster
 _SOME_READING = 0.02  # bytes read from the disk for each one used: more than noise
+_N_MEASUREMENTS = 6
 _PART_SHARE = 0.25  # of the memory available
 
 
@@ -31,7 +33,7 @@ def bench(
     *,
     batch_size: int,
     features: Selection = None,
-    say: Callable[[str], None] = lambda what: None,
+    progress: Progress = ignore,
 ) -> dict[str, Any]:
     """Measure a dataset on this machine; return what was found, JSON-ready.
 
@@ -40,7 +42,8 @@ def bench(
     dataset : Dataset
     batch_size : int
     features : str or list of str, optional
-    say : callable(what is being measured), optional
+    progress : callable(what, measurements done, measurements in all), optional
+        Called when a measurement begins.
 
     Raises
     ------
@@ -60,29 +63,29 @@ def bench(
         )
 
     whole = of(dataset)
-    shuffling, reading = whole.explain()
     cached = resident(dataset)["features"][0]
     if cached is not None:
         cached = min(cached, dataset.feature_bytes)  # headers and rests of pages aside
-    say("copying memory")
+    progress("copying memory", 0, _N_MEASUREMENTS)
     memory_rate = memcpy_rate(min(n_cores(), _COPYING_THREADS))
     rates: dict[str, Rate] = {}
-    say("batches as they come now")
+    progress("batches as they come now", 1, _N_MEASUREMENTS)
     rates["now"] = measure(whole)
     part = dataset.select(_part(dataset, whole.placement.available))
     files = [part[era].file("features") for era in part.eras]
     read_ahead(part, part.eras)
     chosen = {"window_size": whole.window_size, "pool_batches": whole.pool_batches}
-    for name, options in (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1})):
-        say(f"batches from memory: {name}")
+    in_memory = (("in memory", chosen), ("in memory, global shuffle", {"window_size": 1}))
+    for done, (name, options) in enumerate(in_memory, start=2):
+        progress(f"batches from memory: {name}", done, _N_MEASUREMENTS)
         batches = of(part, **options)
         rates[name] = sorted(
             (measure(batches, direct=False) for _ in range(3)), key=lambda r: r.rows_per_second
         )[1]
-    say("the disk")
+    progress("the disk", 4, _N_MEASUREMENTS)
     rate = disk_rate(files)
     if rate is not None:
-        say("batches from the disk")
+        progress("batches from the disk", 5, _N_MEASUREMENTS)
         drop(files)
         rates["from the disk"] = measure(of(part, **chosen), direct=True)
         rate = (rate + (disk_rate(files) or rate)) / 2  # disks are noisy: before and after
@@ -100,8 +103,9 @@ def bench(
         "n_features": len(whole.feature_names),
         "window_size": whole.window_size,
         "pool_batches": whole.pool_batches,
-        "shuffling": shuffling,
-        "reading": reading,
+        "shuffling": shuffling_line(whole),
+        "shuffling_details": shuffling_details(whole),
+        "reading": reading_line(whole),
         "rates": {name: asdict(rate) for name, rate in rates.items()},
         "part_bytes": part.feature_bytes,
     }
@@ -190,6 +194,7 @@ def bench_text(found: dict[str, Any]) -> str:
         + ("an unknown rate" if disk is None else f"{in_bytes(disk)}/s"),
         f"dataset     {in_bytes(found['feature_bytes'])} of features, {found['dtype']}{here}",
         f"shuffling   {found['shuffling']}",
+        *(f"            {detail}" for detail in found["shuffling_details"]),
         f"reading     {found['reading']}",
         "",
         f"batches of {found['batch_size']:,} x {found['n_features']:,}",

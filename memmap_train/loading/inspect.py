@@ -15,6 +15,7 @@ from ..dataset.format import N_COUNTS
 from ..dataset.shard import Shard
 from ..errors import BatchError
 from .batches import Batches
+from .explanation import reading_line, shuffling_details, shuffling_line
 
 Counts = npt.NDArray[np.int64]
 
@@ -81,15 +82,15 @@ def _describe_batches(dataset: Dataset) -> dict[str, Any]:
         batches = Batches(dataset, batch_size=batch_size, seed=0)
     except BatchError as error:  # what a dataset holds is shown all the same
         return {"batch_size": batch_size, "error": str(error)}
-    shuffling, reading = batches.explain()
     return {
         "batch_size": batch_size,
         "window_size": batches.window_size,
         "pool_batches": batches.pool_batches,
         **asdict(batches.shuffling),
         "variance_inflation": batches.shuffling.inflation(),
-        "shuffling": shuffling,
-        "reading": reading,
+        "shuffling": shuffling_line(batches),
+        "shuffling_details": shuffling_details(batches),
+        "reading": reading_line(batches),
     }
 
 

@@ -53,6 +53,7 @@ def dataset_text(description: dict[str, Any]) -> str:
         lines.append(f"shuffling not possible now: {batches['error']}")
     else:
         lines.append(f"shuffling {batches['shuffling']}")
+        lines += [f"          {detail}" for detail in batches["shuffling_details"]]
         lines.append(f"reading   {batches['reading']}")
     lines.append(f"sources   {', '.join(d['sources'])}")
     lines.append(f"digest    {d['digest']}")

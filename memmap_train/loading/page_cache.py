@@ -16,6 +16,7 @@ import numpy as np
 
 from ..dataset.dataset import Dataset
 from ..errors import ShardError
+from ..progress import Progress, ignore
 from ..system.file_access import advise, map_file
 from ..system.resources import n_cores, raise_open_file_limit
 from ..system.scratch import ThreadScratch
@@ -79,7 +80,7 @@ def resident(dataset: Dataset) -> dict[str, tuple[int | None, int]]:
 def read_ahead(
     dataset: Dataset,
     eras: Sequence[str],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = ignore,
 ) -> int:
     """Read the arrays of some eras into memory, in their order, on all cores; return the bytes.
 
@@ -87,7 +88,7 @@ def read_ahead(
     ----------
     dataset : Dataset
     eras : sequence of str
-    progress : callable(bytes done, bytes in all), optional
+    progress : callable(what, bytes done, bytes in all), optional
 
     Raises
     ------
@@ -107,8 +108,7 @@ def read_ahead(
                 while n_read := file.readinto(buffer):
                     with lock:
                         done += n_read
-                        if progress is not None:
-                            progress(done, total)
+                        progress("reading ahead", done, total)
         except OSError as error:
             raise ShardError(f"{path}: can't be read: {error.strerror}") from None
 

@@ -1,27 +1,35 @@
-"""What a reader asks a sampler: which windows make up a pool, and where a step's rows are in it."""
+"""The interface between samplers and the reader: which rows make up which batch. Integers only.
 
+A sampler turns a step into rows; the reader copies those rows and knows nothing of random numbers.
+Here are the Protocol, the two records that go through it, and the checks of what a user's own
+sampler returns.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BatchError
 
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-Int32 = npt.NDArray[np.int32]
+_HINT = "; see `memmap_train.Sampler`"
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The windows that are shuffled together, sorted by where they lie, and where their rows go.
+    """Windows that are read together, and where each of their rows goes.
 
     Attributes
     ----------
     eras : ndarray of int32, shape (windows,)
-        Position of each window's era, ascending.
+        Position of each window's era in the dataset, ascending.
     starts : ndarray of int64, shape (windows,)
-        First row of each window in its era; ascending within an era.
+        First row of each window in its era; read fastest if they ascend within an era.
     lengths : ndarray of int64, shape (windows,)
         Rows of each window.
     places : ndarray of int64, shape (rows,)
@@ -54,12 +62,118 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class StepLocation:
-    """Where a step lies: its epoch, its pool in the epoch, and its rows in the pool's buffer."""
+    """Where a step's batch is found.
+
+    Attributes
+    ----------
+    epoch, pool : int
+        The pool that holds its rows.
+    low, high : int
+        Its rows in that pool's buffer: `low` up to, not including, `high`.
+    next_pool_step : int
+        The first step, counted over all epochs, that belongs to a later pool.
+    """
 
     epoch: int
     pool: int
     low: int
     high: int
+    next_pool_step: int
+
+
+class Sampler(Protocol):
+    """Which rows make up which batch: a pure function of the step.
+
+    `WindowSampler` is the one that `Batches` uses by itself; another one is given as
+    ``Batches(dataset, sampler=...)``. Steps count on over epochs, and each belongs to a pool:
+    windows of rows that are read together, while the pool before is used. A batch is a range of
+    rows of its pool's buffer. Rows may come in several batches, or in none.
+
+    The methods must be deterministic and thread-safe. A sampler needs pickling where batches go to
+    other processes.
+
+    Notes
+    -----
+    For a sampler of whole eras, for example, a pool is some batches of 8 eras, each era a window of
+    512 rows. For one of a rank in a distributed training it is the part that the rank reads.
+    """
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, at least one."""
+
+    @property
+    def max_pool_rows(self) -> int:
+        """Rows of the largest pool: all buffers are of this size."""
+
+    def locate(self, step: int) -> StepLocation:
+        """Return where the batch of a step, from 0, is found."""
+
+    def pool(self, epoch: int, pool: int) -> Pool:
+        """Return the pool that `locate` has named."""
+
+
+class CheckedSampler:
+    """A user's own sampler, all of whose answers are checked: a wrong row would be read unseen.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    rows_per_era : sequence of int
+        Rows of each era of the dataset.
+
+    Raises
+    ------
+    BatchError
+        Something of the Protocol is missing; or, here and later, an answer makes no sense.
+    """
+
+    def __init__(self, sampler: Sampler, rows_per_era: Sequence[int]) -> None:
+        self._name = type(sampler).__name__
+        missing = [
+            name
+            for name in ("steps_per_epoch", "max_pool_rows", "locate", "pool")
+            if not hasattr(sampler, name)
+        ]
+        if missing:
+            raise BatchError(
+                f"sampler: expected an object with {', '.join(missing)}, found {self._name}{_HINT}"
+            )
+        self._sampler = sampler
+        self._rows_per_era = np.asarray(rows_per_era, np.int64)
+        self.steps_per_epoch = whole(f"{self._name}.steps_per_epoch", sampler.steps_per_epoch)
+        self.max_pool_rows = whole(f"{self._name}.max_pool_rows", sampler.max_pool_rows)
+        self.locate(0)
+
+    def locate(self, step: int) -> StepLocation:
+        """Return where the batch of a step is found, once that is checked."""
+        step = whole("step", step, least=0)
+        found = self._sampler.locate(step)
+        where = f"{self._name}.locate({step})"
+        if not isinstance(found, StepLocation):
+            raise BatchError(f"{where}: expected a StepLocation, found {found!r:.80}{_HINT}")
+        if not 0 <= found.low < found.high <= self.max_pool_rows:
+            raise BatchError(
+                f"{where}: expected rows within a pool of {self.max_pool_rows:,}, found "
+                f"{found.low} to {found.high}{_HINT}"
+            )
+        if found.next_pool_step <= step:
+            raise BatchError(
+                f"{where}: expected a next_pool_step behind the step, found "
+                f"{found.next_pool_step}{_HINT}"
+            )
+        return found
+
+    def pool(self, epoch: int, pool: int) -> Pool:
+        """Return a pool, once it is checked that the dataset has all of its rows."""
+        found = self._sampler.pool(epoch, pool)
+        where = f"{self._name}.pool({epoch}, {pool})"
+        if not isinstance(found, Pool):
+            raise BatchError(f"{where}: expected a Pool, found {found!r:.80}{_HINT}")
+        wrong = _fault(found, self._rows_per_era, self.max_pool_rows)
+        if wrong is not None:
+            raise BatchError(f"{where}: {wrong}{_HINT}")
+        return found
 
 
 def whole(name: str, value: object, *, least: int = 1) -> int:
@@ -71,3 +185,32 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
         return int(value)
     raise BatchError(f"{name}: expected a whole number, {least} or more, found {value!r}")
+
+
+def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:
+    """Return what is wrong with a pool: its expected and its found contents."""
+    eras, starts, lengths, places = pool.eras, pool.starts, pool.lengths, pool.places
+    for name in ("eras", "starts", "lengths", "places"):
+        array = getattr(pool, name)
+        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "i":
+            return f"{name}: expected a one-dimensional array of integers, found {array!r:.80}"
+    if not 0 < len(eras) == len(starts) == len(lengths):
+        found = f"{len(eras)}, {len(starts)} and {len(lengths)}"
+        return f"expected as many eras as starts and lengths, at least one, found {found}"
+    if eras[0] < 0 or eras[-1] >= len(rows_per_era) or (np.diff(eras) < 0).any():
+        return f"eras: expected ascending positions below {len(rows_per_era):,}, found {eras!s:.80}"
+    is_outside = (starts < 0) | (lengths < 1) | (starts + lengths > rows_per_era[eras])
+    if is_outside.any():
+        window = int(np.argmax(is_outside))
+        return (
+            f"expected windows within their eras, found {lengths[window]} rows from row "
+            f"{starts[window]} on of an era of {rows_per_era[eras[window]]} rows"
+        )
+    if len(places) != lengths.sum() or len(places) > max_rows:
+        return (
+            f"places: expected one for each of the windows' {lengths.sum():,} rows, {max_rows:,} "
+            f"at most, found {len(places):,}"
+        )
+    if places.min() < 0 or places.max() >= len(places) or (np.bincount(places) != 1).any():
+        return f"places: expected a permutation of 0 to {len(places) - 1:,}"
+    return None

@@ -32,16 +32,26 @@ class SequentialReader:
     columns : tuple of int or None
         Of the features, in this order; None for all.
     past_cache : bool
-        Read from the disk itself; see `direct.can_read_directly`.
+        Read from the disk itself; see `direct_io.can_read_directly`.
+    step_bytes : int, optional
+        Number of bytes that are read before they are decoded.
     """
 
     def __init__(
-        self, dataset: Dataset, columns: tuple[int, ...] | None, *, past_cache: bool
+        self,
+        dataset: Dataset,
+        columns: tuple[int, ...] | None,
+        *,
+        past_cache: bool,
+        step_bytes: int | None = None,
     ) -> None:
+        if step_bytes is None:
+            step_bytes = _REQUEST_BYTES if past_cache else _STEP_BYTES
         self._dataset, self._columns, self._past_cache = dataset, columns, past_cache
         self._firsts = dataset.row_offsets
         self._dtype = dataset.manifest.store_dtype
-        self._row_bytes = len(dataset.feature_names) * self._dtype.itemsize
+        row_bytes = len(dataset.feature_names) * self._dtype.itemsize
+        self._step_rows = max(1, step_bytes // max(1, row_bytes))
         self._is_as_stored = columns is None and dataset.manifest.scale is None
         self._era = -1
         self._rows: _FileRows | DirectArray | None = None  # of that era
@@ -79,10 +89,8 @@ class SequentialReader:
         if isinstance(rows, _FileRows) and self._is_as_stored:
             rows.read(start, out)
             return
-        step_bytes = _REQUEST_BYTES if self._past_cache else _STEP_BYTES
-        at_once = max(1, step_bytes // max(1, self._row_bytes))
-        for low in range(start, stop, at_once):
-            high = min(low + at_once, stop)
+        for low in range(start, stop, self._step_rows):
+            high = min(low + self._step_rows, stop)
             stored = rows.rows(low, high)
             if self._columns is not None:
                 stored = stored.take(self._columns, axis=1)

@@ -146,7 +146,7 @@ def _eras_per_batch(
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class WindowChoice:
     """A window and a pool, and what decided.
 
     Attributes
@@ -154,13 +154,13 @@ class Choice:
     window_size : int
         Rows.
     pool_batches : int
-    reason : str
-        In words.
+    reasons : tuple of str
+        For the window and for the pool.
     """
 
     window_size: int
     pool_batches: int
-    reason: str
+    reasons: tuple[str, str]
 
 
 def choose_windows(
@@ -173,7 +173,7 @@ def choose_windows(
     window_bytes: int = WINDOW_BYTES,
     max_inflation: float = MAX_INFLATION,
     pool_batches: int | None = None,
-) -> Choice:
+) -> WindowChoice:
     """Choose the smallest windows that are read at full speed, and pools that mix them well.
 
     Parameters
@@ -200,7 +200,7 @@ def choose_windows(
     longest = int(rows.max())
     fastest = max(1, ceil(window_bytes / row_bytes))
     wanted = min(fastest, longest)
-    pool_reason = "pools as asked for"
+    pool_reason = "pool: as asked for"
     if pool_batches is None:
         affordable = max(_MIN_CHOSEN_POOL, memory // (2 * batch_size * buffered_row_bytes))
         affordable = min(affordable, max(_MIN_POOL_BATCHES, _MAX_POOL_ROWS // batch_size))
@@ -211,23 +211,23 @@ def choose_windows(
         pools = max(1, steps // needed, ceil(steps / affordable))
         pool_batches = ceil(steps / pools)
         if pools == 1:
-            pool_reason = "pools of a whole epoch"
+            pool_reason = "pool: a whole epoch"
         elif affordable < needed:
-            pool_reason = f"pools as large as {in_bytes(memory)} of memory for two of them allow"
+            pool_reason = f"pool: as large as {in_bytes(memory)} of memory for two of them allow"
         else:
             pool_reason = (
-                "pools just large enough that windows inflate the gradient's variance by less than "
+                "pool: just large enough that windows inflate the gradient's variance by less than "
                 f"{max_inflation:.0%} where rows of an era share {ERA_CORRELATION:.0%} of it"
             )
     smallest = steps // ceil(steps / pool_batches)
     window_size = min(wanted, 1 + floor(smallest * rows_per_pool_batch))
     if window_size < wanted:
-        window_reason = "windows as large as such pools mix well enough"
+        window_reason = "window: as large as a pool of this size mixes well enough"
     elif wanted == longest:
-        window_reason = "windows of whole eras"
+        window_reason = "window: a whole era"
     else:
-        window_reason = f"windows of {in_bytes(window_bytes)}, which are read at nearly full speed"
-    return Choice(window_size, pool_batches, f"{window_reason}; {pool_reason}")
+        window_reason = f"window: {in_bytes(window_bytes)}, which are read at nearly full speed"
+    return WindowChoice(window_size, pool_batches, (window_reason, pool_reason))
 
 
 def pool_for_window(window_size: int) -> int:

@@ -15,8 +15,7 @@ from ..errors import BatchError
 from ..system.thread_lock import ThreadLock
 from ..system.threads import ThreadPool
 from .gather import Batch, Float32, PoolReader, Stored
-from .sampler import Pool, whole
-from .window_sampler import WindowSampler
+from .sampler import Pool, Sampler, StepLocation, whole
 
 
 class Stream(Iterator[Batch]):
@@ -27,16 +26,16 @@ class Stream(Iterator[Batch]):
     """
 
     def __init__(
-        self, order: WindowSampler, reader: PoolReader, start: int, end: int | None
+        self, sampler: Sampler, reader: PoolReader, start: int, end: int | None, stride: int = 1
     ) -> None:
         whole("start", start, least=0)
         if end is not None:
             whole("end", end, least=0)
         self.step = start
-        self._end = end
+        self._end, self._stride = end, whole("stride", stride)
         self.wait_seconds = 0.0
         """Seconds that `next` has waited for rows that weren't there yet."""
-        self._order, self._reader = order, reader
+        self._sampler, self._reader = sampler, reader
         self._process = os.getpid()
         self._threads = ThreadPool(reader.n_threads, thread_name_prefix="memmap-train")
         # Decoding has a thread of its own: it would queue behind the next pool's reading.
@@ -49,10 +48,10 @@ class Stream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
-            if self._end is not None and self.step >= self._end:
+            if self._is_end(self.step):
                 raise StopIteration
             batch = self.at(self.step)
-            self.step += 1
+            self.step += self._stride
         return batch
 
     def at(self, step: int) -> Batch:
@@ -87,6 +86,9 @@ class Stream(Iterator[Batch]):
     ) -> None:
         self.close()
 
+    def _is_end(self, step: int) -> bool:
+        return self._end is not None and step >= self._end
+
     def _check_open(self) -> None:
         if os.getpid() != self._process:  # threads don't come along
             raise BatchError(
@@ -104,46 +106,51 @@ class Stream(Iterator[Batch]):
         else:
             batch = future.result()
         self._decoding = {}
-        following = self._order.locate(step + 1)
-        reading = self._pools.get((following.epoch, following.pool))
-        if reading is not None and reading.is_done() and step + 1 != self._end:
-            self._decoding[step + 1] = self._decoder.submit(
-                self._reader.decode_batch, *self._slice(step + 1)
+        upcoming = step + self._stride
+        following = self._sampler.locate(upcoming)
+        reading = self._pools.get(_key(following))
+        if reading is not None and reading.is_done() and not self._is_end(upcoming):
+            self._decoding[upcoming] = self._decoder.submit(
+                self._reader.decode_batch, *self._slice(upcoming)
             )
         return batch
 
     def _slice(self, step: int) -> tuple[Any, Float32]:
-        place = self._order.locate(step)
-        key = (place.epoch, place.pool)
+        place = self._sampler.locate(step)
+        key = _key(place)
         reading = self._pools.get(key)
         if reading is None:
             # Pools of another place in the run are of no use here; their buffers are.
             self._pools = {}
-            reading = self._pools[key] = self._read(*key)
+            reading = self._pools[key] = self._read(place)
         x, y = reading.result()
-        following = self._following(*key)
-        if following is None or following in self._pools:
+        following = self._following(place)
+        if following is None or _key(following) in self._pools:
             return x[place.low : place.high], y[place.low : place.high]
         if place.low > 0 or place.high == len(x) or self._reader.decodes:
             # From the second step on: the caller has let go of the last pool's buffer by then.
             # Decoded batches show no pool's buffer: at once.
             planned = reading.planned_following()
             self._pools = {key: reading}  # lets the last pool's buffer go before the next needs one
-            self._pools[following] = self._read(*following, planned)
+            self._pools[_key(following)] = self._read(following, planned)
         return x[place.low : place.high], y[place.low : place.high]
 
-    def _read(self, epoch: int, pool: int, planned: "Future[Pool] | None" = None) -> "_PoolReading":
-        following = self._following(epoch, pool)
+    def _read(self, place: StepLocation, planned: "Future[Pool] | None" = None) -> "_PoolReading":
+        following = self._following(place)
         return _PoolReading(
-            self._order, self._reader, self._threads, (epoch, pool), following, planned
+            self._sampler,
+            self._reader,
+            self._threads,
+            _key(place),
+            None if following is None else _key(following),
+            planned,
         )
 
-    def _following(self, epoch: int, pool: int) -> tuple[int, int] | None:
-        epoch, pool = divmod(
-            epoch * self._order.pools_per_epoch + pool + 1, self._order.pools_per_epoch
-        )
-        first_step = epoch * self._order.steps_per_epoch + self._order.first_step(pool)
-        return None if self._end is not None and first_step >= self._end else (epoch, pool)
+    def _following(self, place: StepLocation) -> StepLocation | None:
+        """Return where the next pool's first step is found; None if the stream ends before."""
+        if self._end is not None and place.next_pool_step >= self._end:
+            return None
+        return self._sampler.locate(place.next_pool_step)
 
 
 class _PoolReading:
@@ -154,20 +161,20 @@ class _PoolReading:
 
     def __init__(
         self,
-        order: WindowSampler,
+        sampler: Sampler,
         reader: PoolReader,
         threads: ThreadPool,
         key: tuple[int, int],
         following: tuple[int, int] | None,
         planned: "Future[Pool] | None",
     ) -> None:
-        self._order, self._reader, self._threads = order, reader, threads
+        self._sampler, self._reader, self._threads = sampler, reader, threads
         if planned is None:
             planned = threads.submit(self._plan, *key)
         self._begun = threads.submit(self._begin, planned, following)
 
     def _plan(self, epoch: int, pool: int) -> Pool:
-        planned = self._order.pool(epoch, pool)
+        planned = self._sampler.pool(epoch, pool)
         self._reader.announce(planned)
         return planned
 
@@ -176,7 +183,7 @@ class _PoolReading:
     ) -> "tuple[Stored, Float32, list[Future[None]], Future[Pool] | None]":
         pool = planned.result()  # at work already, or done: tasks are taken up in order
         # Of one size for all pools: a buffer that is a little too small would be of no use again.
-        x, y = self._reader.buffers(self._order.max_pool_rows)
+        x, y = self._reader.buffers(self._sampler.max_pool_rows)
         x, y = x[: pool.n_rows], y[: pool.n_rows]
         submit = self._threads.submit
         fills = [submit(fill) for fill in self._reader.fills(pool, x, y, self._reader.n_threads)]
@@ -197,6 +204,10 @@ class _PoolReading:
         if not self._begun.done() or self._begun.exception() is not None:
             return False
         return all(fill.done() for fill in self._begun.result()[2])
+
+
+def _key(place: StepLocation) -> tuple[int, int]:
+    return place.epoch, place.pool
 
 
 def _shut_down(process: int, executors: Sequence[ThreadPool]) -> None:

@@ -118,7 +118,8 @@ class WindowSampler:
         first, _ = self._row_range(pool)
         low = step_in_epoch * self.batch_size - first
         high = min((step_in_epoch + 1) * self.batch_size, self.n_rows) - first
-        return StepLocation(epoch, pool, low, high)
+        next_pool_step = epoch * self.steps_per_epoch + self.first_step(pool + 1)
+        return StepLocation(epoch, pool, low, high, next_pool_step)
 
     def pool(self, epoch: int, pool: int) -> Pool:
         """Return one pool of an epoch."""

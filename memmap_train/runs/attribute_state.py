@@ -1,10 +1,9 @@
-"""What an object remembers: its plain attributes, as JSON and arrays.  Imports numpy only.
+"""The plain attributes of an object, saved as JSON and arrays, and restored. Imports numpy only.
 
-Plain are numbers, text, None, paths, numpy's arrays and scalars, functions and classes that a
-module has by their names, and lists, tuples and dicts of such. Attributes of any other kind are
-passed over: a model, an open file, a lambda. Nothing is imported to recall one: what made it was
-imported before. Python's and numpy's own random generators, which belong to no object, are
-remembered as well.
+Plain values are numbers, text, None, paths, numpy's arrays and scalars, functions and classes that
+a module has under their names, and lists, tuples and dicts of these. Attributes with other values
+aren't saved: a model, an open file, a lambda. No module is imported to restore a value. Python's
+and numpy's global random generators, which belong to no object, can be saved as well.
 """
 
 import random
@@ -18,33 +17,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_AS_THEY_ARE = (type(None), bool, int, float, str)
+_JSON_TYPES = (type(None), bool, int, float, str)
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A plain value.
+    """A plain value as JSON and arrays.
 
     Attributes
     ----------
     tree : any
-        JSON-ready; a number under "array" or "scalar" is a position in `arrays`.
+        The value as JSON has it; a number under "array" or "scalar" is an index into `arrays`.
     arrays : list of ndarray
-        Copies.
+        Copies of the arrays and of numpy's scalars.
     """
 
     tree: Any
     arrays: list[npt.NDArray[Any]]
 
 
-def remembered(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]:
-    """Return the plain attributes of an object by their names.
+def save_attributes(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]:
+    """Return the plain attributes of an object, by name.
 
     Parameters
     ----------
     thing : object
+        The object.
     but : collection of str
-        Attributes to leave out.
+        Names of attributes to leave out.
     """
     found = {}
     for name, value in vars(thing).items():
@@ -52,18 +52,18 @@ def remembered(thing: object, *, but: Collection[str] = ()) -> dict[str, Packed]
             arrays: list[npt.NDArray[Any]] = []
             try:
                 found[name] = Packed(_tree(value, arrays), arrays)
-            except (TypeError, RecursionError):  # isn't plain, or holds itself
+            except (TypeError, RecursionError):  # not plain, or contains itself
                 continue
     return found
 
 
-def passed_over(thing: object, *, but: Collection[str] = ()) -> list[str]:
-    """Return the attributes of an object that may change and aren't plain.
+def unsaved_attributes(thing: object, *, but: Collection[str] = ()) -> list[str]:
+    """Return the names of attributes that may change and that `save_attributes` leaves out.
 
-    What the object's maker makes again (functions, modules) and what belongs to the process
-    (whatever is to be closed, as files and writers of logs are) isn't among them.
+    Functions and modules aren't among them, since the code that makes the object sets them again;
+    nor are files, writers of logs and other things to be closed, which belong to a process.
     """
-    plain = remembered(thing, but=but)
+    plain = save_attributes(thing, but=but)
     return [
         name
         for name, value in vars(thing).items()
@@ -71,36 +71,36 @@ def passed_over(thing: object, *, but: Collection[str] = ()) -> list[str]:
     ]
 
 
-def remembered_random() -> dict[str, Packed]:
+def save_random_state() -> dict[str, Packed]:
     """Return the states of Python's and numpy's global random generators."""
     version, numbers, gauss = random.getstate()
     state = SimpleNamespace(
         python=(version, np.array(numbers, np.uint32), gauss),
         numpy=np.random.get_state(),  # noqa: NPY002
     )
-    return remembered(state)
+    return save_attributes(state)
 
 
-def recall_random(packed: Mapping[str, Packed]) -> None:
-    """Take both generators back to what `remembered_random` returned."""
+def restore_random_state(packed: Mapping[str, Packed]) -> None:
+    """Set both generators to a state that `save_random_state` returned."""
     state = SimpleNamespace()
-    recall(state, packed)
+    restore_attributes(state, packed)
     version, numbers, gauss = state.python
     random.setstate((version, tuple(map(int, numbers)), gauss))
     np.random.set_state(state.numpy)  # noqa: NPY002
 
 
-def recall(thing: object, packed: Mapping[str, Packed]) -> None:
-    """Set attributes of an object to what was remembered."""
+def restore_attributes(thing: object, packed: Mapping[str, Packed]) -> None:
+    """Set attributes of an object to the values that were saved."""
     for name, value in packed.items():
         try:
             setattr(thing, name, _value(value.tree, value.arrays))
-        except LookupError:  # of a function that isn't there any more
+        except LookupError:  # a function that no longer exists
             continue
 
 
 def _is_of_process(value: Any) -> bool:
-    """Tell whether a value that isn't plain is made again in each process."""
+    """Return True if each process makes a value that isn't plain again."""
     if type(value) in (list, tuple, dict):
         items = value.values() if isinstance(value, dict) else value
         return all(_is_of_process(item) for item in items)
@@ -113,8 +113,8 @@ def _is_of_process(value: Any) -> bool:
 
 
 def _tree(value: Any, arrays: list[npt.NDArray[Any]]) -> Any:
-    kind = type(value)  # not `isinstance`: what is derived from them may be anything
-    if kind in _AS_THEY_ARE:
+    kind = type(value)  # not `isinstance`: a derived class may hold anything
+    if kind in _JSON_TYPES:
         return value
     if isinstance(value, Path):
         return {"path": str(value)}
@@ -154,5 +154,5 @@ def _value(tree: Any, arrays: list[npt.NDArray[Any]]) -> Any:
 
 
 def _named(module: Any, name: Any) -> Any:
-    """Return what an imported module has by a name, None if it has none."""
+    """Return the object that an imported module has under a name, or None."""
     return getattr(sys.modules.get(module), name, None) if module and name else None

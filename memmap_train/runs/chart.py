@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .files import replacing
-from .metrics import summary
 from .run import Run
+from .summary import summary
 
 _INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"

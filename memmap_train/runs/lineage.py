@@ -1,9 +1,9 @@
-"""What a saved model was made from: the eras that it has seen, and the code that it needs.
+"""The lineage of a saved model: the eras that it was trained on, and the code that it needs.
 
-A model that is trained further has seen what the model before it has seen, back to the first one.
-In comes the path of a saved model, or what a run's `config.json` holds; out comes a `Lineage`. A
-run records that of the model that it began with, so it stays known when that one is trained
-further, moved or removed. Imports no TensorFlow.
+A model that is trained further inherits the eras of the models before it, back to the first one.
+In comes the path of a saved model, or a run; out comes a `Lineage`. A run records the lineage of
+the model that it began with, so it stays known when that model is trained further, moved or
+removed. Imports no TensorFlow.
 """
 
 import hashlib
@@ -14,30 +14,32 @@ from typing import Any
 
 from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
+from .embargo import min_embargo, too_near
 from .files import CONFIG_NAME, damaged
-from .folds import Fold, least_embargo, too_near
+from .folds import Fold
 from .run import Run, open_run
 
 SUFFIX = ".keras"
-"""How the name of a saved model's file ends."""
+"""The suffix of a saved model's file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a model was made from, and all models before it.
+    """The training of a model and of all models before it.
 
     Attributes
     ----------
     train_eras : tuple of str
-        Eras that one of them was trained on.
+        Eras that any of the models was trained on.
     choice_eras : tuple of str
-        Eras by whose scores one of them was chosen among its epochs.
+        Eras whose scores decided which epoch of a model was kept.
     embargo_eras : int
-        The largest embargo that one of them was trained with, or that its targets ask for.
+        The largest embargo that any of the models was trained with, or that its targets require.
     code : tuple of str
-        The functions that built them, as "package.module:name": their modules may define layers.
+        The functions that built the models, as "package.module:name": their modules may define
+        layers.
     is_known : bool
-        Whether this is all; False where nothing tells what one of them was trained on.
+        False if it is unknown what one of the models was trained on.
     """
 
     train_eras: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class Lineage:
     is_known: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as `config.json` has it."""
+        """Return the lineage as `config.json` has it."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -55,7 +57,7 @@ class Lineage:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Lineage":
-        """Return what `to_json` was called of."""
+        """Return the lineage that `to_json` returned these values for."""
         return cls(
             tuple(data["train_eras"]),
             tuple(data["choice_eras"]),
@@ -65,16 +67,22 @@ class Lineage:
         )
 
     def seen_of(self, fold: Fold, eras: tuple[str, ...], *, walks_forward: bool) -> list[str]:
-        """Return the eras that a model should not have seen that is scored on a fold.
+        """Return the eras of the lineage that a model must not know if a fold is to score it.
 
         Parameters
         ----------
         fold : Fold
+            The fold whose validation eras score the model.
         eras : tuple of str
-            Of the dataset.
+            All eras of the dataset.
         walks_forward : bool
-            Whether no era from the fold's first validation era on may have been seen, nor have had
-            a part in choosing the model.
+            Whether the model must not have been trained on eras from the fold's first validation
+            era on, nor chosen by their scores.
+
+        Returns
+        -------
+        list of str
+            In the order of time; empty if the model may be scored on the fold.
         """
         reach = max(self.embargo_eras, fold.embargo_eras)
         seen = {*self.train_eras, *(self.choice_eras if walks_forward else ())}
@@ -86,7 +94,7 @@ class Lineage:
 
 
 def lineage_of(model: Path) -> Lineage:
-    """Return the lineage of a saved model: the run in whose folder it lies tells it."""
+    """Return the lineage of a saved model, which the record of the run in its folder has."""
     try:
         run = open_run(model.parent)
         before = begun_with(run)
@@ -100,14 +108,14 @@ def lineage_of(model: Path) -> Lineage:
     return Lineage(
         train_eras=_merged(before.train_eras, fold.train),
         choice_eras=_merged(before.choice_eras, chosen),
-        embargo_eras=max(before.embargo_eras, fold.embargo_eras, least_embargo(of_run, targets)),
+        embargo_eras=max(before.embargo_eras, fold.embargo_eras, min_embargo(of_run, targets)),
         code=code_of(run),
         is_known=before.is_known,
     )
 
 
 def begun_with(run: Run) -> Lineage:
-    """Return the lineage of the model that a run began with; it is empty where that was none."""
+    """Return the lineage of the saved model that a run began with; empty if there was none."""
     record = run.record
     if not record.model.endswith(SUFFIX):
         return Lineage()
@@ -116,7 +124,7 @@ def begun_with(run: Run) -> Lineage:
             return Lineage.from_json(record.begun_with)
         except (KeyError, TypeError):
             raise damaged(run.path / CONFIG_NAME, "'begun_with' lacks keys") from None
-    # A run of an earlier version: the file tells it, if it still is what it was.
+    # Earlier versions didn't record it. The file is of use as long as it hasn't changed.
     path = Path(record.model)
     try:
         is_same = digest_of_model(path) == record.model_digest
@@ -126,7 +134,7 @@ def begun_with(run: Run) -> Lineage:
 
 
 def code_of(run: Run) -> tuple[str, ...]:
-    """Return the functions that built a run's model and those before it."""
+    """Return the functions that built a run's model and the models before it."""
     model = run.record.model
     own = (model,) if ":" in model and not model.endswith(SUFFIX) else ()
     return (*begun_with(run).code, *own)
@@ -138,7 +146,7 @@ def digest_of_model(path: Path) -> str:
     Raises
     ------
     ConfigError
-        It can't be read.
+        The file can't be read.
     """
     try:
         with open(path, "rb") as file:

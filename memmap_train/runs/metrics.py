@@ -1,15 +1,13 @@
-"""Per-era scores of predictions, on numpy arrays.
+"""Scores of predictions in one era, on numpy arrays.
 
-In: the predictions and the target of *one* era, as two 1-D arrays. Out: one float for the era, and
-a `Summary` of the floats of many eras. It does no I/O and knows no datasets; it imports numpy and
-scipy and never pandas, which numerai-tools would bring into the training process.
+In come the predictions and the target of *one* era, as two 1-D arrays; out comes one float. The
+module does no I/O and knows no datasets; it imports numpy and scipy and never pandas, which
+numerai-tools would bring into the training process.
 
-A score that isn't defined is NaN, without a warning; `summary` leaves such eras out.
+A score that isn't defined is NaN, without a warning; `summary.summary` leaves such eras out.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -120,79 +118,6 @@ def why_undefined(predictions: _Floats, target: _Floats) -> str:
     return "a constant target" if np.ptp(target) == 0 else "predictions that are all equal"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What the scores of many eras come to.
-
-    Attributes
-    ----------
-    mean : float
-        NaN if no era has a score.
-    std : float
-        Of the eras themselves (``ddof=0``); 0 if all scores are equal.
-    sharpe : float
-        ``mean / std``, not annualised; NaN where `std` is 0.
-    max_drawdown : float
-        The largest fall of the cumulative sum from its highest value so far: 0 or more. The first
-        era's score is the first "highest value", so a loss in the first era is no drawdown.
-    positive : float
-        The share of eras whose score is above 0; NaN if no era has a score.
-    n_eras : int
-        How many eras have a score.
-    """
-
-    mean: float
-    std: float
-    sharpe: float
-    max_drawdown: float
-    positive: float
-    n_eras: int
-
-
-def summary(scores: Sequence[float] | _Floats) -> Summary:
-    """Summarise the scores of eras, given in the order of time.
-
-    Parameters
-    ----------
-    scores : sequence of float, shape (eras,)
-        One score per era; eras whose score is NaN are left out.
-
-    Returns
-    -------
-    Summary
-        All NaN and ``n_eras=0`` if no era has a score.
-
-    Notes
-    -----
-    The same numbers as in Numerai's own notebook: ``std(ddof=0)`` and
-    ``(cumsum.expanding(min_periods=1).max() - cumsum).max()``.
-
-    Source: https://github.com/numerai/example-scripts/blob/master/numerai/hello_numerai.ipynb
-
-    Examples
-    --------
-    >>> summary([0.75, -0.25, 0.75, -0.25, float("nan")])
-    Summary(mean=0.25, std=0.5, sharpe=0.5, max_drawdown=0.25, positive=0.5, n_eras=4)
-    """
-    known = np.asarray(scores, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    if not len(known):
-        return Summary(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    mean = float(known.mean())
-    # Equal scores differ from their rounded mean in the last bit: without the test their Sharpe
-    # ratio would be 1e16.
-    std = float(known.std()) if np.ptp(known) > 0 else 0.0
-    total = np.cumsum(known)
-    return Summary(
-        mean=mean,
-        std=std,
-        sharpe=mean / std if std > 0 else math.nan,
-        max_drawdown=float(np.max(np.maximum.accumulate(total) - total)),
-        positive=float((known > 0).mean()),
-        n_eras=len(known),
-    )
-
-
 def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Float64s, _Float64s]:
     """Return copies of both arrays in float64 without the rows whose target is NaN."""
     if predictions.ndim != 1 or predictions.shape != target.shape:
@@ -228,28 +153,3 @@ def _unit(values: _Float64s) -> _Float64s:
     scaled = values / np.abs(values).max()
     unit: _Float64s = scaled / np.linalg.norm(scaled)
     return unit
-
-
-@dataclass(frozen=True, slots=True)
-class EraScores:
-    """The scores of a model, by era and target.
-
-    Attributes
-    ----------
-    corr, pearson : ndarray of float64, shape (eras, targets)
-        `numerai_corr` and plain correlation; NaN where undefined.
-    undefined : mapping of str to int
-        Why eras have no `numerai_corr` of the main target, and how many.
-    """
-
-    corr: npt.NDArray[np.float64]
-    pearson: npt.NDArray[np.float64]
-    undefined: Mapping[str, int] = field(default_factory=dict)
-
-    def corr_summary(self) -> Summary:
-        """Summarise `numerai_corr` of the main target, the first."""
-        return summary(self.corr[:, 0])
-
-    def pearson_summary(self) -> Summary:
-        """Summarise the plain correlation of the main target, the first."""
-        return summary(self.pearson[:, 0])

@@ -6,8 +6,28 @@ on the way, so a training that is resumed decides as one that never stopped.
 
 import math
 from collections.abc import Iterable
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from .config import MONITORS, TrainConfig
+if TYPE_CHECKING:
+    from .config import TrainConfig
+
+MONITORS = MappingProxyType(
+    {
+        "val_corr_mean": False,
+        "val_corr_std": True,
+        "val_corr_sharpe": False,
+        "val_max_drawdown": True,
+        "val_corr_positive": False,
+        "val_pearson_mean": False,
+        "val_pearson_std": True,
+        "val_pearson_sharpe": False,
+        "val_pearson_max_drawdown": True,
+        "val_pearson_positive": False,
+        "loss": True,
+    }
+)
+"""Scores that may decide, as columns of history.csv, and whether a smaller one is better."""
 
 
 def is_better(monitor: str, score: float, than: float) -> bool:
@@ -23,7 +43,7 @@ def is_better(monitor: str, score: float, than: float) -> bool:
     return score < than if MONITORS[monitor] else score > than
 
 
-def learning_rate_after(scores: Iterable[float], config: TrainConfig) -> float:
+def learning_rate_after(scores: Iterable[float], config: "TrainConfig") -> float:
     """Return the learning rate of the epoch that follows epochs with these scores.
 
     Parameters
@@ -35,6 +55,7 @@ def learning_rate_after(scores: Iterable[float], config: TrainConfig) -> float:
 
     Examples
     --------
+    >>> from memmap_train.runs.config import TrainConfig
     >>> config = TrainConfig(learning_rate=0.8, plateau_patience=2, plateau_factor=0.5)
     >>> [learning_rate_after([3, 1, 2, 4, 4, 4][:n], config) for n in range(7)]
     [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2]

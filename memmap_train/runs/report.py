@@ -3,14 +3,19 @@
 A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
 """
 
+import logging
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from ..text import in_bytes
 from .folds import Fold
+from .summary import Summary, result_scores
+
+_LOG = logging.getLogger("memmap_train")
 
 HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
 
@@ -88,13 +93,11 @@ class TrainReport:
         Whether the validation score hadn't become better for `patience` epochs.
     best_epoch : int
         From 1. Its model and its scores are what is kept.
-    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive : float
-        `numerai_corr` of the main target over the validation eras, in the best epoch; NaN where
-        undefined. The last is the share of eras in which it is above 0.
-    pearson_mean : float
-        The plain correlation, likewise.
+    corr, pearson : Summary
+        Summaries of `numerai_corr` and of the plain correlation of the main target over the
+        validation eras, in the best epoch.
     best_possible : float or None
-        The best `corr_mean` that a model can expect, where the dataset is a sample that knows.
+        The best `corr.mean` that a model can expect, if the dataset is a sample that knows it.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
     already_finished : bool
@@ -106,15 +109,25 @@ class TrainReport:
     n_steps: int
     stopped_early: bool
     best_epoch: int
-    corr_mean: float
-    corr_std: float
-    corr_sharpe: float
-    max_drawdown: float
-    corr_positive: float
-    pearson_mean: float
+    corr: Summary
+    pearson: Summary
     best_possible: float | None
     chart_path: str | None
     already_finished: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as `state.json` has it."""
+        return {
+            "run_dir": self.run_dir,
+            "n_epochs": self.n_epochs,
+            "n_steps": self.n_steps,
+            "stopped_early": self.stopped_early,
+            "best_epoch": self.best_epoch,
+            **result_scores(self.corr, self.pearson),
+            "best_possible": self.best_possible,
+            "chart_path": self.chart_path,
+            "already_finished": self.already_finished,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +139,8 @@ class FoldsReport:
     run_dir : str
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
-    corr_mean, corr_std, corr_sharpe, max_drawdown, corr_positive, pearson_mean, best_possible
-        Of all predicted eras together, otherwise as in `TrainReport`.
+    corr, pearson, best_possible
+        As in `TrainReport`, over all predicted eras together.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
     folds : tuple of TrainReport
@@ -138,16 +151,22 @@ class FoldsReport:
 
     run_dir: str
     n_eras: int
-    corr_mean: float
-    corr_std: float
-    corr_sharpe: float
-    max_drawdown: float
-    corr_positive: float
-    pearson_mean: float
+    corr: Summary
+    pearson: Summary
     best_possible: float | None
     chart_path: str | None
     folds: tuple[TrainReport, ...]
     already_finished: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as `state.json` has it; the folds have files of their own."""
+        return {
+            "run_dir": self.run_dir,
+            "n_eras": self.n_eras,
+            **result_scores(self.corr, self.pearson),
+            "best_possible": self.best_possible,
+            "chart_path": self.chart_path,
+        }
 
 
 def plan_text(plan: TrainPlan) -> str:
@@ -172,8 +191,13 @@ def plan_text(plan: TrainPlan) -> str:
     )
 
 
-def training_text(report: TrainReport) -> str:
+def result_text(report: TrainReport | FoldsReport) -> str:
     """Return what came of a training, in lines."""
+    return training_text(report) if isinstance(report, TrainReport) else folds_text(report)
+
+
+def training_text(report: TrainReport) -> str:
+    """Return what came of training one model, in lines."""
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),
@@ -183,7 +207,7 @@ def training_text(report: TrainReport) -> str:
     if report.best_possible is not None:
         lines.append(
             f"possible    numerai_corr {report.best_possible:.4f}: the run reached "
-            f"{report.corr_mean / report.best_possible:.0%} of what any model can"
+            f"{report.corr.mean / report.best_possible:.0%} of what any model can"
         )
     return "\n".join([*lines, _chart_line(report)])
 
@@ -197,8 +221,8 @@ def folds_text(report: FoldsReport) -> str:
     ]
     for number, fold in enumerate(report.folds, start=1):
         lines.append(
-            f"{f'fold {number}':<11} numerai_corr {fold.corr_mean:.4f} on average, "
-            f"Sharpe {fold.corr_sharpe:.2f}"
+            f"{f'fold {number}':<11} numerai_corr {fold.corr.mean:.4f} on average, "
+            f"Sharpe {fold.corr.sharpe:.2f}"
         )
     lines.append(f"out of fold {_scores_text(report)}")
     if report.best_possible is not None:
@@ -211,10 +235,11 @@ def _first_lines(report: TrainReport | FoldsReport) -> list[str]:
 
 
 def _scores_text(report: TrainReport | FoldsReport) -> str:
+    corr = report.corr
     return (
-        f"numerai_corr {report.corr_mean:.4f} on average (std {report.corr_std:.4f}, "
-        f"Sharpe {report.corr_sharpe:.2f}, max drawdown {report.max_drawdown:.4f}, "
-        f"{report.corr_positive:.0%} of eras positive), Pearson {report.pearson_mean:.4f}"
+        f"numerai_corr {corr.mean:.4f} on average (std {corr.std:.4f}, Sharpe {corr.sharpe:.2f}, "
+        f"max drawdown {corr.max_drawdown:.4f}, {corr.positive:.0%} of eras positive), "
+        f"Pearson {report.pearson.mean:.4f}"
     )
 
 
@@ -224,7 +249,9 @@ def _chart_line(report: TrainReport | FoldsReport) -> str:
 
 
 class Reporter:
-    """Is told what happens in a training. This one keeps silent; override what shall be shown.
+    """Called with what happens in a training; override the methods whose events should be shown.
+
+    This class shows nothing, and logs warnings to ``logging.getLogger("memmap_train")``.
 
     Attributes
     ----------
@@ -276,7 +303,11 @@ class Reporter:
         """Take note of a finished epoch: its row of `history.csv`, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line."""
+        """Take note of something that went wrong and doesn't stop the training: one line.
+
+        It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
+        """
+        _LOG.warning("%s", text)
 
 
 @dataclass(slots=True)

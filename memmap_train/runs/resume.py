@@ -81,7 +81,7 @@ def identity_of(run: Run) -> str:
 def finished_result(run: Run, record: RunRecord) -> dict[str, Any] | None:
     """Return the result of a run that is finished, or None where there is something left to do.
 
-    Where files of it are gone or its result can't be read, they are written again: all of it
+    Where files of it are gone or can't be read, they are written again: all of it
     follows from the last checkpoint.
 
     Raises
@@ -93,6 +93,7 @@ def finished_result(run: Run, record: RunRecord) -> dict[str, Any] | None:
     if record.epochs > run.record.epochs or not run.has_results():
         return None
     try:
+        run.read_era_scores()
         return run.read_result()
     except RunError:
         return None

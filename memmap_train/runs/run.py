@@ -1,25 +1,24 @@
-"""The folder of a run: whose it is, and what is written into it. Imports no TensorFlow.
+"""The folder of a run, with its files and paths. Imports no TensorFlow.
 
 ::
 
     RUN/
-      config.json      all that was decided before the first step: flat, sorted keys
+      config.json      the record: everything that is decided before the first step
       history.csv      a row per epoch: loss, validation scores, rates
       step_scores.csv  with validation_steps: a row per scoring, inside epochs and at their ends
       era_scores.csv   the best epoch's scores: era,target,numerai_corr,pearson
       model.keras      the best epoch's model
-      initial.keras    the saved model that it began with, if it did
+      initial.keras    a copy of the saved model that the run began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
       state.json       the result; only a finished run has it
-      .lock            held by the process that trains it, see `locks`
+      .lock            exists while a process trains the run, see `lock`
 
-A run of folds has none of its own of history, model and checkpoints: its `config.json` lists the
-`folds`, its `era_scores.csv` holds the scores of all of them, and `fold-01/`, `fold-02/` … are
-ordinary runs.
+A run of folds has no history, model and checkpoints itself: its `config.json` lists the `folds`,
+its `era_scores.csv` has the scores of all of them, and `fold-01/`, `fold-02/` … are ordinary runs.
 
-In come plain values, out come files. Each is written beside its final name and renamed, so that it
-is whole or absent whatever kills the process.
+Each file is written under a temporary name and renamed, so that it is complete or absent even if
+the process is killed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,38 +37,21 @@ from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
     damaged,
-    read_csv,
     read_json,
     unwritable,
-    write_csv,
     write_json,
 )
 from .folds import Fold
 from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
+from .score_files import (
+    read_era_scores,
+    read_history,
+    write_era_scores,
+    write_history,
+    write_step_scores,
+)
 
 _RESULT_SCORES = ("corr_mean", "corr_std", "corr_sharpe")
-
-HISTORY_COLUMNS = (
-    "epoch",
-    "loss",
-    "val_corr_mean",
-    "val_corr_std",
-    "val_corr_sharpe",
-    "val_max_drawdown",
-    "val_corr_positive",
-    "val_pearson_mean",
-    "val_pearson_std",
-    "val_pearson_sharpe",
-    "val_pearson_max_drawdown",
-    "val_pearson_positive",
-    "learning_rate",
-    "seconds",
-    "rows_per_second",
-    "data_wait",
-)
-# Rows of two kinds mixed in one file would be awkward to read: scores inside epochs have their own.
-STEP_SCORE_COLUMNS = ("step", *HISTORY_COLUMNS[: HISTORY_COLUMNS.index("seconds")])
-ERA_SCORE_COLUMNS = ("era", "target", "numerai_corr", "pearson")
 
 _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
     "state.json",
@@ -80,12 +62,12 @@ _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES = (
 
 
 class NewerRunError(RunError):
-    """A run that a later version of this package has made."""
+    """A run that was made by a newer version of this package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder; made by `begin_run`, or by `open_run`.
+    """A run's folder, as `begin_run`, `open_run` and `find_run` return it.
 
     Attributes
     ----------
@@ -104,7 +86,7 @@ class Run:
         return self.record.folds
 
     def train_config(self) -> TrainConfig:
-        """Return the configuration that the run began with, nothing of which is left open.
+        """Return the configuration of the run, with everything decided that was left open.
 
         The validation eras of a run of folds follow from the folds: they are None.
 
@@ -121,17 +103,17 @@ class Run:
             raise damaged(self.path / CONFIG_NAME, str(error)) from None
 
     def fold_path(self, number: int) -> Path:
-        """Return the folder of a fold's run; folds are counted from 1."""
+        """Return the folder of a fold's run; the first fold has number 1."""
         return self.path / f"fold-{number:02}"
 
     @property
     def model_path(self) -> Path:
-        """The best epoch's model."""
+        """The path of the best epoch's model."""
         return self.path / "model.keras"
 
     @property
     def initial_path(self) -> Path:
-        """The saved model that it began with, if it did: a copy."""
+        """The path of the copy of the saved model that the run began with, if it did."""
         return self.path / "initial.keras"
 
     @property
@@ -146,11 +128,11 @@ class Run:
 
     @property
     def chart_path(self) -> Path:
-        """The picture of the cumulative validation score."""
+        """The path of the picture of the validation scores."""
         return self.path / "validation.png"
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return what `finish` recorded, or None where the run isn't finished.
+        """Return the result that `finish` wrote, or None if the run isn't finished.
 
         Raises
         ------
@@ -168,24 +150,25 @@ class Run:
         return result
 
     def has_results(self) -> bool:
-        """Tell whether all files are there that a finished run has, its folds' too."""
+        """Return True if no file of a finished run is missing, its folds included."""
         names = [_ERA_SCORES] if self.folds else [self.model_path.name, _HISTORY, _ERA_SCORES]
         if not all((self.path / name).exists() for name in names):
             return False
         for number, fold in enumerate(self.folds, start=1):
             try:
                 of_fold = open_run(self.fold_path(number))
-                is_it = of_fold.record.fold == fold
-                if not (is_it and of_fold.read_result() and of_fold.has_results()):
+                if of_fold.record.fold != fold:
+                    return False
+                if not (of_fold.read_result() and of_fold.has_results()):
                     return False
             except RunError:
                 return False
         return True
 
     def is_untrained(self) -> bool:
-        """Tell whether nothing of a training is there: it failed, or was killed, at its first step.
+        """Return True if nothing was trained: the run failed, or was killed, at its first step.
 
-        Of a run of folds: in none of them.
+        A run of folds is untrained if all its folds are.
         """
         paths = [self.path / name for name in (_STATE, _HISTORY, _ERA_SCORES)]
         if any(path.exists() for path in (*paths, self.model_path)):
@@ -196,16 +179,16 @@ class Run:
         return all(open_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Record the result, which makes the run a finished one: the last thing to be written.
+        """Write the result, which makes the run a finished one. It is the last file to be written.
 
-        JSON has no NaN: it becomes null.
+        NaN becomes null, since JSON has no NaN.
         """
         undefined = {name for name, value in result.items() if value != value}
         known = {name: None if name in undefined else value for name, value in result.items()}
         write_json(self.path / _STATE, known)
 
     def reopen(self) -> None:
-        """Make a finished run an unfinished one, because more epochs are wanted.
+        """Make a finished run an unfinished one, so that it can be trained for more epochs.
 
         Raises
         ------
@@ -219,58 +202,24 @@ class Run:
             raise unwritable(self.path, error) from error
 
     def read_history(self) -> list[dict[str, float]]:
-        """Return the rows of `history.csv`, none where no epoch is done.
-
-        Raises
-        ------
-        RunError
-            The file isn't what `write_history` writes.
-        """
-        path = self.path / _HISTORY
-        try:
-            columns, *lines = read_csv(path)
-        except FileNotFoundError:
-            return []
-        if missing := [name for name in HISTORY_COLUMNS if name not in columns]:
-            raise damaged(path, f"it has no column {listed(missing, most=3)}")
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = {name: float(cell) for name, cell in zip(columns, line, strict=True)}
-            except ValueError:
-                raise damaged(
-                    path, f"line {number + 1}: expected {len(columns)} numbers, found {line!r:.60}"
-                ) from None
-            if row["epoch"] != number:
-                raise damaged(
-                    path, f"line {number + 1}: expected epoch {number}, found {row['epoch']:g}"
-                )
-            rows.append(row)
-        return rows
+        """Return the rows of `history.csv`; none before the first epoch has ended."""
+        return read_history(self.path / _HISTORY)
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Write `history.csv`: one row per epoch, in the order of `HISTORY_COLUMNS`."""
-        lines = ([repr(row[name]) for name in HISTORY_COLUMNS] for row in rows)
-        write_csv(self.path / _HISTORY, HISTORY_COLUMNS, lines)
-
-    def read_era_scores(self) -> list[tuple[str, str, float, float]]:
-        """Return what `write_era_scores` wrote."""
-        path = self.path / _ERA_SCORES
-        try:
-            _, *lines = read_csv(path)
-            return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
+        """Write `history.csv`: a row per epoch."""
+        write_history(self.path / _HISTORY, rows)
 
     def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Write `step_scores.csv`: one row per scoring, in the order of `STEP_SCORE_COLUMNS`."""
-        lines = ([repr(row[name]) for name in STEP_SCORE_COLUMNS] for row in rows)
-        write_csv(self.path / _STEP_SCORES, STEP_SCORE_COLUMNS, lines)
+        """Write `step_scores.csv`: a row per scoring inside an epoch or at its end."""
+        write_step_scores(self.path / _STEP_SCORES, rows)
+
+    def read_era_scores(self) -> list[tuple[str, str, float, float]]:
+        """Return the rows of `era_scores.csv`: era, target, numerai_corr, pearson."""
+        return read_era_scores(self.path / _ERA_SCORES)
 
     def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
-        """Write `era_scores.csv`: era, target, numerai_corr, pearson; NaN where undefined."""
-        lines = ([era, target, repr(corr), repr(plain)] for era, target, corr, plain in rows)
-        write_csv(self.path / _ERA_SCORES, ERA_SCORE_COLUMNS, lines)
+        """Write `era_scores.csv`: a row per era and target; NaN where a score is undefined."""
+        write_era_scores(self.path / _ERA_SCORES, rows)
 
 
 def open_run(path: Path) -> Run:
@@ -279,8 +228,8 @@ def open_run(path: Path) -> Run:
     Raises
     ------
     RunError
-        There is none, or its configuration can't be read; `NewerRunError` where a later version
-        has written it.
+        There is no run, or its record can't be read; `NewerRunError` if a newer version of this
+        package has written it.
     """
     checked_path(path, RunError)
     try:
@@ -309,25 +258,26 @@ def open_run(path: Path) -> Run:
 
 
 def is_file_of_run(path: Path) -> bool:
-    """Tell whether a path is one of the files that a run writes into its folder."""
+    """Return True if a path is a file that a run has written into its folder."""
     names = (CONFIG_NAME, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
     return path.name in names and (path.parent / CONFIG_NAME).exists()
 
 
 def find_run(path: Path, *, resume: bool) -> Run | None:
-    """Return the run to resume, or None where one can begin.
+    """Return the run to resume, or None if a new run can begin in a folder.
 
     Parameters
     ----------
     path : Path
+        The folder, which needn't exist.
     resume : bool
-        Whether a run that is there may be resumed. Without, one that `is_untrained` may begin
-        again.
+        Whether an existing run may be resumed. Otherwise only one that `is_untrained` is permitted,
+        which begins again.
 
     Raises
     ------
     RunError
-        A run is there and `resume` is false, or the folder holds something else.
+        There is a run and `resume` is false, or the folder has other contents.
     """
     checked_path(path, RunError)
     try:
@@ -362,7 +312,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
 
 
 def begin_run(path: Path, record: RunRecord) -> Run:
-    """Make the folder of a new run and write its `config.json`.
+    """Make the folder of a new run and write its record.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .attribute_state import Packed
 from .checkpoints import Checkpoint
-from .metrics import EraScores
+from .summary import EraScores
 
 Arrays = dict[str, npt.NDArray[Any]]
 Row = Mapping[str, float]

@@ -12,10 +12,9 @@ from typing import Any
 from ..errors import RunError, listed, nearest
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_path
-from .config import MONITORS
 from .files import read_json
 from .lock import is_running
-from .monitor import is_better
+from .monitor import MONITORS, is_better
 from .record import FORMAT
 from .run import NewerRunError, open_run
 

@@ -1,7 +1,7 @@
-"""The words for a declared type: what a value may be, and which values aren't that.
+"""The words for a declared type: which values it allows, and which values have another type.
 
-In come JSON schemas and errors as pydantic makes them of a declaration; out come phrases that
-follow the word "expected". pydantic's own texts speak to programmers.
+In come the JSON schemas and the errors that pydantic makes for a declaration; out come phrases that
+follow the words "expected" and "found". pydantic's own texts are written for programmers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _PLAIN = {"boolean": "true or false", "string": "text", "array": "a list", "obje
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
-    """Return what a JSON schema allows; null isn't mentioned.
+    """Return the values that a JSON schema allows, in words; null isn't mentioned.
 
     A description in the schema takes the place of the words for its type and limits.
 
@@ -44,8 +44,10 @@ def allowed(schema: Mapping[str, Any]) -> str:
 
 def _limits(schema: Mapping[str, Any]) -> str:
     """Return the limits of a number: "of 1 or more", "from 0 to below 1", "above 0"."""
-    least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
-    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    keywords = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    found = [schema.get(keyword) for keyword in keywords]
+    # Versions of pydantic differ in whether the limit of a float is an integer.
+    least, most, above, below = (int(x) if x is not None and x == int(x) else x for x in found)
     if least is not None and most is not None:
         return f"from {least} to {most}"
     if least is not None:
@@ -68,35 +70,36 @@ def quoted(value: object) -> str:
 
 
 def faults_in(
-    error: ValidationError, schema: Mapping[str, Any], values: Mapping[str, Any]
+    error: ValidationError, schemas: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the keys that an error is about, with what was expected of each and what was found.
+    """Yield the keys that an error is about, with the expected values and the value found.
 
     Parameters
     ----------
     error : ValidationError
-    schema : mapping
-        The JSON schema of the record that was validated.
+        The error.
+    schemas : mapping
+        The JSON schema of each key.
     values : mapping
         The values that were validated.
 
     Yields
     ------
     key : str
-        Empty for an error that is about several keys.
+        The key; empty for an error that is about several keys together.
     expected : str
-        Of such an error, its whole text.
+        The allowed values in words; for an error about several keys, the text of the error.
     found : str
-        Empty if the key is missing.
+        The value in the form of `quoted`; empty if the key is missing.
     """
     seen = set()
     for fault in error.errors(include_url=False, include_input=False):
         key = str(fault["loc"][0]) if fault["loc"] else ""
         if key in seen:
-            continue  # another item of a list, or another kind that the value isn't of
+            continue  # another item of a list, or another type of a union
         seen.add(key)
         if not key:
             yield "", str(fault["ctx"]["error"]), ""
         else:
             found = quoted(values[key]) if key in values else ""
-            yield key, allowed(schema["properties"][key]), found
+            yield key, allowed(schemas[key]), found

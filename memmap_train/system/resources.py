@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")  # version 1 has a folder there for each controller
+_ROOT = Path("/")
+_CGROUPS = "sys/fs/cgroup"  # version 1 has a folder there for each controller
 _PIECE_BYTES = 2**12
 _MAPS_LEFT = 100  # some may have gone since there were too many
 _FALLBACK_BYTES = 4_000_000_000  # where the system tells nothing: half of a small machine
@@ -16,14 +17,19 @@ _UNKNOWN_DISK_BYTES = 10**15
 _OPEN_FILES_OF_WINDOWS = 512  # its C library's default
 
 
-def available_memory() -> int:
+def available_memory(*, root: Path = _ROOT) -> int:
     """Return the bytes that this process can take without pushing others out.
 
     The smaller of what the kernel calls available (free memory and page cache that can go) and what
     the control groups of this process leave, version 1 or 2. A group's own page cache counts as
     available, since the kernel drops it before it refuses memory.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that holds `proc` and `sys`.
     """
-    return min([_system_available(), *_group_rests()])
+    return min([_system_available(root), *_group_rests(root)])
 
 
 def free_disk(path: Path) -> int:
@@ -42,13 +48,18 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
-def n_cores() -> int:
+def n_cores(*, root: Path = _ROOT) -> int:
     """Return how many cores this process can keep busy.
 
     The smaller of the cores that it may be scheduled on and what the quotas of its control groups
     leave, version 1 or 2; a part of a core counts as one.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that holds `proc` and `sys`.
     """
-    return max(1, min([n_schedulable_cores(), *_group_cores()]))
+    return max(1, min([n_schedulable_cores(), *_group_cores(root)]))
 
 
 def n_schedulable_cores() -> int:
@@ -88,9 +99,9 @@ def most_maps() -> int | None:
     return most if present >= most - _MAPS_LEFT else None
 
 
-def _system_available() -> int:
+def _system_available(root: Path) -> int:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -101,9 +112,9 @@ def _system_available() -> int:
         return _FALLBACK_BYTES
 
 
-def _group_rests() -> Iterator[int]:
+def _group_rests(root: Path) -> Iterator[int]:
     """Yield limit - use + reclaimable cache of every memory group that this process is in."""
-    for folder, is_v1 in _groups("memory"):
+    for folder, is_v1 in _groups("memory", root):
         if is_v1:
             limits = [_read_number(folder / "memory.limit_in_bytes")]
             used, prefix = _read_number(folder / "memory.usage_in_bytes"), "total_"
@@ -125,9 +136,9 @@ def _group_rests() -> Iterator[int]:
         yield max(0, min(known) - used + cache)
 
 
-def _group_cores() -> Iterator[int]:
+def _group_cores(root: Path) -> Iterator[int]:
     """Yield the quota of every CPU group that this process is in, in cores, rounded up."""
-    for folder, is_v1 in _groups("cpu"):
+    for folder, is_v1 in _groups("cpu", root):
         try:
             if is_v1:
                 quota = int((folder / "cpu.cfs_quota_us").read_text())
@@ -140,11 +151,11 @@ def _group_cores() -> Iterator[int]:
             yield -(-quota // period)
 
 
-def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
+def _groups(controller: str, root: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the folder of every control group that this process is in, and whether of version 1."""
     try:
         # A group's name is a folder's name: any bytes.
-        text = Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape")
+        text = (root / "proc/self/cgroup").read_text("utf-8", "surrogateescape")
     except OSError:
         return
     for line in text.splitlines():
@@ -153,11 +164,11 @@ def _groups(controller: str) -> Iterator[tuple[Path, bool]]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        root = _CGROUPS / controller if controllers else _CGROUPS
-        folder = root / path.lstrip("/")
+        top = root / _CGROUPS / controller if controllers else root / _CGROUPS
+        folder = top / path.lstrip("/")
         while True:  # a limit above counts as well
             yield folder, bool(controllers)
-            if folder == root or root not in folder.parents:
+            if folder == top or top not in folder.parents:
                 break
             folder = folder.parent
 

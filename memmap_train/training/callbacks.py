@@ -1,49 +1,31 @@
-"""The user's own Keras callbacks, driven by our loop; and the log for TensorBoard.
+"""The user's own Keras callbacks, called by the training loop.
 
-In come names and a model, out comes one object that is told what happens and passes it on. A
-callback sees what ``fit`` would show it: the model with its optimizer, epochs counted from 0, and
-`logs`. In a training that is resumed it is made again and told of `on_train_begin`; then its plain
-attributes become what they were, and it goes on, inside of an epoch too.
+In come names and a model, out comes one object that passes on what happens. A callback sees what
+``fit`` would show it: the model with its optimizer, epochs counted from 0, and `logs`. In a
+training that is resumed it is made again, and `on_train_begin` is called; then its state is
+restored, and it continues, inside of an epoch too.
 """
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from ..errors import ConfigError
-from ..runs.attribute_state import (
-    Packed,
-    passed_over,
-    recall,
-    recall_random,
-    remembered,
-    remembered_random,
-)
-from ..runs.object_reference import blaming, find_named
+from ..runs.object_reference import resolve_reference, user_code
 from ..system.signals import stops
-
-Memory = list[dict[str, Packed]]
-"""What each of several callbacks remembers, and last, where there are any, random generators."""
-
-_GIVEN = ("_model", "params")  # attributes that a callback has from us
-# What Keras's own callbacks find out or set aside when training begins: it holds for this process.
-_OF_PROCESS = {
-    keras.callbacks.CSVLogger: ("append", "append_header"),
-    keras.callbacks.TensorBoard: ("_prev_summary_state",),
-}
-
-# `tf.summary.scalar` writes the same, but asks for TensorBoard, which only the reader needs.
-_SCALAR = tf.compat.v1.SummaryMetadata(
-    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+from .callback_state import (
+    Memory,
+    attributes_not_saved,
+    check_states,
+    restore_callbacks,
+    states_of,
 )
+from .tensorboard_log import TensorBoardLog
 
 
 def make_callbacks(names: Sequence[str]) -> list[Any]:
@@ -56,9 +38,9 @@ def make_callbacks(names: Sequence[str]) -> list[Any]:
     """
     made = []
     for name in names:
-        found = find_named("callbacks", name)
+        found = resolve_reference("callbacks", name)
         if not isinstance(found, keras.callbacks.Callback) and callable(found):
-            with blaming(f"callbacks: {name}() failed"):
+            with user_code(f"callbacks: {name}() failed"):
                 found = found()
         if not isinstance(found, keras.callbacks.Callback):
             raise ConfigError(
@@ -95,7 +77,7 @@ class Callbacks:
         params: Mapping[str, int],
         *,
         shows_scores: bool = True,
-        log: "TensorBoardLog | None" = None,
+        log: TensorBoardLog | None = None,
     ) -> None:
         self._callbacks, self._model, self._optimizer = dict(callbacks), model, optimizer
         self._params, self._shows_scores = dict(params), shows_scores
@@ -134,38 +116,24 @@ class Callbacks:
         have seen: restore the model's state afterwards.
         """
         for name, callback in self._told.items():
-            with blaming(f"callbacks: {name} failed in set_params"):
+            with user_code(f"callbacks: {name} failed in set_params"):
                 callback.set_params(self._params)
-            with blaming(f"callbacks: {name} failed in set_model"):
+            with user_code(f"callbacks: {name} failed in set_model"):
                 callback.set_model(self._model)
             if memory and isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # else it would empty the file of the epochs before
         self._tell("on_train_begin", {})
         if memory:
-            *attributes_of_each, generators = memory
-            # Not strict: checkpoints of earlier versions have one more, of our own log.
-            for callback, known in zip(self._callbacks.values(), attributes_of_each, strict=False):
-                passed = _not_remembered(callback)
-                recall(callback, {name: known[name] for name in known if name not in passed})
-            recall_random(generators)
+            restore_callbacks(self._callbacks, memory)
+        check_states(self._callbacks)
 
     def memory(self) -> Memory:
-        """Return the plain attributes of each callback, and random generators' states."""
-        if not self._callbacks:
-            return []
-        known = [
-            remembered(callback, but=_not_remembered(callback))
-            for callback in self._callbacks.values()
-        ]
-        return [*known, remembered_random()]
+        """Return the states of the callbacks and of random generators, for a checkpoint."""
+        return states_of(self._callbacks)
 
     def forgotten(self) -> list[str]:
-        """Return what `memory` can't hold, as "callback: attribute"."""
-        return [
-            f"{name}: {attribute}"
-            for name, callback in self._callbacks.items()
-            for attribute in passed_over(callback, but=_not_remembered(callback))
-        ]
+        """Return the attributes that `memory` can't hold, as "callback: attribute"."""
+        return attributes_not_saved(self._callbacks)
 
     def epoch_begin(self, epochs_done: int) -> None:
         """Say that an epoch begins."""
@@ -203,7 +171,7 @@ class Callbacks:
         try:
             for name, callback in self._told.items():
                 copies = [self._shown(a, callback) for a in arguments]
-                with blaming(f"callbacks: {name} failed in {method}"):
+                with user_code(f"callbacks: {name} failed in {method}"):
                     getattr(callback, method)(*copies)
         finally:
             self._model.optimizer = None
@@ -214,58 +182,6 @@ class Callbacks:
             return argument
         hides = not self._shows_scores and callback is not self._log
         return {k: v for k, v in argument.items() if not (hides and k.startswith("val_"))}
-
-
-class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes each epoch's row of `history.csv` as scalars into a folder that TensorBoard shows.
-
-    Where it can't be written, that is warned of, and training goes on without it.
-
-    Parameters
-    ----------
-    folder : Path
-    warn : callable
-        Called with one line.
-    """
-
-    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
-        super().__init__()
-        self._folder, self._warn = folder, warn
-        self._writer: Any = None
-
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Begin another file in the folder."""
-        with self._surviving_a_full_disk():
-            self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Write the scores at the number of epochs done."""
-        if self._writer is None:
-            return
-        with self._surviving_a_full_disk():
-            with self._writer.as_default():
-                for name, value in (logs or {}).items():
-                    tensor = tf.constant(value, tf.float32)
-                    tf.summary.write(name, tensor, step=epoch + 1, metadata=_SCALAR)
-            self._writer.flush()
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Close the file."""
-        if self._writer is not None:
-            with self._surviving_a_full_disk():
-                self._writer.close()
-
-    @contextmanager
-    def _surviving_a_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except (tf.errors.OpError, OSError) as error:
-            self._writer = None
-            reason = " ".join(str(error).split())
-            self._warn(
-                f"{self._folder}: the log for TensorBoard couldn't be written ({reason:.200}); "
-                "training goes on without it"
-            )
 
 
 @contextmanager
@@ -302,12 +218,6 @@ def _logs(row: Mapping[str, float]) -> dict[str, float]:
     """Return a row of `history.csv` as logs."""
     # Keras's own callbacks pass `epoch` on beside the logs, and names come once.
     return {name: value for name, value in row.items() if name != "epoch"}
-
-
-def _not_remembered(callback: Any) -> tuple[str, ...]:
-    """Return the attributes of a callback that a resumed training must not set."""
-    found = (names for kind, names in _OF_PROCESS.items() if isinstance(callback, kind))
-    return (*_GIVEN, *(name for names in found for name in names))
 
 
 def _overrides(callback: Any, method: str) -> bool:

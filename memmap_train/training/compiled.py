@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..runs.object_reference import blaming
+from ..runs.object_reference import user_code
 from .model import brings_model, build
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
 from .user_models import open_saved
@@ -43,7 +43,7 @@ def compile_model(setup: Setup) -> tuple[TrainStep, Predictor]:
             TrainStep(model, n_features, n_targets, config),
             Predictor(model, config.fill_missing),
         )
-    with blaming(f"model: {config.model} fails in training"):
+    with user_code(f"model: {config.model} fails in training"):
         step = TrainStep(model, n_features, n_targets, config)
-    with blaming(f"model: {config.model} fails in prediction"):
+    with user_code(f"model: {config.model} fails in prediction"):
         return step, Predictor(model, config.fill_missing)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ..errors import ConfigError
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
-from ..runs.object_reference import described
+from ..runs.object_reference import describe_error
 from ..runs.run import Run
 from ..runs.state import Progress
 from .model import brings_model
@@ -60,7 +60,7 @@ def failure_of_model(
     advice += "change the model"
     if kept := newest_step(checkpoint_dir):
         advice += f"; --resume goes on after step {kept:,}, the last that was saved"
-    return ConfigError(f"model: {config.model} fails: {described(error)}; {advice}")
+    return ConfigError(f"model: {config.model} fails: {describe_error(error)}; {advice}")
 
 
 def _is_float(array: npt.NDArray[Any]) -> bool:

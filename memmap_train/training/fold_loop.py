@@ -10,7 +10,7 @@ chosen by the very eras that it is scored on.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..dataset.dataset import Dataset
@@ -19,8 +19,8 @@ from ..runs.chart import draw_run
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, walk_forward
 from ..runs.lock import check_free
-from ..runs.metrics import summary
 from ..runs.record import RunRecord, fold_record
+from ..runs.recorded_report import recorded_folds_report, recorded_summaries
 from ..runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     begun_record,
@@ -37,8 +37,8 @@ from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .initial_model import InitialModel
 from .model import require_tensorflow
-from .resolve import Setup, prepare
-from .results import draw_missing, recorded_scores, report_again
+from .resolve import Setup, best_possible_score, prepare
+from .results import draw_missing
 from .train import rehearsed, train
 
 # Of a fold's own record; a run of folds has those of all its folds.
@@ -168,8 +168,6 @@ class _Resolved:
         Of each fold, in order.
     record : RunRecord
         The record of all of them.
-    best_possible : float or None
-        As for `Setup`.
     initial : InitialModel or None
         The saved model that all folds begin with, if they do with one.
     """
@@ -179,7 +177,6 @@ class _Resolved:
     folds: tuple[Fold, ...]
     configs: tuple[TrainConfig, ...]
     record: RunRecord
-    best_possible: float | None
     initial: InitialModel | None
 
 
@@ -238,7 +235,7 @@ def _set_up(
     compile_model(last)
     make_callbacks(last.config.callbacks)
     record = _record(last, chosen, asked)
-    return _Resolved(found, run, chosen, configs, record, last.best_possible, initial)
+    return _Resolved(found, run, chosen, configs, record, initial)
 
 
 def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
@@ -294,51 +291,41 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> Run
 
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
     """Return the report that a finished run of folds recorded, with all its pictures."""
-    runs = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    results = [of_fold.read_result() or {} for of_fold in runs]
-    for one, its_result in zip([*runs, run], [*results, result], strict=True):
-        draw_missing(one, its_result, report)
-    folds = tuple(map(report_again, runs, results))
-    try:
-        scores = recorded_scores(run, result)
-        return FoldsReport(**{**scores, "folds": folds, "already_finished": True})
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
+    for number in range(1, len(run.folds) + 1):
+        of_fold = open_run(run.fold_path(number))
+        draw_missing(of_fold, of_fold.read_result() or {}, report)
+    draw_missing(run, result, report)
+    return recorded_folds_report(run)
 
 
 def _conclude(
     run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
 ) -> FoldsReport:
     """Put the scores of all folds together, and write them."""
-    folds, main_target = run.folds, run.record.main_target
-    rows = [
-        row
-        for number in range(1, len(folds) + 1)
-        for row in open_run(run.fold_path(number)).read_era_scores()
-    ]
-    main = [row for row in rows if row[1] == main_target]
-    corr = summary([row[2] for row in main])
+    best_possible = best_possible_score(resolved.dataset, run.record.main_target)
     try:
-        run.write_era_scores(rows)
+        run.write_era_scores(
+            row
+            for number in range(1, len(run.folds) + 1)
+            for row in open_run(run.fold_path(number)).read_era_scores()
+        )
+        corr, pearson = recorded_summaries(run)
         chart_path = draw_run(
-            run, best_epoch=None, best_possible=resolved.best_possible, warn=report.warning
+            run, best_epoch=None, best_possible=best_possible, warn=report.warning
         )
         result = FoldsReport(
             run_dir=str(run.path),
-            n_eras=len(main),
-            corr_mean=corr.mean,
-            corr_std=corr.std,
-            corr_sharpe=corr.sharpe,
-            max_drawdown=corr.max_drawdown,
-            corr_positive=corr.positive,
-            pearson_mean=summary([row[3] for row in main]).mean,
-            best_possible=resolved.best_possible,
+            n_eras=sum(len(fold.validation) for fold in run.folds),
+            corr=corr,
+            pearson=pearson,
+            best_possible=best_possible,
             chart_path=None if chart_path is None else str(chart_path),
             folds=tuple(reports),
         )
-        of_all = asdict(result)
-        run.finish({key: of_all[key] for key in of_all.keys() - {"folds", "already_finished"}})
+        run.finish(result.to_json())
     except OSError as error:
+        if isinstance(error, RunError):
+            raise
         raise RunError(
             f"{run.path}: the results can't be written: {error.strerror}; training itself is done: "
             "free some disk space, and add --resume"

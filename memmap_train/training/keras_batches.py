@@ -1,11 +1,11 @@
-"""Batches for anybody's own Keras model: a `tf.data.Dataset` in this package's order.
+"""Batches for a Keras model of your own: a `tf.data.Dataset` in this package's order.
 
-Why a `tf.data.Dataset`, and why so: ``fit`` permutes the batches of a finite `PyDataset`, wants
-`steps_per_epoch` for an infinite one, and hands on a dataset of known length as it is. But it makes
+Why a `tf.data.Dataset`: ``fit`` permutes the batches of a finite `PyDataset`, wants
+`steps_per_epoch` for an infinite one, and takes a dataset of known length as it is. But it makes
 more iterators than there are epochs: one to look at a first batch (under a distribution strategy),
 one at the end of each epoch that it never uses, and early stopping leaves one half used. So the
 epoch isn't counted by iterators. An iterator takes its epoch when its first batch is asked for, and
-an epoch is over when its last batch was handed out; nothing behind that point reads ahead (the
+an epoch is over when its last batch was handed out; nothing after that point reads ahead (the
 stream before it does).
 """
 
@@ -17,46 +17,39 @@ import numpy as np
 import tensorflow as tf
 
 from ..dataset.dataset import Dataset
-from ..dataset.selection import Selection
 from ..errors import listed
-from ..loading.batches import Batches
+from ..loading.batches import Batches, as_batches
 from ..loading.gather import Batch
+from ..loading.sampler import whole
 from ..loading.stream import Stream
+from ..loading.window_sampler import WindowSampler
 from ..system.thread_lock import ThreadLock
 
 _log = logging.getLogger("memmap_train")
 
 
 def keras_batches(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    seed: int,
-    features: Selection = None,
-    targets: Selection = None,
-    window_size: int | None = None,
-    pool_batches: int | None = None,
-    memory: int | None = None,
-    drop_remainder: bool = True,
-    start: int = 0,
-) -> Any:
-    """Return shuffled batches of a dataset for ``model.fit``, ``evaluate`` or your own loop.
+    data: Batches | Dataset, *, start: int = 0, **arguments: Any
+) -> "tf.data.Dataset":
+    """Return shuffled batches for ``model.fit``, ``evaluate`` or your own loop.
 
     The epochs of ``fit`` see exactly ``batches[0]``, ``batches[1]``, … of `Batches` with the same
-    arguments, whatever Keras peeks at, and the steps per epoch are known.
+    arguments, whatever Keras requests besides, and the steps per epoch are known.
 
     Parameters
     ----------
-    dataset, batch_size, seed, features, targets, window_size, pool_batches, memory, drop_remainder
-        As for `Batches`. Give ``drop_remainder=False`` for validation, to have every row.
+    data : Batches or Dataset
     start : int
         The first step; ``k * len(batches)`` begins with epoch k.
+    **arguments
+        As for `Batches`, if a dataset is given. Give ``drop_remainder=False`` for validation, to
+        have every row.
 
     Returns
     -------
     tf.data.Dataset
-        Of ``(x, y)``, float32, shapes (batch, features) and (batch, targets). Its length, and its
-        ``cardinality()``, is the number of steps of an epoch.
+        Pairs ``(x, y)`` of float32, shapes (batch, features) and (batch, targets). Its length, and
+        its ``cardinality()``, is the number of steps of an epoch.
 
     Raises
     ------
@@ -65,18 +58,18 @@ def keras_batches(
 
     Notes
     -----
-    - Each full pass counts as an epoch, and a second ``fit`` goes on where the first one ended.
+    - Each full pass counts as an epoch, and a second ``fit`` continues where the first one ended.
       A pass that was left early (early stopping, an error) starts again. Use one of these for
       training and another one for validation. (In epochs of three steps or fewer, the look that
       Keras takes at the first batches under a distribution strategy is a full pass.)
-    - ``fit(..., shuffle=False)`` saves Keras's warning that it doesn't shuffle; it never does.
+    - ``fit(..., shuffle=False)`` avoids Keras's warning that it doesn't shuffle; it never does.
     - A model needs as many outputs as there are targets. With a single output Keras's losses don't
       fail: they compare it with every target. ``fit`` doesn't show its model to the data, so this
-      can't be refused; where there are several targets, a warning names them.
-    - Missing targets are handed on as NaN, and one NaN makes the loss NaN: choose labelled eras
+      can't be an error; where there are several targets, a warning names them.
+    - Missing targets arrive as NaN, and one NaN makes the loss NaN: choose labelled eras
       (``dataset.labelled_eras(target)``), or mask them in your loss.
     - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
-      `memmap_train.training.predict` for rows in the dataset's order.
+      `memmap_train.predict` for rows in the dataset's order.
 
     Examples
     --------
@@ -89,17 +82,7 @@ def keras_batches(
         val = mt.keras_batches(ds.select(eras[-84:]), drop_remainder=False, **common)
         model.fit(train, validation_data=val, epochs=3, shuffle=False)
     """
-    batches = Batches(
-        dataset,
-        batch_size=batch_size,
-        seed=seed,
-        features=features,
-        targets=targets,
-        window_size=window_size,
-        pool_batches=pool_batches,
-        memory=memory,
-        drop_remainder=drop_remainder,
-    )
+    batches = as_batches(data, arguments)
     names = batches.target_names
     if len(names) > 1:
         _log.warning(
@@ -109,11 +92,20 @@ def keras_batches(
             listed(names, 3),
         )
     feed = _Feed(batches, start)
+    result = _pipeline(feed, batches)
+    result.memmap_train_feed = feed
+    return result
+
+
+def _pipeline(feed: "_Feed", batches: Batches) -> "tf.data.Dataset":
+    """Return the batches of a feed, which this holds only weakly."""
     # TensorFlow keeps Python functions of a dataset for ever (`_py_funcs_used_in_graph` of the
     # default graph), and with them would keep the stream's buffers. Iterators and derived datasets
     # hold on to the dataset, and only the dataset holds on to the feed.
     feed_of = weakref.ref(feed)
-    rows = batch_size if drop_remainder else None
+    sampler = batches.sampler
+    is_even = isinstance(sampler, WindowSampler) and sampler.drop_remainder
+    rows = batches.batch_size if is_even else None
     shapes = ((rows, len(batches.feature_names)), (rows, len(batches.target_names)))
 
     def begin() -> np.int64:
@@ -130,22 +122,20 @@ def keras_batches(
         x, y = tf.numpy_function(batch, [step], (tf.float32, tf.float32))
         return tf.ensure_shape(x, shapes[0]), tf.ensure_shape(y, shapes[1])
 
-    steps = tf.data.Dataset.range(1).flat_map(_as_it_is(steps_of_pass))
-    data = steps.map(_as_it_is(batch_of_step))
+    steps = tf.data.Dataset.range(1).flat_map(_untransformed(steps_of_pass))
+    data = steps.map(_untransformed(batch_of_step))
     data = data.apply(tf.data.experimental.assert_cardinality(len(batches)))
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    data = data.with_options(options)
-    data.memmap_train_feed = feed
-    return data
+    return data.with_options(options)
 
 
 class _Feed:
     """Hands out the batches of passes and knows which pass is next; thread-safe."""
 
     def __init__(self, batches: Batches, start: int) -> None:
-        batches.sampler.locate(start)  # refuses a negative step at once
+        whole("start", start, least=0)
         self._batches = batches
         self._start = self._next = start
         self._stream: Stream | None = None
@@ -177,6 +167,6 @@ def _alive(feed: _Feed | None) -> _Feed:
     return feed
 
 
-def _as_it_is(function: Any) -> Any:
+def _untransformed(function: Any) -> Any:
     """Have TensorFlow trace a function without rewriting its source first."""
     return tf.autograph.experimental.do_not_convert(function)

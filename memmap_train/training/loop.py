@@ -24,14 +24,16 @@ from ..runs.run import Run
 from ..runs.run_warnings import RunWarnings
 from ..runs.state import Best, Clock, Progress, Row, State
 from ..runs.state_store import StateStore
-from .callbacks import Callbacks, Memory, TensorBoardLog
+from .callback_state import Memory
+from .callbacks import Callbacks
 from .failures import check_convergence, divergence, failure_of_model
 from .plan import plan_of
-from .predict import Predictor
+from .predictor import Predictor
 from .resolve import Setup
 from .results import Results
 from .scoring import Scoring
 from .step import TrainStep
+from .tensorboard_log import TensorBoardLog
 
 
 class TrainingLoop:

@@ -14,7 +14,7 @@ import keras
 from ..errors import ConfigError, listed, nearest
 from ..runs.config import TrainConfig
 from ..runs.lineage import SUFFIX
-from ..runs.object_reference import is_named
+from ..runs.object_reference import is_reference
 from ..system.resources import available_memory
 from ..text import in_bytes
 from .startup import wrong_backend
@@ -50,7 +50,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
         There is no model of that name, or the user's own isn't one.
     """
     check_model_name(config.model)
-    if is_named(config.model):
+    if is_reference(config.model):
         return build_own(n_features, n_targets, config)
     _check_size(n_features, n_targets, config)
     inputs = keras.Input((n_features,), name="features")
@@ -91,7 +91,7 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
 
 def check_model_name(name: str) -> None:
     """Raise a ConfigError if there is no model of that name."""
-    if name not in _BODIES and not is_named(name) and not name.endswith(SUFFIX):
+    if name not in _BODIES and not is_reference(name) and not name.endswith(SUFFIX):
         raise ConfigError(
             f'model: expected {listed(_BODIES)}, "package.module:function" or a file ending in '
             f"{SUFFIX}, found {name!r}{nearest(name, _BODIES)}"

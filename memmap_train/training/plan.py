@@ -6,9 +6,10 @@ In comes a resolved configuration with its model, out comes a `TrainPlan`.
 from typing import Any
 
 from ..dataset.eras import ERA_COLUMN
-from ..runs.folds import automatic_embargo
+from ..loading.explanation import reading_line, shuffling_line
+from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
-from .predict import BLOCK_ROWS
+from .predictor import BLOCK_ROWS
 from .resolve import Setup
 
 
@@ -16,7 +17,6 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     """Return what is about to be trained, after so many steps and epochs."""
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
-    shuffling, reading = batches.explain()
     manifest = setup.dataset.manifest
     automatic, note = automatic_embargo(
         setup.dataset.eras,
@@ -45,8 +45,8 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         main_target=setup.main_target,
         named_target=setup.named_target,
         batch_size=config.batch_size,
-        shuffling=shuffling,
-        reading=reading,
+        shuffling=shuffling_line(batches),
+        reading=reading_line(batches),
         steps_per_epoch=len(batches),
         epochs=config.epochs,
         first_step=first_step,

@@ -29,7 +29,7 @@ from ..runs.run import Run
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
 from .model import check_model_name
-from .predict import check_missing
+from .predictor import check_missing
 from .startup import n_compute_threads
 
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
@@ -78,10 +78,15 @@ class Setup:
 
     @property
     def best_possible(self) -> float | None:
-        """The sample's best score, if the main target is the one that it is known for."""
-        manifest = self.dataset.manifest
-        planted_for = manifest.aliases.get("target", "target")
-        return manifest.planted if self.named_target == planted_for else None
+        """The best mean score that a model can expect; see `best_possible_score`."""
+        return best_possible_score(self.dataset, self.main_target)
+
+
+def best_possible_score(dataset: Dataset, target: str) -> float | None:
+    """Return a sample's best mean score, if its synthetic signal was made for this target."""
+    aliases = dataset.manifest.aliases
+    is_known = aliases.get(target, target) == aliases.get("target", "target")
+    return dataset.manifest.planted if is_known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,19 @@ In comes what a training has reached, out come files and a `TrainReport`; of a f
 report that it recorded.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ..errors import RunError
 from ..runs.chart import draw_run
 from ..runs.checkpoints import newest_step
 from ..runs.files import replacing
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.state import Best, Progress
 from .resolve import Setup
 from .step import TrainStep
-
-_SCORES = (
-    "corr_mean",
-    "corr_std",
-    "corr_sharpe",
-    "max_drawdown",
-    "corr_positive",
-    "pearson_mean",
-)
 
 
 class Results:
@@ -78,7 +68,8 @@ class Results:
         """
         run, best, n_steps = self._run, progress.best, self._step.count
         assert best is not None  # an epoch at least is done
-        corr, plain = best.scores.corr_summary(), best.scores.pearson_summary()
+        stopped_early = progress.stopped
+        stopped_early |= progress.is_out_of_patience(self._setup.config.patience)
         best_possible = self._setup.best_possible
         try:
             self.write_scores(progress)
@@ -93,19 +84,14 @@ class Results:
                 run_dir=str(run.path),
                 n_epochs=progress.epochs_done,
                 n_steps=n_steps,
-                stopped_early=progress.stopped
-                or progress.is_out_of_patience(self._setup.config.patience),
+                stopped_early=stopped_early,
                 best_epoch=best.epoch,
-                corr_mean=corr.mean,
-                corr_std=corr.std,
-                corr_sharpe=corr.sharpe,
-                max_drawdown=corr.max_drawdown,
-                corr_positive=corr.positive,
-                pearson_mean=plain.mean,
+                corr=best.scores.corr_summary(),
+                pearson=best.scores.pearson_summary(),
                 best_possible=best_possible,
                 chart_path=None if chart_path is None else str(chart_path),
             )
-            run.finish(asdict(result))
+            run.finish(result.to_json())
         except OSError as error:
             kept = newest_step(run.checkpoint_dir)
             done = "training itself is done"
@@ -118,8 +104,20 @@ class Results:
         return result
 
 
+def report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> TrainReport:
+    """Return the report of a finished run; draw its picture if it couldn't be drawn before.
+
+    Raises
+    ------
+    RunError
+        `state.json` lacks some of it.
+    """
+    draw_missing(run, result, report)
+    return recorded_report(run)
+
+
 def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
-    """Draw the picture of a finished run where it couldn't be drawn before."""
+    """Draw the picture of a finished run if there is none yet."""
     if not run.chart_path.exists():
         draw_run(
             run,
@@ -127,18 +125,3 @@ def draw_missing(run: Run, result: Mapping[str, Any], report: Reporter) -> None:
             best_possible=result.get("best_possible"),
             warn=report.warning,
         )
-
-
-def report_again(run: Run, result: Mapping[str, Any]) -> TrainReport:
-    """Return the report that a finished run recorded."""
-    try:
-        return TrainReport(**{**recorded_scores(run, result), "already_finished": True})
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run.path}: its state.json is damaged: {error}; remove it") from None
-
-
-def recorded_scores(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result as it was before it was recorded, with the run's present place."""
-    undefined = {name: math.nan for name in _SCORES if result[name] is None}
-    chart_path = str(run.chart_path) if run.chart_path.exists() else None
-    return {**result, **undefined, "run_dir": str(run.path), "chart_path": chart_path}

@@ -5,12 +5,12 @@ era, and a row of `history.csv`.
 """
 
 from ..loading.placement import is_past_cache
-from ..runs.metrics import EraScores
 from ..runs.report import Pace, Reporter
-from ..runs.run import STEP_SCORE_COLUMNS
 from ..runs.run_warnings import RunWarnings
+from ..runs.score_files import STEP_SCORE_COLUMNS
 from ..runs.state import Progress, Row
-from .predict import Predictor
+from ..runs.summary import EraScores, history_scores
+from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
 from .validation import Labels, score_eras
@@ -76,20 +76,10 @@ class Scoring:
             progress=self._report_progress,
         )
         self._warnings.undefined_scores(scores.undefined, len(self._dataset.eras))
-        corr, plain = scores.corr_summary(), scores.pearson_summary()
         return scores, {
             "epoch": progress.epochs_done + 1,
             "loss": loss,
-            "val_corr_mean": corr.mean,
-            "val_corr_std": corr.std,
-            "val_corr_sharpe": corr.sharpe,
-            "val_max_drawdown": corr.max_drawdown,
-            "val_corr_positive": corr.positive,
-            "val_pearson_mean": plain.mean,
-            "val_pearson_std": plain.std,
-            "val_pearson_sharpe": plain.sharpe,
-            "val_pearson_max_drawdown": plain.max_drawdown,
-            "val_pearson_positive": plain.positive,
+            **history_scores(scores.corr_summary(), scores.pearson_summary()),
             "learning_rate": self._step.learning_rate,
         }
 

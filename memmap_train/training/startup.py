@@ -57,6 +57,29 @@ def start_tensorflow(output: Path) -> None:
     _compute_in_float32()
 
 
+def import_tensorflow() -> None:
+    """Import TensorFlow and Keras for a Python caller, whose process and settings stay as they are.
+
+    It is quiet unless `TF_CPP_MIN_LOG_LEVEL` is set.
+
+    Raises
+    ------
+    ConfigError
+        One of both can't be imported.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        _import_all()
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    try:
+        with _stderr_redirected():
+            _import_all()
+    finally:
+        del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
 def n_compute_threads() -> int:
     """Return how many threads TensorFlow splits an operation among.
 

@@ -32,7 +32,7 @@ from .loop import TrainingLoop
 from .model import require_tensorflow
 from .plan import plan_of
 from .resolve import Setup, prepare
-from .results import draw_missing, report_again
+from .results import report_again
 
 
 def train(
@@ -92,8 +92,7 @@ def train(
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
-            draw_missing(run, result, report)
-            return report_again(run, result)
+            return report_again(run, result, report)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
     record = setup.record

@@ -19,7 +19,7 @@ import keras
 from ..errors import ConfigError, listed
 from ..runs.config import TrainConfig
 from ..runs.lineage import SUFFIX
-from ..runs.object_reference import blaming, described, find_named
+from ..runs.object_reference import describe_error, resolve_reference, user_code
 
 
 def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
@@ -32,14 +32,14 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
         saved and opened again.
     """
     name = config.model
-    function = find_named("model", name)
+    function = resolve_reference("model", name)
     called = f"{name}({', '.join([str(n_features), str(n_targets), *_written(config)])})"
     if not callable(function):
         raise ConfigError(
             f"model: {name!r} is a {type(function).__name__}, expected a function "
             "build(n_features, n_targets, **params) that returns a keras.Model"
         )
-    with blaming(f"model: {called} failed{_keras_2_hint()}"):
+    with user_code(f"model: {called} failed{_keras_2_hint()}"):
         model = function(n_features, n_targets, **config.model_params)
     if not isinstance(model, keras.Model):
         of_keras_2 = type(model).__module__.partition(".")[0] == "tf_keras"
@@ -54,7 +54,7 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     # Now rather than after the first epoch.
     with (
         _temporary_folder(called) as folder,
-        blaming(
+        user_code(
             f"model: what {called} returned can't be saved and opened again (classes of your own "
             "need get_config and keras.saving.register_keras_serializable)"
         ),
@@ -115,13 +115,13 @@ def read_model(path: Path, code: Sequence[str]) -> Any:
     missing = []
     for name in code:
         try:
-            find_named("model", name)
+            resolve_reference("model", name)
         except ConfigError as error:  # that counts only if its layers are needed
             missing.append(f"; {error}")
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # what its layers' own code raises, too
-        why = _why_unreadable(path) or f"{described(error)}{''.join(missing)}"
+        why = _why_unreadable(path) or f"{describe_error(error)}{''.join(missing)}"
         raise ConfigError(f"model: {path}: it can't be opened as a saved model: {why}") from error
 
 
@@ -163,7 +163,7 @@ def _with_shapes(model: Any, called: str, n_features: int) -> Any:
     if getattr(model, "inputs", None):
         return model
     inputs = keras.Input((n_features,), name="features")
-    with blaming(f"model: {called}: the model fails on (rows, {n_features})"):
+    with user_code(f"model: {called}: the model fails on (rows, {n_features})"):
         outputs = model(inputs)
     return model if isinstance(model, keras.Sequential) else keras.Model(inputs, outputs)
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import stitched_array
-from ..runs.metrics import EraScores, numerai_corr, pearson, why_undefined
+from ..runs.metrics import numerai_corr, pearson, why_undefined
+from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
-from .predict import Predictor, Progress
+from .predictor import Predictor, Progress
 
 Float32 = npt.NDArray[np.float32]
 

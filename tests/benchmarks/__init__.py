@@ -1,1 +1,1 @@
-"""Speeds, each beside a physical limit measured in the same run: `make bench`."""
+"""Benchmarks: speeds, each with a physical limit measured in the same run (`make bench`)."""

@@ -11,7 +11,7 @@ from .sources import Size
 BY_DEFAULT = (
     "converting",
     "updating",
-    "narrowing",
+    "subsetting",
     "verifying",
     "reading",
     "scaling",
@@ -24,7 +24,7 @@ NAMES = (*BY_DEFAULT, "learning", "geometry")
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or the short ones."""
+    """Run the named benchmarks, or all short ones."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=", ".join(NAMES))
     parser.add_argument("--dir", type=Path, help="keep the data sets here for the next time")

@@ -1,4 +1,4 @@
-"""The way of 2021 that this package comes from: pandas splits each source into 16 files.
+"""The method of 2021 that this package replaces: pandas splits each source into 16 files.
 
 Each file holds the eras whose number has the same remainder, with features as float32, and is small
 enough to be loaded whole. Training then loads one after another and shuffles each by itself.
@@ -17,7 +17,7 @@ _N_FILES = 16
 
 
 def split(name: str, paths: Sequence[Path], folder: Path) -> dict[str, Spent]:
-    """Split sources as that article did; nothing is made durable."""
+    """Split sources as the article of 2021 did, without fsync."""
 
     def work() -> None:
         for path in paths:
@@ -34,7 +34,7 @@ def split(name: str, paths: Sequence[Path], folder: Path) -> dict[str, Spent]:
 
 
 def batches(folder: Path, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """Yield full batches from the files of `split`, for ever: a file's rows are shuffled together.
+    """Yield full batches from the files of `split`, endlessly; each file is shuffled by itself.
 
     The next file is loaded by the thread that yields: run it beside the training, with a queue.
     """

@@ -1,4 +1,4 @@
-"""The page cache before something is measured: without a dataset's files."""
+"""Dropping a dataset's files from the page cache before something is measured."""
 
 import os
 from collections.abc import Sequence

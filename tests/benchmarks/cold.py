@@ -1,4 +1,4 @@
-"""A dataset larger than memory, from the disk, beside the disk's own sequential rate.
+"""Batches of a dataset larger than memory, compared with the disk's sequential rate.
 
 Everything is measured in a process of its own, in a memory group about a third as large as the
 float32 store, with none of the files in the page cache. The disk is measured before and after: as
@@ -35,7 +35,7 @@ _Runs = dict[str, list[dict[str, float]]]
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way to read a store: in so many epochs, past the page cache or not."""
+    """A way to read a store: number of epochs, and whether with direct I/O."""
 
     name: str
     dtype: str
@@ -55,7 +55,7 @@ _WAYS = (
 
 
 def run(directory: Path, size: Size) -> None:
-    """Print the tables, or a line that says why there are none."""
+    """Print the tables, or a line with the reason why there are none."""
     size = replace(size, eras=round(size.eras * _TIMES_ERAS))
     datasets = {dtype: make_dataset(directory, size, dtype) for dtype in ("float32", "int8")}
     limit = round(datasets["float32"].feature_bytes / _TIMES_MEMORY)
@@ -91,7 +91,7 @@ def _measure_all(datasets: Mapping[str, mt.Dataset], limit: int, runs: _Runs) ->
 
 
 def _in_group(dataset: mt.Dataset, limit: int, work: Any, *arguments: Any) -> dict[str, float]:
-    """Run work on a dataset that isn't in memory; nothing but counts if it is killed."""
+    """Run work on a dataset that isn't in memory; a killed process has only counts."""
     evict(sorted(dataset.path.rglob("*.npy")))
     with memory_group(limit) as group:
         try:
@@ -113,7 +113,7 @@ def _open(path: Path) -> mt.Batches:
 
 
 def _batches(path: Path, way: _Way) -> Found:
-    """Read whole epochs by a stream; work for `alone`."""
+    """Read whole epochs with a stream; to be run by `alone`."""
     batches = _open(path)
     rate = measure(batches, direct=way.direct, n_steps=way.n_epochs * len(batches))
     return {
@@ -128,7 +128,7 @@ def _batches(path: Path, way: _Way) -> Found:
 
 
 def _random_rows(path: Path, _way: _Way) -> Found:
-    """Copy single rows out of plain maps for some seconds; work for `alone`."""
+    """Copy single rows from plain memory maps for some seconds; to be run by `alone`."""
     maps = [np.load(file, mmap_mode="r") for file in sorted(path.rglob("features.npy"))]
     rng = np.random.default_rng(0)
     row = np.empty(maps[0].shape[1], maps[0].dtype)
@@ -152,7 +152,7 @@ def _random_rows(path: Path, _way: _Way) -> Found:
 
 
 def _first_batch(path: Path) -> Found:
-    """Open a dataset and take a batch; work for `alone`."""
+    """Open a dataset and take a batch; to be run by `alone`."""
     started = time.perf_counter()
     with _open(path).stream() as stream:
         next(stream)

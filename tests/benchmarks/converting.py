@@ -1,4 +1,4 @@
-"""Conversion beside its limits, what digests, counts and checks cost of it, and the way of 2021."""
+"""Conversion compared with its limits, its digests, counts and checks, and the method of 2021."""
 
 import shutil
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def run(directory: Path, size: Size) -> None:
 def convert_alone(
     name: str, paths: Sequence[Path], out: Path, dtype: str, trust_features: bool = False
 ) -> dict[str, Spent]:
-    """Convert; work for `measuring.alone`."""
+    """Convert; to be run by `measuring.alone`."""
     return {name: timed(lambda: convert(paths, out, dtype=dtype, trust_features=trust_features))}
 
 

@@ -1,8 +1,8 @@
 """The memory that a conversion promises to stay within, at v5.3's real geometry.
 
 All rows lie in one row group of thousands of columns, as in Numerai's files. `memmap-train convert`
-runs as anyone runs it, its memory is watched from outside. Takes minutes and some 25 GB of disk, so
-it is run by name only; `--rows` makes it smaller.
+runs as a user runs it, and its memory is sampled from outside. This takes minutes and some 25 GB of
+disk, so it is run by name only; `--rows` makes it smaller.
 """
 
 import os
@@ -77,7 +77,7 @@ def run(directory: Path, size: Size) -> None:
 
 
 def _convert(source: Path, out: Path, dtype: str, memory: int) -> tuple[float, int]:
-    """Return the seconds that the command takes, start to end, and its peak of memory."""
+    """Return the seconds that the command takes from start to end, and its peak of memory."""
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "memmap_train", "convert", str(source), "--out", str(out)]
     os.sync()  # it doesn't wait for what others have written

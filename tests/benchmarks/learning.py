@@ -1,4 +1,4 @@
-"""What shuffling is worth: validation scores of the same training on rows in different orders."""
+"""The effect of shuffling: validation scores of one training on rows in different orders."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ import numpy as np
 
 import memmap_train as mt
 from memmap_train.loading.gather import Batch
-from memmap_train.loading.shuffle_quality import shuffling_of
 from memmap_train.runs.folds import split
 
 from .measuring import print_table
@@ -47,7 +46,7 @@ def run(directory: Path, size: Size) -> None:
             batches = mt.Batches(
                 train, batch_size=BATCH_SIZE, seed=seed, targets=["target"], **chosen
             )
-            variance[name] = f"{shuffling_of(batches.sampler).inflation():.3f}"
+            variance[name] = f"{batches.shuffling.inflation():.3f}"
             with batches.stream() as stream:
                 score = _score(itertools.islice(stream, EPOCHS * len(batches)), validation, seed)
             scores.setdefault(name, []).append(score)
@@ -109,7 +108,7 @@ def _score(batches: Iterator[Batch], validation: mt.Dataset, seed: int) -> float
 
 
 def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> float:
-    """Train by Keras's own `fit` on arrays in memory."""
+    """Train with Keras's `fit` on arrays in memory."""
     import keras
 
     from memmap_train.runs.config import TrainConfig
@@ -127,7 +126,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 
 def _validate(model: object, validation: mt.Dataset) -> float:
-    from memmap_train.training.predict import Predictor
+    from memmap_train.training.predictor import Predictor
     from memmap_train.training.validation import Labels, score_eras
 
     scores = score_eras(

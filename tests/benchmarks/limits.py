@@ -1,6 +1,6 @@
-"""What nothing can be faster than: the parts that a conversion or a check can't do without, alone.
+"""Lower limits of time: the indispensable parts of a conversion or a check, each alone.
 
-Each function measures one, on all cores where that helps, and is work for `measuring.alone`.
+Each function measures one part, on all cores where that helps; `measuring.alone` runs it.
 """
 
 import itertools
@@ -68,8 +68,8 @@ def cross_check(name: str, paths: Sequence[Path]) -> dict[str, Spent]:
 def decode_with_arrow(name: str, paths: Sequence[Path]) -> dict[str, Spent]:
     """Decode all features, row group by row group.
 
-    All columns in one call on Arrow's own threads: faster than any blocks of columns on threads of
-    ours (0.34 s, where blocks of 256 columns took 0.43 s and of 32 columns 0.51 s).
+    All columns are decoded in one call on Arrow's own threads, which is faster than blocks of
+    columns on our threads (0.34 s; blocks of 256 columns took 0.43 s, of 32 columns 0.51 s).
     """
 
     def work() -> None:
@@ -83,9 +83,9 @@ def decode_with_arrow(name: str, paths: Sequence[Path]) -> dict[str, Spent]:
 
 
 def write(name: str, path: Path, n_bytes: int) -> dict[str, Spent]:
-    """Write so many bytes to a file, front to back, from one reused buffer; make it durable.
+    """Write `n_bytes` to a file, front to back, from one reused buffer, and sync it.
 
-    Two parts: `write NAME` and `fsync NAME`.
+    The parts are `write NAME` and `fsync NAME`.
     """
     buffer = np.random.default_rng(0).integers(0, 256, _BUFFER_BYTES, dtype=np.uint8).data
     with open(path, "wb", buffering=0) as file:
@@ -102,7 +102,7 @@ def write(name: str, path: Path, n_bytes: int) -> dict[str, Spent]:
 
 
 def digest(name: str, n_bytes: int, buffer_bytes: int) -> dict[str, Spent]:
-    """Digest so many bytes with xxh3_128, each core those of its own buffer again and again."""
+    """Digest `n_bytes` with xxh3_128; each core digests a buffer of its own repeatedly."""
     cores = n_cores()
     buffers = [np.ones(buffer_bytes, np.uint8).data for _ in range(cores)]
 
@@ -136,9 +136,9 @@ def read(name: str, paths: Sequence[Path], n_threads: int) -> dict[str, Spent]:
 
 
 def direct_rate(paths: Sequence[Path], seconds: float = 1.0) -> float | None:
-    """Return bytes per second read past the page cache, front to back, as `dd` reads.
+    """Return the bytes per second of direct reads, front to back, as `dd` reads.
 
-    One thread, a megabyte at a time, into ordinary memory. None where files can't be read so.
+    One thread reads a megabyte at a time into ordinary memory. None if direct reads are refused.
     """
     if not can_read_directly(paths[0]):
         return None
@@ -160,7 +160,7 @@ def direct_rate(paths: Sequence[Path], seconds: float = 1.0) -> float | None:
 
 
 def memcpy_rate(threads: int, n_bytes: int = 400_000_000) -> float:
-    """Return bytes copied per second between two warm arrays."""
+    """Return the bytes copied per second between two warm arrays."""
     source, target = np.ones(n_bytes, np.uint8), np.ones(n_bytes, np.uint8)
     edges = np.linspace(0, n_bytes, threads + 1).astype(int)
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]

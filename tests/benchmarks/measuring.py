@@ -1,6 +1,6 @@
-"""How all benchmarks measure: each thing alone in a fresh process, all of them in turn, medians.
+"""The measuring of all benchmarks: each job alone in a fresh process, all in turn, medians.
 
-In comes work as functions, out come seconds, CPU seconds and peaks of memory, and Markdown tables.
+Jobs are functions; results are seconds, CPU seconds, peaks of memory, and Markdown tables.
 """
 
 import multiprocessing
@@ -40,17 +40,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to be measured in a process of its own.
+    """A function to be measured in a process of its own.
 
     Parameters
     ----------
     work : callable
-        A module's function: it prepares what it needs, and returns what its timed parts took, by
+        A module's function, which prepares what it needs and returns the times of its parts by
         name.
     arguments : tuple
-        For the work; they are pickled.
+        Arguments of `work`; they are pickled.
     before : callable, optional
-        Called in this process, before the work's process starts: deletes what the last run left.
+        Called in this process before the work's process starts, to delete what the last run left.
     """
 
     work: Callable[..., Mapping[str, Spent]]
@@ -59,19 +59,19 @@ class Job:
 
 
 def timed(work: Callable[[], object]) -> Spent:
-    """Run something once."""
+    """Call a function once; return its wall and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def in_turn(jobs: Sequence[Job], repeats: int) -> dict[str, Measured]:
-    """Run all jobs one after another, and that several times, so that noise hits all of them.
+    """Run all jobs one after another, several times, so that noise affects all of them.
 
     Returns
     -------
     dict of str to Measured
-        By the names that the jobs give to their parts.
+        Medians by the names of the jobs' parts.
     """
     runs: dict[str, list[tuple[float, float, int]]] = {}
     for _ in range(repeats):
@@ -88,7 +88,7 @@ def in_turn(jobs: Sequence[Job], repeats: int) -> dict[str, Measured]:
 
 
 def alone(work: Callable[..., Found], *arguments: Any) -> tuple[Found, int]:
-    """Run work in a fresh process; return what it returns, and its peak of anonymous memory."""
+    """Run work in a fresh process; return its result and its peak of anonymous memory."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_result, args=(sender, work, arguments))
@@ -113,7 +113,7 @@ def _send_result(
 def peak_memory(pid: int) -> Iterator[Callable[[], int]]:
     """Sample the anonymous memory of a process and its children while the block runs.
 
-    Anonymous memory is what a memory limit can't take back. The yielded function gives the peak.
+    A memory limit can't reclaim anonymous memory. The yielded function returns the peak.
     """
     done = threading.Event()
     peak = 0
@@ -149,7 +149,7 @@ def anonymous_bytes(pid: int | None = None) -> int:
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return the numbers of a process and of all its descendants."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -167,7 +167,7 @@ def _family(pid: int) -> list[int]:
 
 
 def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table; rows that are too short end in empty cells."""
+    """Print a Markdown table; short rows are filled with empty cells."""
     full = [[*row, *[""] * (len(heads) - len(row))] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *full, strict=True)]
     print(f"\n{title}\n")

@@ -1,4 +1,4 @@
-"""Memory groups of the kernel: what a machine with less memory would do, on this one.
+"""Memory groups of the kernel, which imitate a machine with less memory.
 
 A process that enters a group, and all pages that it brings into the page cache, count against the
 group's limit. Making a group takes root, or a folder of groups that belongs to the user.
@@ -17,7 +17,7 @@ _LEAVING_SECONDS = 5.0  # a group is busy for a moment after its last process ha
 
 
 class NoMemoryGroupError(Exception):
-    """No group can be made here; the message says why."""
+    """No group can be made; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class MemoryGroup:
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
 
     def refusals(self) -> int:
-        """Return how often the limit was hit, so that page cache had to go."""
+        """Return how often the limit was reached, so that page cache was dropped."""
         if (self.folder / "memory.failcnt").exists():
             return int((self.folder / "memory.failcnt").read_text())
         return self._count("memory.events", "max")
 
     def kills(self) -> int:
-        """Return how many processes were killed for memory."""
+        """Return the number of processes that were killed for memory."""
         version_1 = (self.folder / "memory.oom_control").exists()
         return self._count("memory.oom_control" if version_1 else "memory.events", "oom_kill")
 
@@ -48,7 +48,7 @@ class MemoryGroup:
 
 @contextmanager
 def memory_group(limit_bytes: int) -> Iterator[MemoryGroup]:
-    """Make a group, and remove it afterwards, with all that is still running in it.
+    """Make a group; remove it when the block ends, with all processes that still run in it.
 
     Raises
     ------

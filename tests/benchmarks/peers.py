@@ -1,7 +1,7 @@
-"""Other ways to shuffled batches, beside ours, on the same rows in the page cache.
+"""Other ways to shuffled batches, compared with ours on the same rows in the page cache.
 
 None needs more than numpy, pyarrow, pandas and TensorFlow. Each way is a function that returns an
-endless iterator of batches (x, y), and a word for how well it shuffles.
+endless iterator of batches (x, y), with a word that rates its shuffling.
 """
 
 import itertools
@@ -46,26 +46,26 @@ class Data:
     size: Size
 
     def dataset(self, dtype: str) -> mt.Dataset:
-        """Return it as a dataset of ours."""
+        """Return the converted dataset."""
         return make_dataset(self.directory, self.size, dtype)
 
     @property
     def sources(self) -> list[Path]:
-        """The parquet files."""
+        """Return the parquet files."""
         return make_sources(self.directory, self.size)
 
     @property
     def raw(self) -> Path:
-        """All rows, target last, float32, in one file."""
+        """Return the file of all rows as float32, target last."""
         return self.directory / _RAW
 
     @property
     def split(self) -> Path:
-        """The folder of 16 parquet files of float32."""
+        """Return the folder of 16 parquet files of float32."""
         return self.directory / _SPLIT
 
     def rows(self) -> Rows:
-        """Return a map of all rows."""
+        """Return a memory map of all rows."""
         width = self.size.features + 1
         return np.memmap(self.raw, np.float32, "r").reshape(-1, width)
 
@@ -112,9 +112,9 @@ def run(directory: Path, size: Size) -> None:
 
 
 def measure(name: str, data: Data, n_batches: int) -> dict[str, Spent]:
-    """Take an epoch of batches, after two that warm everything up; work for `alone`.
+    """Take an epoch of batches after two for warming up; to be run by `alone`.
 
-    Two, since the second of two buffers may be an epoch long, and its memory fresh.
+    The second of two buffers may be an epoch long, and its memory is new in the second epoch.
     """
     if "tf.data" in name:
         start_tensorflow(Path.cwd())
@@ -130,7 +130,7 @@ def measure(name: str, data: Data, n_batches: int) -> dict[str, Spent]:
 
 
 def _make_rows(data: Data) -> int:
-    """Write all rows to one file; return how many there are."""
+    """Write all rows to one file; return their number."""
     dataset = data.dataset("float32")
     column = dataset.target_names.index("target")
     with open(data.raw, "wb") as file:
@@ -172,7 +172,7 @@ def _take(data: Data, n_threads: int) -> Iterator[Batch]:
 
 
 def _generator(data: Data) -> Iterator[Batch]:
-    """Gather random rows from the maps of all eras, row by row, as one writes it first."""
+    """Gather random rows from the maps of all eras row by row, the obvious way."""
     dataset = data.dataset("float32")
     column = dataset.target_names.index("target")
     folders = [dataset[era].file("features").parent for era in dataset.eras]
@@ -236,7 +236,7 @@ def _tf_records(data: Data) -> Iterator[Batch]:
 
 
 def _queued(data: Data) -> Iterator[Batch]:
-    """Yield what the way of 2021 puts into its queue."""
+    """Yield the batches that the method of 2021 puts into its queue."""
     batches: queue.Queue[Batch] = queue.Queue(4)
     done = threading.Event()
 

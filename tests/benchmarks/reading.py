@@ -1,4 +1,4 @@
-"""Shuffled batches from the page cache beside memcpy."""
+"""Shuffled batches from the page cache, compared with memcpy."""
 
 import statistics
 from pathlib import Path
@@ -14,7 +14,7 @@ REPEATS = 5
 
 
 def run(directory: Path, size: Size) -> None:
-    """Print the table: medians of epochs, each beside a copy in memory measured just before."""
+    """Print the table: medians of epochs, each with a copy in memory measured just before."""
     rows = []
     for dtype in ("float32", "int8"):
         dataset = make_dataset(directory, size, dtype)
@@ -49,7 +49,7 @@ def run(directory: Path, size: Size) -> None:
 
 
 def _epochs(batches: mt.Batches) -> list[tuple[Spent, float]]:
-    """Return what epochs took and the rate of memcpy before each, each after one unmeasured."""
+    """Return the times of epochs and the rate of memcpy before each, after an unmeasured one."""
     found = []
     with batches.stream() as stream:
 

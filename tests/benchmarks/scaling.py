@@ -1,6 +1,6 @@
-"""What must not grow: the cost of a row with the rows, memory with the steps, the first batch.
+"""Costs that must not grow: of a row with the number of rows, memory with steps, the first batch.
 
-On 1,300 eras of few features, so that millions of rows fit into the page cache.
+The data are 1,300 eras of few features, so that millions of rows fit into the page cache.
 """
 
 import itertools
@@ -131,7 +131,7 @@ def _batches(path: Path, n_eras: int | None = None, window_size: int | None = No
 
 
 def _epoch(name: str, path: Path, window_size: int | None, n_eras: int) -> dict[str, Spent]:
-    """Take an epoch of batches, after one that warms everything up; work for `alone`."""
+    """Take an epoch of batches after one for warming up; to be run by `alone`."""
     batches = _batches(path, n_eras, window_size)
 
     def take() -> None:
@@ -144,7 +144,7 @@ def _epoch(name: str, path: Path, window_size: int | None, n_eras: int) -> dict[
 
 
 def _first_batch(name: str, path: Path) -> dict[str, Spent]:
-    """Open a dataset and take a batch; work for `alone`."""
+    """Open a dataset and take a batch; to be run by `alone`."""
 
     def take() -> None:
         with _batches(path).stream() as stream:
@@ -154,7 +154,7 @@ def _first_batch(name: str, path: Path) -> dict[str, Spent]:
 
 
 def _permute(n_rows: int, rows_per_era: int) -> dict[str, Spent]:
-    """Make a global shuffle's order; work for `alone`."""
+    """Make the order of a global shuffle; to be run by `alone`."""
     order = WindowSampler(
         [rows_per_era] * (n_rows // rows_per_era),
         batch_size=BATCH_SIZE,
@@ -170,9 +170,9 @@ def _permute(n_rows: int, rows_per_era: int) -> dict[str, Spent]:
 
 
 def _growth(path: Path) -> tuple[float, float]:
-    """Return anonymous bytes after warming up, and by how much they then grow; work for `alone`.
+    """Return the anonymous bytes after warming up, and their growth; to be run by `alone`.
 
-    Of several samples that follow each other the least counts: what planning a pool takes for some
+    The least of several successive samples counts: memory that planning a pool takes for some
     milliseconds isn't growth.
     """
     batches = _batches(path)

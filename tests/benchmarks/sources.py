@@ -1,6 +1,6 @@
-"""The data that benchmarks work on, each made once per folder.
+"""The data of the benchmarks, made once per folder.
 
-In comes a folder and how large things shall be, out come parquet files and datasets.
+Functions take a folder and sizes, and return parquet files and datasets.
 """
 
 import os
@@ -29,16 +29,16 @@ WIDE_ROW_BYTES = 400
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large the data are and how often things are measured.
+    """Sizes of the data, and the number of repetitions.
 
     Parameters
     ----------
     eras, rows_per_era, features : int
-        By default a sixth of the 1,050-feature data set of 2021.
+        Size of the sample; by default a sixth of the 1,050-feature data set of 2021.
     repeats : int
-        Runs of everything that is measured; medians are shown.
+        Number of runs of each measurement; medians are shown.
     wide_rows, wide_features : int
-        Of the one row group of `geometry`; by default as in v5.3.
+        Size of the one row group of `geometry`; by default as in v5.3.
     """
 
     eras: int = 96
@@ -141,7 +141,7 @@ def _folder(directory: Path, size: Size) -> Path:
 
 
 def _known(targets: npt.NDArray[np.float32], *, age: int) -> npt.NDArray[np.float32]:
-    """Return the targets of an era that is so many weeks old, NaN where it is too young."""
+    """Return the targets that are known of an era of this age in weeks, NaN for the others."""
     late = [
         next(n for suffix, n in _LATE_ERAS.items() if name.endswith(suffix))
         for name in TARGET_NAMES
@@ -150,7 +150,7 @@ def _known(targets: npt.NDArray[np.float32], *, age: int) -> npt.NDArray[np.floa
 
 
 def _wide_target(rng: np.random.Generator, eras: npt.NDArray[np.int32]) -> pa.Array:
-    """Return a target in five bins; null in the last twelve eras and in one row of a hundred."""
+    """Return a target in five bins, null in the last twelve eras and in one row of a hundred."""
     shares = [0.05, 0.2, 0.5, 0.2, 0.05]
     values = rng.choice(np.linspace(0, 1, 5, dtype=np.float32), len(eras), p=shares)
     null = (eras > eras[-1] - 12) | (rng.random(len(eras)) < 0.01)

@@ -1,4 +1,4 @@
-"""Training steps, validation and checkpoints beside the least that they could cost."""
+"""Training steps, validation and checkpoints, compared with their lower limits."""
 
 import itertools
 import shutil
@@ -82,7 +82,7 @@ def _print_epochs(dataset: mt.Dataset) -> None:
 
 def _print_validation(dataset: mt.Dataset) -> None:
     from memmap_train.training.model import build
-    from memmap_train.training.predict import BLOCK_ROWS, Predictor
+    from memmap_train.training.predictor import BLOCK_ROWS, Predictor
     from memmap_train.training.step import as_tensor
     from memmap_train.training.validation import Labels, score_eras
 
@@ -158,7 +158,7 @@ def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
 
 
 def _in_turn(work: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Return the seconds of several runs of each, in turn, so that all meet the same noise."""
+    """Return the seconds of several runs of each, in turn, so that noise affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for repeat in range(REPEATS + 1):
         for name, act in work.items():

@@ -1,4 +1,4 @@
-"""Columns to encoded rows alone: what a conversion does between decoding and writing."""
+"""Transposing and encoding alone: the part of a conversion between decoding and writing."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -28,17 +28,17 @@ _CHUNK_BYTES, _BLOCK_COLUMNS = 8_000_000, 256  # at most, as in a conversion
 def turn_and_encode(
     name: str, paths: Sequence[Path], dtype: str, counted: bool
 ) -> dict[str, Spent]:
-    """Turn decoded blocks of columns into rows of a store dtype, on all cores, and drop them.
+    """Transpose decoded blocks of columns to rows of a store dtype on all cores, and drop them.
 
     Parameters
     ----------
     name : str
     paths : sequence of Path
-        Sources; decoding them isn't timed.
+        Sources; their decoding isn't timed.
     dtype : {"float32", "int8"}
     counted : bool
-        With the encoder of conversions; otherwise a look for missing codes and numpy's
-        multiplication (or copy) alone.
+        Whether the encoder of conversions is used; otherwise only a search for missing codes
+        and numpy's multiplication or copy.
     """
     groups, names = _decoded(paths)
     chunk_rows = _CHUNK_BYTES // (len(names) * np.dtype(dtype).itemsize)
@@ -66,7 +66,7 @@ def turn_and_encode(
 
 
 class _Scratch(threading.local):
-    """A thread's memory for one chunk, used again for the next one."""
+    """A thread's scratch buffer for one chunk, reused for the next one."""
 
     def __init__(self, n_rows: int, n_features: int, dtype: str) -> None:
         self.turned = np.empty(n_rows * _BLOCK_COLUMNS, np.int8)
@@ -75,7 +75,7 @@ class _Scratch(threading.local):
 
 
 def _decoded(paths: Sequence[Path]) -> tuple[list[list[Codes]], list[str]]:
-    """Return of each row group its blocks of columns, and the features' names."""
+    """Return the blocks of columns of each row group, and the features' names."""
     groups = []
     names: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""The weekly update beside decoding its source, and beside writing what is new.
+"""The weekly update, compared with decoding its source and with writing the new arrays.
 
 One week later the source has one more era, and late targets of earlier ones.
 """
@@ -68,13 +68,13 @@ def _run(directory: Path, size: Size, dtype: str) -> None:
 
 
 def _restore(first: Path, out: Path) -> None:
-    """Put the first week's dataset where it is updated, by links: no file is changed in place."""
+    """Restore the first week's dataset by hard links: an update changes no file in place."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(first, out, copy_function=os.link)
 
 
 def _new_bytes(first: Path, report: Report) -> int:
-    """Return the bytes of an updated dataset's files that the first one doesn't have."""
+    """Return the total size of an updated dataset's files that the first one lacks."""
     old = {file.stat().st_ino for file in first.rglob("*.npy")}
     files = [file.stat() for file in report.dataset.path.rglob("*.npy")]
     return sum(status.st_size for status in files if status.st_ino not in old)

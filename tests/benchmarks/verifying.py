@@ -1,4 +1,4 @@
-"""`verify` beside reading the same files from the disk, and beside digesting memory."""
+"""`verify`, compared with reading the same files from the disk and with digesting memory."""
 
 from functools import partial
 from pathlib import Path

@@ -321,6 +321,7 @@ def test_every_command_has_a_quick_example_for_these_tests() -> None:
     WITH_VALUES,
     ids=[f"{command} {action.metavar or action.dest}" for command, action in WITH_VALUES],
 )
+@pytest.mark.usefixtures("quick_rates")
 def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     command: str,
     action: argparse.Action,
@@ -331,8 +332,6 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     may_be_empty = action.dest == "id_column"
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
@@ -411,7 +410,7 @@ def test_wrong_usage_is_explained_and_exits_with_2(
 
 def test_the_last_of_two_equal_options_counts() -> None:
     parsed = make_parser().parse_args(["sample", "x", "--eras", "5", "--seed", "1", "--eras", "6"])
-    assert (parsed.eras, parsed.seed) == (6, 1)
+    assert (parsed.n_eras, parsed.seed) == (6, 1)
     assert make_parser().parse_args(["runs", "--", "-x"]).directories == [Path("-x")]
 
 
@@ -456,19 +455,18 @@ main()
 
 
 def test_a_signal_that_the_parent_ignores_is_ignored(tmp_path: Path) -> None:
-    """A shell without job control has what it starts in the background ignore Ctrl-C."""
+    """A shell without job control makes its background processes ignore Ctrl-C."""
     code = """
 import os, signal, sys
 from memmap_train import __main__
-from memmap_train.cli import commands as cli
+from memmap_train.cli import commands
 
-def convert(arguments):
+def inspect(arguments):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(os.getpid(), number)
     print("done")
-    return 0
 
-cli._COMMANDS["inspect"] = convert
+commands._COMMANDS["inspect"] = inspect
 sys.argv = ["memmap-train", "inspect", "d"]
 sys.exit(__main__.main())
 """
@@ -482,13 +480,13 @@ def test_a_signal_at_the_very_end_prints_no_traceback(shards: Path) -> None:
     code = f"""
 import os, sys
 from memmap_train import __main__
-from memmap_train.cli import commands as cli
+from memmap_train.cli import terminal
 
-put_out = cli._put_out
+write_result = terminal._write_result
 def stopped(result):
     os.kill(os.getpid(), {int(signal.SIGTERM)})
-    return put_out(result)
-cli._put_out = stopped
+    return write_result(result)
+terminal._write_result = stopped
 sys.argv = ["memmap-train", "inspect", {str(shards)!r}]
 __main__.run_process()
 """
@@ -498,7 +496,7 @@ __main__.run_process()
 
 @pytest.mark.parametrize("closed", ["pipe", "full"])
 def test_a_closed_stderr_does_not_end_the_work(shards: Path, closed: str) -> None:
-    """A notebook that disconnects, a terminal that is closed under `nohup`."""
+    """As after a notebook has disconnected, or a terminal was closed under `nohup`."""
     reader, writer = os.pipe()
     os.close(reader)
     if closed == "full":
@@ -524,7 +522,7 @@ INSPECT = '"{python}" -m memmap_train inspect "{shards}" --json'
 def test_output_to_a_closed_stream_is_discarded_and_reaches_no_file(
     closed: str, tmp_path: Path
 ) -> None:
-    """What a library in C++ writes to stderr would end up in the file that took its number."""
+    """A C++ library's output would otherwise go to the file that reuses the number of stderr."""
     code = """
 import os, sys
 from memmap_train import __main__
@@ -627,11 +625,8 @@ def test_warming_more_than_memory_holds_is_reported(
     assert "nothing to read ahead: memory is too small" in capsys.readouterr().out
 
 
-def test_bench_prints_rates_and_advice(
-    shards: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
+@pytest.mark.usefixtures("quick_rates")
+def test_bench_prints_rates_and_advice(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", str(shards), "--features", "small", "--batch-size", "50"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
@@ -675,5 +670,5 @@ def test_inspect_reports_how_a_dataset_would_be_shuffled(
 ) -> None:
     assert main(["inspect", str(shards)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"shuffling windows of .* gradient variance x 1\.", out)
+    assert re.search(r"shuffling window .* pool .* eras per batch, gradient variance 1\.", out)
     assert re.search(r"reading .* fit into the .* of memory available", out)

@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from hypothesis import strategies as st
 from memmap_train.conversion import pipeline, transpose
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet import row_labels
+from memmap_train.conversion.pipeline_sizes import PipelineLimits
 from memmap_train.conversion.plan import ConvertOptions
+from memmap_train.conversion.row_groups import column_distance
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.dataset.dataset import Dataset
-from memmap_train.system.scratch import ThreadScratch
 from tests.support.conversions import (
     TinyBudget,
     convert_within,
@@ -160,9 +160,6 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
     folder.mkdir()
     paths = write_layout(folder, rows.table(), layout)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "_CHUNK_ROWS", layout.chunk_rows)
-        patch.setattr(pipeline, "_MAX_BLOCK", layout.block_columns)
-        patch.setattr(pipeline, "_IDS_BYTES", layout.chunk_rows)
         patch.setattr(row_labels, "_TEXTS_AT_ONCE", layout.block_columns)
         return convert_within(
             TinyBudget(layout.n_bytes),
@@ -170,6 +167,11 @@ def convert_layout(folder: Path, rows: Rows, layout: Layout) -> Dataset:
             folder / "out",
             ConvertOptions(dtype=rows.store, missing=rows.missing),
             n_workers=layout.n_workers,
+            limits=PipelineLimits(
+                chunk_rows=layout.chunk_rows,
+                block_columns=layout.block_columns,
+                ids_bytes=layout.chunk_rows,
+            ),
         ).dataset
 
 
@@ -314,10 +316,9 @@ def test_codes_become_quarters_in_either_store(
 @pytest.mark.parametrize("n_rows", [7, 8, 2040, 2041, 5003])
 @pytest.mark.parametrize("as_floats", [False, True])
 def test_counts_are_those_of_the_source(
-    tmp_path: Path, n_rows: int, as_floats: bool, null: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, n_rows: int, as_floats: bool, null: bool
 ) -> None:
     """Columns of one code, of all, and of none: in chunks that are longer than a byte can sum."""
-    monkeypatch.setattr(pipeline, "_CHUNK_ROWS", 10_000)
     random = np.random.default_rng([1, n_rows])
     cells = random.integers(0, 5, (n_rows, 40))
     cells[:, :5] = range(5)
@@ -632,12 +633,10 @@ def test_progress_reaches_all_rows_one_call_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["int8", "float32", "S17"])
 @pytest.mark.parametrize("n_rows", [1, 5, 64, 4200, 2**20])
 def test_columns_of_a_block_are_apart_in_caches(dtype: str, n_rows: int) -> None:
-    self: Any = SimpleNamespace(_scratch=ThreadScratch())
-    for n_columns in (3, 2):
-        block = pipeline.Pipeline._block(self, n_columns, n_rows, np.dtype(dtype))
-        assert block.shape == (n_columns, n_rows)
-        assert block.strides[0] >= n_rows * block.itemsize
-        assert dtype == "S17" or block.strides[0] % 128 == 64  # an odd number of lines
+    item_bytes = np.dtype(dtype).itemsize
+    distance = column_distance(n_rows, item_bytes)
+    assert distance >= n_rows
+    assert dtype == "S17" or distance * item_bytes % 128 == 64  # an odd number of lines
 
 
 @settings(max_examples=100)

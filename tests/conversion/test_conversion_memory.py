@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from memmap_train.conversion import pipeline
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet import file
 from memmap_train.conversion.parquet.handle_pool import MAX_FREE
+from memmap_train.conversion.pipeline_sizes import PipelineLimits
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from tests.benchmarks.measuring import alone
@@ -69,21 +69,26 @@ def test_no_row_group_takes_more_than_was_promised(tmp_path: Path, make: Any) ->
 
 
 def test_row_groups_that_dont_fit_are_refused_with_the_least_that_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     source = tmp_path / "toy.parquet"
     write_toy(source, {"0001": 1000})
-    monkeypatch.setattr(pipeline, "_ROW_BYTES", 1_000_000)  # as if there were 40 million rows
+    limits = PipelineLimits(row_bytes=1_000_000)  # as if there were 40 million rows
+
+    def convert_here(name: str, memory: int | None = None, available: int = 0) -> None:
+        budget = MemoryBudget(memory, available=lambda: available)
+        convert_within(budget, [source], tmp_path / name, limits=limits)
+
     with pytest.raises(ConversionError, match=r"memory: expected .* found 600") as refusal:
-        convert(source, tmp_path / "out", memory=600)
+        convert_here("out", memory=600)
     assert not (tmp_path / "out").exists()
     least = int(str(refusal.value).split()[2])
     assert 1000 < least < 1400
-    convert(source, tmp_path / "out", memory=least)
+    convert_here("out", memory=least)
     # A default budget grows to what is needed, as long as it is available.
-    convert_within(MemoryBudget(available=lambda: 1_500_000_000), [source], tmp_path / "default")
+    convert_here("default", available=1_500_000_000)
     with refused(ConversionError, f"expected {least} MB", "found 1000 available"):
-        convert_within(MemoryBudget(available=lambda: 1_000_000_000), [source], tmp_path / "other")
+        convert_here("other", available=1_000_000_000)
 
 
 def test_what_open_files_take_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

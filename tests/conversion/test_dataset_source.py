@@ -18,8 +18,12 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.conversion import dataset_source
+from memmap_train.conversion.dataset_source import DatasetSource
+from memmap_train.conversion.execution import convert_source
+from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.schema import BEST_KEY
+from memmap_train.conversion.subset_writer import WORKER_BYTES, workers_within
 from memmap_train.dataset.format import WORKPLACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import (
@@ -30,7 +34,6 @@ from memmap_train.errors import (
     ShardError,
     SourceError,
 )
-from memmap_train.system.threads import ThreadPool
 from tests.support.conversions import features_json
 from tests.support.errors import refused
 from tests.support.files import contents
@@ -176,15 +179,18 @@ def test_a_narrowed_dataset_is_what_its_sources_would_have_become(
     all_targets = [name for name in table.column_names if name.startswith("target")]
     options: dict[str, Any] = {"feature_set": None if case.chosen is None else "chosen"}
     if case.targets is not None:
-        options["targets"] = [all_targets[column] for column in case.targets]
+        options["targets"] = tuple(all_targets[column] for column in case.targets)
     parent = parent_of(source, **case.parent)
     before = contents(parent)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset_source, "_CHUNK_CELLS", case.chunk_cells)
-        narrow = mt.convert(
-            parent, folder / "narrow", workers=case.n_workers, **options, **case.asked
-        ).dataset.path
-    check_same_as_converted(source, narrow, **options, **{**case.parent, **case.asked})
+    stored = {**case.parent, **case.asked}
+    report = convert_source(
+        DatasetSource(parent, chunk_cells=case.chunk_cells),
+        folder / "narrow",
+        ConvertOptions(**stored, **options),
+        budget=MemoryBudget(),
+        n_workers=case.n_workers,
+    )
+    check_same_as_converted(source, report.dataset.path, **options, **stored)
     assert contents(parent) == before
 
 
@@ -681,34 +687,27 @@ def test_a_parent_that_has_lost_something_is_refused_by_name(tmp_path: Path, los
 # -- memory and threads ---------------------------------------------------------------------------
 
 
-def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_a_chunk_at_a_time(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy.parquet", {"0001": 4000}, n_features=300)
     names = feature_names(300)
     features_json(tmp_path, {"odd": names[1::2]})
     parent = parent_of(tmp_path / "toy.parquet", dtype="float32")
-    monkeypatch.setattr(dataset_source, "_CHUNK_CELLS", 20_000)
-    for number, dtype in enumerate((None, "int8")):
+    for dtype in ("float32", "int8"):
+        subset = DatasetSource(parent, chunk_cells=20_000)
+        options = ConvertOptions(dtype=dtype, feature_set="odd")
         tracemalloc.start()
-        mt.convert(parent, tmp_path / f"narrow{number}", feature_set="odd", dtype=dtype)
+        convert_source(subset, tmp_path / dtype, options, budget=MemoryBudget())
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 1_500_000  # the era's features alone take 2,400,000 bytes
 
 
-def test_little_memory_makes_few_threads(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent = parent_of(source)
-    made: list[int] = []
-    pool = ThreadPool
-
-    def noted(n_threads: int, **options: Any) -> Any:
-        made.append(n_threads)
-        return pool(n_threads, **options)
-
-    monkeypatch.setattr(dataset_source, "ThreadPool", noted)
-    monkeypatch.setattr(dataset_source, "_WORKER_BYTES", 300_000_000)
-    mt.convert(parent, source.with_name("narrow"), feature_set="small", workers=3, memory=512)
-    assert made[-1] == 1
-    check_same_as_converted(source, source.with_name("narrow"), feature_set="small")
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(0, 1), (WORKER_BYTES, 1), (2 * WORKER_BYTES, 2), (9 * WORKER_BYTES, 3)],
+)
+def test_little_memory_makes_few_threads(budget: int, expected: int) -> None:
+    assert workers_within(budget, 3) == expected
 
 
 # -- on the command line --------------------------------------------------------------------------

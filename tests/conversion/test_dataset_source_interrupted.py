@@ -15,7 +15,7 @@ from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
 from tests.support.interruptions import check_whole, held_up, marks, stopped_after, write_source
 from tests.support.killing import Killer
-from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
+from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ def test_a_second_narrowing_is_refused_and_disturbs_nothing(parent: Path, undist
 
 
 def test_a_rerun_resumes_after_a_kill(tmp_path: Path, at_will: Killer) -> None:
-    found = kill_narrowings(at_will, tmp_path, most=N_KILLS)
+    found = kill_subset_conversions(at_will, tmp_path, most=N_KILLS)
     assert found.keys() == {"absent", "new"}
 
 
 def test_a_kill_during_an_update_leaves_the_old_or_the_new_or_a_line_that_says_what_to_do(
     tmp_path: Path, at_will: Killer
 ) -> None:
-    found = kill_narrowed_updates(at_will, tmp_path, most=N_KILLS)
+    found = kill_subset_updates(at_will, tmp_path, most=N_KILLS)
     assert found.keys() == {"old", "absent", "new"}

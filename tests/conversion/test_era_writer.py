@@ -28,7 +28,7 @@ IDS = np.array([b"a", b"bc", b"d"], "S2")
 def plan_of(*, ids: bool = True, alias: str = "target") -> ConversionPlan:
     schema = Schema("era", "id" if ids else None, ("f", "g"), ("target", "same", "other"), True)
     return ConversionPlan(
-        columns=Columns(schema=schema, feature_sets={}, planted=None, alias=alias),
+        columns=Columns(schema=schema, feature_sets={}, best_possible=None, alias=alias),
         options=ConvertOptions(dtype="int8"),
         sources=(),
         groups=(),

@@ -395,7 +395,7 @@ def test_features_are_not_read(home: Path) -> None:
 
 def test_progress_goes_up_to_all_values(home: Path) -> None:
     seen: list[tuple[int, int]] = []
-    preview_sources(["toy.parquet"], progress=lambda done, total: seen.append((done, total)))
+    preview_sources(["toy.parquet"], progress=lambda _, *count: seen.append(count))
     assert {total for _, total in seen} == {105 * (3 + 2)}
     done = [n for n, _ in seen]
     assert done == sorted(set(done))
@@ -430,7 +430,7 @@ def test_a_mistake_is_one_line(home: Path, said: str) -> None:
 
 
 def test_a_file_that_changes_meanwhile_is_refused(home: Path) -> None:
-    def change(done: int, total: int) -> None:
+    def change(what: str, done: int, total: int) -> None:
         os.utime("toy.parquet", (0, 0))
 
     with refused(SourceError, "changed while it was read"):

@@ -289,7 +289,7 @@ def test_memory_does_not_grow_with_the_eras(tmp_path: Path) -> None:
     def peak_bytes(n_eras: int) -> int:
         of_arrow = 0
 
-        def progress(done: int, total: int) -> None:
+        def progress(what: str, done: int, total: int) -> None:
             nonlocal of_arrow
             of_arrow = max(of_arrow, pa.total_allocated_bytes())
 
@@ -307,15 +307,15 @@ def test_memory_does_not_grow_with_the_eras(tmp_path: Path) -> None:
 
 
 def test_the_summary_and_the_progress_tell_what_was_done(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     summary = write_sample(
         tmp_path / "new" / "folder",
         n_eras=6,
         rows_per_era=30,
         n_features=7,
-        progress=lambda done, total: calls.append((done, total)),
+        progress=lambda what, done, total: calls.append((what, done, total)),
     )
-    assert calls == [(done, 210) for done in range(30, 211, 30)]
+    assert calls == [("writing the sample", done, 210) for done in range(30, 211, 30)]
     assert summary == SampleSummary(
         paths=tuple(tmp_path / "new" / "folder" / name for name in (*SOURCES, "features.json")),
         n_rows=sum(pq.read_metadata(path).num_rows for path in summary.paths[:3]),
@@ -500,7 +500,7 @@ def test_an_interrupted_writer_leaves_nothing_and_keeps_what_was_there(tmp_path:
 
 
 def test_a_stopped_sample_leaves_no_empty_folder(tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         assert (tmp_path / "sample").exists()
         raise KeyboardInterrupt
 

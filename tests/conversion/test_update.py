@@ -468,7 +468,7 @@ def test_a_dataset_that_is_updated_while_it_is_verified_isnt_called_damaged(
     out, manifest = staged
     calls: list[int] = []
 
-    def update_once(done: int, total: int) -> None:
+    def update_once(what: str, done: int, total: int) -> None:
         if not calls:
             commit(Workspace(out), manifest)
         calls.append(done)

@@ -1,4 +1,4 @@
-"""Tests of one era's arrays on disk: written in pieces, opened whole, damage named."""
+"""Tests of one era's arrays on disk: written in pieces, opened, and damaged."""
 
 import errno
 import gc
@@ -47,13 +47,13 @@ def write(path: Path, array: Array, pieces: int = 3) -> tuple[int, str]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return a good file, to be damaged."""
+    """Return an undamaged file, which the test may damage."""
     write(tmp_path / "features.npy", FEATURES)
     return tmp_path / "features.npy"
 
 
 def refuse_maps(monkeypatch: pytest.MonkeyPatch, *refused: int, number: int = errno.ENODEV) -> None:
-    """Let maps fail that are asked for with such an access, as on some file systems of FUSE."""
+    """Make memory maps with this access fail, as on some FUSE file systems."""
     make = mmap.mmap
 
     def map_or_refuse(descriptor: int, n_bytes: int, **options: Any) -> mmap.mmap:
@@ -69,7 +69,7 @@ def open_features(file: Path) -> Array:
 
 
 @pytest.mark.parametrize("array", LAYOUTS, ids=lambda array: f"{array.dtype.str}-{array.shape}")
-def test_what_is_written_is_what_numpy_loads_and_what_is_opened(
+def test_a_written_array_is_loaded_by_numpy_and_opened_unchanged(
     tmp_path: Path, array: Array
 ) -> None:
     path = tmp_path / "array.npy"
@@ -92,7 +92,7 @@ def test_files_equal_the_bytes_that_numpy_saves(tmp_path: Path, array: Array) ->
     assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
 
 
-def test_headers_are_128_bytes_so_that_an_ids_file_tells_its_width() -> None:
+def test_headers_have_128_bytes_so_that_the_size_of_an_ids_file_gives_its_width() -> None:
     for dtype in ("<f4", "i1", "S1", "S4096"):
         for shape in ((1,), (7_309, 3_555), (10**9, 100_000)):
             assert len(npy_header(np.dtype(dtype), shape)) == 128
@@ -173,7 +173,7 @@ def test_a_file_cut_short_is_refused(file: Path, n_bytes: int) -> None:
             opening(file, FEATURES.dtype, FEATURES.shape)
 
 
-def test_a_file_cut_short_or_too_long_says_both_sizes(file: Path) -> None:
+def test_a_truncated_or_too_long_file_is_reported_with_both_sizes(file: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
     with refused(ShardError, "cut short", "expected 368 bytes", "found 367"):
@@ -354,7 +354,7 @@ def other_content(path: Path) -> bytes:
 
 
 def times_alone_decide(path: Path, stamp: FileStamp) -> bool:
-    """Tell whether a file is recognized though its content is another: the times were settled."""
+    """Return whether a file with another content is recognized, because its times are trusted."""
     stamp._digest = "of something else"
     try:
         open_array(path, FEATURES.dtype, FEATURES.shape, stamp)
@@ -369,7 +369,7 @@ def test_a_file_with_unchanged_old_times_is_recognized_without_being_read(file: 
 
 
 def test_times_newer_than_the_clock_resolution_are_not_trusted(file: Path) -> None:
-    """A change that the clock hasn't told: the same times, size and inode, other content."""
+    """A change within the clock's resolution: the same times, size and inode, other content."""
     whole = digest_file(file)
     file.write_bytes(other_content(file))
     stamp = FileStamp(file.stat(), time.time_ns(), whole)
@@ -378,7 +378,7 @@ def test_times_newer_than_the_clock_resolution_are_not_trusted(file: Path) -> No
 
 
 def test_times_later_than_the_stamp_are_not_trusted(file: Path) -> None:
-    """The clock of a file server may go ahead."""
+    """The clock of a file server may be ahead."""
     asked = time.time_ns() - 10**12
     assert not times_alone_decide(file, FileStamp(file.stat(), asked, digest_file(file)))
     asked = time.time_ns() + 10**12
@@ -401,7 +401,7 @@ def test_a_file_that_was_touched_or_copied_is_recognized_by_its_content(file: Pa
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_another_file_is_refused_even_with_the_same_inode(file: Path, in_place: bool) -> None:
-    """A new file often gets the number of one that was removed a moment ago."""
+    """A new file often gets the inode number of one that was just removed."""
     whole, other = file.read_bytes(), other_content(file)
     for _ in range(500):
         file.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Tests of an opened dataset: read era by era, narrowed, verified, damaged by cut and flip."""
+"""Tests of an opened dataset: reading, selecting, verifying, and damage by cutting and flipping."""
 
 import errno
 import gc
@@ -117,7 +117,7 @@ def test_arrays_are_read_only_maps_and_are_made_once(toys: dict[str, Path]) -> N
     assert shard.features is shard.features
 
 
-def test_numpy_alone_can_read_every_array(toys: dict[str, Path]) -> None:
+def test_numpy_can_read_every_array_without_this_package(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["int8"])
     shard = dataset["0005"]
     for name in ARRAY_NAMES:
@@ -165,7 +165,7 @@ def open_files() -> int | None:
     return len(os.listdir(descriptors)) if descriptors.is_dir() else None
 
 
-# -- narrowing ------------------------------------------------------------------------------------
+# -- selections -----------------------------------------------------------------------------------
 
 
 def test_a_selection_keeps_the_datasets_order(toys: dict[str, Path]) -> None:
@@ -241,7 +241,7 @@ def test_an_empty_selection_of_eras_is_refused(toys: dict[str, Path]) -> None:
 
 
 def test_labelled_eras_are_listed_per_target(make_toy: MakeToy) -> None:
-    """Made of counts in the manifest: no array needs to be read."""
+    """The manifest's counts are used: no array needs to be read."""
     path = make_toy(SMALL, n_targets=2)
     data = json.loads((path / FILE_NAME).read_bytes())
     for shard, nulls in zip(data["shards"], [(6, 0), (3, 4), (5, 5)], strict=True):
@@ -293,7 +293,7 @@ def test_invalid_selections_of_features_are_refused(toys: dict[str, Path], wrong
 # -- damage ---------------------------------------------------------------------------------------
 
 
-def test_what_isnt_a_dataset_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
     for function in (mt.open_dataset, problems):
         with refused(ManifestError, "not a dataset", "convert"):
             function(tmp_path)
@@ -328,7 +328,7 @@ def remove_file(path: Path) -> None:
 
 
 def edit_the_header(path: Path) -> None:
-    """Say int32 where float32 was: the same size, other numbers."""
+    """Write int32 in place of float32: the same size, other numbers."""
     file = path / "era-0002" / "features.npy"
     content = file.read_bytes()
     assert b"<f4" in content
@@ -431,7 +431,7 @@ def test_each_array_of_a_missing_era_is_reported(make_toy: MakeToy) -> None:
 
 
 def put_links_in_place(path: Path, store: Path) -> None:
-    """Make links of all files, as DVC, git-annex and the caches of hubs do."""
+    """Replace all files by links, as DVC, git-annex and the caches of hubs do."""
     store.mkdir()
     for number, file in enumerate([path / FILE_NAME, *sorted(path.glob("era-*/*.npy"))]):
         os.replace(file, store / str(number))
@@ -481,7 +481,7 @@ def test_unexpected_files_are_reported_and_dotfiles_are_not(make_toy: MakeToy) -
     assert all("unexpected" in p.what for p in found)
 
 
-def test_a_folder_that_cant_be_listed_is_a_problem(
+def test_a_folder_that_cannot_be_listed_is_reported(
     make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_toy(SMALL)
@@ -497,7 +497,7 @@ def test_a_folder_that_cant_be_listed_is_a_problem(
 
 
 @pytest.mark.parametrize(("folder", "named"), [(".", "."), ("era-0002", "era-0002/")])
-def test_a_folder_that_may_be_entered_and_not_listed_is_a_problem(
+def test_a_folder_that_may_be_entered_but_not_listed_is_reported(
     make_toy: MakeToy, folder: str, named: str
 ) -> None:
     path = make_toy(SMALL)
@@ -607,7 +607,7 @@ ONE_BY_ONE: list[Callable[[Path], object]] = [
 
 
 def test_any_combination_of_damages_is_listed_and_nothing_else(make_toy: MakeToy) -> None:
-    """300 damages dealt to 40 datasets."""
+    """40 datasets share 300 damages."""
     whole = make_toy({f"{era:04}": 5 for era in range(1, 9)})
     files = sorted(str(file.relative_to(whole)) for file in whole.glob("era-*/*.npy"))
     random = np.random.default_rng([7, 1])
@@ -642,7 +642,7 @@ def test_interrupted_verifying_leaves_no_threads(make_toy: MakeToy) -> None:
     def threads() -> int:
         return sum(thread.name.startswith("verify") for thread in threading.enumerate())
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         assert 1 <= threads() <= n_cores()
         raise KeyboardInterrupt
 
@@ -657,7 +657,8 @@ def test_verifying_reports_its_progress(make_toy: MakeToy) -> None:
     path = make_toy(SMALL)
     calls: list[tuple[int, int]] = []
 
-    def note(done: int, total: int) -> None:
+    def note(what: str, done: int, total: int) -> None:
+        assert what == "verifying"
         assert threading.current_thread() is threading.main_thread()
         calls.append((done, total))
 

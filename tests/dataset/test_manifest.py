@@ -1,4 +1,4 @@
-"""Tests of the manifest: what is written comes back, what is damaged is refused in one line."""
+"""Tests of the manifest: written and read again, and refused in one line if damaged."""
 
 import copy
 import json
@@ -66,7 +66,7 @@ def manifest(**changes: Any) -> Manifest:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """Return a folder with a good manifest (and nothing else), to be damaged."""
+    """Return a folder with only an undamaged manifest, which the test may damage."""
     write_manifest(manifest(), tmp_path)
     return tmp_path
 
@@ -240,7 +240,7 @@ def test_an_unfinished_conversion_is_refused_with_how_to_resume(tmp_path: Path) 
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_what_isnt_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with refused(ManifestError, str(tmp_path / FILE_NAME)):
         read_manifest(tmp_path)
@@ -316,7 +316,7 @@ NONSENSE: list[Any] = [
 
 
 def mutations(data: Any) -> Iterator[Any]:
-    """Yield the data changed in one place: every value replaced, every key and item taken away."""
+    """Yield the data changed in one place: each value replaced, each key and item removed."""
 
     def places(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         keys = node.keys() if isinstance(node, dict) else range(len(node))
@@ -343,7 +343,7 @@ def mutations(data: Any) -> Iterator[Any]:
 
 
 def use_all(directory: Path) -> None:
-    """Read a manifest and ask it and its dataset for all that they know."""
+    """Read a manifest, and use all properties of it and of its dataset."""
     found = read_manifest(directory)
     assert found.digest
     for entry in found.shards:
@@ -380,7 +380,7 @@ def test_no_mutation_of_a_manifest_ends_in_a_traceback(make_toy: MakeToy) -> Non
 
 
 def of_rows_that_arent_there(data: Json) -> None:
-    """Say that an era has as many rows as the format allows, in agreement with all but its files.
+    """Give an era as many rows as the format allows, consistently except for its files.
 
     Shuffling them would take 8 TB.
     """
@@ -400,9 +400,9 @@ def test_more_rows_than_the_files_hold_are_refused(make_toy: MakeToy) -> None:
 def test_a_randomly_changed_manifest_is_refused_or_consistent(
     make_toy: MakeToy,
 ) -> None:
-    """2,000 manifests with values replaced, copied to other places, taken away, and bytes changed.
+    """2,000 manifests with values replaced, copied elsewhere or removed, and bytes changed.
 
-    Those that are accepted are mapped, shuffled and shown; no more is mapped than is there.
+    Accepted ones are mapped, shuffled and shown; no more is mapped than the files hold.
     """
     directory = make_toy({"0001": 3, "0002": 1, "X": 2}, n_features=2, n_targets=2, nulls=True)
     good = json.loads((directory / FILE_NAME).read_bytes())
@@ -437,7 +437,7 @@ def test_a_randomly_changed_manifest_is_refused_or_consistent(
 
 
 def some_place(data: Any, random: np.random.Generator) -> tuple[Any, Any]:
-    """Return an object or a list somewhere in the data, and a key of it."""
+    """Return a random object or list in the data, and a key of it."""
     while True:
         keys = list(data) if isinstance(data, dict) else range(len(data))
         key = keys[random.integers(len(keys))]
@@ -447,7 +447,7 @@ def some_place(data: Any, random: np.random.Generator) -> tuple[Any, Any]:
 
 
 def check_consistent(directory: Path) -> None:
-    """Compare each array with what numpy alone finds, and use the dataset in all ways."""
+    """Compare each array with numpy's, and use all functions of the dataset."""
     dataset = open_dataset(directory)
     for era in dataset.eras:
         shard = dataset[era]

@@ -501,6 +501,7 @@ def test_pools_of_unequal_sizes_share_buffers(
     """61 batches in pools of at most 16: three of 15 and one of 16, epoch after epoch."""
     path = make_toy({"0001": 400, "0002": 215}, n_features=500, n_targets=1)
     batches = make(path, batch_size=10, pool_batches=16)
+    assert isinstance(batches.sampler, WindowSampler)
     assert {batches.sampler.pool_rows(pool) for pool in range(4)} == {150, 160}
     with counted_allocations(150 * 500 * 4, monkeypatch) as sizes, batches.stream() as stream:
         for _ in range(12 * len(batches)):

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
-from memmap_train.loading import rates
 from memmap_train.loading.bench import bench, bench_text
 from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.page_cache import read_ahead
@@ -19,14 +18,9 @@ from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.page_cache import dropped
 from tests.support.toy_datasets import MakeToy
 
+pytestmark = pytest.mark.usefixtures("quick_rates")
+
 ERAS = {f"{era:04}": 200 for era in range(1, 11)}
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured is of no interest here."""
-    monkeypatch.setattr(rates, "_COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr(rates, "_DISK_SECONDS", 0.02)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_reading_ahead_brings_just_the_eras_that_are_asked_for(dataset: mt.Datas
     if not dropped(dataset):
         pytest.skip("this file system keeps everything in memory")
     told: list[tuple[int, int]] = []
-    n_bytes = read_ahead(dataset, dataset.eras[2:5], lambda *done: told.append(done))
+    n_bytes = read_ahead(dataset, dataset.eras[2:5], lambda what, *done: told.append(done))
     of_era = [resident_bytes(file) for file in feature_files(dataset)]
     assert [bool(n) for n in of_era] == [False, False, True, True, True, False, False, False]
     assert told[-1] == (n_bytes, n_bytes)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.errors import ShardError
-from memmap_train.loading import sequential
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.system.direct_io import can_read_directly
 from tests.support.toy_datasets import N_FEATURES, MakeToy
@@ -41,15 +40,13 @@ def test_blocks_hold_the_rows_that_were_asked_for(
     expected = all_rows(dataset)
     if columns is not None:
         expected = expected[:, columns]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequential, "_REQUEST_BYTES", 7 * N_FEATURES)
-        blocks = SequentialReader(dataset, columns, past_cache=past_cache)
-        for low in steps:
-            block = np.full((n_rows, expected.shape[1]), -1, np.float32)
-            blocks.fill(block, low)
-            there = expected[low : low + n_rows]
-            np.testing.assert_array_equal(block[: len(there)], there)
-            assert (block[len(there) :] == -1).all()
+    blocks = SequentialReader(dataset, columns, past_cache=past_cache, step_bytes=7 * N_FEATURES)
+    for low in steps:
+        block = np.full((n_rows, expected.shape[1]), -1, np.float32)
+        blocks.fill(block, low)
+        there = expected[low : low + n_rows]
+        np.testing.assert_array_equal(block[: len(there)], there)
+        assert (block[len(there) :] == -1).all()
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memmap_train.loading.shuffle_quality import (
     MAX_INFLATION,
-    Choice,
+    WindowChoice,
     choose_windows,
     pool_for_window,
     shuffling_of,
@@ -135,7 +135,7 @@ datasets = st.tuples(
 
 def choose(
     rows: list[int], batch_size: int, row_bytes: int, memory: int, max_inflation: float
-) -> Choice:
+) -> WindowChoice:
     return choose_windows(
         rows,
         batch_size=batch_size,
@@ -175,9 +175,9 @@ def test_much_memory_gives_windows_of_full_speed_and_little_gives_smaller_ones()
     windows = [choose(rows, 4096, 4200, memory, 0.05) for memory in (10**7, 10**8, 10**10)]
     assert [choice.window_size for choice in windows] == [11, 11, 63]
     assert [choice.pool_batches for choice in windows] == [2, 2, 14]
-    small, _, large = (choice.reason for choice in windows)
+    small, _, large = ("; ".join(choice.reasons) for choice in windows)
     assert "as large as 10.0 MB of memory" in small
-    assert "windows of 262.1 kB" in large
+    assert "window: 262.1 kB" in large
     assert "less than 5%" in large
 
 
@@ -185,7 +185,7 @@ def test_an_epoch_is_cut_into_no_more_pools_than_windows_need() -> None:
     """24 batches in pools of at most 13 would be pools of 12: too small for these windows."""
     choice = choose([4200] * 24, 4096, 4200, 10**10, 0.05)
     assert ceil(24 / choice.pool_batches) == 1
-    assert "a whole epoch" in choice.reason
+    assert "pool: a whole epoch" in choice.reasons
 
 
 def test_a_ceiling_of_none_at_all_gives_a_global_shuffle() -> None:
@@ -203,8 +203,8 @@ def test_a_pool_that_is_given_bounds_the_window() -> None:
         pool_batches=10,
     )
     assert (choice.window_size, choice.pool_batches) == (46, 10)
-    assert "windows as large as such pools mix" in choice.reason
-    assert "pools as asked for" in choice.reason
+    assert "window: as large as a pool of this size mixes" in choice.reasons[0]
+    assert choice.reasons[1] == "pool: as asked for"
 
 
 @pytest.mark.parametrize("window_size", [1, 41, 64, 1000])

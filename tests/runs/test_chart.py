@@ -17,7 +17,7 @@ EXPECTED_BARS = 0.05  # of the pixels of the lower third
 
 
 def share_of_colour(path: Path, colour: str) -> float:
-    """Return which share of the pixels of a picture's lower third has a colour."""
+    """Return the share of pixels with this colour in the lower third of a picture."""
     image = pytest.importorskip("matplotlib.image").imread(path)
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     lower = (image[len(image) * 2 // 3 :, :, :3] * 255).round()
@@ -25,7 +25,7 @@ def share_of_colour(path: Path, colour: str) -> float:
 
 
 def has_colour(path: Path, colour: str) -> bool:
-    """Tell whether any pixel of a picture has a colour."""
+    """Return whether any pixel of a picture has this colour."""
     image = pytest.importorskip("matplotlib.image").imread(path)
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return bool(((image[..., :3] * 255).round() == wanted).all(axis=-1).any())
@@ -97,7 +97,7 @@ def test_long_names_of_eras_do_not_narrow_the_bars(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return a run with scores, and a picture from before."""
+    """Return a run with scores and an earlier picture."""
     run = begin_run(tmp_path / "run", run_record())
     rows = ((era, target, 0.1, 0.2) for era in ERAS for target in ("target", "target_x_20"))
     run.write_era_scores(rows)

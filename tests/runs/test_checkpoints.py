@@ -98,7 +98,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
 
 
 def packed_at_once(made: Checkpoint) -> bytes:
-    """Return a checkpoint as earlier versions have written it: built in memory."""
+    """Return the bytes of a checkpoint as earlier versions wrote it, built in memory."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         state = json.dumps({"run": made.run, "state": dict(made.state)}).encode()

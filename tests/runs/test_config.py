@@ -1,7 +1,9 @@
+import copy
 import dataclasses
 import inspect
 import json
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,7 +32,7 @@ def refusal(path: Path | None = None, overrides: Sequence[str] = ()) -> str:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a configuration file and returns its path."""
+    """Return a function that writes a configuration file and returns its path."""
 
     def write_text(text: str | bytes) -> Path:
         path = tmp_path / "run.toml"
@@ -462,6 +464,76 @@ def test_numpy_numbers_are_accepted() -> None:
     json.dumps(config.to_dict())
     with pytest.raises(ConfigError, match="epochs"):
         TrainConfig(epochs=np.float64(3))  # type: ignore[arg-type]
+
+
+def test_numpy_scalars_are_accepted_in_lists_and_tables() -> None:
+    config = TrainConfig(
+        hidden=[np.int64(8), np.int32(4)],  # type: ignore[arg-type]
+        model_params={"units": np.int64(3), "rates": (np.float32(0.5), 1)},
+        tensorboard=np.bool_(True),  # type: ignore[arg-type]
+    )
+    assert (config.hidden, config.tensorboard) == ((8, 4), True)
+    assert config.model_params == {"units": 3, "rates": [0.5, 1]}
+    assert TrainConfig(**json.loads(json.dumps(config.to_dict()))) == config
+
+
+def nested(depth: int) -> list[object]:
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_model_params_that_json_cannot_hold_are_refused() -> None:
+    endless: dict[str, object] = {}
+    endless["itself"] = endless
+    for value in (nested(5000), endless, {1}, object(), math.inf, {1: 2}, b"x"):
+        with pytest.raises(ConfigError, match="model_params: expected a table such as") as caught:
+            TrainConfig(model_params={"value": value})
+        assert len(str(caught.value)) < 200
+
+
+def test_a_number_with_thousands_of_digits_is_refused_in_a_short_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(seed=10**5000, dropout=10**5000)
+    assert str(caught.value) == (
+        "dropout: expected a number from 0 to below 1, found a number of thousands of digits; "
+        "seed: expected a whole number from 0 to 4294967295, found a number of thousands of digits"
+    )
+
+
+def test_a_number_beyond_float32_is_refused() -> None:
+    assert TrainConfig(learning_rate=3e38).learning_rate == 3e38
+    with pytest.raises(
+        ConfigError, match=r"learning_rate: expected a number above 0, found 1e\+39"
+    ):
+        TrainConfig(learning_rate=1e39)
+
+
+@pytest.mark.parametrize("key", ["features", "targets", "hidden", "callbacks", "validation_eras"])
+def test_a_set_is_refused_as_a_list(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: expected .* found {{'a:b'}}"):
+        TrainConfig(**{key: {"a:b"}})  # type: ignore[arg-type]
+
+
+def test_a_misspelled_choice_is_refused_with_the_nearest_one() -> None:
+    assert refusal(None, ["monitor=val_corr_meen"]).endswith("; did you mean 'val_corr_mean'?")
+    assert refusal(None, ["loss=hubber"]) == (
+        '--set: loss: expected "mse" or "mae" or "huber", found \'hubber\'; did you mean \'huber\'?'
+    )
+
+
+def test_text_that_is_not_unicode_is_kept_unchanged() -> None:
+    path = "runs/\udcff/model.keras"
+    config = TrainConfig(model=path, features=(path,), model_params={path: path})
+    assert (config.model, config.features, config.model_params) == (path, (path,), {path: path})
+
+
+def test_a_configuration_can_be_copied_and_pickled() -> None:
+    config = TrainConfig(hidden=(3,), model_params={"a": [1]})
+    for other in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config), copy.copy(config)):
+        assert other == config
+        assert type(other) is TrainConfig
 
 
 def test_a_missing_file_is_reported_in_one_line_with_its_path(tmp_path: Path) -> None:

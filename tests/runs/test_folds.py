@@ -3,13 +3,15 @@ from datetime import date, timedelta
 from string import ascii_lowercase
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memmap_train.dataset.eras import era_time
 from memmap_train.errors import FoldError, MemmapTrainError
-from memmap_train.runs.folds import Fold, automatic_embargo, fold_of, split, walk_forward
+from memmap_train.runs.embargo import automatic_embargo
+from memmap_train.runs.folds import Fold, fold_of, split, walk_forward
 from tests.support.errors import refused
 
 FRIDAY = date(2024, 1, 5)
@@ -142,14 +144,14 @@ def days(
     form: str = "%Y-%m-%d",
     missing: Collection[int] = (),
 ) -> list[str]:
-    """The first days from a Friday on, every so many, with or without weekends."""
+    """Return the labels of `n` days from a Friday on, with or without weekends."""
     candidates = (FRIDAY + timedelta(days=step * number) for number in range(4 * n))
     found = [day for day in candidates if not business or day.weekday() < 5]
     return [f"{day:{form}}" for number, day in enumerate(found[:n]) if number not in missing]
 
 
 def calendar_days(first: str, last: str) -> float:
-    """How many days lie from one label to another."""
+    """Return the number of days from one label to another."""
     start, end = era_time(first), era_time(last)
     assert start is not None
     assert end is not None
@@ -243,7 +245,7 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
     ("eras", "target", "era_column", "reach", "notes"),
     [
         (labels(1, 50), "target_x_20", "era", 8, None),
-        (labels(1, 50), "target", "era", 16, ["nothing says how far 'target' looks ahead"]),
+        (labels(1, 50), "target", "era", 16, ["it is unknown how far 'target' looks ahead"]),
         (["era1", "eraX"], "target_x_60", "era", 16, None),
         (days(50, step=7), "target_x_20", "friday_date", 8, None),
         (
@@ -251,7 +253,7 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
             "responder_6",
             "date_id",
             16,
-            ["'responder_6'", "60 business days", "eras such as '0' are taken to be weeks",
+            ["'responder_6'", "60 business days", "eras such as '0' are assumed to be weeks",
              "set embargo_eras"],
         ),
         (
@@ -259,12 +261,12 @@ def test_weekly_dates_count_weeks_even_where_some_are_missing(target: str, usual
             "target_x_20",
             "date_id",
             8,
-            ["eras such as '0' are taken to be weeks; set embargo_eras"],
+            ["eras such as '0' are assumed to be weeks; set embargo_eras"],
         ),
-        (["1704412800", "1704499200"], "target_x_20", "era", 8, ["are taken to be weeks"]),
-        (["05.01.2024", "08.01.2024"], "target_x_20", "era", 8, ["are taken to be weeks"]),
+        (["1704412800", "1704499200"], "target_x_20", "era", 8, ["are assumed to be weeks"]),
+        (["05.01.2024", "08.01.2024"], "target_x_20", "era", 8, ["are assumed to be weeks"]),
         (days(200), "target_x_20", "date", 40, ["8 weeks for 'target_x_20' are up to 40 eras"]),
-        (days(200), "y", "date", 80, ["nothing says how far 'y'", "16 weeks for 'y' are up to 80"]),
+        (days(200), "y", "date", 80, ["unknown how far 'y'", "16 weeks for 'y' are up to 80"]),
     ],
 )  # fmt: skip
 def test_the_assumptions_of_the_automatic_embargo_are_reported(
@@ -349,7 +351,7 @@ def test_an_embargo_that_lets_labels_overlap_is_refused(
     assert f"expected {least} or more" in message
     assert "allow_overlap = true" in message
     is_unknown = targets == "target_x"
-    assert ("nothing says how far 'target_x' looks ahead" in message) == is_unknown
+    assert ("it is unknown how far 'target_x' looks ahead" in message) == is_unknown
     assert (f"look up to {least} eras ahead" in message) != is_unknown
     permitted = split(eras, eras, embargo_eras=least - 1, allow_overlap=True, **options)
     assert len(permitted.embargo) == least - 1
@@ -467,6 +469,28 @@ def test_an_impossible_number_of_validation_eras_is_refused(wanted: int) -> None
     assert "60 eras" in message
 
 
+def test_numbers_of_numpy_are_numbers_of_eras_and_shares() -> None:
+    eras = labels(1, 60)
+    wanted: Any
+    for wanted in (6, np.int64(6), 0.1, np.float32(0.1), np.array(eras[-6:])):
+        assert split(eras, eras, validation_eras=wanted).validation == tuple(eras[-6:])
+    reach: Any = np.int64(20)
+    assert split(eras, eras, validation_eras=6, embargo_eras=reach).embargo_eras == 20
+
+
+@pytest.mark.parametrize("wanted", [True, object(), [["0050"]]])
+def test_validation_eras_of_a_wrong_type_are_refused(wanted: Any) -> None:
+    eras = labels(1, 60)
+    assert "expected a number of eras, a share" in refusal(eras, eras, validation_eras=wanted)
+
+
+@pytest.mark.parametrize("wanted", [True, "none", 8.0])
+def test_an_embargo_of_a_wrong_type_is_refused(wanted: Any) -> None:
+    eras = labels(1, 60)
+    said = refusal(eras, eras, embargo_eras=wanted)
+    assert said == f'embargo_eras is {wanted!r}, expected a whole number, or "auto"'
+
+
 def test_an_empty_list_of_validation_eras_is_refused() -> None:
     eras = labels(1, 60)
     assert "no validation eras are left" in refusal(eras, eras, validation_eras=[])
@@ -578,6 +602,8 @@ def test_rolling_folds_have_the_chosen_number_of_eras_or_all() -> None:
         ({"folds": 0}, "the folds are 0, expected 1 or more"),
         ({"folds": 52}, "at most 51"),
         ({"folds": 3, "rolling_eras": 0}, "rolling eras are 0"),
+        ({"folds": "numeral"}, "the folds are 'numeral', expected a whole number, or 'numerai'"),
+        ({"folds": True}, "the folds are True"),
         ({"folds": 3, "embargo_eras": 4}, "embargo_eras is 4"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is known of a saved model: all eras that it and the models before it have seen."""
+"""Tests of a saved model's lineage: all eras that it and its initial models have seen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def recorded(parent: Path) -> dict[str, Any]:
-    """Return what a run records that begins with a model."""
+    """Return the record of a run that begins with a model."""
     return {
         "model": str(parent),
         "model_digest": digest_of_model(parent),

@@ -1,7 +1,5 @@
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numerai_tools import scoring
 from numpy.typing import NDArray
 
-from memmap_train.runs.metrics import Summary, numerai_corr, pearson, summary
+from memmap_train.runs.metrics import numerai_corr, pearson
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Score: TypeAlias = Callable[[Array, Array], float]
@@ -22,7 +20,7 @@ BINS = np.array([0, 0.25, 0.5, 0.75, 1])
 
 
 def official_corr(predictions: Array, target: Array) -> float:
-    """What numerai-tools makes of the same arrays, NaN targets and all."""
+    """Return the score of numerai-tools for the same arrays, including NaN targets."""
     score = scoring.numerai_corr(
         pd.DataFrame({"prediction": predictions}),
         pd.Series(target, name="target"),
@@ -32,7 +30,7 @@ def official_corr(predictions: Array, target: Array) -> float:
 
 
 def era(rows: int = 5600, missing: float = 0.1, seed: int = 0) -> tuple[Array, Array]:
-    """Predictions that know a little of a target in five bins, some of it missing."""
+    """Return predictions with a weak correlation with a target in five bins, and the target."""
     generator = np.random.default_rng([seed])
     target = generator.choice(BINS, size=rows, p=[0.05, 0.2, 0.5, 0.2, 0.05])
     predictions = target + generator.normal(scale=5, size=rows)
@@ -203,53 +201,3 @@ def test_scoring_does_not_modify_its_arrays(score: Score) -> None:
     predictions.flags.writeable = target.flags.writeable = False
     score(predictions, target)
     np.testing.assert_array_equal((predictions, target), before)
-
-
-def test_a_summary_equals_what_numerais_notebook_computes() -> None:
-    scores = pd.Series(np.random.default_rng([3]).normal(0.01, 0.03, size=200))
-    total = scores.cumsum()
-    found = summary(scores.to_numpy())
-    assert found.mean == pytest.approx(scores.mean())
-    assert found.std == pytest.approx(scores.std(ddof=0))
-    assert found.sharpe == pytest.approx(scoring.sharpe_ratio(scores))
-    assert found.max_drawdown == pytest.approx((total.expanding(min_periods=1).max() - total).max())
-    assert found.max_drawdown > 0
-    assert found.n_eras == 200
-
-
-def test_eras_without_a_score_are_left_out_of_a_summary() -> None:
-    scores = [0.02, math.nan, -0.01, 0.03, math.nan]
-    assert summary(scores) == summary([0.02, -0.01, 0.03])
-    assert summary(scores).n_eras == 3
-
-
-@pytest.mark.parametrize("scores", [[], [math.nan, math.nan]])
-def test_a_summary_of_nothing_is_nan(scores: list[float]) -> None:
-    found = summary(scores)
-    assert found.n_eras == 0
-    numbers = dataclasses.asdict(found)
-    del numbers["n_eras"]
-    assert all(math.isnan(value) for value in numbers.values())
-
-
-def test_a_loss_in_the_first_era_is_no_drawdown() -> None:
-    assert summary([-0.5, 0.25]).max_drawdown == 0
-    assert summary([0.25, -0.5]).max_drawdown == 0.5
-
-
-def test_a_drawdown_is_measured_from_the_highest_sum_so_far() -> None:
-    assert summary([1, -0.25, 0.125, -0.5, 4, -0.5]).max_drawdown == 0.625
-
-
-def test_an_era_with_zero_correlation_is_not_positive() -> None:
-    assert summary([0.5, 0, -0.5, math.nan, 0.25]).positive == 0.5
-    assert summary([-0.5]).positive == 0
-
-
-@pytest.mark.parametrize("scores", [[0.25], [0.1, 0.1, 0.1]])
-def test_equal_scores_have_no_sharpe_ratio(scores: list[float]) -> None:
-    found = summary(scores)
-    assert math.isnan(found.sharpe)
-    assert found.mean == pytest.approx(scores[0])
-    without = replace(found, sharpe=0.0)  # NaN equals nothing
-    assert without == Summary(found.mean, 0.0, 0.0, 0.0, 1.0, len(scores))

@@ -1,23 +1,22 @@
-"""What is said when a training is done."""
+"""Tests of the text that is printed when a training is done."""
 
+import logging
 from dataclasses import replace
 
 import pytest
 
-from memmap_train.runs.report import FoldsReport, TrainReport, folds_text, training_text
+from memmap_train.runs.report import FoldsReport, Reporter, TrainReport, folds_text, training_text
+from memmap_train.runs.summary import Summary
 
+CORR = Summary(mean=0.03, std=0.025, sharpe=1.2, max_drawdown=0.01, positive=0.92, n_eras=40)
 REPORT = TrainReport(
     run_dir="runs/a",
     n_epochs=7,
     n_steps=70,
     stopped_early=True,
     best_epoch=4,
-    corr_mean=0.03,
-    corr_std=0.025,
-    corr_sharpe=1.2,
-    max_drawdown=0.01,
-    corr_positive=0.92,
-    pearson_mean=0.0402,
+    corr=CORR,
+    pearson=replace(CORR, mean=0.0402),
     best_possible=0.04,
     chart_path="runs/a/validation.png",
 )
@@ -63,15 +62,11 @@ def test_the_report_shows_scores_per_fold_and_overall() -> None:
     report = FoldsReport(
         run_dir="runs/f",
         n_eras=40,
-        corr_mean=0.03,
-        corr_std=0.025,
-        corr_sharpe=1.2,
-        max_drawdown=0.01,
-        corr_positive=0.92,
-        pearson_mean=0.0402,
+        corr=CORR,
+        pearson=replace(CORR, mean=0.0402),
         best_possible=0.04,
         chart_path="runs/f/validation.png",
-        folds=(REPORT, replace(REPORT, corr_mean=0.02)),
+        folds=(REPORT, replace(REPORT, corr=replace(CORR, mean=0.02))),
     )
     assert folds_text(report).splitlines() == [
         "runs/f: 40 eras predicted out of fold by 2 models, the last epoch's of each fold",
@@ -81,3 +76,39 @@ def test_the_report_shows_scores_per_fold_and_overall() -> None:
         "possible    numerai_corr 0.0400",
         "chart       runs/f/validation.png",
     ]
+
+
+def test_a_report_has_the_keys_of_state_json() -> None:
+    scores = {
+        "corr_mean": 0.03,
+        "corr_std": 0.025,
+        "corr_sharpe": 1.2,
+        "max_drawdown": 0.01,
+        "corr_positive": 0.92,
+        "pearson_mean": 0.0402,
+        "best_possible": 0.04,
+    }
+    assert REPORT.to_json() == scores | {
+        "run_dir": "runs/a",
+        "n_epochs": 7,
+        "n_steps": 70,
+        "stopped_early": True,
+        "best_epoch": 4,
+        "chart_path": "runs/a/validation.png",
+        "already_finished": False,
+    }
+    folds = FoldsReport(
+        run_dir="runs/f",
+        n_eras=40,
+        corr=CORR,
+        pearson=replace(CORR, mean=0.0402),
+        best_possible=0.04,
+        chart_path=None,
+        folds=(REPORT,),
+    )
+    assert folds.to_json() == scores | {"run_dir": "runs/f", "n_eras": 40, "chart_path": None}
+
+
+def test_the_default_reporter_logs_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    Reporter().warning("runs/a: 100% of it")
+    assert caplog.record_tuples == [("memmap_train", logging.WARNING, "runs/a: 100% of it")]

@@ -1,4 +1,4 @@
-"""Whether a run may be resumed, and by which process."""
+"""Tests of whether a run may be resumed, and by which process."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.support.run_records import run_record
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return a run of which an epoch was trained."""
+    """Return a run with one trained epoch."""
     begun = begin_run(tmp_path / "run", run_record())
     begun.write_history([])
     return begun
@@ -128,6 +128,8 @@ def test_a_finished_run_has_nothing_to_do_unless_more_epochs_are_wanted(run: Run
     for name in ("model.keras", "history.csv", "era_scores.csv"):
         assert finished_result(run, run_record()) is None  # a file is gone: it is written again
         (run.path / name).touch()
+    assert finished_result(run, run_record()) is None  # scores that can't be read are, too
+    run.write_era_scores([])
     assert finished_result(run, run_record(checkpoint_steps=5)) == {"best_epoch": 2}
     assert finished_result(run, run_record(epochs=4)) is None
     with refused(RunError, "learning_rate: 0.001 in the run, 0.5 now"):

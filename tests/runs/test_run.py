@@ -11,13 +11,13 @@ from memmap_train.runs.files import replacing
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import (
-    HISTORY_COLUMNS,
     NewerRunError,
     Run,
     begin_run,
     find_run,
     open_run,
 )
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 
@@ -130,7 +130,7 @@ def test_an_existing_run_is_refused_naming_resume(run: Run) -> None:
 
 
 def test_an_untrained_run_may_begin_again(run: Run) -> None:
-    """As after a kill, or an error, in its first steps; the process that trains it holds it."""
+    """As after a kill or an error in its first steps; the process that trains it holds its lock."""
     assert find_run(run.path, resume=False) is None
     assert find_run(run.path, resume=True) is not None
     run.checkpoint_dir.mkdir()

@@ -1,4 +1,4 @@
-"""Runs side by side: found, described, sorted, whatever state they are in."""
+"""Tests of the table of runs: found, described and sorted, whatever their state."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import HISTORY_COLUMNS, begin_run, open_run
+from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.score_files import HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
 from tests.support.run_records import run_record
@@ -22,7 +23,7 @@ MISSING = object()
 
 
 def make_run(path: Path, corrs: list[float], **changes: Any) -> Path:
-    """Write a run of so many epochs; its standard deviations rise from epoch to epoch."""
+    """Write a run with one epoch for each given mean score; the standard deviations rise."""
     values = {"monitor": "val_corr_mean", "features": ["feature_1", "feature_2"], "epochs": 5}
     run = begin_run(path, run_record(**values | changes))
     rows = [
@@ -41,7 +42,7 @@ def change_config(path: Path, **changes: object) -> None:
 
 
 def make_folds(path: Path) -> Path:
-    """Write a run of two folds, both of them trained, and the scores of both together."""
+    """Write a run of two trained folds, and their joint scores."""
     folds = [Fold(("1",), ("10",), ("2",), 1), Fold(("1", "2"), ("11",), ("3",), 1)]
     make_run(path, [], folds=[fold_record(fold) for fold in folds])
     for number in (1, 2):

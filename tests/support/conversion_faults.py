@@ -31,7 +31,7 @@ CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "open")
 
 
 class Faults:
-    """Lets calls of the system fail in this process: the n-th alone, or all from the n-th on."""
+    """Makes system calls of this process fail: only the n-th, or all from the n-th on."""
 
     def __init__(self, folder: Path, number: int, code: int, *, lasting: bool) -> None:
         self.n_seen = 0
@@ -40,12 +40,12 @@ class Faults:
         self._lock = threading.Lock()
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Fail instead of what is about to happen below the folder."""
+        """Fail in place of a system call below the folder."""
         if event in CHANGES and str(arguments[0]).startswith(self._folder):
             self.fail(arguments[0])
 
     def fail(self, path: Any = None) -> None:
-        """Fail if it is time."""
+        """Fail if it is this call's turn."""
         with self._lock:
             self.n_seen += 1
             due = self.n_seen == self._number or (self._lasting and self.n_seen > self._number > 0)
@@ -57,7 +57,7 @@ class Faults:
 def failing(
     folder: Path, number: int = 0, code: int = errno.EIO, *, lasting: bool = False
 ) -> Iterator[Faults]:
-    """Let something fail below a folder; making files durable may fail as well."""
+    """Make a system call below a folder fail; `os.fsync` counts as one."""
     faults = Faults(folder, number, code, lasting=lasting)
     with pytest.MonkeyPatch.context() as patch, watched_by(faults):
         patch.setattr(os, "fsync", lambda descriptor: faults.fail())
@@ -100,7 +100,7 @@ PREPARATIONS = [of_conversions, of_overwriting, of_updates]
 def let_fail(
     folder: Path, prepare: Callable[[Path], Prepared], *, most: int | None
 ) -> Counter[str]:
-    """Let the system fail at many points of a conversion, or at all; return what was found."""
+    """Make a conversion fail at many of its points, or at all of them; count what is found then."""
     source, known, begin = prepare(folder)
     out = folder / "out"
     overwrite = prepare is of_overwriting

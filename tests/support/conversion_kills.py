@@ -26,7 +26,7 @@ N_KILLS = 20
 
 
 def convert_older(folder: Path) -> str:
-    """Make the dataset `old`, with an era more and other codes; return its digest."""
+    """Make the dataset `old`, with one more era and other codes; return its digest."""
     source = folder / "older.parquet"
     write_toy(source, {**ERAS, "0004": 5}, row_group_rows=10, seed=1)
     return convert(source, folder / "old", dtype="int8").dataset.manifest.digest
@@ -41,9 +41,9 @@ def sampled(n_points: int, most: int | None) -> list[int]:
 
 
 def noted(out: Path) -> dict[str, int]:
-    """Return the inodes of arrays that a conversion has finished; only whole lines count.
+    """Return the inodes of the arrays that a conversion has finished, by its journal's whole lines.
 
-    They wait to be taken into place; once there is no dataset any more, some may be there.
+    The arrays wait in the workspace; some may be in place already if the old dataset is gone.
     """
     journal = out / WORKPLACE / "journal.jsonl"
     if not journal.is_file():
@@ -62,7 +62,7 @@ def inodes(folder: Path) -> dict[str, int]:
 
 
 def state(out: Path, known: dict[str, str]) -> str:
-    """Check that what a reader finds is a whole dataset or none; return which of those known."""
+    """Check that a reader finds a whole dataset or none; return the name of the dataset."""
     try:
         digest = open_dataset(out).manifest.digest
     except ManifestError as error:
@@ -72,7 +72,7 @@ def state(out: Path, known: dict[str, str]) -> str:
 
 
 def check_whole(out: Path, digest: str) -> None:
-    """Check that a dataset is there, the one expected, and nothing beside it."""
+    """Check that the folder holds the expected dataset and nothing else."""
     assert list(verify(out)) == []
     assert open_dataset(out).manifest.digest == digest
     assert not (out / WORKPLACE).exists()
@@ -88,7 +88,7 @@ def kill_and_resume(
     most: int | None,
     **options: Any,
 ) -> Counter[str]:
-    """Kill a conversion at its points, one after another; return what readers found in between."""
+    """Kill a conversion at each of its points and resume it; count what readers find in between."""
     begin()
     n_points = at_will.points(source, out, **options)
     found: Counter[str] = Counter()
@@ -153,13 +153,13 @@ WAYS: list[dict[str, Any]] = [
 
 
 def write_last(path: Path) -> None:
-    """Write a source one week later still."""
+    """Write the source of one more week later."""
     table = toy_table({**LATER, "0006": 6}, nulls=True)
     pq.write_table(table, path, row_group_size=11)
 
 
 def kill_sequences(at_will: Killer, folder: Path, n_sequences: int, seed: int) -> Counter[str]:
-    """Let conversions of all kinds follow each other into one folder, nearly all of them killed."""
+    """Run conversions of all kinds into one folder, most of them killed; count how they end."""
     source, out = folder / "validation.parquet", folder / "out"
     weeks = (write_first, write_later, write_last)
     known = {}

@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memmap_train.conversion.conversion import convert, open_source
+from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.execution import convert_source
 from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.parquet_source import ParquetSource
+from memmap_train.conversion.pipeline_sizes import DEFAULT_LIMITS, PipelineLimits
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.report import Report
 from memmap_train.dataset.dataset import Dataset
@@ -19,7 +21,7 @@ from memmap_train.dataset.verify import verify
 
 
 def same_rows(one: Dataset, other: Dataset) -> bool:
-    """Tell whether two datasets hold the same bytes, going by their manifests."""
+    """Return whether two datasets hold the same bytes according to their manifests."""
     assert list(verify(one.path)) == []
     assert list(verify(other.path)) == []
     return (one.manifest.digest, one.manifest.shards, one.manifest.aliases) == (
@@ -49,7 +51,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
 
 
 class TinyBudget(MemoryBudget):
-    """A budget of so many bytes for buffers, however few: nothing is refused."""
+    """A budget of any number of bytes for buffers: nothing is refused."""
 
     def __init__(self, n_bytes: int) -> None:
         super().__init__()
@@ -73,9 +75,10 @@ def convert_within(
     options: ConvertOptions | None = None,
     *,
     n_workers: int = 1,
+    limits: PipelineLimits = DEFAULT_LIMITS,
 ) -> Report:
-    """Convert parquet files with a budget that `convert` can't be given."""
-    with closing(open_source(sources, out, budget)) as source:
+    """Convert parquet files with a budget and limits that `convert` can't be given."""
+    with closing(ParquetSource(sources, limits=limits)) as source:
         return convert_source(
             source,
             out,

@@ -1,4 +1,4 @@
-"""What a mistake must meet: an error of ours, of the right class, in one line that says what."""
+"""Expected errors: of our own classes, in one line that says what is wrong."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from memmap_train.errors import MemmapTrainError
 
-# pytest names a test's folder by the test, and with that by the words that it expects.
+# pytest names the folder of a test after the test, so it may contain the expected words.
 _FOLDER_OF_TEST = re.compile(r"/\S*?/pytest-\d+/(popen-gw\d+/)?[^/\s]+")
 
 
@@ -16,8 +16,15 @@ _FOLDER_OF_TEST = re.compile(r"/\S*?/pytest-\d+/(popen-gw\d+/)?[^/\s]+")
 def refused(
     kind: type[MemmapTrainError], *said: str
 ) -> Iterator[pytest.ExceptionInfo[MemmapTrainError]]:
-    """Expect exactly this class of error, saying all of these in one line; give it.
+    """Expect an error of exactly this class, in one line that contains all of these texts.
 
+    Yields
+    ------
+    ExceptionInfo
+        The error, once the block has ended.
+
+    Examples
+    --------
     >>> from memmap_train.errors import ConfigError
     >>> with refused(ConfigError, "'epochs'", "1 or more"):
     ...     raise ConfigError("key 'epochs': expected 1 or more, found 0")

@@ -25,7 +25,7 @@ FOLDERS = {f"era-{era}" for era in ERAS}
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a conversion early."""
+    """Ends a conversion early."""
 
 
 def write_source(folder: Path) -> Path:
@@ -34,7 +34,7 @@ def write_source(folder: Path) -> Path:
 
 
 def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[], Any]) -> None:
-    """Convert until this many eras are published."""
+    """Run a conversion that stops after this many published eras."""
     publish, begun = Journal.publish, itertools.count()
 
     def limited(self: Journal, era: FinishedEra) -> FinishedEra:
@@ -53,7 +53,7 @@ def visible(folder: Path) -> set[str]:
 
 
 def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
-    """Return inode and time of every array that is in place, or that waits for it as well."""
+    """Return inode and time of each array in place and, if `waiting`, in the workspace."""
     folders = [out, out / WORKPLACE / STAGED] if waiting else [out]
     return {
         str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns)
@@ -63,7 +63,7 @@ def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
 
 
 def check_whole(out: Path, digest: str) -> None:
-    """Check that a dataset is there, whole, and the one expected."""
+    """Check that the folder holds the expected dataset, undamaged."""
     assert visible(out) == {"manifest.json", *FOLDERS}
     assert list(verify(out)) == []
     assert open_dataset(out).manifest.digest == digest
@@ -71,7 +71,7 @@ def check_whole(out: Path, digest: str) -> None:
 
 @contextmanager
 def held_up(source: Path, out: Path) -> Iterator[list[Report]]:
-    """Hold a conversion in another thread up, half done; let it end afterwards."""
+    """Pause a conversion in another thread half-way; let it end when the block ends."""
     reached, go_on = threading.Event(), threading.Event()
     reports: list[Report] = []
 

@@ -1,7 +1,7 @@
-"""Conversions that are killed at a point, many a second: each in a child of one warm process.
+"""Conversions that are killed at a chosen point, each in a child of one warm process.
 
-Starting an interpreter with pyarrow takes half a second, forking one that has begun no thread takes
-some milliseconds. So one process imports all that a conversion needs, and forks for every order.
+Starting an interpreter with pyarrow takes half a second, forking one that has no threads takes some
+milliseconds. So one process imports all that a conversion needs, and forks for each request.
 """
 
 import json
@@ -69,18 +69,18 @@ class Killer:
         self._process = process
 
     def points(self, source: Path, out: Path, **options: Any) -> int:
-        """Convert to the end; return at how many points it could have been killed."""
+        """Convert to the end; return the number of points at which it could have been killed."""
         code, text = self._order(source, out, 0, options)
         assert (code, text.isdigit()) == (0, True), text
         return int(text)
 
     def kill(self, source: Path, out: Path, number: int, **options: Any) -> None:
-        """Convert until the n-th point, and no further."""
+        """Convert up to the n-th point, where the process is killed."""
         code, text = self._order(source, out, number, options)
         assert (code, text) == (-signal.SIGKILL, ""), text
 
     def try_to_kill(self, source: Path, out: Path, number: int, **options: Any) -> str:
-        """Convert until the n-th point; return how it ended: "killed", "done" or "refused"."""
+        """Convert up to the n-th point; return how it ended: "killed", "done" or "refused"."""
         code, text = self._order(source, out, number, options)
         if code == -signal.SIGKILL:
             return "killed"
@@ -99,7 +99,7 @@ class Killer:
 
 @contextmanager
 def killer() -> Iterator[Killer]:
-    """Start the process that forks, and end it."""
+    """Start the process that forks, and end it when the block ends."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER],
         stdin=subprocess.PIPE,

@@ -11,7 +11,7 @@ from tests.support.parquet_layouts import NULL, write_random
 
 
 def compare_layouts(path: Path, numbers: range) -> Counter[str]:
-    """Decode files of random layouts, and compare them with what was written, and with Arrow."""
+    """Decode files of random layouts, and compare the codes with those written and with Arrow's."""
     found: Counter[str] = Counter()
     for number in numbers:
         names, groups = write_random(path, np.random.default_rng([19, number]))

@@ -15,7 +15,7 @@ def feature_files(dataset: mt.Dataset) -> list[Path]:
 
 
 def dropped(dataset: mt.Dataset) -> bool:
-    """Drop the features; tell whether this file system lets go of them."""
+    """Drop the features from the page cache; return whether this file system allows it."""
     for file in feature_files(dataset):
         with open(file, "rb") as opened:
             os.fsync(opened.fileno())  # what isn't on disk yet can't be dropped

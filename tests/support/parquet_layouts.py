@@ -45,7 +45,7 @@ def varint(value: int) -> bytes:
 
 
 def struct(fields: Fields) -> bytes:
-    """Return a struct; values are numbers, bytes, structs, or (kind, values) for a list."""
+    """Return an encoded struct of numbers, bytes, structs, and lists as (kind, values)."""
     parts, last = [], 0
     for number, (kind, value) in sorted(fields.items()):
         code = _KINDS[kind] - (kind == "bool" and bool(value))
@@ -148,7 +148,7 @@ class Column:
     """What all pages of a column have in common.
 
     `nulls`, `fallback` and `fresh` are probabilities: of a null, of a page of plain values, and of
-    another layout than pages of as many values have had before, which are in `layouts`.
+    a new layout. `layouts` holds the layouts of earlier pages by their number of values.
     """
 
     optional: bool = True
@@ -169,7 +169,7 @@ class Column:
 
 
 def compressed(random: Random, data: bytes, column: Column) -> bytes:
-    """Return bytes as the column's codec stores them, by snappy also as literals alone."""
+    """Return the bytes as the column's codec stores them; snappy may store literals only."""
     name = CODECS[column.codec]
     if name is None:
         return data
@@ -241,7 +241,7 @@ def dictionary_page(random: Random, column: Column) -> bytes:
 
 
 def _levels(random: Random, is_null: npt.NDArray[np.bool_], *, any_runs: bool) -> bytes:
-    """Return definition levels, as few runs as there can be or any."""
+    """Return definition levels in as few runs as possible, or in any."""
     n_rows = len(is_null)
     present = (~is_null).astype(int).tolist()
     if not any_runs:
@@ -274,7 +274,7 @@ def _page(
 
 
 def random_column(random: Random) -> Column:
-    """Draw what a column's pages have in common; much like Numerai's more often than not."""
+    """Draw what a column's pages have in common; most columns resemble Numerai's."""
 
     def rarely(usual: Any, others: list[Any], chance: float = 0.15) -> Any:
         return others[int(random.integers(len(others)))] if random.random() < chance else usual
@@ -314,7 +314,7 @@ def random_pages(random: Random, n_rows: int) -> list[int]:
 
 
 def write_random(path: Path, random: Random) -> tuple[list[str], list[npt.NDArray[np.int8]]]:
-    """Write a file of columns of a few kinds: many are laid out alike, and hold other values.
+    """Write a file of columns of a few kinds: many share a layout and differ in their values.
 
     Returns
     -------
@@ -338,7 +338,7 @@ def write_random(path: Path, random: Random) -> tuple[list[str], list[npt.NDArra
 def write_columns(
     path: Path, random: Random, columns: list[Column], groups: list[list[list[int]]]
 ) -> tuple[list[str], list[npt.NDArray[np.int8]]]:
-    """Write a file; return what `write_random` does.
+    """Write a file, and return its columns' names and codes as `write_random` does.
 
     Parameters
     ----------

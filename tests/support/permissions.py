@@ -1,4 +1,4 @@
-"""Permissions count in tests that a superuser runs, too."""
+"""Permissions that count also in tests that a superuser runs."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ _OVERRIDES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 @contextmanager
 def permissions_count() -> Iterator[None]:
-    """Take from this thread, and from those that it starts, what lets a superuser open anything."""
+    """Drop the capabilities by which a superuser may open anything, for this and new threads."""
     if os.geteuid() != 0:
         yield
         return

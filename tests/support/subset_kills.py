@@ -1,4 +1,4 @@
-"""Subsets of datasets that are killed at every point, and made again."""
+"""Conversions of datasets to subsets that are killed at every point and resumed."""
 
 import shutil
 from collections import Counter
@@ -12,8 +12,8 @@ from tests.support.killing import Killer
 from tests.support.updates import write_first, write_later
 
 
-def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill narrowings at their points; return what readers found in between."""
+def kill_subset_conversions(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill conversions to a subset at their points; count what readers find in between."""
     parent, out = convert(write_source(folder), folder / "parent").dataset.path, folder / "out"
     digest = mt.open_dataset(parent).manifest.digest
     found = kill_and_resume(
@@ -28,8 +28,8 @@ def kill_narrowings(at_will: Killer, folder: Path, *, most: int | None) -> Count
     return found
 
 
-def kill_narrowed_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
-    """Kill updates of a narrowed dataset at their points, as `kill_narrowings` does."""
+def kill_subset_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill updates of a subset at their points, as `kill_subset_conversions` does."""
     source, parent, out = folder / "v.parquet", folder / "parent", folder / "out"
     write_first(source)
     old = convert(source, parent).dataset.manifest.digest

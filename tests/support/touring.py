@@ -1,4 +1,4 @@
-"""A tour of all that the package does with files, to be made on systems that lack this or that."""
+"""A tour of all file operations of the package, for systems that lack some of them."""
 
 import hashlib
 import json
@@ -19,23 +19,23 @@ N_FEATURES, N_TARGETS = 9, 2
 
 
 def command(*arguments: object) -> None:
-    """Run one command, which must succeed; what it prints is dropped."""
+    """Run one command, which must succeed; its output is discarded."""
     with redirect_stdout(StringIO()):
         code = main([str(argument) for argument in arguments])
     assert code == 0, arguments
 
 
 def tour(folder: Path) -> dict[str, str]:
-    """Convert, update, narrow, verify and read; return digests of what was made and read."""
-    source, whole, narrow = folder / "source.parquet", folder / "whole", folder / "narrow"
+    """Convert, update, subset, verify and read; return digests of the files and batches."""
+    source, whole, subset = folder / "source.parquet", folder / "whole", folder / "subset"
     sizes: dict[str, Any] = {"n_features": N_FEATURES, "n_targets": N_TARGETS}
     write_toy(source, ERAS, nulls=True, **sizes)
     command("convert", source, "--out", whole, "--dtype", "int8")
     write_toy(source, ERAS | {"0036": 30}, nulls=True, **sizes)
     command("convert", source, "--out", whole, "--dtype", "int8")
-    command("convert", whole, "--out", narrow, "--dtype", "float32")
+    command("convert", whole, "--out", subset, "--dtype", "float32")
     found = {}
-    for path in (whole, narrow):
+    for path in (whole, subset):
         for name in ("verify", "inspect", "status", "warm"):
             command(name, path)
         dataset = mt.open_dataset(path)
@@ -56,7 +56,7 @@ def tour(folder: Path) -> dict[str, str]:
 
 
 def tour_of_training(folder: Path) -> None:
-    """Train on what `tour` has made, look at the run, and predict."""
+    """Train on the datasets of `tour`, list the run, and predict."""
     run, table = folder / "run", folder / "predictions.csv"
     settings = ["--set", "epochs=1", "--set", "batch_size=128", "--set", "hidden=[4]"]
     command("train", folder / "whole", "--run", run, *settings)

@@ -1,4 +1,4 @@
-"""A toy source whose cells know their place: any misplacement shows as a wrong coordinate.
+"""A toy source whose cells hold their coordinates: any misplacement shows as a wrong coordinate.
 
 Every cell is a function of (era, row, column), computed here a second time for comparison:
 
@@ -46,10 +46,10 @@ def toy_table(
     Parameters
     ----------
     eras : mapping of label to rows, or list of (label, rows)
-        In the file's order. A label that comes again carries on numbering its rows.
+        In the file's order. The rows of a repeated label are numbered on.
     n_features, n_targets : int
     dtype : {"int8", "float32", "float64"}
-        Of the features. float64 cells are off the float32 ones by less than its rounding.
+        Type of the features. float64 cells differ from float32 ones by less than the rounding.
     order : sequence of int, optional
         A permutation of all rows: which of the rows above stands first, second, … in the file. Rows
         are numbered after it.
@@ -61,7 +61,7 @@ def toy_table(
     seed : int
         Other seeds give other features; targets and ids stay.
     data_type : str
-        In every row.
+        Value of the column `data_type` in every row.
     first_rows : mapping of label to int, optional
         The number of an era's first row in this file, for an era that another file begins.
     """
@@ -137,12 +137,12 @@ def write_toy(
 
 
 def feature_names(n_features: int) -> list[str]:
-    """Return the names of the features' columns, in the file's order (not that of the alphabet)."""
+    """Return the names of the features' columns in the file's order, which isn't alphabetical."""
     return [f"feature_{'zyx'[column % 3]}{column}" for column in range(n_features)]
 
 
 def target_names(n_targets: int) -> list[str]:
-    """Return the names of the targets' columns; the first is `target`, and nobody's alias."""
+    """Return the names of the targets' columns; the first is `target`, which is no alias."""
     return ["target", *(f"target_t{column}_20" for column in range(1, n_targets))][:n_targets]
 
 
@@ -156,20 +156,20 @@ def toy_features(
     missing: float = 0.5,
     seed: int = 0,
 ) -> npt.NDArray[np.float32]:
-    """Return the features that a reader must find in rows of an era: float32 (rows, features).
+    """Return the features that rows of an era must have: float32, shape (rows, features).
 
     Parameters
     ----------
     era : str
     rows : int or sequence of int
-        So many rows from the first, or these rows.
+        Number of rows from the first on, or the numbers of rows.
     n_features : int
     dtype : {"int8", "float32", "float64"}
-        Of the source; the store's makes no difference.
+        Type of the features in the source; that of the store makes no difference.
     nulls, seed
-        As the source was written.
+        Arguments with which the source was written.
     missing : float
-        What stands in place of a missing feature.
+        Value in place of a missing feature.
     """
     numbers = _numbers(rows)
     if dtype == "int8":
@@ -183,7 +183,7 @@ def toy_features(
 def toy_targets(
     era: str, rows: Rows, n_targets: int, *, nulls: bool = False
 ) -> npt.NDArray[np.float32]:
-    """Return the targets of rows of an era: float32 (rows, targets), NaN where missing."""
+    """Return the targets of rows of an era: float32, shape (rows, targets), NaN where missing."""
     numbers = _numbers(rows)
     # Columns of their own: no feature can pass for a target.
     columns = range(MAX_FEATURES, MAX_FEATURES + n_targets)
@@ -195,7 +195,7 @@ def toy_targets(
 def toy_counts(
     era: str, rows: Rows, n_features: int, dtype: str, *, nulls: bool = False, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Return how many of an era's rows have code 0, 1, 2, 3, 4, or none: (features, 6)."""
+    """Return the number of rows with code 0, 1, 2, 3, 4, or none: shape (features, 6)."""
     cells = toy_features(era, rows, n_features, dtype, nulls=nulls, missing=np.nan, seed=seed)
     counts = [(cells == code / 4).sum(axis=0) for code in range(5)]
     return np.stack([*counts, np.isnan(cells).sum(axis=0)], axis=1)
@@ -207,7 +207,7 @@ def toy_ids(era: str, rows: Rows) -> npt.NDArray[np.bytes_]:
 
 
 def where(cell: float) -> tuple[int, int, int]:
-    """Return (number of the era, row, column) of a float cell; a target's columns begin at 0 too.
+    """Return (era number, row, column) of a float cell; columns of targets begin at 0, too.
 
     >>> where(float(toy_features("0012", [34], 6, "float32")[0, 5]))
     (12, 34, 5)
@@ -225,7 +225,7 @@ def _numbers(rows: Rows) -> npt.NDArray[np.int64]:
 
 
 def _era_code(label: str) -> int:
-    """Return a number below 2,048 for a label: its own where it holds one."""
+    """Return a number below 2,048 for a label: its own number if it holds one."""
     digits = "".join(filter(str.isdigit, label))
     return int(digits) if digits else 2000 + zlib.crc32(label.encode()) % 48
 
@@ -233,7 +233,7 @@ def _era_code(label: str) -> int:
 def _coordinates(
     label: str, rows: npt.NDArray[np.int64], columns: range
 ) -> npt.NDArray[np.float32]:
-    """Era and row in the significand's 23 bits, the column in sign and exponent."""
+    """Return cells with era and row in the significand, and the column in sign and exponent."""
     assert _era_code(label) < 2048
     assert columns.stop <= MAX_FEATURES + MAX_TARGETS
     assert rows.max(initial=0) < MAX_ROWS
@@ -261,7 +261,7 @@ def _missing(
 def _hash(
     label: str, rows: npt.NDArray[np.int64], n_columns: int, purpose: str
 ) -> npt.NDArray[np.uint64]:
-    """Hash cells (splitmix64): shape (rows, columns)."""
+    """Return hashes (splitmix64) of cells: shape (rows, columns)."""
     base = zlib.crc32(f"{purpose} {label}".encode())
     cells = (rows[:, np.newaxis] * 2**12 + np.arange(n_columns)).astype(np.uint64)
     cells += np.uint64(base * 2**32)

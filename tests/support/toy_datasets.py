@@ -13,8 +13,8 @@ from tests.support.toy import Eras, feature_names, write_toy
 
 MakeToy = Callable[..., Path]
 
-# Unequal eras, one of a single row, one larger than all windows but the largest; in the middle one
-# that no number sorts.
+# Unequal eras: one of a single row, one larger than all windows but the largest, and one without a
+# number.
 ERAS = {"0001": 40, "0002": 1, "0003": 77, "0005": 30, "0010": 60, "0011": 33, "X": 17}
 
 N_FEATURES, N_TARGETS = 9, 3
@@ -33,7 +33,7 @@ def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: 
     known = set(feature_names(options.get("n_features", 5)))
     sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
     features_json.write_text(json.dumps({"feature_sets": sets}))
-    with pytest.MonkeyPatch.context() as patch:  # it needn't outlive a power cut
+    with pytest.MonkeyPatch.context() as patch:  # needs to survive no power cut
         patch.setattr(os, "fsync", lambda descriptor: None)
         mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
     return folder / "dataset"

@@ -1,4 +1,4 @@
-"""What the tests of training share: a configuration, rows, a reporter that stops where it is told.
+"""What the tests of training share: a configuration, rows, a reporter that acts at a chosen call.
 
 The datasets are in `training_fixtures`.
 """
@@ -40,17 +40,17 @@ def small_config(**changes: Any) -> TrainConfig:
 
 
 def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
-    """Return the newest whole checkpoint of a run."""
+    """Return the newest undamaged checkpoint of a run."""
     return load_newest(run_dir / "checkpoints", identity_of(open_run(run_dir)), print)
 
 
 class Script(Reporter):
-    """Records what it is told, and calls `action` at one of the calls.
+    """Records its calls, and calls `action` at one of them.
 
     Parameters
     ----------
     call : str
-        "step 7", "validation 1", "epoch 2": the so many-th call of a method.
+        Name and number of a call, such as "step 7", "validation 1" or "epoch 2".
     action : callable
     """
 
@@ -96,7 +96,7 @@ class Script(Reporter):
 def all_rows(
     dataset: mt.Dataset, target: str = "target"
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return features as float32 and one target of all rows, in the dataset's order."""
+    """Return the float32 features and one target of all rows, in the dataset's order."""
     features = [
         dataset.decode(np.asarray(dataset[era].features), np.empty(shape, np.float32))
         for era in dataset.eras

@@ -1,4 +1,4 @@
-"""Small samples to train on; a plugin of the test modules that name it in `pytest_plugins`."""
+"""Fixtures with small samples to train on, for test modules that list it in `pytest_plugins`."""
 
 import sys
 from collections.abc import Callable
@@ -44,19 +44,19 @@ def convert_sample(
 
 @pytest.fixture(scope="session")
 def sample(convert_sample: Callable[..., Path]) -> Path:
-    """Return a small sample's dataset, float32: to be read only."""
+    """Return the float32 dataset of a small sample, which tests only read."""
     return convert_sample(dtype="float32")
 
 
 @pytest.fixture(scope="session")
 def live(convert_sample: Callable[..., Path]) -> Path:
-    """Return the dataset of a small sample's live era: no labels."""
+    """Return the dataset of a small sample's live era, which has no labels."""
     return convert_sample("live.parquet", dtype="int8")
 
 
 @pytest.fixture(scope="session")
 def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a toy dataset that keeps missing features as NaN: to be read only."""
+    """Return a toy dataset that keeps missing features as NaN, which tests only read."""
     folder = tmp_path_factory.mktemp("missing")
     eras = {f"{number:04}": 40 for number in range(1, 13)}
     write_toy(folder / "source.parquet", eras, n_features=5, n_targets=2, nulls=True)
@@ -66,9 +66,9 @@ def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that makes, or updates, a dataset of the sample's first so many eras.
+    """Return a function that makes or updates a dataset of the sample's first `n_eras` eras.
 
-    `changed` names columns whose cell in the first row of era `era` becomes another one.
+    `changed` lists columns whose cell in the first row of era `era` is changed.
     """
     names = ("train.parquet", "validation.parquet")
     whole = pa.concat_tables([pq.read_table(sample_files / name) for name in names])
@@ -99,11 +99,11 @@ def _note_opened(event: str, arguments: tuple[Any, ...]) -> None:
 
 @pytest.fixture(scope="session")
 def _watched() -> None:
-    sys.addaudithook(_note_opened)  # there is no way to take it back
+    sys.addaudithook(_note_opened)  # it can't be removed
 
 
 @pytest.fixture
 def opened(_watched: None) -> list[str]:
-    """Return the list to which every array's file is added when this process opens it."""
+    """Return the list of the array files that this process opens from now on."""
     _OPENED.clear()
     return _OPENED

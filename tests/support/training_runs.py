@@ -1,4 +1,4 @@
-"""Trainings that are interrupted, and what they leave."""
+"""Interrupted trainings and their results."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def results(run_dir: Path) -> dict[str, Any]:
-    """Return everything that equal runs have in common, to the last bit."""
+    """Return all results that equal runs share to the last bit."""
     newest = newest_checkpoint(run_dir)
     assert newest is not None
     history = [

@@ -1,6 +1,6 @@
-"""Who hears of every call to the file system before it is made, and may let it fail.
+"""Watchers, which are called before every file system operation and may make it fail.
 
-An audit hook of the interpreter tells; it stays for ever, but without watchers it does nothing.
+An audit hook of the interpreter calls them. It can't be removed; without watchers it does nothing.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class Watcher(Protocol):
-    """Hears of what is about to happen to the file system; an error of its own prevents it."""
+    """Is called before a file system operation; an exception prevents the operation."""
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None: ...
 
@@ -26,7 +26,7 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Let a watcher hear of what happens meanwhile."""
+    """Call a watcher before each file system operation of the block."""
     if not hooked:
         sys.addaudithook(audit)
         hooked.append(True)

@@ -1,4 +1,4 @@
-"""Tests of reused buffers: aligned, and never shared by two arrays that are alive."""
+"""Tests of reused buffers: they are aligned, and never shared by two live arrays."""
 
 import gc
 import mmap

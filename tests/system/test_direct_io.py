@@ -1,4 +1,4 @@
-"""Tests of rows that are read past the page cache."""
+"""Tests of rows that are read with direct I/O."""
 
 import errno
 import gc
@@ -98,7 +98,7 @@ def test_a_file_is_closed_when_it_is_dropped(path: Path) -> None:
 
 
 def n_open(path: Path) -> int:
-    """Return how many of this process's descriptors are open on a file."""
+    """Return the number of descriptors that this process has open on a file."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # that of the listing itself

@@ -1,4 +1,4 @@
-"""Tests of writing past the page cache: the same files wherever it works, and where it doesn't."""
+"""Tests of writing with direct I/O: the same files where it is supported and where it isn't."""
 
 import errno
 import os
@@ -33,13 +33,13 @@ def refuse_opening(path: str, flags: int) -> int:
 
 
 def open_for_reading(path: str, flags: int) -> int:
-    """Stand for a file system that takes the flag and refuses to write."""
+    """Open a file as on a file system that accepts the flag and refuses to write."""
     return os.open(path, os.O_RDONLY)
 
 
 @pytest.fixture(params=["as it is", "no flag", "refused when opened", "refused when written"])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let direct writes work as they do here, be unknown, or be refused by the file system."""
+    """Make direct writes work as on this system, be unknown, or be refused by the file system."""
     if request.param == "no flag":
         monkeypatch.delattr(os, "O_DIRECT", raising=False)
     elif request.param == "refused when opened":
@@ -123,7 +123,7 @@ def test_a_partial_write_is_reported(tmp_path: Path, limit: int) -> None:
 def written(
     path: Path | None, array: Any, edges: list[int], reserved: list[bool]
 ) -> tuple[int, str]:
-    """Write an array by pieces, some of them filled in the disk's own buffers."""
+    """Write an array in pieces, some of them filled in the disk's own buffers."""
     with closing(DiskWriter(2, array[0].nbytes * 1000 + BLOCK_BYTES)) as disk:
         writer = ArrayWriter(path, array.dtype, array.shape, disk)
         for (begin, end), is_reserved in zip(pairwise(edges), reserved, strict=False):
@@ -199,6 +199,6 @@ def test_a_disk_error_ends_the_writing_of_an_array(tmp_path: Path) -> None:
 
 
 def finish(writer: ArrayWriter, rest: Any) -> None:
-    """Meet an error that is known by now, or only at the end."""
+    """Append the last rows and finish, of which either may raise the disk's error."""
     writer.append(rest)
     writer.finish()

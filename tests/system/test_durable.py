@@ -1,4 +1,4 @@
-"""What file systems answer that can't make a folder or a file durable, and what disks answer."""
+"""Tests of syncing on file systems that can't sync a folder or a file, and of disk errors."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ FAILED = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 def failing(number: int, applies: Callable[[int], bool]) -> Callable[[int], None]:
-    """Return an `os.fsync` that fails for what has such a mode."""
+    """Return an `os.fsync` that fails for files with a mode to which `applies` returns True."""
 
     def fsync(descriptor: int) -> None:
         if applies(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""The home folder that a leading ~ stands for, wherever a user gives a path."""
+"""Tests of a leading ~, which stands for the home folder wherever a user gives a path."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 
 @pytest.fixture
 def home(sample_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home folder that holds a sample; the current folder is another one."""
+    """Return a home folder with a sample; the current folder is another one."""
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     shutil.copytree(sample_files, home / "sample")
     elsewhere.mkdir()
@@ -40,7 +40,7 @@ def test_a_tilde_is_expanded_in_every_command(
         "sample ~/other --eras 10 --rows-per-era 20 --features 5",
         f"plan {sources} --features-json=~/sample/features.json",
         f"convert {sources} --out=~/shards --features-json=~/sample/features.json",
-        "convert ~/shards --out=~/narrow --feature-set small",
+        "convert ~/shards --out=~/subset --feature-set small",
         "inspect ~/shards",
         "verify ~/shards",
         "status ~/shards",
@@ -55,15 +55,15 @@ def test_a_tilde_is_expanded_in_every_command(
     ):
         assert main(command.split()) == 0, capsys.readouterr().err
     assert not list(Path.cwd().iterdir())
-    made = {"other", "shards", "narrow", "run", "further", "out.csv"}
+    made = {"other", "shards", "subset", "run", "further", "out.csv"}
     assert made <= {path.name for path in home.iterdir()}
 
 
 def test_a_tilde_is_expanded_for_python_callers(home: Path) -> None:
     report = mt.convert(["~/sample/train.parquet"], "~/shards", workers=1)
     assert report.dataset.path == home / "shards"
-    mt.convert("~/shards", "~/narrow", features_json="~/sample/features.json", feature_set="small")
-    assert mt.open_dataset("~/narrow").path == home / "narrow"
+    mt.convert("~/shards", "~/subset", features_json="~/sample/features.json", feature_set="small")
+    assert mt.open_dataset("~/subset").path == home / "subset"
     assert list(mt.verify(Path("~/shards"))) == []
     assert preview_sources(["~/sample/train.parquet"]).n_rows == report.n_rows
     assert not list(Path.cwd().iterdir())

@@ -1,4 +1,4 @@
-"""Tests of what systems drop into folders: it counts as nothing, and the user's files stay."""
+"""Tests of files that systems create by themselves: they are ignored, and the user's files stay."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ KEEPERS = ["lost+found", "$RECYCLE.BIN", "System Volume Information", ".Trash-10
 
 
 def drop_into(folder: Path) -> None:
-    """Put into a folder what systems leave in theirs."""
+    """Create the files in a folder that systems create by themselves."""
     for name in NOTES:
         (folder / name).write_bytes(b"\0")
     for name in NOTE_FOLDERS:
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def out(source: Path) -> Path:
-    """Return a dataset that a system has dropped files into, at every depth."""
+    """Return a dataset with files of systems at every depth."""
     out = source.with_name("out")
     mt.convert(source, out)
     for folder in (out, *sorted(out.glob("era-*"))):
@@ -74,8 +74,8 @@ def test_a_dataset_with_system_files_can_be_updated(source: Path, out: Path) -> 
 
 
 def test_a_dataset_with_system_files_can_be_subset(out: Path) -> None:
-    narrow = mt.convert(out, out.with_name("narrow"), targets="target")
-    assert narrow.dataset.target_names == ("target",)
+    subset = mt.convert(out, out.with_name("subset"), targets="target")
+    assert subset.dataset.target_names == ("target",)
 
 
 def test_overwriting_removes_system_files_with_the_eras(source: Path, out: Path) -> None:
@@ -105,7 +105,7 @@ def test_overwriting_keeps_the_users_hidden_files(source: Path, out: Path, name:
 def test_a_file_held_open_by_another_machine_stays_and_nothing_fails(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NFS renames it to `.nfs…` when it is removed, and refuses to remove that."""
+    """NFS renames it to `.nfs…` when it is removed, and refuses to remove the new name."""
     unlink = Path.unlink
 
     def unlink_unless_open(path: Path, **options: bool) -> None:
@@ -199,7 +199,7 @@ def test_copies_of_runs_in_system_folders_are_not_listed(tmp_path: Path) -> None
     assert [row["run"] for row in describe_runs([tmp_path])] == [str(tmp_path / "first")]
 
 
-def test_a_folder_that_cant_be_removed_for_another_reason_is_an_error(
+def test_a_folder_that_cannot_be_removed_for_another_reason_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Locks, held by real processes: one holder at a time, with and without `flock`."""
+"""Tests of locks that real processes hold: one at a time, with and without `flock`."""
 
 import errno
 import fcntl
@@ -80,7 +80,7 @@ fcntl.flock = refuse
 
 @pytest.fixture(params=["flock", "no flock"])
 def prelude(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return what makes a process one with or without `flock`, as this one is made."""
+    """Return code that gives another process the same `flock`, or none, as this process."""
     if request.param == "flock":
         return ""
     refuse_flock(monkeypatch, errno.ENOSYS)
@@ -88,7 +88,7 @@ def prelude(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def refuse_flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let `flock` fail, as a file system without it does."""
+    """Make `flock` fail, as on a file system without it."""
 
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -98,7 +98,7 @@ def refuse_flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 @contextmanager
 def held_by_another(path: Path, prelude: str = "") -> Iterator["subprocess.Popen[str]"]:
-    """Let another process hold a lock; it is killed at the end where it is still there."""
+    """Let another process hold a lock; it is killed at the end if it still runs."""
     with subprocess.Popen(
         [sys.executable, "-c", prelude + HOLD, str(path)],
         stdin=subprocess.PIPE,

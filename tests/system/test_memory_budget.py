@@ -1,4 +1,4 @@
-"""Tests of the memory budget: what is reserved and not taken yet isn't available."""
+"""Tests of the memory budget: reserved memory isn't available."""
 
 import gc
 

@@ -1,6 +1,7 @@
-"""Everything works, if more slowly, where the system or the file system lacks something.
+"""Tests of all file operations on systems and file systems that lack something.
 
-Of macOS and Windows what they lack is hidden here; of file systems, what they refuse is refused.
+The functions that macOS and Windows lack are hidden here, and the operations that some file systems
+refuse are refused.
 """
 
 import json
@@ -76,13 +77,13 @@ TOUR_OF_TRAINING = "tour_of_training(Path(sys.argv[1]))\n"
 
 @pytest.fixture(scope="session")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return what the tour finds on this system."""
+    """Return the results of the tour on this system."""
     return str(tour(tmp_path_factory.mktemp("tour")))
 
 
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a library that refuses what some file systems do."""
+    """Return a library that refuses the operations that some file systems refuse."""
     if sys.platform != "linux" or shutil.which("gcc") is None:
         pytest.skip("needs Linux and gcc")
     library = tmp_path_factory.mktemp("faulty") / "faulty.so"
@@ -92,7 +93,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, folder: Path, **environment: str) -> str:
-    """Run code in a process of its own; return what it finds."""
+    """Run code in a process of its own; return the results that it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning:memmap_train", "-c", code, folder],
         capture_output=True,

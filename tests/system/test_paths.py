@@ -1,4 +1,4 @@
-"""Tests of paths as people have them: each command takes them, or refuses them in one line."""
+"""Tests of unusual paths: each command accepts them, or refuses them in one line."""
 
 import json
 import os
@@ -147,7 +147,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
     for command in (
         ["convert", "toy.parquet", "--out", dataset, "--dtype", "int8"],
         ["convert", "toy.parquet", "--out", dataset, "--dtype", "int8"],
-        ["convert", dataset, "--out", f"{NOT_UTF8}/narrow", "--target", "target"],
+        ["convert", dataset, "--out", f"{NOT_UTF8}/subset", "--target", "target"],
         ["inspect", dataset],
         ["inspect", dataset, "--json"],
         ["inspect", dataset, "--era", "0001"],

@@ -1,4 +1,4 @@
-"""Tests of what the machine can give: control groups from trees made of files."""
+"""Tests of available memory, disk and cores, with control groups made of plain files."""
 
 import os
 import resource
@@ -15,12 +15,18 @@ MEMINFO = "MemTotal: 16000 kB\nMemFree: 100 kB\nMemAvailable: {} kB\n"
 
 
 class Trees:
-    """Fakes of /proc and of the control groups; a group is in either version's tree."""
+    """Fake trees of /proc and of the control groups of either version."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.groups = root, root / "sys" / "fs" / "cgroup"
         self.proc("meminfo", MEMINFO.format(8_000_000))
         self.proc("self/cgroup", "0::/\n")
+
+    def available_memory(self) -> int:
+        return resources.available_memory(root=self.root)
+
+    def n_cores(self) -> int:
+        return resources.n_cores(root=self.root)
 
     def proc(self, name: str, text: str) -> None:
         (self.root / "proc" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +41,7 @@ class Trees:
         shared: int = 0,
         high: int | str = "max",
     ) -> None:
-        self._write(self.root / "groups" / path, {
+        self._write(self.groups / path, {
             "memory.max": f"{most}\n",
             "memory.high": f"{high}\n",
             "memory.current": f"{used}\n",
@@ -44,7 +50,7 @@ class Trees:
         })  # fmt: skip
 
     def group_v1(self, path: str, most: int, used: int, cache: int) -> None:
-        self._write(self.root / "groups" / "memory" / path, {
+        self._write(self.groups / "memory" / path, {
             "memory.limit_in_bytes": f"{most}\n",
             "memory.usage_in_bytes": f"{used}\n",
             "memory.stat": f"cache 1\nrss 5\nshmem 0\ntotal_cache {cache}\ntotal_shmem 0\n"
@@ -52,10 +58,10 @@ class Trees:
         })  # fmt: skip
 
     def cpu_v2(self, path: str, quota: str) -> None:
-        self._write(self.root / "groups" / path, {"cpu.max": f"{quota}\n"})
+        self._write(self.groups / path, {"cpu.max": f"{quota}\n"})
 
     def cpu_v1(self, path: str, quota: str, period: str = "100000") -> None:
-        self._write(self.root / "groups" / "cpu" / path, {
+        self._write(self.groups / "cpu" / path, {
             "cpu.cfs_quota_us": f"{quota}\n",
             "cpu.cfs_period_us": f"{period}\n",
         })  # fmt: skip
@@ -68,11 +74,6 @@ class Trees:
 
 @pytest.fixture
 def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trees:
-    def in_root(name: str) -> Path:
-        return tmp_path / name.lstrip("/") if name.startswith("/proc/") else Path(name)
-
-    monkeypatch.setattr(resources, "Path", in_root)
-    monkeypatch.setattr(resources, "_CGROUPS", tmp_path / "groups")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(32)), raising=False)
     return Trees(tmp_path)
 
@@ -94,22 +95,22 @@ def test_free_disk_is_measured_at_the_nearest_existing_folder(
 
 
 def test_available_memory_without_cgroups_is_that_of_the_kernel(trees: Trees) -> None:
-    assert resources.available_memory() == 8_000_000 * 1024
+    assert trees.available_memory() == 8_000_000 * 1024
 
 
 def test_a_cgroup_leaves_its_limit_minus_its_use_without_cache(trees: Trees) -> None:
     trees.group_v2("", 1_000_000, 700_000, 300_000)
-    assert resources.available_memory() == 600_000
+    assert trees.available_memory() == 600_000
 
 
 def test_a_cgroup_larger_than_the_machine_is_ignored(trees: Trees) -> None:
     trees.group_v2("", 10**18, 5, 1)
-    assert resources.available_memory() == 8_000_000 * 1024
+    assert trees.available_memory() == 8_000_000 * 1024
 
 
 def test_a_cgroup_without_a_limit_is_ignored(trees: Trees) -> None:
     trees.group_v2("", "max", 700_000, 300_000)
-    assert resources.available_memory() == 8_000_000 * 1024
+    assert trees.available_memory() == 8_000_000 * 1024
 
 
 @pytest.mark.parametrize(("outer", "inner", "expected"), [(900, 500, 500), (400, 500, 400)])
@@ -120,51 +121,52 @@ def test_the_tightest_cgroup_among_the_ancestors_counts(
     trees.group_v2("", "max", 0, 0)
     trees.group_v2("user.slice", outer, 0, 0)
     trees.group_v2("user.slice/job-1", inner, 0, 0)
-    assert resources.available_memory() == expected
+    assert trees.available_memory() == expected
 
 
 def test_a_cgroup_named_from_outside_the_container_is_found_at_its_root(trees: Trees) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.group_v1("", 1_000_000, 400_000, 100_000)
-    assert resources.available_memory() == 700_000
+    assert trees.available_memory() == 700_000
 
 
 def test_cgroup_version_1_uses_the_memory_controller(trees: Trees) -> None:
     trees.proc("self/cgroup", "4:cpu:/a\n9:hugetlb,memory:/a\n")
     trees.group_v1("a", 5_000, 1_000, 500)
     trees.group_v1("", 2**63 - 4096, 10**9, 0)
-    assert resources.available_memory() == 4_500
+    assert trees.available_memory() == 4_500
 
 
 def test_a_cgroup_over_its_limit_leaves_no_memory(trees: Trees) -> None:
     trees.group_v2("", 1_000, 1_500, 100)
-    assert resources.available_memory() == 0
+    assert trees.available_memory() == 0
 
 
 def test_files_in_shared_memory_are_not_reclaimable_cache(trees: Trees) -> None:
     """A tmpfs is counted as cache, but the kernel can't drop it."""
     trees.group_v2("", 1_000_000, 700_000, 300_000, shared=200_000)
-    assert resources.available_memory() == 400_000
+    assert trees.available_memory() == 400_000
 
 
 @pytest.mark.parametrize("text", ["", "0::\n", "9:memory:/a:b\n", "::\n", "\nmemory:/\n"])
 def test_malformed_lists_of_cgroups_are_ignored(trees: Trees, text: str) -> None:
     trees.proc("self/cgroup", text)
-    assert resources.available_memory() == 8_000_000 * 1024
+    assert trees.available_memory() == 8_000_000 * 1024
 
 
 def test_the_limit_of_a_cgroup_counts_where_its_cache_is_unknown(trees: Trees) -> None:
     trees.group_v2("", 1_000, 100, 0)
-    (trees.root / "groups" / "memory.stat").write_text("one two three\n")
-    assert resources.available_memory() == 1_000
-    (trees.root / "groups" / "memory.stat").unlink()
-    assert resources.available_memory() == 1_000
+    (trees.groups / "memory.stat").write_text("one two three\n")
+    assert trees.available_memory() == 1_000
+    (trees.groups / "memory.stat").unlink()
+    assert trees.available_memory() == 1_000
 
 
 def test_available_memory_is_known_without_proc(trees: Trees) -> None:
     (trees.root / "proc" / "meminfo").unlink()
     (trees.root / "proc" / "self" / "cgroup").unlink()
-    assert resources.available_memory() > 100_000_000
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert trees.available_memory() == physical // 2
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_memory_high_of_a_cgroup_counts_as_its_limit(
     trees.proc("self/cgroup", "0::/job\n")
     trees.group_v2("", "max", 0, 0)
     trees.group_v2("job", most, 700_000, 300_000, high=high)
-    assert resources.available_memory() == expected
+    assert trees.available_memory() == expected
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_the_cpu_quota_of_a_cgroup_is_counted_in_cores(
 ) -> None:
     trees.proc("self/cgroup", "0::/job\n")
     trees.cpu_v2("job", quota)
-    assert resources.n_cores() == expected
+    assert trees.n_cores() == expected
     assert resources.n_schedulable_cores() == 32
 
 
@@ -207,9 +209,9 @@ def test_the_tightest_cpu_quota_among_the_ancestors_counts(trees: Trees) -> None
     trees.proc("self/cgroup", "0::/pod/job\n")
     trees.cpu_v2("pod", "300000 100000")
     trees.cpu_v2("pod/job", "max 100000")
-    assert resources.n_cores() == 3
+    assert trees.n_cores() == 3
     trees.cpu_v2("pod/job", "200000 100000")
-    assert resources.n_cores() == 2
+    assert trees.n_cores() == 2
 
 
 @pytest.mark.parametrize(
@@ -218,13 +220,13 @@ def test_the_tightest_cpu_quota_among_the_ancestors_counts(trees: Trees) -> None
 def test_cgroup_version_1_has_cpu_quotas(trees: Trees, quota: str, expected: int) -> None:
     trees.proc("self/cgroup", "5:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n0::/system\n")
     trees.cpu_v1("", quota)  # the container's own, at the root of what it sees
-    assert resources.n_cores() == expected
+    assert trees.n_cores() == expected
 
 
 def test_the_name_of_a_cgroup_may_be_any_bytes(trees: Trees) -> None:
     (trees.root / "proc" / "self" / "cgroup").write_bytes(b"0::/caf\xe9\n")
     trees.cpu_v2("caf\udce9", "200000 100000")
-    assert resources.n_cores() == 2
+    assert trees.n_cores() == 2
 
 
 def test_the_numbers_of_this_machine_are_plausible() -> None:

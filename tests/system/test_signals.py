@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: raised once, ignored where the parent does, never lost."""
+"""Tests of termination signals: raised once, ignored if the parent ignores them, never lost."""
 
 import gc
 import os
@@ -15,6 +15,7 @@ import pytest
 
 from memmap_train.__main__ import main
 from memmap_train.cli import commands
+from memmap_train.cli.terminal import EXIT_STOPPED
 from memmap_train.system.signals import Stopped, stop, stops
 
 EVERYTHING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -23,7 +24,7 @@ LONG = 60.0  # seconds: what waits so long is woken, or the test fails
 
 @pytest.fixture(autouse=True)
 def handled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handle all signals as a command does; `conftest` restores them."""
+    """Handle all signals as a command does; `conftest` restores their handlers."""
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     for number in EVERYTHING:
         signal.signal(number, stop)
@@ -150,15 +151,14 @@ def test_a_command_restores_the_signal_handlers_of_its_process(
 ) -> None:
     """As in a notebook, whose later cells have to be stopped, too."""
 
-    def run(parsed: object) -> int:
+    def verify(parsed: object) -> None:
         if is_stopped:
             signal.raise_signal(signal.SIGINT)
-        return 0
 
-    monkeypatch.setitem(commands._COMMANDS, "verify", run)
+    monkeypatch.setitem(commands._COMMANDS, "verify", verify)
     monkeypatch.setattr(sys, "argv", ["memmap-train", "verify", "shards"])
     before = [signal.getsignal(number) for number in EVERYTHING]
-    assert main() == (commands.EXIT_STOPPED if is_stopped else 0)
+    assert main() == (EXIT_STOPPED if is_stopped else 0)
     assert ("stopped" in capsys.readouterr().err) == is_stopped
     assert [signal.getsignal(number) for number in EVERYTHING] == before
 

@@ -1,4 +1,4 @@
-"""A child that is forked while other threads hold locks: it must not wait for them."""
+"""Tests of children that are forked while other threads hold locks: they must not wait."""
 
 import os
 import signal
@@ -16,6 +16,7 @@ import memmap_train as mt
 from memmap_train.errors import BatchError
 from memmap_train.loading.batches import Batches
 from memmap_train.loading.direct_files import PROCESS_FILES
+from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.thread_lock import ThreadLock
 
 pytestmark = [
@@ -28,7 +29,7 @@ _SECONDS = 60  # after which a child that waits is killed
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Do work in a forked child; return how it ended: 0, or what has killed it."""
+    """Do work in a forked child; return its exit code, or minus the signal that killed it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -43,7 +44,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def while_held(locks: list[Any], do: Callable[[], int]) -> int:
-    """Do something while another thread holds locks."""
+    """Call a function while another thread holds locks."""
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -101,9 +102,10 @@ def test_a_worker_that_is_forked_while_a_stream_reads_gets_its_batches(
     batches = Batches(dataset, batch_size=16, seed=3, window_size=4, pool_batches=2)
     with batches.stream() as stream:
         next(stream)
-        reader = batches.reader
+        reader, sampler = batches.reader, batches.sampler
+        assert isinstance(sampler, WindowSampler)
         locks = [
-            batches.sampler._lock,
+            sampler._lock,
             reader._features._lock,
             reader._targets._lock,
             PROCESS_FILES.lock,

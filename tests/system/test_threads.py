@@ -1,4 +1,4 @@
-"""Pools of threads where the system starts few or none, in every command that has one."""
+"""Tests of thread pools, and of all commands, where the system starts few threads or none."""
 
 import json
 import re
@@ -20,7 +20,7 @@ Allow = Callable[[int | None], None]
 
 @pytest.fixture
 def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
-    """Return a function after which the system starts so many more threads; None: any number."""
+    """Return a function that limits the number of further threads; None removes the limit."""
     left: list[int | None] = [None]
     start = threading.Thread.start
 
@@ -54,7 +54,7 @@ def test_a_pool_without_a_thread_raises_our_error(allow: Allow) -> None:
 
 COMMANDS = {
     "convert": "convert {files}/train.parquet {files}/validation.parquet --out made --workers 3",
-    "narrow": "convert {sample} --out made --feature-set small --workers 3",
+    "subset": "convert {sample} --out made --feature-set small --workers 3",
     "plan": "plan {files}/train.parquet",
     "verify": "verify {sample}",
     "warm": "warm {sample}",
@@ -64,6 +64,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("quick_rates")
 def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
     command: str,
     sample: Path,
@@ -74,8 +75,6 @@ def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("memmap_train.loading.rates._COPIED_BYTES", 1_000_000)
-    monkeypatch.setattr("memmap_train.loading.rates._DISK_SECONDS", 0.02)
     arguments = COMMANDS[command].format(sample=sample, files=sample_files).split()
     codes = []
     for n_threads in (0, 1, 2, 3, 4, 6, 8, 12, 30, None):
@@ -90,10 +89,10 @@ def test_a_command_works_with_fewer_threads_or_reports_that_there_is_none(
             assert printed.out == ""
             if command == "train":
                 arguments = [part for part in arguments if part != "--resume"] + ["--resume"]
-        elif command in ("convert", "narrow", "train"):
+        elif command in ("convert", "subset", "train"):
             break  # what there is is kept: the next time there is nothing to do
     assert (codes[0], codes[-1]) == (1, 0)
-    if command in ("convert", "narrow"):
+    if command in ("convert", "subset"):
         feature_set = None if command == "convert" else "small"
         sources = [sample_files / "train.parquet", sample_files / "validation.parquet"]
         whole = mt.convert(

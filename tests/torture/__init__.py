@@ -1,1 +1,1 @@
-"""Long damage tests, run by `make torture`: hundreds of kills, thousands of layouts, counted."""
+"""Long damage tests, run by `make torture`: hundreds of kills and thousands of layouts."""

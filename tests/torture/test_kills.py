@@ -1,4 +1,4 @@
-"""Kills and failures at every point of conversions, kills at random moments of a training."""
+"""Kills and failures at every point of conversions, and kills at random moments of a training."""
 
 import os
 import random
@@ -21,7 +21,7 @@ from tests.support.conversion_kills import (
 )
 from tests.support.interruptions import write_source
 from tests.support.killing import Killer
-from tests.support.subset_kills import kill_narrowed_updates, kill_narrowings
+from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
 from tests.support.training_data import newest_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
@@ -38,7 +38,7 @@ def test_every_point_of_a_conversion(tmp_path: Path, at_will: Killer, overwrite:
 
 
 def test_every_point_of_a_narrowing(tmp_path: Path, at_will: Killer) -> None:
-    for kill in (kill_narrowings, kill_narrowed_updates):
+    for kill in (kill_subset_conversions, kill_subset_updates):
         folder = tmp_path / kill.__name__
         folder.mkdir()
         found = kill(at_will, folder, most=None)
@@ -109,7 +109,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(
 
 
 def check_all_equal(one: Path, other: Path, folds: int) -> None:
-    """Compare two runs, or all folds of two runs of folds and their scores together."""
+    """Compare two runs; of runs with folds, all folds and the scores of all folds."""
     if not folds:
         check_equal(one, other)
         return
@@ -119,7 +119,7 @@ def check_all_equal(one: Path, other: Path, folds: int) -> None:
 
 
 def check_equal(one: Path, other: Path) -> None:
-    """Compare scores, history (but for its times) and the weights of the newest checkpoint."""
+    """Compare scores, history without its times, and weights of the newest checkpoint."""
     for name in ("era_scores.csv", "step_scores.csv"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     histories = [

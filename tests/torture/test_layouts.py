@@ -1,4 +1,4 @@
-"""Thousands of parquet files with random legal layouts: decoded rightly, or left to Arrow."""
+"""Thousands of parquet files with random legal layouts, decoded correctly or left to Arrow."""
 
 import os
 from pathlib import Path

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.runs.attribute_state import Packed, passed_over, recall, remembered
+from memmap_train.errors import ConfigError
+from memmap_train.runs.attribute_state import (
+    Packed,
+    restore_attributes,
+    save_attributes,
+    unsaved_attributes,
+)
+from memmap_train.training.callback_state import restore_callbacks, states_of
 from memmap_train.training.callbacks import Callbacks
 from memmap_train.training.train import train
+from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
 
@@ -124,6 +132,36 @@ def calling():
     )
 
 
+class Stateful(keras.callbacks.Callback):
+    # A set isn't plain, and an attribute that state_dict leaves out isn't restored.
+    def __init__(self):
+        super().__init__()
+        self.seen, self.total, self.begun = set(), np.zeros(1), 0
+
+    def on_train_begin(self, logs=None):
+        self.seen, self.total, self.begun = set(), np.zeros(1), self.begun + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.add(int(logs["loss"] * 1e6) % 17)
+        self.total += logs["loss"]
+        self.model.optimizer.learning_rate = 0.001 * len(self.seen) + 1e-6 * self.total[0]
+
+    def on_epoch_end(self, epoch, logs=None):
+        assert self.begun == 1
+
+    def state_dict(self):
+        return {"seen": sorted(self.seen), "more": {"total": self.total, "none": [None, 0.5, "x"]}}
+
+    def load_state_dict(self, state):
+        assert state["more"]["none"] == [None, 0.5, "x"]
+        self.seen, self.total = set(state["seen"]), state["more"]["total"]
+
+
+class Wrong(Stateful):
+    def state_dict(self):
+        return {"seen": self.seen}
+
+
 class Careless(keras.callbacks.Callback):
     # Whenever it is told of a beginning: which isn't repeated in a training that isn't interrupted.
     def on_train_begin(self, logs):
@@ -187,27 +225,27 @@ VALUES = st.recursive(
 
 def test_a_function_that_is_gone_is_left_as_it_is() -> None:
     thing = SimpleNamespace(f=1, n=1)
-    recall(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
+    restore_attributes(thing, {"f": Packed({"named": ["gone", "f"]}, []), "n": Packed(2, [])})
     assert (thing.f, thing.n) == (1, 2)
 
 
 @given(value=VALUES)
 def test_plain_values_come_back_as_they_were(value: Any) -> None:
-    packed = remembered(SimpleNamespace(it=value))["it"]
+    packed = save_attributes(SimpleNamespace(it=value))["it"]
     tree = json.loads(json.dumps(packed.tree))
     other = SimpleNamespace(it=None)
-    recall(other, {"it": Packed(tree, packed.arrays)})
+    restore_attributes(other, {"it": Packed(tree, packed.arrays)})
     assert told_apart(other.it) == told_apart(value)
 
 
 def test_what_is_remembered_is_a_copy() -> None:
     array = np.zeros(3)
     thing = SimpleNamespace(arrays=[array])
-    packed = remembered(thing)
+    packed = save_attributes(thing)
     array[0] = 1
-    recall(thing, packed)
+    restore_attributes(thing, packed)
     thing.arrays[0][1] = 2
-    recall(thing, packed)
+    restore_attributes(thing, packed)
     assert thing.arrays[0].tolist() == [0, 0, 0]
 
 
@@ -224,7 +262,7 @@ def test_attributes_that_are_not_plain_are_passed_over() -> None:
         params=1,
         n=5,
     )
-    assert list(remembered(thing, but=["params"])) == ["n"]
+    assert list(save_attributes(thing, but=["params"])) == ["n"]
 
 
 def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path: Path) -> None:
@@ -240,7 +278,7 @@ def test_what_a_process_makes_for_itself_is_nothing_that_was_forgotten(tmp_path:
             generator=np.random.default_rng(0),
             mixed={"train": file, "other": {1}},
         )
-        assert passed_over(thing) == ["numbers", "generator", "mixed"]
+        assert unsaved_attributes(thing) == ["numbers", "generator", "mixed"]
 
 
 def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(
@@ -256,15 +294,80 @@ def test_what_keras_sets_aside_for_tensorboard_is_nothing_that_was_forgotten(
     assert callbacks.forgotten() == []
 
 
+# -- state_dict -----------------------------------------------------------------------------------
+
+
+def with_state(value: Any, load: Callable[[Any], None] = lambda state: None) -> Any:
+    return SimpleNamespace(state_dict=lambda: value, load_state_dict=load, plain=1)
+
+
+def test_a_state_dict_comes_back_as_it_was_and_attributes_dont() -> None:
+    state: dict[str, Any] = {
+        "a": np.arange(3.0),
+        "b": {"c": [1, None, True, 0.5, "x"]},
+        "d": np.float32(0.1),
+    }
+    loaded: list[Any] = []
+    memory = states_of({"mine:A": with_state(state)})
+    state["a"] += 1
+    other = with_state({}, loaded.append)
+    other.plain = 2
+    restore_callbacks({"mine:A": other}, memory)
+    state["a"] -= 1
+    assert [told_apart(found) for found in loaded] == [told_apart(state)]
+    assert other.plain == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({1, 2}, "returned a set"),
+        ({"a": [0, {"b": (1,)}]}, "a tuple at ['a'][1]['b']"),
+        ({"a": {3: 1}}, "a key that is a int (3) in a dict at ['a']"),
+        ({"a": np.array([object()])}, "a ndarray at ['a'] of object"),
+        ({"a": Path("b")}, "a PosixPath at ['a']"),
+    ],
+)
+def test_a_state_that_is_neither_json_nor_arrays_is_refused(state: Any, said: str) -> None:
+    with refused(ConfigError, "callbacks: mine:A: state_dict", said, "JSON values"):
+        states_of({"mine:A": with_state(state)})
+
+
+def test_a_state_dict_that_fails_or_has_gone_is_told_in_one_line() -> None:
+    def fail(state: Any = None) -> None:
+        raise OSError("no\nmore")
+
+    failing = SimpleNamespace(state_dict=fail, load_state_dict=fail)
+    with refused(ConfigError, "callbacks: mine:A failed in state_dict: OSError: no more"):
+        states_of({"mine:A": failing})
+    memory = states_of({"mine:A": with_state({})})
+    with refused(ConfigError, "callbacks: mine:A failed in load_state_dict: OSError: no more"):
+        restore_callbacks({"mine:A": failing}, memory)
+    with refused(ConfigError, "callbacks: mine:A", "no state_dict and load_state_dict any more"):
+        restore_callbacks({"mine:A": SimpleNamespace()}, memory)
+
+
+def test_a_wrong_state_dict_is_refused_before_the_first_step(
+    mine: None, sample: Path, tmp_path: Path
+) -> None:
+    script = Script()
+    with refused(ConfigError, "callbacks: remembering:Wrong", "a set at ['seen']"):
+        config = small_config(callbacks=["remembering:Wrong"])
+        train(sample, tmp_path / "run", config, report=script)
+    assert script.calls == ["started"]
+
+
 # -- training -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Counting", "plateau", "stopping"])
+@pytest.mark.parametrize("name", ["Counting", "Stateful", "plateau", "stopping"])
 def test_what_callbacks_remember_survives_interruptions(
     name: str, mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(epochs=5, callbacks=[f"remembering:{name}"], patience=0)
-    train(sample, tmp_path / "whole", config)
+    script = Script()
+    train(sample, tmp_path / "whole", config, report=script)
+    assert any("Counting: other" in warning for warning in script.warnings) == (name == "Counting")
     whole = results(tmp_path / "whole")
     rates = [float(row["learning_rate"]) for row in whole["history"]]
     assert name == "stopping" or len(set(rates)) > 1

@@ -13,7 +13,6 @@ from scipy.stats import rankdata
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.cli.progress import TrainProgress
 from memmap_train.errors import (
     BatchError,
     ConfigError,
@@ -24,12 +23,14 @@ from memmap_train.errors import (
 )
 from memmap_train.loading import batches as batches_module
 from memmap_train.runs.lock import holding
-from memmap_train.runs.metrics import numerai_corr, summary
+from memmap_train.runs.metrics import numerai_corr
 from memmap_train.runs.report import FoldsReport, TrainReport
+from memmap_train.runs.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
+from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.files import contents
@@ -109,7 +110,7 @@ def test_a_fold_keeps_its_last_epoch_whatever_its_score(sample: Path, tmp_path: 
         assert [fold.best_epoch for fold in report.folds] == [3, 3]
         assert not any(fold.stopped_early for fold in report.folds)
         means = [[float(row["val_corr_mean"]) for row in history] for history in histories]
-        assert [fold.corr_mean for fold in report.folds] == [mean[-1] for mean in means]
+        assert [fold.corr.mean for fold in report.folds] == [mean[-1] for mean in means]
         if any(mean[-1] < max(mean) for mean in means):
             break
     else:
@@ -130,7 +131,7 @@ def test_the_joint_scores_are_those_of_every_predicted_era_by_its_own_model(
             (row,) = [row for row in rows if row["era"] == era]
             assert float(row["numerai_corr"]) == numerai_corr(model(x).numpy()[:, 0], y)
     joint = summary([float(row["numerai_corr"]) for row in rows])
-    assert (report.corr_mean, report.corr_std, report.corr_sharpe, report.max_drawdown) == (
+    assert (report.corr.mean, report.corr.std, report.corr.sharpe, report.corr.max_drawdown) == (
         joint.mean,
         joint.std,
         joint.sharpe,
@@ -261,7 +262,7 @@ def test_interrupted_folds_end_like_those_that_werent(
     resumed = Script()
     report = train_folds(sample, run, folds_config(), folds=2, resume=True, report=resumed)
     assert results(run) == results(finished[0])
-    assert report.corr_mean == finished[1].corr_mean
+    assert report.corr.mean == finished[1].corr.mean
     # 7 steps an epoch in the first fold, 13 in the second.
     assert n_steps + resumed.calls.count("step") == 2 * 7 + 2 * 13
 
@@ -289,8 +290,8 @@ def test_finished_folds_end_well_at_once(finished: tuple[Path, FoldsReport], sam
         again = train_folds(sample, path, config, folds=2, resume=True, report=script)
         assert again.already_finished
         assert script.calls == []
-        assert again.corr_mean == report.corr_mean
-        assert [fold.corr_mean for fold in again.folds] == [f.corr_mean for f in report.folds]
+        assert again.corr.mean == report.corr.mean
+        assert [fold.corr.mean for fold in again.folds] == [f.corr.mean for f in report.folds]
     assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
 
 
@@ -383,8 +384,10 @@ def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    predict(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
-    predict(tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True)
+    write_predictions(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
+    write_predictions(
+        tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True
+    )
     last = read_csv(tmp_path / "last.csv")[20 * ROWS_PER_ERA :]
     assert {row["era"] for row in last} == {"0021", "0022", "0023", "0024"}
     assert read_csv(tmp_path / "out.csv")[-len(last) :] == last
@@ -399,7 +402,7 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
     path, dataset = finished[0], mt.open_dataset(sample)
     for raw in (True, False):
         out = tmp_path / f"raw {raw}.csv"
-        report = predict(path, sample, out, raw=raw, era=True)
+        report = write_predictions(path, sample, out, raw=raw, era=True)
         assert (report.n_rows, report.n_folds) == (10 * ROWS_PER_ERA, 2)
         assert report.left_out == tuple(labels(range(1, 15)))
         rows = read_csv(out)
@@ -420,10 +423,10 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
 def test_eras_behind_the_folds_are_predicted_by_the_last_one(
     finished: tuple[Path, FoldsReport], live: Path, tmp_path: Path
 ) -> None:
-    report = predict(finished[0], live, tmp_path / "live.csv")
+    report = write_predictions(finished[0], live, tmp_path / "live.csv")
     assert (report.n_rows, report.n_folds, report.left_out) == (ROWS_PER_ERA, 1, ())
-    predict(finished[0] / "fold-02", live, tmp_path / "last.csv")
-    predict(finished[0] / "fold-01", live, tmp_path / "first.csv")
+    write_predictions(finished[0] / "fold-02", live, tmp_path / "last.csv")
+    write_predictions(finished[0] / "fold-01", live, tmp_path / "first.csv")
     predicted = (tmp_path / "live.csv").read_bytes()
     assert predicted == (tmp_path / "last.csv").read_bytes()
     assert predicted != (tmp_path / "first.csv").read_bytes()
@@ -434,12 +437,12 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
 ) -> None:
     early = growing(10)
     with refused(DatasetError, "before '0015'"):
-        predict(finished[0], early, tmp_path / "out.csv")
+        write_predictions(finished[0], early, tmp_path / "out.csv")
     script = Script("step 20", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, tmp_path / "run", folds_config(), folds=2, report=script)
     with refused(RunError, "not all of its 2 folds", "--folds 2 --resume"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -462,7 +465,7 @@ def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     ]
     command = ["train", str(sample), "--run", run, "--folds", "2", *settings]
     with monkeypatch.context() as patch:
-        patch.setattr(TrainProgress, "epoch", lambda *_: interrupt())
+        patch.setattr(TrainingDisplay, "epoch", lambda *_: interrupt())
         assert main(command) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command) == 1
@@ -472,7 +475,7 @@ def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
     printed = capsys.readouterr()
     assert "the last epoch's model predicts" in printed.err
     assert "fold 2 of 2: trains on 11 eras (0001 to 0011), predicts 5 (0020 to 0024)" in printed.err
-    assert f"out of fold numerai_corr {finished[1].corr_mean:.4f} on average" in printed.out
+    assert f"out of fold numerai_corr {finished[1].corr.mean:.4f} on average" in printed.out
     assert main([*command, "--resume"]) == 0
     assert "already finished" in capsys.readouterr().out
     assert main(["predict", run, str(sample), "--out", out]) == 0
@@ -646,13 +649,13 @@ def test_runs_shows_the_scores_of_all_folds_together_and_of_each(
 ) -> None:
     path, report = finished
     (of_all,) = describe_runs([path.parent])
-    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr_mean, report.corr_sharpe)
+    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr.mean, report.corr.sharpe)
     assert (of_all["folds"], of_all["folds_finished"], of_all["state"]) == (2, 2, "finished")
     assert "finished, 2 of 2 folds" in runs_text([of_all])
     rows = {Path(row["run"]).name: row for row in describe_runs([path])}
     assert rows.keys() == {"run", "fold-01", "fold-02"}
     for name, fold in zip(("fold-01", "fold-02"), report.folds, strict=True):
-        assert rows[name]["score"] == pytest.approx(fold.corr_mean)
+        assert rows[name]["score"] == pytest.approx(fold.corr.mean)
         assert rows[name]["best_epoch"] == fold.best_epoch == rows[name]["epochs"]
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 import memmap_train as mt
 from memmap_train.errors import BatchError, DatasetError
 from memmap_train.loading.stream import Stream
+from memmap_train.loading.window_sampler import WindowSampler
 from tests.support.errors import refused
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -322,6 +323,7 @@ def test_threads_may_iterate_at_once(dataset: mt.Dataset) -> None:
         thread.join()
     # Those that began after another had ended are an epoch further.
     epochs = [batches_of(dataset, range(e * STEPS, (e + 1) * STEPS)) for e in range(4)]
+    assert seen.keys() == set(range(4))
     for found in seen.values():
         (expected,) = (e for e in epochs if np.array_equal(e[0][0], found[0][0]))
         assert_same(found, expected)
@@ -371,7 +373,7 @@ def test_missing_targets_are_handed_on(toys: dict[str, Path]) -> None:
 
 
 def test_mistakes_are_found_at_once(dataset: mt.Dataset) -> None:
-    with refused(BatchError, "step: expected a whole number, 0 or more, found -1"):
+    with refused(BatchError, "start: expected a whole number, 0 or more, found -1"):
         mt.keras_batches(dataset, start=-1, **ORDER)
     with refused(BatchError, "batch_size 1,000 is larger than the data"):
         mt.keras_batches(dataset, batch_size=1000, seed=0)
@@ -420,3 +422,37 @@ def test_iterators_and_derived_datasets_keep_it_alive(dataset: mt.Dataset) -> No
 
 def _without(name: str) -> dict[str, Any]:
     return {key: value for key, value in ORDER.items() if key != name}
+
+
+def test_batches_that_are_made_already_are_taken(dataset: mt.Dataset) -> None:
+    batches = mt.Batches(dataset, **ORDER)
+    data = mt.keras_batches(batches, start=2 * STEPS)
+    assert len(data) == STEPS
+    assert data.element_spec[0].shape == (19, 9)
+    seen = [(x.numpy(), y.numpy()) for x, y in data]
+    assert_same(seen, [batches[step] for step in range(2 * STEPS, 3 * STEPS)])
+    with refused(BatchError, "'batch_size': expected no such arguments beside Batches"):
+        mt.keras_batches(batches, batch_size=19)
+    with refused(BatchError, "expected Batches, or a dataset and the arguments of Batches"):
+        mt.keras_batches("data/shards")  # type: ignore[arg-type]
+
+
+def test_batches_of_another_sampler_may_have_any_size(dataset: mt.Dataset) -> None:
+    sampler = WindowSampler(
+        dataset.rows_per_era,
+        batch_size=100,
+        window_size=3,
+        pool_batches=2,
+        drop_remainder=False,
+        seed=1,
+    )
+
+    class Own:
+        """A sampler that isn't known to make batches of one size."""
+
+        steps_per_epoch, max_pool_rows = sampler.steps_per_epoch, sampler.max_pool_rows
+        locate, pool = sampler.locate, sampler.pool
+
+    data = mt.keras_batches(mt.Batches(dataset, sampler=Own()))
+    assert data.element_spec[0].shape[0] is None
+    assert [len(x) for x, _ in data] == [100, 100, 58]

@@ -38,16 +38,17 @@ from memmap_train.errors import (
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints import newest_step
-from memmap_train.runs.config import MONITORS
 from memmap_train.runs.lock import is_running
-from memmap_train.runs.metrics import numerai_corr, pearson, summary, why_undefined
+from memmap_train.runs.metrics import numerai_corr, pearson, why_undefined
+from memmap_train.runs.monitor import MONITORS
 from memmap_train.runs.report import Reporter, TrainReport, plan_text
+from memmap_train.runs.summary import summary
 from memmap_train.system.buffers import BufferPool
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import predict as predicting
+from memmap_train.training import predictor as predicting
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor
+from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.train import rehearse, train
 from memmap_train.training.validation import Labels, score_eras
@@ -366,7 +367,7 @@ def test_history_agrees_with_the_scores_and_the_model(
     assert [row["epoch"] for row in history] == ["1", "2"]
     means = [float(row["val_corr_mean"]) for row in history]
     assert report.best_epoch == 1 + int(np.argmax(means))
-    assert report.corr_mean == max(means)
+    assert report.corr.mean == max(means)
     best = history[report.best_epoch - 1]
 
     dataset = mt.open_dataset(sample)
@@ -388,7 +389,7 @@ def test_history_agrees_with_the_scores_and_the_model(
         corr.sharpe,
     ]
     assert float(best["val_max_drawdown"]) == corr.max_drawdown
-    assert float(best["val_corr_positive"]) == corr.positive == report.corr_positive
+    assert float(best["val_corr_positive"]) == corr.positive == report.corr.positive
     assert {row["learning_rate"] for row in history} == {"0.01"}
     assert float(best["val_pearson_mean"]) == plain.mean
     assert report.best_possible == dataset.manifest.planted
@@ -497,7 +498,7 @@ def test_the_signal_is_found(tmp_path: Path) -> None:
     options = {"batch_size": 512, "hidden": (), "learning_rate": 3e-4, "validation_eras": 30}
     report = train(tmp_path / "dataset", tmp_path / "run", small_config(epochs=5, **options))
     assert report.best_possible is not None
-    assert report.corr_mean > 2 / 3 * report.best_possible > 0.03
+    assert report.corr.mean > 2 / 3 * report.best_possible > 0.03
 
 
 def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) -> None:
@@ -510,7 +511,7 @@ def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) ->
     scores = read_csv(tmp_path / "run" / "era_scores.csv")
     assert [row["target"] for row in scores] == list(targets) * 4
     main = [float(row["numerai_corr"]) for row in scores if row["target"] == targets[0]]
-    assert summary(main).mean == report.corr_mean
+    assert summary(main).mean == report.corr.mean
     # The last era's 60-day target isn't known yet: it has no score, and that is all.
     unknown = [row for row in scores if math.isnan(float(row["numerai_corr"]))]
     assert {row["target"] for row in unknown} == {"target_beta_60"}
@@ -581,7 +582,7 @@ def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: 
     with pytest.raises(MemmapTrainError, match=r"not a \.npy file"):
         _ = mt.open_dataset(copy)[embargoed[0]].features
     report = train(copy, tmp_path / "run", small_config(epochs=1))
-    assert math.isfinite(report.corr_mean)
+    assert math.isfinite(report.corr.mean)
 
 
 def test_validation_eras_are_not_trained_on(
@@ -685,10 +686,10 @@ def test_eras_that_have_no_score_are_told_of_with_the_reason(sample: Path, tmp_p
 
     report = train(sample, tmp_path / "run", small_config(learning_rate=1e-30), report=Listener())
     assert not said
-    assert math.isfinite(report.corr_mean)
+    assert math.isfinite(report.corr.mean)
     with mock.patch.object(Predictor, "predict", constant_predictions):
         report = train(sample, tmp_path / "equal", small_config(), report=Listener())
-    assert math.isnan(report.corr_mean)
+    assert math.isnan(report.corr.mean)
     (text,) = said  # though there were two epochs
     assert "eras have no score: predictions that are all equal; try another learning_rate" in text
 
@@ -757,7 +758,7 @@ def test_an_interrupted_run_ends_like_one_that_wasnt(
     # Only "started" comes before anything could be saved.
     assert resumed.plan.first_step == n_steps
     assert n_steps + resumed.calls.count("step") == 2 * STEPS_PER_EPOCH
-    assert report.corr_mean == finished[1].corr_mean
+    assert report.corr.mean == finished[1].corr.mean
 
 
 def test_many_interruptions_end_like_none(
@@ -937,6 +938,7 @@ def test_resuming_what_hasnt_begun_begins(
         ("model.keras", None),
         ("history.csv", None),
         ("era_scores.csv", None),
+        ("era_scores.csv", "era,target\n0021,target\n"),
         ("state.json", None),
         ("state.json", "{"),
     ],
@@ -1028,7 +1030,7 @@ def test_a_finished_run_ends_well_at_once(finished: tuple[Path, TrainReport], sa
         again = train(sample, path, config, resume=True, report=script)
         assert again.already_finished
         assert script.calls == []
-        assert (again.corr_mean, again.best_epoch) == (report.corr_mean, report.best_epoch)
+        assert (again.corr.mean, again.best_epoch) == (report.corr.mean, report.best_epoch)
     assert {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")} == before
 
 
@@ -1054,8 +1056,8 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     script = Script()
     train(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None
-    assert f"windows of {other[0]} rows" in script.plan.shuffling
-    assert f"pools of {other[1]} batches" in script.plan.shuffling
+    assert f"window {other[0]} rows" in script.plan.shuffling
+    assert f"pool {other[1]} batches" in script.plan.shuffling
 
 
 def test_more_epochs_are_those_of_a_longer_run(

@@ -108,7 +108,7 @@ def test_daily_eras_are_left_out_by_days_and_it_is_said(tmp_path: Path) -> None:
 def test_numbered_days_are_taken_for_weeks_and_it_is_said(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, [str(day) for day in range(40)], targets="target_t1_20")
     assert plan.n_embargo_eras == 8
-    assert "eras such as '0' are taken to be weeks; set embargo_eras" in plan_text(plan)
+    assert "eras such as '0' are assumed to be weeks; set embargo_eras" in plan_text(plan)
 
 
 def test_nothing_is_said_of_weeks_and_a_known_horizon(sample: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.training.fold_loop import rehearse_folds, train_folds
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import rehearse, train
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
@@ -156,8 +156,8 @@ def test_predictions_of_a_selection_are_those_of_its_eras(
 ) -> None:
     dataset = mt.open_dataset(sample)
     chosen = dataset.eras[3:20:4]
-    predict(begun, sample, tmp_path / "all.csv", era=True)
-    report = predict(begun, dataset.select(chosen), tmp_path / "some.csv", era=True)
+    write_predictions(begun, sample, tmp_path / "all.csv", era=True)
+    report = write_predictions(begun, dataset.select(chosen), tmp_path / "some.csv", era=True)
     with open(tmp_path / "all.csv", newline="") as file:
         expected = [row for row in csv.reader(file) if row[1] in ("era", *chosen)]
     with open(tmp_path / "some.csv", newline="") as file:

@@ -21,7 +21,7 @@ from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.initial_model import InitialModel
 from memmap_train.training.model import build
-from memmap_train.training.predict import predict
+from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import train
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
@@ -374,7 +374,7 @@ def test_a_model_of_ones_own_is_trained_and_predicts(
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (record["model"], record["model_params"]) == ("mine:build", {"units": 5})
     assert loaded(tmp_path / "run").get_weights()[0].shape == (8, 5)
-    report = predict(tmp_path / "run", sample, tmp_path / "out.csv")
+    report = write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert report.n_rows == mt.open_dataset(sample).n_rows
 
 
@@ -384,7 +384,7 @@ def test_models_of_any_making_are_trained_and_predict(
 ) -> None:
     train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
     sys.modules.pop("mine")  # as in a process of its own
-    report = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+    report = write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
     lines = (tmp_path / "out.csv").read_text().splitlines()
     assert report.n_rows == len(lines) - 1 == mt.open_dataset(sample).n_rows
     assert len({line.split(",")[-1] for line in lines}) > 100  # not one answer for all rows
@@ -505,7 +505,7 @@ def test_a_model_that_fails_in_prediction_is_one_line(
     for layer, said in (("Failing", "no number"), ("Unpredictable", "Dimensions must be equal")):
         sys.modules["mine"].layered(8, 1, layer).save(tmp_path / "run" / "model.keras")
         with pytest.raises(MemmapTrainError) as caught:
-            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+            write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
         assert "model.keras: the model fails: " in str(caught.value)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -641,7 +641,7 @@ def test_all_folds_begin_with_the_same_model_whatever_becomes_of_it(
         train_folds(sample, tmp_path / "run", config, folds=2, report=script)
     removed(tmp_path / "first" / "model.keras")
     resumed = train_folds(sample, tmp_path / "run", config, folds=2, resume=True)
-    assert [fold.corr_mean for fold in resumed.folds] == [fold.corr_mean for fold in whole.folds]
+    assert [fold.corr.mean for fold in resumed.folds] == [fold.corr.mean for fold in whole.folds]
     record = json.loads((tmp_path / "run" / "fold-02" / "config.json").read_text())
     assert record["begun_with"]["train_eras"]
 
@@ -660,7 +660,7 @@ def test_layers_of_ones_own_are_trained_further_and_predict(
         before = tmp_path / run
         forget_mine()
     assert (
-        predict(tmp_path / "third", sample, tmp_path / "out.csv").n_rows
+        write_predictions(tmp_path / "third", sample, tmp_path / "out.csv").n_rows
         == mt.open_dataset(sample).n_rows
     )
 
@@ -818,14 +818,14 @@ def test_a_model_of_a_newer_keras_says_so(sample: Path, tmp_path: Path) -> None:
             for name, data in members.items():
                 archive.writestr(name, data)
         with refused(RunError, f"{said}{why}"):
-            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+            write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
         with refused(ConfigError, f"{said}{why}"):
             train(sample, tmp_path / "further", small_config(model=str(saved)))
     damaged = bytearray(saved.read_bytes())
     damaged[damaged.index(members["model.weights.h5"]) + 3000] ^= 255
     saved.write_bytes(damaged)
     with refused(RunError, "damaged (model.weights.h5)"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_saved_model_whose_layers_nothing_defines_says_what_is_missing(
@@ -835,7 +835,7 @@ def test_a_saved_model_whose_layers_nothing_defines_says_what_is_missing(
     forget_mine()
     (tmp_path / "mine.py").rename(tmp_path / "yours.py")
     with refused(RunError, "can't be opened as a saved model: ", "No module named 'mine'"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_resnet_has_a_block_of_each_width() -> None:

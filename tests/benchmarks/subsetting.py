@@ -1,4 +1,4 @@
-"""Datasets made from a dataset: beside reading it, writing them, and making them from parquet."""
+"""Subsets of a dataset, compared with reading it, writing them, and converting from parquet."""
 
 import shutil
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _READ = "read the features of the {} dataset"
 def run(directory: Path, size: Size) -> None:
     """Print the table."""
     paths = make_sources(directory, size)
-    out, plain = directory / "narrowed", directory / "plain"
+    out, plain = directory / "subset", directory / "plain"
     remove = partial(shutil.rmtree, out, ignore_errors=True)
     datasets, jobs, n_bytes = {}, [], {}
     for dtype in ("float32", "int8"):
@@ -50,20 +50,20 @@ def run(directory: Path, size: Size) -> None:
     remove()
     rows = []
     for case in _CASES:
-        narrowed, converted = found[_name(case)], found[f"{_name(case)} from parquet"]
+        subset, converted = found[_name(case)], found[f"{_name(case)} from parquet"]
         disk = found[f"write {_name(case)}"].seconds + found[f"fsync {_name(case)}"].seconds
-        limit = max(disk, narrowed.cpu_seconds / n_cores())
+        limit = max(disk, subset.cpu_seconds / n_cores())
         rows.append(
             [
                 _name(case),
                 f"{n_bytes[case] / 1e6:,.0f}",
                 f"{found[_READ.format(case[0])].seconds:.2f}",
                 f"{disk:.2f}",
-                f"{narrowed.seconds:.2f}",
-                f"{narrowed.cpu_seconds:.2f}",
-                f"{narrowed.seconds / limit:.2f}",
-                f"{converted.seconds / narrowed.seconds:.1f}",
-                f"{narrowed.peak_bytes / 1e6:,.0f}",
+                f"{subset.seconds:.2f}",
+                f"{subset.cpu_seconds:.2f}",
+                f"{subset.seconds / limit:.2f}",
+                f"{converted.seconds / subset.seconds:.1f}",
+                f"{subset.peak_bytes / 1e6:,.0f}",
             ]
         )
     print_table(
@@ -74,7 +74,7 @@ def run(directory: Path, size: Size) -> None:
             "MB",
             "read all: seconds",
             "write + fsync",
-            "narrow: seconds",
+            "subset: seconds",
             "CPU seconds",
             "times the disk or the cores",
             "times as fast as from parquet",
@@ -87,7 +87,7 @@ def run(directory: Path, size: Size) -> None:
 def _convert(
     name: str, sources: Sequence[Path], out: Path, options: dict[str, Any]
 ) -> dict[str, Spent]:
-    """Convert parquet files or a dataset; work for `measuring.alone`."""
+    """Convert parquet files or a dataset; to be run by `measuring.alone`."""
     return {name: timed(lambda: convert(sources, out, **options))}
 
 

@@ -28,9 +28,12 @@ from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.run import begin_run
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import predict as predicting
+from memmap_train.training import ensemble
+from memmap_train.training import predictor as predicting
+from memmap_train.training.ensemble import per_era_rank
 from memmap_train.training.model import build
-from memmap_train.training.predict import Predictor, PredictReport, per_era_rank, predict
+from memmap_train.training.predictions import PredictReport, write_predictions
+from memmap_train.training.predictor import Predictor
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 from tests.support.toy import toy_table
@@ -74,16 +77,21 @@ def any_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_block: int) -> None:
     dataset = mt.open_dataset(sample)
     model = make_run(tmp_path / "run", list(dataset.feature_names))
-    report = predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+    report = write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
     expected = model(all_rows(dataset)[0]).numpy()[:, 0]
+    n_outside = int(np.count_nonzero((expected < 0) | (expected > 1)))
     assert report == PredictReport(
         n_rows=dataset.n_rows,
         n_folds=0,
         left_out=(),
         n_repeated=0,
-        n_outside=int(np.count_nonzero((expected < 0) | (expected > 1))),
+        n_outside=n_outside,
         is_constant=False,
         is_in_stdout=False,
+        objections=(
+            f"{n_outside:,} predictions lie outside 0 to 1, which Numerai doesn't take; without "
+            "--raw they are ranks between 0 and 1",
+        ),
     )
     assert report.n_outside
     written = read(tmp_path / "out.csv")
@@ -96,7 +104,7 @@ def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_bl
 def test_predictions_are_ranks_within_their_era(sample: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(sample)
     model = make_run(tmp_path / "run", list(dataset.feature_names))
-    predict(tmp_path / "run", sample, tmp_path / "out.csv")
+    write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     expected: list[float] = []
     for era in dataset.eras:
         raw = model(all_rows(dataset.select([era]))[0]).numpy()[:, 0]
@@ -110,15 +118,15 @@ def test_the_same_rows_get_the_same_predictions_in_any_dataset(
 ) -> None:
     dataset = mt.open_dataset(sample)
     make_run(tmp_path / "run", list(dataset.feature_names))
-    predict(tmp_path / "run", sample, tmp_path / "float32.csv", raw=True)
+    write_predictions(tmp_path / "run", sample, tmp_path / "float32.csv", raw=True)
     int8 = convert_sample(dtype="int8")
-    predict(tmp_path / "run", int8, tmp_path / "int8.csv", raw=True)
+    write_predictions(tmp_path / "run", int8, tmp_path / "int8.csv", raw=True)
     assert (tmp_path / "int8.csv").read_bytes() == (tmp_path / "float32.csv").read_bytes()
     validation = convert_sample("validation.parquet", dtype="int8")
-    predict(tmp_path / "run", validation, tmp_path / "validation.csv", raw=True)
+    write_predictions(tmp_path / "run", validation, tmp_path / "validation.csv", raw=True)
     n_rows = mt.open_dataset(validation).n_rows
     assert read(tmp_path / "validation.csv")[1:] == read(tmp_path / "int8.csv")[-n_rows:]
-    predict(tmp_path / "run", live, tmp_path / "live.csv", era=True)
+    write_predictions(tmp_path / "run", live, tmp_path / "live.csv", era=True)
     assert [line[1] for line in read(tmp_path / "live.csv")] == ["era", *["X"] * ROWS_PER_ERA]
 
 
@@ -132,7 +140,7 @@ def test_what_doesnt_fit_into_memory_is_predicted_alike(
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
-            predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+            write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
         found.append((tmp_path / "out.csv").read_bytes())
         assert blocks.call_args.kwargs == {
             "past_cache": not available and can_read_directly(sample / "manifest.json")
@@ -144,7 +152,7 @@ def test_features_are_found_by_name(sample: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(sample)
     names = [dataset.feature_names[column] for column in (6, 1, 3)]
     model = make_run(tmp_path / "run", names)
-    predict(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
+    write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
     expected = model(np.ascontiguousarray(all_rows(dataset)[0][:, [6, 1, 3]])).numpy()[:, 0]
     found = np.array([line[1] for line in read(tmp_path / "out.csv")[1:]], np.float32)
     assert found.tobytes() == expected.tobytes()
@@ -167,11 +175,11 @@ def test_several_runs_predict_the_mean_of_what_each_does(
 ) -> None:
     alone = []
     for run in two_runs:
-        predict(run, sample, tmp_path / "alone.csv", raw=raw)
+        write_predictions(run, sample, tmp_path / "alone.csv", raw=raw)
         alone.append([float(line[1]) for line in read(tmp_path / "alone.csv")[1:]])
     seen: list[tuple[int, int]] = []
-    n_rows = predict(
-        two_runs, sample, tmp_path / "out.csv", raw=raw, progress=lambda *now: seen.append(now)
+    n_rows = write_predictions(
+        two_runs, sample, tmp_path / "out.csv", raw=raw, progress=lambda _, *now: seen.append(now)
     ).n_rows
     together = read(tmp_path / "out.csv")
     found = [float(line[1]) for line in together[1:]]
@@ -187,7 +195,7 @@ def test_of_several_runs_the_one_that_doesnt_fit_is_named(
 ) -> None:
     make_run(tmp_path / "third", ["feature_new"])
     with refused(DatasetError, "third", "'feature_new'"):
-        predict([*two_runs, tmp_path / "third"], sample, tmp_path / "out.csv")
+        write_predictions([*two_runs, tmp_path / "third"], sample, tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -195,7 +203,7 @@ def test_features_that_are_lacking_are_named(sample: Path, tmp_path: Path) -> No
     names = [*mt.open_dataset(sample).feature_names, "feature_new_1", "feature_new_2"]
     make_run(tmp_path / "run", names)
     with refused(DatasetError, "'feature_new_1', 'feature_new_2'"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert os.listdir(tmp_path) == ["run"]
 
 
@@ -203,16 +211,16 @@ def test_a_dataset_without_ids_is_refused(make_toy: Callable[..., Path], tmp_pat
     dataset = mt.open_dataset(make_toy({"0001": 30}, ids=False))
     make_run(tmp_path / "run", list(dataset.feature_names))
     with refused(DatasetError, "'0001'", "no ids", "--id-column"):
-        predict(tmp_path / "run", dataset.path, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", dataset.path, tmp_path / "out.csv")
 
 
 def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(with_missing)
     make_run(tmp_path / "run", list(dataset.feature_names))
     with refused(ConfigError, "'0001'", "fill_missing"):
-        predict(tmp_path / "run", dataset.path, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", dataset.path, tmp_path / "out.csv")
     model = make_run(tmp_path / "filling", list(dataset.feature_names), fill_missing=0.25)
-    predict(tmp_path / "filling", dataset.path, tmp_path / "out.csv", raw=True)
+    write_predictions(tmp_path / "filling", dataset.path, tmp_path / "out.csv", raw=True)
     x, _ = all_rows(dataset)
     assert np.isnan(x).any()
     expected = model(np.where(np.isnan(x), np.float32(0.25), x)).numpy()[:, 0]
@@ -222,11 +230,11 @@ def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Pa
 
 def test_what_isnt_a_run_or_has_no_model_is_refused(sample: Path, tmp_path: Path) -> None:
     with refused(RunError, "not a run"):
-        predict(tmp_path / "none", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "none", sample, tmp_path / "out.csv")
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     (tmp_path / "run" / "model.keras").unlink()
     with refused(RunError, "no model.keras", "--resume"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_damaged_model_is_refused(sample: Path, tmp_path: Path) -> None:
@@ -235,14 +243,14 @@ def test_a_damaged_model_is_refused(sample: Path, tmp_path: Path) -> None:
     for damaged in (b"", file.read_bytes()[:500], b"x" * 500):
         file.write_bytes(damaged)
         with refused(RunError, "model.keras", "damaged"):
-            predict(tmp_path / "run", sample, tmp_path / "out.csv")
+            write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
 
 
 def test_a_file_that_cant_be_written_is_refused_before_anything_is_predicted(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
-    monkeypatch.setattr(predicting, "_predicted", None)
+    monkeypatch.setattr(ensemble, "predict_rows", None)
     for out, said in (
         (tmp_path / "none" / "out.csv", "no folder"),
         (tmp_path, "name a file"),
@@ -255,9 +263,9 @@ def test_a_file_that_cant_be_written_is_refused_before_anything_is_predicted(
         (Path("/dev/fd/999"), "Bad file descriptor"),
     ):
         with refused(RunError, str(out), "can't be written", said):
-            predict(tmp_path / "run", sample, out)
+            write_predictions(tmp_path / "run", sample, out)
     with refused(RunError, "xxx…: too long for a name"):
-        predict(tmp_path / "run", sample, tmp_path / ("x" * 300 + ".csv"))
+        write_predictions(tmp_path / "run", sample, tmp_path / ("x" * 300 + ".csv"))
 
 
 def dataset_with_ids(folder: Path, ids: list[str], name: str = "id") -> mt.Dataset:
@@ -276,8 +284,11 @@ def test_ids_that_stand_twice_are_counted_and_said(
     ids[3], ids[7], ids[12] = ids[2], ids[2], ids[0]  # the last one is of another era
     dataset = dataset_with_ids(tmp_path, ids)
     make_run(tmp_path / "run", list(dataset.feature_names))
-    assert predict(tmp_path / "run", dataset.path, tmp_path / "out.csv").n_repeated == 3
-    assert predict(tmp_path / "run", dataset.path, tmp_path / "o.csv", era=True).n_repeated == 2
+    assert write_predictions(tmp_path / "run", dataset.path, tmp_path / "out.csv").n_repeated == 3
+    assert (
+        write_predictions(tmp_path / "run", dataset.path, tmp_path / "o.csv", era=True).n_repeated
+        == 2
+    )
     command = [
         "predict",
         str(tmp_path / "run"),
@@ -303,7 +314,7 @@ def test_ids_keep_their_name_but_for_that_of_an_index_without_one(
     dataset = dataset_with_ids(tmp_path, ids, source)
     make_run(tmp_path / "run", list(dataset.feature_names))
     out = tmp_path / f"out{suffix}"
-    predict(tmp_path / "run", dataset.path, out, era=True)
+    write_predictions(tmp_path / "run", dataset.path, out, era=True)
     if suffix == ".csv":
         names, *lines = read(out)
     else:
@@ -322,7 +333,7 @@ def test_parquet_holds_the_numbers_of_the_csv_file(
     monkeypatch.setattr(predictions, "_ROWS_PER_GROUP", 3 * ROWS_PER_ERA)
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     for name in ("out.csv", "out.parquet"):
-        predict(tmp_path / "run", sample, tmp_path / name, raw=raw)
+        write_predictions(tmp_path / "run", sample, tmp_path / name, raw=raw)
     table = pq.read_table(tmp_path / "out.parquet")
     _, *lines = read(tmp_path / "out.csv")
     assert table.column_names == ["id", "prediction"]
@@ -340,7 +351,7 @@ def test_numerai_accepts_what_is_written(sample: Path, live: Path, tmp_path: Pat
     make_run(tmp_path / "run", list(mt.open_dataset(sample).feature_names))
     universe = pandas.Series(np.char.decode(np.array(mt.open_dataset(live)["X"].ids)), name="id")
     for name, reading in (("out.csv", pandas.read_csv), ("out.parquet", pandas.read_parquet)):
-        predict(tmp_path / "run", live, tmp_path / name)
+        write_predictions(tmp_path / "run", live, tmp_path / name)
         *columns, _, invalid = submissions.validate_submission_numerai(
             universe, reading(tmp_path / name)
         )
@@ -365,7 +376,7 @@ def test_what_numerai_wouldnt_take_is_said(
 
 def test_no_run_is_refused(sample: Path, tmp_path: Path) -> None:
     with refused(RunError, "no run is named"):
-        predict([], sample, tmp_path / "out.csv")
+        write_predictions([], sample, tmp_path / "out.csv")
 
 
 # -- where they go --------------------------------------------------------------------------------
@@ -558,7 +569,7 @@ def test_predictions_that_arent_numbers_are_refused(sample: Path, tmp_path: Path
     model.save(tmp_path / "run" / "model.keras")
     (tmp_path / "out.csv").write_text("id,prediction\n")
     with refused(RunError, "aren't numbers", "'0001'"):
-        predict(tmp_path / "run", sample, tmp_path / "out.csv")
+        write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "id,prediction\n"
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "run"]
 
@@ -567,7 +578,9 @@ def test_progress_counts_rows(sample: Path, tmp_path: Path, any_block: int) -> N
     dataset = mt.open_dataset(sample)
     make_run(tmp_path / "run", list(dataset.feature_names))
     seen: list[tuple[int, int]] = []
-    predict(tmp_path / "run", sample, tmp_path / "out.csv", progress=lambda *now: seen.append(now))
+    write_predictions(
+        tmp_path / "run", sample, tmp_path / "out.csv", progress=lambda _, *now: seen.append(now)
+    )
     ends = list(range(any_block, dataset.n_rows, any_block))
     assert seen == [(end, dataset.n_rows) for end in [*ends, dataset.n_rows]]
 

@@ -1,0 +1,247 @@
+"""Batches for PyTorch: an `IterableDataset` of tensors that share memory with the batches.
+
+Only this module imports torch, which is an extra. A tensor keeps its buffer from being reused for
+as long as it lives. An iteration takes its epoch when its first batch is asked for: loaders make
+more iterators than they use.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..dataset.dataset import Dataset
+from ..errors import BatchError, DependencyError
+from ..text import in_bytes
+from .batches import Batches, as_batches
+from .sampler import whole
+
+try:
+    import torch
+    from torch.utils.data import IterableDataset, get_worker_info
+except ImportError as error:
+    _import_error: ImportError | None = error
+    IterableDataset = object
+else:
+    _import_error = None
+
+MAX_WORKERS = 512
+_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
+
+
+def torch_batches(
+    data: Batches | Dataset, *, rank: int = 0, world_size: int = 1, **arguments: Any
+) -> "TorchBatches":
+    """Return batches as an `IterableDataset` of pairs of tensors, ``(x, y)``.
+
+    Parameters
+    ----------
+    data : Batches or Dataset
+    rank, world_size : int
+        Of a distributed training: each rank gets a part of every epoch.
+    **arguments
+        As for `Batches`, if a dataset is given.
+
+    Returns
+    -------
+    TorchBatches
+        Each iteration is one epoch; the next iteration is the next epoch.
+
+    Raises
+    ------
+    DependencyError
+        PyTorch isn't installed.
+    BatchError, DatasetError
+        As for `Batches`; a rank outside the world; fewer batches than ranks; windows that each rank
+        would choose for itself.
+
+    Examples
+    --------
+    ::
+
+        loader = mt.torch_batches(train, batch_size=4096, seed=7, targets=["target"])
+        for epoch in range(3):
+            for x, y in loader:  # or a DataLoader(loader, batch_size=None)
+                ...
+        state = loader.state_dict()  # later: loader.load_state_dict(state)
+    """
+    if _import_error is not None:
+        raise DependencyError(
+            f"torch_batches needs PyTorch, which can't be imported ({_import_error}): "
+            "pip install 'memmap-train[torch]'"
+        )
+    return TorchBatches(as_batches(data, arguments), rank, world_size)
+
+
+class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absent
+    """The batches of one rank as tensors; made by `torch_batches`.
+
+    `len` is the number of batches that a rank gets in an epoch, ``len(batches) // world_size``. The
+    rank with number r gets the r-th part of an epoch's steps, so that all ranks together read each
+    row once. The last ``len(batches) % world_size`` batches of an epoch are left out: other rows in
+    each epoch.
+
+    Notes
+    -----
+    - ``DataLoader(loader, batch_size=None)`` hands the batches on as they are, the only sensible
+      size here. With ``num_workers=n`` the workers take turns and the order stays the same; but
+      each worker has pools of its own, and tensors are copied between processes. The threads of
+      ``num_workers=0`` read ahead already: that is the faster choice.
+    - The position is a step of this rank, counted over all epochs. `state_dict` and
+      `load_state_dict` save and restore it exactly, in the middle of an epoch too. Workers are
+      ahead of what was handed out: with them, torchdata's `StatefulDataLoader` keeps the state.
+    - An iteration that is left early is over: the next one is the next epoch. With workers, call
+      `set_epoch` then, since some workers may not have begun.
+    - Missing targets are NaN; choose labelled eras (``dataset.labelled_eras(target)``), or mask
+      them in the loss.
+    """
+
+    def __init__(self, batches: Batches, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__()
+        world_size, rank = whole("world_size", world_size), whole("rank", rank, least=0)
+        if rank >= world_size:
+            raise BatchError(f"rank: expected 0 to {world_size - 1} of {world_size}, found {rank}")
+        if len(batches) < world_size:
+            raise BatchError(
+                f"world_size: an epoch has {len(batches):,} batches, too few for {world_size:,} "
+                "ranks; choose a smaller batch_size"
+            )
+        if world_size > 1 and batches.reasons:
+            raise BatchError(
+                "window_size: expected a number where there are several ranks: each would choose "
+                "windows by its own memory, and read other rows; all ranks may take "
+                f"window_size={batches.window_size}, pool_batches={batches.pool_batches}"
+            )
+        self.batches = batches
+        self.rank, self.world_size = rank, world_size
+        # The step with which the next iteration begins, of the main process and of each worker.
+        # Shared: a DataLoader's workers are other processes, new ones in each iteration.
+        self._next = torch.zeros(1 + MAX_WORKERS, dtype=torch.int64).share_memory_()
+        self._step_set = 0  # by `set_epoch` or `load_state_dict`
+        self._remaining: range | None = None  # of a worker's epoch, restored by `load_state_dict`
+        self._position: int | None = None  # of the present iteration
+
+    def __len__(self) -> int:
+        """Return the batches that this rank gets in an epoch."""
+        return len(self.batches) // self.world_size
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """Iterate over the rest of an epoch after `load_state_dict`, else over the next epoch."""
+        self._position = None
+        return self._tensors()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be an epoch, from 0; also where workers iterate."""
+        self._set(whole("epoch", epoch, least=0) * len(self))
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: the step of this rank that comes next.
+
+        Raises
+        ------
+        BatchError
+            Workers of a `DataLoader` have read, and only torchdata's `StatefulDataLoader` knows
+            which of their batches were handed out.
+        """
+        slot, worker, n_workers = _consumer()
+        state = {"steps_per_epoch": len(self), "world_size": self.world_size}
+        if slot == 0 and bool((self._next[1:] != self._step_set).any()):
+            raise BatchError(
+                "state_dict: workers read these batches, and how many of theirs were handed out "
+                "isn't known here; use torchdata's StatefulDataLoader, or num_workers=0"
+            )
+        begin = int(self._next[slot])
+        step = begin + worker if self._position is None else self._position
+        if slot == 0:
+            return {"step": step, **state}
+        epoch_end = self._epoch_end(begin) if self._position is None else begin
+        if self._remaining is not None:
+            step, epoch_end = self._remaining.start, self._remaining.stop
+        return {
+            "step": step,
+            "epoch_end": epoch_end,
+            "worker": worker,
+            "num_workers": n_workers,
+            **state,
+        }
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration continue at a position that `state_dict` has returned.
+
+        Raises
+        ------
+        BatchError
+            The state isn't one of such batches, or of another number of ranks or workers.
+        """
+        try:
+            step, steps = state["step"], int(state["steps_per_epoch"])
+            world_size = int(state["world_size"])
+        except (KeyError, TypeError, ValueError):
+            raise BatchError(
+                f"load_state_dict: expected what state_dict has returned, found {state!r:.80}"
+            ) from None
+        if (steps, world_size) != (len(self), self.world_size):
+            raise BatchError(
+                f"load_state_dict: expected the state of {len(self):,} batches in each epoch of "
+                f"{self.world_size} ranks, found one of {steps:,} batches of {world_size} ranks; "
+                "resume with the same data, batch_size and world_size"
+            )
+        step = whole("step", step, least=0)
+        if "worker" not in state:
+            self._set(step)
+            return
+        slot, worker, n_workers = _consumer()
+        if (state["worker"], state["num_workers"]) != (worker, n_workers):
+            raise BatchError(
+                f"load_state_dict: expected the state of worker {worker} of {n_workers}, found "
+                f"that of {state['worker']} of {state['num_workers']}; resume with the same number "
+                "of workers"
+            )
+        self._remaining = range(step, state["epoch_end"], n_workers)
+        self._next[slot] = state["epoch_end"]
+
+    def _set(self, step: int) -> None:
+        slot, _, _ = _consumer()
+        if slot:  # in a worker, for this one alone
+            self._next[slot] = step
+        else:
+            self._next[:] = step
+        self._step_set, self._remaining, self._position = step, None, None
+
+    def _epoch_end(self, step: int) -> int:
+        return (step // len(self) + 1) * len(self)
+
+    def _tensors(self) -> Iterator[tuple[Any, Any]]:
+        slot, worker, n_workers = _consumer()
+        self._check_memory(n_workers)
+        steps = self._remaining
+        if steps is None:
+            begin = int(self._next[slot])
+            steps = range(begin + worker, self._epoch_end(begin), n_workers)
+            self._next[slot] = steps.stop
+        self._remaining, self._position = None, steps.start
+        if not steps:
+            return
+        # Of this rank's steps in an epoch to those of all ranks.
+        epoch = steps.start // len(self)
+        shift = epoch * (len(self.batches) - len(self)) + self.rank * len(self)
+        with self.batches.stream(steps.start + shift, steps.stop + shift, n_workers) as stream:
+            for step in steps:
+                x, y = next(stream)
+                self._position = step + n_workers
+                yield torch.from_numpy(x), torch.from_numpy(y)
+                del x, y  # the stream reuses what the caller has let go of
+
+    def _check_memory(self, n_workers: int) -> None:
+        needed = n_workers * 2 * self.batches.pool_bytes
+        available = max(self.batches.placement.available, _MIN_AVAILABLE)
+        if n_workers > MAX_WORKERS or needed > available:
+            raise BatchError(
+                f"num_workers: {n_workers} workers have two pools of "
+                f"{in_bytes(self.batches.pool_bytes)} each; expected {in_bytes(available)} at "
+                f"most, the memory available, and {MAX_WORKERS} workers at most: take num_workers=0"
+            )
+
+
+def _consumer() -> tuple[int, int, int]:
+    """Return a consumer's slot, and which of how many workers this is; slot 0 is no worker."""
+    worker = get_worker_info()
+    return (0, 0, 1) if worker is None else (1 + worker.id, worker.id, worker.num_workers)

@@ -1,0 +1,92 @@
+"""The report of a finished run, as its folder has recorded it.
+
+In comes a `Run`, out comes a `TrainReport`, or a `FoldsReport` of a run of folds. Nothing is
+written. Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import RunError
+from .report import FoldsReport, TrainReport
+from .run import Run, open_run
+from .summary import Summary, summary
+
+
+def recorded_report(run: Run) -> TrainReport:
+    """Return the report of a finished run.
+
+    Raises
+    ------
+    RunError
+        The run isn't finished, or `state.json` lacks some of it.
+    """
+    result = _result_of(run)
+    corr, pearson = recorded_summaries(run)
+    try:
+        return TrainReport(
+            run_dir=str(run.path),
+            n_epochs=result["n_epochs"],
+            n_steps=result["n_steps"],
+            stopped_early=result["stopped_early"],
+            best_epoch=result["best_epoch"],
+            corr=corr,
+            pearson=pearson,
+            best_possible=result["best_possible"],
+            chart_path=_chart_of(run),
+            already_finished=True,
+        )
+    except KeyError as error:
+        raise _damaged(run, error) from None
+
+
+def recorded_folds_report(run: Run) -> FoldsReport:
+    """Return the report of a finished run of folds.
+
+    Raises
+    ------
+    RunError
+        The run or one of its folds isn't finished, or a `state.json` lacks some of it.
+    """
+    result = _result_of(run)
+    numbers = range(1, len(run.folds) + 1)
+    folds = tuple(recorded_report(open_run(run.fold_path(number))) for number in numbers)
+    corr, pearson = recorded_summaries(run)
+    try:
+        return FoldsReport(
+            run_dir=str(run.path),
+            n_eras=result["n_eras"],
+            corr=corr,
+            pearson=pearson,
+            best_possible=result["best_possible"],
+            chart_path=_chart_of(run),
+            folds=folds,
+            already_finished=True,
+        )
+    except KeyError as error:
+        raise _damaged(run, error) from None
+
+
+def recorded_summaries(run: Run) -> tuple[Summary, Summary]:
+    """Return the summaries of both scores of the main target, from a run's `era_scores.csv`."""
+    rows = [row for row in run.read_era_scores() if row[1] == run.record.main_target]
+    return summary([row[2] for row in rows]), summary([row[3] for row in rows])
+
+
+def _result_of(run: Run) -> Mapping[str, Any]:
+    result = run.read_result()
+    if result is None:
+        folds = f" --folds {run.record.asked_folds}" if run.folds else ""
+        raise RunError(
+            f"{run.path}: the run isn't finished; run `memmap-train train {run.record.dataset} "
+            f"--run {run.path}{folds} --resume`, or train with resume=True"
+        )
+    return result
+
+
+def _chart_of(run: Run) -> str | None:
+    return str(run.chart_path) if run.chart_path.exists() else None
+
+
+def _damaged(run: Run, error: KeyError) -> RunError:
+    return RunError(f"{run.path}: its state.json is damaged: {error} is missing; remove it")

@@ -1,0 +1,240 @@
+"""A run as an object: its result, its scores and its model; `train` and `open_run` return one.
+
+TensorFlow is imported when a model is trained or loaded; the rest needs numpy alone.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigError, RunError
+from ..progress import Progress
+from ..runs.config import TrainConfig
+from ..runs.lineage import code_of
+from ..runs.recorded_report import recorded_folds_report, recorded_report
+from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.run import Run
+from ..runs.run import open_run as open_folder
+from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
+from ..runs.selection import DatasetOrPath
+from ..runs.training_display import reporter
+from ..system.paths import user_path
+from .startup import import_tensorflow
+
+
+class TrainedRun:
+    """A run in its folder; made by `train` and by `open_run`.
+
+    It stands for the path of its folder wherever a path of a run is expected. Its files are read
+    when an attribute is asked for.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, run: Run, result: TrainReport | FoldsReport | None = None) -> None:
+        self._run, self._result = run, result
+        self.path: Path = run.path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"<TrainedRun {str(self.path)!r}>"
+
+    @property
+    def result(self) -> TrainReport | FoldsReport:
+        """The scores of the run, such as ``run.result.corr.sharpe``.
+
+        A run of folds has a `FoldsReport`: the scores of all folds together.
+
+        Raises
+        ------
+        RunError
+            The run isn't finished.
+        """
+        if self._result is None:
+            is_of_folds = bool(self._run.folds)
+            self._result = (recorded_folds_report if is_of_folds else recorded_report)(self._run)
+        return self._result
+
+    @property
+    def config(self) -> TrainConfig:
+        """The configuration, nothing of which is left open."""
+        return self._run.train_config()
+
+    @property
+    def folds(self) -> tuple["TrainedRun", ...]:
+        """The runs of the folds that have begun, in order; empty for an ordinary run."""
+        paths = (self._run.fold_path(number) for number in range(1, len(self._run.folds) + 1))
+        return tuple(open_run(path) for path in paths if path.is_dir())
+
+    @property
+    def history(self) -> npt.NDArray[np.void]:
+        """A row for each epoch, with the columns of `history.csv`.
+
+        A structured array: ``run.history["loss"]`` is a column, ``pandas.DataFrame(run.history)`` a
+        table.
+
+        Raises
+        ------
+        RunError
+            A run of folds has a history for each of its `folds`.
+        """
+        self._check_is_of_one_fold("history")
+        rows = self._run.read_history()
+        kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in HISTORY_COLUMNS]
+        return np.array([tuple(row[name] for name in HISTORY_COLUMNS) for row in rows], dtype=kinds)
+
+    @property
+    def era_scores(self) -> npt.NDArray[np.void]:
+        """A row for each validation era and target: era, target, numerai_corr, pearson.
+
+        A structured array, as `history`; scores are NaN where they are undefined.
+        """
+        rows = self._run.read_era_scores()
+        longest_era = max((len(era) for era, *_ in rows), default=1)
+        longest_target = max((len(target) for _, target, *_ in rows), default=1)
+        kinds = (f"U{longest_era}", f"U{longest_target}", np.float64, np.float64)
+        return np.array(rows, dtype=list(zip(ERA_SCORE_COLUMNS, kinds, strict=True)))
+
+    @property
+    def chart_path(self) -> Path | None:
+        """The picture of the scores; None without matplotlib, or where drawing it failed."""
+        return self._run.chart_path if self._run.chart_path.exists() else None
+
+    def model(self) -> Any:
+        """Load the best epoch's model.
+
+        Returns
+        -------
+        keras.Model
+            Its inputs are the features of ``config.features`` in this order, its outputs the
+            predictions of ``config.targets``.
+
+        Raises
+        ------
+        RunError
+            There is no model yet, or it can't be loaded. A run of folds has a model for each of its
+            `folds`.
+        """
+        self._check_is_of_one_fold("model")
+        if not self._run.model_path.exists():
+            raise RunError(
+                f"{self.path}: there is no model.keras; train with resume=True until an epoch is "
+                "finished"
+            )
+        import_tensorflow()
+        from .user_models import read_model
+
+        try:
+            return read_model(self._run.model_path, code_of(self._run))
+        except ConfigError as error:
+            raise RunError(str(error)) from error
+
+    def _check_is_of_one_fold(self, name: str) -> None:
+        if self._run.folds:
+            raise RunError(
+                f"{self.path}: a run of {len(self._run.folds)} folds has a {name} for each: "
+                f"expected one of its folds, such as run.folds[0].{name}"
+            )
+
+
+def open_run(path: str | os.PathLike[str]) -> TrainedRun:
+    """Open the folder of a run.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    RunError
+        There is no run, or its configuration can't be read.
+    """
+    return TrainedRun(open_folder(user_path(path)))
+
+
+def train(
+    dataset: DatasetOrPath,
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    folds: int | Literal["numerai"] | None = None,
+    rolling_eras: int | None = None,
+    resume: bool = False,
+    progress: bool | Progress | Reporter | None = None,
+) -> TrainedRun:
+    """Train a model on a dataset, in the folder of a run.
+
+    Parameters
+    ----------
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts training and scores to
+        these eras; a run of one is resumed with the same eras, or with the path.
+    run_dir : path
+        A new or an empty folder; with `resume` also that of a run.
+    config : TrainConfig, optional
+        The default is the configuration of the run which is resumed, or else ``TrainConfig()``.
+    folds : int or "numerai", optional
+        Train so many folds that walk forward in time, or one for each of Numerai's windows of 156
+        eras, and score them together (see `walk_forward`). The last epoch of each fold predicts.
+    rolling_eras : int, optional
+        With `folds`, train only on the last so many eras before each fold's embargo.
+    resume : bool
+        Resume a run that is there: from its newest checkpoint, or from the beginning if it has
+        none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed; all
+        else must be as it was. A finished run stays as it is.
+    progress : bool, callable(what, done, total) or Reporter, optional
+        Whether to show the training, what to call instead with rows of epochs and validations (see
+        `types.Progress`), or an object that is told more. By default the training is shown in a
+        terminal and in a notebook.
+
+    Returns
+    -------
+    TrainedRun
+
+    Raises
+    ------
+    RunError
+        The folder is taken, the dataset or the configuration has changed, or the run can't be
+        written.
+    ConfigError, DatasetError, FoldError, BatchError
+        The configuration doesn't suit the dataset, or the loss is no number any more.
+    KeyboardInterrupt
+        After a checkpoint was saved, from which `resume` continues.
+
+    Notes
+    -----
+    With a deterministic configuration (the default on a CPU) equal runs on one machine end in equal
+    bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
+    is switched on for the process.
+
+    What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
+    """
+    if folds is None and rolling_eras is not None:
+        raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
+    import_tensorflow()
+    from .fold_loop import train_folds
+    from .train import train as train_one
+
+    with reporter(progress) as report:
+        result: TrainReport | FoldsReport
+        if folds is None:
+            result = train_one(dataset, run_dir, config, resume=resume, report=report)
+        else:
+            result = train_folds(
+                dataset,
+                run_dir,
+                config,
+                folds=folds,
+                rolling_eras=rolling_eras,
+                resume=resume,
+                report=report,
+            )
+    return TrainedRun(open_folder(user_path(run_dir)), result)
