@@ -34,9 +34,9 @@ def test_the_digest_of_a_file_depends_on_its_bytes_and_not_on_its_times(tmp_path
         os.utime(path, ns=(0, 0))
         assert sample_digest(path) == before
         found = {before}
-        for place in (0, 99, size - 1):
+        for offset in (0, 99, size - 1):
             with open(path, "r+b") as file:
-                file.seek(place)
+                file.seek(offset)
                 file.write(b"x")
             found.add(sample_digest(path))
         assert len(found) == 4
