@@ -1,7 +1,7 @@
-"""Parquet sources as what a dataset is made from: opened, planned, piped into shards, compared.
+"""Parquet files as a source: opened, planned, converted, and compared with a dataset.
 
-Reads footers and the era, data type and id columns for the plan; the rest goes through the
-pipeline. Needs pyarrow, and is imported only by who has parquet files to read.
+In come paths, out go columns, a plan, and shards. Needs pyarrow, so it is imported only where there
+are parquet files to read.
 """
 
 import logging
@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.eras import era_folder, era_identity, era_sort_key
-from ..dataset.format import MAX_FOLDER_BYTES, N_COUNTS
+from ..dataset.format import N_COUNTS
 from ..dataset.manifest import SourceEntry
-from ..errors import SchemaError, SourceError, listed
+from ..errors import SchemaError, SourceError
 from ..system.resources import raise_open_file_limit
-from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .feature_sets import check_feature_set, complete_sets, read_feature_sets, select_columns
 from .journal import FinishedEra, Journal
@@ -30,14 +28,14 @@ from .parquet.cross_check import DecoderMismatchError
 from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
-from .parquet.row_labels import count_rows, longest_id, read_eras
+from .parquet.row_labels import read_eras
 from .pipeline import Pipeline
 from .pipeline_sizes import DEFAULT_LIMITS, PipelineLimits, least_budget
-from .plan import Columns, ConversionPlan, ConvertOptions, RowGroup
-from .schema import BEST_KEY, Schema, common_schema, data_type_column, read_schema, without_unusable
+from .plan import Columns, ConversionPlan, ConvertOptions
+from .row_scan import scan_rows
+from .schema import BEST_KEY, common_schema, read_schema, without_unusable
 
 _LOG = logging.getLogger("memmap_train")
-_N_READERS = 2  # of row groups' eras and ids: each holds those of up to a million rows
 
 
 class ParquetSource:
@@ -46,18 +44,19 @@ class ParquetSource:
     Parameters
     ----------
     paths : sequence of paths
-        Their rows are taken in this order.
+        The files, whose rows are taken in this order.
     limits : PipelineLimits, optional
+        Sizes of the pipeline's blocks and buffers.
 
     Attributes
     ----------
     files : list of ParquetFileInfo
-        Their rows are read through `reading`.
+        The files; their rows are read through `reading`.
 
     Raises
     ------
     SourceError
-        None given, one that can't be read, or the same file twice.
+        There are no paths, a file can't be read, or the same file is named twice.
     """
 
     name = "the sources"
@@ -101,7 +100,7 @@ class ParquetSource:
         return tuple(source.entry for source in self.files)
 
     def identity(self) -> list[Any]:
-        """Return what tells the files from others; a copy, or one that was touched, is the same."""
+        """Return the identity of the files' content, which is the same for copies of them."""
         return [
             [entry.name, entry.bytes, entry.footer_digest, sample_digest(source.path)]
             for source, entry in zip(self.files, self.entries, strict=True)
@@ -159,90 +158,21 @@ class ParquetSource:
         Raises
         ------
         SourceError
-            No rows, a row without an era or an id, one era under two labels.
+            There are no rows, a row has no era or no id, or an era has two labels.
         """
-        schema = columns.schema
-        n_rows = sum(sum(source.row_groups) for source in self.files)
-        if n_rows == 0:
-            raise SourceError(
-                f"{listed(str(s.path) for s in self.files)}: no rows; nothing to convert: name "
-                "other files"
-            )
-        places = [
-            (position, index)
-            for position, source in enumerate(self.files)
-            for index, rows in enumerate(source.row_groups)
-            if rows
-        ]
-        groups: list[RowGroup] = []
-        data_types: dict[str, dict[str, int]] = {}
-        id_width = 0
-        done = 0
-        with ThreadPool(_N_READERS, thread_name_prefix="plan") as threads:
-            found = threads.map(partial(self._count, schema), places)
-            for (position, index), (counts, width) in zip(places, found, strict=True):
-                rows = {era: sum(types.values()) for era, types in counts.items()}
-                groups.append(RowGroup(position, index, sum(rows.values()), rows))
-                for era, types in counts.items():
-                    total = data_types.setdefault(era, {})
-                    for name, n in types.items():
-                        total[name] = total.get(name, 0) + n
-                id_width = max(id_width, width)
-                done += groups[-1].rows
-                if progress is not None:
-                    progress(done, n_rows)
-        self._check_labels(groups, schema.era)
-        rows_per_era = {
-            era: sum(data_types[era].values()) for era in sorted(data_types, key=era_sort_key)
-        }
+        scan = scan_rows(self._handles, columns.schema, progress)
         return ConversionPlan(
             columns=columns,
             options=options,
             sources=self.entries,
-            groups=tuple(groups),
-            rows_per_era=rows_per_era,
-            data_types={
-                era: {name: n for name, n in types.items() if name}
-                for era, types in data_types.items()
-            },
-            id_width=id_width,
+            groups=scan.groups,
+            rows_per_era=scan.rows_per_era,
+            data_types=scan.data_types,
+            id_width=scan.id_width,
         )
 
-    def _check_labels(self, groups: Sequence[RowGroup], column: str) -> None:
-        """Refuse labels that are different texts for one era: it would become two."""
-        first_in: dict[str, int] = {}
-        for group in groups:
-            for era in group.eras:
-                first_in.setdefault(era, group.source)
-        known: dict[tuple[str, int | None], str] = {}
-        for era, source in first_in.items():
-            other = known.setdefault(era_identity(era), era)
-            if other != era:
-                raise SourceError(
-                    f"{self.files[source].path}: era column {column!r}: {era!r} and {other!r} (in "
-                    f"{self.files[first_in[other]].path}) are two labels of one era; expected the "
-                    "same label in all rows and files: write the column again with one of them"
-                )
-
-    def _count(
-        self, schema: Schema, place: tuple[int, int]
-    ) -> tuple[dict[str, dict[str, int]], int]:
-        """Return {era: {data_type: rows}} of a row group, and how wide its ids are."""
-        position, index = place
-        with self._handles.take(position) as source:
-            eras = read_eras(source, index, schema.era)
-            counts = count_rows(source, index, eras, data_type_column(source.info.kinds))
-            width = 0 if schema.id is None else max(1, longest_id(source, index, schema.id))
-        for era in counts:
-            if len(era_folder(era)) > MAX_FOLDER_BYTES:
-                raise SourceError(
-                    f"{source.info.path}: era column {schema.era!r}: {era[:40]!r}… is too long for "
-                    f"the name of a folder ({MAX_FOLDER_BYTES} bytes)"
-                )
-        return counts, width
-
     def least_budget(self, plan: ConversionPlan) -> int:
-        """Return the bytes of buffers that decoding a row group needs at least."""
+        """Return the minimum bytes of buffers for decoding the largest row group."""
         return least_budget(plan, self.files, self._limits)
 
     def write(
@@ -253,21 +183,19 @@ class ParquetSource:
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, FinishedEra]:
-        """Pipe all row groups with unfinished eras into shards; see `ConversionSource`.
+        """Write all unfinished eras; see `ConversionSource`.
 
-        If the cross-check finds that the decoder of dictionary pages is wrong, everything is
-        written again, and Arrow decodes this file: in the eras that were written before, only one
-        column of each row group was compared.
+        If the cross-check finds a wrong code, all eras are written again, and Arrow decodes this
+        file: in the row groups before, only one column of each was compared.
         """
         self._choose_decoder(plan)
         while True:
             counted = _RowCount(progress)
-            pipeline = Pipeline(
-                plan, self._handles, journal, budget, n_workers, counted.add, self._limits
-            )
             try:
-                return pipeline.run()
-            except DecoderMismatchError as error:  # not kept, since it would keep files open
+                return Pipeline(
+                    plan, self._handles, journal, budget, n_workers, counted.add, self._limits
+                ).run()
+            except DecoderMismatchError as error:  # its traceback would keep files open
                 file, group, name = error.file, error.group, error.name
             _LOG.warning(
                 "%s: row group %d, column %r: codes decoded from its dictionary pages differ from "
@@ -322,12 +250,12 @@ class ParquetSource:
 
 
 def opened_bytes(paths: Sequence[str | os.PathLike[str]]) -> int:
-    """Return what those of some parquet files take of memory that are open at the same time.
+    """Return the bytes of memory that parsed footers take while parquet files are read.
 
     Raises
     ------
     SourceError
-        One can't be read.
+        A file can't be read.
     """
     each = sorted((metadata_bytes(Path(path)) for path in paths), reverse=True)
     return sum(each[: MAX_FREE + 1])

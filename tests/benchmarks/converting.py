@@ -1,4 +1,4 @@
-"""Conversion compared with its limits, the cost of digests and counts, and the method of 2021."""
+"""Conversion compared with its limits, its digests, counts and checks, and the method of 2021."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ _MIN_TIMES_FASTER = {"float32": 6, "int8": 10}
 _WRITTEN_AT_ONCE = 4_000_000  # bytes, about what a conversion encodes, digests and writes at once
 
 _DECODE, _DECODE_ARROW = "decode all features", "decode all features with Arrow"
+_CROSS_CHECK = "cross-check of decoded features"
 _ARTICLE = "pandas into 16 float32 files"
 
 
@@ -35,6 +36,7 @@ def run(directory: Path, size: Size) -> None:
     jobs = [
         Job(limits.decode, (_DECODE, paths)),
         Job(limits.decode_with_arrow, (_DECODE_ARROW, paths)),
+        Job(limits.cross_check, (_CROSS_CHECK, paths)),
     ]
     for dtype in _DTYPES:
         jobs += [
@@ -146,12 +148,13 @@ def _print_shares(found: dict[str, Measured]) -> None:
         for what, cpu_seconds in (
             ("digests", found[_digest(dtype)].cpu_seconds),
             ("counts", counted.cpu_seconds - plain.cpu_seconds),
+            ("cross-check", found[_CROSS_CHECK].cpu_seconds),
         ):
             share = cpu_seconds / found[_convert(dtype)].cpu_seconds
             goal = f"{_MAX_SHARE:.0%} or less"
             rows.append([dtype, what, f"{cpu_seconds:.3f}", f"{share:.1%}", goal])
     print_table(
-        "What digests and counts cost",
+        "What digests, counts and the cross-check cost",
         ["store", "what", "CPU seconds", "of the conversion's", "goal"],
         rows,
     )

@@ -64,6 +64,17 @@ def test_what_was_kept_is_kept_again_by_the_rerun_after_that(tmp_path: Path) -> 
     assert reopened(tmp_path / "out") == first
 
 
+def test_a_restarted_journal_forgets_all_eras_and_removes_their_files(tmp_path: Path) -> None:
+    interrupted(tmp_path / "out")
+    with closing(Journal(Workspace(tmp_path / "out"), JOB)) as journal:
+        journal.begin("0002")
+        journal.restart()
+        assert journal.finished == {}
+        assert staged(tmp_path / "out") == set()
+        again = {era: write_era(journal, era) for era in (*ERAS, "0002")}
+    assert reopened(tmp_path / "out") == again
+
+
 def test_another_job_throws_everything_away(tmp_path: Path) -> None:
     interrupted(tmp_path / "out")
     assert reopened(tmp_path / "out", {**JOB, "dtype": "float32"}) == {}

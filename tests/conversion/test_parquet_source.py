@@ -154,7 +154,7 @@ def test_progress_counts_all_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_the_bytes_foreseen_are_those_that_are_written(tmp_path: Path, dtype: str) -> None:
+def test_the_planned_bytes_are_those_that_are_written(tmp_path: Path, dtype: str) -> None:
     path = written(tmp_path, eras={"0001": 3000, "0002": 3000}, n_features=300, row_group_rows=999)
     plan = plan_of(path, dtype=dtype)
     convert(path, tmp_path / "out", dtype=dtype)
@@ -167,7 +167,7 @@ def test_the_bytes_foreseen_are_those_that_are_written(tmp_path: Path, dtype: st
 # -- columns ----------------------------------------------------------------------------------
 
 
-def test_all_columns_are_taken_by_default_in_the_files_order(tmp_path: Path) -> None:
+def test_all_columns_are_converted_by_default_in_the_files_order(tmp_path: Path) -> None:
     columns = columns_of(written(tmp_path, n_features=6, n_targets=3))
     assert columns.schema.features == tuple(feature_names(6))
     assert columns.schema.targets == tuple(target_names(3))
@@ -183,7 +183,7 @@ def test_a_set_keeps_the_files_order(tmp_path: Path) -> None:
     assert columns.feature_sets == {"two": (names[4], names[1])}
 
 
-def test_only_sets_that_are_wholly_there_are_recorded(tmp_path: Path) -> None:
+def test_only_complete_sets_are_recorded(tmp_path: Path) -> None:
     names = feature_names(3)
     sets = features_json(
         tmp_path, {"whole": names[:2], "partly": [names[0], "feature_else"], "empty": []}
@@ -194,7 +194,7 @@ def test_only_sets_that_are_wholly_there_are_recorded(tmp_path: Path) -> None:
     }
 
 
-def test_targets_that_were_asked_for_keep_the_files_order(tmp_path: Path) -> None:
+def test_chosen_targets_keep_the_files_order(tmp_path: Path) -> None:
     names = target_names(3)
     path = written(tmp_path, n_targets=3)
     assert columns_of(path, targets=(names[2], names[0])).schema.targets == (names[0], names[2])
@@ -258,7 +258,7 @@ def test_the_best_score_of_a_sample_is_passed_on(
 
 
 @pytest.mark.parametrize("value", ["", "nan", "inf", "best"])
-def test_a_best_score_that_is_no_number_is_ignored(tmp_path: Path, value: str) -> None:
+def test_a_best_score_that_is_not_a_number_is_ignored(tmp_path: Path, value: str) -> None:
     table = toy_table({"0001": 3}).replace_schema_metadata({BEST_KEY: value})
     pq.write_table(table, tmp_path / "toy.parquet")
     assert columns_of(tmp_path / "toy.parquet").best_possible is None
@@ -320,7 +320,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("table", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_columns_that_cannot_be_a_dataset_are_refused(
+def test_columns_that_no_dataset_can_hold_are_refused(
     tmp_path: Path, table: pa.Table, said: str
 ) -> None:
     path = tmp_path / "refused.parquet"
@@ -332,26 +332,26 @@ def test_columns_that_cannot_be_a_dataset_are_refused(
 @pytest.mark.parametrize(
     ("column", "said"), [("ids", "did you mean 'id'?"), ("nonsense", "'nonsense'")]
 )
-def test_an_id_column_that_is_not_there_is_refused(tmp_path: Path, column: str, said: str) -> None:
+def test_an_unknown_id_column_is_refused(tmp_path: Path, column: str, said: str) -> None:
     path = written(tmp_path)
     options = ColumnOptions(id_column=column)
     with refused(SchemaError, said):
         columns_of(path, columns=options)
 
 
-def test_a_target_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_target_is_refused_with_the_nearest(tmp_path: Path) -> None:
     path = written(tmp_path, n_targets=3)
     with refused(SchemaError, "'target_t1'", "did you mean 'target_t1_20'?"):
         columns_of(path, targets=("target_t1",))
 
 
-def test_a_set_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_set_is_refused_with_the_nearest(tmp_path: Path) -> None:
     sets = features_json(tmp_path, {"small": [], "medium": []})
     with refused(SchemaError, "'medum'", "did you mean 'medium'?"):
         columns_of(written(tmp_path), features_json=sets, feature_set="medum")
 
 
-def test_a_set_that_is_only_partly_there_is_refused(tmp_path: Path) -> None:
+def test_an_incomplete_set_is_refused(tmp_path: Path) -> None:
     sets = features_json(tmp_path, {"small": ["feature_z0", "feature_gone"]})
     with refused(SchemaError, "1 of its 2", "'feature_gone'"):
         columns_of(written(tmp_path), features_json=sets, feature_set="small")
@@ -368,7 +368,7 @@ def test_a_set_without_a_features_json_is_refused(tmp_path: Path) -> None:
         columns_of(written(tmp_path), feature_set="small")
 
 
-def test_what_lies_beside_the_sources_is_not_read(tmp_path: Path) -> None:
+def test_a_features_json_that_was_not_named_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path)
     features_json(tmp_path, {"small": ["feature_z0"]})
     assert columns_of(path).feature_sets == {}

@@ -1,14 +1,14 @@
-"""Labels of rows as text: eras and ids, whatever type a parquet file keeps them in.
+"""Labels as text: the values of an era, id or data type column of any type.
 
-In comes an Arrow array without nulls, out goes the same as `large_string`; equal values get equal
-texts, and different ones different texts:
+In comes an Arrow array without nulls, out goes its text as `large_string`. Equal values get equal
+texts, and different values different texts:
 
-- text as it is, and bytes that are UTF-8;
-- whole numbers as decimal text, also where they are floats (``1.0``) or decimals;
-- dates, and timestamps at midnight, as ``2024-01-05``; other timestamps as ``2024-01-05T12:30:00``
-  and, where there are any, the digits of the second's fraction. A timestamp with a time zone is
-  the time that clocks show there;
-- UUIDs in their usual form.
+- text stays as it is, and so do bytes that are UTF-8;
+- whole numbers become decimal text, also those of floats (``1.0``) and decimals;
+- dates, and timestamps at midnight, become ``2024-01-05``; other timestamps become
+  ``2024-01-05T12:30:00``, followed by the fraction of the second if there is one. A timestamp with
+  a time zone becomes its local time;
+- UUIDs get their usual form.
 """
 
 import uuid
@@ -20,14 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# From here on a float may stand for several whole numbers.
+# Above these, a float may stand for several whole numbers.
 _MAX_WHOLE = {16: 2**11, 32: 2**24, 64: 2**53}
 _UTC = frozenset(("UTC", "utc", "Etc/UTC", "Z", "GMT", "+00:00"))
 _FIRST_DAY, _END_DAY = np.datetime64("0001-01-01", "D"), np.datetime64("10000-01-01", "D")
 
 
 class LabelError(Exception):
-    """A value that is no label.
+    """A value can't be a label.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def as_text(array: Any) -> Any:
     Raises
     ------
     LabelError
-        Bytes that aren't UTF-8, a number that isn't whole, a date that can't be one.
+        Bytes aren't UTF-8, a number isn't whole, or a date has a year beyond 1 to 9999.
     """
     kind = array.type
     if pa.types.is_floating(kind):
@@ -96,13 +96,13 @@ def ends_with_zero(texts: Any) -> bool:
 
 
 def uuids_as_text(array: Any) -> Any:
-    """Return an array of UUIDs in their usual form, as large_string, null where it is null."""
+    """Return UUIDs in their usual form as large_string; nulls stay null."""
     values = array.storage.to_pylist()
     return _array(None if value is None else str(uuid.UUID(bytes=value)) for value in values)
 
 
 def nan_as_null(array: Any) -> Any:
-    """Return an array in which a NaN, which marks a missing value, is null."""
+    """Return an array in which NaNs, which mark missing values, are null."""
     if pa.types.is_floating(array.type):
         return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     return array
@@ -140,7 +140,7 @@ def _timestamps(array: Any) -> Any:
 
 
 def _wall_time(array: Any, zone: str) -> Any:
-    """Return timestamps as clocks in a time zone show them."""
+    """Return timestamps in the local time of a time zone."""
     try:
         local = pc.local_timestamp(array)
         first, last = (
@@ -157,7 +157,7 @@ def _wall_time(array: Any, zone: str) -> Any:
 
 
 def _dates(times: npt.NDArray[np.datetime64]) -> list[str]:
-    """Return the days of some times, as ISO dates."""
+    """Return the days of times as ISO dates."""
     days = times.astype("datetime64[D]")
     wrong = np.flatnonzero((days < _FIRST_DAY) | (days >= _END_DAY))
     if len(wrong):
@@ -179,7 +179,7 @@ def _unit(kind: Any) -> str:
 
 
 def _numbers(array: Any) -> npt.NDArray[Any]:
-    """Return what stands in an array of fixed width without nulls."""
+    """Return the values of an array of fixed width without nulls; a view."""
     width = array.type.bit_width
     dtype = f"f{width // 8}" if pa.types.is_floating(array.type) else f"i{width // 8}"
     values = np.frombuffer(array.buffers()[1] or b"", dtype)

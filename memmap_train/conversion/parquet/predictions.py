@@ -1,7 +1,7 @@
-"""Writes predictions as a parquet file, an era at a time, and tells what columns such a file has.
+"""Predictions in a parquet file: written an era at a time, and the columns of such a file.
 
-In come lists of texts and arrays of numbers; out goes a file of plain columns, without an index:
-pandas reads the columns that are written. Must not import pandas.
+In come lists of texts and arrays of numbers; out goes a file of plain columns without an index, so
+that pandas reads the columns that are written. Must not import pandas.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _ROWS_PER_GROUP = 2**20  # as Numerai's own files have
 
 
 class ColumnWriter:
-    """Writes columns of text followed by one of numbers; a context manager.
+    """Writes columns of text followed by a column of numbers; a context manager.
 
     Parameters
     ----------
     path : Path
         The file, which is overwritten.
     names : sequence of str
-        Of the columns; the last one holds numbers.
+        Names of the columns, of which the last one holds numbers.
     dtype : dtype
-        Of the numbers: float32 or float64.
+        Dtype of the numbers: float32 or float64.
     """
 
     def __init__(self, path: Path, names: Sequence[str], dtype: np.dtype[Any]) -> None:
@@ -71,7 +71,7 @@ class ColumnWriter:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the names of a parquet file's columns; none where it isn't a parquet file."""
+    """Return the names of a parquet file's columns; an empty list for another file."""
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError):

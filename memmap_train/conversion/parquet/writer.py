@@ -1,15 +1,15 @@
-"""Writes sources: parquet files with the layout that Numerai publishes.
+"""Writes parquet files with the layout that Numerai publishes.
 
 In come eras as numpy arrays, one at a time; out goes one parquet file, which appears under its name
-only when it is whole. Knows nothing of what the values mean. Must not import pandas: the index that
-pandas shows is declared by hand-written metadata.
+only when it is complete. Must not import pandas: metadata written by hand declare the index that
+pandas shows.
 
 Layout
 ------
 - Columns: `era` (string), `data_type` (string), the features (int8), the targets (float32, null
   where an array has NaN), `id` (string). pyarrow shows `id` as a column, pandas as the index.
-- Row groups hold a fixed number of rows whatever the eras are, so eras straddle them.
-- Everything but `id` is in dictionary pages: 3 bits for a feature's cell.
+- Row groups hold a fixed number of rows, whatever the eras, so eras may straddle row groups.
+- All columns but `id` are in dictionary pages: 3 bits for a value of a feature.
 """
 
 import json
@@ -26,18 +26,18 @@ import pyarrow.parquet as pq
 
 
 class SourceWriter:
-    """Writes one source, an era at a time; a context manager.
+    """Writes one parquet file, an era at a time; a context manager.
 
-    Rows wait until a row group is full, so that memory holds one row group and one era, however
-    long the source. On an exception inside the `with` block nothing is left on disk, and a file of
-    the same name that was there before is untouched.
+    Rows wait until a row group is full, so that memory holds at most one row group and one era. On
+    an exception inside the `with` block nothing is left on disk, and an existing file of the same
+    name is unchanged.
 
     Parameters
     ----------
     path : Path
-        The parquet file to write; one that exists is replaced at the end, at once.
+        The parquet file to write. An existing file is replaced at the end.
     feature_names, target_names : sequence of str
-        Columns in the file's order.
+        Names of these columns, in the file's order.
     rows_per_group : int
         Rows in a row group (the last may hold fewer).
 
@@ -68,7 +68,7 @@ class SourceWriter:
         rows_per_group: int,
     ) -> None:
         self._path = path
-        # A fixed name: what a killed process left is overwritten by the next one.
+        # A fixed name, so that the file of a killed process is overwritten by the next one.
         self._partial_path = path.with_name(f".{path.name}.partial")
         self._schema = _schema(feature_names, target_names)
         self._rows_per_group = rows_per_group
@@ -116,10 +116,10 @@ class SourceWriter:
         data_type : str
             `train`, `validation`, `test` or `live`.
         features : ndarray of int8, shape (rows, features)
-            Codes. Column-major (the transpose of a C-ordered array) is taken without a copy: leave
-            it unchanged until the writer is closed.
+            Codes. A column-major array (the transpose of a C-ordered one) isn't copied: it must
+            not change until the writer is closed.
         targets : ndarray of float32, shape (rows, targets)
-            NaN becomes null. May be referred to like the features.
+            NaN becomes null. May not be copied either, like the features.
         ids : ndarray of bytes, shape (rows,)
         """
         n_rows = len(ids)
@@ -138,7 +138,7 @@ class SourceWriter:
             self._waiting = self._waiting.slice(self._rows_per_group)
 
     def add_metadata(self, key: str, value: str) -> None:
-        """Record a text in the file's key-value metadata; at any time before the end."""
+        """Add a text to the file's key-value metadata, at any time before the end."""
         self._writer.add_key_value_metadata({key: value})
 
     def _write_group(self, rows: pa.Table) -> None:
@@ -161,7 +161,7 @@ def _schema(feature_names: Sequence[str], target_names: Sequence[str]) -> pa.Sch
 
 
 def _pandas_metadata(schema: pa.Schema) -> dict[str, object]:
-    """Return what pandas itself would have recorded of a frame with the index `id`.
+    """Return the metadata that pandas itself records for a frame with the index `id`.
 
     Notes
     -----

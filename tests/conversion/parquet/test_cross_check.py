@@ -17,6 +17,7 @@ from memmap_train.dataset.verify import verify
 from memmap_train.errors import SchemaError
 from tests.support.deceiving_parquet import FEATURE, write_deceiving
 from tests.support.errors import refused
+from tests.support.interruptions import stopped_after
 from tests.support.toy import feature_names, write_toy
 
 ERAS = {f"{era:04}": 300 for era in range(1, 9)}
@@ -125,18 +126,12 @@ def test_a_wrong_code_ends_in_the_right_dataset_with_a_warning(
 
 
 def test_eras_of_an_interrupted_conversion_are_converted_again_after_a_mismatch(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, out = tmp_path / "deceiving.parquet", tmp_path / "out"
     write_deceiving(path, ERAS, 600, {3})
-
-    def interrupt(what: str, done: int, n_rows: int) -> None:
-        if what == "converting" and any(out.glob(".convert/staged/era-*")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        convert(path, out, workers=1, progress=interrupt)
-    assert any(out.glob(".convert/staged/era-*"))
+    stopped_after(monkeypatch, 2, lambda: convert(path, out, decoder="arrow"))
+    assert len(list(out.glob(".convert/staged/era-*"))) == 2
     report = convert(path, out)
     assert report.n_eras_kept == 0
     assert len(caplog.records) == 1
@@ -174,17 +169,13 @@ def test_the_switch_gives_equal_bytes(tmp_path: Path, dtype: str) -> None:
     assert convert(path, tmp_path / "auto", dtype=dtype, decoder="arrow").status == "up to date"
 
 
-def test_another_decoder_resumes_an_interrupted_conversion(tmp_path: Path) -> None:
+def test_another_decoder_resumes_an_interrupted_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, ERAS, row_group_rows=600)
-
-    def interrupt(what: str, done: int, n_rows: int) -> None:
-        if what == "converting" and any(out.glob(".convert/staged/era-*")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        convert(path, out, workers=1, progress=interrupt)
-    assert convert(path, out, decoder="arrow").n_eras_kept > 0
+    stopped_after(monkeypatch, 2, lambda: convert(path, out))
+    assert convert(path, out, decoder="arrow").n_eras_kept == 2
 
 
 def test_an_unknown_decoder_is_refused(tmp_path: Path) -> None:

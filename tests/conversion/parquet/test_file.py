@@ -16,15 +16,15 @@ from tests.support.errors import refused
 from tests.support.parquet_files import all_ids, one_column, open_file, write
 from tests.support.toy import write_toy
 
-# -- row groups and files ---------------------------------------------------------------------
+# -- information and changes --------------------------------------------------------------------
 
 
-def test_metadata_leaves_out_what_arrow_and_pandas_keep_there(tmp_path: Path) -> None:
+def test_metadata_leaves_out_that_of_arrow_and_pandas(tmp_path: Path) -> None:
     table = pa.table({"a": [1]}).replace_schema_metadata({"key": "value", "pandas": "{}"})
     assert read_file_info(write(tmp_path / "meta.parquet", table)).metadata == {"key": "value"}
 
 
-def test_the_digest_of_a_file_tells_other_bytes_and_no_times(tmp_path: Path) -> None:
+def test_the_digest_of_a_file_depends_on_its_bytes_and_not_on_its_times(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(bytes(1000))
     with open(large, "wb") as file:
@@ -34,9 +34,9 @@ def test_the_digest_of_a_file_tells_other_bytes_and_no_times(tmp_path: Path) -> 
         os.utime(path, ns=(0, 0))
         assert sample_digest(path) == before
         found = {before}
-        for place in (0, 99, size - 1):
+        for offset in (0, 99, size - 1):
             with open(path, "r+b") as file:
-                file.seek(place)
+                file.seek(offset)
                 file.write(b"x")
             found.add(sample_digest(path))
         assert len(found) == 4
@@ -54,7 +54,7 @@ def test_a_touched_file_counts_as_changed(tmp_path: Path) -> None:
         source.info.check_unchanged()
 
 
-def test_a_file_that_is_gone_counts_as_changed(tmp_path: Path) -> None:
+def test_a_deleted_file_counts_as_changed(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array([0, 1, 4], pa.int8()))
     source.info.path.unlink()
     with refused(SourceError, "one.parquet"):
@@ -64,18 +64,18 @@ def test_a_file_that_is_gone_counts_as_changed(tmp_path: Path) -> None:
 # -- damage -----------------------------------------------------------------------------------
 
 
-def test_no_such_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with refused(SourceError, "no such file"):
         open_file(tmp_path / "none.parquet")
 
 
-def test_a_folder_is_no_source(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with refused(SourceError, "a folder"):
         open_file(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"era,feature_a\n1,2\n", b"PK\3\4" * 9])
-def test_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
+def test_files_of_other_formats_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.parquet"
     path.write_bytes(content)
     with refused(SourceError, "not a parquet file"):
@@ -114,7 +114,7 @@ def test_a_flipped_byte_is_refused_or_read_as_another_value(tmp_path: Path) -> N
 
 
 def read_all(source: ParquetHandle, group: int) -> None:
-    """Read whatever a row group still seems to hold."""
+    """Read all columns that a row group still seems to have."""
     names = dict(source.info.kinds)
     if "era" in names:
         rows = read_eras(source, group, "era")
@@ -130,10 +130,10 @@ def read_all(source: ParquetHandle, group: int) -> None:
     ("seconds", "modified"),
     [(4e14, "9999-12-31T23:59:59+00:00"), (-4e14, "0001-01-01T00:00:00+00:00")],
 )
-def test_a_time_beyond_all_calendars_is_the_last_or_first_one(
+def test_a_time_beyond_the_calendar_becomes_its_first_or_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, modified: str
 ) -> None:
-    """As some file systems keep it; others know no such year."""
+    """Some file systems keep such times, others have no such year."""
     path = write(tmp_path / "one.parquet", pa.table({"a": pa.array([1, 2])}))
     size = path.stat().st_size
     status = SimpleNamespace(st_size=size, st_mtime=seconds)
@@ -141,7 +141,7 @@ def test_a_time_beyond_all_calendars_is_the_last_or_first_one(
     assert describe_file(path).modified == modified
 
 
-def test_files_are_told_apart_by_name_size_time_and_footer(tmp_path: Path) -> None:
+def test_a_description_has_name_size_time_and_footer_digest(tmp_path: Path) -> None:
     one = write(tmp_path / "one.parquet", pa.table({"a": pa.array([1, 2])}))
     two = write(tmp_path / "two.parquet", pa.table({"a": pa.array([1, 2])}))
     first, second = describe_file(one), describe_file(two)

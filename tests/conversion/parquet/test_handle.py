@@ -33,7 +33,7 @@ QUARTERS = [0.0, 0.25, 0.5, 0.75, 1.0, -0.0, float("nan")]
 
 
 def bits(array: npt.NDArray[np.float32]) -> list[int]:
-    """Return a float32 array's bits, with one kind of NaN: tells -0.0 from 0.0."""
+    """Return a float32 array's bits, with one kind of NaN: -0.0 differs from 0.0."""
     assert array.dtype == np.float32
     one_nan = np.where(np.isnan(array), np.float32(np.nan), array)
     return one_nan.view(np.uint32).tolist()  # type: ignore[no-any-return]
@@ -102,7 +102,7 @@ def test_a_float64_beyond_float32_is_an_infinity(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("null_at", [None, 0])
-def test_an_integer_that_is_no_code_is_refused(
+def test_an_integer_that_is_not_a_code_is_refused(
     tmp_path: Path, dtype: str, value: int, null_at: int | None
 ) -> None:
     values = np.array([0, 4, value, 1], dtype)
@@ -112,13 +112,13 @@ def test_an_integer_that_is_no_code_is_refused(
             list(read(0, ["feature_a"]))
 
 
-def test_a_null_under_which_rubbish_lies_is_only_a_null(tmp_path: Path) -> None:
+def test_the_bytes_under_a_null_are_ignored(tmp_path: Path) -> None:
     array = pa.array(np.array([1, 99, 3], np.int8), mask=np.array([False, True, False]))
     (codes,) = one_column(tmp_path, array).features(0, ["feature_a"])
     assert codes.tolist() == [1, MISSING_CODE, 3]
 
 
-def test_a_column_of_nothing_but_nulls_is_missing_in_every_row(tmp_path: Path) -> None:
+def test_a_column_of_nulls_is_missing_in_every_row(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.nulls(3))
     assert source.info.kinds == (("feature_a", "null"),)
     assert source.features(0, ["feature_a"]).tolist() == [[MISSING_CODE] * 3]
@@ -135,7 +135,7 @@ def test_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     assert np.array_equal(found.T / np.float32(4), toy_features("0001", 9, 6, "int8")[:, ::-1])
 
 
-def test_a_dot_in_a_name_is_no_path(tmp_path: Path) -> None:
+def test_a_dot_in_a_name_does_not_make_it_a_path(tmp_path: Path) -> None:
     table = pa.table({"feature": pa.array([1, 2]), "feature.a": pa.array([3, 4])})
     source = open_file(write(tmp_path / "dots.parquet", table))
     found = [codes.tolist() for codes in source.features(0, ["feature", "feature.a"])]
@@ -145,7 +145,7 @@ def test_a_dot_in_a_name_is_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "zstd", "lz4", "brotli"])
 @pytest.mark.parametrize("in_dictionary", [False, True])
 @pytest.mark.parametrize("pages", ["1.0", "2.0"])
-def test_codecs_and_pages_make_no_difference(
+def test_codes_are_the_same_in_all_codecs_and_pages(
     tmp_path: Path, codec: str, in_dictionary: bool, pages: str
 ) -> None:
     n_rows, n_features = 3000, 4
@@ -213,14 +213,14 @@ def test_the_widest_column_says_how_many_bytes(tmp_path: Path) -> None:
 # -- row groups ------------------------------------------------------------------------------
 
 
-def test_row_groups_of_any_size_are_told(tmp_path: Path) -> None:
+def test_row_groups_of_any_size_are_read(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(CODES, pa.int8()), cuts=[0, 1, 1, 4])
     assert source.info.row_groups == (0, 1, 0, 3, 3)
     found = [source.features(group, ["feature_a"])[0].tolist() for group in range(5)]
     assert found == [[], CODES[:1], [], CODES[1:4], CODES[4:]]
 
 
-def test_everything_of_a_toy_source_is_where_it_belongs(tmp_path: Path) -> None:
+def test_all_values_of_a_toy_source_are_in_their_positions(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy.parquet", {"0001": 5}, dtype="float32", nulls=True, n_targets=3)
     source = open_file(tmp_path / "toy.parquet")
     features = np.array(list(source.floats(0, feature_names(5), divide_codes=True))).T

@@ -41,7 +41,7 @@ def test_integer_eras_are_decimal_text(tmp_path: Path, dtype: str) -> None:
     assert [rows.labels[code] for code in rows.codes] == ["7", "12", "7"]
 
 
-def test_a_row_without_an_era_is_named(tmp_path: Path) -> None:
+def test_the_first_row_without_an_era_is_named(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(["a", "b", "a", None, None]), "era", cuts=[2])
     assert read_eras(source, 0, "era").labels == ["a", "b"]
     with refused(SourceError, "2 rows without an era", "row 3;"):
@@ -109,7 +109,7 @@ def test_integer_ids_are_decimal_text(tmp_path: Path) -> None:
     assert found.tolist() == [b"7", b"1000", b"-1"]
 
 
-def test_ids_in_a_dictionary_are_looked_up(tmp_path: Path) -> None:
+def test_ids_may_be_in_a_dictionary(tmp_path: Path) -> None:
     found = all_ids(one_column(tmp_path, pa.array(["b", "a", "b"]).dictionary_encode(), "id"))
     assert found.tolist() == [b"b", b"a", b"b"]
 
@@ -129,7 +129,7 @@ def test_a_huge_id_is_refused_before_all_are_made_as_wide(tmp_path: Path) -> Non
         all_ids(one_column(tmp_path, ids, "id"))
 
 
-def test_a_row_without_an_id_is_named(tmp_path: Path) -> None:
+def test_the_first_row_without_an_id_is_named(tmp_path: Path) -> None:
     source = one_column(tmp_path, pa.array(["a", "b", None]), "id", cuts=[1])
     with refused(SourceError, "1 rows without an id", "row 2;"):
         all_ids(source, 1)
