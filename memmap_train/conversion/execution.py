@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.eras import out_of_order
-from ..dataset.format import WORKPLACE
+from ..dataset.format import WORKSPACE
 from ..dataset.manifest import Manifest
 from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
@@ -153,7 +153,7 @@ def _inspect(
 
 def _remove_leftovers(directory: Path) -> None:
     """Remove the workspace of a run that was killed after its commit."""
-    if (directory / WORKPLACE).exists():
+    if (directory / WORKSPACE).exists():
         with acquire_workspace(directory) as workspace:
             workspace.clear()
 
