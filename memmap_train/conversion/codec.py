@@ -1,7 +1,8 @@
-"""Values as a dataset holds them: what stands for a missing one, and which ones are refused.
+"""Encoding of values as a dataset stores them.
 
-In come rows from the stage: int8 codes (`MISSING_CODE` where null) or float32 (NaN where missing).
-Out go rows as stored: float32, or int8 codes; and how many rows hold which code, or none.
+In come transposed rows: int8 codes (`MISSING_CODE` for null) or float32 (NaN for missing). Out come
+rows as they are stored, float32 or int8 codes, and the number of rows with each code or without
+one. Values that a dataset can't hold are errors.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from ..system.scratch import ThreadScratch
 Array = npt.NDArray[np.generic]
 
 MAX_CODE = 4
-"""Codes are 0 to 4."""
+"""The largest code; the smallest is 0."""
 MISSING_CODE = 5
-"""Stands for a null among int8 codes 0 to 4, between decoding and encoding."""
-_MIDDLE_CODE = np.int8(2)  # what Numerai itself writes for a missing feature since v4.2
+"""The code of a null between decoding and encoding."""
+_MIDDLE_CODE = np.int8(2)  # Numerai itself has written it for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
 _MISSING = N_COUNTS - 1  # column of the counts
 _CODES = np.arange(MAX_CODE + 1, dtype=np.int8)[:, np.newaxis]
@@ -29,12 +30,12 @@ _MAX_FOLDED_ROWS = 255 * _FOLD  # so that sums fit into bytes
 
 
 class FeatureEncoder:
-    """Encodes staged features for one store dtype.
+    """Encodes features for one store dtype; thread-safe.
 
     Parameters
     ----------
     names : sequence of str
-        Of all features, in column order.
+        The names of all features, in column order.
     store_dtype : {"float32", "int8"}
     missing : {"0.5", "nan"}
     """
@@ -48,17 +49,17 @@ class FeatureEncoder:
     def encode(
         self, block: Array, out: Array, counts: npt.NDArray[np.int32] | None, first: int, where: str
     ) -> None:
-        """Write a block of staged columns into `out`, and add what it holds to `counts`.
+        """Write a block of columns into `out` as it is stored, and add to `counts`.
 
         Parameters
         ----------
         block : ndarray of int8 or float32, shape (rows, columns)
         out : ndarray of the store dtype, shape (rows, columns)
         counts : ndarray of int32, shape (columns, 6), or None
-            Rows with code 0, 1, 2, 3, 4, and rows where it is missing; other floats count nowhere.
-            None: they are known.
+            Number of rows with code 0, 1, 2, 3, 4, and of rows without a value; other floats are
+            not counted. None if they are known.
         first : int
-            Column of the block's first one.
+            The position of the block's first column among all features.
         where : str
             Source and era, for messages.
 
@@ -79,34 +80,35 @@ class FeatureEncoder:
             else:
                 np.multiply(block, _CODE_STEP, out=out, dtype=np.float32)
         else:
-            refuse_infinities("feature", self._names[first : first + block.shape[1]], block, where)
+            check_finite("feature", self._names[first : first + block.shape[1]], block, where)
             if self._as_codes:
                 self._encode_floats_as_codes(block, out, missing, first, where)
             else:
-                with np.errstate(invalid="ignore"):  # a NaN that signals is only one more
+                with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
                     np.add(block, np.float32(0), out=out)  # turns -0.0 into 0.0
         if any_missing:
             filler = _MIDDLE_CODE if self._as_codes else self._filler
             np.copyto(out, filler, where=missing)
 
     def _all_codes(self, block: Array) -> Array | None:
-        """Return floats as codes; None if one of them is missing, or none of the five.
+        """Return floats as codes; None if a value is missing or isn't a code.
 
-        Nearly always enough, for a third of the time that looking for each of these takes.
+        Most blocks hold nothing but codes, and this takes a third of the time of `_missing`,
+        `_count` and `_encode_floats_as_codes`.
         """
         scaled, codes = (
             self._scratch.array("scaled", block.shape, np.float32),
             self._scratch.array("codes", block.shape, np.int8),
         )
         equal = self._scratch.array("equal", block.shape, np.bool_)
-        with np.errstate(invalid="ignore", over="ignore"):  # these aren't equal, then
+        with np.errstate(invalid="ignore", over="ignore"):  # such values aren't equal below
             np.multiply(block, 1 / _CODE_STEP, out=scaled)
             np.copyto(codes, scaled, casting="unsafe")
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MAX_CODE else None
 
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
-        """Return whether cells are missing, and which; these are undefined if none is."""
+        """Return whether cells are missing, and a mask of them, which is undefined if none is."""
         missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
@@ -116,9 +118,9 @@ class FeatureEncoder:
         return any_missing, missing
 
     def _count(self, block: Array, any_missing: bool, counts: npt.NDArray[np.int32]) -> None:
-        """Add what a block holds to `counts`; which cells are missing has been found before.
+        """Add the codes of a block to `counts`; `_missing` has made the mask of missing cells.
 
-        All codes are looked for in one call: threads wait for each other at every call.
+        All codes are compared in one call: threads wait for each other at every call.
         """
         cells = block.reshape(-1)
         found = self._scratch.array("masks", (N_COUNTS, len(cells)), np.bool_)
@@ -149,10 +151,10 @@ class FeatureEncoder:
 
 
 def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.int32]:
-    """Return how many rows of each column are true in each mask: shape (masks, columns).
+    """Return the number of rows of each column that are true in each mask: shape (masks, columns).
 
-    Ten times as fast as `sum`: eight rows are added as one long row, and sums of up to 255 fit into
-    bytes, of which 32 are added at once.
+    This is ten times as fast as `sum`: eight rows are added as one long row, and sums of up to 255
+    fit into bytes, of which 32 are added at once.
     """
     counts = np.zeros((len(masks), n_columns), np.int32)
     cells = masks.view(np.uint8)
@@ -168,19 +170,19 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
     return counts
 
 
-def settle_targets(names: Sequence[str], targets: npt.NDArray[np.float32], where: str) -> None:
-    """Make all of the many NaNs one, in place.
+def canonicalize_nans(names: Sequence[str], targets: npt.NDArray[np.float32], where: str) -> None:
+    """Replace every NaN by the same bit pattern, in place.
 
     Raises
     ------
     SourceError
-        An infinity.
+        A value is infinite.
     """
-    refuse_infinities("target", names, targets, where)
+    check_finite("target", names, targets, where)
     np.copyto(targets, np.float32(np.nan), where=np.isnan(targets))
 
 
-def refuse_infinities(kind: str, names: Sequence[str], block: Array, where: str) -> None:
+def check_finite(kind: str, names: Sequence[str], block: Array, where: str) -> None:
     """Raise a SourceError if a block of columns of these names holds an infinity."""
     infinite = np.isinf(block)
     if infinite.any():

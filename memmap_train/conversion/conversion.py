@@ -123,7 +123,7 @@ def convert(
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
-    with closing(open_source(paths, directory, budget)) as source, reporting(progress) as told:
+    with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
             dtype=source.own_dtype if dtype is None else dtype,
             missing=source.own_missing if missing is None else missing,
@@ -146,7 +146,7 @@ def convert(
             n_workers=n_workers,
             overwrite=overwrite,
             trust_features=trust_features,
-            progress=told,
+            progress=notify,
             started=started,
         )
 

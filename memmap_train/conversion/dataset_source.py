@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.dataset import open_dataset
-from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.format import FILE_NAME, WORKSPACE
 from ..dataset.manifest import CODE_SCALE, id_width
 from ..dataset.manifest_file import read_manifest
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
@@ -52,7 +52,7 @@ class DatasetSource:
     ManifestError
         It can't be read, or isn't what this package writes.
     ShardError
-        A file is missing or has another size than the manifest says.
+        A file is missing, or its size differs from the manifest.
     """
 
     def __init__(self, folder: Path, *, chunk_cells: int = CHUNK_CELLS) -> None:
@@ -62,7 +62,7 @@ class DatasetSource:
         if manifest.scale not in (None, CODE_SCALE):
             raise ManifestError(
                 f"{folder}: expected codes that are quarters (scale {CODE_SCALE.multiply}, "
-                f"{CODE_SCALE.add}), found {manifest.scale}; only these can be narrowed"
+                f"{CODE_SCALE.add}), found {manifest.scale}; a subset can be made only of these"
             )
         with_ids = [entry.era for entry in manifest.shards if "ids" in entry.files]
         if len(with_ids) not in (0, len(manifest.shards)):
@@ -112,10 +112,10 @@ class DatasetSource:
             targets=manifest.targets,
             integer_features=manifest.scale is not None,
         )
-        narrow = select_columns(schema, options, known, where=where)
+        selected = select_columns(schema, options, known, where=where)
         return Columns(
-            schema=narrow,
-            feature_sets=complete_sets(sets, narrow.features),
+            schema=selected,
+            feature_sets=complete_sets(sets, selected.features),
             best_possible=manifest.planted,
             # The rows are the same, so a target that has no alias has none here.
             alias=next(iter(manifest.aliases), ""),
@@ -223,7 +223,7 @@ def find_source_dataset(paths: Sequence[str | os.PathLike[str]]) -> Path | None:
     folders = [Path(path) for path in paths if os.path.isdir(path)]
     for folder in folders:
         checked_path(folder / FILE_NAME, SourceError)
-        if not os.path.exists(folder / FILE_NAME) and not os.path.isdir(folder / WORKPLACE):
+        if not os.path.exists(folder / FILE_NAME) and not os.path.isdir(folder / WORKSPACE):
             inside = sorted(
                 str(file) for file in folder.glob("*.parquet") if not is_junk(file.name)
             )

@@ -1,4 +1,4 @@
-"""What a conversion writes of each era: everything, or of a known era only changed targets.
+"""The policy of what is written of an era: everything, or only the changed targets of a known era.
 
 An update finds most eras in the dataset already. Their features, ids and counts are compared with
 the dataset by checksum and not written again. Reads and writes nothing.
@@ -16,7 +16,7 @@ _COMPARED = ("features", "ids", "counts")
 
 
 class ChangedEraError(Exception):
-    """An array of a known era differs from the dataset; `conversion` says which columns do.
+    """An array of a known era differs from the dataset; `update` finds the columns that do.
 
     Attributes
     ----------

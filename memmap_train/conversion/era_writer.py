@@ -1,8 +1,8 @@
-"""An era on its way to disk: begun, filled with rows in order, counted, published with its entry.
+"""Writes one era: its arrays are filled with rows in order, and published with their entry.
 
-In come rows as they are to be stored, out goes what the manifest will say of them. Where the files
-lie until then, and which of them are only digested, is the journal's business. Knows nothing of
-where rows come from.
+In come rows as they are to be stored, out come files and the era's entry for the manifest. The
+journal gives the folder, and its policy says which arrays are only digested. It doesn't matter
+here where rows come from.
 """
 
 import numpy as np
@@ -27,18 +27,18 @@ class ShardWriter:
     journal : Journal
         Gives the folder to write in, and takes the finished shard.
     disk : DiskWriter
-        Takes the features.
+        Writes the features.
 
     Attributes
     ----------
     era : str
     rows : int
-        Of the whole era.
+        Number of rows of the era.
     writers : dict of str to ArrayWriter
-        One for each array that is written or digested; without what the journal skips.
+        A writer for each array that is written or digested, not for skipped ones.
     counts : ndarray of int32, shape (features, 6), or None
-        Rows with code 0, 1, 2, 3, 4, and rows where it is missing; to be filled by the caller. None
-        where the journal skips them.
+        Number of rows with code 0, 1, 2, 3, 4, and of rows without a value, to be filled by the
+        caller. None if they are skipped.
     """
 
     def __init__(self, era: str, plan: ConversionPlan, journal: Journal, disk: DiskWriter) -> None:
@@ -73,11 +73,11 @@ class ShardWriter:
         self._target_nulls = np.zeros(len(schema.targets), np.int64)
         alias = plan.columns.alias
         self._alias_column = schema.targets.index(alias) if alias in schema.targets else None
-        # Which targets have equalled the alias in every row so far; none where there is no alias.
+        # The targets that have equalled the alias in every row so far; none without an alias.
         self._equal_targets = np.full(len(schema.targets), self._alias_column is not None)
 
     def count_targets(self, targets: npt.NDArray[np.float32]) -> None:
-        """Note which rows lack a label, and which targets equal the alias."""
+        """Count missing labels, and compare the targets with the alias."""
         null = np.isnan(targets)
         self._target_nulls += null.sum(axis=0)
         if self._alias_column is not None:
@@ -86,12 +86,12 @@ class ShardWriter:
             self._equal_targets &= equal.all(axis=0)
 
     def append_ids(self, ids: npt.NDArray[np.generic]) -> None:
-        """Append ids, as wide as those of the era are stored; none is cut.
+        """Append ids, in the width of the era's ids.
 
         Raises
         ------
         ChangedEraError
-            One is longer: those of an old era are as wide as they were.
+            An id is longer than the ids of a known era were.
         """
         fitted = ids.astype(self.writers["ids"].dtype, copy=False)
         if (fitted != ids).any():

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.eras import out_of_order
-from ..dataset.format import WORKPLACE
+from ..dataset.format import WORKSPACE
 from ..dataset.manifest import Manifest
 from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
 from ..progress import Progress, ignore
 from .commit import commit, finish_interrupted_commit
 from .era_policy import ChangedEraError, EraPolicy
-from .journal import Journal
+from .journal import FinishedEra, Journal
 from .memory_budget import MemoryBudget
 from .new_manifest import differs_in_times_alone, make_manifest
 from .plan import ConversionPlan, ConvertOptions
@@ -81,29 +81,15 @@ def convert_source(
                 workspace.clear()
                 return make_report(directory, "up to date", started)
             journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
-            with (
-                _changed_eras_explained(workspace, source, plan),
-                _changes_reported(source),
-                closing(journal),
-            ):
-                eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
-                source.check_unchanged()
-                manifest = make_manifest(plan, eras, old, source.pyarrow_version)
-            if old is not None and differs_in_times_alone(old, manifest):
-                # The next time, the times alone will show that nothing has changed.
-                write_manifest(replace(old, sources=manifest.sources), directory)
-                workspace.clear()
-                return make_report(directory, "up to date", started)
-            commit(workspace, manifest)
+            with _changed_eras_explained(workspace, source, plan):
+                eras = _write_eras(source, plan, journal, budget, n_workers, notifier)
+            status = _commit(workspace, make_manifest(plan, eras, old, source.pyarrow_version), old)
             workspace.clear()
-        status = "converted" if old is None else "updated"
+        if status == "up to date":
+            return make_report(directory, status, started)
+        n_kept = len(journal.finished)
         return make_report(
-            directory,
-            status,
-            started,
-            old=old,
-            n_eras_kept=len(journal.finished),
-            left_out=left_out,
+            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
         )
 
 
@@ -153,7 +139,7 @@ def _inspect(
 
 def _remove_leftovers(directory: Path) -> None:
     """Remove the workspace of a run that was killed after its commit."""
-    if (directory / WORKPLACE).exists():
+    if (directory / WORKSPACE).exists():
         with acquire_workspace(directory) as workspace:
             workspace.clear()
 
@@ -239,6 +225,34 @@ def _job(source: ConversionSource, plan: ConversionPlan, old: Manifest | None) -
         "alias": plan.columns.alias,
         "rows_per_era": plan.rows_per_era,
     }
+
+
+def _write_eras(
+    source: ConversionSource,
+    plan: ConversionPlan,
+    journal: Journal,
+    budget: MemoryBudget,
+    n_workers: int,
+    notifier: ProgressNotifier,
+) -> dict[str, FinishedEra]:
+    """Write all unfinished eras and close the journal; return all finished eras."""
+    with _changes_reported(source), closing(journal):
+        eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
+        source.check_unchanged()
+    return eras
+
+
+def _commit(workspace: Workspace, manifest: Manifest, old: Manifest | None) -> str:
+    """Commit a dataset; return the status for the report.
+
+    If nothing has changed but the modification times of the sources, only these are written: the
+    next time they alone will show that the dataset is up to date.
+    """
+    if old is not None and differs_in_times_alone(old, manifest):
+        write_manifest(replace(old, sources=manifest.sources), workspace.directory)
+        return "up to date"
+    commit(workspace, manifest)
+    return "converted" if old is None else "updated"
 
 
 @contextmanager

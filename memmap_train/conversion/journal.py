@@ -136,7 +136,7 @@ class Journal:
         """Close the journal and remove unfinished eras."""
         try:
             self._file.close()
-        finally:  # a line that a full disk has refused is refused again
+        finally:  # on a full disk, the line that failed to be written fails again
             shutil.rmtree(self._workspace.partial, ignore_errors=True)
 
     def _append(self, era: FinishedEra) -> None:

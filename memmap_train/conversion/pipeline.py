@@ -19,7 +19,7 @@ import numpy as np
 
 from ..system.disk_writer import DiskWriter
 from ..system.threads import ThreadPool
-from .codec import FeatureEncoder, settle_targets
+from .codec import FeatureEncoder, canonicalize_nans
 from .era_writer import ShardWriter
 from .journal import FinishedEra, Journal
 from .parquet.handle_pool import HandlePool
@@ -133,31 +133,31 @@ class Pipeline:
         self, layout: RowGroupLayout, piece: Piece, publishers: ThreadPool
     ) -> Future[None] | None:
         """Append a piece's rows to its era's shard; have it published if they are the last."""
-        group, stage = layout.group, layout.buffer
+        group, buffer = layout.group, layout.buffer
         shard = self._shards.get(piece.era) or self._begin(piece.era)
         schema = self._schema
         where = f"{self._handles.files[group.source].path}: era {piece.era!r}"
-        staged = np.empty(0, np.float32)
+        targets = np.empty(0, np.float32)
         for chunk in piece.chunks:
-            rows = stage.chunk_rows[chunk]
+            rows = buffer.chunk_rows[chunk]
             if "features" in shard.writers:
                 with shard.writers["features"].reserve(rows) as features:
-                    for first, block in stage.take("features", chunk):
+                    for first, block in buffer.take("features", chunk):
                         end = first + block.shape[1]
                         counts = None if shard.counts is None else shard.counts[first:end]
                         self._encoder.encode(block, features[:, first:end], counts, first, where)
             if schema.targets:
-                if len(staged) != rows:
-                    staged = np.empty((rows, len(schema.targets)), np.float32)
-                for first, block in stage.take("targets", chunk):
-                    np.copyto(staged[:, first : first + block.shape[1]], block)
-                settle_targets(schema.targets, staged, where)
-                shard.count_targets(staged)
-                shard.writers["targets"].append(staged)
+                if len(targets) != rows:
+                    targets = np.empty((rows, len(schema.targets)), np.float32)
+                for first, block in buffer.take("targets", chunk):
+                    np.copyto(targets[:, first : first + block.shape[1]], block)
+                canonicalize_nans(schema.targets, targets, where)
+                shard.count_targets(targets)
+                shard.writers["targets"].append(targets)
             else:
                 shard.writers["targets"].append(np.empty((rows, 0), np.float32))
             if "ids" in shard.writers:
-                for _, ids in stage.take("ids", chunk):
+                for _, ids in buffer.take("ids", chunk):
                     shard.append_ids(ids[:, 0])
             self._progress(rows / 2, self._plan.n_rows)
         if shard.writers["targets"].rows_written < shard.rows:
@@ -196,12 +196,12 @@ def _short_switch_interval() -> Iterator[None]:
 
 def _spread(some: Sequence[Task], others: Sequence[Task]) -> list[Task]:
     """Return all tasks, each kind in its order, spread so that both begin and end together."""
-    places = [
+    positions = [
         ((position + 0.5) / len(tasks), kind, task)
         for kind, tasks in enumerate((some, others))
         for position, task in enumerate(tasks)
     ]
-    return [task for _, _, task in sorted(places, key=itemgetter(0, 1))]
+    return [task for _, _, task in sorted(positions, key=itemgetter(0, 1))]
 
 
 def _handed_over(tasks: Iterable[Future[Future[None] | None]]) -> list[Future[None]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..dataset.format import FILE_NAME, WORKPLACE
+from ..dataset.format import FILE_NAME, WORKSPACE
 from ..dataset.manifest import Manifest
 from ..dataset.manifest_file import enclosing_dataset
 from ..errors import ConversionError, MemmapTrainError
@@ -83,7 +83,7 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
             plan.row_bytes - 4 * len(plan.columns.schema.targets)
         )
     # Arrays that an earlier run has written are kept or replaced.
-    free += _array_bytes(directory / WORKPLACE)
+    free += _array_bytes(directory / WORKSPACE)
     replaced = 0
     if old is None:
         if (directory / FILE_NAME).exists():

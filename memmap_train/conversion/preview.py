@@ -20,7 +20,7 @@ from ..progress import Progress, ignore
 from ..system.paths import user_path
 from ..system.resources import available_memory, free_disk
 from .choices import DatasetChoice, dataset_choices, suited_choice
-from .codec import refuse_infinities
+from .codec import check_finite
 from .memory_budget import default_budget
 from .parquet.row_labels import read_eras
 from .parquet_source import ParquetSource
@@ -28,7 +28,7 @@ from .plan import ConversionPlan, ConvertOptions
 from .schema import ColumnOptions
 
 OUT = Path("data/shards")
-"""Where the suggested command writes."""
+"""The folder that the suggested command writes to."""
 _KEY_COLUMNS = 3  # era, data type and id, which the plan reads before the targets are
 
 
@@ -213,7 +213,7 @@ def _read_targets(
             rows = read_eras(source, group.index, schema.era)
             targets = source.floats(group.index, names, divide_codes=False)
             for name, values in zip(names, targets, strict=True):
-                refuse_infinities("target", [name], values[:, np.newaxis], str(source.info.path))
+                check_finite("target", [name], values[:, np.newaxis], str(source.info.path))
                 first = values if first is None else first
                 counts = np.bincount(rows.codes[~np.isnan(values)], minlength=len(rows.labels))
                 labelled[name].update(rows.labels[code] for code in np.flatnonzero(counts))

@@ -117,7 +117,7 @@ def _choice_line(choice: DatasetChoice, disk: int) -> str:
 
 
 def _advice(preview: Preview) -> str:
-    """Return what to do if nothing fits."""
+    """Return advice for a disk on which nothing fits."""
     dtypes = STORE_DTYPES if preview.integer_features else ("float32",)
     least = min(choice.stores[dtype].disk_bytes for choice in preview.choices for dtype in dtypes)
     advice = (

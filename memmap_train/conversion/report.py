@@ -17,7 +17,7 @@ from ..text import counted, in_bytes
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes
     ----------

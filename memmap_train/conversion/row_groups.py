@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class RowGroupLayout:
-    """Where the rows of a row group go.
+    """The layout of a row group: which rows go into which chunk of a buffer.
 
     Attributes
     ----------

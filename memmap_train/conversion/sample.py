@@ -37,7 +37,7 @@ _MAX_ERAS = 9_999  # labels have four digits
 
 @dataclass(frozen=True, slots=True)
 class SampleSummary:
-    """What `write_sample` has written.
+    """The files of a sample, and their best possible score.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _PARTIAL = ".sample.partial"  # a fixed name: what a killed process has left is 
 
 @contextmanager
 def files_moved_together(folder: Path) -> Iterator[Path]:
-    """Give a folder to write a sample's files in; move them into place when the context ends.
+    """Yield a folder for the files of a sample; move them into place when the context ends.
 
     If it ends with an error, nothing is moved, and what was written is removed.
 

@@ -16,11 +16,11 @@ term of mean 0 and variance 1 over the rows:
     persistent = sqrt(0.85) linear + sqrt(0.15) products
 
 `linear` weighs the features alike in every era, `products` sums squares and products of a few of
-them. `era_specific` weighs them with weights of the era's own: nothing can be learned of it,
-but it makes scores vary from era to era, as they do in reality. The beta targets' persistent part
-is correlated with the alpha targets' one; half of the noise is common to all targets.
+them. `era_specific` has other weights in each era: nothing can be learned of it, but it makes
+scores vary from era to era, as they do in reality. The persistent part of the beta targets is
+correlated with that of the alpha targets; half of the noise is common to all targets.
 
-An era is a pure function of its number, its rows, the features and the seed. More eras leave those
+An era is a pure function of its number, its rows, the features and the seed.
 """
 
 from collections.abc import Sequence
@@ -84,11 +84,11 @@ class Era:
     features : ndarray of int8, shape (rows, features)
         Codes 0..4; column-major.
     targets : ndarray of float32, shape (rows, targets)
-        In the order of `TARGET_NAMES`, all known; column-major.
+        All known, in the order of `TARGET_NAMES`; column-major.
     ids : ndarray of S16, shape (rows,)
         `n` and 15 hexadecimal digits, ascending; no two rows of a sample share one.
     persistent : ndarray of float32, shape (rows,)
-        What a perfect model predicts for `target`.
+        The predictions of a perfect model for `target`.
     """
 
     features: npt.NDArray[np.int8]
@@ -98,7 +98,7 @@ class Era:
 
 
 class Signal:
-    """What is the same in every era: how features hang together, and what they say of targets.
+    """The part of a sample that all eras share: how features and targets depend on each other.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def rank_bins(values: Float32, edges: Sequence[float]) -> npt.NDArray[np.int8]:
     Returns
     -------
     ndarray of int8, shape (lines, rows)
-        The number of edges below; equal values are told apart by their place.
+        The number of edges below; equal values are ordered by their position.
 
     Examples
     --------

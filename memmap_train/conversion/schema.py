@@ -251,7 +251,7 @@ def _check_same_columns(
     if lacking:
         parts.append(f"lacks {listed(lacking, 3)}")
     if added:
-        parts.append(f"has {listed(added, 3)} besides")
+        parts.append(f"also has {listed(added, 3)}")
     if parts:
         raise SchemaError(
             f"{name}: its {what} differ from {first_name}'s: it {' and '.join(parts)}; convert "

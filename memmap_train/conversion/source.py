@@ -1,6 +1,6 @@
-"""What a dataset is made from: parquet sources, or a dataset that holds more.
+"""The interface of a source: parquet files, or the source dataset of a subset.
 
-In here are only the verbs that a conversion asks of either; `sources` and `narrowing` have them.
+`parquet_source` and `dataset_source` implement it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,38 +15,38 @@ from .plan import Columns, ConversionPlan, ConvertOptions
 
 
 class ConversionSource(Protocol):
-    """What a dataset is made from."""
+    """A source that can be converted into a dataset."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
-        """The parquet files that all of it comes from."""
+        """The parquet files that its rows come from."""
 
     def identity(self) -> list[Any]:
-        """Return what tells its content from any other, JSON-ready; no times and no folders."""
+        """Return the identity of its content, JSON-ready; without times and folders."""
 
     @property
     def own_dtype(self) -> str:
-        """The store dtype of what is made from it, where none is asked for."""
+        """The default store dtype of a dataset that is made from it."""
 
     @property
     def own_missing(self) -> str:
-        """What stands for a missing feature in what is made from it, where nothing is asked for."""
+        """The default of what stands for a missing feature in a dataset that is made from it."""
 
     @property
     def pyarrow_version(self) -> str:
-        """Of the pyarrow that decodes, or has decoded, the parquet files."""
+        """Version of the pyarrow that decodes, or has decoded, the parquet files."""
 
     def choose_columns(self, options: ConvertOptions) -> Columns:
-        """Choose the columns that are there and that the options ask for.
+        """Return the columns of the source that the options ask for.
 
         Raises
         ------
         SchemaError
-            A column that is needed is absent.
+            A required column is absent.
         """
 
     def make_plan(
@@ -55,7 +55,7 @@ class ConversionSource(Protocol):
         options: ConvertOptions,
         progress: Callable[[int, int], None] | None = None,
     ) -> ConversionPlan:
-        """Find out what will be written, before anything is.
+        """Return the plan of the conversion, before anything is written.
 
         Parameters
         ----------
@@ -66,11 +66,11 @@ class ConversionSource(Protocol):
         Raises
         ------
         SourceError
-            Rows that can't be in such a dataset.
+            Rows that such a dataset can't hold.
         """
 
     def least_budget(self, plan: ConversionPlan) -> int:
-        """Return the least bytes of buffers with which `write` does."""
+        """Return the least bytes of buffers that `write` needs."""
 
     def write(
         self,
@@ -80,7 +80,7 @@ class ConversionSource(Protocol):
         n_workers: int,
         progress: Callable[[float, int], None],
     ) -> dict[str, FinishedEra]:
-        """Write all eras that the journal doesn't know as finished; return every era's entry.
+        """Write all eras that aren't finished in the journal; return all finished eras.
 
         Parameters
         ----------
@@ -90,15 +90,14 @@ class ConversionSource(Protocol):
         budget : int
             Bytes that buffers may take.
         n_workers : int
-            Threads; fewer where the budget is small.
+            Number of threads; fewer are used if the budget is small.
         progress : callable(rows done now, rows in all)
-            A row that is read and not yet written may count in part.
-            Called from several threads.
+            A row that is read and not yet written may count in part. Called from several threads.
 
         Raises
         ------
         SourceError
-            Values that such a dataset can't hold; or it changes while it is read.
+            Values that such a dataset can't hold; or the source changes while it is read.
         """
 
     def features(
@@ -107,7 +106,7 @@ class ConversionSource(Protocol):
         """Return some features of an era as the plan stores them: shape (rows, features)."""
 
     def check_unchanged(self) -> None:
-        """Raise a SourceError if it isn't what it was when it was opened."""
+        """Raise a SourceError if it has changed since it was opened."""
 
     def close(self) -> None:
         """Close its files."""

@@ -1,8 +1,8 @@
-"""The rows of one row group on their way from columns to rows, in memory or in a file.
+"""A buffer that transposes a row group from columns to rows, in memory or in a file.
 
-Parquet gives columns, shards want rows. Blocks of columns are put in and turned as they come; whole
-rows are taken out, a chunk at a time. Each chunk holds its blocks one after another, so putting and
-taking are contiguous in a file too: a row group larger than the budget is staged on disk.
+Parquet holds columns, shards hold rows. Blocks of columns are put in and transposed as they come;
+rows are taken out a chunk at a time. Each chunk holds its blocks one after another, so both are
+contiguous in a file too: a row group larger than the memory budget is staged on disk.
 """
 
 import os
@@ -21,12 +21,21 @@ from ..system.scratch import ThreadScratch
 Array = npt.NDArray[np.generic]
 Bytes = npt.NDArray[np.uint8]
 
-_TURN_COLUMNS = 32  # turned at once: 32 x a chunk of rows stay in the first-level cache
+_COLUMNS_AT_ONCE = 32  # transposed at once: 32 x a chunk of rows stay in the first-level cache
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A kind of column: its dtype, how many there are, and how many are put in at once."""
+    """A kind of column.
+
+    Attributes
+    ----------
+    dtype : dtype
+    n_columns : int
+        Number of columns of this kind.
+    block_columns : int
+        Number of columns that are put in at once.
+    """
 
     dtype: np.dtype[np.generic]
     n_columns: int
@@ -44,16 +53,16 @@ class Field:
 
 
 class Store(Protocol):
-    """Bytes by offset, in memory or in a file; thread-safe for parts that don't overlap."""
+    """Bytes in memory or in a file; thread-safe for parts that don't overlap."""
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
-        """Store the transpose of `columns` (of shape `shape` then) at an offset."""
+        """Store the transpose of `columns`, of shape `shape`, at an offset."""
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
-        """Return bytes; the array is good until this thread's next call."""
+        """Return bytes; the array is valid until this thread's next call."""
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free the memory or remove the file."""
 
 
 class MemoryStore:
@@ -63,20 +72,22 @@ class MemoryStore:
         self._memory = np.empty(n_bytes, np.uint8)
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
-        """Turn the columns straight into their place."""
+        """Transpose the columns directly into memory."""
         n_bytes = shape[0] * shape[1] * columns.dtype.itemsize
-        turn(columns, self._memory[offset : offset + n_bytes].view(columns.dtype).reshape(shape))
+        transpose(
+            columns, self._memory[offset : offset + n_bytes].view(columns.dtype).reshape(shape)
+        )
 
     def take(self, offset: int, n_bytes: int) -> Bytes:
         """Return a view."""
         return self._memory[offset : offset + n_bytes]
 
     def close(self) -> None:
-        """Do nothing: the memory goes with the store."""
+        """Do nothing: the memory is freed with the store."""
 
 
 class FileStore:
-    """A nameless file in a folder: gone with the process, whatever ends it."""
+    """An unnamed file in a folder, which is removed with the process, whatever ends it."""
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
@@ -84,9 +95,9 @@ class FileStore:
         self._scratch = ThreadScratch()
 
     def put(self, offset: int, shape: tuple[int, int], columns: Array) -> None:
-        """Turn the columns and write them."""
+        """Transpose the columns and write them."""
         rows = self._scratch.array("rows", columns.nbytes, np.uint8)
-        turn(columns, rows.view(columns.dtype).reshape(shape))
+        transpose(columns, rows.view(columns.dtype).reshape(shape))
         view = rows.data
         while view:
             n_bytes = self._write(view, offset)
@@ -98,7 +109,7 @@ class FileStore:
         view = out.data
         while view:
             n_read = self._read(view, offset)
-            assert n_read, "the stage ends before what was put in"
+            assert n_read, "the file ends before the bytes that were put in"
             view, offset = view[n_read:], offset + n_read
         return out
 
@@ -122,14 +133,14 @@ class FileStore:
 
 
 class TransposeBuffer:
-    """The layout of one row group's rows in a store.
+    """Rows of a row group in a store, put in by columns and taken out by chunks of rows.
 
     Parameters
     ----------
     store : Store
     fields : mapping of name to Field
     chunk_rows : sequence of int
-        Rows of each chunk.
+        Number of rows of each chunk.
     """
 
     def __init__(
@@ -148,7 +159,7 @@ class TransposeBuffer:
             base += field.row_bytes
 
     def put(self, name: str, chunk: int, first: int, columns: Array) -> None:
-        """Put a block of a field's columns in: shape (columns, rows of the chunk)."""
+        """Put in a block of a field's columns, of shape (columns, rows of the chunk)."""
         field = self.fields[name]
         assert columns.dtype == field.dtype
         assert columns.shape[1] == self.chunk_rows[chunk]
@@ -156,7 +167,7 @@ class TransposeBuffer:
         self._store.put(offset, (columns.shape[1], columns.shape[0]), columns)
 
     def put_rows(self, name: str, chunk: int, first_row: int, values: Array) -> None:
-        """Put rows of a field of one column in, from a row of the chunk on: shape (rows,)."""
+        """Put in rows of a field of one column, of shape (rows,), from a row of the chunk on."""
         field = self.fields[name]
         assert field.n_columns == 1
         assert values.dtype == field.dtype
@@ -164,7 +175,7 @@ class TransposeBuffer:
         self._store.put(offset, (len(values), 1), values[np.newaxis])
 
     def take(self, name: str, chunk: int) -> Iterator[tuple[int, Array]]:
-        """Yield (first column, rows) of each block of a chunk; rows has shape (rows, columns)."""
+        """Yield (first column, rows) for each block of a chunk; rows has shape (rows, columns)."""
         field = self.fields[name]
         rows = self.chunk_rows[chunk]
         memory = self._store.take(self._offset(name, chunk), rows * field.row_bytes)
@@ -177,7 +188,7 @@ class TransposeBuffer:
         return int(self._bases[chunk]) + self._field_bases[name] * self.chunk_rows[chunk]
 
 
-def turn(columns: Array, out: Array) -> None:
+def transpose(columns: Array, out: Array) -> None:
     """Write the transpose of columns (columns, rows) into `out` (rows, columns)."""
-    for first in range(0, len(columns), _TURN_COLUMNS):
-        out[:, first : first + _TURN_COLUMNS] = columns[first : first + _TURN_COLUMNS].T
+    for first in range(0, len(columns), _COLUMNS_AT_ONCE):
+        out[:, first : first + _COLUMNS_AT_ONCE] = columns[first : first + _COLUMNS_AT_ONCE].T

@@ -106,7 +106,7 @@ def check_rows(plan: ConversionPlan, old: Manifest, directory: Path, source_name
 def changed_era_error(
     changed: ChangedEraError, plan: ConversionPlan, source: ConversionSource, directory: Path
 ) -> ConversionError:
-    """Return an error that says which features of an old era have changed, or which array."""
+    """Return an error that names the changed features of an old era, or its changed array."""
     names: list[str] = []
     advice = _ADVICE
     if changed.array != "ids":

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.format import ARRAY_NAMES, FILE_NAME, WORKPLACE
+from ..dataset.format import ARRAY_NAMES, FILE_NAME, WORKSPACE
 from ..dataset.manifest_file import has_manifest
 from ..errors import ConversionError
 from ..system.durable import sync_directory
@@ -41,7 +41,7 @@ class Workspace:
     @property
     def path(self) -> Path:
         """The workspace's folder."""
-        return self.directory / WORKPLACE
+        return self.directory / WORKSPACE
 
     @property
     def lock(self) -> Path:
@@ -111,8 +111,8 @@ def is_dataset_dir(directory: Path) -> bool:
     names = names_in(directory)
     if FILE_NAME in names and not has_manifest(directory):
         return False
-    is_begun = _is_workspace(directory / WORKPLACE)
-    if not is_begun and (FILE_NAME not in names or os.path.lexists(directory / WORKPLACE)):
+    is_begun = _is_workspace(directory / WORKSPACE)
+    if not is_begun and (FILE_NAME not in names or os.path.lexists(directory / WORKSPACE)):
         return False
     return all(name == FILE_NAME or _is_shard_dir(directory / name) for name in names)
 

@@ -53,7 +53,7 @@ are compared with the files before anything is mapped.
 """
 
 FILE_NAME = "manifest.json"
-WORKPLACE = ".convert"  # the folder, inside the dataset's, of a conversion under way
+WORKSPACE = ".convert"  # the folder, inside the dataset's, of a conversion under way
 FORMAT = "memmap-train"
 FORMAT_VERSION = 1
 STORE_DTYPES = ("float32", "int8")

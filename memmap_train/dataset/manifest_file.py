@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ManifestError
 from ..system.durable import sync_directory, sync_file
-from .format import FILE_NAME, FORMAT, WORKPLACE
+from .format import FILE_NAME, FORMAT, WORKSPACE
 from .manifest import Manifest
 from .manifest_parser import parse_manifest
 
@@ -90,7 +90,7 @@ def read_manifest_bytes(directory: Path, name: str = FILE_NAME) -> bytes:
             found = "there is no such folder"
         elif not directory.is_dir():
             found = "it is a file"
-        elif (directory / WORKPLACE).is_dir():
+        elif (directory / WORKSPACE).is_dir():
             found = (
                 "its conversion, or an update, hasn't finished: wait for it, or run the same "
                 "`memmap-train convert` again"

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.format import FILE_NAME, FORMAT, WORKPLACE
+from ..dataset.format import FILE_NAME, FORMAT, WORKSPACE
 from ..errors import RunError
 from ..runs.files import replacing
 from ..runs.run import is_file_of_run
@@ -252,7 +252,7 @@ def _descriptor_of(path: Path) -> int | None:
 
 def _is_dataset(folder: Path) -> bool:
     """Tell whether a folder is a dataset, or is becoming one."""
-    if (folder / WORKPLACE).is_dir():
+    if (folder / WORKSPACE).is_dir():
         return True
     try:
         manifest = json.loads((folder / FILE_NAME).read_bytes())

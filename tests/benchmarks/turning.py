@@ -12,7 +12,7 @@ import numpy.typing as npt
 from memmap_train.conversion.codec import MISSING_CODE, FeatureEncoder
 from memmap_train.conversion.parquet.file import read_file_info
 from memmap_train.conversion.parquet.handle import ParquetHandle
-from memmap_train.conversion.transpose import turn
+from memmap_train.conversion.transpose import transpose
 from memmap_train.dataset.format import N_COUNTS
 from memmap_train.system.resources import n_cores
 
@@ -51,7 +51,7 @@ def turn_and_encode(
         first = 0
         for block in group:
             turned = scratch.turned[: n_rows * len(block)].reshape(n_rows, len(block))
-            turn(block[:, first_row : first_row + n_rows], turned)
+            transpose(block[:, first_row : first_row + n_rows], turned)
             encode(turned, rows[:, first : first + len(block)], first)
             first += len(block)
 

@@ -22,7 +22,7 @@ from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.transpose import TransposeBuffer
 from memmap_train.dataset.array_writer import ArrayWriter
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from memmap_train.system import disk_writer
@@ -176,7 +176,7 @@ def test_a_failure_in_a_thread_ends_all_threads_and_is_resumed(
     assert our_threads() == []
     assert sys.getswitchinterval() == turn_seconds
     assert held(tmp_path) == []
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     assert convert(source, out).n_rows == 99
     assert sys.getswitchinterval() == turn_seconds
     assert held(tmp_path) == []
@@ -211,14 +211,14 @@ class Durability:
     def _note(self, event: str, path: Path, arguments: tuple[Any, ...]) -> None:
         if event == "open" and set(str(arguments[1])) & set("wa+"):
             self.lost |= {str(path), str(path.parent)}
-        elif event in ("os.mkdir", "os.remove", "os.rmdir") and path.name != WORKPLACE:
+        elif event in ("os.mkdir", "os.remove", "os.rmdir") and path.name != WORKSPACE:
             self.lost |= {str(path.parent)}
             if event == "os.rmdir":
                 self.lost.discard(str(path))  # of what was in it nothing is left to be lost
-                self.n_removed += path.parent == self._out and path.name != WORKPLACE
+                self.n_removed += path.parent == self._out and path.name != WORKSPACE
             if path == self._out / "manifest.json":
                 self._unsafe.add(path)
-                if str(self._out / WORKPLACE) in self.lost:
+                if str(self._out / WORKSPACE) in self.lost:
                     self.mistakes.append("an old update may come back where there is no dataset")
             elif path.suffix == ".npy" and self._out / "manifest.json" in self._unsafe:
                 self.mistakes.append(f"{path} is removed while the manifest may come back")
@@ -229,7 +229,7 @@ class Durability:
         inside = {path for path in self.lost if Path(path) == old or old in Path(path).parents}
         if inside:
             self.mistakes.append(f"{old} gets its name while {inside} may be lost")
-        folders = {str(self._out), str(self._out / WORKPLACE)}
+        folders = {str(self._out), str(self._out / WORKSPACE)}
         if "staged" in old.parts and list(self.renamed)[-1] == "old-manifest.json":
             self.mistakes += [
                 f"{new} is taken while {path} may be lost" for path in folders & self.lost
@@ -259,7 +259,7 @@ class Durability:
     def check(self, when: str) -> None:
         """Note a mistake if the dataset's folder, or anything visible in it, could be lost."""
         with self._lock:
-            lost = {path for path in self.lost if WORKPLACE not in path}
+            lost = {path for path in self.lost if WORKSPACE not in path}
         if lost:
             self.mistakes.append(f"{when} while {lost} may be lost")
 
@@ -272,7 +272,7 @@ def test_files_are_synced_before_anything_relies_on_them(
     begin()
     out = tmp_path / "out"
     durability, append = Durability(out), Journal._append
-    journal, noted = str(out / WORKPLACE / "journal.jsonl"), []
+    journal, noted = str(out / WORKSPACE / "journal.jsonl"), []
 
     def check_and_append(self: Journal, era: FinishedEra) -> None:
         entry = era.entry

@@ -22,7 +22,7 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet.file import describe_file
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
+from memmap_train.dataset.format import ARRAY_NAMES, WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import TinyBudget, convert_within
@@ -70,7 +70,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     before = marks(out)
     assert len(before) == len(ARRAY_NAMES) * n_eras
     assert visible(out) == set()
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     report = convert(source, out)
     assert report.status == "converted"
     assert report.n_eras_kept == n_eras
@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_only_finished_eras(source: Path, undisturbed: str) -> Non
     with pytest.raises(KeyboardInterrupt):
         convert(source, out, progress=press)
     assert visible(out) == set()
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     assert not [
         t
         for t in threading.enumerate()
@@ -231,7 +231,7 @@ def test_a_dataset_stays_until_the_one_that_replaces_it_is_complete(
     assert (report.status, report.n_eras_kept) == ("converted", n_eras)
     assert waiting.items() <= marks(out).items()
     check_whole(out, undisturbed)
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
 
 
 def test_a_wrong_value_in_the_last_era_leaves_the_dataset_that_was_to_be_replaced(
@@ -249,7 +249,7 @@ def test_a_wrong_value_in_the_last_era_leaves_the_dataset_that_was_to_be_replace
     write_source(source.parent)
     assert convert(source, out, dtype="int8").status == "up to date"
     check_whole(out, older)
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
 
 
 def test_a_full_disk_keeps_the_dataset_that_was_to_be_replaced(tmp_path: Path) -> None:
@@ -475,10 +475,10 @@ def test_a_rerun_resumes_after_a_kill_before_the_journal(
     source: Path, undisturbed: str, content: bytes | None
 ) -> None:
     out = source.with_name("out")
-    (out / WORKPLACE).mkdir(parents=True)
-    (out / WORKPLACE / "lock").touch()
+    (out / WORKSPACE).mkdir(parents=True)
+    (out / WORKSPACE / "lock").touch()
     if content is not None:
-        (out / WORKPLACE / "journal.partial").write_bytes(content)
+        (out / WORKSPACE / "journal.partial").write_bytes(content)
     convert(source, out)
     check_whole(out, undisturbed)
 
@@ -507,7 +507,7 @@ def test_a_lock_of_another_process_ends_with_that_process(
         "print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", hold, str(out / WORKPLACE / "lock")],
+        [sys.executable, "-c", hold, str(out / WORKSPACE / "lock")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as other:
@@ -552,7 +552,7 @@ def test_a_rerun_resumes_after_a_write_that_failed(tmp_path: Path, in_file: bool
     ):
         convert_within(budget, [path], out, n_workers=2)
     assert not (out / "manifest.json").exists()
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     assert convert(path, out).dataset.manifest.digest == digest
     assert list(verify(out)) == []
 
@@ -564,7 +564,7 @@ def test_a_rerun_resumes_after_a_journal_that_couldnt_be_written(tmp_path: Path)
     digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
     with files_limited_to(8000), refused(ConversionError, str(out), "File too large"):
         convert(path, out)
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     assert 0 < convert(path, out).n_eras_kept < 60
     assert open_dataset(out).manifest.digest == digest
     assert list(verify(out)) == []

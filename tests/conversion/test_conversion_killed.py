@@ -7,7 +7,7 @@ import pytest
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from tests.support.conversion_kills import (
     N_KILLS,
     check_whole,
@@ -62,14 +62,14 @@ def test_an_update_killed_at_its_end_and_an_overwrite_at_its_beginning_leave_no_
         remove(out)
         shutil.copytree(tmp_path / "old", out)
         at_will.kill(source, out, n_points - before_the_end)
-        if (out / WORKPLACE / "old-manifest.json").exists():
+        if (out / WORKSPACE / "old-manifest.json").exists():
             break
     assert open_dataset(out).manifest.digest == new
     for number in range(1, n_points):
         at_will.kill(source, out, number, overwrite=True)
         if not (out / "manifest.json").exists():
             break
-    assert (out / WORKPLACE).exists()
+    assert (out / WORKSPACE).exists()
     convert(source, out)
     check_whole(out, new)
 

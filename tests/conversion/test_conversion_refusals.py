@@ -20,7 +20,7 @@ from memmap_train.cli.commands import main
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.plan import ConvertOptions
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SchemaError, SourceError
 from tests.support.errors import refused
@@ -373,12 +373,12 @@ def test_a_workspace_of_another_program_is_never_cleared(
     else:
         out.mkdir()
     if linked:
-        (out / WORKPLACE).symlink_to(theirs)
+        (out / WORKSPACE).symlink_to(theirs)
     else:
-        theirs.rename(out / WORKPLACE)
+        theirs.rename(out / WORKSPACE)
     with refused(ConversionError, str(out), "won't be touched"):
         convert(source, out, overwrite=overwrite)
-    assert os.listdir(out / WORKPLACE) == ["letter"]
+    assert os.listdir(out / WORKSPACE) == ["letter"]
     assert (out / "manifest.json").exists() == finished
 
 
@@ -538,8 +538,8 @@ def test_a_damaged_page_is_refused_and_finished_eras_stay(tmp_path: Path) -> Non
     path.write_bytes(damaged)
     with refused(SourceError, "toy.parquet", "row group 6"):
         convert(path, out)
-    assert set(os.listdir(out)) <= {WORKPLACE, *(f"era-{era:04}" for era in range(1, 7))}
-    assert not (out / WORKPLACE / "partial").exists()
+    assert set(os.listdir(out)) <= {WORKSPACE, *(f"era-{era:04}" for era in range(1, 7))}
+    assert not (out / WORKSPACE / "partial").exists()
     path.write_bytes(whole)
     assert convert(path, out).n_rows == 400
     assert list(verify(out)) == []

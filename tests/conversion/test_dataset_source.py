@@ -24,7 +24,7 @@ from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.conversion.subset_writer import WORKER_BYTES, workers_within
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import (
     ConversionError,
@@ -390,7 +390,7 @@ def test_a_dataset_is_no_source_beside_others(source: Path) -> None:
 
 def test_an_unfinished_dataset_is_refused(source: Path) -> None:
     parent = parent_of(source)
-    (parent / WORKPLACE).mkdir()
+    (parent / WORKSPACE).mkdir()
     (parent / "manifest.json").unlink()
     with refused(ManifestError, str(parent), "hasn't finished"):
         mt.convert(parent, source.with_name("out"))

@@ -9,7 +9,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.format import ARRAY_NAMES, WORKPLACE
+from memmap_train.dataset.format import ARRAY_NAMES, WORKSPACE
 from memmap_train.errors import ConversionError
 from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
@@ -37,7 +37,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     stopped_after(monkeypatch, n_eras, lambda: convert(parent, out))
     before = marks(out)
     assert len(before) == len(ARRAY_NAMES) * n_eras
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     report = convert(parent, out, workers=3)
     assert (report.status, report.n_eras_kept) == ("converted", n_eras)
     assert before.items() <= marks(out).items()
@@ -76,7 +76,7 @@ def test_ctrl_c_leaves_only_finished_eras(parent: Path, undisturbed: str) -> Non
         convert(parent, out, progress=press)
     assert pressed
     assert not (out / "manifest.json").exists()
-    assert not (out / WORKPLACE / "partial").exists()
+    assert not (out / WORKSPACE / "partial").exists()
     assert not [
         t
         for t in threading.enumerate()

@@ -13,7 +13,7 @@ import pytest
 
 from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.workspace import Workspace
-from memmap_train.dataset.format import FILE_NAME, WORKPLACE
+from memmap_train.dataset.format import FILE_NAME, WORKSPACE
 from memmap_train.dataset.manifest import FileEntry, ShardEntry
 
 JOB = {"job_version": 1, "dtype": "int8", "sources": [["train.parquet", 10]]}
@@ -208,7 +208,7 @@ def without_manifest(tmp_path: Path) -> Path:
 def test_shards_of_no_dataset_are_removed_and_hidden_files_stay(without_manifest: Path) -> None:
     (without_manifest / ".gitignore").write_text("*")
     assert reopened(without_manifest) == {}
-    assert sorted(os.listdir(without_manifest)) == [WORKPLACE, ".gitignore"]
+    assert sorted(os.listdir(without_manifest)) == [WORKSPACE, ".gitignore"]
 
 
 def test_shards_of_a_dataset_stay(without_manifest: Path) -> None:
@@ -223,5 +223,5 @@ def test_of_an_era_that_is_a_link_the_link_is_removed(without_manifest: Path) ->
     (without_manifest / "era-0001").rename(elsewhere)
     (without_manifest / "era-0001").symlink_to(elsewhere)
     reopened(without_manifest)
-    assert os.listdir(without_manifest) == [WORKPLACE]
+    assert os.listdir(without_manifest) == [WORKSPACE]
     assert sorted(os.listdir(elsewhere)) == ["features.npy", "targets.npy"]

@@ -205,7 +205,7 @@ def test_one_source_of_floats_makes_all_features_floats() -> None:
     ("kinds", "said"),
     [
         (without("feature_a"), ("features differ", "lacks 'feature_a'")),
-        ([*NUMERAI, ("feature_c", "integer")], ("features differ", "has 'feature_c' besides")),
+        ([*NUMERAI, ("feature_c", "integer")], ("features differ", "also has 'feature_c'")),
         (without("target"), ("targets differ", "lacks 'target'")),
         (without("id"), ("id column", '--id-column ""')),
     ],

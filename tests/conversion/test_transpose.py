@@ -18,7 +18,7 @@ from memmap_train.conversion.transpose import (
     MemoryStore,
     Store,
     TransposeBuffer,
-    turn,
+    transpose,
 )
 
 DTYPES = tuple(np.dtype(name) for name in ("i1", "f4", "S7"))
@@ -142,7 +142,7 @@ def test_a_store_is_reused_for_a_smaller_row_group(tmp_path: Path) -> None:
 def test_transposing_equals_numpys_transpose(dtype: np.dtype[Any], n_columns: int) -> None:
     columns = numbered(dtype, n_columns, 9)
     out = np.zeros((9, n_columns), dtype)
-    turn(columns, out)
+    transpose(columns, out)
     assert np.array_equal(out, columns.T)
 
 

@@ -14,7 +14,7 @@ import memmap_train as mt
 from memmap_train.conversion.commit import commit
 from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.workspace import Workspace
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.manifest import Manifest
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, ManifestError, ShardError
@@ -141,7 +141,7 @@ def refuse(source: Path, out: Path, *said: str, **options: Any) -> None:
         mt.convert(source, out, **options)
     assert (out / "manifest.json").read_bytes() == manifest
     assert files(out) == before
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
     assert list(verify(out)) == []
 
 
@@ -304,7 +304,7 @@ def test_an_update_finishes_once_the_files_that_it_replaces_are_closed(
             assert in_use.read_bytes() == before
     assert mt.convert(source, out).dataset.manifest.digest == fresh(source).manifest.digest
     assert list(verify(out)) == []
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
 
 
 def test_trusted_features_of_old_eras_are_not_decoded(

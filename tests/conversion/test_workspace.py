@@ -8,7 +8,7 @@ import pytest
 
 from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.workspace import Workspace, acquire_workspace, is_dataset_dir
-from memmap_train.dataset.format import FILE_NAME, WORKPLACE
+from memmap_train.dataset.format import FILE_NAME, WORKSPACE
 from memmap_train.errors import ConversionError
 from tests.support.errors import refused
 
@@ -76,7 +76,7 @@ def manifest_of(directory: Path, text: str = '{"format": "memmap-train"}') -> No
 def test_a_dataset_is_recognized_whether_complete_or_unfinished(tmp_path: Path) -> None:
     begin(tmp_path / "unfinished")
     assert is_dataset_dir(tmp_path / "unfinished")
-    (tmp_path / "just begun" / WORKPLACE).mkdir(parents=True)
+    (tmp_path / "just begun" / WORKSPACE).mkdir(parents=True)
     assert is_dataset_dir(tmp_path / "just begun")
     manifest_of(tmp_path / "whole")
     (tmp_path / "whole" / "era-0001").mkdir()
@@ -126,7 +126,7 @@ def test_a_folder_with_an_unknown_workspace_may_not_be_deleted(
         manifest_of(out)
     else:
         out.mkdir()
-    workplace = out / WORKPLACE
+    workplace = out / WORKSPACE
     match what:
         case "folder":
             workplace.mkdir()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.workspace import STAGED
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError
 from tests.support.interruptions import ERAS
@@ -45,14 +45,14 @@ def noted(out: Path) -> dict[str, int]:
 
     The arrays wait in the workspace; some may be in place already if the old dataset is gone.
     """
-    journal = out / WORKPLACE / "journal.jsonl"
+    journal = out / WORKSPACE / "journal.jsonl"
     if not journal.is_file():
         return {}
     lines = journal.read_text().split("\n")[1:-1]
     in_place = {} if (out / "manifest.json").exists() else inodes(out)
     return {
         name: inode
-        for name, inode in (in_place | inodes(out / WORKPLACE / STAGED)).items()
+        for name, inode in (in_place | inodes(out / WORKSPACE / STAGED)).items()
         if any(f'"era": "{name.split("/")[0].removeprefix("era-")}"' in line for line in lines)
     }
 
@@ -75,7 +75,7 @@ def check_whole(out: Path, digest: str) -> None:
     """Check that the folder holds the expected dataset and nothing else."""
     assert list(verify(out)) == []
     assert open_dataset(out).manifest.digest == digest
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
 
 
 def kill_and_resume(

@@ -15,7 +15,7 @@ from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.report import Report
 from memmap_train.conversion.workspace import STAGED
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from tests.support.toy import write_toy
 
@@ -54,7 +54,7 @@ def visible(folder: Path) -> set[str]:
 
 def marks(out: Path, *, waiting: bool = True) -> dict[str, tuple[int, int]]:
     """Return inode and time of each array in place and, if `waiting`, in the workspace."""
-    folders = [out, out / WORKPLACE / STAGED] if waiting else [out]
+    folders = [out, out / WORKSPACE / STAGED] if waiting else [out]
     return {
         str(file.relative_to(folder)): (file.stat().st_ino, file.stat().st_mtime_ns)
         for folder in folders

@@ -8,7 +8,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.journal import FinishedEra, Journal
-from memmap_train.dataset.format import WORKPLACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.run import begin_run, find_run
 from memmap_train.runs.table import describe_runs
@@ -140,7 +140,7 @@ def test_an_interrupted_conversion_is_resumed_despite_system_files(
             patch.setattr(Journal, "publish", drop_and_publish)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out, workers=1, progress=stop)
-        for folder in (out, out / WORKPLACE, *(out / WORKPLACE / "staged").iterdir()):
+        for folder in (out, out / WORKSPACE, *(out / WORKSPACE / "staged").iterdir()):
             if not (folder / "Thumbs.db").exists():
                 drop_into(folder)
         mt.convert(source, out, workers=1)
@@ -160,13 +160,13 @@ def test_an_interrupted_update_is_resumed_despite_system_files(
         patch.setattr("memmap_train.conversion.execution.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
-    staged = out / WORKPLACE / "staged"
+    staged = out / WORKSPACE / "staged"
     for folder in (staged, *staged.glob("era-*")):
         drop_into(folder)
     assert mt.convert(source, out).status == "updated"
     assert mt.verify(out) == []
     assert shards(out) == shards(mt.convert(source, out.with_name("fresh")).dataset.path)
-    assert not (out / WORKPLACE).exists()
+    assert not (out / WORKSPACE).exists()
 
 
 @pytest.mark.parametrize("name", [*NOTES, *KEEPERS, ".gitkeep"])
