@@ -84,7 +84,7 @@ class ProgressBar:
     initial : int
         Units that were done before; they count for nothing in the speed.
     file : text stream, optional
-        By default stderr, or in a notebook a widget.
+        The default is stderr, or a widget in a notebook.
     stays : bool
         Whether the bar stays visible when it is closed.
     seconds_between_lines : float

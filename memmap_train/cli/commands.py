@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        The default is the arguments of the process.
     """
     parsed = make_parser().parse_args(arguments)
     return run(lambda: _COMMANDS[parsed.command](parsed), parsed.resume_hint)
@@ -274,7 +274,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _predicted_text(out: str, report: "PredictReport") -> str:
-    """Return what was predicted, as text."""
+    """Return the report of a prediction as text."""
     by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
     text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"
     if not report.left_out:

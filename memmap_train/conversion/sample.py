@@ -46,7 +46,7 @@ class SampleSummary:
     n_rows : int
         Rows of the three parquet files together.
     n_eras : int
-        Of train and validation, without the live one.
+        Number of eras of train and validation, without the live one.
     n_features : int
     best : float
         Mean per-era `numerai_corr` of `target`, over the validation eras that have labels, for a

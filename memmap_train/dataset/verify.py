@@ -78,13 +78,13 @@ def verify(
             for shard in manifest.shards
             for array in shard.files
         }
-        with reporting(progress, "B") as told:
+        with reporting(progress, "B") as report:
             for shard in manifest.shards:
                 for array, entry in shard.files.items():
                     if what := checks[shard.era, array].result():
                         problems.append(Problem(f"{shard.folder}/{array}.npy", what))
                     done += entry.bytes
-                    told("verifying", done, total)
+                    report("verifying", done, total)
                 expected = {f"{array}.npy" for array in shard.files}
                 problems += _unexpected(directory / shard.folder, expected, f"{shard.folder}/")
     finally:  # it may have been stopped

@@ -76,7 +76,7 @@ def placement_of(dataset: Dataset, budget: MemoryBudget = PROCESS_MEMORY) -> Pla
     ----------
     dataset : Dataset
     budget : MemoryBudget, optional
-        By default that of the process.
+        The default is the budget of the process.
     """
     return Placement(dataset.feature_bytes, budget.available())
 

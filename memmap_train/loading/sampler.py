@@ -188,7 +188,7 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
 
 
 def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:
-    """Return what is wrong with a pool: its expected and its found contents."""
+    """Return the fault of a pool: its expected and its found contents."""
     eras, starts, lengths, places = pool.eras, pool.starts, pool.lengths, pool.places
     for name in ("eras", "starts", "lengths", "places"):
         array = getattr(pool, name)

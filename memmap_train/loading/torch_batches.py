@@ -36,7 +36,7 @@ def torch_batches(
     ----------
     data : Batches or Dataset
     rank, world_size : int
-        Of a distributed training: each rank gets a part of every epoch.
+        Rank and number of ranks of a distributed training; each rank gets a part of every epoch.
     **arguments
         As for `Batches`, if a dataset is given.
 

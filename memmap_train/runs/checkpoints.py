@@ -208,7 +208,7 @@ def _unpack(path: Path, step: int, run: str) -> Checkpoint:
         with zipfile.ZipFile(file) as archive:
             content = json.loads(archive.read(_STATE))
             if content.get("run") != run:
-                raise RunError(f"{path}: of another run than the one that config.json tells of")
+                raise RunError(f"{path}: of another run than that of config.json")
             for name in archive.namelist():
                 if name != _STATE:
                     with archive.open(name) as member:

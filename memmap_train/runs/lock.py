@@ -48,7 +48,7 @@ def holding(path: Path) -> Iterator[None]:
 
 
 def check_free(path: Path) -> None:
-    """Raise the error that `holding` would raise for a folder, as far as can be told beforehand.
+    """Raise the error that `holding` would raise for a folder, as far as that can be known.
 
     Raises
     ------

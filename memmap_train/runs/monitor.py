@@ -51,7 +51,7 @@ def learning_rate_after(scores: Iterable[float], config: "TrainConfig") -> float
     scores : iterable of float
         The monitored score of each epoch.
     config : TrainConfig
-        Of it `monitor`, `learning_rate`, `plateau_patience` and `plateau_factor`.
+        The keys `monitor`, `learning_rate`, `plateau_patience` and `plateau_factor` are used.
 
     Examples
     --------

@@ -181,7 +181,7 @@ class RunRecord(BaseModel):
 
 
 def faults_of_record(error: ValidationError, values: Mapping[str, Any]) -> str:
-    """Return what is wrong with the values of a record, in one line."""
+    """Return the faults of a record's values in one line."""
     faults = []
     for key, expected, found in faults_in(
         error, RunRecord.model_json_schema()["properties"], values

@@ -1,6 +1,7 @@
 """What a training says while it runs, and when it is done.
 
-A `Reporter` is told; it may show a progress bar, write a log, or keep silent. No TensorFlow here.
+A `Reporter` gets the events; it may show a progress bar, write a log, or ignore them. Imports no
+TensorFlow.
 """
 
 import logging
@@ -30,12 +31,12 @@ class TrainPlan:
     train_range, validation_range : str
         The first and the last era of each side: "0001 to 0232".
     embargo : str or None
-        What the automatic embargo takes for granted, where that isn't a matter of course.
+        Assumptions of the automatic embargo, if they aren't obvious.
     n_features, n_targets, n_parameters : int
     model : str
-        As the configuration names it.
+        The model as the configuration names it.
     buffer_bytes : int
-        What training and validation hold of the data at once.
+        Bytes of data that training and validation hold at once.
     state_bytes : int
         Weights and the optimizer's state. They are copied to save a checkpoint.
     best_bytes : int
@@ -92,7 +93,7 @@ class TrainReport:
     stopped_early : bool
         Whether the validation score hadn't become better for `patience` epochs.
     best_epoch : int
-        From 1. Its model and its scores are what is kept.
+        The epoch, counted from 1, whose model and scores are kept.
     corr, pearson : Summary
         Summaries of `numerai_corr` and of the plain correlation of the main target over the
         validation eras, in the best epoch.
@@ -144,7 +145,7 @@ class FoldsReport:
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
     folds : tuple of TrainReport
-        Of each fold, in order. Their scores are those of the last epoch.
+        The report of each fold, in order, with the scores of its last epoch.
     already_finished : bool
         Whether all was finished before, and nothing was done.
     """
@@ -170,7 +171,7 @@ class FoldsReport:
 
 
 def plan_text(plan: TrainPlan) -> str:
-    """Return what is about to be trained, in lines."""
+    """Return the plan of a training as lines of text."""
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     return (
@@ -193,12 +194,12 @@ def plan_text(plan: TrainPlan) -> str:
 
 
 def result_text(report: TrainReport | FoldsReport) -> str:
-    """Return what came of a training, in lines."""
+    """Return the result of a training as lines of text."""
     return training_text(report) if isinstance(report, TrainReport) else folds_text(report)
 
 
 def training_text(report: TrainReport) -> str:
-    """Return what came of training one model, in lines."""
+    """Return the result of training one model as lines of text."""
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),
@@ -214,7 +215,7 @@ def training_text(report: TrainReport) -> str:
 
 
 def folds_text(report: FoldsReport) -> str:
-    """Return what came of training folds, in lines."""
+    """Return the result of training folds as lines of text."""
     lines = [
         *_first_lines(report),
         f"{report.run_dir}: {counted(report.n_eras, 'era')} predicted out of fold by "

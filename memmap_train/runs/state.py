@@ -64,7 +64,7 @@ class TrainingProgress:
         return (loss_sum - self.loss_sum) / labels if labels else math.nan
 
     def is_out_of_patience(self, patience: int) -> bool:
-        """Tell whether the score hasn't become better for so many epochs."""
+        """Return True if the score hasn't become better for so many epochs."""
         if not patience or self.best is None:
             return False
         return self.epochs_done - self.best.epoch >= patience

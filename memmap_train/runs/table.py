@@ -139,13 +139,13 @@ def _begun_folds(folder: Path) -> list[Path]:
     try:
         run = open_run(folder)
         paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
-    except RunError:  # which will be told of the run itself
+    except RunError:  # which is reported for the run itself
         return []
     return [path for path in paths if (path / "config.json").exists()]
 
 
 def _is_other_config(path: Path) -> bool:
-    """Tell whether a config.json is sound and isn't that of a run."""
+    """Return True if a config.json is valid JSON but not that of a run."""
     try:
         return read_json(path).get("format") != FORMAT
     except OSError:  # a run's, perhaps: it is described as damaged

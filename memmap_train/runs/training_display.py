@@ -1,6 +1,6 @@
 """Shows a training while it runs: what will be trained, bars, and a line for each epoch.
 
-`reporter` chooses what is told about a training by what a caller passes as ``progress``. No
+`reporter` chooses the `Reporter` of a training by what a caller passes as ``progress``. No
 TensorFlow here.
 """
 
@@ -29,7 +29,7 @@ def reporter(option: bool | Progress | Reporter | None) -> AbstractContextManage
     Parameters
     ----------
     option : bool, callable, Reporter or None
-        As for `progress.reporting`; a `Reporter` is told everything.
+        As for `progress.reporting`; a `Reporter` gets all events.
     """
     if isinstance(option, Reporter):
         return nullcontext(option)

@@ -121,7 +121,7 @@ def _eras_of_ranges(
 def _faults_of_labels(
     labels: Collection[str], eras: Sequence[str], with_labels: Sequence[str], target: str
 ) -> list[str]:
-    """Return what is wrong with labels: unknown ones, and ones without labels of the target."""
+    """Return the faults of labels: unknown ones, and ones without labels of the target."""
     faults = []
     if unknown := sorted(set(labels).difference(eras)):
         faults.append(
@@ -137,7 +137,7 @@ def _faults_of_labels(
 
 
 def _unknown_ends(text: str, known: Collection[str]) -> set[str]:
-    """Return the ends of a range that aren't eras; the whole text if the ends can't be told.
+    """Return the ends of a range that aren't eras; the whole text if it can't be split.
 
     >>> _unknown_ends("0001-0009", ["0001"]), _unknown_ends("2024-01-05", [])
     ({'0009'}, {'2024-01-05'})

@@ -29,7 +29,7 @@ Memory = list[dict[str, Packed]]
 _STATE_DICT = "state_dict()"  # the key of such a state; no attribute can be called so
 
 _GIVEN = ("_model", "params")  # attributes that a callback has from the training loop
-# What Keras's own callbacks find out or set aside when training begins: it holds for this process.
+# Attributes that Keras's callbacks set when training begins: valid in this process only.
 _OF_PROCESS = {
     keras.callbacks.CSVLogger: ("append", "append_header"),
     keras.callbacks.TensorBoard: ("_prev_summary_state",),
@@ -58,7 +58,7 @@ def check_states(callbacks: Mapping[str, Any]) -> None:
 
 
 def restore_callbacks(callbacks: Mapping[str, Any], memory: Memory) -> None:
-    """Give callbacks and random generators the states that `states_of` returned.
+    """Restore the states of callbacks and random generators that `states_of` returned.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _has_state_dict(callback: Any) -> bool:
 
 
 def _fault(value: Any, where: str = "") -> str | None:
-    """Return what in a state is neither a JSON value nor a numpy array, if anything.
+    """Return the first part of a state that is neither a JSON value nor a numpy array.
 
     >>> _fault({"seen": [1, 2.5, None], "means": np.zeros(3)})
     >>> _fault({"seen": [1, {2}]})

@@ -29,7 +29,7 @@ from .tensorboard_log import TensorBoardLog
 
 
 def make_callbacks(names: Sequence[str]) -> list[Any]:
-    """Make the callbacks that are named: classes and functions are called, others taken as given.
+    """Make the named callbacks: classes and functions are called, objects are used as they are.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Callbacks:
     Parameters
     ----------
     callbacks : mapping of str to keras.callbacks.Callback
-        By their names, for errors.
+        The callbacks by the names that error messages use.
     model : keras.Model
     optimizer : keras.optimizers.Optimizer
         The model's, while a callback is at work.
@@ -66,7 +66,7 @@ class Callbacks:
     shows_scores : bool
         Whether the user's callbacks see the scores of the validation eras.
     log : TensorBoardLog, optional
-        Is told of everything, scores included, and remembers nothing.
+        It is called for all events, with scores, and has no state.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Callbacks:
         self._model.stop_training = value
 
     def whole(self) -> AbstractContextManager[object]:
-        """Put off interruptions until the callbacks know of all that is done in the block."""
+        """Defer interruptions until the callbacks have been called for all steps of the block."""
         return _signals_deferred() if self._told else nullcontext()
 
     def train_begin(self, memory: Memory) -> None:
@@ -122,7 +122,7 @@ class Callbacks:
                 callback.set_model(self._model)
             if memory and isinstance(callback, keras.callbacks.CSVLogger):
                 callback.append = True  # else it would empty the file of the epochs before
-        self._tell("on_train_begin", {})
+        self._call_all("on_train_begin", {})
         if memory:
             restore_callbacks(self._callbacks, memory)
         check_states(self._callbacks)
@@ -136,33 +136,33 @@ class Callbacks:
         return attributes_not_saved(self._callbacks)
 
     def epoch_begin(self, epochs_done: int) -> None:
-        """Say that an epoch begins."""
-        self._tell("on_epoch_begin", epochs_done, {})
+        """Call ``on_epoch_begin``."""
+        self._call_all("on_epoch_begin", epochs_done, {})
 
     def batch_begin(self, step_in_epoch: int) -> None:
-        """Say that a step, counted from 0, comes next."""
+        """Call ``on_train_batch_begin``; steps are counted from 0."""
         if self._hears_begin:
-            self._tell("on_train_batch_begin", step_in_epoch, {})
+            self._call_all("on_train_batch_begin", step_in_epoch, {})
 
     def batch_end(self, step_in_epoch: int, loss: Callable[[], float]) -> None:
-        """Say that a step is done, counted from 0; `loss` is asked where somebody listens."""
+        """Call ``on_train_batch_end``; `loss` is called only if a callback uses it."""
         if self._hears_end:
-            self._tell("on_train_batch_end", step_in_epoch, {"loss": loss()})
+            self._call_all("on_train_batch_end", step_in_epoch, {"loss": loss()})
 
     def epoch_end(self, epochs_done: int, row: Mapping[str, float]) -> None:
-        """Say that an epoch was scored; `row` is what `history.csv` will have."""
-        self._tell("on_epoch_end", epochs_done, _logs(row))
+        """Call ``on_epoch_end``; `row` is the epoch's row of `history.csv`."""
+        self._call_all("on_epoch_end", epochs_done, _logs(row))
 
     def train_end(self, row: Mapping[str, float]) -> None:
-        """Say that training is done; `row` is the last epoch's of `history.csv`."""
-        self._tell("on_train_end", _logs(row))
+        """Call ``on_train_end``; `row` is the last epoch's row of `history.csv`."""
+        self._call_all("on_train_end", _logs(row))
 
     def _is_heard(self, *methods: str) -> bool:
         return any(
             _overrides(callback, method) for callback in self._told.values() for method in methods
         )
 
-    def _tell(self, method: str, *arguments: Any) -> None:
+    def _call_all(self, method: str, *arguments: Any) -> None:
         """Call a method of all callbacks, with logs as its last argument, as ``fit`` does."""
         if not self._told:
             return
@@ -177,7 +177,7 @@ class Callbacks:
             self._model.optimizer = None
 
     def _shown(self, argument: Any, callback: Any) -> Any:
-        """Return a copy of logs, as this callback may see them; anything else as it is."""
+        """Return a copy of the logs that this callback may see, and other arguments as they are."""
         if not isinstance(argument, Mapping):
             return argument
         hides = not self._shows_scores and callback is not self._log
@@ -186,7 +186,7 @@ class Callbacks:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Put off signals to end until the block is done; a second one comes through at once.
+    """Defer termination signals until the block is done; a second one is handled at once.
 
     Only those that Python code handles, and the main thread: others are never interrupted.
     """

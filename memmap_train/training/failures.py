@@ -23,7 +23,7 @@ from .step import TrainStep
 
 
 def divergence(step: TrainStep, progress: TrainingProgress) -> str | None:
-    """Return what isn't a number any more and never will be again, or None if all is well."""
+    """Return the name of the part of the state that is NaN for good, or None."""
     loss_sum, _ = step.sums
     if not math.isfinite(loss_sum):
         return f"the loss is {loss_sum - progress.loss_sum}"

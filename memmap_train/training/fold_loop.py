@@ -65,15 +65,15 @@ def train_folds(
     run_dir : path
         A new or an empty folder; with `resume` also that of a run of folds.
     config : TrainConfig, optional
-        By default that of the run which is resumed, or else the defaults. `validation_eras` must be
-        left open; `patience` counts nothing.
+        The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
+        `validation_eras` must not be set, and `patience` is ignored.
     folds : int or "numerai"
-        As for `folds.walk_forward`.
+        Number of folds; see `folds.walk_forward`.
     rolling_eras : int, optional
-        As for `folds.walk_forward`.
+        Number of training eras of each fold; see `folds.walk_forward`.
     resume : bool
-        Carry on a run of folds that is there: finished folds stay as they are, the running one goes
-        on where it was, the rest begins.
+        Resume an existing run of folds: finished folds stay as they are, the unfinished one
+        resumes, and the others begin.
     report : Reporter, optional
 
     Returns
@@ -109,7 +109,7 @@ def train_folds(
                 report.warning(warning)
                 warned.add(warning)
             report.fold(number, len(resolved.folds), resolved.folds[number - 1])
-            # A fold that is finished says so; one that was never begun begins.
+            # A finished fold returns its report; one that never began begins.
             done = train(
                 present,
                 run.fold_path(number),
@@ -165,7 +165,7 @@ class _Resolved:
     run : Run or None
     folds : tuple of Fold
     configs : tuple of TrainConfig
-        Of each fold, in order.
+        The configuration of each fold, in order.
     record : RunRecord
         The record of all of them.
     initial : InitialModel or None
@@ -239,7 +239,7 @@ def _set_up(
 
 
 def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
-    """Return what all folds have in common; the setup's batches go, and their memory with them."""
+    """Return the settings that all folds share, so that the setup's batches can be freed."""
     return setup.config, setup.initial
 
 

@@ -1,7 +1,7 @@
 """The training loop: epochs of compiled steps, each followed by validation and a checkpoint.
 
 In come a run's folder and all that was resolved for it; out come the run's files and a
-`TrainReport`. What happens on the way is told to a `Reporter`; nothing is printed here.
+`TrainReport`. Events are reported to a `Reporter`; nothing is printed here.
 
 The arrays of the step and the progress (see `state`) are whole at any moment, so a checkpoint can
 be taken wherever the program is stopped.

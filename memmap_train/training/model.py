@@ -30,13 +30,13 @@ _TRAINED_BYTES = 28
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
-    """Make the model that a configuration names; it isn't one that was saved.
+    """Make a built-in model, or one that the user's function builds.
 
     Parameters
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        Of it `model`, `model_params`, `hidden` and `dropout`.
+        The keys `model`, `model_params`, `hidden` and `dropout` are used.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
-    """Raise a ConfigError if a built-in model can't be held: TensorFlow's own words fill pages."""
+    """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
     hidden = () if config.model == "linear" else config.hidden
     n_weights = sum(a * b for a, b in pairwise((n_features, *hidden, n_targets)))
     if config.model == "resnet":
@@ -99,7 +99,7 @@ def check_model_name(name: str) -> None:
 
 
 def brings_model(config: TrainConfig) -> bool:
-    """Tell whether the model is the user's: built by a function or saved before."""
+    """Return True if the model is the user's: built by a function or saved before."""
     return config.model not in _BODIES
 
 

@@ -14,7 +14,7 @@ from .resolve import Setup
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
-    """Return what is about to be trained, after so many steps and epochs."""
+    """Return the plan of a training that begins after so many steps and epochs."""
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
     manifest = setup.dataset.manifest

@@ -48,7 +48,7 @@ class PredictionFile:
     Attributes
     ----------
     path : Path
-        As it was named.
+        The path as the user named it.
     plain : Path or None
         The plain file that is written, which a link may stand for; it needn't exist. None:
         `path` isn't a plain file, and is written into.
@@ -73,14 +73,14 @@ class PredictionFile:
     def writing(
         self, id_name: str, dtype: npt.DTypeLike, *, with_era: bool
     ) -> Iterator["RowWriter"]:
-        """Give what takes the rows.
+        """Yield the writer of the rows.
 
         Parameters
         ----------
         id_name : str
             The name of the first column.
         dtype : dtype
-            Of the predictions.
+            Data type of the predictions.
         with_era : bool
             Whether the file has the era as a column.
 
@@ -251,7 +251,7 @@ def _descriptor_of(path: Path) -> int | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Tell whether a folder is a dataset, or is becoming one."""
+    """Return True if a folder is a dataset or an unfinished one."""
     if (folder / WORKSPACE).is_dir():
         return True
     try:
@@ -262,7 +262,7 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _holds_predictions(file: Path) -> bool:
-    """Tell whether a file may be replaced: it is empty, or its last column is the predictions."""
+    """Return True if a file may be replaced: it is empty, or its last column is the predictions."""
     if file.stat().st_size == 0:
         return True
     if file.suffix.lower() == ".parquet":
@@ -274,7 +274,7 @@ def _holds_predictions(file: Path) -> bool:
 
 
 def _keep_permissions(old: Path, new: Path) -> None:
-    """Give a file the permissions, and where that is allowed the owner, of the one it replaces."""
+    """Copy the permissions, and if allowed the owner, of the file that is replaced."""
     with suppress(FileNotFoundError):
         found = old.stat()
         if hasattr(os, "chown"):  # Windows has none

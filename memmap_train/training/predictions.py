@@ -182,7 +182,7 @@ def predict(
     Parameters
     ----------
     runs : run, path of a run's folder, or sequence of such
-        Of each run its best epoch's model is used, with the features that it was trained on. The
+        The best epoch's model of each run is used, with the features that it was trained on. The
         prediction of several runs is the mean of theirs. In a run of folds every era is predicted
         by the model of the fold that it belongs to (see `folds.fold_of`), which wasn't trained on
         it or on eras near it; eras after the last fold's by the last one.
@@ -219,8 +219,8 @@ def predict(
     import_tensorflow()
     from .ensemble import predict_rows
 
-    with reporting(progress) as told:
-        chosen, values, n_folds = predict_rows(found_runs, found, raw=raw, progress=told)
+    with reporting(progress) as report:
+        chosen, values, n_folds = predict_rows(found_runs, found, raw=raw, progress=report)
     predicted = set(chosen.eras)
     left_out = tuple(era for era in found.eras if era not in predicted)
     return Predictions(chosen, values, n_folds, left_out)

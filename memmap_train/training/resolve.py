@@ -42,12 +42,12 @@ class Setup:
     Attributes
     ----------
     dataset : Dataset
-        With all its eras.
+        The dataset with all its eras.
     config : TrainConfig
         Nothing in it is left open.
     fold : Fold
     batches : Batches
-        Of the eras to train on.
+        The batches of the training eras.
     record : RunRecord
         The configuration, and what else belongs to the run.
     initial : InitialModel or None
@@ -257,7 +257,7 @@ def _record_of(
 
 
 def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Tell whether a fold is asked for in the words that a run began with, or era by era."""
+    """Return True if the fold is requested as when the run began, or era by era."""
     return all(
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()

@@ -64,7 +64,7 @@ class Scoring:
         -------
         scores : EraScores
         row : dict of str to float
-            What `history.csv` will have of the running epoch, apart from its times.
+            The row of the running epoch in `history.csv`, without its times.
         """
         loss = progress.epoch_loss(self._step.sums)
         scores = score_eras(

@@ -1,4 +1,4 @@
-"""Starts TensorFlow and Keras for a command, whatever the environment asks of them.
+"""Start TensorFlow and Keras for a command in any environment.
 
 A command's process belongs to this package, unlike that of a Python caller: here variables that
 are meant for a notebook or for another project are set aside or refused in one line, before a run
@@ -81,7 +81,7 @@ def import_tensorflow() -> None:
 
 
 def n_compute_threads() -> int:
-    """Return how many threads TensorFlow splits an operation among.
+    """Return the number of threads that TensorFlow splits an operation among.
 
     Sums are added up in another order by another number of threads, and end in other bits.
     """
@@ -90,14 +90,14 @@ def n_compute_threads() -> int:
 
 
 def wrong_backend(backend: str) -> ConfigError:
-    """Return the error for a Keras that runs on something else than TensorFlow."""
+    """Return the error for a Keras that runs on another backend than TensorFlow."""
     return ConfigError(
         f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
     )
 
 
 def _set_aside(output: Path) -> None:
-    """Change what the environment asks for where this process can't work with it, or refuse it."""
+    """Override settings of the environment that this process can't work with, or raise an error."""
     if not os.environ.get("KERAS_HOME"):
         os.environ.pop("KERAS_HOME", None)  # empty, it would be the current folder
         if (
@@ -139,7 +139,7 @@ def _import_all() -> None:
 
 
 def _keras_json() -> Path:
-    """Return where Keras looks for its settings."""
+    """Return the path of Keras's settings."""
     home = os.path.expanduser("~")
     own = os.path.join(home, ".keras") if os.access(home, os.W_OK) else _KERAS_HOME
     folder = os.environ.get("KERAS_HOME", own)
@@ -147,7 +147,7 @@ def _keras_json() -> Path:
 
 
 def _check_settings() -> None:
-    """Raise a ConfigError for what Keras is asked to be, and can't be here."""
+    """Raise a ConfigError for settings of Keras that aren't supported."""
     path, found = _keras_json(), {}
     with suppress(OSError, ValueError):  # Keras does without what is no JSON
         found = json.loads(path.read_text())
@@ -171,7 +171,7 @@ def _check_settings() -> None:
 
 
 def _compute_in_float32() -> None:
-    """Have layers compute in float32 in this process, and say so where another type is asked for.
+    """Make layers compute in float32 in this process; warn if another dtype is configured.
 
     keras.json is the only place that can ask for one before a command begins.
     """
@@ -212,7 +212,7 @@ def _importable_matplotlib() -> Iterator[None]:
 
 
 def _import_pyplot() -> None:
-    """Import pyplot with the backend that `MPLBACKEND` names, or "agg" where that can't be."""
+    """Import pyplot with the backend that `MPLBACKEND` names, or with "agg" if that fails."""
     backend = os.environ.pop("MPLBACKEND", "")
     try:
         import matplotlib
@@ -229,7 +229,7 @@ def _import_pyplot() -> None:
 
 
 def _has_module(backend: str) -> bool:
-    """Tell whether the module of a backend named `module://…` is installed; true of other names."""
+    """Return False if a backend's name is `module://…` and the module isn't installed."""
     scheme, _, module = backend.partition("://")
     if scheme != "module":
         return True
@@ -241,7 +241,7 @@ def _has_module(backend: str) -> bool:
 
 @contextmanager
 def _stderr_redirected() -> Iterator[None]:
-    """Drop what is written to stderr, by C++ code as well."""
+    """Discard output to stderr, including that of C++ code."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -51,12 +51,12 @@ class TrainStep:
     model : keras.Model
     n_features, n_targets : int
     config : TrainConfig
-        Of it `batch_size`, `loss`, `learning_rate`, `weight_decay` and `fill_missing`.
+        The keys `batch_size`, `loss`, `learning_rate`, `weight_decay` and `fill_missing` are used.
     """
 
     def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
         self.model = model
-        # Keras's Adam decays weights apart from the gradient, as AdamW does, when it is told to.
+        # Keras's Adam decouples weight decay from the gradient, as AdamW does, if it is set.
         adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
         adam.exclude_from_weight_decay(var_names=["bias"])
         # Most gradients are too small for float16: as in Keras's `fit`, the loss is scaled, by as
@@ -79,7 +79,7 @@ class TrainStep:
             key=lambda variable: order[id(variable.handle)],
         )
         self.unsaved = _stateful_ops(traced.graph.as_graph_def())
-        """Names of operations that keep a state of their own, which nothing can save."""
+        """Names of operations that keep hidden state, which can't be saved."""
 
     def __call__(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> None:
         """Do a step with a batch; the arrays may be overwritten once nothing refers to them."""
@@ -104,7 +104,7 @@ class TrainStep:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step; the shortest number that is this float32."""
+        """Learning rate of the next step: the shortest decimal that rounds to its float32."""
         return float(str(np.float32(self.optimizer.learning_rate.numpy())))
 
     @learning_rate.setter
@@ -118,7 +118,7 @@ class TrainStep:
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Take back what `arrays` returned, under the same configuration.
+        """Restore the state that `arrays` returned under the same configuration.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class TrainStep:
             variable.assign(_of_dtype(arrays[name], variable))
 
     def typed(self, weights: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Return weights of this model as `weights` gave them, before they were saved."""
+        """Return saved weights in the form that `weights` returns."""
         return [
             _of_dtype(array, variable)
             for array, variable in zip(weights, self.model.weights, strict=True)
@@ -196,7 +196,7 @@ class TrainStep:
 
 
 def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array, or a copy of it where it shows memory that isn't its own."""
+    """Return an array, or a copy of it if it doesn't own its memory."""
     return array if array.flags.owndata else np.array(array)
 
 
@@ -215,7 +215,7 @@ def _of_dtype(array: npt.NDArray[Any], variable: Any) -> npt.NDArray[Any]:
 
 
 def _computes_in_float16(model: Any) -> bool:
-    """Tell whether a layer of a model, at any depth, computes in float16."""
+    """Return True if a layer of a model, at any depth, computes in float16."""
     return any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
 
 

@@ -55,7 +55,7 @@ def train(
     run_dir : path
         A new or an empty folder; with `resume` also that of a run.
     config : TrainConfig, optional
-        By default that of the run which is resumed, or else the defaults.
+        The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
         has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;

@@ -192,7 +192,7 @@ def train(
         else must be as it was. A finished run stays as it is.
     progress : bool, callable(what, done, total) or Reporter, optional
         Whether to show the training, what to call instead with rows of epochs and validations (see
-        `types.Progress`), or an object that is told more. By default the training is shown in a
+        `types.Progress`), or an object that gets all events. By default the training is shown in a
         terminal and in a notebook.
 
     Returns

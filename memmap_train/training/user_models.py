@@ -1,4 +1,4 @@
-"""Models that a user brings: built by his function, or saved before.
+"""Models of the user: built by a function, or saved before.
 
 In comes what `model` names, out comes a Keras model of which is known that it takes (rows,
 features), gives (rows, targets) in float32, and can be saved and opened again.
@@ -66,7 +66,7 @@ def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 
 def _keras_2_hint() -> str:
-    """Return why `tf.keras` may fail in a Python caller's process; a command's has it undone."""
+    """Return the reason why `tf.keras` may fail in a Python caller's process."""
     if os.environ.get("TF_USE_LEGACY_KERAS") not in ("true", "True", "1"):
         return ""
     return " (TF_USE_LEGACY_KERAS makes tf.keras Keras 2; models here are Keras 3: `import keras`)"
@@ -126,7 +126,7 @@ def read_model(path: Path, code: Sequence[str]) -> Any:
 
 
 def _why_unreadable(path: Path) -> str | None:
-    """Return what is wrong with the file of a model, or None if that is something else."""
+    """Return the fault of a model's file, or None if the fault lies elsewhere."""
     try:
         with ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
@@ -159,7 +159,7 @@ def _written(config: TrainConfig) -> list[str]:
 
 
 def _with_shapes(model: Any, called: str, n_features: int) -> Any:
-    """Return a model that knows its shapes: as it is, or wrapped in one that does."""
+    """Return a model with known shapes: the model itself, or one that wraps it."""
     if getattr(model, "inputs", None):
         return model
     inputs = keras.Input((n_features,), name="features")

@@ -31,9 +31,9 @@ class Labels:
     Parameters
     ----------
     dataset : Dataset
-        Of the validation eras alone.
+        The validation eras only.
     target_names : sequence of str
-        In the order of the model's outputs.
+        The targets in the order of the model's outputs.
 
     Raises
     ------
@@ -71,11 +71,11 @@ def score_eras(
     ----------
     predictor : Predictor
     dataset : Dataset
-        Of the validation eras alone.
+        The validation eras only.
     feature_names : sequence of str
-        In the order of the model's inputs.
+        The features in the order of the model's inputs.
     labels : Labels
-        Of the same dataset, in the order of the model's outputs.
+        The labels of the same dataset, in the order of the model's outputs.
     past_cache : bool
         Read the features from the disk itself; see `storage.is_past_cache`.
     progress : callable(rows done, rows), optional

@@ -46,7 +46,7 @@ class Sample:
         The column with the lowest rank is compared.
     name : str
     checksum : str
-        Of the decoded codes.
+        Checksum of the decoded codes.
     """
 
     rank: int
