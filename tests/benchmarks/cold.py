@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,20 +160,24 @@ def _first_batch(path: Path) -> Found:
         return {"seconds": time.perf_counter() - started}
 
 
+def _median(runs: _Runs, name: str, key: str) -> float:
+    values = [found[key] for found in runs[name] if key in found]
+    return statistics.median(values) if values else 0
+
+
+def _ratio(runs: _Runs, name: str, beside: str) -> float:
+    """Return the median ratio of rows per second of runs that followed one another."""
+    pairs = zip(runs[name], runs[beside], strict=True)
+    ratios = [
+        a["rows_per_second"] / b["rows_per_second"]
+        for a, b in pairs
+        if a.get("rows_per_second") and b.get("rows_per_second")
+    ]
+    return statistics.median(ratios) if ratios else 0
+
+
 def _print(dataset: mt.Dataset, limit: int, size: Size, runs: _Runs) -> None:
-    def median(name: str, key: str) -> float:
-        values = [found[key] for found in runs[name] if key in found]
-        return statistics.median(values) if values else 0
-
-    def ratio(name: str, beside: str) -> float:
-        pairs = zip(runs[name], runs[beside], strict=True)
-        ratios = [
-            a["rows_per_second"] / b["rows_per_second"]
-            for a, b in pairs
-            if a.get("rows_per_second") and b.get("rows_per_second")
-        ]
-        return statistics.median(ratios) if ratios else 0
-
+    median = partial(_median, runs)
     disk = statistics.median([median(way.name, "disk") for way in _WAYS])
     print_table(
         f"Cold: {dataset.n_rows:,} rows x {len(dataset.feature_names):,} features, "
@@ -212,6 +217,11 @@ def _print(dataset: mt.Dataset, limit: int, size: Size, runs: _Runs) -> None:
             for way in _WAYS
         ],
     )
+    _print_promises(runs)
+
+
+def _print_promises(runs: _Runs) -> None:
+    median, ratio = partial(_median, runs), partial(_ratio, runs)
     amplification = max(median(name, "amplification") for name in (_FLOAT32, _INT8))
     inflation = max(median(name, "inflation") for name in (_FLOAT32, _INT8))
     of_plain = median(_FLOAT32, "of plain")

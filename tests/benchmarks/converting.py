@@ -73,6 +73,10 @@ def run(directory: Path, size: Size) -> None:
     _print_limits(found)
     _print_parts(found)
     _print_shares(found)
+    _print_beside_pandas(found)
+
+
+def _print_beside_pandas(found: dict[str, Measured]) -> None:
     print_table(
         "Beside the way of 2021, whose files aren't made durable",
         ["store", "convert: seconds", "pandas: seconds", "times as fast", "goal"],

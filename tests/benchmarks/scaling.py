@@ -4,6 +4,7 @@ The data are 1,300 eras of few features, so that millions of rows fit into the p
 """
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import memmap_train as mt
 from memmap_train.loading.window_sampler import WindowSampler
 
-from .measuring import Job, Spent, alone, anonymous_bytes, in_turn, print_table, timed
+from .measuring import Job, Measured, Spent, alone, anonymous_bytes, in_turn, print_table, timed
 from .sources import Size, make_dataset
 
 BATCH_SIZE = 4096
@@ -42,11 +43,23 @@ def run(directory: Path, size: Size) -> None:
         ],
         size.repeats,
     )
+    _print_epochs(many, cases, found, size)
+    _print_once(many, found)
+    _print_growth(many, wide, size)
+
+
+def _print_epochs(
+    many: mt.Dataset,
+    cases: Sequence[tuple[int | None, int]],
+    found: Mapping[str, Measured],
+    size: Size,
+) -> None:
+    fewest = min(n_eras for _, n_eras in cases)
     rows = []
     for window_size, n_eras in cases:
         n_rows = _whole_batches(many, n_eras)
         spent = found[_name(window_size, n_eras)]
-        least = found[_name(window_size, counts[0])]
+        least = found[_name(window_size, fewest)]
         cost = spent.cpu_seconds / n_rows
         rows.append(
             [
@@ -54,7 +67,7 @@ def run(directory: Path, size: Size) -> None:
                 f"{n_rows:,}",
                 f"{n_rows / spent.seconds:,.0f}",
                 f"{cost * 1e6:.3f}",
-                f"{cost / (least.cpu_seconds / _whole_batches(many, counts[0])):.2f}",
+                f"{cost / (least.cpu_seconds / _whole_batches(many, fewest)):.2f}",
                 f"{spent.peak_bytes / 1e6:,.0f}",
             ]
         )
@@ -71,6 +84,9 @@ def run(directory: Path, size: Size) -> None:
         ],
         rows,
     )
+
+
+def _print_once(many: mt.Dataset, found: Mapping[str, Measured]) -> None:
     print_table(
         "What happens once",
         ["what", "seconds", "CPU seconds", "peak anonymous MB of its process", "goal"],
@@ -89,6 +105,9 @@ def run(directory: Path, size: Size) -> None:
             )
         ],
     )
+
+
+def _print_growth(many: mt.Dataset, wide: Mapping[str, mt.Dataset], size: Size) -> None:
     growth = {
         f"{FEATURES} features, float32": alone(_growth, many.path)[0],
         **{
