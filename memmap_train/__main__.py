@@ -15,7 +15,7 @@ from .system.signals import termination_signals
 def main() -> int:
     """Run the command that `sys.argv` names; return the exit code.
 
-    The handlers of signals are restored afterwards, for a process that goes on, such as a
+    The handlers of signals are restored afterwards, for a process that continues, such as a
     notebook's kernel.
     """
     before = {number: signal.getsignal(number) for number in termination_signals()}

@@ -1,4 +1,4 @@
-"""Names that a module imports when they are first asked for. Imports nothing of the package."""
+"""Names that a module imports at their first use. Imports nothing of the package."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -12,9 +12,9 @@ def lazy_attributes(module: str, homes: Mapping[str, str]) -> Callable[[str], An
     Parameters
     ----------
     module : str
-        The name of the module whose attributes they become.
+        The name of the module that gets these attributes.
     homes : mapping of str to str
-        For each name the module of this package that defines it, such as "dataset.dataset".
+        Maps each name to the module that defines it, such as "dataset.dataset".
     """
 
     def getattribute(name: str) -> Any:

@@ -19,7 +19,7 @@ class SourceError(MemmapTrainError, ValueError):
 
 
 class SchemaError(MemmapTrainError, ValueError):
-    """A source lacks columns that are needed or asked for."""
+    """A source lacks columns that are needed or requested."""
 
 
 class ConversionError(MemmapTrainError, OSError):
@@ -35,7 +35,7 @@ class ShardError(MemmapTrainError, OSError):
 
 
 class DatasetError(MemmapTrainError, LookupError):
-    """The dataset lacks an era, feature, target or feature set of this name."""
+    """The dataset has no era, feature, target or feature set of this name."""
 
 
 class BatchError(MemmapTrainError, ValueError):
@@ -43,7 +43,7 @@ class BatchError(MemmapTrainError, ValueError):
 
 
 class FoldError(MemmapTrainError, ValueError):
-    """Train and validation eras overlap, or one of both has none."""
+    """Training and validation eras overlap, or there are none of one kind."""
 
 
 class ConfigError(MemmapTrainError, ValueError):

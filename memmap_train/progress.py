@@ -31,7 +31,7 @@ class Progress(Protocol):
     """
 
     def __call__(self, what: str, done: int, total: int, /) -> None:
-        """Take note of how much is done."""
+        """Receive the progress of one stage of the work."""
         ...
 
 
@@ -40,7 +40,7 @@ ProgressOption = bool | Progress | None
 
 
 def reporting(option: ProgressOption, unit: str = "rows") -> AbstractContextManager[Progress]:
-    """Return a context manager of the callable that is told how far the work has come.
+    """Return a context manager that yields the callable to which progress is reported.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def reporting(option: ProgressOption, unit: str = "rows") -> AbstractContextMana
 
 
 def is_shown(option: bool | None) -> bool:
-    """Return whether progress is shown: as the caller says, or else where somebody sees it."""
+    """Return True if progress is shown: as requested, or else if it is visible to a user."""
     if option is None:
         return in_notebook() or sys.stderr.isatty()
     return option
 
 
 def ignore(what: str, done: int, total: int, /) -> None:
-    """Do nothing: the `Progress` of a caller that wants none."""
+    """Do nothing: a `Progress` that ignores all reports."""
 
 
 def in_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook, which shows widgets."""
+    """Return True if this process is the kernel of a notebook, which shows widgets."""
     shell = sys.modules.get("IPython")
     return shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
 
@@ -121,7 +121,7 @@ class ProgressBar:
             )
 
     def update(self, done: int, note: str = "") -> None:
-        """Show how much is done, and a few words more."""
+        """Show how much is done, followed by a short text."""
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)

@@ -1,6 +1,6 @@
 """The types of what the public functions take and return, to annotate with and to read about.
 
-Like the public names, they are imported when they are first asked for.
+Like the public names, they are imported at their first use.
 """
 
 from typing import TYPE_CHECKING

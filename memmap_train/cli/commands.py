@@ -1,4 +1,4 @@
-"""The commands: each reads its arguments, calls a function of the package and prints what it found.
+"""The commands: each reads its arguments, calls a function of the package and prints the result.
 
 stdout is the result, stderr is progress and log. Exit codes: 0 done; 1 a `MemmapTrainError`, as one
 line `error: …`; 2 wrong usage; 130 stopped by SIGINT, SIGTERM or SIGHUP. Anything else is a bug and
@@ -69,7 +69,7 @@ def _print_found(
     text: Callable[[Any], str],
     described: Callable[[Any], Any] = lambda found: found,
 ) -> None:
-    """Print what a command found, as text or as JSON."""
+    """Print the result of a command as text or as JSON."""
     if arguments.json:
         print_json(described(found))
     else:
@@ -199,7 +199,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
-    """Return the configuration that is asked for; None for that of the run which is resumed."""
+    """Return the requested configuration; None means that of the run that is resumed."""
     from ..runs.config import TrainConfig  # needs pydantic
     from ..runs.run import find_run
 

@@ -27,9 +27,9 @@ def run(command: Callable[[], None], resume_hint: str) -> int:
     Parameters
     ----------
     command : callable
-        What it prints to stdout is its result.
+        A function without arguments; the text it prints to stdout is its result.
     resume_hint : str
-        What the user does to resume the command after a signal has stopped it.
+        How the user can resume the command after a signal has stopped it.
     """
     before = {number: signal.signal(number, stop) for number in termination_signals()}
     with redirect_stderr(TolerantStream(sys.stderr)), _warnings_on_stderr():
@@ -37,7 +37,7 @@ def run(command: Callable[[], None], resume_hint: str) -> int:
 
 
 def print_json(data: Any) -> None:
-    """Print data as JSON, which is ASCII: whole in any encoding."""
+    """Print data as JSON in ASCII, which every encoding of a terminal can represent."""
     print(json.dumps(data, indent=2))
 
 
@@ -54,7 +54,7 @@ class TolerantStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write text, as far as the stream takes it; characters that it lacks are escaped."""
+        """Write text and ignore errors; characters that the encoding lacks are escaped."""
         try:
             return self._stream.write(text)
         except UnicodeEncodeError:  # a name that isn't UTF-8
@@ -65,7 +65,7 @@ class TolerantStream:
             return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, as far as it takes that."""
+        """Flush the stream and ignore errors."""
         try:
             self._stream.flush()
         except OSError:

@@ -1,6 +1,6 @@
 """The datasets that a source could be converted to: their sizes, and which of them fit.
 
-In come a plan and the space that is free; out come the choices (all features or those of a feature
+Takes a plan and the space that is free; returns the choices (all features or those of a feature
 set, in either store dtype) and the options that make a dataset fit. Reads and writes nothing.
 """
 

@@ -1,6 +1,6 @@
 """Encoding of values as a dataset stores them.
 
-In come transposed rows: int8 codes (`MISSING_CODE` for null) or float32 (NaN for missing). Out come
+Takes transposed rows: int8 codes (`MISSING_CODE` for null) or float32 (NaN for missing). Returns
 rows as they are stored, float32 or int8 codes, and the number of rows with each code or without
 one. Values that a dataset can't hold are errors.
 """
@@ -108,7 +108,7 @@ class FeatureEncoder:
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MAX_CODE else None
 
     def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
-        """Return whether cells are missing, and a mask of them, which is undefined if none is."""
+        """Return True if cells are missing, and a mask of them, undefined if none is."""
         missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing

@@ -1,6 +1,6 @@
 """`convert`: parquet files into a dataset, or a dataset into a subset of it.
 
-Here the arguments are resolved and the source is opened; `execution` has the steps.
+This module resolves the arguments and opens the source; `execution` has the steps.
 """
 
 import os
@@ -51,7 +51,7 @@ def convert(
     Parameters
     ----------
     sources : path or sequence of paths
-        Parquet files with the same columns, whose rows are taken in this order; or one dataset.
+        Parquet files with the same columns, read in this order; or one dataset.
     out : path
         The dataset's folder: absent, empty, with an unfinished conversion of the same sources, or
         with a dataset that was made from earlier versions of them, which is then updated.
@@ -69,7 +69,7 @@ def convert(
         The names of these columns of parquet files, and how names of features and targets begin.
         The default of `id_column` is `id`, else `__index_level_0__`, else the dataset has no ids;
         with an empty name it has none. A feature or target that isn't numeric is left out with a
-        warning, unless it is asked for by name.
+        warning, unless it is requested by name.
     missing : {"0.5", "nan"}, optional
         The value that stands for a missing feature; "nan" needs the float32 store. The default is
         0.5, or for a subset that of the source dataset.
@@ -81,7 +81,7 @@ def convert(
     overwrite : bool
         Replace an existing dataset once the new one is complete.
     trust_features : bool
-        In an update, take features of old eras to be unchanged, without decoding them.
+        In an update, assume that features of old eras are unchanged, without decoding them.
     decoder : {"auto", "arrow"}
         "auto" decodes features from their dictionary pages, without Arrow, where that is possible,
         and compares one feature of each row group with Arrow's; if they differ, a warning says so,
@@ -102,7 +102,7 @@ def convert(
     ManifestError, ShardError
         The source dataset of a subset is damaged.
     SchemaError
-        Columns are missing, differ between sources, or were asked for and are absent.
+        Columns are missing, differ between sources, or were requested and are absent.
     ConversionError
         The folder holds other files, the disk is too small or full, another process is converting
         into the folder, or the sources no longer hold what the dataset was made of.

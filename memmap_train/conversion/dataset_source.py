@@ -50,7 +50,7 @@ class DatasetSource:
     Raises
     ------
     ManifestError
-        It can't be read, or isn't what this package writes.
+        The manifest can't be read, or wasn't written by this package.
     ShardError
         A file is missing, or its size differs from the manifest.
     """
@@ -81,7 +81,7 @@ class DatasetSource:
         return [self._manifest.digest]
 
     def choose_columns(self, options: ConvertOptions) -> Columns:
-        """Choose the features of a set, and targets, from those that there are.
+        """Choose the features of a set, and targets, from those of the dataset.
 
         The sets are those of the dataset, unless a `features.json` is given.
 
@@ -132,7 +132,7 @@ class DatasetSource:
         Raises
         ------
         SourceError
-            It isn't known any more which features are missing where.
+            The dataset doesn't record any more which of its features are missing.
         """
         self._check_missing(columns, options)
         shards = self._manifest.shards
@@ -172,7 +172,7 @@ class DatasetSource:
         return chosen.encode(np.asarray(self._dataset[era].features), None, f"era {era!r}")
 
     def check_unchanged(self) -> None:
-        """Raise a SourceError if it isn't the dataset that was opened."""
+        """Raise a SourceError if the dataset has changed since it was opened."""
         try:
             changed = read_manifest(self._dataset.path) != self._manifest
         except ManifestError:
@@ -184,7 +184,7 @@ class DatasetSource:
             )
 
     def close(self) -> None:
-        """Do nothing: maps go with the arrays that show them."""
+        """Do nothing: a map is released with the last array that refers to it."""
 
     def _check_missing(self, columns: Columns, options: ConvertOptions) -> None:
         """Raise a SourceError if missing features would have to be known that 0.5 stands for."""

@@ -1,4 +1,4 @@
-"""The policy of what is written of an era: everything, or only the changed targets of a known era.
+"""The policy that decides what is written of an era: all of it, or only changed targets.
 
 An update finds most eras in the dataset already. Their features, ids and counts are compared with
 the dataset by checksum and not written again. Reads and writes nothing.
@@ -16,7 +16,7 @@ _COMPARED = ("features", "ids", "counts")
 
 
 class ChangedEraError(Exception):
-    """An array of a known era differs from the dataset; `update` finds the columns that do.
+    """An array of a known era differs from the dataset; `update` finds the columns that differ.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class EraPolicy:
         return frozenset(_COMPARED if era in self.known else ())
 
     def skipped(self, era: str) -> Set[str]:
-        """Return the arrays of an era that needn't be made at all."""
+        """Return the arrays of an era that needn't be computed."""
         old = self.known.get(era)
         if old is None:
             return frozenset()

@@ -1,6 +1,6 @@
 """Writes one era: its arrays are filled with rows in order, and published with their entry.
 
-In come rows as they are to be stored, out come files and the era's entry for the manifest. The
+Takes rows as they are to be stored; writes files and returns the entry for the manifest. The
 journal gives the folder, and its policy says which arrays are only digested. It doesn't matter
 here where rows come from.
 """

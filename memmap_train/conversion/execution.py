@@ -120,7 +120,7 @@ class ProgressNotifier:
 def _inspect(
     source: ConversionSource, directory: Path, options: ConvertOptions, *, overwrite: bool
 ) -> tuple[Request, Target]:
-    """Return the dataset that is asked for, and the state of the target folder.
+    """Return the requested dataset, and the state of the target folder.
 
     A commit that was interrupted is finished first.
     """
@@ -176,7 +176,7 @@ def _warn(plan: ConversionPlan) -> None:
 
 
 def _is_done_meanwhile(request: Request, before: Target) -> bool:
-    """Return whether another process has finished this conversion since the target was inspected.
+    """Return True if another process has finished this conversion since the inspection.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Feature sets, and the columns that options select.
 
-In come a `features.json`, a schema and options; out come feature sets and the schema of the columns
-that are asked for. Imports no pyarrow.
+Takes a `features.json`, a schema and options; returns feature sets and the schema of the columns
+that are requested. Imports no pyarrow.
 """
 
 import json
@@ -54,10 +54,10 @@ def check_feature_set(
     Parameters
     ----------
     name : str or None
-        The feature set that is asked for, if any.
+        The requested feature set, if any.
     sets : mapping of str to sequence of str
     where : str
-        Where the sets come from, for messages.
+        The origin of the sets, for messages.
     advice : str
         The end of the message.
     """
@@ -79,7 +79,7 @@ def complete_sets(
 def select_columns(
     schema: Schema, options: ConvertOptions, sets: Mapping[str, Sequence[str]], *, where: str
 ) -> Schema:
-    """Return a schema of the features and targets that are asked for, in their order.
+    """Return a schema of the requested features and targets, in their order.
 
     Parameters
     ----------

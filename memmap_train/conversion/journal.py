@@ -28,7 +28,7 @@ from .workspace import Workspace, has_size, remove_shards
 
 @dataclass(frozen=True, slots=True)
 class FinishedEra:
-    """An era that was written, and what the manifest needs of it.
+    """An era that was written, with the data that the manifest needs.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Journal:
         Returns
         -------
         FinishedEra
-            With the entry of the new manifest.
+            The era, with its entry for the new manifest.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """How much memory a conversion may take, and how much of it is left for its buffers.
 
-In come a number of megabytes, or none, and what a conversion needs; out come the bytes of buffers,
+Takes a number of megabytes, or none, and what a conversion needs; returns the bytes of buffers,
 or a ConversionError. Only anonymous memory counts: the kernel can reclaim the page cache.
 """
 
@@ -10,7 +10,7 @@ from ..errors import ConversionError
 from ..system.resources import available_memory
 
 OWN_BYTES = 150_000_000
-"""Bytes that the interpreter, numpy and pyarrow take besides a conversion's buffers; measured."""
+"""Bytes that the interpreter, numpy and pyarrow take, without a conversion's buffers; measured."""
 OWN_METADATA_BYTES = 50_000_000
 """The part of these for the metadata of open parquet files: one of v5.3 takes 40 MB."""
 MIN_MEMORY = 512_000_000
@@ -67,7 +67,7 @@ class MemoryBudget:
         self.require(MIN_MEMORY - OWN_BYTES)
 
     def require(self, n_bytes: int) -> None:
-        """Ensure that buffers may take so many bytes; a default budget grows to them.
+        """Raise an error if buffers need more than the budget; a default budget grows.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """The manifest of a finished conversion.
 
-In come the plan and the finished eras, out comes a `Manifest`. Reads and writes no files.
+Takes the plan and the finished eras; returns a `Manifest`. Reads and writes no files.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Parquet files as a source: opened, planned, converted, and compared with a dataset.
 
-In come paths, out go columns, a plan, and shards. Needs pyarrow, so it is imported only where there
+Takes paths; makes columns, a plan, and shards. Needs pyarrow, so it is imported only where there
 are parquet files to read.
 """
 

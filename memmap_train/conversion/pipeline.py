@@ -1,4 +1,4 @@
-"""Rows on their way from row groups to shards: streaming, on all cores, in bounded memory.
+"""Convert row groups into shards: streaming, on all cores, in bounded memory.
 
 One row group after another is decoded by blocks of columns, transposed into rows, encoded and
 appended to the shards of its eras, all of that by threads. A row group is decoded while the one
@@ -181,7 +181,7 @@ class Pipeline:
 
 @contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Shorten the interpreter's switch interval, for the whole process, as long as this lasts.
+    """Shorten the interpreter's switch interval, for the whole process, while the block runs.
 
     A thread that decodes is in Python half of its time; one that encodes needs the lock for a
     moment between two calls of numpy.

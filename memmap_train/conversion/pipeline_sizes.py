@@ -1,6 +1,6 @@
 """The sizes of a pipeline's buffers and blocks, chosen so that they stay within a memory budget.
 
-In come a plan, the files and a number of bytes; out come the number of threads, the rows of a
+Takes a plan, the files and a number of bytes; returns the number of threads, the rows of a
 chunk, the columns of a block and where row groups are transposed. Reads and writes nothing.
 """
 
@@ -157,7 +157,7 @@ def _stores(
 def _fields(
     plan: ConversionPlan, row_bytes: int, n_workers: int, limits: PipelineLimits
 ) -> dict[str, Field]:
-    """Return the kinds of columns, in blocks of so many bytes of a row, or of the least size."""
+    """Return the kinds of columns, in blocks of this many bytes of a row, or of the least size."""
     schema = plan.columns.schema
 
     def block(n_columns: int, item: int) -> int:
@@ -193,7 +193,7 @@ def _held_bytes(plan: ConversionPlan, limits: PipelineLimits) -> int:
 def _fixed_bytes(
     plan: ConversionPlan, files: Sequence[ParquetFileInfo], rows: int, limits: PipelineLimits
 ) -> int:
-    """Return the bytes that a thread needs to decode so many rows, without those of its block."""
+    """Return the bytes that a thread needs to decode this many rows, without its block."""
     features, id_bytes = plan.columns.schema.features, 0
     # Arrow's memory for the columns of one call (and again as they are gathered into one array).
     item = max(file.item_bytes(features) for file in files)

@@ -136,7 +136,7 @@ class ConversionPlan:
     rows_per_era : dict of str to int
         Rows of each era; the keys are in the dataset's order.
     data_types : dict of str to dict of str to int
-        For each era, the rows of each data type.
+        The number of rows of each data type, by era.
     id_width : int
         Bytes of the longest id; 0 if there are no ids.
     """

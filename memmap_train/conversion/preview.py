@@ -1,6 +1,6 @@
 """The preview of a conversion: the content of parquet files, and the datasets that would fit.
 
-In come parquet files, before anything is written; out comes a `Preview`. Reads footers, the era,
+Takes parquet files, before anything is written; returns a `Preview`. Reads footers, the era,
 data type and id columns and the targets, a few columns of one row group at a time; never a feature.
 Writes and prints nothing. Imports no pyarrow itself, but `parquet_source` does.
 """

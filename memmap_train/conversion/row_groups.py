@@ -1,6 +1,6 @@
 """Row groups from parquet files into transpose buffers, by blocks of columns.
 
-In come row groups of a plan, out come buffers whose chunks hold the rows of one era each. Called by
+Takes row groups of a plan; returns buffers whose chunks hold the rows of one era each. Called by
 several threads, each with blocks of its own.
 """
 
@@ -206,7 +206,7 @@ class RowGroupDecoder:
 
 
 def column_distance(n_rows: int, item_bytes: int) -> int:
-    """Return how many values columns of so many rows lie apart: an odd number of cache lines.
+    """Return the distance of columns of `n_rows` rows, in values: an odd number of cache lines.
 
     Numerai's row groups have 2^20 rows: columns that far apart map to the same cache sets.
     """

@@ -1,6 +1,6 @@
 """The rows of parquet files: the eras, data types and ids of all row groups, read before a plan.
 
-In come files and the columns that label their rows; out go the eras of each row group and their
+Takes files and the columns that label their rows; returns the eras of each row group and their
 totals. Reads no features and no targets.
 """
 
@@ -33,7 +33,7 @@ class RowScan:
     rows_per_era : dict of str to int
         Rows of each era, in the dataset's order.
     data_types : dict of str to dict of str to int
-        For each era the rows of each data type; rows without a data type aren't counted.
+        The number of rows of each data type, by era; rows without one aren't counted.
     id_width : int
         Bytes of the longest id; 0 where there are no ids.
     """

@@ -1,6 +1,6 @@
 """A Numerai-shaped data set with a synthetic signal, so that the score of a training can be judged.
 
-In come sizes and a seed; out go `train.parquet`, `validation.parquet`, `live.parquet` and
+Takes sizes and a seed; writes `train.parquet`, `validation.parquet`, `live.parquet` and
 `features.json`, and with them the best score that a model can expect on the validation eras: the
 text of a number, under the key `memmap_train.best` of each parquet file's metadata. Imports pyarrow
 only through `conversion.parquet`, and only when something is written.
@@ -75,7 +75,7 @@ class _Shape:
 
     @property
     def rows_per_group(self) -> int:
-        """Rows of a row group: no whole number of eras, as in reality.
+        """Rows of a row group: not a multiple of an era's rows, as in Numerai's files.
 
         Each row group adds some 130 bytes per column to the footer, so a wide file gets larger
         ones, as far as memory allows: 13.5 eras of 4,200 rows x 1,050 features are 60 MB.

@@ -1,4 +1,4 @@
-"""The folder of a sample: its files, which are written apart and moved into place together.
+"""The folder of a sample: files are written to a temporary folder and moved together.
 
 A file that `write_sample` hasn't written is never replaced. Imports pyarrow, through
 `conversion.parquet`, only to look into parquet files that exist.

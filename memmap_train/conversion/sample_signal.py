@@ -1,6 +1,6 @@
 """The synthetic signal of a sample: eras of Numerai-shaped features and targets.
 
-In come the number of features and a seed; out come eras, and the predictions of a perfect model.
+Takes the number of features and a seed; returns eras, and the predictions of a perfect model.
 Imports numpy alone, and does no I/O.
 
 How the data are made
@@ -125,7 +125,7 @@ class Signal:
         self._product_weights = rng.choice([-1, 1], n_products)
 
     def era(self, number: int, n_rows: int) -> Era:
-        """Make one era; the same arguments make the same era, in whatever order."""
+        """Make one era; the same arguments give the same era, in any order of the calls."""
         rng = np.random.default_rng([_FOR_ERA, number, 0, self._seed])
         ids = _ids(rng, number, n_rows)
         codes = self._codes(rng, n_rows)
@@ -154,7 +154,7 @@ class Signal:
         Returns
         -------
         ndarray of float32, shape (rows,)
-            Of mean 0.
+            An array of mean 0.
         """
         (linear,) = _standardised_sums([self._alpha_weights], features.T)
         return self._with_products(linear, features.T)

@@ -1,6 +1,6 @@
 """The schema of a source: which column is the era, the id, a feature, a target.
 
-In come column names and their kinds (plain strings, as `conversion.parquet` gives them), out comes
+Takes column names and their kinds (plain strings, as `conversion.parquet` gives them); returns
 a `Schema`. Imports no pyarrow.
 """
 
@@ -88,7 +88,7 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
 
     Notes
     -----
-    A feature or target that can't be stored is an error only if it is asked for by name: see
+    A feature or target that can't be stored is an error only if it is requested by name: see
     `Schema.unusable_features`.
     """
     kind_of = dict(kinds)

@@ -19,22 +19,22 @@ class ConversionSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in messages."""
+        """The name of the source in messages."""
 
     @property
     def entries(self) -> tuple[SourceEntry, ...]:
-        """The parquet files that its rows come from."""
+        """The parquet files that the rows of the source come from."""
 
     def identity(self) -> list[Any]:
-        """Return the identity of its content, JSON-ready; without times and folders."""
+        """Return the identity of the source's content, JSON-ready, without times and folders."""
 
     @property
     def own_dtype(self) -> str:
-        """The default store dtype of a dataset that is made from it."""
+        """The default store dtype of a dataset that is made from this source."""
 
     @property
     def own_missing(self) -> str:
-        """The default of what stands for a missing feature in a dataset that is made from it."""
+        """The default replacement of a missing feature in a dataset made from this source."""
 
     @property
     def pyarrow_version(self) -> str:
@@ -106,7 +106,7 @@ class ConversionSource(Protocol):
         """Return some features of an era as the plan stores them: shape (rows, features)."""
 
     def check_unchanged(self) -> None:
-        """Raise a SourceError if it has changed since it was opened."""
+        """Raise a SourceError if the source has changed since it was opened."""
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the files of the source."""

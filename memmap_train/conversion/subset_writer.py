@@ -1,6 +1,6 @@
 """Eras of a subset, written from the memory maps of its source dataset.
 
-In come eras of the source dataset, out go shards with some of its columns, perhaps in the other
+Takes eras of the source dataset; writes shards with some of its columns, perhaps in the other
 store dtype. Rows are read, encoded and written a chunk at a time, eras side by side. What is read
 is compared with the checksums in the manifest: damaged rows must not get a new, valid checksum.
 """
@@ -183,7 +183,7 @@ class SubsetFeatures:
 
 
 def workers_within(budget: int, n_workers: int) -> int:
-    """Return the number of threads that a budget of so many bytes suffices for, one at least."""
+    """Return the number of threads for which a budget of bytes suffices, at least one."""
     return max(1, min(n_workers, budget // WORKER_BYTES))
 
 

@@ -1,6 +1,6 @@
 """The dataset in the target folder before a conversion: absent, up to date, or outdated.
 
-In come the sources' entries, the chosen columns and the options; out comes one of the three states.
+Takes the sources' entries, the chosen columns and the options; returns one of the three states.
 A dataset that was made with other options is an error that names them. Reads the manifest and
 writes nothing.
 """
@@ -39,7 +39,7 @@ Target = Absent | UpToDate | Outdated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The dataset that is asked for.
+    """The dataset that a conversion is to make.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def _current(directory: Path) -> Manifest | None:
 
 
 def _is_up_to_date(old: Manifest | None, request: Request) -> bool:
-    """Return whether a dataset was made from the same sources; raise if with other options."""
+    """Return True if a dataset was made from the same sources; raise if options differ."""
     if old is None or old.sources != request.sources:
         return False
     columns = request.columns

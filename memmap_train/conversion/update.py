@@ -1,4 +1,4 @@
-"""The weekly update: a dataset is brought to the present state of its sources.
+"""The weekly update of a dataset to the present state of its sources.
 
 Numerai publishes validation.parquet again each week: longer, and with late targets of earlier
 eras. New eras are written, changed targets are written again, features of old eras are decoded and

@@ -1,4 +1,4 @@
-"""The workspace of an unfinished conversion, and what a dataset's folder may hold.
+"""The workspace of an unfinished conversion, and the files that a dataset's folder may hold.
 
 `DATASET/.convert/` exists while a conversion is unfinished. It holds the lock, the journal, the era
 that is being written, and the finished eras until `commit` moves them into place. Here it is
@@ -72,7 +72,7 @@ class Workspace:
 
 @contextmanager
 def acquire_workspace(directory: Path) -> Iterator[Workspace]:
-    """Make this process the only one that converts into a folder, as long as the context lasts.
+    """Make this process the only one that converts into a folder, while the block runs.
 
     The folder is made if it is absent. A workspace that is empty at the end is removed; one that is
     not is what a rerun resumes.

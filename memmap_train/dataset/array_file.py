@@ -33,7 +33,7 @@ _HEADER = re.compile(
 
 @lru_cache(maxsize=256)
 def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
-    """Return the bytes that stand before the data in a C-ordered `.npy` file (format 1.0)."""
+    """Return the header of a C-ordered `.npy` file (format 1.0)."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer,
@@ -118,7 +118,7 @@ def open_array(
 
 
 def read_into(file: io.FileIO, out: Array) -> None:
-    """Fill an array, in C order, with the bytes that follow in a file.
+    """Fill an array, in C order, with the next bytes of a file.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """An opened dataset: a mapping of eras to shards, of which eras can be selected and rows read.
 
-In comes a folder, out come read-only maps and arrays. Nothing here knows of batches or of parquet.
+Takes a folder; returns read-only maps and arrays. Nothing here knows of batches or of parquet.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Dataset(Mapping[str, Shard]):
     ----------
     path : Path
     manifest : Manifest
-        Manifest of the whole dataset, also if this is a selection.
+        The manifest of the whole dataset, even if this is a selection.
     eras : tuple of str
         Labels, in order. Only these eras can be reached from here.
     feature_names, target_names : tuple of str
@@ -89,7 +89,7 @@ class Dataset(Mapping[str, Shard]):
     __eq__, __hash__ = object.__eq__, object.__hash__
 
     def entry(self, era: str) -> ShardEntry:
-        """Return an era's entry of the manifest; DatasetError if this dataset lacks the era."""
+        """Return an era's entry of the manifest; DatasetError if this dataset has no such era."""
         (era,) = as_names([era], f"{self.path}: eras")
         try:
             return self._entries[era]
@@ -100,7 +100,7 @@ class Dataset(Mapping[str, Shard]):
 
     @property
     def directory(self) -> Path:
-        """Absolute path of the folder, which the current directory has no influence on."""
+        """Absolute path of the folder; it doesn't depend on the current directory."""
         return self._directory
 
     @property
@@ -201,7 +201,7 @@ class Dataset(Mapping[str, Shard]):
         Parameters
         ----------
         eras : sequence of str, optional
-            By default all eras of this dataset.
+            The eras to read; the default is all eras of this dataset.
         features, targets : str or list of str, optional
             A feature set, "all", or names; by default all, in the manifest's order.
 

@@ -37,7 +37,7 @@ class DirectArray:
     Raises
     ------
     ShardError
-        As for `array_file.open_array`.
+        The same errors as `array_file.open_array`.
     """
 
     def __init__(

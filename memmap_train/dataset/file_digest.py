@@ -69,7 +69,7 @@ def _times(status: os.stat_result) -> tuple[int, int]:
 
 
 def _settled_times(status: os.stat_result, asked: int) -> tuple[int, int] | None:
-    """Return a file's times, unless a change right after they were asked for could repeat them.
+    """Return a file's times, or None if a change right after this call could repeat them.
 
     A change sets both times to the present, so one that lies well back is enough.
     """

@@ -1,4 +1,4 @@
-"""Errors about the files of a dataset: which file, and why it can't be read."""
+"""Errors for files of a dataset: each names the file and why it can't be read."""
 
 import errno
 from pathlib import Path

@@ -133,7 +133,7 @@ class Manifest:
         return self._by_era[era]
 
     def layout(self, shard: ShardEntry) -> dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]]:
-        """Return {array name: (dtype, shape)} of a shard's files, as promised here."""
+        """Return {array name: (dtype, shape)} of a shard's files, as declared by this manifest."""
         arrays: dict[str, tuple[np.dtype[np.generic], tuple[int, ...]]] = {
             "features": (self.store_dtype, (shard.rows, len(self.features))),
             "targets": (np.dtype("<f4"), (shard.rows, len(self.targets))),

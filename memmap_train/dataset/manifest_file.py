@@ -1,4 +1,4 @@
-"""`manifest.json`: written whole or not at all, read, and looked for in folders."""
+"""Write `manifest.json` atomically, read it, and find it in folders."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from .manifest_parser import parse_manifest
 
 
 def write_manifest(manifest: Manifest, directory: Path) -> None:
-    """Write `manifest.json` so that it is there whole or not at all, and survives a power cut."""
+    """Write `manifest.json` atomically, so that it survives a power cut."""
     temporary = directory / f".{FILE_NAME}.partial"
     text = json.dumps(manifest.to_json(), sort_keys=True, ensure_ascii=False, indent=1)
     try:
@@ -31,7 +31,7 @@ def write_manifest(manifest: Manifest, directory: Path) -> None:
 
 
 def has_manifest(directory: Path) -> bool:
-    """Return whether a folder has a `manifest.json` of this format, damaged or not.
+    """Return True if a folder has a `manifest.json` of this format, damaged or not.
 
     Raises
     ------

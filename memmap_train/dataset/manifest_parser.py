@@ -179,7 +179,7 @@ def _sources(data: Any) -> tuple[SourceEntry, ...]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a malformed manifest runs into, into one line that names the file."""
+    """Convert any error from a malformed manifest into one line that names the file."""
     try:
         yield
     except ManifestError as error:

@@ -24,7 +24,7 @@ Stored = npt.NDArray[Any]
 
 
 class Shard:
-    """One era of a dataset: read-only maps of its arrays, opened when first asked for."""
+    """One era of a dataset: read-only maps of its arrays, opened at their first use."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Shard:
 
     @cached_property
     def counts(self) -> Stored | None:
-        """Rows with code 0, 1, 2, 3, 4, and where it is missing: int32, shape (features, 6).
+        """Number of rows with code 0, 1, 2, 3, 4 or missing: int32, shape (features, 6).
 
         They count the values of the source. None in datasets of earlier versions.
         """
         return self._open("counts") if "counts" in self._layout else None
 
     def has(self, array: str) -> bool:
-        """Return whether there is a file of an array; ids and counts may be absent."""
+        """Return True if an array has a file; ids and counts may be absent."""
         return array in self._layout
 
     def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:

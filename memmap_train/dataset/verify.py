@@ -24,7 +24,7 @@ from .manifest_parser import parse_manifest
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong with a dataset: a path inside it, and what."""
+    """A fault of a dataset: the path inside it and a description."""
 
     path: str
     what: str

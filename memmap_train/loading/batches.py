@@ -1,6 +1,6 @@
 """A deterministic, shuffling data loader: batches `(x, y)` of float32, at random or as a stream.
 
-A sampler decides on the rows, a reader copies them; here the two meet.
+A sampler decides on the rows, a reader copies them; `Batches` joins the two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ class Batches:
     batch_size : int
         Rows of a batch.
     seed : int
-        From 0; the same seed gives the same batches on any machine.
+        0 or more; the same seed gives the same batches on any machine.
     features, targets : str or list of str, optional
         A feature set, or names; by default all, in the manifest's order.
     window_size : int, optional
@@ -52,7 +52,7 @@ class Batches:
         A sampler of your own, in place of `batch_size`, `seed`, `window_size`, `pool_batches`,
         `memory` and `drop_remainder`.
     memory_budget : MemoryBudget, optional
-        Where the available memory is measured and the buffers' part of it is reserved; by default
+        Measures the available memory and reserves the buffers' part of it; by default
         that of the process.
 
     Attributes
@@ -249,7 +249,7 @@ class Batches:
         return self.stream(start, start + len(self))
 
     def stream(self, start: int = 0, end: int | None = None, stride: int = 1) -> "Stream":
-        """Return a prefetched iterator from a step on; resuming is an offset.
+        """Return a prefetched iterator that begins at a step; to resume, pass the next step.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """`bench`: the rates at which a dataset is read on this machine, what limits them, what would help.
 
-In comes a dataset, out come measured rates, JSON-ready, and text. Measuring takes some seconds; a
+Takes a dataset; returns measured rates, JSON-ready, and text. Measuring takes some seconds; a
 part of the dataset is dropped from the page cache and read again.
 """
 
@@ -48,7 +48,7 @@ def bench(
     Raises
     ------
     BatchError, DatasetError
-        As `Batches`.
+        The same errors as `Batches`.
     """
     batch_size = min(batch_size, dataset.n_rows)
 
@@ -121,7 +121,7 @@ def _measured(
 
 
 def _part(dataset: Dataset, available: int) -> list[str]:
-    """Return evenly spread eras that can be held in memory, one at least."""
+    """Return evenly spread eras that can be held in memory, at least one."""
     share = min(PART_BYTES, available * _PART_SHARE) / dataset.feature_bytes
     n_eras = max(1, min(len(dataset.eras), int(len(dataset.eras) * share)))
     return [dataset.eras[i] for i in np.linspace(0, len(dataset.eras) - 1, n_eras).astype(int)]

@@ -36,7 +36,7 @@ def shuffling_details(batches: Batches) -> list[str]:
 
 
 def reading_line(batches: Batches) -> str:
-    """Return whether features come from memory or from the disk."""
+    """Return a line that says if features come from memory or from the disk."""
     placement = batches.placement
     features = f"{in_bytes(placement.feature_bytes)} of features"
     memory = f"{in_bytes(placement.available)} of memory available"

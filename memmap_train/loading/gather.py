@@ -1,6 +1,6 @@
 """Rows of a pool, copied from the files of a dataset's eras into buffers.
 
-In comes a `Pool` (which windows, and where each of their rows goes), out go filled arrays. There
+Takes a `Pool` (which windows, and where each of their rows goes); returns filled arrays. There
 are no random numbers and no steps here. Rows in the page cache are gathered in the order of the
 buffer. If only some of their columns are needed, or if rows are read with direct I/O, they are
 copied window by window, in the order of the file. Several threads fill parts of a pool at once:
@@ -33,7 +33,7 @@ Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # windows of a pool that are checked for being in memory
 _MAX_THREADS = 4  # more threads don't copy faster
-_DISK_THREADS = 8  # a disk needs so many requests at once to reach its full rate
+_DISK_THREADS = 8  # a disk needs this many requests at once to reach its full rate
 _MIN_WINDOW_ROWS = 8  # on average: shorter windows aren't worth a request to the disk
 _MAX_AT_ONCE = 1024  # rows gathered in one call, which can't be interrupted
 _SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
@@ -84,7 +84,7 @@ class PoolReader:
         return len(self.feature_names) * self._store_dtype.itemsize
 
     def buffers(self, n_rows: int) -> tuple[Stored, Float32]:
-        """Return reused arrays for the features (store dtype) and targets of so many rows."""
+        """Return reused arrays for the features (store dtype) and targets of `n_rows` rows."""
         return (
             self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
             self._memory.array((n_rows, len(self.target_names)), np.dtype(np.float32)),
@@ -126,7 +126,7 @@ class PoolReader:
                     advise(file, "WILLNEED", start, length)
 
     def _is_resident(self, pool: Pool, windows: Int64) -> bool:
-        """Return whether all of a sample of these windows of a pool are in the page cache."""
+        """Return True if all windows in a sample of a pool's windows are in the page cache."""
         if not hasattr(os, "RWF_NOWAIT"):
             return False
         buffer = bytearray(1)

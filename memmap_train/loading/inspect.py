@@ -1,6 +1,6 @@
 """`inspect`: a description of a dataset, or of one of its eras, as JSON-ready data.
 
-In comes a `Dataset`, out come dicts; `inspect_text` makes lines of them.
+Takes a `Dataset`; returns dicts; `inspect_text` makes lines of them.
 """
 
 from collections.abc import Sequence
@@ -207,7 +207,7 @@ def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _constant(shard: Shard) -> npt.NDArray[np.bool_] | None:
-    """Return whether all rows of an era have the same code, or none, for each feature."""
+    """Return for each feature True if all rows of an era have the same code, or none."""
     return None if shard.counts is None else np.asarray((shard.counts == shard.n_rows).any(axis=1))
 
 

@@ -1,6 +1,6 @@
 """The part of a dataset that is in the page cache, and reading ahead into it.
 
-A dataset that fits into memory is trained on from the page cache. In comes a dataset, out come
+A dataset that fits into memory is trained on from the page cache. Takes a dataset; returns
 bytes; files are mapped only while the kernel is asked about them.
 """
 
@@ -124,7 +124,7 @@ def read_ahead(
 
 
 def eras_that_fit(dataset: Dataset) -> tuple[str, ...]:
-    """Return the eras that memory can hold: all, or those that training would keep there."""
+    """Return the eras that fit into memory: all, or those that training would keep there."""
     placement = placement_of(dataset)
     direct = set(placement.direct_eras(dataset, placement.buffer_bytes))
     return tuple(era for position, era in enumerate(dataset.eras) if position not in direct)

@@ -82,7 +82,7 @@ def placement_of(dataset: Dataset, budget: MemoryBudget = PROCESS_MEMORY) -> Pla
 
 
 def is_past_cache(dataset: Dataset) -> bool:
-    """Return whether a dataset is read with direct I/O when all of it is read in order.
+    """Return True if reading all of a dataset in order uses direct I/O.
 
     That is so if it is larger than memory and the system supports it.
     """

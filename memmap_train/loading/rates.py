@@ -126,7 +126,7 @@ def measure(batches: Batches, *, direct: bool | None = None, n_steps: int | None
     direct : bool, optional
         Read all eras with direct I/O, or none; by default as `batches` does.
     n_steps : int, optional
-        By default an epoch, or as many as hold `PART_BYTES`.
+        Number of steps; the default is an epoch, or as many as hold `PART_BYTES`.
 
     Notes
     -----

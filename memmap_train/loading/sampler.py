@@ -33,7 +33,7 @@ class Pool:
     lengths : ndarray of int64, shape (windows,)
         Rows of each window.
     places : ndarray of int64, shape (rows,)
-        For the windows' rows, one after another, their row in the pool's buffer: a permutation.
+        The row in the pool's buffer of each of the windows' rows, in order: a permutation.
     """
 
     eras: Int32
@@ -114,7 +114,7 @@ class Sampler(Protocol):
 
 
 class CheckedSampler:
-    """A user's own sampler, all of whose answers are checked: a wrong row would be read unseen.
+    """A user's own sampler with checked results: a wrong row would otherwise pass unnoticed.
 
     Parameters
     ----------

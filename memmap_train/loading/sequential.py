@@ -1,4 +1,4 @@
-"""Rows of eras in order, as float32, block by block: what validation and prediction read.
+"""Read rows of eras in order, as float32, block by block, for validation and prediction.
 
 They are read through the page cache by plain reads, since mapping every era again costs more than
 copying it. If the dataset is larger than memory they are read with direct I/O: in the page cache

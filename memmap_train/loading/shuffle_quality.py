@@ -1,8 +1,8 @@
 """How well windows and pools shuffle, and the choice of both for a dataset and a machine.
 
 Rows of one era resemble each other: a batch with more pairs of them than a global shuffle would
-have gives noisier gradients. The cost follows from rows per era, window and pool alone. In come
-integers, out come rates and a choice with its reasons; there are no files and no random numbers.
+have gives noisier gradients. The cost follows from rows per era, window and pool alone. Takes
+integers; returns rates and a choice with its reasons; there are no files and no random numbers.
 """
 
 from collections import Counter

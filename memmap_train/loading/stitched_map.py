@@ -36,7 +36,7 @@ Int64 = npt.NDArray[np.int64]
 
 _CHUNK_BYTES = 2**18  # of whole rows before their columns are taken: within a core's cache
 _MAX_CHUNK_ROWS = 1024
-_FEW_COLUMNS = 32  # if one of so many columns is needed, single cells are taken
+_FEW_COLUMNS = 32  # if one column of this many is needed, single cells are taken
 
 
 class StitchedArray(ABC):
@@ -75,7 +75,7 @@ class StitchedArray(ABC):
         Raises
         ------
         ShardError
-            As for `open_array`; or a mapped file has become shorter.
+            The same errors as `open_array`; or a mapped file has become shorter.
         """
         for era in eras:
             mapped = self._mapped[era]
@@ -116,7 +116,7 @@ class StitchedArray(ABC):
 
     @abstractmethod
     def _map_file(self, era: int, file: int, n_bytes: int, offset: int) -> None:
-        """Map a file of so many bytes, whose rows begin at an offset."""
+        """Map a file of `n_bytes` bytes, whose rows begin at an offset."""
 
 
 class _Grid(StitchedArray):
@@ -125,7 +125,7 @@ class _Grid(StitchedArray):
     Raises
     ------
     OSError
-        The system doesn't grant so many addresses.
+        The system doesn't grant that many addresses.
     """
 
     def __init__(self, shards: Sequence[Shard], array: str) -> None:
@@ -232,7 +232,7 @@ class _At:
 
 
 def _can_be_mapped(path: Path) -> bool:
-    """Return whether the file system allows maps; True also where the file can't be opened."""
+    """Return True if the file system allows maps, or if the file can't be opened."""
     with suppress(OSError), open(path, "rb") as file:
         try:
             map_file(file.fileno(), 1).close()

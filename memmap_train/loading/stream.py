@@ -202,7 +202,7 @@ class _PoolReading:
         return self._begun.result()[3]
 
     def is_done(self) -> bool:
-        """Return whether the rows have been read; `result` raises an error that has occurred."""
+        """Return True if the rows have been read; `result` raises an error that has occurred."""
         if not self._begun.done() or self._begun.exception() is not None:
             return False
         return all(fill.done() for fill in self._begun.result()[2])

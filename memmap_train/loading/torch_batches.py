@@ -38,7 +38,7 @@ def torch_batches(
     rank, world_size : int
         Rank and number of ranks of a distributed training; each rank gets a part of every epoch.
     **arguments
-        As for `Batches`, if a dataset is given.
+        Arguments of `Batches`, allowed only if a dataset is given.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """The sampler of windows: a pure function of seed and step. Integers only, no files.
 
-In come the rows of each era and a few numbers, out come `Pool`s: the windows to read, and for each
+Takes the rows of each era and a few numbers; returns `Pool`s: the windows to read, and for each
 of their rows its place among the pool's batches. An epoch is made in four steps:
 
 1. each era's rows are cut into *windows* of `window_size` rows (the last of an era may be short);
@@ -185,7 +185,7 @@ class WindowSampler:
 
 
 def _index_dtype(n: int) -> type[np.signedinteger[Any]]:
-    """Return int32, which halves the memory of 7 million windows, unless n is too large for it."""
+    """Return int32, which halves the memory of 7 million windows, or int64 if n is too large."""
     return np.int32 if n < 2**31 - 1 else np.int64
 
 

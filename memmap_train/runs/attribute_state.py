@@ -100,7 +100,7 @@ def restore_attributes(thing: object, packed: Mapping[str, Packed]) -> None:
 
 
 def _is_of_process(value: Any) -> bool:
-    """Return True if each process makes a value that isn't plain again."""
+    """Return True for a value that isn't plain and that each process makes again itself."""
     if type(value) in (list, tuple, dict):
         items = value.values() if isinstance(value, dict) else value
         return all(_is_of_process(item) for item in items)

@@ -1,6 +1,6 @@
-"""The picture of a run: its validation score, era by era and summed up.
+"""The picture of a run: its validation scores per era and their cumulative sum.
 
-In come the scores that a run's folder holds, out goes a PNG file beside them. Draws with matplotlib
+Takes the scores that a run's folder holds; draws a PNG file beside them. Draws with matplotlib
 (of the extra `report`), which is imported when a picture is drawn; without it there is no picture,
 and that is no error. Nothing about a picture ends a run: what goes wrong becomes a warning.
 """
@@ -155,7 +155,7 @@ def _printable(text: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Return a text without its middle where it is too long.
+    """Return a text, with its middle cut out if it is too long.
 
     >>> _shortened("a rather long name: target", 19)
     'a rather…e: target'
@@ -204,7 +204,7 @@ def _draw_eras(axes: Any, eras: Sequence[str], scores: _Floats) -> None:
 
 
 def _clear(axes: Any) -> None:
-    """Take away the frame, leave a light grid."""
+    """Remove the frame and draw a light grid."""
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_MUTED, length=0)

@@ -92,7 +92,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
 
 
 def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Read the newest checkpoint of a run that is whole.
+    """Read the newest undamaged checkpoint of a run.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
         except OSError as error:
             if not isinstance(error, RunError | IsADirectoryError):  # it may be whole all the same
                 raise RunError(
-                    f"{path}: can't be read: {error.strerror}; when it can be, --resume goes on"
+                    f"{path}: can't be read: {error.strerror}; when it can be, --resume continues"
                 ) from None
             what = f"{path}: a folder" if isinstance(error, IsADirectoryError) else f"{error}"
             passed_over.append((path, what))
@@ -167,7 +167,7 @@ class _Digesting:
         self._held = b""  # the last bytes so far
 
     def write(self, data: bytes) -> int:
-        """Write what isn't among the last bytes any more."""
+        """Write all bytes except the last ones, which the digest may replace."""
         view = memoryview(data)
         n_more = max(0, len(self._held) + len(view) - _DIGEST_BYTES)
         n_held = min(n_more, len(self._held))
@@ -186,7 +186,7 @@ class _Digesting:
 
 
 def _pack(checkpoint: Checkpoint, file: BinaryIO) -> None:
-    """Write a checkpoint as it goes: no second copy of it is made."""
+    """Write a checkpoint as a stream, without a second copy in memory."""
     stream = _Digesting(file)
     # A stream without `tell`: sizes follow each member's data.
     with zipfile.ZipFile(cast("IO[bytes]", stream), "w", zipfile.ZIP_STORED) as archive:

@@ -279,6 +279,6 @@ def _check(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _holds_date(value: object) -> bool:
-    """Return whether a value is, or a list has, a date: TOML takes 2024-01-05 for one."""
+    """Return True if a value is a date or a list has one: TOML reads 2024-01-05 as a date."""
     items = value if isinstance(value, list) else [value]
     return any(isinstance(item, date) for item in items)

@@ -1,6 +1,6 @@
 """The text of a configuration: a flat TOML file, and the ``key=value`` of ``--set``.
 
-In come a path and texts; out come keys and values, which aren't checked. Imports nothing but the
+Takes a path and texts; returns keys and values, which aren't checked. Imports nothing but the
 standard library and the errors.
 """
 

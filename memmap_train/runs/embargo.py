@@ -1,6 +1,6 @@
 """The embargo: how many eras must lie between training and validation, and which are too near.
 
-In come era labels and the names of targets; out come numbers of eras, and eras. Pure functions.
+Takes era labels and the names of targets; returns numbers of eras, and eras. Pure functions.
 
 A target looks ahead: the label of an era is computed from returns that the labels of the following
 eras share. A model that is trained close to a validation era has been trained on a part of what it

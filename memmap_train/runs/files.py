@@ -1,6 +1,6 @@
 """The JSON and CSV files of a run's folder: written whole or not at all, read with one-line errors.
 
-In come paths and plain values; out come files, or the values that they hold.
+Takes paths and plain values; writes files, or returns the values that they hold.
 """
 
 import csv

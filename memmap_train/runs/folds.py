@@ -182,7 +182,7 @@ def walk_forward(
     eras, labelled, embargo_eras, targets, aliases, allow_overlap
         As for `split`.
     folds : int or "numerai"
-        The number of folds: the last eras with labels are cut into so many blocks of equal size,
+        The number of folds: the last eras with labels are cut into this many blocks of equal size,
         and as many eras, and the embargo, are left before the first block. Or "numerai" for the
         windows of Numerai's benchmark models: 156 eras by the numbers in their labels, 157 to 312,
         313 to 468 and so on. The last window may be shorter, and windows that have nothing to train
@@ -200,7 +200,7 @@ def walk_forward(
     Raises
     ------
     FoldError
-        As for `split`; or if there are too few eras for so many folds.
+        The same errors as `split`; or there are too few eras for the number of folds.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """The lineage of a saved model: the eras that it was trained on, and the code that it needs.
 
 A model that is trained further inherits the eras of the models before it, back to the first one.
-In comes the path of a saved model, or a run; out comes a `Lineage`. A run records the lineage of
+Takes the path of a saved model, or a run; returns a `Lineage`. A run records the lineage of
 the model that it began with, so it stays known when that model is trained further, moved or
 removed. Imports no TensorFlow.
 """

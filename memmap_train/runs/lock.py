@@ -65,7 +65,7 @@ def check_free(path: Path) -> None:
 
 
 def is_running(path: Path) -> bool:
-    """Return whether a process trains the run in a folder; False where it can't be found out."""
+    """Return True if a process trains the run in a folder; False if it can't be determined."""
     return is_held(path / _LOCK)
 
 

@@ -1,6 +1,6 @@
 """Scores of predictions in one era, on numpy arrays.
 
-In come the predictions and the target of *one* era, as two 1-D arrays; out comes one float. The
+Takes the predictions and the target of *one* era, as two 1-D arrays; returns one float. The
 module does no I/O and knows no datasets; it imports numpy and scipy and never pandas, which
 numerai-tools would bring into the training process.
 
@@ -103,7 +103,7 @@ def why_undefined(predictions: _Floats, target: _Floats) -> str:
     Parameters
     ----------
     predictions, target : ndarray of float, shape (rows,)
-        Of which `numerai_corr` is NaN.
+        Predictions and target of one era, for which `numerai_corr` is NaN.
 
     Examples
     --------

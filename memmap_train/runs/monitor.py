@@ -1,6 +1,6 @@
-"""What the monitored score decides: the best epoch, the learning rate, the end of a training.
+"""The decisions by the monitored score: best epoch, learning rate, end of a training.
 
-In come the scores of the epochs so far, in order; pure functions, no TensorFlow. Nothing is counted
+Takes the scores of the epochs so far, in order. Pure functions, no TensorFlow. Nothing is counted
 on the way, so a training that is resumed decides as one that never stopped.
 """
 

@@ -1,6 +1,6 @@
 """References to Python objects as ``package.module:name``, and errors of the user's code.
 
-In comes a text of the configuration, out comes the object. Modules are looked up as Python does it,
+Takes a text of the configuration; returns the object. Modules are looked up as Python does it,
 and in the current directory. Whatever the user's code raises becomes one line that names it.
 """
 

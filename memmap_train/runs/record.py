@@ -1,6 +1,6 @@
 """The record of a run: the content of `config.json`, as attributes.
 
-In come the values of the file, or those of a run that begins; out comes a `RunRecord`. Keys that
+Takes the values of the file, or those of a run that begins; returns a `RunRecord`. Keys that
 aren't attributes here are kept as they are: the configuration's other keys, and those of another
 version of the package.
 """
@@ -42,7 +42,7 @@ class _EraLists(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """What is recorded of a run when it begins.
+    """The record of a run, written when it begins.
 
     A run of folds has `folds`, an ordinary run has `fold`. Keys with a default are missing in runs
     of earlier versions, or have a meaning in one of the two kinds of runs only.
@@ -77,7 +77,7 @@ class RunRecord(BaseModel):
     asked_folds, asked_rolling_eras, asked_embargo_eras, asked_validation_eras : any
         The options that the folds follow from.
     fill_missing, window_size, pool_batches, memory, deterministic
-        As in the configuration; nothing is left open.
+        The values of the configuration, with every default resolved.
     dataset : str
         The path of the dataset.
     dataset_digest : str
@@ -166,7 +166,7 @@ class RunRecord(BaseModel):
 
     @model_validator(mode="after")
     def _make_folds(self) -> Self:
-        """Make the folds of their lists of eras."""
+        """Make the folds from their lists of eras."""
         lists: tuple[_EraLists | RunRecord, ...] = self.fold_eras or (self,)
         try:
             folds = tuple(

@@ -1,6 +1,6 @@
 """The report of a finished run, as its folder has recorded it.
 
-In comes a `Run`, out comes a `TrainReport`, or a `FoldsReport` of a run of folds. Nothing is
+Takes a `Run`; returns a `TrainReport`, or a `FoldsReport` of a run of folds. Nothing is
 written. Imports no TensorFlow.
 """
 

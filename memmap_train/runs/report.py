@@ -1,4 +1,4 @@
-"""What a training says while it runs, and when it is done.
+"""The plan, the report and the events of a training, as records and as text.
 
 A `Reporter` gets the events; it may show a progress bar, write a log, or ignore them. Imports no
 TensorFlow.
@@ -23,7 +23,7 @@ HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainPlan:
-    """What is about to be trained.
+    """The plan of a training.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class TrainPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """What came of a training.
+    """The result of a training.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class TrainReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldsReport:
-    """What came of training the folds of a run.
+    """The result of training the folds of a run.
 
     Attributes
     ----------
@@ -233,7 +233,7 @@ def folds_text(report: FoldsReport) -> str:
 
 
 def _reached(mean: float, best_possible: float) -> str:
-    """Return how near a run came to the best score, if a share of that says it."""
+    """Return a phrase with a run's share of the best possible score; empty if it is undefined."""
     if best_possible <= 0:  # of a tiny sample
         return ""
     if not mean > 0:  # NaN, too
@@ -260,7 +260,7 @@ def _chart_line(report: TrainReport | FoldsReport) -> str:
 
 
 class Reporter:
-    """Called with what happens in a training; override the methods whose events should be shown.
+    """Receives the events of a training; override the methods whose events should be shown.
 
     This class shows nothing, and logs warnings to ``logging.getLogger("memmap_train")``.
 
@@ -273,13 +273,13 @@ class Reporter:
     seconds_between_reports = 0.1
 
     def fold(self, number: int, n_folds: int, fold: Fold) -> None:
-        """Take note that the training of a fold begins or is resumed; counted from 1."""
+        """Receive the fold whose training begins or is resumed, and its number, from 1."""
 
     def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
-        """Take note that a fold is trained, or was so already."""
+        """Receive the report of a fold that is trained, or was trained before."""
 
     def started(self, plan: TrainPlan) -> None:
-        """Take note that training begins, once, before the first step."""
+        """Receive the plan of the training, once, before the first step."""
 
     def step(
         self,
@@ -289,7 +289,7 @@ class Reporter:
         rows_per_second: float,
         data_wait: float,
     ) -> None:
-        """Take note of the running epoch, no oftener than `seconds_between_reports`.
+        """Receive the state of the running epoch, at most once per `seconds_between_reports`.
 
         Parameters
         ----------
@@ -305,16 +305,16 @@ class Reporter:
         """
 
     def validation(self, rows_done: int, n_rows: int) -> None:
-        """Take note of a running validation, no oftener than `seconds_between_reports`."""
+        """Receive the state of a validation, at most once per `seconds_between_reports`."""
 
     def scored(self, row: Mapping[str, float]) -> None:
-        """Take note of a scoring inside an epoch: what `history.csv` will have, but for times."""
+        """Receive the scores inside an epoch: the columns of `history.csv`, without times."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Take note of a finished epoch: its row of `history.csv`, by column."""
+        """Receive the row of `history.csv` of a finished epoch, by column."""
 
     def warning(self, text: str) -> None:
-        """Take note of something that went wrong and doesn't stop the training: one line.
+        """Receive a warning, one line, about a problem that doesn't stop the training.
 
         It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
         """
@@ -329,7 +329,7 @@ class Pace:
     last: float = -math.inf
 
     def is_due(self) -> bool:
-        """Return True if the last report that was due is long enough ago; the next one waits."""
+        """Return True if a report is due; the next one is then due after the interval."""
         now = time.monotonic()
         if now - self.last < self.seconds:
             return False

@@ -1,6 +1,6 @@
-"""Whether a run may be resumed: with what it recorded, and with what is there now.
+"""Checks whether a run may be resumed: its record is compared with the present state.
 
-In come a run's folder, an opened dataset and the record of a resolved configuration; out comes the
+Takes a run's folder, an opened dataset and the record of a resolved configuration; returns the
 same `Run`, held and ready to be trained, or an error that names all that differs. Imports no
 TensorFlow.
 """
@@ -72,7 +72,7 @@ def acquire_run(path: Path, record: RunRecord, *, resume: bool) -> Iterator[Run]
 
 
 def identity_of(run: Run) -> str:
-    """Return a digest of all that a run's configuration fixes: what its checkpoints are of."""
+    """Return a digest of all that a run's configuration fixes; it identifies the checkpoints."""
     values = run.record.to_json()
     fixed = {key: values[key] for key in values if key not in (*_FREE_KEYS, "dataset")}
     return Checksum(json.dumps(fixed, sort_keys=True).encode()).text
@@ -204,7 +204,7 @@ def continue_run(run: Run, record: RunRecord) -> Run:
 def check_same_configuration(run: Run, record: RunRecord) -> None:
     """Raise a RunError if a run can't be resumed with a configuration; it names all reasons.
 
-    Of a run of which nothing was trained anything may change.
+    If nothing was trained yet, anything may change.
     """
     if run.is_untrained():
         return

@@ -1,6 +1,6 @@
-"""Warnings of a training that goes on all the same: each is reported once.
+"""Warnings that don't stop a training: each is reported once.
 
-In come facts about a run, out go lines to a `Reporter`. Imports no TensorFlow.
+Takes facts about a run; sends lines to a `Reporter`. Imports no TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ _BEYOND = "a resumed run won't end in the bits of an uninterrupted one"
 
 
 class RunWarnings:
-    """Reports the warnings of one training, of which some would come again and again.
+    """Reports the warnings of one training; a repeated warning is reported once.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The CSV files of scores in a run's folder: per epoch, per scoring inside epochs, and per era.
+"""The CSV files of scores in a run's folder, with rows per epoch, per scoring and per era.
 
-In come rows, out come files, or the rows that they hold. Numbers are written with all their digits.
+Takes rows; writes files, or returns their rows. Numbers are written with all their digits.
 """
 
 from collections.abc import Iterable, Mapping

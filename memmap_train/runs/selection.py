@@ -1,6 +1,6 @@
 """The dataset of a run: given as a path or opened, whole or as a selection of its eras.
 
-In comes what a caller names as the dataset, out comes an opened `Dataset` that has the eras of
+Takes the dataset as a caller names it; returns an opened `Dataset` that has the eras of
 which a run's folds are made. A run that was begun with a selection records its eras, and is resumed
 with the same ones. Imports no TensorFlow.
 """
@@ -41,7 +41,7 @@ def opened_for(run: Run | None, dataset: DatasetOrPath) -> Dataset:
     RunError
         The run was begun with other eras of the dataset, or the dataset lacks some of them.
     ManifestError, ShardError
-        As for `open_dataset`.
+        The same errors as `open_dataset`.
     """
     recorded = run.record.selected_eras if run else None
     if run is None or (run.is_untrained() and isinstance(dataset, Dataset)):

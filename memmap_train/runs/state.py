@@ -33,7 +33,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """What is known after a whole number of epochs, and of the scorings since.
+    """The progress after a whole number of epochs, and the scorings since then.
 
     `loss_sum` and `labels` are the sums of all epochs done: those of the running epoch are the
     step's sums less these. `stopped` says that a callback has ended the training.
@@ -64,7 +64,7 @@ class TrainingProgress:
         return (loss_sum - self.loss_sum) / labels if labels else math.nan
 
     def is_out_of_patience(self, patience: int) -> bool:
-        """Return True if the score hasn't become better for so many epochs."""
+        """Return True if the score hasn't improved for `patience` epochs."""
         if not patience or self.best is None:
             return False
         return self.epochs_done - self.best.epoch >= patience
@@ -72,9 +72,9 @@ class TrainingProgress:
 
 @dataclass(slots=True)
 class Clock:
-    """How long the running epoch has trained, of that waited for data, and been scored so far.
+    """The seconds of the running epoch: training, the part that waited for data, and scoring.
 
-    In this process and those before. `begun` says that callbacks know of the epoch.
+    They include earlier processes. `begun` is True once callbacks know of the epoch.
     """
 
     seconds: float = 0.0
@@ -95,17 +95,17 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that a training goes on from.
+    """The complete state from which a training can be resumed.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        Of the step.
+        The arrays of the training step.
     progress : TrainingProgress
     clock : Clock
         Its `steps` aren't kept: the step's arrays tell them.
     stop_requested : bool
-        By a callback, for the end of the epoch.
+        Whether a callback has requested a stop at the end of the epoch.
     callbacks : list of dict of str to Packed
         What each of them remembers.
     """
@@ -118,7 +118,7 @@ class State:
 
 
 def to_checkpoint(step: int, state: State, run: str) -> Checkpoint:
-    """Return the checkpoint of a run's state after so many steps."""
+    """Return the checkpoint of a run's state after `step` steps."""
     progress, clock, best = state.progress, state.clock, state.progress.best
     arrays = {f"step/{name}": array for name, array in state.arrays.items()}
     found: dict[str, Any] = {

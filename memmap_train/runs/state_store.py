@@ -1,6 +1,6 @@
 """The checkpoints of a training under way: when one is due, saving one, taking the newest.
 
-In come whole states of one training, out come the same ones after an interruption. Imports no
+Takes complete states of one training; returns them after an interruption. Imports no
 TensorFlow.
 """
 
@@ -36,7 +36,7 @@ class StateStore:
         return None if checkpoint is None else from_checkpoint(checkpoint)
 
     def is_due(self, step: int) -> bool:
-        """Return True if a checkpoint should be saved after so many steps of the run."""
+        """Return True if a checkpoint should be saved after this number of steps of the run."""
         config = self._config
         if config.checkpoint_steps and step % config.checkpoint_steps == 0:
             return True
@@ -44,7 +44,7 @@ class StateStore:
         return 0 < config.checkpoint_minutes <= minutes
 
     def save(self, step: int, state: State) -> None:
-        """Save a state after so many steps; on a full disk warn, and go on without it."""
+        """Save a state after `step` steps; on a full disk warn, and continue without it."""
         best, checkpoint = state.progress.best, to_checkpoint(step, state, self._identity)
         with self._warnings.tolerating_a_full_disk("a checkpoint"):
             best_step = best.step if best else None

@@ -1,6 +1,6 @@
 """Scores of many eras: summarised, and under the names that they have in a run's files.
 
-In come the scores of eras, out come a `Summary` and its numbers by name. Imports numpy only.
+Takes the scores of eras; returns a `Summary` and its numbers by name. Imports numpy only.
 """
 
 import math
@@ -150,7 +150,7 @@ def result_scores(corr: Summary, pearson: Summary) -> dict[str, float]:
     Parameters
     ----------
     corr, pearson : Summary
-        As for `history_scores`.
+        The summaries of the main target's scores, as for `history_scores`.
     """
     scores = history_scores(corr, pearson)
     return {name: scores[f"val_{name}"] for name in _RESULT_NAMES}

@@ -1,6 +1,6 @@
-"""Runs side by side: what each has reached, and in which state it is.
+"""A comparison of runs: the scores and the state of each.
 
-In come folders, of runs or with runs in them; out comes plain data for JSON, and a table of it.
+Takes folders, of runs or with runs in them; returns plain data for JSON, and a table of it.
 Runs are only read. Imports no TensorFlow.
 """
 
@@ -92,7 +92,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def common_monitor(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the score that decides in all runs, or None where they differ."""
+    """Return the monitored score if it is the same in all runs, or None."""
     monitors = {row["monitor"] for row in rows if row["monitor"]}
     return monitors.pop() if len(monitors) == 1 else None
 

@@ -29,7 +29,7 @@ def reporter(option: bool | Progress | Reporter | None) -> AbstractContextManage
     Parameters
     ----------
     option : bool, callable, Reporter or None
-        As for `progress.reporting`; a `Reporter` gets all events.
+        The same as for `progress.reporting`; a `Reporter` gets all events.
     """
     if isinstance(option, Reporter):
         return nullcontext(option)
@@ -42,7 +42,7 @@ def reporter(option: bool | Progress | Reporter | None) -> AbstractContextManage
 
 
 class _CountingReporter(Reporter):
-    """Tells a `Progress` of the rows of each epoch and of each validation."""
+    """Reports the rows of each epoch and of each validation to a `Progress`."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -78,7 +78,7 @@ class TrainingDisplay(Reporter):
     ----------
     file : text stream
     seconds_between_lines : float
-        Where bars can't be drawn.
+        The seconds between two lines, where bars can't be drawn.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The choice of validation eras: a number, a share, labels or ranges of eras.
 
-In come era labels and the value of `validation_eras`; out come the validation eras. Pure functions.
+Takes era labels and the value of `validation_eras`; returns the validation eras. Pure functions.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ def choose_validation(
     with_labels : sequence of str
         The eras in which the main target has labels, in the same order.
     wanted : int, float, str, sequence of str or None
-        As `validation_eras` of `folds.split`.
+        The same as `validation_eras` of `folds.split`.
     target : str
         The name of the main target, for errors.
 
@@ -67,7 +67,7 @@ def choose_validation(
 
 
 def _last(with_labels: Sequence[str], number: int, target: str) -> tuple[str, ...]:
-    """Return the last so many eras."""
+    """Return the given number of last eras."""
     if not 1 <= number <= len(with_labels):
         raise FoldError(
             f"validation_eras is {number:,}, expected 1 or more and fewer than the "

@@ -1,6 +1,6 @@
 """The words for a declared type: which values it allows, and which values have another type.
 
-In come the JSON schemas and the errors that pydantic makes for a declaration; out come phrases that
+Takes the JSON schemas and the errors that pydantic makes for a declaration; returns phrases that
 follow the words "expected" and "found". pydantic's own texts are written for programmers.
 """
 

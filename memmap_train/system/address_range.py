@@ -32,7 +32,7 @@ class AddressRange:
     Raises
     ------
     OSError
-        The system doesn't grant so many addresses, as under `ulimit -v`.
+        The system doesn't grant that many addresses, as under `ulimit -v`.
     """
 
     def __init__(self, n_bytes: int) -> None:
@@ -98,7 +98,7 @@ class _CLibrary:
 
 
 def addresses_can_be_chosen() -> bool:
-    """Return whether this system's calls are known here, and its addresses are plentiful."""
+    """Return True if this module supports the system and its addresses have 64 bits."""
     return _c_library() is not None
 
 

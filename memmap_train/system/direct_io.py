@@ -8,7 +8,7 @@ BLOCK_BYTES = 4096  # offsets and lengths of direct reads are multiples of the d
 
 
 def can_read_directly(path: Path) -> bool:
-    """Return whether the system and the file system support direct I/O for a file."""
+    """Return True if the system and the file system support direct I/O for a file."""
     if not hasattr(os, "O_DIRECT") or not hasattr(os, "preadv"):
         return False
     try:

@@ -29,7 +29,7 @@ def map_file(descriptor: int, n_bytes: int) -> mmap.mmap:
     Raises
     ------
     OSError
-        The file system allows no maps, or the process may not use so many addresses.
+        The file system allows no maps, or the process may not use that many addresses.
     """
     if not hasattr(mmap, "MAP_PRIVATE"):  # on Windows
         return mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_READ)

@@ -35,7 +35,7 @@ _KEEPER_PREFIXES = (".trash-",)
 
 
 def is_note(name: str) -> bool:
-    """Return whether a file or folder of this name is a system's metadata, which may be lost.
+    """Return True if a file or folder of this name is a system's metadata, which may be deleted.
 
     >>> [is_note(name) for name in (".DS_Store", "Thumbs.db", ".nfs0001", ".gitignore")]
     [True, True, True, False]
@@ -44,7 +44,7 @@ def is_note(name: str) -> bool:
 
 
 def is_dropped(name: str) -> bool:
-    """Return whether a file or folder of this name was made by a system, not by a user.
+    """Return True if a file or folder of this name was made by a system, not by a user.
 
     >>> [is_dropped(name) for name in (".DS_Store", "lost+found", ".gitignore")]
     [True, True, False]
@@ -54,7 +54,7 @@ def is_dropped(name: str) -> bool:
 
 
 def is_junk(name: str) -> bool:
-    """Return whether a file or folder of this name is ignored: made by a system, or hidden.
+    """Return True if a file or folder of this name is ignored: made by a system, or hidden.
 
     >>> [is_junk(name) for name in ("Thumbs.db", ".gitignore", "features.npy")]
     [True, True, False]
@@ -68,7 +68,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder has only ignored files; a hidden folder such as `.git` counts."""
+    """Return True if a folder has only ignored files; hidden folders (`.git`) aren't ignored."""
     return all(
         is_junk(path.name) and (is_dropped(path.name) or not path.is_dir())
         for path in folder.iterdir()

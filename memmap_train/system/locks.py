@@ -110,7 +110,7 @@ class Lock:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds a lock; False where that can't be found out.
+    """Return True if a process holds a lock; False if that can't be determined.
 
     It may take the lock for a moment, for which `Lock` waits.
     """
@@ -142,7 +142,7 @@ def _open(path: Path) -> io.FileIO:
 
 
 def _supports_flock(path: Path) -> bool:
-    """Return whether files beside a lock file can be locked, by trying it on one without a name."""
+    """Return True if files beside a lock file can be locked; an unnamed one is locked as a test."""
     with tempfile.TemporaryFile(dir=path.parent, prefix=f"{path.name}-") as file:
         try:
             return filelock.lock_descriptor(file.fileno(), blocking=False)

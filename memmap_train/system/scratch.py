@@ -53,7 +53,7 @@ class DiskScratch:
         self._local = threading.local()
 
     def buffer(self, n_bytes: int) -> memoryview:
-        """Return this thread's buffer, of at least so many bytes; valid until the next call."""
+        """Return this thread's buffer, of at least `n_bytes` bytes; valid until the next call."""
         memory: memoryview | None = self._local.__dict__.get("memory")
         if memory is None or len(memory) < n_bytes:
             memory = self._local.memory = disk_buffer(n_bytes)

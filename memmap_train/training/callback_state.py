@@ -1,6 +1,6 @@
 """The states of the user's callbacks, and of random generators, for a checkpoint.
 
-In come callbacks by their names, out come their states as JSON and arrays. A callback with
+Takes callbacks by their names; returns their states as JSON and arrays. A callback with
 `state_dict()` and `load_state_dict(state)`, as in PyTorch and Lightning, decides itself what
 belongs to its state: JSON values and numpy arrays. Of any other, the plain attributes are taken.
 """

@@ -1,6 +1,6 @@
 """The user's own Keras callbacks, called by the training loop.
 
-In come names and a model, out comes one object that passes on what happens. A callback sees what
+Takes names and a model; returns one object that passes on what happens. A callback sees what
 ``fit`` would show it: the model with its optimizer, epochs counted from 0, and `logs`. In a
 training that is resumed it is made again, and `on_train_begin` is called; then its state is
 restored, and it continues, inside of an epoch too.
@@ -103,7 +103,7 @@ class Callbacks:
         return _signals_deferred() if self._told else nullcontext()
 
     def train_begin(self, memory: Memory) -> None:
-        """Introduce the model, and say that training begins or goes on.
+        """Set the callbacks' model, call ``on_train_begin``, and restore their states.
 
         Parameters
         ----------

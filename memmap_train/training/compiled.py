@@ -1,6 +1,6 @@
 """The model of a training, and its compiled functions: the step and the forward pass.
 
-In comes a resolved configuration, out come a `TrainStep` and a `Predictor` of one Keras model.
+Takes a resolved configuration; returns a `TrainStep` and a `Predictor` of one Keras model.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from .user_models import open_saved
 
 
 def make_model(setup: Setup) -> Any:
-    """Build the model, its first weights the same ones in equal runs."""
+    """Build the model; its initial weights are the same in equal runs."""
     config = setup.config
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -1,6 +1,6 @@
 """The models of several runs together: the mean of their predictions, or of their ranks.
 
-In come runs and a dataset, out come predictions of every row, in the dataset's order. A run of
+Takes runs and a dataset; returns predictions of every row, in the dataset's order. A run of
 folds predicts each era with the model of its fold. One model is in memory at a time.
 """
 
@@ -94,7 +94,7 @@ def _summed(
 
 
 def _check_fits(run: Run, dataset: Dataset) -> None:
-    """Raise an error if a dataset lacks what a run's model needs."""
+    """Raise an error if a dataset lacks columns that a run's model needs."""
     try:
         dataset.feature_columns(run.record.features)
     except DatasetError as error:

@@ -1,6 +1,6 @@
-"""How a training fails: numbers that diverge, and models that fail while they compute.
+"""Errors of a training: numbers that diverge, and models that fail while they compute.
 
-In come a step and what is known of the run, or an error of TensorFlow; out comes an error in one
+Takes a step and the facts known of the run, or an error of TensorFlow; returns an error in one
 line that says what to change.
 """
 
@@ -35,7 +35,7 @@ def divergence(step: TrainStep, progress: TrainingProgress) -> str | None:
 def check_convergence(
     run: Run, config: TrainConfig, step: TrainStep, progress: TrainingProgress
 ) -> None:
-    """Raise a ConfigError if a training has diverged: nothing that follows is worth keeping."""
+    """Raise a ConfigError if a training has diverged, since later steps would be useless."""
     found = divergence(step, progress)
     if found is None:
         return
@@ -61,7 +61,7 @@ def failure_of_model(
     advice = f"lower batch_size (now {config.batch_size:,}), or " if is_short else ""
     advice += "change the model"
     if kept := newest_step(checkpoint_dir):
-        advice += f"; --resume goes on after step {kept:,}, the last that was saved"
+        advice += f"; --resume continues after step {kept:,}, the last that was saved"
     return ConfigError(f"model: {config.model} fails: {describe_error(error)}; {advice}")
 
 

@@ -1,6 +1,6 @@
 """`train_folds`: several folds trained one after another, and the scores of all of them together.
 
-In come a dataset and a configuration; out come the folder of a run of folds, in which each fold is
+Takes a dataset and a configuration; writes the folder of a run of folds, in which each fold is
 an ordinary run, and a `FoldsReport`. All folds read the one dataset; nothing of it is copied.
 
 The eras that a fold predicts have no part in making its model: every fold trains for all epochs and
@@ -83,7 +83,7 @@ def train_folds(
     Raises
     ------
     RunError, ConfigError, DatasetError, FoldError, BatchError, KeyboardInterrupt
-        As `train` does.
+        The same errors as `train`.
     """
     report = report or Reporter()
     resolved = _set_up(dataset, run_dir, config, folds, rolling_eras, resume=resume)
@@ -246,7 +246,7 @@ def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
 def _choose_folds(
     dataset: Dataset, run: Run | None, config: TrainConfig, asked: Mapping[str, Any]
 ) -> tuple[Fold, ...]:
-    """Return the run's folds where the same ones are asked for: new eras don't move them."""
+    """Return the run's folds if the same ones are requested: new eras don't move them."""
     if run and not run.is_untrained():
         differing = [
             f"{flag} {recorded} in the run, {asked[key]} now"

@@ -1,6 +1,6 @@
 """The saved model that a training begins with: found, checked against the fold, and copied.
 
-In comes the path that a configuration names, or what a run to resume recorded of it; out comes an
+Takes the path that a configuration names, or what a run to resume recorded of it; returns an
 `InitialModel`. It must not have been trained on eras that the new model is scored on.
 """
 

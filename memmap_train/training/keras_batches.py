@@ -34,7 +34,7 @@ def keras_batches(
     """Return shuffled batches for ``model.fit``, ``evaluate`` or your own loop.
 
     The epochs of ``fit`` see exactly ``batches[0]``, ``batches[1]``, … of `Batches` with the same
-    arguments, whatever Keras requests besides, and the steps per epoch are known.
+    arguments, whatever else Keras requests, and the steps per epoch are known.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def keras_batches(
     start : int
         The first step; ``k * len(batches)`` begins with epoch k.
     **arguments
-        As for `Batches`, if a dataset is given. Give ``drop_remainder=False`` for validation, to
+        Those of `Batches`, for a dataset only. Give ``drop_remainder=False`` for validation, to
         have every row.
 
     Returns
@@ -54,7 +54,7 @@ def keras_batches(
     Raises
     ------
     BatchError, DatasetError
-        As for `Batches`; a negative start.
+        The same errors as `Batches`; a negative start.
 
     Notes
     -----
@@ -168,5 +168,5 @@ def _alive(feed: _Feed | None) -> _Feed:
 
 
 def _untransformed(function: Any) -> Any:
-    """Have TensorFlow trace a function without rewriting its source first."""
+    """Mark a function so that TensorFlow traces it without rewriting its source."""
     return tf.autograph.experimental.do_not_convert(function)

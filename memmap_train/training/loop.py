@@ -1,6 +1,6 @@
 """The training loop: epochs of compiled steps, each followed by validation and a checkpoint.
 
-In come a run's folder and all that was resolved for it; out come the run's files and a
+Takes a run's folder and all that was resolved for it; writes the run's files and returns a
 `TrainReport`. Events are reported to a `Reporter`; nothing is printed here.
 
 The arrays of the step and the progress (see `state`) are whole at any moment, so a checkpoint can
@@ -123,7 +123,7 @@ class TrainingLoop:
                 self._save()
                 if isinstance(error, ShardError):
                     raise ShardError(
-                        f"{error}; {n_steps:,} steps are done and saved: --resume goes on from "
+                        f"{error}; {n_steps:,} steps are done and saved: --resume continues from "
                         "there where the dataset has the run's eras as they were"
                     ) from error
             if isinstance(error, tf.errors.OpError):
@@ -138,7 +138,7 @@ class TrainingLoop:
         return progress.stopped or progress.is_out_of_patience(config.patience)
 
     def _train_epoch(self, stream: Stream) -> None:
-        """Do what is left of the running epoch's steps."""
+        """Train the remaining steps of the running epoch."""
         clock, n_steps = self._clock, len(self._batches)
         clock.steps = self._step.count - self._progress.epochs_done * n_steps
         self._begin_epoch()
@@ -252,7 +252,7 @@ class TrainingLoop:
         return self._setup.keeps_last_epoch or is_better(monitor, row[monitor], than[monitor])
 
     def _save(self) -> None:
-        """Save a checkpoint; on a full disk go on without it."""
+        """Save a checkpoint; on a full disk continue without it."""
         self._check_convergence()  # it would push out one that is of use
         state = State(
             self._step.arrays(),
@@ -264,7 +264,7 @@ class TrainingLoop:
         self._store.save(self._step.count, state)
 
     def _resume_from(self, state: State) -> None:
-        """Go on from a state."""
+        """Restore a state and continue from it."""
         self._step.restore(state.arrays)
         self._progress, self._clock, self._memory = state.progress, state.clock, state.callbacks
         if best := self._progress.best:

@@ -1,4 +1,4 @@
-"""Models: features of 0 to 1 in, one output per target. Those that are built in are here.
+"""The built-in models: features of 0 to 1 in, one output per target.
 
 Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
 package isn't installed.

@@ -1,6 +1,6 @@
-"""The plan of a training: what is about to be trained, in numbers.
+"""The plan of a training, in numbers.
 
-In comes a resolved configuration with its model, out comes a `TrainPlan`.
+Takes a resolved configuration with its model; returns a `TrainPlan`.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from .resolve import Setup
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
-    """Return the plan of a training that begins after so many steps and epochs."""
+    """Return the plan of a training that begins after the given steps and epochs."""
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
     manifest = setup.dataset.manifest

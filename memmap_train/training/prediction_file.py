@@ -1,6 +1,6 @@
-"""The file that predictions are written to: where that may be, and what it holds.
+"""The file that predictions are written to: its allowed paths and its content.
 
-In come a path and, era by era, ids and numbers. Out goes what Numerai accepts: the columns `id` and
+Takes a path and, era by era, ids and numbers. Writes what Numerai accepts: the columns `id` and
 `prediction`, with the era between them where it is asked for. A plain file is written whole or not
 at all; what isn't a plain file is written into, as CSV. Imports no TensorFlow.
 """
@@ -36,14 +36,14 @@ _log = logging.getLogger("memmap_train")
 
 
 class _Writer(Protocol):
-    """Takes rows: the ids, then, where it was asked for, the eras, then the predictions."""
+    """Takes rows: the ids, then the eras if they were requested, then the predictions."""
 
     def write(self, *columns: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionFile:
-    """Where predictions go; made by `prediction_file`, which checks that they may.
+    """The destination of predictions; made by `prediction_file`, which checks it.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class PredictionFile:
 
     @property
     def is_stdout(self) -> bool:
-        """Whether what is written to it comes out of this process's stdout."""
+        """Whether the predictions are written to this process's stdout."""
         try:
             found = os.stat(self.path) if self.descriptor is None else os.fstat(self.descriptor)
             return os.path.samestat(found, os.fstat(1))
@@ -238,7 +238,7 @@ def _unwritable(path: Path, found: str) -> RunError:
 
 
 def _descriptor_of(path: Path) -> int | None:
-    """Return the descriptor of this process that a path stands for; None where it is none."""
+    """Return the descriptor of this process that a path stands for, or None."""
     tables = {Path("/dev/fd"), Path(os.path.realpath("/proc/self/fd"))}
     for _ in range(_MAX_LINKS):
         parent = Path(os.path.realpath(path.parent))

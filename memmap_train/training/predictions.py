@@ -32,7 +32,7 @@ RunOrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class PredictReport:
-    """What was written to a file of predictions.
+    """The report of a written file of predictions.
 
     Attributes
     ----------
@@ -240,7 +240,7 @@ def write_predictions(
     Parameters
     ----------
     runs, dataset, raw, progress
-        As for `predict`.
+        The same as for `predict`.
     out_path : path
         A file whose name ends in .csv or .parquet, rows in the dataset's order; it is there whole
         or not at all. What isn't a plain file (a device, a pipe, /dev/stdout) is written into, as
@@ -256,7 +256,7 @@ def write_predictions(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        As for `predict`; or the file can't be written, or the dataset has no ids.
+        The same errors as `predict`; or the file can't be written, or the dataset has no ids.
     BrokenPipeError
         What reads the pipe that is written into has ended.
     """
@@ -267,7 +267,7 @@ def write_predictions(
 
 
 def _objections(report: PredictReport, dataset: Dataset, *, with_era: bool) -> Iterator[str]:
-    """Yield why Numerai wouldn't take a file of predictions."""
+    """Yield the reasons for which Numerai would reject a file of predictions."""
     if report.n_repeated:
         where = " of their era" if with_era else ""
         yield (
@@ -322,7 +322,7 @@ def _write(
 
 
 def _n_repeated(ids: Sequence[npt.NDArray[np.bytes_]]) -> int:
-    """Return how many of these ids have stood before."""
+    """Return the number of these ids that are repeated."""
     if not ids:
         return 0
     ordered = np.sort(np.concatenate(ids))

@@ -1,6 +1,6 @@
-"""A model over eras in order: predictions era by era.
+"""Predict eras in order with a model.
 
-In come a model and a dataset, out come float32 predictions of every row, in the dataset's order.
+Takes a model and a dataset; returns float32 predictions of every row, in the dataset's order.
 Rows pass the model in blocks of one fixed size, so that a row's prediction never depends on a batch
 size; two blocks and one era are held in memory at a time.
 """
@@ -121,7 +121,7 @@ def regroup(blocks: Iterable[Float32], rows_per_era: Sequence[int]) -> Iterator[
         The rows of all eras in order; at most one block more than an era needs is taken before the
         era is yielded.
     rows_per_era : sequence of int
-        At least one row each.
+        The rows of each era, at least one.
 
     Yields
     ------

@@ -1,6 +1,6 @@
-"""A configuration meets a dataset: everything that was left open is decided, and checked.
+"""Resolve a configuration for a dataset: decide everything that was left open, and check it.
 
-In come an opened dataset, a `TrainConfig` and, when a run is resumed, its record. Out comes a
+Takes an opened dataset, a `TrainConfig` and, when a run is resumed, its record. Returns a
 `Setup`: the configuration resolved, the fold, the batches, and the record that `config.json` will
 hold. Nothing is written here.
 """
@@ -185,7 +185,7 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
 def _resolve_fold(
     dataset: Dataset, run: Run | None, config: TrainConfig, fold: Fold | None
 ) -> _FoldChoice:
-    """Return the given fold; or the run's, if the same one is asked for; or a new one."""
+    """Return the given fold; or the run's, if the same one is requested; or a new one."""
     kept_epoch = run.record.kept_epoch if run else "best"
     asked = {key: config.to_dict()[key] for key in _FOLD_KEYS}
     if fold is not None:

@@ -1,6 +1,6 @@
 """The results of a training: its scores, its best model and its report, in the run's folder.
 
-In comes what a training has reached, out come files and a `TrainReport`; of a finished run, the
+Takes the state of a training; writes files and returns a `TrainReport`; of a finished run, the
 report that it recorded.
 """
 
@@ -59,7 +59,7 @@ class Results:
             model.set_weights(kept)
 
     def conclude(self, progress: TrainingProgress) -> TrainReport:
-        """Write the results for good: files that couldn't be written before may be now.
+        """Write the final results, including files that couldn't be written before.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Results:
                 done = f"the newest checkpoint is of step {kept:,} of {n_steps:,}"
             raise RunError(
                 f"{run.path}: the results can't be written: {error.strerror}; {done}: free "
-                "some disk space, and add --resume to go on from there"
+                "some disk space, and add --resume to continue from there"
             ) from error
         return result
 

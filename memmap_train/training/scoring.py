@@ -1,6 +1,6 @@
 """Scores of a model during its training: inside epochs and at their ends.
 
-In come the validation eras of a training and what it has done so far; out come the scores of each
+Takes the validation eras of a training and its progress so far; returns the scores of each
 era, and a row of `history.csv`.
 """
 

@@ -39,7 +39,7 @@ def start_tensorflow(output: Path) -> None:
     Parameters
     ----------
     output : Path
-        Where the command will write to: Keras saves no model without temporary files, and they go
+        The command's output path: Keras saves no model without temporary files, and they go
         there if the system has no other folder for them.
 
     Raises

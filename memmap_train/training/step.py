@@ -1,6 +1,6 @@
 """One compiled training step, and all the state that it changes.
 
-In comes a batch of numpy arrays, out comes nothing: the loss is summed up in variables, so that no
+Takes a batch of numpy arrays; returns nothing: the loss is summed up in variables, so that no
 step waits for a number. All that changes, changes in one call of the compiled function: an
 interruption finds the state of a whole number of steps.
 """
@@ -207,7 +207,7 @@ def _identities(model: Any) -> list[int]:
 def _of_dtype(array: npt.NDArray[Any], variable: Any) -> npt.NDArray[Any]:
     """Return a saved array in its variable's dtype.
 
-    Of some, as bfloat16 is, numpy's files know the size alone.
+    For some dtypes, such as bfloat16, numpy's files record only the size.
     """
     if array.dtype.kind != "V":
         return array

@@ -1,6 +1,6 @@
 """The log for TensorBoard: each epoch's scores as scalars.
 
-In come rows of `history.csv`, out go files that TensorBoard shows; it needn't be installed.
+Takes rows of `history.csv`; writes files that TensorBoard shows; it needn't be installed.
 """
 
 import os
@@ -21,7 +21,7 @@ _SCALAR = tf.compat.v1.SummaryMetadata(
 class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes each epoch's row of `history.csv` as scalars into a folder that TensorBoard shows.
 
-    If it can't be written, a warning says so, and training goes on without it.
+    If it can't be written, a warning is reported and training continues without it.
 
     Parameters
     ----------
@@ -66,5 +66,5 @@ class TensorBoardLog(keras.callbacks.Callback):  # type: ignore[misc]
             reason = " ".join(str(error).split())
             self._warn(
                 f"{self._folder}: the log for TensorBoard couldn't be written ({reason:.200}); "
-                "training goes on without it"
+                "training continues without it"
             )

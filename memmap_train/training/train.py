@@ -1,6 +1,6 @@
 """`train`: a model trained on a dataset, in the folder of a run; and the dry run of it.
 
-In come a dataset and a configuration; out come the run's files and a `TrainReport`, or the
+Takes a dataset and a configuration; writes the run's files; returns a `TrainReport` or the
 `TrainPlan` of what would be trained.
 """
 
@@ -78,7 +78,7 @@ def train(
     ConfigError, DatasetError, FoldError, BatchError
         The configuration doesn't suit the dataset, or the loss is no number any more.
     KeyboardInterrupt
-        After a checkpoint was saved: resuming goes on with the step that would have been next.
+        Raised after a checkpoint was saved: resuming continues with the next step.
 
     Notes
     -----
@@ -123,7 +123,7 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        Of a run to resume, `first_step` is that of its newest checkpoint, which isn't read.
+        If a run is resumed, `first_step` is that of its newest checkpoint, which isn't read.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def dry_run(
 
 
 def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
-    """Return the plan of a run that begins or goes on, after checking what is left to check."""
+    """Return the plan of a run that begins or is resumed, after the remaining checks."""
     is_finished = run is not None and finished_result(run, setup.record) is not None
     make_callbacks(setup.config.callbacks)
     first_step = newest_step(run.checkpoint_dir) if run else 0

@@ -29,7 +29,7 @@ class TrainedRun:
     """A run in its folder; made by `train` and by `open_run`.
 
     It stands for the path of its folder wherever a path of a run is expected. Its files are read
-    when an attribute is asked for.
+    when an attribute is accessed.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class TrainedRun:
 
     @property
     def config(self) -> TrainConfig:
-        """The configuration, nothing of which is left open."""
+        """The resolved configuration, without open defaults."""
         return self._run.train_config()
 
     @property
@@ -185,7 +185,7 @@ def train(
         Train so many folds that walk forward in time, or one for each of Numerai's windows of 156
         eras, and score them together (see `walk_forward`). The last epoch of each fold predicts.
     rolling_eras : int, optional
-        With `folds`, train only on the last so many eras before each fold's embargo.
+        With `folds`, train only on this number of last eras before each fold's embargo.
     resume : bool
         Resume a run that is there: from its newest checkpoint, or from the beginning if it has
         none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed; all
@@ -207,7 +207,7 @@ def train(
     ConfigError, DatasetError, FoldError, BatchError
         The configuration doesn't suit the dataset, or the loss is no number any more.
     KeyboardInterrupt
-        After a checkpoint was saved, from which `resume` continues.
+        Raised after a checkpoint was saved, from which `resume` continues.
 
     Notes
     -----

@@ -1,6 +1,6 @@
 """Models of the user: built by a function, or saved before.
 
-In comes what `model` names, out comes a Keras model of which is known that it takes (rows,
+Takes the name in `model`; returns a Keras model that was checked to take (rows,
 features), gives (rows, targets) in float32, and can be saved and opened again.
 """
 
@@ -211,7 +211,7 @@ def _check_shapes(model: Any, called: str, n_features: int, n_targets: int) -> N
 
 
 def _shape(shape: Any) -> str:
-    """Return a shape in words; there are several of them where a model has several inputs.
+    """Return a shape as text; a model with several inputs has several shapes.
 
     >>> _shape((None, 42))
     '(rows, 42)'

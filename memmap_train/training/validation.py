@@ -1,6 +1,6 @@
 """Per-era scores of a model on labelled eras.
 
-In come a model, a dataset of validation eras and their labels, out comes one score per era and
+Takes a model, a dataset of validation eras and their labels; returns one score per era and
 target. Eras are read one after another; none but the present one and the one before it are held.
 """
 
@@ -23,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Labels:
-    """Some targets of a dataset's eras, mapped from the beginning on.
+    """Some targets of a dataset's eras, mapped when this object is made.
 
     An update of the dataset replaces files of targets while a training is under way: what was
     mapped stays what it was.

@@ -479,7 +479,7 @@ def test_a_model_that_fails_later_keeps_its_checkpoints(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(model="mine:layered", model_params={"layer": "Failing"})
-    resumed = f"--resume goes on after step {STEPS_PER_EPOCH}, the last that was saved"
+    resumed = f"--resume continues after step {STEPS_PER_EPOCH}, the last that was saved"
     for _ in range(2):
         with refused(ConfigError, "InvalidArgumentError: no number", "mine.py, line ", resumed):
             train(sample, tmp_path / "run", config, resume=True)
@@ -490,7 +490,7 @@ def test_a_model_that_fails_later_keeps_its_checkpoints(
 def test_a_step_that_fails_is_not_saved(mine: Any, sample: Path, tmp_path: Path) -> None:
     """A part of it may be done."""
     config = small_config(model="mine:layered", model_params={"layer": "Late"}, checkpoint_steps=6)
-    with refused(ConfigError, "too late", "--resume goes on after step 6"):
+    with refused(ConfigError, "too late", "--resume continues after step 6"):
         train(sample, tmp_path / "run", config)
 
 

@@ -1,6 +1,6 @@
 """Arrow's columns as numpy arrays: their kinds, their values, and how many are decoded at once.
 
-In come Arrow types and arrays, out go plain strings and numpy arrays. Reads no files.
+Takes Arrow types and arrays; returns plain strings and numpy arrays. Reads no files.
 """
 
 from collections.abc import Callable, Sequence
@@ -117,7 +117,7 @@ def as_numbers(array: Any, null: float = 0) -> npt.NDArray[Any]:
 
 
 def null_mask(array: Any) -> npt.NDArray[np.bool_]:
-    """Return where an array is null."""
+    """Return a mask that is True where an array is null."""
     return np.from_dlpack(array.is_null().cast(pa.int8())).view(np.bool_)
 
 

@@ -2,8 +2,8 @@
 
 The decoder in `dictionary_codes` implements a format that others define, and a wrong code would
 pass unnoticed. Therefore Arrow decodes one of the decoded columns of each row group as well, after
-all columns are decoded and before any of them is used. In come the columns as they are decoded, by
-any number of threads; out goes the one to compare, as a name and a checksum.
+all columns are decoded and before any of them is used. Takes the columns as they are decoded, by
+any number of threads; returns the one to compare, as a name and a checksum.
 """
 
 import threading
@@ -54,7 +54,7 @@ class Sample:
     checksum: str
 
     def equals(self, codes: Codes) -> bool:
-        """Return whether these are the codes that were decoded."""
+        """Return True if these are the codes that were decoded."""
         return Checksum(codes).text == self.checksum
 
 
@@ -70,7 +70,7 @@ class DecodedSamples:
         self._lock = threading.Lock()
 
     def add(self, group: int, names: Sequence[str], left: Collection[int], codes: Codes) -> None:
-        """Take note of a block of columns.
+        """Record a block of decoded columns.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """Information on a parquet file without its rows: columns, row groups, footer checksum.
 
-In comes a path, out goes a `ParquetFileInfo`: immutable, without an open file, and cheap to keep
+Takes a path; returns a `ParquetFileInfo`: immutable, without an open file, and cheap to keep
 for a thousand files. Rows are read through a handle, see `handle`.
 """
 
@@ -41,7 +41,7 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ParquetFileInfo:
-    """A parquet file as it was when it was first opened.
+    """The properties of a parquet file, as it was when it was first opened.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class ParquetFileInfo:
     types : dict of str to pyarrow.DataType
         The Arrow type of each column.
     nullable : dict of str to bool
-        For each integer column whether its rows may be null.
+        Whether the rows of each integer column may be null.
     row_groups : tuple of int
         Number of rows of each row group.
     metadata : dict of str to str

@@ -1,4 +1,4 @@
-"""Handles on parquet files: as many of each as there are threads that read it at once.
+"""Handles on parquet files: one for each thread that reads a file at the same time.
 
 A handle is for one thread at a time. One that was given back is taken again, by any thread, with
 the layouts that its page decoder has learnt. Handles on the files that were read least recently are

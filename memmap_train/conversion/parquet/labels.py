@@ -1,6 +1,6 @@
 """Labels as text: the values of an era, id or data type column of any type.
 
-In comes an Arrow array without nulls, out goes its text as `large_string`. Equal values get equal
+Takes an Arrow array without nulls; returns its text as `large_string`. Equal values get equal
 texts, and different values different texts:
 
 - text stays as it is, and so do bytes that are UTF-8;
@@ -73,7 +73,7 @@ def label_codes(arrays: Iterable[Any]) -> tuple[list[str], npt.NDArray[np.int32]
     Raises
     ------
     LabelError
-        As for `as_text`; its row is counted over all arrays.
+        The same errors as `as_text`; rows are counted over all arrays.
     """
     positions: dict[str, int] = {}
     codes = [np.empty(0, np.int32)]
@@ -91,7 +91,7 @@ def label_codes(arrays: Iterable[Any]) -> tuple[list[str], npt.NDArray[np.int32]
 
 
 def ends_with_zero(texts: Any) -> bool:
-    """Return whether a text ends with a zero byte."""
+    """Return True if a text ends with a zero byte."""
     return bool(pc.any(pc.ends_with(texts, "\0")).as_py())
 
 

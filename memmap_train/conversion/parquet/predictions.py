@@ -1,6 +1,6 @@
 """Predictions in a parquet file: written an era at a time, and the columns of such a file.
 
-In come lists of texts and arrays of numbers; out goes a file of plain columns without an index, so
+Takes lists of texts and arrays of numbers; writes a file of plain columns without an index, so
 that pandas reads the columns that are written. Must not import pandas.
 """
 

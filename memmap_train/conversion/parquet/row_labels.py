@@ -1,6 +1,6 @@
 """Labels of a row group's rows: eras, data types and ids, as text and numpy arrays.
 
-In comes a handle on a parquet file. Rows without a label are refused by their number in the file.
+Takes a handle on a parquet file. Rows without a label are refused by their number in the file.
 """
 
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def read_ids(
     Raises
     ------
     SourceError
-        As for `longest_id`.
+        The same errors as `longest_id`.
     """
     return map(as_fixed_width, _id_texts(handle, group, column, at_once))
 

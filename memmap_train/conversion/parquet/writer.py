@@ -1,6 +1,6 @@
 """Writes parquet files with the layout that Numerai publishes.
 
-In come eras as numpy arrays, one at a time; out goes one parquet file, which appears under its name
+Takes eras as numpy arrays, one at a time; writes one parquet file, which appears under its name
 only when it is complete. Must not import pandas: metadata written by hand declare the index that
 pandas shows.
 

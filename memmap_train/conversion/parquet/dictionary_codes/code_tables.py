@@ -1,6 +1,6 @@
 """Tables from packed indices to codes: four rows, 12 bits, in one look-up.
 
-In come dictionary pages and groups of eight packed indices, out come codes. A table has the codes
+Takes dictionary pages and groups of eight packed indices; returns codes. A table has the codes
 of four rows, four bytes, for each of the 4,096 values of 12 bits. Many columns share one table,
 since their dictionaries are the same.
 """

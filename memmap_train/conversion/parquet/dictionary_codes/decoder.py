@@ -1,6 +1,6 @@
 """Decodes columns of codes from their dictionary pages, many columns at once.
 
-In come names of integer columns and an array to fill; out come the columns that are left to Arrow:
+Takes names of integer columns and an array to fill; returns the columns that are left to Arrow:
 those with another layout, and damaged ones, about which Arrow reports the errors. The pages of most
 columns have the same layout to the byte, so their indices are copied and looked up together.
 """
@@ -40,7 +40,7 @@ class CodeDecoder:
     offsets : ColumnOffsets
         Offsets of the file's columns, which several decoders may share.
     nullable : mapping of str to bool
-        For each integer column whether its rows may be null.
+        Whether the rows of each integer column may be null.
     max_columns : int
         Maximum number of columns read at once.
     max_known : int

@@ -1,6 +1,6 @@
 """The layout of a page: parsed once, and shared by pages with the same bytes around their indices.
 
-In come the bytes of a page, as they are in the file; out go offsets and sizes. Nothing here decodes
+Takes the bytes of a page, as they are in the file; returns offsets and sizes. Nothing here decodes
 a value. Only the layout of Numerai's files is supported: indices of three bits into a dictionary,
 packed or as runs of one index, and no nulls. Everything else raises `UnsupportedLayoutError`.
 
@@ -104,7 +104,7 @@ class PageLayout:
         return packed and self.n_rows == GROUP * self.n_groups
 
     def fits(self, data: Data, offset: int) -> bool:
-        """Return whether the page that begins at an offset has this layout."""
+        """Return True if the page that begins at an offset has this layout."""
         for first, end, step, found in self.checks:
             if data[offset + first : offset + end : step] != found:
                 return False

@@ -1,6 +1,6 @@
-"""What is to be done for a column whose pages are known: indices to copy, rows to move and to fill.
+"""The steps for a column whose pages are known: indices to copy, rows to move and to fill.
 
-In come layouts of pages, out come offsets, rows and strides. A plan is made once and used for all
+Takes layouts of pages; returns offsets, rows and strides. A plan is made once and used for all
 columns that have the same pages. Nothing here knows values.
 """
 
@@ -69,7 +69,7 @@ class ReadPlan:
         self.fills: list[tuple[int, int, int]] = []
 
     def fits(self, data: Data, begin: int) -> bool:
-        """Return whether the column whose data pages begin at an offset has these pages."""
+        """Return True if the column whose data pages begin at an offset has these pages."""
         return all(layout.fits(data, begin + offset) for layout, offset in self.pages)
 
     def add(self, layout: PageLayout, offset: int, n_pages: int, body: Data | None) -> None:
