@@ -91,14 +91,13 @@ def _found(model: Any) -> "Run | Path | Predictions":
 def _short_names(models: "Sequence[Run | Path | Predictions]") -> list[str]:
     """Return a name for each model: the end of its path, with so much of it that names differ."""
     paths = [_path_of(model) for model in models]
-    names = [path.parts[-1:] for path in paths]
-    for n_parts in range(2, max(len(path.parts) for path in paths) + 1 if paths else 0):
-        counts = Counter(names)
-        names = [
-            path.parts[-n_parts:] if counts[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)
-        ]
-    texts, seen = ["/".join(name) for name in names], Counter[str]()
+    names = {path: path.name for path in paths}
+    for n_parts in range(2, max((len(path.parts) for path in names), default=0) + 1):
+        counts = Counter(names.values())
+        for path, name in names.items():
+            if counts[name] > 1:
+                names[path] = "/".join(path.parts[-n_parts:])
+    texts, seen = [names[path] for path in paths], Counter[str]()
     for position, text in enumerate(texts):
         seen[text] += 1
         if seen[text] > 1:  # one path twice, or several predictions in memory
