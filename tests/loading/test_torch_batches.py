@@ -264,6 +264,46 @@ def test_workers_continue_at_a_state_and_have_none_for_the_main_process(
         data.state_dict()
 
 
+def test_each_pass_is_the_next_epoch_in_the_main_process_and_in_workers(
+    toys: dict[str, Path],
+) -> None:
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    for epoch, n_workers in enumerate([0, 2, 0, 0, 1, 0]):
+        loader = DataLoader(data, batch_size=None, num_workers=n_workers)
+        assert_same(copied(loader), steps_of(batches, epoch * n, (epoch + 1) * n))
+        if not n_workers:
+            assert data.state_dict()["step"] == (epoch + 1) * n
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_another_number_of_workers_is_refused_until_the_epoch_is_set(
+    toys: dict[str, Path], before: int, after: int
+) -> None:
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    loaders = [DataLoader(data, batch_size=None, num_workers=n) for n in (before, after)]
+    copied(loaders[0])
+    for _ in range(2):
+        with pytest.raises(BatchError, match=f"expected {before} again.*found {after}; call set_e"):
+            copied(loaders[1])
+    data.set_epoch(1)
+    for epoch in (1, 2):
+        assert_same(copied(loaders[1]), steps_of(batches, epoch * n, (epoch + 1) * n))
+
+
+def test_workers_may_set_the_epoch_themselves(toys: dict[str, Path]) -> None:
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    copied(DataLoader(data, batch_size=None, num_workers=1))
+
+    def begin_at_epoch_five(_: int) -> None:
+        torch.utils.data.get_worker_info().dataset.set_epoch(5)
+
+    loader = DataLoader(data, batch_size=None, num_workers=2, worker_init_fn=begin_at_epoch_five)
+    assert_same(copied(loader), steps_of(batches, 5 * n, 6 * n))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="spawn is the only way there, tested above")
 def test_workers_may_be_spawned_and_ranks_have_workers(toys: dict[str, Path]) -> None:
     """In a script of its own: a spawned worker imports the main module again."""
