@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from ..arguments import flag
 from ..errors import ConversionError
 from ..progress import ProgressOption, reporting
 from ..system.paths import checked_path, user_path
@@ -114,6 +115,8 @@ def convert(
     limit of open files (`RLIMIT_NOFILE`) is raised to the hard limit, and stays there.
     """
     started = time.perf_counter()
+    overwrite = flag("overwrite", overwrite)
+    trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
     given = [sources] if isinstance(sources, str | os.PathLike) else sources
     paths = [user_path(path) for path in given]

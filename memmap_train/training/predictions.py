@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import flag
 from ..dataset.dataset import Dataset
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
@@ -159,6 +160,7 @@ class Predictions:
         return replace(report, objections=tuple(_objections(report, self.dataset, with_era=era)))
 
     def _write_as(self, suffix: str, path: str | os.PathLike[str], *, era: bool) -> None:
+        era = flag("era", era)
         _check_ids(self.dataset)
         file = prediction_file(checked_path(path, RunError))
         if file.plain is not None and file.plain.suffix.lower() != suffix:
@@ -211,6 +213,7 @@ def predict(
     ConfigError
         Features are missing in it, and the run doesn't say what they should become.
     """
+    raw = flag("raw", raw)
     folders = [runs] if isinstance(runs, str | os.PathLike) else runs
     found_runs = [open_run(user_path(folder)) for folder in folders]
     if not found_runs:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import flag
 from ..errors import ConfigError, RunError
 from ..progress import Progress
 from ..runs.config import TrainConfig
@@ -217,6 +218,7 @@ def train(
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
     """
+    resume = flag("resume", resume)
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()

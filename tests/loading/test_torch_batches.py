@@ -285,8 +285,12 @@ def test_another_number_of_workers_is_refused_until_the_epoch_is_set(
     loaders = [DataLoader(data, batch_size=None, num_workers=n) for n in (before, after)]
     copied(loaders[0])
     for _ in range(2):
-        with pytest.raises(BatchError, match=f"expected {before} again.*found {after}; call set_e"):
+        try:
             copied(loaders[1])
+        except BatchError as error:  # torch's text around ours has several lines
+            text = str(error)
+        assert f"expected {before} again, as in the epoch before, found {after}; call " in text
+        gc.collect()  # the workers have ended with their iterator
     data.set_epoch(1)
     for epoch in (1, 2):
         assert_same(copied(loaders[1]), steps_of(batches, epoch * n, (epoch + 1) * n))
