@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -278,22 +279,24 @@ def test_each_pass_is_the_next_epoch_in_the_main_process_and_in_workers(
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
 def test_another_number_of_workers_is_refused_until_the_epoch_is_set(
-    toys: dict[str, Path], before: int, after: int
+    toys: dict[str, Path], before: int, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The workers are only said to be some: torch takes five seconds to end those that failed."""
     batches = make(toys["float32"])
     data, n = mt.torch_batches(batches), len(batches)
-    loaders = [DataLoader(data, batch_size=None, num_workers=n) for n in (before, after)]
-    copied(loaders[0])
-    for _ in range(2):
-        try:
-            copied(loaders[1])
-        except BatchError as error:  # torch's text around ours has several lines
-            text = str(error)
-        assert f"expected {before} again, as in the epoch before, found {after}; call " in text
-        gc.collect()  # the workers have ended with their iterator
+    copied(DataLoader(data, batch_size=None, num_workers=before))
+    for worker in range(after):
+        info = SimpleNamespace(id=worker, num_workers=after)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "memmap_train.loading.torch_batches.get_worker_info", lambda info=info: info
+            )
+            with refused(BatchError, f"expected {before} again", f"{after}; call set_epoch(1)"):
+                next(iter(data))
     data.set_epoch(1)
+    loader = DataLoader(data, batch_size=None, num_workers=after)
     for epoch in (1, 2):
-        assert_same(copied(loaders[1]), steps_of(batches, epoch * n, (epoch + 1) * n))
+        assert_same(copied(loader), steps_of(batches, epoch * n, (epoch + 1) * n))
 
 
 def test_workers_may_set_the_epoch_themselves(toys: dict[str, Path]) -> None:
