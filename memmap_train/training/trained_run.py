@@ -3,6 +3,7 @@
 TensorFlow is imported when a model is trained or loaded; the rest needs numpy alone.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,12 @@ from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
 from ..system.paths import user_path
+from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
+
+_log = logging.getLogger("memmap_train")
+_ONE_AT_A_TIME = ThreadLock()
+"""Held while a model is trained: Keras's global seed belongs to the process."""
 
 
 class TrainedRun:
@@ -216,6 +222,10 @@ def train(
     bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
     is switched on for the process.
 
+    That seed belongs to the process, so one training runs at a time: called in another thread
+    meanwhile, `train` waits until the first training has ended, and logs a warning that it does.
+    For trainings at the same time, use processes.
+
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
     """
     resume = flag("resume", resume)
@@ -225,7 +235,9 @@ def train(
     from .fold_loop import train_folds
     from .train import train as train_one
 
-    with reporter(progress) as report:
+    if not _ONE_AT_A_TIME.is_free():
+        _log.warning("%s: waits for the end of a training in another thread", run_dir)
+    with _ONE_AT_A_TIME, reporter(progress) as report:
         result: TrainReport | FoldsReport
         if folds is None:
             result = train_one(dataset, run_dir, config, resume=resume, report=report)

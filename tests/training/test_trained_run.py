@@ -1,7 +1,9 @@
 """A run as an object: what `mt.train` and `mt.open_run` return, and its predictions."""
 
+import logging
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +47,40 @@ def run_of_folds(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
 @pytest.fixture(params=["trained", "opened"])
 def either(request: pytest.FixtureRequest, run: TrainedRun) -> TrainedRun:
     return run if request.param == "trained" else mt.open_run(run.path)
+
+
+def test_a_training_waits_for_one_in_another_thread(
+    run: TrainedRun, sample: Path, tmp_path: Path
+) -> None:
+    """Keras's global seed belongs to the process: side by side, both would end in other bits."""
+    waits, others = threading.Event(), []
+
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "waits for the end of a training in another thread" in record.getMessage():
+                waits.set()
+
+    def train_other() -> None:
+        others.append(mt.train(sample, tmp_path / "other", small_config()))
+
+    def begin_other(what: str, done: int, total: int) -> None:
+        if not other.ident:
+            other.start()
+            assert waits.wait(60)
+
+    log, handler = logging.getLogger("memmap_train"), Waiting()
+    log.addHandler(handler)
+    other = threading.Thread(target=train_other)
+    try:
+        both = [mt.train(sample, tmp_path / "first", small_config(), progress=begin_other)]
+        other.join()
+    finally:
+        log.removeHandler(handler)
+    both += others
+    assert len(both) == 2
+    for trained in both:
+        assert trained.history["loss"].tolist() == run.history["loss"].tolist()
+        assert trained.era_scores.tolist() == run.era_scores.tolist()
 
 
 def test_the_result_summarises_the_best_epochs_era_scores(either: TrainedRun) -> None:
