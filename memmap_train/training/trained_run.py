@@ -5,6 +5,7 @@ TensorFlow is imported when a model is trained or loaded; the rest needs numpy a
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,12 +42,12 @@ class TrainedRun:
     Attributes
     ----------
     path : Path
-        The folder.
+        The folder, as an absolute path: it doesn't depend on the current directory.
     """
 
     def __init__(self, run: Run, result: TrainReport | FoldsReport | None = None) -> None:
-        self._run, self._result = run, result
-        self.path: Path = run.path
+        self.path: Path = run.path.absolute()  # also after os.chdir
+        self._run, self._result = replace(run, path=self.path), result
 
     def __fspath__(self) -> str:
         return str(self.path)

@@ -117,6 +117,23 @@ def test_the_model_and_the_picture_are_those_of_the_folder(either: TrainedRun) -
     assert repr(either) == f"<TrainedRun '{either.path}'>"
 
 
+def test_a_run_with_a_relative_path_stays_the_same_in_another_directory(
+    run: TrainedRun, run_of_folds: TrainedRun, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.path.parent)
+    opened = mt.open_run(run.path.name)
+    monkeypatch.chdir(run_of_folds.path.parent)
+    folds = mt.open_run(run_of_folds.path.name)
+    monkeypatch.chdir(sample)
+    assert (opened.path, folds.path) == (run.path, run_of_folds.path)
+    assert opened.result.corr == run.result.corr
+    assert opened.history.tolist() == run.history.tolist()
+    assert opened.chart_path == run.chart_path
+    assert opened.model().input_shape == run.model().input_shape
+    assert [fold.path for fold in folds.folds] == [fold.path for fold in run_of_folds.folds]
+    assert mt.predict(opened, sample).values.tolist() == mt.predict(run, sample).values.tolist()
+
+
 def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
     run: TrainedRun, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
