@@ -12,7 +12,7 @@ from pathlib import Path
 from ..arguments import flag
 from ..errors import ConversionError
 from ..progress import ProgressOption, reporting
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
@@ -118,8 +118,7 @@ def convert(
     overwrite = flag("overwrite", overwrite)
     trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    paths = [user_path(path) for path in given]
+    paths = user_paths(sources)
     if isinstance(targets, str):
         targets = [targets]
     budget = MemoryBudget(memory)

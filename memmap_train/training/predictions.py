@@ -19,7 +19,7 @@ from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
 from ..runs.run import open_run
 from ..runs.selection import DatasetOrPath, opened
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_paths
 from ..text import counted
 from .prediction_file import PredictionFile, prediction_file
 from .startup import import_tensorflow
@@ -214,8 +214,7 @@ def predict(
         Features are missing in it, and the run doesn't say what they should become.
     """
     raw = flag("raw", raw)
-    folders = [runs] if isinstance(runs, str | os.PathLike) else runs
-    found_runs = [open_run(user_path(folder)) for folder in folders]
+    found_runs = [open_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     found = opened(dataset)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..arguments import flag
 from ..errors import ConfigError, RunError
 from ..progress import Progress
-from ..runs.config import TrainConfig
+from ..runs.config import TrainConfig, checked_config
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
@@ -229,7 +229,7 @@ def train(
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
     """
-    resume = flag("resume", resume)
+    config, resume = checked_config(config), flag("resume", resume)
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
