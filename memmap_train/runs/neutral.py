@@ -19,12 +19,12 @@ _Floats = npt.NDArray[np.floating[Any]]
 _Float64s = npt.NDArray[np.float64]
 _Mask = npt.NDArray[np.bool_]
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
 _RCOND = 1e-6  # smallest singular value that counts, relative to the largest: numerai-tools' own
 _EXACT = 2**24  # float32 represents all whole numbers below
 _NOTHING = 1e-9  # of the predictions' length: a residual below it is rounding errors
-_REFINEMENTS = 1
-_POWER_STEPS = 10  # of the power iteration for the largest singular value
+_ROUNDING = 1e-10  # of the predictions' length: an error that is worth no further step
+_POWER_STEPS = 4  # of the power iteration for the largest singular value
 
 
 class Neutralizer:
@@ -68,13 +68,12 @@ class Neutralizer:
     def __init__(self, features: npt.NDArray[Any], rows: _Mask | None = None) -> None:
         self._features, self._rows = features, rows
         self.n_rows = len(features) if rows is None else int(np.count_nonzero(rows))
-        self._sums = np.zeros(features.shape[1])
-        for _, block in self._blocks(np.float64):
-            self._sums += block.sum(axis=0)
-        self.has_missing = bool(np.isnan(self._sums).any())
-        self.n_independent = 0
-        if self.n_rows and features.shape[1] and not self.has_missing:
-            self._factorise()
+        self.n_independent, self.has_missing = 0, False
+        if self.n_rows and features.shape[1]:
+            products = self._products()
+            self.has_missing = bool(np.isnan(self._sums).any())
+            if not self.has_missing:
+                self._factorise(self._covariance(products))
 
     def residual(self, predictions: _Floats, proportion: float = 1.0) -> _Float64s:
         """Return predictions without a share of what the features explain.
@@ -118,67 +117,75 @@ class Neutralizer:
         if self.n_independent >= self.n_rows - 1:  # nothing that they couldn't explain
             fit[:, is_defined] = wanted
             return fit
+        if not self.n_independent:
+            fit[:, is_defined] = wanted.mean(axis=0)
+            return fit
         means = wanted.mean(axis=0)
         rest = wanted - means
-        for _ in range(1 + _REFINEMENTS):
-            rest -= self._fitted(rest)
+        weights, _ = self._weights(rest)
+        rest -= self._fit(weights)
+        # Of what is left nothing should be explained; where features are nearly collinear, it is.
+        weights, length = self._weights(rest)
+        if (length > _ROUNDING * np.linalg.norm(wanted, axis=0)).any():
+            rest -= self._fit(weights)
         fit[:, is_defined] = wanted - rest
         return fit
 
-    def _fitted(self, centred: _Float64s) -> _Float64s:
-        """Return the features' fit of centred predictions."""
-        n_models = centred.shape[1]
-        if not self.n_independent:
-            return np.zeros_like(centred)
-        products = np.zeros((len(self._sums), n_models))
+    def _weights(self, centred: _Float64s) -> tuple[_Float64s, _Float64s]:
+        """Return the features' weights in the fit of centred predictions, and the fit's length."""
+        products = np.zeros((len(self._sums), centred.shape[1]))
         for place, block in self._blocks(np.float64):
             products += block.T @ centred[place]
         products -= np.outer(self._sums, centred.mean(axis=0))
-        half = solve_triangular(
-            self._factor, products[self._pivots], lower=True, check_finite=False
-        )
+        half = solve_triangular(self._factor, products[self._pivots], lower=True)
         weights = np.zeros_like(products)
-        weights[self._pivots] = solve_triangular(
-            self._factor, half, lower=True, trans=1, check_finite=False
-        )
-        fit = np.empty_like(centred)
+        weights[self._pivots] = solve_triangular(self._factor, half, lower=True, trans=1)
+        return weights, np.linalg.norm(half, axis=0)
+
+    def _fit(self, weights: _Float64s) -> _Float64s:
+        """Return the fit that features with these weights make; its mean is 0."""
+        fit = np.empty((self.n_rows, weights.shape[1]))
         for place, block in self._blocks(np.float64):
-            fit[place] = block @ weights
+            np.matmul(block, weights, out=fit[place])
         fit -= self._sums @ weights / self.n_rows
         return fit
 
-    def _factorise(self) -> None:
-        """Factorise the features' covariance, with the most independent features first."""
-        gram = self._gram()
-        gram -= np.outer(self._sums, self._sums / self.n_rows)
-        least = (_RCOND * self._largest_singular_value(gram)) ** 2
-        factor, pivots, rank, _ = lapack.dpstrf(gram, lower=1, tol=least, overwrite_a=1)
+    def _products(self) -> npt.NDArray[Any]:
+        """Return the products of all pairs of features, and add up each feature.
+
+        The lower triangle is computed. Sums of codes have no rounding errors in float32, in which
+        it takes half the time.
+        """
+        n_features = self._features.shape[1]
+        for dtype, multiply in ((np.float32, blas.ssyrk), (np.float64, blas.dsyrk)):
+            self._sums = np.zeros(n_features)
+            products = np.zeros((n_features, n_features), dtype, order="F")
+            for _, block in self._blocks(dtype):
+                if dtype == np.float32 and not _adds_exactly(block, self.n_rows):
+                    break
+                self._sums += block.sum(axis=0)
+                products = multiply(1.0, block.T, 1.0, products, lower=1, overwrite_c=1)
+            else:
+                break
+        return products
+
+    def _covariance(self, products: npt.NDArray[Any]) -> _Float64s:
+        """Return the features' covariance times the rows: the lower triangle."""
+        covariance = np.empty(products.shape, order="F")
+        means = self._sums / self.n_rows
+        for low in range(0, len(means), _BLOCK_COLUMNS):
+            part = slice(low, low + _BLOCK_COLUMNS)
+            covariance[low:, part] = np.outer(self._sums[low:], -means[part])
+            covariance[low:, part] += products[low:, part]
+        return covariance
+
+    def _factorise(self, covariance: _Float64s) -> None:
+        """Factorise the covariance, with the most independent features first."""
+        least = (_RCOND * self._largest_singular_value(covariance)) ** 2
+        factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1, tol=least, overwrite_a=1)
         self.n_independent = int(rank)
         self._pivots = pivots[:rank] - 1
-        self._factor = factor[:rank, :rank]
-
-    def _gram(self) -> _Float64s:
-        """Return the products of all pairs of features, without rounding errors where possible."""
-        dtype = np.float32 if self._is_exact() else np.float64
-        multiply = blas.ssyrk if dtype == np.float32 else blas.dsyrk
-        n_features = len(self._sums)
-        gram = np.zeros((n_features, n_features), dtype, order="F")
-        for _, block in self._blocks(dtype):
-            gram = multiply(1.0, block.T, 1.0, gram, lower=1, overwrite_c=1)
-        return gram.astype(np.float64)
-
-    def _is_exact(self) -> bool:
-        """Return True if products of features can be added up in float32 without rounding.
-
-        Codes are whole numbers, or quarters of such.
-        """
-        largest = 0.0
-        for _, block in self._blocks(np.float32):
-            quarters = block * 4
-            if (quarters != np.rint(quarters)).any():
-                return False
-            largest = max(largest, float(np.abs(quarters).max()))
-        return largest**2 * self.n_rows < _EXACT
+        self._factor = np.asfortranarray(factor[:rank, :rank])
 
     def _largest_singular_value(self, covariance: _Float64s) -> float:
         """Return the largest singular value of the features, not centred."""
@@ -201,6 +208,16 @@ class Neutralizer:
                 block = block[self._rows[low : low + _BLOCK_ROWS]]
             yield slice(first, first + len(block)), block.astype(dtype)
             first += len(block)
+
+
+def _adds_exactly(block: npt.NDArray[np.float32], n_rows: int) -> bool:
+    """Return True if products of such features over so many rows add up exactly in float32.
+
+    Codes do: they are whole numbers, or quarters of such.
+    """
+    quarters = block * 4
+    largest = float(np.abs(quarters).max(initial=0))
+    return bool((quarters == np.rint(quarters)).all()) and largest**2 * n_rows < _EXACT
 
 
 def feature_neutral_corr(
@@ -231,7 +248,7 @@ def feature_neutral_corr(
     tests hold this function.
     """
     _check_labels(predictions, target)
-    known: _Mask = ~np.isnan(predictions).any(axis=0)
+    known = np.logical_not(np.isnan(predictions).any(axis=0))
     scores = np.full(predictions.shape[1], math.nan)
     if len(target) > 1:
         scores[known] = _scores(gaussian_ranks(predictions[:, known]), target, neutralizer, [1.0])[
@@ -258,7 +275,7 @@ def neutralized_corr(
         `numerai_corr` for each proportion; NaN as for `feature_neutral_corr`.
     """
     _check_labels(predictions, target)
-    known: _Mask = ~np.isnan(predictions).any(axis=0)
+    known = np.logical_not(np.isnan(predictions).any(axis=0))
     scores = np.full((len(proportions), predictions.shape[1]), math.nan)
     if len(target) > 1:
         ranks = uniform_ranks(predictions[:, known])
