@@ -27,38 +27,19 @@ from tests.support.scoring_data import (
     TARGETS,
     make_scoring_dataset,
     predictions_frame,
-    scoring_frame,
     write_csv,
-    write_parquet,
 )
 
 META, BENCHMARK = BENCHMARKS[2], BENCHMARKS[0]
 FNC = list(FEATURES[:N_FNC])
 
 
-@pytest.fixture(scope="module")
-def frame() -> pd.DataFrame:
-    return scoring_frame()
+pytest_plugins = ["tests.support.scoring_fixtures"]
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_scoring_dataset(tmp_path_factory.mktemp("scoring"))
-
-
-@pytest.fixture(scope="module")
-def files(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return two files: of all rows in order; of nine in ten rows in any order, without eras."""
-    folder = tmp_path_factory.mktemp("predictions")
-    write_csv(predictions_frame(frame), folder / "whole.csv")
-    part = predictions_frame(frame, 1).drop(columns="era").sample(frac=0.9, random_state=1)
-    write_parquet(part, folder / "part.parquet")
-    return [folder / "whole.csv", folder / "part.parquet"]
-
-
-@pytest.fixture(scope="module")
-def evaluation(files: list[Path], dataset: Path) -> Evaluation:
-    return mt.evaluate(files, dataset, targets=TARGETS, details=True)
+def evaluation(prediction_files: list[Path], scored_dataset: Path) -> Evaluation:
+    return mt.evaluate(prediction_files, scored_dataset, targets=TARGETS, details=True)
 
 
 def reference(
@@ -166,10 +147,13 @@ def test_corr_by_proportion_equals_neutralised_ranks(
 
 
 def test_either_store_gives_the_same_scores(
-    evaluation: Evaluation, files: list[Path], tmp_path: Path
+    evaluation: Evaluation, prediction_files: list[Path], tmp_path: Path
 ) -> None:
     other = mt.evaluate(
-        files, make_scoring_dataset(tmp_path, store="float32"), targets=TARGETS, details=True
+        prediction_files,
+        make_scoring_dataset(tmp_path, store="float32"),
+        targets=TARGETS,
+        details=True,
     )
     for name in ("corr", "mmc", "bmc", "fnc", "max_exposure", "rms_exposure"):
         np.testing.assert_allclose(other.era_scores[name], evaluation.era_scores[name], atol=1e-9)
@@ -179,7 +163,8 @@ def test_the_benchmark_is_scored_as_the_models_are(
     evaluation: Evaluation, frame: pd.DataFrame
 ) -> None:
     benchmark = evaluation.benchmark_scores
-    assert benchmark is not None and benchmark.name == BENCHMARK
+    assert benchmark is not None
+    assert benchmark.name == BENCHMARK
     assert benchmark.eras == ERAS[2:]
 
     def score(rows: pd.DataFrame) -> float:
@@ -188,61 +173,72 @@ def test_the_benchmark_is_scored_as_the_models_are(
     expected = reference(frame, frame[BENCHMARK].astype(float), "target", score)
     scores = benchmark.by_target["target"]
     check(scores.corr, benchmark.eras, expected, 1e-9)
-    assert np.isnan(scores.bmc).all() and np.isnan(scores.benchmark_corr).all()
+    assert np.isnan(scores.bmc).all()
+    assert np.isnan(scores.benchmark_corr).all()
     assert np.isfinite(scores.mmc).any()
 
 
-def test_all_features_are_used_if_asked_for(files: list[Path], dataset: Path) -> None:
-    found = mt.evaluate(files[0], dataset, neutral_to="all")
+def test_all_features_are_used_if_asked_for(
+    prediction_files: list[Path], scored_dataset: Path
+) -> None:
+    found = mt.evaluate(prediction_files[0], scored_dataset, neutral_to="all")
     assert found.models[0].exposures.feature_names == FEATURES
     assert found.neutral_to == "all"
-    assert mt.evaluate(files[0], dataset).neutral_to == "fncv3_features"
+    assert mt.evaluate(prediction_files[0], scored_dataset).neutral_to == "fncv3_features"
 
 
 def test_another_benchmark_and_meta_model_are_taken_by_name(
-    evaluation: Evaluation, files: list[Path], dataset: Path
+    evaluation: Evaluation, prediction_files: list[Path], scored_dataset: Path
 ) -> None:
-    found = mt.evaluate(files, dataset, benchmark=BENCHMARKS[1], meta_model=BENCHMARKS[0])
+    found = mt.evaluate(
+        prediction_files, scored_dataset, benchmark=BENCHMARKS[1], meta_model=BENCHMARKS[0]
+    )
     own = found.models[0].by_target["target"]
     before = evaluation.models[0].by_target["target"]
     eras = [evaluation.models[0].eras.index(era) for era in found.models[0].eras]
     np.testing.assert_array_equal(own.bmc, before.all_bmc[BENCHMARKS[1]][eras])
     np.testing.assert_array_equal(own.mmc, before.bmc[eras])
-    assert found.benchmark_scores is not None and found.benchmark_scores.name == BENCHMARKS[1]
+    assert found.benchmark_scores is not None
+    assert found.benchmark_scores.name == BENCHMARKS[1]
     assert list(own.all_bmc) == list(BENCHMARKS[1:])
 
 
 def test_a_dataset_without_benchmarks_has_no_mmc_and_says_so(
-    files: list[Path], dataset: Path, tmp_path: Path
+    prediction_files: list[Path], scored_dataset: Path, tmp_path: Path
 ) -> None:
-    mt.convert(dataset, tmp_path / "narrow", feature_set="small", targets=["target"])
     plain = tmp_path / "plain"
-    mt.convert(dataset.parent / "source.parquet", plain, dtype="int8", workers=1)
-    found = mt.evaluate(files[0], plain)
-    assert found.benchmark is None and found.meta_model is None and found.benchmark_scores is None
-    assert np.isnan(found.era_scores["mmc"]).all() and np.isnan(found.era_scores["bmc"]).all()
+    mt.convert(scored_dataset.parent / "source.parquet", plain, dtype="int8", workers=1)
+    found = mt.evaluate(prediction_files[0], plain)
+    assert found.benchmark is None
+    assert found.meta_model is None
+    assert found.benchmark_scores is None
+    assert np.isnan(found.era_scores["mmc"]).all()
+    assert np.isnan(found.era_scores["bmc"]).all()
     assert found.neutral_to == "all"
     (note,) = found.notes
-    assert "the dataset has no benchmarks" in note and "convert --benchmarks" in note
+    assert "the dataset has no benchmarks" in note
+    assert "convert --benchmarks" in note
 
 
-def test_eras_can_be_named(files: list[Path], dataset: Path) -> None:
-    found = mt.evaluate(files[0], dataset, eras=["0002-0004", "0007"])
+def test_eras_can_be_named(prediction_files: list[Path], scored_dataset: Path) -> None:
+    found = mt.evaluate(prediction_files[0], scored_dataset, eras=["0002-0004", "0007"])
     assert found.models[0].eras == ("0002", "0003", "0004", "0007")
-    assert mt.evaluate(files[0], dataset, eras="all").models[0].eras == ERAS[:-1]
+    assert mt.evaluate(prediction_files[0], scored_dataset, eras="all").models[0].eras == ERAS[:-1]
     with pytest.raises(FoldError, match=r"eras has eras that aren't in the dataset: '0099'"):
-        mt.evaluate(files[0], dataset, eras="0099")
+        mt.evaluate(prediction_files[0], scored_dataset, eras="0099")
     with pytest.raises(FoldError, match=r"'target' has no labels: '0012'"):
-        mt.evaluate(files[0], dataset, eras="0012")
+        mt.evaluate(prediction_files[0], scored_dataset, eras="0012")
 
 
-def test_a_selection_restricts_the_scores(files: list[Path], dataset: Path) -> None:
-    selection = mt.open_dataset(dataset).select(ERAS[4:8])
-    assert mt.evaluate(files[0], selection).models[0].eras == ERAS[4:8]
+def test_a_selection_restricts_the_scores(
+    prediction_files: list[Path], scored_dataset: Path
+) -> None:
+    selection = mt.open_dataset(scored_dataset).select(ERAS[4:8])
+    assert mt.evaluate(prediction_files[0], selection).models[0].eras == ERAS[4:8]
 
 
-def test_what_is_not_covered_is_said(files: list[Path], dataset: Path) -> None:
-    whole, part = mt.evaluate(files, dataset).models
+def test_what_is_not_covered_is_said(prediction_files: list[Path], scored_dataset: Path) -> None:
+    whole, part = mt.evaluate(prediction_files, scored_dataset).models
     assert whole.notes[0].startswith("it is unknown which eras")
     assert "1 era without labels left out" in whole.notes
     assert any(note.startswith("MMC in 4 of 11 eras only") for note in whole.notes)
@@ -250,22 +246,23 @@ def test_what_is_not_covered_is_said(files: list[Path], dataset: Path) -> None:
 
 
 def test_equal_predictions_have_no_score_and_it_is_said(
-    frame: pd.DataFrame, dataset: Path, tmp_path: Path
+    frame: pd.DataFrame, scored_dataset: Path, tmp_path: Path
 ) -> None:
     predictions = predictions_frame(frame)
     predictions.loc[predictions["era"] == "0002", "prediction"] = 0.5
     write_csv(predictions, tmp_path / "constant.csv")
-    (model,) = mt.evaluate(tmp_path / "constant.csv", dataset).models
+    (model,) = mt.evaluate(tmp_path / "constant.csv", scored_dataset).models
     scores, place = model.by_target["target"], model.eras.index("0002")
     assert np.flatnonzero(np.isnan(scores.corr)).tolist() == [place]
-    assert np.isnan(scores.fnc[place]) and np.isnan(model.exposures.max_exposure[place])
+    assert np.isnan(scores.fnc[place])
+    assert np.isnan(model.exposures.max_exposure[place])
     assert model.exposures.max_exposure_feature[place] == ""
     assert "no CORR in 1 of 11 eras: predictions that are all equal" in model.notes
     assert scores.statistics("corr").n_eras == 10
 
 
 def test_differences_are_of_eras_that_both_models_have(
-    evaluation: Evaluation, files: list[Path], dataset: Path
+    evaluation: Evaluation, prediction_files: list[Path], scored_dataset: Path
 ) -> None:
     first, second = (model.by_target["target"].corr for model in evaluation.models)
     difference = evaluation.difference("part", "whole")
@@ -281,19 +278,29 @@ def test_differences_are_of_eras_that_both_models_have(
 
 
 def test_models_are_named_by_their_paths_or_by_a_mapping(
-    files: list[Path], dataset: Path, tmp_path: Path
+    prediction_files: list[Path], scored_dataset: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "whole.csv"
-    copy.write_bytes(files[0].read_bytes())
-    names = [model.name for model in mt.evaluate([files[0], copy, files[1]], dataset).models]
-    assert names == [f"{files[0].parent.name}/whole", f"{tmp_path.name}/whole", "part"]
-    assert [m.name for m in mt.evaluate([copy, copy], dataset).models] == ["whole", "whole (2)"]
-    assert [m.name for m in mt.evaluate({"a": copy}, dataset).models] == ["a"]
+    copy.write_bytes(prediction_files[0].read_bytes())
+    names = [
+        model.name
+        for model in mt.evaluate(
+            [prediction_files[0], copy, prediction_files[1]], scored_dataset
+        ).models
+    ]
+    assert names == [f"{prediction_files[0].parent.name}/whole", f"{tmp_path.name}/whole", "part"]
+    assert [m.name for m in mt.evaluate([copy, copy], scored_dataset).models] == [
+        "whole",
+        "whole (2)",
+    ]
+    assert [m.name for m in mt.evaluate({"a": copy}, scored_dataset).models] == ["a"]
 
 
-def test_progress_is_reported_until_all_eras_are_scored(files: list[Path], dataset: Path) -> None:
+def test_progress_is_reported_until_all_eras_are_scored(
+    prediction_files: list[Path], scored_dataset: Path
+) -> None:
     calls: list[tuple[str, int, int]] = []
-    mt.evaluate(files[0], dataset, progress=lambda *call: calls.append(call))
+    mt.evaluate(prediction_files[0], scored_dataset, progress=lambda *call: calls.append(call))
     stages = list(dict.fromkeys(what for what, *_ in calls))
-    assert stages == [f"matching {files[0]}", "scoring"]
+    assert stages == [f"matching {prediction_files[0]}", "scoring"]
     assert calls[-1] == ("scoring", 11, 11)

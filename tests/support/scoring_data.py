@@ -44,7 +44,8 @@ def scoring_frame() -> pd.DataFrame:
             targets["target"][:] = np.nan  # not resolved yet
         columns = {name: features[:, column] for column, name in enumerate(FEATURES)}
         columns |= {name: values.astype(np.float32) for name, values in targets.items()}
-        for name, first in zip(BENCHMARKS, (FIRST_BENCHMARK_ERA,) * 2 + (FIRST_META_ERA,)):
+        first_eras = (FIRST_BENCHMARK_ERA, FIRST_BENCHMARK_ERA, FIRST_META_ERA)
+        for name, first in zip(BENCHMARKS, first_eras, strict=True):
             values = (signal + random.normal(size=n_rows) * 4).astype(np.float32)
             values[random.random(n_rows) < (1 if number < first else 0.05)] = np.nan
             columns[name] = values
