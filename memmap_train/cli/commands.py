@@ -285,6 +285,26 @@ def _predicted_text(out: str, report: "PredictReport") -> str:
     )
 
 
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from ..runs.run import Run  # needs pydantic
+    from ..scoring.evaluation import evaluate
+    from ..scoring.files import check_directory
+    from ..scoring.inputs import found_models
+    from ..scoring.summary import summarized
+    from ..scoring.summary_text import summary_text
+
+    out = None if arguments.out is None else check_directory(arguments.out)
+    if any(isinstance(model, Run) for model in found_models(arguments.models).values()):
+        start_tensorflow(out or Path())
+    options = _options(arguments)
+    del options["out"]
+    with _bars() as bars:
+        evaluation = evaluate(**options, progress=bars)
+    if out is not None:
+        evaluation.save(out)
+    _print_found(arguments, evaluation, summary_text, summarized)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -297,4 +317,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "runs": _runs,
     "predict": _predict,
+    "evaluate": _evaluate,
 }
