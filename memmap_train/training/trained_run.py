@@ -4,18 +4,21 @@ TensorFlow is imported when a model is trained or loaded; the rest needs numpy a
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
 from ..runs.config import TrainConfig
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.report_process import make_report
 from ..runs.run import Run
 from ..runs.run import open_run as open_folder
 from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
@@ -107,6 +110,11 @@ class TrainedRun:
     def chart_path(self) -> Path | None:
         """The picture of the scores; None without matplotlib, or where drawing it failed."""
         return self._run.chart_path if self._run.chart_path.exists() else None
+
+    @property
+    def report_path(self) -> Path | None:
+        """The page of the official scores; None without the extra `report`, or where it failed."""
+        return self._run.report_path if self._run.report_path.exists() else None
 
     def model(self) -> Any:
         """Load the best epoch's model.
@@ -216,6 +224,9 @@ def train(
     is switched on for the process.
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
+
+    With the extra `report`, a page of the official scores is written into the run's folder at the
+    end, by a process of its own (see `scoring.report`).
     """
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
@@ -237,4 +248,14 @@ def train(
                 resume=resume,
                 report=report,
             )
-    return TrainedRun(open_folder(user_path(run_dir)), result)
+        run = open_folder(user_path(run_dir))
+        if not (result.already_finished and run.report_path.exists()):
+            path = make_report(
+                run, _path_of(dataset), say=report.making_report, warn=report.warning
+            )
+            result = replace(result, report_path=None if path is None else str(path))
+    return TrainedRun(run, result)
+
+
+def _path_of(dataset: DatasetOrPath) -> Path:
+    return dataset.directory if isinstance(dataset, Dataset) else user_path(dataset)

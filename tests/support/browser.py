@@ -75,7 +75,9 @@ class Page:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, path: Path, *, width: int = 1440, height: int = 900, theme: str = "light") -> None:
+    def open(
+        self, path: Path, *, width: int = 1440, height: int = 900, theme: str = "light"
+    ) -> None:
         """Open a page, and wait until it is loaded."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
@@ -152,7 +154,9 @@ def browser(profile: Path, flags: Sequence[str] = ()) -> Iterator[Page]:
     assert CHROMIUM is not None
     read_commands, commands = os.pipe()
     answers, write_answers = os.pipe()
-    theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, _FIRST_FREE) for end in (read_commands, write_answers)]
+    theirs = [
+        fcntl.fcntl(end, fcntl.F_DUPFD, _FIRST_FREE) for end in (read_commands, write_answers)
+    ]
     arguments = [CHROMIUM, *_FLAGS, *flags, f"--user-data-dir={profile}"]
     process = subprocess.Popen(
         [sys.executable, "-c", _LAUNCHER, *map(str, theirs), *arguments],

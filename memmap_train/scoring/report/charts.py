@@ -8,6 +8,7 @@ rolling means) is computed by the specification. Imports nothing but our own mod
 Colours are names of CSS variables, so that one drawing suits a light and a dark page.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -113,12 +114,21 @@ class Frame:
         Positions of the eras with which folds begin.
     embargoes : sequence of tuple of int
         The positions of the first and the last era of each embargo.
+    first : int
+        The position of the first label. It is the number in the label, where it has one, so that
+        the ticks of an axis stand at round numbers.
     """
 
     looks: Sequence[Look]
     labels: Sequence[str]
     borders: Sequence[int] = ()
     embargoes: Sequence[tuple[int, int]] = ()
+    first: int = 0
+
+    @property
+    def last(self) -> int:
+        """The position of the last label."""
+        return self.first + len(self.labels) - 1
 
 
 def look_of(position: int, *, is_benchmark: bool) -> Look:
@@ -257,13 +267,12 @@ def lines_over(
     has_zero: bool = False,
 ) -> Chart:
     """Return lines over the rows of a table, one for each of its columns."""
-    x_axis = {"title": axes[0], "format": x_format, "grid": False, "tickCount": 8}
-    if x_format == "d":
-        x_axis["tickMinStep"] = 1
-    mark: Spec = {"type": "line", "clip": True, "strokeWidth": 1.9}
+    places = [place for _, place in cells.rows]
+    x_axis: Spec = {"title": axes[0], "format": x_format, "grid": False, "labelOverlap": True}
+    x_axis |= {"tickCount": 8, "tickMinStep": 1} if x_format == "d" else {"values": places}
+    mark: Spec = {"type": "line", "strokeWidth": 1.9}
     if len(cells.rows) <= _MAX_POINTED:
         mark["point"] = {"filled": True, "size": 34, "opacity": 1}
-    places = [place for _, place in cells.rows]
     drawn: Spec = {
         "name": "hover",
         "transform": [{"filter": "indexof(hidden, datum.m) < 0"}],
@@ -295,7 +304,7 @@ def points_by_name(
         "field": "name",
         "type": "nominal",
         "sort": names,
-        "axis": {"title": None, "labelLimit": {"expr": "min(280, 0.42 * (width + 200))"}},
+        "axis": {"title": None, "labelLimit": {"expr": _LABEL_LIMIT}},
     }
     points: Spec = {
         "name": "hover",
@@ -306,7 +315,7 @@ def points_by_name(
             "x": {
                 "field": "y",
                 "type": "quantitative",
-                "axis": {"title": axis, "format": ".3f", "tickCount": 5, "grid": False},
+                "axis": {"title": axis, "format": ".3~f", "tickCount": 4, "grid": False},
             },
             "color": _by_model(frame)["color"],
         },
@@ -326,7 +335,9 @@ def points_by_name(
     )
 
 
-def timeline(names: Sequence[str], spans: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Chart:
+def timeline(
+    names: Sequence[str], spans: Sequence[Mapping[str, Any]], labels: Sequence[str], first: int
+) -> Chart:
     """Return a bar of time for each run or fold: eras trained on, left out, scored.
 
     Parameters
@@ -338,17 +349,24 @@ def timeline(names: Sequence[str], spans: Sequence[Mapping[str, Any]], labels: S
         labels, and its `part`.
     labels : sequence of str
         All eras, in the order of time.
+    first : int
+        The position of the first label.
     """
     parts = ["trained on", "embargo", "scored"]
     bars: Spec = {
         "data": {"values": [{**span, "end": span["high"] + 1} for span in spans]},
         "mark": {"type": "bar", "height": 12},
         "encoding": {
-            "y": {"field": "name", "type": "nominal", "sort": list(names), "axis": {"title": None}},
+            "y": {
+                "field": "name",
+                "type": "nominal",
+                "sort": list(names),
+                "axis": {"title": None, "labelLimit": {"expr": _LABEL_LIMIT}},
+            },
             "x": {
                 "field": "low",
                 "type": "quantitative",
-                "scale": {"domain": [0, len(labels)], "nice": False},
+                "scale": {"domain": [first, first + len(labels)], "nice": False},
                 "axis": {**_era_ticks(labels), "grid": False},
             },
             "x2": {"field": "end"},
@@ -361,7 +379,7 @@ def timeline(names: Sequence[str], spans: Sequence[Mapping[str, Any]], labels: S
         },
     }
     spec = _spec({"layer": [bars]}, 24 * len(names) + 6)
-    spec["params"] = [{"name": "labels", "value": list(labels)}]
+    spec["params"] = [{"name": "labels", "value": list(labels)}, {"name": "first", "value": first}]
     return Chart(name="timeline", title="Eras of each run", spec=spec, digits=0)
 
 
@@ -369,15 +387,32 @@ def timeline(names: Sequence[str], spans: Sequence[Mapping[str, Any]], labels: S
 
 
 def as_picture(
-    chart: Chart, rows: Sequence[Mapping[str, Any]], frame: Frame, colours: Mapping[str, str]
+    chart: Chart,
+    rows: Sequence[Mapping[str, Any]],
+    frame: Frame,
+    names: Sequence[str],
+    colours: Mapping[str, str],
 ) -> Spec:
-    """Return the specification of a picture with its data, in fixed colours and size."""
+    """Return the specification of a picture with its data, in fixed colours and size.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the models; the page has a legend of its own.
+    colours : mapping of str to str
+        The colour of each CSS variable.
+    """
     spec = {**chart.spec, "width": 900, "background": colours["card"], "padding": 16}
     spec["title"] = {"text": chart.title, "anchor": "start", "fontSize": 15, "offset": 14}
-    of_eras = {"labels": list(frame.labels), "lo": -0.5, "hi": len(frame.labels) - 0.5}
+    of_eras = {"labels": list(frame.labels), "first": frame.first}
+    of_eras |= {"lo": frame.first - 0.5, "hi": frame.last + 0.5}
     values = {"hidden": [], **(of_eras if chart.cells is None else {})}
     spec["params"] = [{"name": name, "value": value} for name, value in values.items()]
     spec["datasets"] = {"rows": list(rows)}
+    legend = {"title": None, "orient": "top", "labelLimit": 220, "columns": 4, "offset": 20}
+    legend |= {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.5}
+    legend["labelExpr"] = f"{json.dumps(list(names))}[datum.value]"
+    spec = _with_legend(spec, legend)
     coloured: Spec = _replaced(spec, {f"var(--{name})": code for name, code in colours.items()})
     return coloured
 
@@ -398,6 +433,7 @@ def with_note(chart: Chart, note: str) -> Chart:
 
 
 _IN_ORDER: Spec = {"groupby": ["m"], "sort": [{"field": "i", "order": "ascending"}]}
+_LABEL_LIMIT = "max(110, min(300, 0.45 * width))"
 _BAR_WIDTH = "max(1, 0.8 * width / max(12, hi - lo))"
 _CONFIG: Spec = {
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
@@ -489,7 +525,7 @@ def _era_ticks(labels: Sequence[str]) -> Spec:
     longest = max(map(len, labels), default=1)
     return {
         "title": "era",
-        "labelExpr": "labels[datum.value] || ''",
+        "labelExpr": "labels[datum.value - first] || ''",
         "tickMinStep": 1,
         "tickCount": {"expr": f"max(2, width / {_LETTER * longest + _BETWEEN})"},
         "labelOverlap": True,
@@ -526,8 +562,19 @@ def _by_model(frame: Frame) -> Spec:
 
 
 def _around(low: float, high: float) -> list[float]:
-    """Return a domain that isn't empty."""
-    return [low, high] if low < high else [low - 1, high + 1]
+    """Return a domain with a margin."""
+    margin = 0.03 * (high - low) or 1
+    return [low - margin, high + margin]
+
+
+def _with_legend(value: Any, legend: Spec) -> Any:
+    """Return a nested specification in which models have a legend."""
+    if isinstance(value, Mapping):
+        return {
+            key: legend if key == "legend" and one is None else _with_legend(one, legend)
+            for key, one in value.items()
+        }
+    return [_with_legend(one, legend) for one in value] if isinstance(value, list) else value
 
 
 def _replaced(value: Any, names: Mapping[str, str]) -> Any:

@@ -14,7 +14,7 @@ from .charts import Look
 
 _MINUS = "\N{MINUS SIGN}"
 _NONE = "\N{EN DASH}"
-_CONTROLS = {code: None for code in range(32)} | {9: " ", 10: " ", 13: " "}
+_CONTROLS = dict.fromkeys(range(32)) | {9: " ", 10: " ", 13: " "}
 
 
 def escaped(text: object) -> str:
@@ -43,7 +43,9 @@ def number(value: float, digits: int = 4) -> str:
     >>> number(-0.01234), number(float("nan"))
     ('−0.0123', '–')
     """
-    return plain_number(value, digits).replace("-", _MINUS) or _NONE
+    if not math.isfinite(value):
+        return _NONE
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", _MINUS)
 
 
 def plain_number(value: float, digits: int = 5) -> str:
@@ -110,7 +112,7 @@ def table(
     above : str
         HTML of a row of heads above the others.
     """
-    marks = ['' if column not in texts else ' class="text"' for column in range(len(heads))]
+    marks = ["" if column not in texts else ' class="text"' for column in range(len(heads))]
     head = "".join(
         f'<th scope="col"{mark}>{name}</th>' for mark, name in zip(marks, heads, strict=True)
     )

@@ -8,10 +8,11 @@ import datetime
 from importlib.resources import files
 
 from ..._version import __version__
+from ...runs.statistics import LAST_ERAS
 from ...text import counted
 from . import tables
 from .charts import Chart
-from .markup import embedded_json, escaped, key, listing
+from .markup import embedded_json, escaped, facts, key, listing
 from .sections import Section, eras_chart, sections
 from .subject import Subject, span
 
@@ -37,7 +38,7 @@ def page_html(subject: Subject, library: str, written: datetime.datetime) -> str
     parts = [
         ("overview", "Overview", _overview(subject)),
         *[(one.name, one.title, _charts_html(subject, one)) for one in made],
-        ("years", "By year", _years(subject)),
+        ("years", "By year", tables.year_table(subject)),
         ("training", "What was trained on what", _training(subject, timeline)),
         ("numbers", "All eras in numbers", _numbers(subject)),
         ("definitions", "Definitions", _definitions(subject)),
@@ -73,6 +74,7 @@ def _meta(subject: Subject, charts: list[Chart]) -> dict[str, object]:
     """Return what the page's code needs besides the tables."""
     return {
         "labels": list(subject.frame.labels),
+        "first": subject.frame.first,
         "models": [
             {"name": model.name, "colour": look.css}
             for model, look in zip(subject.models, subject.frame.looks, strict=True)
@@ -90,7 +92,9 @@ def _header(subject: Subject, written: datetime.datetime) -> str:
     title = names[0] if len(names) == 1 else f"{counted(len(names), 'model')} compared"
     named = evaluation.aliases.get(subject.target)
     target = escaped(subject.target) + (f" (equals {escaped(named)})" if named else "")
-    scored = [era for era in evaluation.dataset_eras if any(era in m.eras for m in evaluation.models)]
+    scored = [
+        era for era in evaluation.dataset_eras if any(era in m.eras for m in evaluation.models)
+    ]
     items = {
         "dataset": f"{escaped(evaluation.dataset)}",
         "target": target,
@@ -99,10 +103,10 @@ def _header(subject: Subject, written: datetime.datetime) -> str:
         "meta model": escaped(evaluation.meta_model or "none"),
         "written": f"{written:%Y-%m-%d %H:%M} UTC",
     }
-    facts = "".join(f"<li>{name} <b>{what}</b></li>" for name, what in items.items())
+    lines = "".join(f"<li>{name} <b>{what}</b></li>" for name, what in items.items())
     return (
         f'<header><p class="eyebrow">Report</p><h1>{escaped(title)}</h1>'
-        f'<ul class="facts">{facts}</ul></header>'
+        f'<ul class="facts">{lines}</ul></header>'
     )
 
 
@@ -137,11 +141,11 @@ def _overview(subject: Subject) -> str:
     for target in subject.evaluation.targets:
         parts.append(f"<h3 class='above'>Scores of {escaped(target)}, all eras</h3>")
         parts.append(tables.score_table(subject, target))
-    if len(subject.frame.labels) > tables.LAST_ERAS:
+    if len(subject.frame.labels) > LAST_ERAS:
         parts.append(
-            f"<h3 class='above'>Scores of {escaped(subject.target)}, last {tables.LAST_ERAS} eras</h3>"
+            f"<h3 class='above'>Scores of {escaped(subject.target)}, last {LAST_ERAS} eras</h3>"
         )
-        parts.append(tables.score_table(subject, subject.target, tables.LAST_ERAS))
+        parts.append(tables.score_table(subject, subject.target, LAST_ERAS))
     if len(subject.models) > 1:
         parts.append("<h3 class='above'>Differences of CORR</h3>")
         parts.append(tables.difference_table(subject))
@@ -165,8 +169,9 @@ def _figure(chart: Chart) -> str:
     if chart.cells is not None:
         numbers = f"<details><summary>Numbers</summary>{tables.cells_table(chart.cells)}</details>"
     help_text = f"{chart.title}. Arrow keys move a cursor that says the numbers."
+    wide = ' class="wide"' if chart.along == "y" else ""
     return (
-        f'<figure id="{chart.name}" data-digits="{chart.digits}" data-unit="{chart.unit}" '
+        f'<figure id="{chart.name}"{wide} data-digits="{chart.digits}" data-unit="{chart.unit}" '
         f'data-along="{chart.along}"{of_eras}><figcaption><h3>{escaped(chart.title)}</h3>{note}'
         f'</figcaption><div class="plot" tabindex="0" role="group" aria-roledescription="chart" '
         f'aria-label="{escaped(help_text)}"><div class="drawing"></div>{_NO_SCRIPT}</div>'
@@ -174,22 +179,13 @@ def _figure(chart: Chart) -> str:
     )
 
 
-def _years(subject: Subject) -> str:
-    from ...dataset.eras import weekly_era_number
-    years: dict[str, set[str]] = {}
-    for era in subject.frame.labels:
-        n = weekly_era_number(era)
-        years.setdefault(f"year {(n-1)//52+1}", set()).add(era)
-    return tables.year_table(subject, [(a, frozenset(b)) for a, b in years.items()])
-
-
 def _training(subject: Subject, timeline: Chart | None) -> str:
     parts = []
     if timeline is not None:
         parts += [_figure(timeline), tables.fold_table(subject)]
     for m, model in enumerate(subject.models):
-        parts.append(f"<h3 class='above'>{tables.model_head(subject, m)}</h3>")
-        parts.append(tables.provenance(subject, m))
+        head = f"<h3>{tables.model_head(subject, m)}</h3>"
+        parts.append(f'<div class="card model">{head}{tables.provenance(subject, m)}</div>')
     evaluation = subject.evaluation
     parts.append(
         f'<p class="note">Scored against {escaped(evaluation.dataset)}, manifest '
@@ -218,6 +214,4 @@ def _definitions(subject: Subject) -> str:
         "Exposure": "The correlation of predictions with a feature in an era.",
         "Turnover": "1 minus the rank correlation with the predictions of the era before.",
     }
-    from .markup import facts
-
     return facts(items)

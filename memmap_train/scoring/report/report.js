@@ -6,8 +6,8 @@
 (() => {
   "use strict";
   const meta = JSON.parse(document.getElementById("meta").textContent);
-  const position = new Map(meta.labels.map((label, i) => [label, i]));
-  const whole = [-0.5, meta.labels.length - 0.5];
+  const position = new Map(meta.labels.map((label, i) => [label, meta.first + i]));
+  const whole = [meta.first - 0.5, meta.first + meta.labels.length - 0.5];
   const charts = [];
   const hidden = new Set();
   let range = whole;
@@ -59,7 +59,7 @@
     spec.params = [
       ...(spec.params || []),
       { name: "hidden", value: [...hidden] },
-      ...(isOfEras ? [{ name: "labels", value: meta.labels }, { name: "lo", value: range[0] },
+      ...(isOfEras ? [{ name: "labels", value: meta.labels }, { name: "first", value: meta.first }, { name: "lo", value: range[0] },
         { name: "hi", value: range[1] }] : []),
     ];
     const table = figure.querySelector("table");
@@ -85,10 +85,12 @@
     const visit = (mark) => {
       for (const item of mark.items || []) {
         if (mark.name === "hover_marks" && item.datum) {
-          const place = chart.along === "x" ? item.x : item.y;
           const key = item.datum.i ?? (chart.along === "x" ? item.datum.x : item.datum.j);
-          if (!found.has(key)) found.set(key, { key, place, points: [] });
-          found.get(key).points.push({ ...item.datum, px: left + item.x, py: top + item.y });
+          if (!found.has(key)) found.set(key, { key, points: [] });
+          const isBar = mark.marktype === "rect";
+          const px = left + item.x + (isBar ? item.width / 2 : 0);
+          const py = top + item.y + (isBar && item.datum.y < 0 ? item.height : 0);
+          found.get(key).points.push({ ...item.datum, px, py });
         } else if (item.items) {
           visit(item);
         } else if (item.marktype || mark.marktype === "group") {
@@ -97,7 +99,13 @@
       }
     };
     visit(chart.view.scenegraph().root);
-    chart.area = { left, top, width: chart.view.width(), height: chart.view.height() };
+    const width = chart.view.width();
+    chart.area = { left, top, width, height: chart.view.height() };
+    const isInside = (p) => p.px > left - 1 && p.px < left + width + 1;
+    for (const [key, stop] of found) {
+      stop.points = stop.points.filter(isInside);
+      if (!stop.points.length) found.delete(key);
+    }
     chart.stops = [...found.values()].sort((a, b) => a.key - b.key);
     for (const stop of chart.stops) {
       const p = stop.points[0];
@@ -153,7 +161,7 @@
     }
     mark(chart, stop);
     const { unit, digits } = chart.figure.dataset;
-    const name = chart.isOfEras ? meta.labels[stop.key] : stop.points[0].name;
+    const name = chart.isOfEras ? meta.labels[stop.key - meta.first] : stop.points[0].name;
     tip.replaceChildren();
     element("b", "", tip).textContent = `${unit ? `${unit} ` : ""}${name}`;
     for (const p of [...stop.points].sort((a, b) => b.y - a.y)) {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...dataset.eras import weekly_era_number
 from ..records import ModelScores
 from .charts import (
     ROLLING_ERAS,
@@ -81,19 +82,24 @@ def main_charts(subject: Subject) -> list[Chart]:
 def eras_chart(subject: Subject) -> Chart | None:
     """Return which eras each run was trained on, left out and is scored on; None without runs."""
     every = subject.evaluation.dataset_eras
-    position = {era: i for i, era in enumerate(every)}
+    first = weekly_era_number(every[0]) or 0
+    position = {era: i for i, era in enumerate(every, start=first)}
     names, spans = [], []
     for model in subject.models:
         for name, fold in folds_of(model):
             names.append(name)
-            parts = (("trained on", fold.train), ("embargo", fold.embargo), ("scored", fold.validation))
+            parts = (
+                ("trained on", fold.train),
+                ("embargo", fold.embargo),
+                ("scored", fold.validation),
+            )
             for part, eras in parts:
                 places = sorted(position[era] for era in eras if era in position)
                 spans += [
                     {"name": name, "part": part, "low": low, "high": high}
                     for low, high in stretches(places)
                 ]
-    return timeline(names, spans, every) if names else None
+    return timeline(names, spans, every, first) if names else None
 
 
 # -- charts of eras -------------------------------------------------------------------------------
@@ -239,7 +245,7 @@ def _exposure(subject: Subject) -> Iterator[Chart]:
             name="largest-exposures",
             title=f"The {len(cells.rows)} largest exposures",
             axis="mean exposure over the eras",
-            note=f"Features {of_set[3:]} with the largest mean exposure of any model.",
+            note=f"Mean exposure over the eras, {of_set}.",
         )
     if (cells := _neutralized(subject)) is not None:
         yield lines_over(
@@ -341,4 +347,3 @@ def _named_histories(model: ModelScores) -> Iterator[tuple[str, Sequence[Mapping
     histories = model.provenance.histories if model.provenance else ()
     for number, history in enumerate(histories, start=1):
         yield (model.name if len(histories) == 1 else f"{model.name}, fold {number}"), history
-

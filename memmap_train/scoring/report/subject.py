@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...dataset.eras import era_sort_key
+from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
 from .charts import Frame, look_of
@@ -68,7 +68,7 @@ class Subject:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each era of each model, as the page's charts read them."""
-        position = {era: i for i, era in enumerate(self.frame.labels)}
+        position = {era: i for i, era in enumerate(self.frame.labels, start=self.frame.first)}
         for m, (model, scores) in enumerate(zip(self.models, self.scores, strict=True)):
             for k, era in enumerate(model.eras):
                 found = {field: float(values[k]) for field, values in scores.items()}
@@ -78,23 +78,36 @@ class Subject:
     def statements(self) -> list[str]:
         """Return sentences about what is and isn't covered."""
         said = list(self.evaluation.notes)
-        for model, scores in zip(self.models, self.scores, strict=True):
+        for model in self.models:
             said += [f"{model.name}: {note}" for note in model.notes]
-            n_eras = len(model.eras)
-            for field, name in _COVERAGE.items():
-                covered = _covered(model.eras, scores.get(field))
-                if 0 < len(covered) < n_eras:
-                    said.append(
-                        f"{model.name}: {name} covers {len(covered):,} of "
-                        f"{counted(n_eras, 'scored era')} ({covered[0]} to {covered[-1]})."
-                    )
+        for field, name in _COVERAGE.items():
+            covers = [self._coverage(m, field) for m in range(len(self.models))]
+            found = {cover for cover in covers if cover is not None}
+            if len(found) == 1 and all(
+                cover is not None
+                for cover, scores in zip(covers, self.scores, strict=True)
+                if field in scores
+            ):
+                said.append(f"{name} covers {found.pop()}.")
+                continue
+            for model, cover in zip(self.models, covers, strict=True):
+                if cover is not None:
+                    said.append(f"{model.name}: {name} covers {cover}.")
         return list(dict.fromkeys(said))
+
+    def _coverage(self, m: int, field: str) -> str | None:
+        """Return which eras of a model have a score; None if they all do, or none does."""
+        eras = self.models[m].eras
+        covered = _covered(eras, self.scores[m].get(field))
+        if not 0 < len(covered) < len(eras):
+            return None
+        ends = f"{covered[0]} to {covered[-1]}"
+        return f"{len(covered):,} of {counted(len(eras), 'scored era')} ({ends})"
 
 
 def subject_of(evaluation: Evaluation) -> Subject:
     """Return what the report of an evaluation is about."""
-    own = evaluation.benchmark_scores
-    models = (*evaluation.models, *([own] if own is not None else []))
+    own, models = evaluation.benchmark_scores, evaluation.all_models
     target = evaluation.targets[0]
     benchmark = {} if own is None else dict(zip(own.eras, own.by_target[target].corr, strict=True))
     scores = tuple(_scores(model, target, benchmark) for model in models)
@@ -153,11 +166,13 @@ def _frame(models: Sequence[ModelScores]) -> Frame:
     embargoed = {era for fold in folds for era in fold.embargo}
     near = {era for era in embargoed if era_sort_key(era) >= first} | _just_before(folds, scored)
     labels = sorted(scored | near, key=era_sort_key)
-    position = {era: i for i, era in enumerate(labels)}
+    first_number = weekly_era_number(labels[0]) or 0
+    position = {era: i for i, era in enumerate(labels, start=first_number)}
     return Frame(
         looks=_looks(models),
         labels=labels,
         borders=sorted({position[era] for era in borders if era in position}),
+        first=first_number,
         embargoes=stretches(sorted(position[era] for era in near)),
     )
 

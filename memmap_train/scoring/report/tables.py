@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...runs.folds import Fold
-from ...runs.statistics import ScoreStatistics, paired_difference, score_statistics
+from ...runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
 from ...text import counted
-from ..records import ModelScores, TargetScores
+from ..records import METRICS, ModelScores, TargetScores
 from .charts import Cells
 from .markup import (
     details,
@@ -26,9 +26,6 @@ from .markup import (
     with_error,
 )
 from .subject import SCORES, Float64, Subject, span
-
-LAST_ERAS = 200
-"""Eras of the table of recent scores, as Numerai's own rating of BMC has them."""
 
 _MAX_TILE_MODELS = 4
 _TILES = ("corr", "mmc", "bmc", "fnc")
@@ -48,17 +45,23 @@ def tiles(subject: Subject) -> str:
     made = [_tile(subject, field) for field in shown]
     made.append(_plain_tile(subject, "Sharpe ratio", "CORR, mean / std per era", "sharpe", 2))
     made.append(_plain_tile(subject, "Largest drawdown", "of summed CORR", "max_drawdown", 3))
+    recent = "bmc" if subject.has("bmc") else "corr"
+    if len(subject.frame.labels) > LAST_ERAS:
+        made.append(_tile(subject, recent, LAST_ERAS))
     if subject.has("max_exposure"):
         made.append(_exposure_tile(subject))
     return f'<div class="tiles">{"".join(made)}</div>\n'
 
 
-def _tile(subject: Subject, field: str) -> str:
+def _tile(subject: Subject, field: str, last: int | None = None) -> str:
     lines = []
     for m in _of_tiles(subject, field):
-        found = subject.of_target(subject.models[m]).statistics(field)
+        chosen = slice(-last if last else None, None)
+        found = subject.of_target(subject.models[m]).statistics(field, chosen)
         error = f"&plusmn;&nbsp;{number(found.standard_error)}" if found.n_eras > 1 else "one era"
         lines.append((m, number(found.mean), error))
+    if last:
+        return _tile_of(subject, f"{SCORES[field]}, last {last}", f"mean of {last} eras", lines)
     eras = {len(_defined(subject, m, field)) for m in _of_tiles(subject, field)}
     n_eras = counted(eras.pop(), "era") if len(eras) == 1 else "see the table for eras"
     return _tile_of(subject, SCORES[field], f"mean of {n_eras}", lines)
@@ -80,9 +83,7 @@ def _exposure_tile(subject: Subject) -> str:
     return _tile_of(subject, "Maximal exposure", "mean of eras", lines)
 
 
-def _tile_of(
-    subject: Subject, title: str, note: str, lines: Sequence[tuple[int, str, str]]
-) -> str:
+def _tile_of(subject: Subject, title: str, note: str, lines: Sequence[tuple[int, str, str]]) -> str:
     items = "".join(
         f'<li><span class="name">{key(subject.frame.looks[m])}'
         f"<span>{escaped(subject.models[m].name)}</span></span>"
@@ -101,7 +102,9 @@ def _of_tiles(subject: Subject, field: str) -> list[int]:
     having = [m for m, scores in enumerate(subject.scores) if field in scores]
     own = [m for m in having if subject.models[m].kind == "benchmark"]
     others = [m for m in having if m not in own]
-    by_corr = sorted(others, key=lambda m: -float(np.nanmean(subject.scores[m].get("corr", [-1.0]))))
+    by_corr = sorted(
+        others, key=lambda m: -float(np.nanmean(subject.scores[m].get("corr", [-1.0])))
+    )
     return sorted(by_corr[:_MAX_TILE_MODELS]) + own
 
 
@@ -146,7 +149,7 @@ def score_table(subject: Subject, target: str, last: int | None = None) -> str:
         [escaped(head) for head in heads],
         rows,
         label=f"scores of {target} over {which}",
-        classes="card scroll",
+        classes="card scroll stacked",
     )
 
 
@@ -157,17 +160,14 @@ def _is_own(model: ModelScores, name: str) -> bool:
 def _metric_cell(found: ScoreStatistics, n_eras: int, *, is_own: bool) -> str:
     if is_own or not found.n_eras:
         return number(float("nan"))
-    covered = "" if found.n_eras == n_eras else f" <small>({found.n_eras:,} eras)</small>"
+    covered = "" if found.n_eras == n_eras else f"<small>{found.n_eras:,} eras</small>"
     return with_error(found.mean, found.standard_error) + covered
 
 
 def _last(scores: TargetScores, last: int | None) -> Mapping[str, ScoreStatistics]:
-    """Return the statistics of each score over the last so many eras that have a CORR."""
-    names = ("corr", "mmc", "bmc", "fnc", "benchmark_corr", "meta_model_corr")
-    chosen = np.flatnonzero(np.isfinite(scores.corr))[-last:] if last else slice(None)
-    return {
-        name: score_statistics(scores.scores(name)[chosen], scores.overlap_eras) for name in names
-    }
+    """Return the statistics of each score, over the last so many scored eras."""
+    chosen = slice(-last if last else None, None)
+    return {name: scores.statistics(name, chosen) for name in METRICS}
 
 
 def difference_table(subject: Subject) -> str:
@@ -192,10 +192,12 @@ def _difference(subject: Subject, m: int, other: int) -> str:
     return f"{shown} <small>({counted(found.n_eras, 'era')})</small>"
 
 
-def year_table(subject: Subject, years: Sequence[tuple[str, frozenset[str]]]) -> str:
+def year_table(subject: Subject) -> str:
     """Return the mean scores of all models by year."""
+    scored = {era for model in subject.models for era in model.eras}
+    eras = [era for era in subject.frame.labels if era in scored]
     fields = [field for field in ("corr", "mmc", "bmc") if subject.has(field)]
-    heads, above = ["year", "eras"], ['<th></th><th></th>']
+    heads, above = ["year", "eras"], ["<th></th><th></th>"]
     columns = []
     for m, scores in enumerate(subject.scores):
         own = [field for field in fields if field in scores]
@@ -203,9 +205,10 @@ def year_table(subject: Subject, years: Sequence[tuple[str, frozenset[str]]]) ->
         above.append(f'<th colspan="{len(own) + 1}">{model_head(subject, m)}</th>')
         columns += [(m, field) for field in own] + [(m, "sharpe")]
     rows = []
-    for name, eras in years:
-        row = [escaped(name), f"{len(eras):,}"]
-        row += [_year_cell(subject, m, field, eras) for m, field in columns]
+    for name, part in by_year(eras):
+        of_year = frozenset(eras[part])
+        row = [escaped(name), f"{len(of_year):,}"]
+        row += [_year_cell(subject, m, field, of_year) for m, field in columns]
         rows.append(row)
     return table(
         heads,
@@ -221,7 +224,8 @@ def _year_cell(subject: Subject, m: int, field: str, eras: frozenset[str]) -> st
     values = subject.scores[m].get("corr" if field == "sharpe" else field, np.empty(0))
     if not len(values):
         return number(float("nan"))
-    found = score_statistics(values[chosen], subject.of_target(subject.models[m]).overlap_eras)
+    of_target = subject.of_target(subject.models[m])
+    found = score_statistics(values[chosen], of_target.overlap_eras, of_target.positions[chosen])
     return number(found.sharpe, 2) if field == "sharpe" else number(found.mean)
 
 
@@ -293,9 +297,7 @@ def fold_table(subject: Subject) -> str:
                     number(found.sharpe, 2),
                 ]
             )
-    return table(
-        heads, rows, label="eras of each run", texts=(1, 2, 3), classes="card scroll"
-    )
+    return table(heads, rows, label="eras of each run", texts=(1, 2, 3), classes="card scroll")
 
 
 def folds_of(model: ModelScores) -> Iterator[tuple[str, Fold]]:
@@ -309,7 +311,9 @@ def _fold_statistics(subject: Subject, m: int, fold: Fold) -> ScoreStatistics:
     eras, validation = subject.models[m].eras, frozenset(fold.validation)
     chosen = np.array([era in validation for era in eras], bool)
     of_target = subject.of_target(subject.models[m])
-    return score_statistics(of_target.corr[chosen], of_target.overlap_eras)
+    return score_statistics(
+        of_target.corr[chosen], of_target.overlap_eras, of_target.positions[chosen]
+    )
 
 
 def provenance(subject: Subject, m: int) -> str:
