@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..dataset.format import FILE_NAME
-from ..errors import ConfigError, RunError
+from ..errors import ArgumentError, RunError, shown
 from ..runs.files import CONFIG_NAME
 from ..runs.run import Run, open_run
 from ..system.paths import checked_path
@@ -43,13 +43,13 @@ def found_models(models: Any) -> "dict[str, Run | Path | Predictions]":
 
     if isinstance(models, Mapping):
         if wrong := [name for name in models if not (isinstance(name, str) and name.strip())]:
-            raise ConfigError(f"a model's name is {wrong[0]!r:.60}, expected text")
+            raise ArgumentError(f"a model's name is {shown(wrong[0])}, expected text")
         return {name: _found(model) for name, model in models.items()} or _none_named()
     if isinstance(models, str | os.PathLike | Predictions):
         models = [models]
     if not isinstance(models, Sequence):
-        raise ConfigError(
-            f"the models are {models!r:.60}, expected a run, the path of a run or of a file of "
+        raise ArgumentError(
+            f"the models are {shown(models)}, expected a run, the path of a run or of a file of "
             "predictions, predictions, or several of these"
         )
     found = [_found(model) for model in models]
@@ -70,8 +70,8 @@ def _found(model: Any) -> "Run | Path | Predictions":
 
         if isinstance(model, Predictions):
             return model
-        raise ConfigError(
-            f"a model is {model!r:.60}, expected a run, a path or what `predict` returned"
+        raise ArgumentError(
+            f"a model is {shown(model)}, expected a run, a path or what `predict` returned"
         )
     path = checked_path(model, RunError)
     if not path.exists():
@@ -91,14 +91,13 @@ def _found(model: Any) -> "Run | Path | Predictions":
 def _short_names(models: "Sequence[Run | Path | Predictions]") -> list[str]:
     """Return a name for each model: the end of its path, with so much of it that names differ."""
     paths = [_path_of(model) for model in models]
-    names = [path.parts[-1:] for path in paths]
-    for n_parts in range(2, max(len(path.parts) for path in paths) + 1 if paths else 0):
-        counts = Counter(names)
-        names = [
-            path.parts[-n_parts:] if counts[name] > 1 else name
-            for path, name in zip(paths, names, strict=True)
-        ]
-    texts, seen = ["/".join(name) for name in names], Counter[str]()
+    names = {path: path.name for path in paths}
+    for n_parts in range(2, max((len(path.parts) for path in names), default=0) + 1):
+        counts = Counter(names.values())
+        for path, name in names.items():
+            if counts[name] > 1:
+                names[path] = "/".join(path.parts[-n_parts:])
+    texts, seen = [names[path] for path in paths], Counter[str]()
     for position, text in enumerate(texts):
         seen[text] += 1
         if seen[text] > 1:  # one path twice, or several predictions in memory

@@ -5,7 +5,7 @@ order, NaN where a row has none. Rows that the dataset lacks are counted. Nothin
 that could stand for two rows is an error.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,16 +23,23 @@ Ids = npt.NDArray[np.bytes_]
 
 
 class Rows(Protocol):
-    """Consecutive rows of predictions; see `PredictionRows` of `conversion.parquet`."""
+    """Consecutive rows of predictions, with the attributes of the reader's `PredictionRows`."""
 
     @property
-    def era_labels(self) -> Sequence[str]: ...
+    def era_labels(self) -> Sequence[str]:
+        """Distinct eras of these rows; none if the predictions have no eras."""
+
     @property
-    def era_codes(self) -> npt.NDArray[np.int32]: ...
+    def era_codes(self) -> npt.NDArray[np.int32]:
+        """Position of each row's era in `era_labels`."""
+
     @property
-    def ids(self) -> Ids: ...
+    def ids(self) -> Ids:
+        """The id of each row."""
+
     @property
-    def values(self) -> Float64: ...
+    def values(self) -> Float64:
+        """The prediction of each row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

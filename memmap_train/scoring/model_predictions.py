@@ -59,7 +59,11 @@ class _Block:
 
 
 def predictions_in_file(
-    path: Path, dataset: Dataset, eras: Sequence[str], report: Progress
+    path: Path,
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
 ) -> ModelPredictions:
     """Read a file of predictions, parquet or CSV.
 
@@ -67,8 +71,8 @@ def predictions_in_file(
     ----------
     path : Path
     dataset : Dataset
-    eras : sequence of str
-        The eras that may be scored: others are left out without a note.
+    labelled, wanted : sequence of str
+        Eras with labels, and those of them that are to be scored.
     report : callable(what, done, total)
         Called with rows.
 
@@ -89,11 +93,15 @@ def predictions_in_file(
         era_names=tuple(dict.fromkeys((columns.get("era") or names["era"], names["era"]))),
     )
     matched = match_rows(blocks, dataset, str(path), report)
-    return _matched_model(matched, dataset, eras, path)
+    return _matched_model(matched, labelled, wanted, path)
 
 
 def predictions_in_memory(
-    predictions: "Predictions", dataset: Dataset, eras: Sequence[str], report: Progress
+    predictions: "Predictions",
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
 ) -> ModelPredictions:
     """Take the predictions that `predict` returned; of another dataset they are matched by id."""
     source = predictions.dataset
@@ -107,7 +115,7 @@ def predictions_in_memory(
     else:
         blocks = (_block(source, era, of_era) for era, of_era in values.items())
         matched = match_rows(blocks, dataset, repr(predictions), report)
-    return _matched_model(matched, dataset, eras, None)
+    return _matched_model(matched, labelled, wanted, None)
 
 
 def _block(source: Dataset, era: str, values: npt.NDArray[np.floating[Any]]) -> _Block:
@@ -122,21 +130,18 @@ def _block(source: Dataset, era: str, values: npt.NDArray[np.floating[Any]]) -> 
 
 
 def _matched_model(
-    matched: MatchedRows, dataset: Dataset, eras: Sequence[str], path: Path | None
+    matched: MatchedRows, labelled: Sequence[str], wanted: Sequence[str], path: Path | None
 ) -> ModelPredictions:
-    """Return the predictions for some eras, with notes about what isn't covered."""
-    wanted = set(eras)
-    values = {era: of_era for era, of_era in matched.values.items() if era in wanted}
+    """Return the predictions of the wanted eras, with notes about what isn't covered."""
+    values = {era: matched.values[era] for era in wanted if era in matched.values}
     notes = ["it is unknown which eras these predictions' model was trained on: all are scored"]
     if matched.n_surplus_rows:
-        where = (
-            f", {counted(len(matched.surplus_eras), 'era')} among them"
-            if matched.surplus_eras
-            else ""
-        )
-        notes.append(
-            f"{counted(matched.n_surplus_rows, 'row')} left out{where}: not in the dataset"
-        )
+        eras = matched.surplus_eras
+        where = f", {counted(len(eras), 'whole era')} among them" if eras else ""
+        notes.append(f"{counted(matched.n_surplus_rows, 'row')} not in the dataset left out{where}")
+    unlabelled = matched.values.keys() - set(labelled)
+    if unlabelled:
+        notes.append(f"{counted(len(unlabelled), 'era')} without labels left out")
     missing = {era: int(np.isnan(of_era).sum()) for era, of_era in values.items()}
     incomplete = [era for era, n in missing.items() if n]
     if incomplete:
@@ -145,11 +150,11 @@ def _matched_model(
             f"{sum(missing.values()):,} of {n_rows:,} rows have no prediction in "
             f"{counted(len(incomplete), 'era')}: only the others are scored"
         )
-    uncovered = [era for era in eras if era not in values]
+    uncovered = [era for era in wanted if era not in values]
     if uncovered and values:
         covered = list(values)
         notes.append(
-            f"{len(covered):,} of {counted(len(eras), 'era')} with labels covered "
+            f"{len(covered):,} of {counted(len(wanted), 'era')} with labels covered "
             f"({covered[0]} to {covered[-1]})"
         )
     return ModelPredictions(path, "predictions", values, notes=tuple(notes))

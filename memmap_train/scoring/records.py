@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DatasetError, listed, nearest
 from ..runs.folds import Fold
-
-if TYPE_CHECKING:
-    from ..runs.statistics import ScoreStatistics
+from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
 
 Float64 = npt.NDArray[np.float64]
 Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc"]
@@ -43,6 +41,8 @@ class TargetScores:
     overlap_eras : int
         The number of following eras whose labels share returns with an era's own; the standard
         errors respect it.
+    positions : ndarray of int64, shape (eras,)
+        Where each era lies in time: eras with others between them are no neighbours.
     n_rows : ndarray of int64, shape (eras,)
         Rows with a prediction and a label.
     corr : ndarray of float64, shape (eras,)
@@ -63,6 +63,7 @@ class TargetScores:
 
     target: str
     overlap_eras: int
+    positions: npt.NDArray[np.int64]
     n_rows: npt.NDArray[np.int64]
     corr: Float64
     mmc: Float64
@@ -90,11 +91,17 @@ class TargetScores:
         scores: Float64 = getattr(self, metric)
         return scores
 
-    def statistics(self, metric: str) -> "ScoreStatistics":
-        """Summarise a score over all eras in which it is defined."""
-        from ..runs.statistics import score_statistics
+    def statistics(self, metric: str, eras: slice = slice(None)) -> ScoreStatistics:
+        """Summarise a score over the eras in which it is defined.
 
-        return score_statistics(self.scores(metric), self.overlap_eras)
+        Parameters
+        ----------
+        metric : str
+            One of `METRICS`.
+        eras : slice
+            A part of the eras; by default all of them.
+        """
+        return score_statistics(self.scores(metric)[eras], self.overlap_eras, self.positions[eras])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,6 +250,11 @@ class Evaluation:
 
         return summary_text(self)
 
+    @property
+    def all_models(self) -> tuple[ModelScores, ...]:
+        """The models, followed by the chosen benchmark's own scores where there are any."""
+        return (*self.models, *([self.benchmark_scores] if self.benchmark_scores else []))
+
     def model(self, name: str) -> ModelScores:
         """Return the scores of a model by its name; the benchmark has its column's name.
 
@@ -251,7 +263,7 @@ class Evaluation:
         DatasetError
             There is no such model.
         """
-        known = {model.name: model for model in self._with_benchmark()}
+        known = {model.name: model for model in self.all_models}
         if name not in known:
             raise DatasetError(
                 f"the evaluation has no model {name!r:.60}; it has {listed(known, 8)}"
@@ -261,7 +273,7 @@ class Evaluation:
 
     def difference(
         self, model: str, other: str, metric: str = "corr", target: str | None = None
-    ) -> "ScoreStatistics":
+    ) -> ScoreStatistics:
         """Summarise by how much a model's score is above another's, era by era.
 
         Parameters
@@ -283,8 +295,6 @@ class Evaluation:
         DatasetError
             There is no such model, score or target.
         """
-        from ..runs.statistics import paired_difference
-
         first, second = self.model(model), self.model(other)
         target = self.targets[0] if target is None else target
         if target not in self.targets:
@@ -292,14 +302,15 @@ class Evaluation:
                 f"the evaluation has no target {target!r:.60}; it has {listed(self.targets, 8)}"
                 f"{nearest(target, self.targets)}"
             )
-        positions = {era: position for position, era in enumerate(second.eras)}
-        common = [era for era in first.eras if era in positions]
-        rows = {era: position for position, era in enumerate(first.eras)}
-        scores, others = first.by_target[target], second.by_target[target]
+        places = {era: place for place, era in enumerate(second.eras)}
+        rows = [row for row, era in enumerate(first.eras) if era in places]
+        others = [places[first.eras[row]] for row in rows]
+        scores = first.by_target[target]
         return paired_difference(
-            scores.scores(metric)[[rows[era] for era in common]],
-            others.scores(metric)[[positions[era] for era in common]],
+            scores.scores(metric)[rows],
+            second.by_target[target].scores(metric)[others],
             scores.overlap_eras,
+            scores.positions[rows],
         )
 
     @property
@@ -348,7 +359,3 @@ class Evaluation:
         from .html import summary_html
 
         return summary_html(self)
-
-    def _with_benchmark(self) -> tuple[ModelScores, ...]:
-        """Return the models, followed by the benchmark's own scores where there are any."""
-        return (*self.models, *([self.benchmark_scores] if self.benchmark_scores else []))

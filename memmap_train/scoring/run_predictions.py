@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ..dataset.dataset import Dataset
 from ..dataset.eras import era_sort_key
-from ..errors import DatasetError, FoldError, RunError
+from ..errors import FoldError, RunError
 from ..progress import Progress
 from ..runs.embargo import far_from
 from ..runs.folds import Fold
@@ -18,7 +18,7 @@ from ..runs.lineage import begun_with
 from ..runs.run import Run, open_run
 from ..text import counted
 from .model_predictions import ModelPredictions
-from .records import Provenance
+from .records import ModelKind, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def run_eras(run: Run, dataset: Dataset, asked: Sequence[str] | None) -> RunEras
         raise FoldError(
             f"{run.path}: none of the {counted(len(validation), 'era')} that it was validated on "
             f"is in {dataset.path} with labels of {run.record.main_target!r}, and no later one; "
-            "name the dataset that it was trained on, or other eras with --eras"
+            "name the dataset that it was trained on, or the eras to score"
         )
     notes += _unknown_lineage(run)
     return RunEras(tuple(era for era in dataset.eras if era in chosen), tuple(notes))
@@ -109,7 +109,7 @@ def predictions_of_run(
             f"{counted(len(predicted.left_out), 'era')} ({predicted.left_out[0]} to "
             f"{predicted.left_out[-1]}) left out: no fold predicts them"
         )
-    kind = "folds" if run.folds else "run"
+    kind: ModelKind = "folds" if run.folds else "run"
     return ModelPredictions(run.path, kind, values, provenance_of(run), tuple(notes))
 
 
@@ -160,7 +160,7 @@ def _notes_on_asked(
     trained: Sequence[str],
 ) -> tuple[str, ...]:
     """Return notes about eras that the user named, whatever the run was trained on."""
-    notes = [f"{counted(len(asked), 'era')} as named by --eras"]
+    notes = [f"{counted(len(asked), 'era')} as asked for"]
     # A fold's model predicts its own validation eras, so what other folds train on is no matter.
     seen = [era for era in asked if era in trained and (not run.folds or era not in validation)]
     near = [era for era in asked if any(era in fold.embargo for fold in folds)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from memmap_train.runs.folds import Fold
 from memmap_train.scoring.records import (
@@ -127,6 +128,7 @@ def synthetic_model(
                 is_benchmark=kind == "benchmark",
                 with_details=with_details,
                 n_meta_eras=n_meta_eras,
+                positions=np.array([int(era) for era in eras]),
             )
             for target in targets
         },
@@ -148,6 +150,7 @@ def _target_scores(
     is_benchmark: bool,
     with_details: bool,
     n_meta_eras: int,
+    positions: npt.NDArray[np.int64],
 ) -> TargetScores:
     def scores(mean: float, std: float) -> Float64:
         """Return scores that a part of the shocks of the eras before have moved too."""
@@ -166,7 +169,8 @@ def _target_scores(
     proportions = np.array(PROPORTIONS)
     return TargetScores(
         target=target,
-        overlap_eras=13 if target.endswith("_60") else 5,
+        overlap_eras=12 if target.endswith("_60") else 4,
+        positions=positions,
         n_rows=np.full(n, 5000),
         corr=corr,
         mmc=mmc,

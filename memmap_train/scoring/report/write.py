@@ -17,10 +17,11 @@ from ...dataset.manifest_file import enclosing_dataset
 from ...errors import DependencyError, RunError
 from ...progress import ProgressOption
 from ...runs.files import replacing
-from ...runs.run import open_run
+from ...runs.run import Run
 from ...system.paths import checked_path, user_path
 from ...text import counted, in_bytes
 from ..evaluation import evaluate
+from ..inputs import found_models
 from ..records import Evaluation
 from .charts import as_picture, cell_rows
 from .page import page_html
@@ -91,7 +92,7 @@ def report(
     progress : bool or callable(what, done, total), optional
         The same as for `evaluate`.
     **options
-        Of `evaluate`: targets, benchmark, meta_model, neutral_to.
+        Of `evaluate`: targets, benchmark, meta_model, neutral_to, eras.
 
     Raises
     ------
@@ -186,18 +187,18 @@ def _is_ours(file: Path) -> bool:
 def _divided(names: Sequence[str]) -> tuple[list[str], Path]:
     """Return the models and the dataset that are named, or that the runs were trained on."""
     *models, last = names
-    if (user_path(last) / FILE_NAME).is_file():
+    if (checked_path(last, RunError) / FILE_NAME).is_file():
         if not models:
             raise RunError(
                 f"{last}: it is a dataset, and nothing is named that could be scored on it; name a "
                 "run or a file of predictions before it"
             )
         return models, user_path(last)
-    runs = [name for name in names if user_path(name).is_dir()]
-    datasets = dict.fromkeys(open_run(user_path(name)).record.dataset for name in runs)
+    runs = [model for model in found_models(names).values() if isinstance(model, Run)]
+    datasets = dict.fromkeys(run.record.dataset for run in runs)
     if len(datasets) == 1:
         return list(names), Path(next(iter(datasets)))
-    found = "the runs were trained on several" if datasets else "no run says which"
+    found = "the runs were trained on several" if datasets else "a file doesn't say which is meant"
     raise RunError(f"{last}: no dataset is named, and {found}; name one at the end")
 
 
