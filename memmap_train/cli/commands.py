@@ -305,6 +305,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     _print_found(arguments, evaluation, summary_text, summarized)
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from ..scoring.report.write import report, report_path, written_text  # needs pydantic
+
+    start_tensorflow(report_path(arguments.out_path).parent)
+    with _bars() as bars:
+        written = report(**_options(arguments), progress=bars)
+    print(written_text(written))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -318,4 +327,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "runs": _runs,
     "predict": _predict,
     "evaluate": _evaluate,
+    "report": _report,
 }
