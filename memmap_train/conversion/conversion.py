@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..arguments import flag
-from ..errors import ConversionError
+import numpy.typing as npt
+
+from ..arguments import flag, names, whole_number
+from ..errors import ConversionError, SchemaError
 from ..progress import ProgressOption, reporting
 from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
 from .memory_budget import MemoryBudget
-from .plan import ConvertOptions
+from .plan import ConvertOptions, store_dtype_name
 from .preflight import check_apart
 from .report import Report
 from .schema import ColumnOptions
@@ -28,7 +30,7 @@ def convert(
     sources: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
     targets: str | Sequence[str] | None = None,
@@ -119,19 +121,19 @@ def convert(
     trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
     paths = user_paths(sources)
-    if isinstance(targets, str):
-        targets = [targets]
+    if memory is not None:
+        memory = whole_number("memory", memory, ConversionError)
     budget = MemoryBudget(memory)
-    n_workers = n_cores() if workers is None else workers
-    if n_workers < 1:
-        raise ConversionError(f"workers: expected 1 or more, found {workers}")
+    n_workers = n_cores()
+    if workers is not None:
+        n_workers = whole_number("workers", workers, ConversionError, least=1)
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
-            dtype=source.own_dtype if dtype is None else dtype,
+            dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
             missing=source.own_missing if missing is None else missing,
             features_json=None if features_json is None else user_path(features_json),
             feature_set=feature_set,
-            targets=None if targets is None else tuple(targets),
+            targets=None if targets is None else tuple(names("targets", targets, SchemaError)),
             columns=ColumnOptions(
                 era_column=era_column,
                 id_column=id_column,

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BatchError, DatasetError, ManifestError, ShardError, nearest
+from ..errors import (
+    ArgumentError,
+    BatchError,
+    DatasetError,
+    ManifestError,
+    ShardError,
+    nearest,
+    shown,
+)
 from ..system.memory_budget import PROCESS_MEMORY
 from ..system.paths import checked_path
 from ..text import counted, in_bytes
@@ -93,14 +101,14 @@ class Dataset(Mapping[str, Shard]):
         return iter(self.eras)
 
     def __contains__(self, era: object) -> bool:
-        return era in self._entries
+        return isinstance(era, str) and era in self._entries
 
     def __getitem__(self, era: str) -> Shard:
         return Shard(self._directory, self.manifest, self.entry(era), self._stamps[era])
 
     def get(self, era: str, default: Any = None) -> Any:
         """Return the shard of an era, or a default if the dataset doesn't have that era."""
-        return self[era] if era in self._entries else default
+        return self[era] if isinstance(era, str) and era in self._entries else default
 
     # Those of Mapping would compare shards, which are made for each access.
     __eq__, __hash__ = object.__eq__, object.__hash__
@@ -287,12 +295,19 @@ class Dataset(Mapping[str, Shard]):
         out : ndarray of float32, optional
             The array to write into, of the same shape; by default a new one.
 
+        Raises
+        ------
+        ArgumentError
+            `stored` has another dtype than the store, as decoded features of an int8 store have; or
+            `out` doesn't suit it.
+
         Examples
         --------
         ::
 
             x = ds.decode(ds["0001"].features)
         """
+        self._check_decodable(stored, out)
         scale = self.manifest.scale
         if out is None:
             out = np.empty(stored.shape, np.float32)
@@ -304,6 +319,30 @@ class Dataset(Mapping[str, Shard]):
             if scale.add:
                 np.add(out, np.float32(scale.add), out=out)
         return out
+
+    def _check_decodable(self, stored: object, out: object) -> None:
+        """Raise an ArgumentError unless `decode` can read one array and write into the other."""
+        dtype = self.manifest.store_dtype
+        if not isinstance(stored, np.ndarray):
+            raise ArgumentError(
+                f"{self.path}: decode: expected an array of {dtype}, as dataset[era].features, "
+                f"found {shown(stored)}"
+            )
+        if stored.dtype != dtype:
+            raise ArgumentError(
+                f"{self.path}: decode: expected features as they are stored, {dtype}, found "
+                f"{stored.dtype}; what is decoded already needs no decoding"
+            )
+        if out is not None and not (
+            isinstance(out, np.ndarray)
+            and (out.dtype, out.shape) == (np.float32, stored.shape)
+            and out.flags.writeable
+        ):
+            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else shown(out)
+            raise ArgumentError(
+                f"{self.path}: decode: out: expected a writeable array of float32 and shape "
+                f"{stored.shape}, found {found}"
+            )
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:

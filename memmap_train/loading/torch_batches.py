@@ -24,6 +24,8 @@ else:
     _import_error = None
 
 MAX_WORKERS = 512
+_MAX_STEP = 2**62  # a step and the epoch after it are int64
+_OF_WORKERS = ("worker", "num_workers", "epoch_end")  # keys of a worker's state
 _MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
@@ -134,7 +136,8 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be an epoch, from 0; also where workers iterate."""
-        self._set(whole("epoch", epoch, least=0) * len(self))
+        most = _MAX_STEP // len(self)
+        self._set(whole("epoch", epoch, least=0, most=most) * len(self))
 
     def state_dict(self) -> dict[str, int]:
         """Return the position: the step of this rank that comes next.
@@ -178,6 +181,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
         try:
             step, steps = state["step"], int(state["steps_per_epoch"])
             world_size = int(state["world_size"])
+            of_worker = [state[key] for key in _OF_WORKERS] if _OF_WORKERS[0] in state else None
         except (KeyError, TypeError, ValueError):
             raise BatchError(
                 f"load_state_dict: expected what state_dict has returned, found {state!r:.80}"
@@ -188,19 +192,19 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 f"{self.world_size} ranks, found one of {steps:,} batches of {world_size} ranks; "
                 "resume with the same data, batch_size and world_size"
             )
-        step = whole("step", step, least=0)
-        if "worker" not in state:
+        step = whole("step", step, least=0, most=_MAX_STEP)
+        if of_worker is None:
             self._set(step)
             return
         slot, worker, n_workers = _consumer()
-        if (state["worker"], state["num_workers"]) != (worker, n_workers):
+        epoch_end = whole("epoch_end", of_worker.pop(), least=0, most=_MAX_STEP + len(self))
+        if of_worker != [worker, n_workers]:
             raise BatchError(
                 f"load_state_dict: expected the state of worker {worker} of {n_workers}, found "
-                f"that of {state['worker']} of {state['num_workers']}; resume with the same number "
-                "of workers"
+                f"that of {of_worker[0]} of {of_worker[1]}; resume with the same number of workers"
             )
-        self._remaining = range(step, state["epoch_end"], n_workers)
-        self._note_next(state["epoch_end"], n_workers if slot else 0)
+        self._remaining = range(step, epoch_end, n_workers)
+        self._note_next(epoch_end, n_workers if slot else 0)
 
     def _set(self, step: int) -> None:
         self._note_next(step, n_workers=0)
