@@ -17,6 +17,7 @@ from .sampler import whole
 try:
     import torch
     from torch.utils.data import IterableDataset, get_worker_info
+    from torch.utils.data._utils.collate import default_collate_fn_map
 except ImportError as error:
     _import_error: ImportError | None = error
     IterableDataset = object
@@ -239,7 +240,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
             for step in steps:
                 x, y = next(stream)
                 self._position = step + n_workers
-                yield torch.from_numpy(x), torch.from_numpy(y)
+                yield _Pair((torch.from_numpy(x), torch.from_numpy(y)))
                 del x, y  # the stream reuses what the caller has let go of
 
     def _check_n_workers(self, n_workers: int) -> None:
@@ -261,6 +262,24 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 f"{in_bytes(self.batches.pool_bytes)} each; expected {in_bytes(available)} at "
                 f"most, the memory available, and {MAX_WORKERS} workers at most: take num_workers=0"
             )
+
+
+class _Pair(tuple[Any, Any]):
+    """A batch ``(x, y)`` of tensors, known by its type to a `DataLoader`."""
+
+    __slots__ = ()
+
+
+def _refuse_collation(*_: object, **__: object) -> None:
+    """Raise an error if a `DataLoader` would make batches of batches."""
+    raise BatchError(
+        "a DataLoader would make batches of these batches: expected DataLoader(loader, "
+        "batch_size=None), which hands them on as they are"
+    )
+
+
+if _import_error is None:
+    default_collate_fn_map[_Pair] = _refuse_collation
 
 
 def _consumer() -> tuple[int, int, int]:

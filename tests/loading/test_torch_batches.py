@@ -384,6 +384,15 @@ def test_a_data_loader_that_would_make_batches_of_batches_says_what_to_use(
         next(iter(DataLoader(make(toys["float32"]), **options)))
 
 
+@pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"batch_size": 2, "drop_last": True}])
+def test_a_data_loader_would_make_no_batches_of_torch_batches_either(
+    toys: dict[str, Path], options: dict[str, Any]
+) -> None:
+    loader = DataLoader(mt.torch_batches(make(toys["float32"])), **options)
+    with refused(BatchError, "expected DataLoader(loader, batch_size=None)"):
+        next(iter(loader))
+
+
 # -- torchdata ------------------------------------------------------------------------------------
 
 
