@@ -156,6 +156,18 @@ def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
     assert repr(ranks) == f"<Predictions of 1,920 rows, 24 eras of '{sample}'>"
 
 
+def test_no_run_is_trained_in_the_folder_of_another_run(
+    run: TrainedRun, run_of_folds: TrainedRun, sample: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(run.path)
+    before = {folder: sorted(folder.path.rglob("*")) for folder in (run, run_of_folds)}
+    for path in (run.path / "new", run_of_folds.path / "fold-1", tmp_path / "link/a"):
+        for folds in (None, 2):
+            with refused(RunError, "lies in the folder of the run", "choose another"):
+                mt.train(sample, path, small_config(validation_eras=None), folds=folds)
+    assert {folder: sorted(folder.path.rglob("*")) for folder in (run, run_of_folds)} == before
+
+
 def test_a_selection_of_eras_is_predicted_alone(run: TrainedRun, sample: Path) -> None:
     dataset = mt.open_dataset(sample)
     some = mt.predict(run, dataset.select(dataset.eras[5:7]))
