@@ -78,12 +78,26 @@ def make_parser() -> argparse.ArgumentParser:
         "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
         "--features-json data/features.json --dtype int8",
     )
-    _add_sources(conversion, "parquet files, in order; or one dataset")
+    _add_sources(
+        conversion,
+        "parquet files, in order; or one dataset; none, to add benchmarks to a dataset that is "
+        "there",
+        nargs="*",
+    )
     conversion.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
     conversion.add_argument(
         "--dtype",
         choices=("float32", "int8"),
         help="default: float32; where a dataset is narrowed, its own",
+    )
+    conversion.add_argument(
+        "--benchmarks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="Numerai's *_benchmark_models.parquet and meta_model.parquet, joined by era and id; "
+        "given later, they are added to the dataset that is there, and nothing else is written",
     )
     conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
     conversion.add_argument(
@@ -122,6 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="arrow: decode all features by Arrow, slower (default: auto, the same dataset)",
     )
     conversion.add_argument("--json", action="store_true", help="print the report as JSON")
+    conversion.one_of = ("sources", "benchmarks")
 
     inspect = _command(
         commands,
@@ -253,9 +268,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_sources(parser: argparse.ArgumentParser, what: str, nargs: str = "+") -> None:
     """Add the sources, and the options that name the columns of parquet files."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
+    parser.add_argument("sources", nargs=nargs, metavar="SOURCE", help=what)
     parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(
@@ -273,8 +288,8 @@ def _command(
     name: str,
     description: str,
     example: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+) -> StrictParser:
+    parser: StrictParser = commands.add_parser(
         name,
         help=description,
         description=f"{description[0].upper()}{description[1:]}.",

@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import (
-    ArgumentError,
     BatchError,
     DatasetError,
     ManifestError,
     ShardError,
+    listed,
     nearest,
-    shown,
 )
 from ..system.memory_budget import PROCESS_MEMORY
 from ..system.paths import checked_path
 from ..text import counted, in_bytes
+from .decoding import decode
 from .file_digest import FileStamp
 from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
@@ -54,8 +54,8 @@ class Dataset(Mapping[str, Shard]):
         The manifest of the whole dataset, even if this is a selection.
     eras : tuple of str
         Labels, in order. Only these eras can be reached from here.
-    feature_names, target_names : tuple of str
-        Names of the arrays' columns, in their order.
+    feature_names, target_names, benchmark_names : tuple of str
+        Names of the arrays' columns, in their order; no names of benchmarks if there are none.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Dataset(Mapping[str, Shard]):
         self.eras = tuple(stamps)
         self.feature_names = manifest.features
         self.target_names = manifest.targets
+        self.benchmark_names = manifest.benchmarks
         self._entries = {era: manifest.shard(era) for era in self.eras}
         # Stamps of all files when the manifest was read: an update replaces files.
         self._stamps = stamps
@@ -215,6 +216,28 @@ class Dataset(Mapping[str, Shard]):
         columns = columns_of(targets, self.target_names, f"{self.path}: no target")
         return None if columns == tuple(range(len(self.target_names))) else columns
 
+    def benchmark_columns(self, benchmarks: Selection) -> tuple[int, ...] | None:
+        """Return the columns of benchmarks by name, in the order given; None for all of them."""
+        if benchmarks is None:
+            return None
+        benchmarks = as_names(benchmarks, f"{self.path}: benchmarks")
+        if not self.benchmark_names:
+            raise DatasetError(
+                f"{self.path}: no benchmark {listed(benchmarks)}: this dataset has none; add them "
+                "with `memmap-train convert --benchmarks FILE… --out DATASET`"
+            )
+        columns = columns_of(benchmarks, self.benchmark_names, f"{self.path}: no benchmark")
+        return None if columns == tuple(range(len(self.benchmark_names))) else columns
+
+    def benchmark_eras(self, benchmark: str) -> tuple[str, ...]:
+        """Return the eras in which a benchmark has a value in at least one row."""
+        self.benchmark_columns([benchmark])
+        return tuple(
+            era
+            for era, entry in self._entries.items()
+            if entry.benchmark_nulls[benchmark] < entry.rows
+        )
+
     def read(
         self,
         eras: Sequence[str] | None = None,
@@ -307,42 +330,7 @@ class Dataset(Mapping[str, Shard]):
 
             x = ds.decode(ds["0001"].features)
         """
-        self._check_decodable(stored, out)
-        scale = self.manifest.scale
-        if out is None:
-            out = np.empty(stored.shape, np.float32)
-        if scale is None:
-            np.copyto(out, stored)
-        else:
-            np.copyto(out, stored)  # apart from the product: twice as fast as a buffered cast
-            np.multiply(out, np.float32(scale.multiply), out=out)
-            if scale.add:
-                np.add(out, np.float32(scale.add), out=out)
-        return out
-
-    def _check_decodable(self, stored: object, out: object) -> None:
-        """Raise an ArgumentError unless `decode` can read one array and write into the other."""
-        dtype = self.manifest.store_dtype
-        if not isinstance(stored, np.ndarray):
-            raise ArgumentError(
-                f"{self.path}: decode: expected an array of {dtype}, as dataset[era].features, "
-                f"found {shown(stored)}"
-            )
-        if stored.dtype != dtype:
-            raise ArgumentError(
-                f"{self.path}: decode: expected features as they are stored, {dtype}, found "
-                f"{stored.dtype}; what is decoded already needs no decoding"
-            )
-        if out is not None and not (
-            isinstance(out, np.ndarray)
-            and (out.dtype, out.shape) == (np.float32, stored.shape)
-            and out.flags.writeable
-        ):
-            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else shown(out)
-            raise ArgumentError(
-                f"{self.path}: decode: out: expected a writeable array of float32 and shape "
-                f"{stored.shape}, found {found}"
-            )
+        return decode(stored, self.manifest, out, where=str(self.path))
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
