@@ -10,6 +10,7 @@ from ._lazy import lazy_attributes
 __all__ = [
     "Batch",
     "FoldsReport",
+    "Pool",
     "PredictReport",
     "Predictions",
     "Problem",
@@ -18,6 +19,7 @@ __all__ = [
     "Reporter",
     "Sampler",
     "Shard",
+    "StepLocation",
     "Stream",
     "Summary",
     "TorchBatches",
@@ -29,6 +31,7 @@ __all__ = [
 _HOMES = {
     "Batch": "loading.gather",
     "FoldsReport": "runs.report",
+    "Pool": "loading.sampler",
     "PredictReport": "training.predictions",
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
@@ -37,6 +40,7 @@ _HOMES = {
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
     "Shard": "dataset.shard",
+    "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
     "Summary": "runs.summary",
     "TorchBatches": "loading.torch_batches",
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from .dataset.shard import Shard
     from .dataset.verify import Problem
     from .loading.gather import Batch
-    from .loading.sampler import Sampler
+    from .loading.sampler import Pool, Sampler, StepLocation
     from .loading.stream import Stream
     from .loading.torch_batches import TorchBatches
     from .progress import Progress

@@ -21,7 +21,7 @@ from .stream import Stream
 from .window_sampler import WindowSampler
 
 _NUMBERS_BYTES = 64  # of each row of a pool while it is filled: where it is, and where it goes
-_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
+MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
 class Batches:
@@ -147,7 +147,7 @@ class Batches:
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
-        if 2 * self.pool_bytes > max(self.placement.available, _MIN_AVAILABLE):
+        if 2 * self.pool_bytes > max(self.placement.available, MIN_AVAILABLE):
             n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
             raise BatchError(
                 f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "

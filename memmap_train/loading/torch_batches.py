@@ -11,7 +11,7 @@ from typing import Any
 from ..dataset.dataset import Dataset
 from ..errors import BatchError, DependencyError
 from ..text import in_bytes
-from .batches import Batches, as_batches
+from .batches import MIN_AVAILABLE, Batches, as_batches
 from .sampler import whole
 
 try:
@@ -27,7 +27,6 @@ else:
 MAX_WORKERS = 512
 _MAX_STEP = 2**62  # a step and the epoch after it are int64
 _OF_WORKERS = ("worker", "num_workers", "epoch_end")  # keys of a worker's state
-_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
 def torch_batches(
@@ -255,7 +254,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
 
     def _check_memory(self, n_workers: int) -> None:
         needed = n_workers * 2 * self.batches.pool_bytes
-        available = max(self.batches.placement.available, _MIN_AVAILABLE)
+        available = max(self.batches.placement.available, MIN_AVAILABLE)
         if n_workers > MAX_WORKERS or needed > available:
             raise BatchError(
                 f"num_workers: {n_workers} workers have two pools of "

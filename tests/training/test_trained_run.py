@@ -134,6 +134,15 @@ def test_a_run_with_a_relative_path_stays_the_same_in_another_directory(
     assert mt.predict(opened, sample).values.tolist() == mt.predict(run, sample).values.tolist()
 
 
+def test_a_run_that_isnt_finished_says_that_it_has_no_scores_yet(
+    run: TrainedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_bytes((run.path / "config.json").read_bytes())
+    with refused(RunError, "there are no scores: expected a finished run", "resume=True"):
+        mt.open_run(tmp_path / "run").era_scores  # noqa: B018
+
+
 def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
     run: TrainedRun, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
