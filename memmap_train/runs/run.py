@@ -28,6 +28,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..dataset.format import FILE_NAME
 from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
@@ -236,6 +237,8 @@ def open_run(path: Path) -> Run:
         values = read_json(path / CONFIG_NAME)
     except (FileNotFoundError, NotADirectoryError):
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
+        if (path / FILE_NAME).exists():
+            found = "it is a dataset"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
