@@ -164,11 +164,12 @@ FLAT = {"arguments", "errors", "progress", "text", "types", "_lazy", "_version"}
 """Modules that any folder may import: words, and types that the caller of any folder may pass."""
 
 TABLE = {
-    "cli": {"conversion", "dataset", "loading", "runs", "system", "training"},
+    "cli": {"conversion", "dataset", "loading", "runs", "scoring", "system", "training"},
     "conversion": {"dataset", "system"},
     "dataset": {"system"},
     "loading": {"dataset", "system"},
     "runs": {"dataset", "system"},
+    "scoring": {"dataset", "loading", "runs", "system"},
     "system": set(),
     "training": {"dataset", "loading", "runs", "system"},
 }
@@ -176,6 +177,12 @@ TABLE = {
 
 EXCEPTIONS = {
     "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
+    "scoring.inputs": {"training.predictions"},  # what `predict` returns
+    "scoring.model_predictions": {
+        "conversion.parquet.prediction_reader",  # to read a file
+        "training.predictions",
+    },
+    "scoring.run_predictions": {"training.predictions"},  # to predict a run
     "training.prediction_file": {"conversion.parquet.predictions"},  # to write a file
 }
 """Of a module, others of which it may import names besides."""

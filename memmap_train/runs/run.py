@@ -132,6 +132,11 @@ class Run:
         """The path of the picture of the validation scores."""
         return self.path / "validation.png"
 
+    @property
+    def report_path(self) -> Path:
+        """The path of the page of the official scores."""
+        return self.path / "report.html"
+
     def read_result(self) -> dict[str, Any] | None:
         """Return the result that `finish` wrote, or None if the run isn't finished.
 

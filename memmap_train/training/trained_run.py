@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import flag
+from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
 from ..runs.config import TrainConfig, checked_config
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.report_process import make_report
 from ..runs.run import Run
 from ..runs.run import open_run as open_folder
 from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
@@ -115,6 +117,11 @@ class TrainedRun:
     def chart_path(self) -> Path | None:
         """The picture of the scores; None without matplotlib, or where drawing it failed."""
         return self._run.chart_path if self._run.chart_path.exists() else None
+
+    @property
+    def report_path(self) -> Path | None:
+        """The page of the official scores; None without the extra `report`, or where it failed."""
+        return self._run.report_path if self._run.report_path.exists() else None
 
     def model(self) -> Any:
         """Load the best epoch's model.
@@ -228,6 +235,9 @@ def train(
     For trainings at the same time, use processes.
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
+
+    With the extra `report`, a page of the official scores is written into the run's folder at the
+    end, by a process of its own (see `scoring.report`).
     """
     config, resume = checked_config(config), flag("resume", resume)
     if folds is None and rolling_eras is not None:
@@ -252,4 +262,14 @@ def train(
                 resume=resume,
                 report=report,
             )
-    return TrainedRun(open_folder(user_path(run_dir)), result)
+        run = open_folder(user_path(run_dir))
+        if not (result.already_finished and run.report_path.exists()):
+            path = make_report(
+                run, _path_of(dataset), say=report.making_report, warn=report.warning
+            )
+            result = replace(result, report_path=None if path is None else str(path))
+    return TrainedRun(run, result)
+
+
+def _path_of(dataset: DatasetOrPath) -> Path:
+    return dataset.directory if isinstance(dataset, Dataset) else user_path(dataset)
