@@ -100,10 +100,12 @@ class BenchmarkJoin:
         if self._rows is None:
             return
         shared = _shared_names([file.names for file in self._rows.files])
-        eras = [era for era, n_rows in self._rows_per_era.items() if n_rows]
-        for number, era in enumerate(eras):
-            self._check_era(era, self._rows.of_era(era), shared)
-            progress(number + 1, len(eras))
+        total, done = self._rows_per_era.total(), 0
+        for era, n_rows in self._rows_per_era.items():
+            if n_rows:
+                self._check_era(era, self._rows.of_era(era), shared)
+                done += n_rows
+                progress(done, total)
 
     def changes(self, era: str) -> bool:
         """Return False if an era of the dataset keeps its benchmarks as they are."""

@@ -63,7 +63,7 @@ def stage_benchmarks(
         All eras; their ids are in the workspace, or else in the dataset.
     n_workers : int
         Number of threads.
-    progress : callable(eras done, eras in all)
+    progress : callable(rows done, rows in all)
 
     Raises
     ------
@@ -76,16 +76,18 @@ def stage_benchmarks(
             _remove(folder / _FILE)  # of an interrupted run with other files
         return StagedBenchmarks(dict(entries), ())
     workspace.partial.mkdir(exist_ok=True)
+    n_rows, n_done = sum(entry.rows for entry in entries.values()), 0
     staged, counts = {}, []
     writer = _EraBenchmarks(workspace, join)
     try:
         with ThreadPool(n_workers, thread_name_prefix="benchmarks") as threads:
             try:
                 found = threads.map(writer.stage, entries.values())
-                for number, (entry, of_era) in enumerate(found):
+                for entry, of_era in found:
                     staged[entry.era] = entry
                     counts.append(of_era)
-                    progress(number + 1, len(entries))
+                    n_done += entry.rows
+                    progress(n_done, n_rows)
             finally:  # it may have been stopped
                 threads.shutdown(cancel_futures=True)
     finally:
