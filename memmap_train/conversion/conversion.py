@@ -45,7 +45,7 @@ def convert(
     overwrite: bool = False,
     trust_features: bool = False,
     decoder: str = "auto",
-    benchmarks: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    benchmarks: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
     progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
@@ -93,7 +93,7 @@ def convert(
         and compares one feature of each row group with Arrow's; if they differ, a warning says so,
         all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
         Arrow. The dataset is the same.
-    benchmarks : path or sequence of paths
+    benchmarks : path or sequence of paths, optional
         Files of benchmarks, such as Numerai's `validation_benchmark_models.parquet` and
         `meta_model.parquet`: every column of numbers is a benchmark, joined by era and id. Given
         for a dataset that is there, they are added to it, or bring its benchmarks up to date;
@@ -150,20 +150,13 @@ def convert(
             dtype=dtype,
             features_json=features_json,
             feature_set=feature_set,
-            targets=targets,
+            target=targets,
             missing=missing,
             columns=None if columns == ColumnOptions() else columns,
             overwrite=overwrite or None,
         )
         with reporting(progress) as notify:
-            return add_benchmarks(
-                benchmark_paths,
-                directory,
-                budget=budget,
-                n_workers=n_workers,
-                progress=notify,
-                started=started,
-            )
+            return add_benchmarks(benchmark_paths, directory, budget, n_workers, notify, started)
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
             dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
@@ -216,6 +209,6 @@ def _check_without_sources(**options: object) -> None:
     given = [name.replace("_", "-") for name, value in options.items() if value is not None]
     if given:
         raise ConversionError(
-            f"without sources, benchmarks are added to a dataset as it is: {listed(given)} "
-            "can't be chosen; leave that out, or name the sources of the dataset as well"
+            f"without sources, benchmarks are added to a dataset as it is: {listed(given)} can't "
+            "be chosen then; leave that out, or name the sources of the dataset as well"
         )

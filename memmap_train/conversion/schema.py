@@ -119,7 +119,8 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     if not features:
         raise SchemaError(
             f"{where}: no column begins with {options.feature_prefix!r}, so there are no features; "
-            "say how they begin with --feature-prefix"
+            "say how they begin with --feature-prefix, or name a file of benchmarks after "
+            "--benchmarks"
         )
     unusable = {
         name: _SEVERAL if name in repeated else f"holds {kind_of[name]}"
