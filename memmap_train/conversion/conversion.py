@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from ..arguments import flag
 from ..errors import ConversionError, listed
 from ..progress import ProgressOption, reporting
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
 from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
@@ -123,11 +124,11 @@ def convert(
     limit of open files (`RLIMIT_NOFILE`) is raised to the hard limit, and stays there.
     """
     started = time.perf_counter()
+    overwrite = flag("overwrite", overwrite)
+    trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    paths = [user_path(path) for path in given]
-    named = [benchmarks] if isinstance(benchmarks, str | os.PathLike) else benchmarks
-    benchmark_paths = [user_path(path) for path in named]
+    paths = user_paths(sources)
+    benchmark_paths = user_paths(benchmarks) if benchmarks else []
     if isinstance(targets, str):
         targets = [targets]
     budget = MemoryBudget(memory)

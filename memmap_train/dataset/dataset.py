@@ -35,6 +35,7 @@ _MAX_TRIES = 10  # to read a manifest and look at its files without an update in
 class Dataset(Mapping[str, Shard]):
     """A dataset, or a selection of its eras: a mapping of eras to shards.
 
+    A whole dataset stands for the path of its folder wherever a path of one is expected.
     `list(dataset)` gives its eras in order, `len(dataset)` their number, and `era in dataset` is
     True if it has that era. Two datasets are equal only if they are the same object.
 
@@ -69,6 +70,22 @@ class Dataset(Mapping[str, Shard]):
             f"{counted(len(self.eras), 'era')}, {counted(len(self.feature_names), 'feature')}, "
             f"{self.manifest.dtype}>"
         )
+
+    def __fspath__(self) -> str:
+        """Return the path of the folder.
+
+        Raises
+        ------
+        DatasetError
+            This is a selection: the folder has other eras too.
+        """
+        if len(self.eras) < len(self.manifest.shards):
+            raise DatasetError(
+                f"{self.path}: expected a whole dataset where a path is expected, found a selection"
+                f" of {len(self.eras):,} of its {counted(len(self.manifest.shards), 'era')}; name "
+                "the path if all eras are meant"
+            )
+        return str(self._directory)
 
     def __len__(self) -> int:
         return len(self.eras)

@@ -163,6 +163,19 @@ def min_embargo(eras: Sequence[str], targets: Sequence[str]) -> int:
     return _in_eras(horizon.min_weeks, eras)
 
 
+def overlapping_eras(
+    eras: Sequence[str], target: str, aliases: Mapping[str, str] = MappingProxyType({})
+) -> int:
+    """Return the number of following eras whose labels share returns with an era's own.
+
+    >>> eras = ["0001", "0002"]
+    >>> overlapping_eras(eras, "target_x_20"), overlapping_eras(eras, "target_x_60")
+    (4, 12)
+    """
+    _, _, horizon = _longest_horizon([target], aliases)
+    return max(0, _in_eras(horizon.min_weeks, eras) - 1)
+
+
 def too_near(
     seen: Collection[str], validation: Sequence[str], eras: Sequence[str], reach: int
 ) -> set[str]:

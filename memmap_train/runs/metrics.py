@@ -63,8 +63,7 @@ def numerai_corr(predictions: _Floats, target: _Floats) -> float:
     predictions, target = _labelled(predictions, target)
     if not len(target):
         return math.nan
-    share = (rankdata(predictions) - 0.5) / len(predictions)
-    return _pearson(_power_1_5(ndtri(share)), _power_1_5(target - target.mean()))
+    return _pearson(_power_1_5(gaussian_ranks(predictions)), _power_1_5(target - target.mean()))
 
 
 def pearson(predictions: _Floats, target: _Floats) -> float:
@@ -116,6 +115,26 @@ def why_undefined(predictions: _Floats, target: _Floats) -> str:
     if np.isnan(predictions).any():
         return "predictions that are no numbers"
     return "a constant target" if np.ptp(target) == 0 else "predictions that are all equal"
+
+
+def uniform_ranks(values: _Floats) -> _Float64s:
+    """Return ranks along the first axis, evenly spaced between 0 and 1; ties share their mean rank.
+
+    >>> uniform_ranks(np.array([0.3, 0.1, 0.2, 0.3])).tolist()
+    [0.75, 0.125, 0.375, 0.75]
+    """
+    ranks: _Float64s = (rankdata(values, axis=0) - 0.5) / len(values)
+    return ranks
+
+
+def gaussian_ranks(values: _Floats) -> _Float64s:
+    """Return ranks along the first axis, mapped to a normal distribution; ties share their rank.
+
+    >>> gaussian_ranks(np.array([0.3, 0.1, 0.2])).round(4).tolist()
+    [0.9674, -0.9674, 0.0]
+    """
+    normal: _Float64s = ndtri(uniform_ranks(values))
+    return normal
 
 
 def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Float64s, _Float64s]:

@@ -130,7 +130,7 @@ def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "commit", stop)
+        patch.setattr(execution, "commit_changes", stop)
         with pytest.raises(StoppedError):
             convert(source, out)
     before = marks(out)

@@ -5,11 +5,11 @@ files.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import SchemaError
+from ...errors import SchemaError, SourceError
 from ...system.resources import nearest_existing
 from ..memory_budget import MemoryBudget
 from ..preflight import check_free
@@ -91,15 +91,29 @@ def opened_join(
 
     budget.require(memory_bytes(files))
     check_free(directory, scratch_bytes(files, _ID_BYTES), "the benchmarks' rows")
+    folder = nearest_existing(directory)
+    with ExitStack() as at_the_end:
+        with _changes_reported(files):
+            rows = BenchmarkRows(
+                files, eras, folder, lambda done, total: progress("reading benchmarks", done, total)
+            )
+            at_the_end.callback(rows.close)
+            join = BenchmarkJoin(kept, own, rows)
+            join.check(lambda done, total: progress("checking benchmarks", done, total))
+        yield join
+
+
+@contextmanager
+def _changes_reported(files: "Sequence[BenchmarkFile]") -> Iterator[None]:
+    """Raise a SourceError if a file has changed while it was read, whether that failed or not."""
+    try:
+        yield
+    except SourceError:
+        _check_unchanged(files)
+        raise
+    _check_unchanged(files)
+
+
+def _check_unchanged(files: "Sequence[BenchmarkFile]") -> None:
     for file in files:
         file.info.check_unchanged()
-    folder = nearest_existing(directory)
-    rows = BenchmarkRows(
-        files, eras, folder, lambda done, total: progress("reading benchmarks", done, total)
-    )
-    with closing(rows):
-        join = BenchmarkJoin(kept, own, rows)
-        join.check(lambda done, total: progress("checking benchmarks", done, total))
-        for file in files:
-            file.info.check_unchanged()
-        yield join
