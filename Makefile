@@ -29,7 +29,7 @@ endif
 BENCHMARK_FILES := train_benchmark_models.parquet validation_benchmark_models.parquet meta_model.parquet
 there = $(shell for file in $(1); do test ! -e $$file || echo $$file; done)
 
-CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) $(if $(DTYPE),--dtype $(DTYPE)) \
+CONVERT = $(TOOL) convert $(SOURCE) --out $(DATASET) $(if $(DTYPE),--dtype $(DTYPE)) \
 	$(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) \
 	$(if $(BENCHMARKS),--benchmarks $(BENCHMARKS)) \
 	$(if $(FEATURE_SET),--feature-set $(FEATURE_SET)) \
