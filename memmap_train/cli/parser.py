@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     sample = _command(
         commands,
         "sample",
-        "write a Numerai-shaped data set with a synthetic signal",
+        "write a Numerai-shaped data set with a synthetic signal and benchmark models",
         "memmap-train sample data/sample --eras 300 --seed 1",
     )
     sample.add_argument("directory", metavar="DIR", help="where the files go")
