@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from numerai_tools.scoring import (
@@ -52,7 +53,10 @@ def reference(
 
 
 def check(
-    found: Sequence[float], eras: Sequence[str], expected: dict[str, float], tolerance: float
+    found: npt.NDArray[np.float64],
+    eras: Sequence[str],
+    expected: dict[str, float],
+    tolerance: float,
 ) -> None:
     """Compare the scores of eras with a reference; an era that it lacks has no score."""
     wanted = [expected.get(era, math.nan) for era in eras]

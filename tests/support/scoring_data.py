@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,9 @@ def scoring_frame() -> pd.DataFrame:
         targets["target"][random.random(n_rows) < 0.1] = np.nan
         if number == N_ERAS:
             targets["target"][:] = np.nan  # not resolved yet
-        columns = {name: features[:, column] for column, name in enumerate(FEATURES)}
+        columns: dict[str, Any] = {
+            name: features[:, column] for column, name in enumerate(FEATURES)
+        }
         columns |= {name: values.astype(np.float32) for name, values in targets.items()}
         first_eras = (FIRST_BENCHMARK_ERA, FIRST_BENCHMARK_ERA, FIRST_META_ERA)
         for name, first in zip(BENCHMARKS, first_eras, strict=True):
