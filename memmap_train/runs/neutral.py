@@ -23,6 +23,7 @@ _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
 _RCOND = 1e-6  # smallest singular value that counts, relative to the largest: numerai-tools' own
 _EXACT = 2**24  # float32 represents all whole numbers below
 _NOTHING = 1e-9  # of the predictions' length: a residual below it is rounding errors
+_DECIMALS = 13  # of a residual of length 1 that count
 _ROUNDING = 1e-10  # of the predictions' length: an error that is worth no further step
 _POWER_STEPS = 4  # of the power iteration for the largest singular value
 
@@ -317,7 +318,9 @@ def _scores(
         rest = ranks - proportion * explained
         length = np.linalg.norm(rest - rest.mean(axis=0), axis=0)
         for model in np.flatnonzero(length > _NOTHING * spread):
-            scores[row, model] = numerai_corr(rest[:, model], target)
+            # Rounded, so that rounding errors don't order rows that are tied.
+            rounded = np.round(rest[:, model] / length[model], _DECIMALS)
+            scores[row, model] = numerai_corr(rounded, target)
     return scores
 
 
