@@ -21,6 +21,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "convert",
+    "evaluate",
     "keras_batches",
     "open_dataset",
     "open_run",
@@ -42,6 +43,7 @@ _HOMES = {
     "Sampler": "loading.sampler",
     "TrainConfig": "runs.config",
     "convert": "conversion.conversion",
+    "evaluate": "scoring.evaluation",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from .loading.torch_batches import torch_batches
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
+    from .scoring.evaluation import evaluate
     from .training.keras_batches import keras_batches
     from .training.predictions import predict
     from .training.trained_run import open_run, train

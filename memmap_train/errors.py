@@ -51,7 +51,11 @@ class ConfigError(MemmapTrainError, ValueError):
 
 
 class PathError(MemmapTrainError, ValueError):
-    """A path begins with a home folder that is unknown on this machine."""
+    """Something isn't a path, or a path begins with a home folder that is unknown here."""
+
+
+class ArgumentError(MemmapTrainError, TypeError):
+    """An argument is of a type that the function doesn't take."""
 
 
 class RunError(MemmapTrainError, OSError):
@@ -87,3 +91,26 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
     head = ", ".join(repr(name) for name in names[:most])
     return head + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return a value and its type for a message, in one line, cut after `most` characters.
+
+    Objects whose text would say little, such as arrays, are named by their type alone.
+
+    >>> shown("no"), shown(5), shown(None), shown(b"x"), shown(object())
+    ("'no' (str)", '5', 'None', "b'x' (bytes)", 'an object')
+    """
+    kind = type(value).__name__
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if not isinstance(value, str | bytes | int | float | list | tuple | dict | set):
+        return f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # of an int, by default, from 4,300 digits on
+        return "a number of thousands of digits"
+    text = text if len(text) <= most else f"{text[:most]}…"
+    return text if isinstance(value, int | float) else f"{text} ({kind})"

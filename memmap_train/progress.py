@@ -1,8 +1,8 @@
 """Progress of counted work: the callable that a caller may pass, and the bars shown without one.
 
 A function that takes long has a keyword ``progress``: None shows bars in a terminal and in a
-notebook, True shows them anywhere, False nowhere, and a `Progress` is called instead. Imports
-nothing of the package; tqdm is imported when the first bar is drawn.
+notebook, True shows them anywhere, False nowhere, and a `Progress` is called instead. tqdm is
+imported when the first bar is drawn.
 """
 
 import sys
@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
+
+from .errors import ArgumentError, shown
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -55,9 +57,19 @@ def reporting(option: ProgressOption, unit: str = "rows") -> AbstractContextMana
 
 
 def is_shown(option: bool | None) -> bool:
-    """Return True if progress is shown: as requested, or else if it is visible to a user."""
+    """Return True if progress is shown: as requested, or else if it is visible to a user.
+
+    Raises
+    ------
+    ArgumentError
+        The option is neither a bool nor None.
+    """
     if option is None:
         return in_notebook() or sys.stderr.isatty()
+    if not isinstance(option, bool):
+        raise ArgumentError(
+            f"progress: expected True, False, None or a function, found {shown(option)}"
+        )
     return option
 
 

@@ -9,17 +9,23 @@ from ._lazy import lazy_attributes
 
 __all__ = [
     "Batch",
+    "Evaluation",
+    "Exposures",
     "FoldsReport",
+    "ModelScores",
     "PredictReport",
     "Predictions",
     "Problem",
     "Progress",
+    "Provenance",
     "Report",
     "Reporter",
     "Sampler",
+    "ScoreStatistics",
     "Shard",
     "Stream",
     "Summary",
+    "TargetScores",
     "TorchBatches",
     "TrainPlan",
     "TrainReport",
@@ -28,17 +34,23 @@ __all__ = [
 
 _HOMES = {
     "Batch": "loading.gather",
+    "Evaluation": "scoring.records",
+    "Exposures": "scoring.records",
     "FoldsReport": "runs.report",
+    "ModelScores": "scoring.records",
     "PredictReport": "training.predictions",
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
+    "Provenance": "scoring.records",
     "Report": "conversion.report",
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
+    "ScoreStatistics": "runs.statistics",
     "Shard": "dataset.shard",
     "Stream": "loading.stream",
     "Summary": "runs.summary",
+    "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.report",
     "TrainReport": "runs.report",
@@ -55,7 +67,15 @@ if TYPE_CHECKING:
     from .loading.torch_batches import TorchBatches
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
+    from .scoring.records import (
+        Evaluation,
+        Exposures,
+        ModelScores,
+        Provenance,
+        TargetScores,
+    )
     from .training.predictions import Predictions, PredictReport
     from .training.trained_run import TrainedRun
 else:

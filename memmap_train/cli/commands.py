@@ -285,6 +285,35 @@ def _predicted_text(out: str, report: "PredictReport") -> str:
     )
 
 
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from ..runs.run import Run  # needs pydantic
+    from ..scoring.evaluation import evaluate
+    from ..scoring.files import check_directory
+    from ..scoring.inputs import found_models
+    from ..scoring.summary import summarized
+    from ..scoring.summary_text import summary_text
+
+    out = None if arguments.out is None else check_directory(arguments.out)
+    if any(isinstance(model, Run) for model in found_models(arguments.models).values()):
+        start_tensorflow(out or Path())
+    options = _options(arguments)
+    del options["out"]
+    with _bars() as bars:
+        evaluation = evaluate(**options, progress=bars)
+    if out is not None:
+        evaluation.save(out)
+    _print_found(arguments, evaluation, summary_text, summarized)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from ..scoring.report.write import report, report_path, written_text  # needs pydantic
+
+    start_tensorflow(report_path(arguments.out_path).parent)
+    with _bars() as bars:
+        written = report(**_options(arguments), progress=bars)
+    print(written_text(written))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -297,4 +326,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "runs": _runs,
     "predict": _predict,
+    "evaluate": _evaluate,
+    "report": _report,
 }

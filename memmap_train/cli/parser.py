@@ -80,12 +80,26 @@ def make_parser() -> argparse.ArgumentParser:
         "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
         "--features-json data/features.json --dtype int8",
     )
-    _add_sources(conversion, "parquet files, in order; or one dataset")
+    _add_sources(
+        conversion,
+        "parquet files, in order; or one dataset; none, to add benchmarks to a dataset that is "
+        "there",
+        nargs="*",
+    )
     conversion.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
     conversion.add_argument(
         "--dtype",
         choices=("float32", "int8"),
         help="default: float32; where a dataset is narrowed, its own",
+    )
+    conversion.add_argument(
+        "--benchmarks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="Numerai's *_benchmark_models.parquet and meta_model.parquet, joined by era and id; "
+        "given later, they are added to the dataset that is there, and nothing else is written",
     )
     conversion.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
     conversion.add_argument(
@@ -124,6 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="arrow: decode all features by Arrow, slower (default: auto, the same dataset)",
     )
     conversion.add_argument("--json", action="store_true", help="print the report as JSON")
+    conversion.one_of = ("sources", "benchmarks")
 
     inspect = _command(
         commands,
@@ -252,12 +267,97 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
     )
+    _add_evaluate(commands)
+    _add_report(commands)
     return parser
 
 
-def _add_sources(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_evaluate(commands: Any) -> None:
+    """Add the command `evaluate`."""
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "score runs, or files of predictions, on the eras that they weren't trained on: CORR, MMC, "
+        "BMC, FNC and exposures",
+        "memmap-train evaluate runs/first predictions.csv data/shards --out scores",
+    )
+    evaluate.add_argument(
+        "models",
+        nargs="+",
+        metavar="RUN|PREDICTIONS",
+        help="a run's folder, or a CSV or parquet file with ids and predictions; others are "
+        "compared with the first one",
+    )
+    evaluate.add_argument("dataset", metavar="DATASET")
+    _add_score_options(evaluate)
+    evaluate.add_argument(
+        "--out", metavar="DIR", help="write era_scores.csv and summary.json into this folder"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _add_report(commands: Any) -> None:
+    """Add the command `report`."""
+    report = _command(
+        commands,
+        "report",
+        "write one HTML page of the scores of runs, or of files of predictions, with charts, "
+        "tables and what was trained on what",
+        "memmap-train report runs/first runs/second data/shards --out report.html",
+    )
+    report.add_argument(
+        "names",
+        nargs="+",
+        metavar="RUN|PREDICTIONS",
+        help="a run's folder, or a CSV or parquet file with ids and predictions; the last name may "
+        "be the dataset (default: the one that the runs were trained on)",
+    )
+    _add_score_options(report)
+    report.add_argument(
+        "--out", dest="out_path", required=True, metavar="FILE", help="the page: FILE.html"
+    )
+    report.add_argument(
+        "--png", action="store_true", help="write pictures of the main charts beside the page"
+    )
+
+
+def _add_score_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is scored, and against what."""
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action="append",
+        metavar="NAME",
+        help="repeatable (default: the runs' main targets; without a run the dataset's first)",
+    )
+    parser.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="what BMC is against (default: the dataset's first that isn't the meta model)",
+    )
+    parser.add_argument(
+        "--meta-model",
+        metavar="NAME",
+        help="what MMC is against (default: numerai_meta_model, if the dataset has it)",
+    )
+    parser.add_argument(
+        "--neutral-to",
+        metavar="SET",
+        help="the feature set of FNC and of exposures, or all (default: fncv3_features, if the "
+        "dataset has it, else all)",
+    )
+    parser.add_argument(
+        "--eras",
+        action="append",
+        metavar="ERAS",
+        help="score these: a label, a range such as 0575-0800, or all; repeatable (default: all "
+        "that a file covers; of a run its validation eras and later ones beyond the embargo)",
+    )
+
+
+def _add_sources(parser: argparse.ArgumentParser, what: str, nargs: str = "+") -> None:
     """Add the sources, and the options that name the columns of parquet files."""
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=what)
+    parser.add_argument("sources", nargs=nargs, metavar="SOURCE", help=what)
     parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
     parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
     parser.add_argument(
@@ -275,8 +375,8 @@ def _command(
     name: str,
     description: str,
     example: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+) -> StrictParser:
+    parser: StrictParser = commands.add_parser(
         name,
         help=description,
         description=f"{description[0].upper()}{description[1:]}.",

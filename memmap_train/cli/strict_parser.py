@@ -14,10 +14,17 @@ from ..errors import listed, nearest
 
 
 class StrictParser(argparse.ArgumentParser):
-    """A parser that refuses empty values and names the nearest option or choice."""
+    """A parser that refuses empty values and names the nearest option or choice.
+
+    Attributes
+    ----------
+    one_of : sequence of str
+        Destinations of arguments of which at least one has to be given; the error names the first.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self.one_of: Sequence[str] = ()
         self.register("type", None, _text)
         self.register("type", int, _whole_number)
         self.register("type", Path, _path)
@@ -32,6 +39,9 @@ class StrictParser(argparse.ArgumentParser):
             options = re.findall(r"--[\w-]+", self.format_usage())
             close = nearest(unknown[0].split("=")[0], options)
             self.error(f"unexpected {what} {listed(unknown)}{close}")
+        if self.one_of and not any(getattr(parsed, name) for name in self.one_of):
+            (first,) = (a.metavar for a in self._actions if a.dest == self.one_of[0])
+            self.error(f"the following arguments are required: {first}")
         return parsed, unknown
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:

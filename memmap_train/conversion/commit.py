@@ -10,6 +10,7 @@ old bytes.
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ..dataset.format import ARRAY_NAMES, FILE_NAME
@@ -17,6 +18,7 @@ from ..dataset.manifest import Manifest
 from ..dataset.manifest_file import read_manifest, write_manifest
 from ..errors import ConversionError, ManifestError, listed
 from ..system.durable import sync_directory
+from .new_manifest import differs_in_times_alone
 from .workspace import Workspace, acquire_workspace, has_size, remove_shards
 
 _OLD_MANIFEST = "old-manifest.json"
@@ -42,6 +44,27 @@ def commit(workspace: Workspace, manifest: Manifest) -> None:
     sync_directory(workspace.path)
     sync_directory(directory)
     finish_commit(workspace)
+
+
+def commit_changes(workspace: Workspace, manifest: Manifest, old: Manifest | None) -> str:
+    """Commit a dataset; return the status for the report.
+
+    If nothing has changed but the modification times of the sources, only these are written: the
+    next time they alone will show that the dataset is up to date.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    manifest : Manifest
+    old : Manifest or None
+        The manifest of the dataset that is updated.
+    """
+    if old is not None and differs_in_times_alone(old, manifest):
+        timed = replace(old, sources=manifest.sources, benchmark_sources=manifest.benchmark_sources)
+        write_manifest(timed, workspace.directory)
+        return "up to date"
+    commit(workspace, manifest)
+    return "converted" if old is None else "updated"
 
 
 def finish_interrupted_commit(directory: Path) -> bool:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..errors import ConversionError
+from ..arguments import flag
+from ..errors import ConversionError, listed
 from ..progress import ProgressOption, reporting
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
+from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
 from .memory_budget import MemoryBudget
@@ -41,6 +43,7 @@ def convert(
     overwrite: bool = False,
     trust_features: bool = False,
     decoder: str = "auto",
+    benchmarks: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
@@ -51,7 +54,8 @@ def convert(
     Parameters
     ----------
     sources : path or sequence of paths
-        Parquet files with the same columns, read in this order; or one dataset.
+        Parquet files with the same columns, read in this order; or one dataset. None, if benchmarks
+        are added to a dataset whose sources aren't there any more.
     out : path
         The dataset's folder: absent, empty, with an unfinished conversion of the same sources, or
         with a dataset that was made from earlier versions of them, which is then updated.
@@ -87,6 +91,12 @@ def convert(
         and compares one feature of each row group with Arrow's; if they differ, a warning says so,
         all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
         Arrow. The dataset is the same.
+    benchmarks : path or sequence of paths
+        Files of benchmarks, such as Numerai's `validation_benchmark_models.parquet` and
+        `meta_model.parquet`: every column of numbers is a benchmark, joined by era and id. Given
+        for a dataset that is there, they are added to it, or bring its benchmarks up to date;
+        nothing else is written. An era that these files have no rows of keeps its values, and so do
+        benchmarks of other files.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`). By
         default it is shown in a terminal and in a notebook.
@@ -114,15 +124,42 @@ def convert(
     limit of open files (`RLIMIT_NOFILE`) is raised to the hard limit, and stays there.
     """
     started = time.perf_counter()
+    overwrite = flag("overwrite", overwrite)
+    trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    paths = [user_path(path) for path in given]
+    paths = user_paths(sources)
+    benchmark_paths = user_paths(benchmarks) if benchmarks else []
     if isinstance(targets, str):
         targets = [targets]
     budget = MemoryBudget(memory)
     n_workers = n_cores() if workers is None else workers
     if n_workers < 1:
         raise ConversionError(f"workers: expected 1 or more, found {workers}")
+    columns = ColumnOptions(
+        era_column=era_column,
+        id_column=id_column,
+        feature_prefix=feature_prefix,
+        target_prefix=target_prefix,
+    )
+    if benchmark_paths and not paths:
+        _check_without_sources(
+            dtype=dtype,
+            features_json=features_json,
+            feature_set=feature_set,
+            targets=targets,
+            missing=missing,
+            columns=None if columns == ColumnOptions() else columns,
+            overwrite=overwrite or None,
+        )
+        with reporting(progress) as notify:
+            return add_benchmarks(
+                benchmark_paths,
+                directory,
+                budget=budget,
+                n_workers=n_workers,
+                progress=notify,
+                started=started,
+            )
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
             dtype=source.own_dtype if dtype is None else dtype,
@@ -130,12 +167,7 @@ def convert(
             features_json=None if features_json is None else user_path(features_json),
             feature_set=feature_set,
             targets=None if targets is None else tuple(targets),
-            columns=ColumnOptions(
-                era_column=era_column,
-                id_column=id_column,
-                feature_prefix=feature_prefix,
-                target_prefix=target_prefix,
-            ),
+            columns=columns,
             decoder=decoder,
         )
         return convert_source(
@@ -146,6 +178,7 @@ def convert(
             n_workers=n_workers,
             overwrite=overwrite,
             trust_features=trust_features,
+            benchmarks=benchmark_paths,
             progress=notify,
             started=started,
         )
@@ -172,3 +205,13 @@ def open_source(
 
     budget.reserve_metadata(opened_bytes(paths))
     return ParquetSource(paths)
+
+
+def _check_without_sources(**options: object) -> None:
+    """Raise a ConversionError if an option is given that is about sources, where there are none."""
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+    if given:
+        raise ConversionError(
+            f"without sources, benchmarks are added to a dataset as it is: {listed(given)} "
+            "can't be chosen; leave that out, or name the sources of the dataset as well"
+        )

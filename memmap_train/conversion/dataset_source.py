@@ -20,6 +20,7 @@ from ..dataset.manifest_file import read_manifest
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path
+from .benchmarks.stored import StoredBenchmarks
 from .feature_sets import check_feature_set, complete_sets, read_feature_sets, select_columns
 from .journal import FinishedEra, Journal
 from .plan import Columns, ConversionPlan, ConvertOptions
@@ -75,6 +76,8 @@ class DatasetSource:
         self.entries = manifest.sources
         self.own_dtype, self.own_missing = manifest.dtype, manifest.missing
         self.pyarrow_version = str(manifest.created_by.get("pyarrow"))
+        stored = StoredBenchmarks(self._dataset.directory, manifest)
+        self.own_benchmarks = stored if stored.names else None
 
     def identity(self) -> list[Any]:
         """Return the digest of the dataset's content."""

@@ -102,6 +102,7 @@ class EraPolicy:
             entry,
             files={**old.files, "targets": entry.files["targets"]},
             missing_features=old.missing_features,
+            benchmark_nulls=old.benchmark_nulls,
         )
 
     def staged_arrays(self, entry: ShardEntry) -> Set[str]:

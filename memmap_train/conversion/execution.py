@@ -7,31 +7,46 @@ ends the conversion leaves in it what a rerun resumes. How rows are read is up t
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..dataset.eras import out_of_order
 from ..dataset.format import WORKSPACE
 from ..dataset.manifest import Manifest
-from ..dataset.manifest_file import write_manifest
 from ..errors import ConversionError, SourceError, listed
 from ..progress import Progress, ignore
-from .commit import commit, finish_interrupted_commit
+from .benchmarks.join import BenchmarkJoin, JoinedFile
+from .benchmarks.opening import open_files, opened_join
+from .benchmarks.staging import stage_benchmarks
+from .benchmarks.stored import StoredBenchmarks
+from .benchmarks.update import update_benchmarks
+from .commit import commit_changes, finish_interrupted_commit
 from .era_policy import ChangedEraError, EraPolicy
 from .journal import FinishedEra, Journal
 from .memory_budget import MemoryBudget
-from .new_manifest import differs_in_times_alone, make_manifest
+from .new_manifest import make_manifest
 from .plan import ConversionPlan, ConvertOptions
 from .preflight import check_disk, check_folder, translated_errors
 from .report import Report, make_report
 from .schema import reasons
 from .source import ConversionSource
-from .target import Outdated, Request, Target, UpToDate, check_updatable, inspect_target
+from .target import (
+    Outdated,
+    OutdatedBenchmarks,
+    Request,
+    Target,
+    UpToDate,
+    check_updatable,
+    inspect_target,
+)
 from .update import changed_era_error, check_rows, columns_of_update
 from .workspace import Workspace, acquire_workspace
+
+if TYPE_CHECKING:
+    from .benchmarks.files import BenchmarkFile
 
 _LOG = logging.getLogger("memmap_train")
 
@@ -45,6 +60,7 @@ def convert_source(
     n_workers: int = 1,
     overwrite: bool = False,
     trust_features: bool = False,
+    benchmarks: Sequence[Path] = (),
     progress: Progress = ignore,
     started: float | None = None,
 ) -> Report:
@@ -60,6 +76,8 @@ def convert_source(
     n_workers : int
         Number of threads.
     overwrite, trust_features : bool
+    benchmarks : sequence of Path
+        Files of benchmarks.
     progress : callable(what, rows done, rows in all), optional
     started : float, optional
         The time of `time.perf_counter` at which the conversion began; by default now.
@@ -67,29 +85,55 @@ def convert_source(
     started = time.perf_counter() if started is None else started
     notifier = ProgressNotifier(progress)
     with translated_errors(directory):
-        request, target = _inspect(source, directory, options, overwrite=overwrite)
+        request, files, target = _inspect(source, directory, options, benchmarks, overwrite)
         if isinstance(target, UpToDate):
             _remove_leftovers(directory)
             return make_report(directory, "up to date", started)
+        own = source.own_benchmarks
+        if isinstance(target, OutdatedBenchmarks):
+            return update_benchmarks(
+                target.manifest,
+                files,
+                directory,
+                own=own,
+                is_done_meanwhile=lambda: _is_done_meanwhile(request, target),
+                budget=budget,
+                n_workers=n_workers,
+                progress=progress,
+                started=started,
+            )
         old = target.manifest if isinstance(target, Outdated) else None
         plan, left_out = _make_plan(source, request, old, notifier)
         budget.require(source.least_budget(plan))
-        check_disk(directory, plan, budget.n_bytes, old)
         _warn(plan)
-        with acquire_workspace(directory) as workspace:
-            if _is_done_meanwhile(request, target):
+        kept = None if old is None else StoredBenchmarks(directory, old)
+        eras = list(plan.rows_per_era)
+        with opened_join(files, eras, directory, budget, progress, kept=kept, own=own) as join:
+            budget.require(join.era_bytes(plan.rows_per_era, plan.id_width))
+            check_disk(directory, plan, budget.n_bytes, old, 4 * len(join.names))
+            with acquire_workspace(directory) as workspace:
+                if _is_done_meanwhile(request, target):
+                    workspace.clear()
+                    return make_report(directory, "up to date", started)
+                journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
+                with _changed_eras_explained(workspace, source, plan):
+                    found = _write_eras(source, plan, journal, budget, n_workers, notifier)
+                found, joined = _join_eras(
+                    workspace, join, found, plan, budget, n_workers, progress
+                )
+                manifest = make_manifest(plan, found, old, source.pyarrow_version, join)
+                status = commit_changes(workspace, manifest, old)
                 workspace.clear()
-                return make_report(directory, "up to date", started)
-            journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
-            with _changed_eras_explained(workspace, source, plan):
-                eras = _write_eras(source, plan, journal, budget, n_workers, notifier)
-            status = _commit(workspace, make_manifest(plan, eras, old, source.pyarrow_version), old)
-            workspace.clear()
         if status == "up to date":
             return make_report(directory, status, started)
-        n_kept = len(journal.finished)
         return make_report(
-            directory, status, started, old=old, n_eras_kept=n_kept, left_out=left_out
+            directory,
+            status,
+            started,
+            old=old,
+            n_eras_kept=len(journal.finished),
+            left_out=left_out,
+            benchmark_files=joined,
         )
 
 
@@ -118,13 +162,18 @@ class ProgressNotifier:
 
 
 def _inspect(
-    source: ConversionSource, directory: Path, options: ConvertOptions, *, overwrite: bool
-) -> tuple[Request, Target]:
-    """Return the requested dataset, and the state of the target folder.
+    source: ConversionSource,
+    directory: Path,
+    options: ConvertOptions,
+    benchmarks: Sequence[Path],
+    overwrite: bool,
+) -> tuple[Request, "tuple[BenchmarkFile, ...]", Target]:
+    """Return the requested dataset, its files of benchmarks, and the state of the target folder.
 
     A commit that was interrupted is finished first.
     """
     columns = source.choose_columns(options)
+    files, own = open_files(benchmarks, columns.schema, directory), source.own_benchmarks
     check_folder(directory, overwrite=overwrite)
     was_just_committed = finish_interrupted_commit(directory)
     request = Request(
@@ -133,8 +182,16 @@ def _inspect(
         columns=columns,
         options=options,
         overwrite=overwrite,
+        benchmarks=(
+            *(() if own is None else own.names),
+            *(name for file in files for name in file.names),
+        ),
+        benchmark_sources=(
+            *(() if own is None else own.sources),
+            *(file.info.entry for file in files),
+        ),
     )
-    return request, inspect_target(request, was_just_committed=was_just_committed)
+    return request, files, inspect_target(request, was_just_committed=was_just_committed)
 
 
 def _remove_leftovers(directory: Path) -> None:
@@ -242,17 +299,25 @@ def _write_eras(
     return eras
 
 
-def _commit(workspace: Workspace, manifest: Manifest, old: Manifest | None) -> str:
-    """Commit a dataset; return the status for the report.
-
-    If nothing has changed but the modification times of the sources, only these are written: the
-    next time they alone will show that the dataset is up to date.
-    """
-    if old is not None and differs_in_times_alone(old, manifest):
-        write_manifest(replace(old, sources=manifest.sources), workspace.directory)
-        return "up to date"
-    commit(workspace, manifest)
-    return "converted" if old is None else "updated"
+def _join_eras(
+    workspace: Workspace,
+    join: BenchmarkJoin,
+    found: Mapping[str, FinishedEra],
+    plan: ConversionPlan,
+    budget: MemoryBudget,
+    n_workers: int,
+    progress: Progress,
+) -> tuple[dict[str, FinishedEra], tuple[JoinedFile, ...]]:
+    """Write the benchmarks of finished eras; return these eras with them, and counts of rows."""
+    staged = stage_benchmarks(
+        workspace,
+        join,
+        {era: finished.entry for era, finished in found.items()},
+        join.workers_within(budget.n_bytes, plan.rows_per_era, plan.id_width, n_workers),
+        lambda done, total: progress("joining benchmarks", done, total),
+    )
+    eras = {era: replace(found[era], entry=entry) for era, entry in staged.entries.items()}
+    return eras, staged.files
 
 
 @contextmanager

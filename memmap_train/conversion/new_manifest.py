@@ -3,13 +3,14 @@
 Takes the plan and the finished eras; returns a `Manifest`. Reads and writes no files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from .._version import __version__
-from ..dataset.manifest import CODE_SCALE, Manifest
+from ..dataset.manifest import CODE_SCALE, Manifest, SourceEntry
+from .benchmarks.join import BenchmarkJoin
 from .journal import FinishedEra
 from .plan import ConversionPlan
 
@@ -19,6 +20,7 @@ def make_manifest(
     eras: Mapping[str, FinishedEra],
     old: Manifest | None,
     pyarrow_version: str,
+    benchmarks: BenchmarkJoin,
 ) -> Manifest:
     """Return the manifest of a dataset.
 
@@ -31,6 +33,8 @@ def make_manifest(
         The manifest of the dataset that is updated.
     pyarrow_version : str
         Version of the pyarrow that has decoded the sources.
+    benchmarks : BenchmarkJoin
+        The benchmarks that the eras have.
     """
     schema = plan.columns.schema
     return Manifest(
@@ -47,16 +51,36 @@ def make_manifest(
         created_by={"package": __version__, "numpy": np.__version__, "pyarrow": pyarrow_version},
         planted=plan.columns.best_possible,
         history=() if old is None else (*old.history, old.sources),
+        benchmarks=benchmarks.names,
+        benchmark_sources=benchmarks.sources,
     )
 
 
 def differs_in_times_alone(old: Manifest, new: Manifest) -> bool:
     """Return True if nothing has changed but the modification times of the sources."""
-    sources = tuple(
-        replace(now, modified=before.modified)
-        for before, now in zip(old.sources, new.sources, strict=True)
+    return old == replace(
+        new,
+        sources=tuple(
+            replace(now, modified=before.modified)
+            for before, now in zip(old.sources, new.sources, strict=True)
+        ),
+        benchmark_sources=_with_times_of(old.benchmark_sources, new.benchmark_sources),
+        history=old.history,
+        created_by=old.created_by,
     )
-    return old == replace(new, sources=sources, history=old.history, created_by=old.created_by)
+
+
+def _with_times_of(
+    old: Sequence[SourceEntry], new: Sequence[SourceEntry]
+) -> tuple[SourceEntry, ...]:
+    """Return new entries with the times of old ones of the same name, and in their order."""
+    known = {entry.name: entry for entry in old}
+    places = {entry.name: place for place, entry in enumerate(old)}
+    timed = [
+        replace(entry, modified=known[entry.name].modified) if entry.name in known else entry
+        for entry in new
+    ]
+    return tuple(sorted(timed, key=lambda entry: places.get(entry.name, len(old))))
 
 
 def _aliases(plan: ConversionPlan, eras: Mapping[str, FinishedEra]) -> dict[str, str]:

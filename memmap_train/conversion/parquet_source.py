@@ -25,7 +25,11 @@ from .feature_sets import check_feature_set, complete_sets, read_feature_sets, s
 from .journal import FinishedEra, Journal
 from .parquet import PYARROW_VERSION
 from .parquet.cross_check import DecoderMismatchError
-from .parquet.file import ParquetFileInfo, metadata_bytes, read_file_info, sample_digest
+from .parquet.file import (
+    metadata_bytes,
+    read_distinct_files,
+    sample_digest,
+)
 from .parquet.handle import ParquetHandle
 from .parquet.handle_pool import MAX_FREE, HandlePool
 from .parquet.row_labels import read_eras
@@ -62,6 +66,7 @@ class ParquetSource:
     name = "the sources"
     own_dtype, own_missing = "float32", "0.5"
     pyarrow_version = PYARROW_VERSION
+    own_benchmarks = None
 
     def __init__(
         self,
@@ -72,26 +77,8 @@ class ParquetSource:
         self._limits = limits
         if not paths:
             raise SourceError("no sources; expected at least one parquet file")
-        self.files: list[ParquetFileInfo] = []
         raise_open_file_limit()  # each of them takes a descriptor
-        found: set[tuple[object, ...]] = set()
-        for path in paths:
-            source = read_file_info(path)
-            status = os.stat(path)
-            if self.files:
-                source = source.sharing_columns(self.files[0])
-            self.files.append(source)
-            # Some network file systems give all files one inode number, or one file several.
-            entry = source.entry
-            same = {
-                (os.path.realpath(path),),
-                (status.st_dev, status.st_ino, entry.bytes, entry.footer_digest),
-            }
-            if same & found:
-                raise SourceError(
-                    f"{path}: the same file is named twice; its rows would come twice: name it once"
-                )
-            found |= same
+        self.files = read_distinct_files(paths)
         self._handles = HandlePool(self.files)
 
     @property

@@ -63,7 +63,13 @@ def check_apart(directory: Path, source: Path) -> None:
         )
 
 
-def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest | None) -> None:
+def check_disk(
+    directory: Path,
+    plan: ConversionPlan,
+    budget: int,
+    old: Manifest | None,
+    benchmark_bytes: int = 0,
+) -> None:
     """Raise a ConversionError if the dataset won't fit on the disk.
 
     A dataset that is replaced stays until the new one is complete: both have to fit.
@@ -76,6 +82,8 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
         Bytes of buffers.
     old : Manifest or None
         The manifest of a dataset that is updated.
+    benchmark_bytes : int
+        Bytes of a row's benchmarks.
     """
     free = free_disk(directory)
     if old is not None:  # only the targets of old eras are written
@@ -90,7 +98,7 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
             replaced = _array_bytes(directory, "era-*/*.npy")
         else:  # shards of no dataset, which are removed first
             free += _array_bytes(directory, "era-*/*.npy")
-    needed = plan.disk_bytes(budget)
+    needed = plan.disk_bytes(budget) + plan.n_rows * benchmark_bytes
     if needed > free:
         advice = "" if old is not None else smaller_choices(plan, budget, free)
         if free < needed <= free + replaced:
@@ -103,6 +111,16 @@ def check_disk(directory: Path, plan: ConversionPlan, budget: int, old: Manifest
             f"{directory}: not enough disk: expected {in_bytes(needed)} free, found "
             f"{in_bytes(free)} ({needed - free:,} bytes too little); free some, or choose another "
             f"disk with --out{advice}"
+        )
+
+
+def check_free(directory: Path, needed: int, what: str) -> None:
+    """Raise a ConversionError if a disk has fewer free bytes than something needs."""
+    free = free_disk(directory)
+    if needed > free:
+        raise ConversionError(
+            f"{directory}: not enough disk for {what}: expected {in_bytes(needed)} free, found "
+            f"{in_bytes(free)}; free some, or choose another disk with --out"
         )
 
 

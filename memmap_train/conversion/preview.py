@@ -17,7 +17,7 @@ import numpy as np
 
 from ..dataset.eras import era_sort_key
 from ..progress import Progress, ignore
-from ..system.paths import user_path
+from ..system.paths import user_path, user_paths
 from ..system.resources import available_memory, free_disk
 from .choices import DatasetChoice, dataset_choices, suited_choice
 from .codec import check_finite
@@ -128,7 +128,7 @@ def preview_sources(
         features_json=None if features_json is None else user_path(features_json),
         columns=ColumnOptions() if columns is None else columns,
     )
-    with closing(ParquetSource([user_path(path) for path in paths])) as sources:
+    with closing(ParquetSource(user_paths(paths))) as sources:
         chosen = sources.choose_columns(options)
         width = _KEY_COLUMNS + len(chosen.schema.targets)
 

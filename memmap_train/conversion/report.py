@@ -4,15 +4,16 @@ The command line prints it. Nothing is written here.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..dataset.dataset import Dataset, open_dataset
-from ..dataset.manifest import Manifest
+from ..dataset.manifest import Manifest, ShardEntry
 from ..errors import listed
 from ..text import counted, in_bytes
+from .benchmarks.join import JoinedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,14 @@ class Report:
         Number of eras that an interrupted run had finished before.
     n_eras_new, n_eras_changed : int
         Number of eras that weren't in the dataset before; number of old eras with changed targets.
+    n_eras_benchmarks : int
+        Number of old eras whose benchmarks were added or have changed.
     left_out : tuple of str
         Features and targets of the sources that aren't in the dataset: because they can't be
         stored, or because they were added to the sources after the dataset was made.
     seconds : float
+    benchmark_files : tuple of JoinedFile
+        What became of the rows of the given files of benchmarks.
     """
 
     dataset: Dataset
@@ -48,6 +53,8 @@ class Report:
     n_eras_changed: int
     left_out: tuple[str, ...]
     seconds: float
+    n_eras_benchmarks: int = 0
+    benchmark_files: tuple[JoinedFile, ...] = ()
 
 
 def make_report(
@@ -58,6 +65,7 @@ def make_report(
     old: Manifest | None = None,
     n_eras_kept: int = 0,
     left_out: Sequence[str] = (),
+    benchmark_files: tuple[JoinedFile, ...] = (),
 ) -> Report:
     """Return the report of a conversion.
 
@@ -72,6 +80,7 @@ def make_report(
         The manifest of the dataset before an update.
     n_eras_kept : int
     left_out : sequence of str
+    benchmark_files : tuple of JoinedFile
     """
     dataset = open_dataset(directory)
     shards = dataset.manifest.shards
@@ -84,13 +93,20 @@ def make_report(
         n_bytes=sum(file.bytes for entry in shards for file in entry.files.values()),
         n_eras_kept=n_eras_kept,
         n_eras_new=0 if status == "up to date" else sum(e.era not in before for e in shards),
-        n_eras_changed=sum(
-            entry.files["targets"] != before[entry.era].files["targets"]
-            for entry in shards
-            if entry.era in before
-        ),
+        n_eras_changed=_n_changed("targets", shards, before),
+        n_eras_benchmarks=_n_changed("benchmarks", shards, before),
+        benchmark_files=benchmark_files,
         left_out=tuple(left_out),
         seconds=time.perf_counter() - started,
+    )
+
+
+def _n_changed(array: str, shards: Sequence[ShardEntry], before: Mapping[str, ShardEntry]) -> int:
+    """Return the number of eras that were in a dataset before, with another file of an array."""
+    return sum(
+        entry.files.get(array) != before[entry.era].files.get(array)
+        for entry in shards
+        if entry.era in before
     )
 
 
@@ -105,9 +121,12 @@ def describe_report(report: Report) -> dict[str, Any]:
         "n_eras_kept": report.n_eras_kept,
         "n_eras_new": report.n_eras_new,
         "n_eras_changed": report.n_eras_changed,
+        "n_eras_benchmarks": report.n_eras_benchmarks,
         "left_out": list(report.left_out),
         "n_features": len(dataset.feature_names),
         "n_targets": len(dataset.target_names),
+        "benchmarks": list(dataset.benchmark_names),
+        "benchmark_files": [asdict(file) for file in report.benchmark_files],
         "dtype": dataset.manifest.dtype,
         "bytes": report.n_bytes,
         "seconds": round(report.seconds, 3),
@@ -129,11 +148,13 @@ def report_text(report: Report) -> str:
     lines = [
         f"{dataset.path}: {report.status} {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)"
     ]
-    if report.status == "updated":
+    is_of_sources = report.n_eras_new or report.n_eras_changed or not report.benchmark_files
+    if report.status == "updated" and is_of_sources:
         lines.append(
             f"  {counted(report.n_eras_new, 'new era')}; new targets in "
             f"{counted(report.n_eras_changed, 'old one')}"
         )
+    lines += _benchmark_lines(report)
     if report.left_out:
         lines.append(
             f"  left out: {counted(len(report.left_out), 'column')} that the dataset doesn't have "
@@ -145,3 +166,25 @@ def report_text(report: Report) -> str:
     for target, named in dataset.manifest.aliases.items():
         lines.append(f"  {target} equals {named} in every row")
     return "\n".join(lines)
+
+
+def _benchmark_lines(report: Report) -> Iterator[str]:
+    """Yield what was joined, and which new eras have no benchmarks because no file was given."""
+    names = report.dataset.benchmark_names
+    if report.benchmark_files:
+        written = f"written in {counted(report.n_eras_benchmarks, 'old era')}"
+        of_update = f", {written}" if report.status == "updated" else ""
+        yield f"  {counted(len(names), 'benchmark')} ({listed(names, 3)}){of_update}"
+    elif names and report.status == "updated" and report.n_eras_new:
+        yield (
+            f"  no benchmarks yet in {counted(report.n_eras_new, 'new era')}: name their files "
+            "with --benchmarks"
+        )
+    for file in report.benchmark_files:
+        left_out = [
+            f"{counted(n, 'row')} {whose} the dataset lacks"
+            for n, whose in ((file.n_other_eras, "whose era"), (file.n_other_ids, "whose id"))
+            if n
+        ]
+        rest = f"; left out: {', '.join(left_out)}" if left_out else ""
+        yield f"    {file.name}: {file.n_joined:,} of {counted(file.n_rows, 'row')} joined{rest}"

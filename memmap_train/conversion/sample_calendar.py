@@ -1,8 +1,10 @@
-"""The calendar of a sample: which eras train, validate or are live, and which targets are known.
+"""The calendar of a sample: which eras train, validate or are live, and what is known of them.
 
 The targets of the last eras are null, as in Numerai's validation.parquet: the days that they look
 ahead to haven't happened yet. The last four eras have no labels, the last twelve no labels of
-targets that look 60 days ahead. (Small samples have fewer such eras, or none.)
+targets that look 60 days ahead. (Small samples have fewer such eras, or none.) The first eighth of
+the eras has no predictions of benchmark models, which had nothing to be trained on; the meta model
+has predictions of the last half of the validation eras only.
 """
 
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ LIVE = 0
 _UNRESOLVED_ERAS_20 = 4  # weeks until a 20-day target is known
 _UNRESOLVED_ERAS_60 = 12
 _TEST_ERAS = 8  # some with labels, as in reality
+_BENCHMARKS_SINCE = (157, 1_232)
+"""In reality, eras before the first one with predictions of benchmark models, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,22 @@ class Calendar:
     def validation(self) -> range:
         """The numbers of the validation eras."""
         return range(self.train.stop, 1 + self.n_eras)
+
+    @property
+    def benchmarks(self) -> range:
+        """The numbers of the eras that have predictions of benchmark models, beside the live one.
+
+        Notes
+        -----
+        Source: Numerai's files of version 5.3, whose benchmark models begin with era 0158.
+        """
+        before, of = _BENCHMARKS_SINCE
+        return range(1 + self.n_eras * before // of, 1 + self.n_eras)
+
+    @property
+    def meta_model(self) -> range:
+        """The numbers of the eras that have predictions of the meta model: half of validation."""
+        return self.validation[len(self.validation) // 2 :]
 
     def label(self, number: int) -> str:
         """Return the label of an era."""

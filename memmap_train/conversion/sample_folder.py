@@ -16,7 +16,15 @@ from ..errors import ConfigError, SourceError, listed
 from .sample_signal import MIN_FEATURES, TARGET_NAMES, feature_sets
 from .schema import BEST_KEY
 
-FILE_NAMES = ("validation.parquet", "live.parquet", "features.json", "train.parquet")
+SOURCE_NAMES = ("train.parquet", "validation.parquet", "live.parquet", "features.json")
+"""The files that every sample has; older samples have no others."""
+BENCHMARK_FILE_NAMES = (
+    "train_benchmark_models.parquet",
+    "validation_benchmark_models.parquet",
+    "live_benchmark_models.parquet",
+    "meta_model.parquet",
+)
+FILE_NAMES = (*SOURCE_NAMES[1:], *BENCHMARK_FILE_NAMES, SOURCE_NAMES[0])
 """The files in the order in which they are moved into place: with the last one, all are there."""
 _PARTIAL = ".sample.partial"  # a fixed name: what a killed process has left is overwritten
 

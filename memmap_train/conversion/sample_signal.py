@@ -45,7 +45,8 @@ MIN_FEATURES = 5
 MAX_FEATURES = 50_000
 """With more, sums could depend on their order; see `Signal`."""
 
-# The first number of a seed list: no two purposes share a stream.
+# The first number of a seed list: no two purposes share a stream (3 and 4: see
+# `sample_benchmarks`).
 _FOR_SIGNAL = 1
 _FOR_ERA = 2
 
@@ -89,12 +90,15 @@ class Era:
         `n` and 15 hexadecimal digits, ascending; no two rows of a sample share one.
     persistent : ndarray of float32, shape (rows,)
         The predictions of a perfect model for `target`.
+    persistent_beta : ndarray of float32, shape (rows,)
+        The predictions of a perfect model for the beta targets.
     """
 
     features: npt.NDArray[np.int8]
     targets: Float32
     ids: npt.NDArray[np.bytes_]
     persistent: Float32
+    persistent_beta: Float32
 
 
 class Signal:
@@ -117,8 +121,8 @@ class Signal:
         self._seed = seed
         self._families = list(_families(n_features).values())
         self._loadings = rng.uniform(-_MAX_LOADING, _MAX_LOADING, (n_features, 1))
-        self._alpha_weights = _integer_weights(rng, n_features)
-        self._beta_weights = _integer_weights(rng, n_features)
+        self._alpha_weights = integer_weights(rng, n_features)
+        self._beta_weights = integer_weights(rng, n_features)
         n_products = min(_MAX_PRODUCTS, n_features // 2)
         self._left, self._right = rng.permutation(n_features)[: 2 * n_products].reshape(2, -1)
         self._right[::2] = self._left[::2]  # every other product is a square
@@ -129,19 +133,25 @@ class Signal:
         rng = np.random.default_rng([_FOR_ERA, number, 0, self._seed])
         ids = _ids(rng, number, n_rows)
         codes = self._codes(rng, n_rows)
-        weights = [self._alpha_weights, self._beta_weights, _integer_weights(rng, len(codes))]
-        alpha_linear, beta_linear, era_specific = _standardised_sums(weights, codes)
+        weights = [self._alpha_weights, self._beta_weights, integer_weights(rng, len(codes))]
+        alpha_linear, beta_linear, era_specific = standardised_sums(weights, codes)
         alpha = self._with_products(alpha_linear, codes)
-        beta = _mixed(alpha, beta_linear, share=_ALPHA_IN_BETA**2)
+        beta = mixed(alpha, beta_linear, share=_ALPHA_IN_BETA**2)
 
         persistent = np.stack([alpha, alpha, beta, beta])  # of the four that aren't an alias
         own_noise = rng.standard_normal(persistent.shape, dtype=np.float32)
         common_noise = rng.standard_normal(n_rows, dtype=np.float32)
-        noise = _mixed(common_noise, own_noise, share=_COMMON_SHARE)
+        noise = mixed(common_noise, own_noise, share=_COMMON_SHARE)
         latent = _PERSISTENT * persistent + _ERA_SPECIFIC * era_specific + noise
         bins = rank_bins(latent, _TARGET_EDGES)
         targets = np.concatenate([bins[:1], bins]) * np.float32(0.25)
-        return Era(features=codes.T, targets=targets.T, ids=ids, persistent=alpha)
+        return Era(
+            features=codes.T,
+            targets=targets.T,
+            ids=ids,
+            persistent=alpha,
+            persistent_beta=beta,
+        )
 
     def persistent(self, features: npt.NDArray[np.int8]) -> Float32:
         """Return a perfect model's predictions of `target` for all rows of one era.
@@ -156,7 +166,7 @@ class Signal:
         ndarray of float32, shape (rows,)
             An array of mean 0.
         """
-        (linear,) = _standardised_sums([self._alpha_weights], features.T)
+        (linear,) = standardised_sums([self._alpha_weights], features.T)
         return self._with_products(linear, features.T)
 
     def _codes(self, rng: np.random.Generator, n_rows: int) -> npt.NDArray[np.int8]:
@@ -176,8 +186,8 @@ class Signal:
         """Return the persistent part whose linear part is given."""
         centre = np.int8(2)
         products = (codes[self._left] - centre) * (codes[self._right] - centre)
-        (total,) = _standardised_sums([self._product_weights], products)
-        return _mixed(linear, total, share=_LINEAR_SHARE)
+        (total,) = standardised_sums([self._product_weights], products)
+        return mixed(linear, total, share=_LINEAR_SHARE)
 
 
 def rank_bins(values: Float32, edges: Sequence[float]) -> npt.NDArray[np.int8]:
@@ -243,13 +253,12 @@ def feature_sets(n_features: int) -> dict[str, list[str]]:
     }
 
 
-def _integer_weights(rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float64]:
+def integer_weights(rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float64]:
+    """Return normal weights, as integers: see `Signal`."""
     return np.rint(100 * rng.standard_normal(n_features))
 
 
-def _standardised_sums(
-    weights: Sequence[npt.NDArray[Any]], values: npt.NDArray[np.int8]
-) -> Float32:
+def standardised_sums(weights: Sequence[npt.NDArray[Any]], values: npt.NDArray[np.int8]) -> Float32:
     """Return weighted sums of the columns' values, each of mean 0 and variance 1 over the rows.
 
     Parameters
@@ -268,7 +277,7 @@ def _standardised_sums(
     return standardised
 
 
-def _mixed(first: Float32, second: Float32, *, share: float) -> Float32:
+def mixed(first: Float32, second: Float32, *, share: float) -> Float32:
     """Add two terms of variance 1, so that the first has this share of a variance of 1."""
     return np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * second
 

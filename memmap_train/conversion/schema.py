@@ -21,7 +21,9 @@ DATA_TYPE_COLUMN = "data_type"
 ID_CANDIDATES = ("id", "__index_level_0__")
 _CODES = frozenset(("integer", "null"))
 _NUMBERS = _CODES | {"float", "decimal", "bool"}
-_LABELS = frozenset(("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid"))
+LABEL_KINDS = frozenset(
+    ("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid")
+)
 _SEVERAL = "stands for several columns"
 OTHER_ERAS = "name another column with --era-column"
 """Advice if a column can't be the era."""
@@ -136,7 +138,7 @@ def _check_era_column(kind_of: Mapping[str, Kind], column: str, where: str) -> N
             f"{where}: no era column {column!r} among its {len(kind_of):,} columns"
             f"{nearest(column, kind_of)}; name it with --era-column"
         )
-    if kind_of[column] not in _LABELS:
+    if kind_of[column] not in LABEL_KINDS:
         raise SchemaError(
             f"{where}: era column {column!r} holds {kind_of[column]} values; expected text, whole "
             f"numbers or dates; {OTHER_ERAS}"
@@ -158,7 +160,7 @@ def _choose_id_column(
             f"{where}: no id column {column!r} among its {len(kind_of):,} columns"
             f"{nearest(column, kind_of)}; name it with --id-column, or {NO_IDS}"
         )
-    if column is not None and kind_of[column] not in _LABELS:
+    if column is not None and kind_of[column] not in LABEL_KINDS:
         raise SchemaError(
             f"{where}: id column {column!r} holds {kind_of[column]} values; expected text or whole "
             f"numbers; {OTHER_IDS}"

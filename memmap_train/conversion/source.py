@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.manifest import SourceEntry
+from .benchmarks.stored import StoredBenchmarks
 from .journal import FinishedEra, Journal
 from .plan import Columns, ConversionPlan, ConvertOptions
 
@@ -39,6 +40,10 @@ class ConversionSource(Protocol):
     @property
     def pyarrow_version(self) -> str:
         """Version of the pyarrow that decodes, or has decoded, the parquet files."""
+
+    @property
+    def own_benchmarks(self) -> StoredBenchmarks | None:
+        """The benchmarks of the source, whose rows are the dataset's; None if it holds none."""
 
     def choose_columns(self, options: ConvertOptions) -> Columns:
         """Return the columns of the source that the options ask for.

@@ -34,7 +34,14 @@ class Outdated:
     manifest: Manifest
 
 
-Target = Absent | UpToDate | Outdated
+@dataclass(frozen=True, slots=True)
+class OutdatedBenchmarks:
+    """A dataset that was made from the same sources, but lacks benchmarks that are requested."""
+
+    manifest: Manifest
+
+
+Target = Absent | UpToDate | Outdated | OutdatedBenchmarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,10 @@ class Request:
     options : ConvertOptions
     overwrite : bool
         Whether it replaces a dataset made with other options.
+    benchmarks : tuple of str
+        The benchmarks of the given files, and of the source dataset.
+    benchmark_sources : tuple of SourceEntry
+        The files that these benchmarks come from.
     """
 
     directory: Path
@@ -58,6 +69,8 @@ class Request:
     columns: Columns
     options: ConvertOptions
     overwrite: bool = False
+    benchmarks: tuple[str, ...] = ()
+    benchmark_sources: tuple[SourceEntry, ...] = ()
 
 
 def inspect_target(request: Request, *, was_just_committed: bool = False) -> Target:
@@ -79,13 +92,16 @@ def inspect_target(request: Request, *, was_just_committed: bool = False) -> Tar
     """
     if request.overwrite:
         with suppress(ConversionError):  # it was made with other options
-            if was_just_committed and _is_up_to_date(_current(request.directory), request):
+            current = _current(request.directory) if was_just_committed else None
+            if current is not None and _is_up_to_date(current, request):
                 return UpToDate()
         return Absent()
     manifest = _current(request.directory)
     if manifest is None:
         return Absent()
-    return UpToDate() if _is_up_to_date(manifest, request) else Outdated(manifest)
+    if not _has_sources(manifest, request):
+        return Outdated(manifest)
+    return UpToDate() if has_benchmarks(manifest, request) else OutdatedBenchmarks(manifest)
 
 
 def check_updatable(old: Manifest, request: Request) -> None:
@@ -93,10 +109,15 @@ def check_updatable(old: Manifest, request: Request) -> None:
     names = [source.name for source in request.sources]
     wanted = {**_options_of(request.columns, request.options), "sources": names}
     _check_same(old, wanted, request.directory)
-    linked = [shard.era for shard in old.shards if (request.directory / shard.folder).is_symlink()]
+    check_no_links(old, request.directory)
+
+
+def check_no_links(old: Manifest, directory: Path) -> None:
+    """Raise a ConversionError if the folder of an era is a link."""
+    linked = [shard.era for shard in old.shards if (directory / shard.folder).is_symlink()]
     if linked:
         raise ConversionError(
-            f"{request.directory}: the folder of era {listed(linked, 3)} is a link; an update "
+            f"{directory}: the folder of era {listed(linked, 3)} is a link; an update "
             "renames files, which it can't across disks; put the folder itself into the dataset"
         )
 
@@ -105,9 +126,20 @@ def _current(directory: Path) -> Manifest | None:
     return read_manifest(directory) if (directory / FILE_NAME).exists() else None
 
 
-def _is_up_to_date(old: Manifest | None, request: Request) -> bool:
+def _is_up_to_date(old: Manifest, request: Request) -> bool:
+    return _has_sources(old, request) and has_benchmarks(old, request)
+
+
+def has_benchmarks(old: Manifest, request: Request) -> bool:
+    """Return True if a dataset has the requested benchmarks, from the same versions of files."""
+    return set(old.benchmarks).issuperset(request.benchmarks) and set(
+        old.benchmark_sources
+    ).issuperset(request.benchmark_sources)
+
+
+def _has_sources(old: Manifest, request: Request) -> bool:
     """Return True if a dataset was made from the same sources; raise if options differ."""
-    if old is None or old.sources != request.sources:
+    if old.sources != request.sources:
         return False
     columns = request.columns
     schema = columns.schema

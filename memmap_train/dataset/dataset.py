@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BatchError, DatasetError, ManifestError, ShardError, nearest
+from ..errors import BatchError, DatasetError, ManifestError, ShardError, listed, nearest
 from ..system.memory_budget import PROCESS_MEMORY
 from ..system.paths import checked_path
 from ..text import counted, in_bytes
@@ -35,6 +35,7 @@ _MAX_TRIES = 10  # to read a manifest and look at its files without an update in
 class Dataset(Mapping[str, Shard]):
     """A dataset, or a selection of its eras: a mapping of eras to shards.
 
+    A whole dataset stands for the path of its folder wherever a path of one is expected.
     `list(dataset)` gives its eras in order, `len(dataset)` their number, and `era in dataset` is
     True if it has that era. Two datasets are equal only if they are the same object.
 
@@ -45,8 +46,8 @@ class Dataset(Mapping[str, Shard]):
         The manifest of the whole dataset, even if this is a selection.
     eras : tuple of str
         Labels, in order. Only these eras can be reached from here.
-    feature_names, target_names : tuple of str
-        Names of the arrays' columns, in their order.
+    feature_names, target_names, benchmark_names : tuple of str
+        Names of the arrays' columns, in their order; no names of benchmarks if there are none.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Dataset(Mapping[str, Shard]):
         self.eras = tuple(stamps)
         self.feature_names = manifest.features
         self.target_names = manifest.targets
+        self.benchmark_names = manifest.benchmarks
         self._entries = {era: manifest.shard(era) for era in self.eras}
         # Stamps of all files when the manifest was read: an update replaces files.
         self._stamps = stamps
@@ -68,6 +70,22 @@ class Dataset(Mapping[str, Shard]):
             f"{counted(len(self.eras), 'era')}, {counted(len(self.feature_names), 'feature')}, "
             f"{self.manifest.dtype}>"
         )
+
+    def __fspath__(self) -> str:
+        """Return the path of the folder.
+
+        Raises
+        ------
+        DatasetError
+            This is a selection: the folder has other eras too.
+        """
+        if len(self.eras) < len(self.manifest.shards):
+            raise DatasetError(
+                f"{self.path}: expected a whole dataset where a path is expected, found a selection"
+                f" of {len(self.eras):,} of its {counted(len(self.manifest.shards), 'era')}; name "
+                "the path if all eras are meant"
+            )
+        return str(self._directory)
 
     def __len__(self) -> int:
         return len(self.eras)
@@ -189,6 +207,28 @@ class Dataset(Mapping[str, Shard]):
         targets = as_names(targets, f"{self.path}: targets")
         columns = columns_of(targets, self.target_names, f"{self.path}: no target")
         return None if columns == tuple(range(len(self.target_names))) else columns
+
+    def benchmark_columns(self, benchmarks: Selection) -> tuple[int, ...] | None:
+        """Return the columns of benchmarks by name, in the order given; None for all of them."""
+        if benchmarks is None:
+            return None
+        benchmarks = as_names(benchmarks, f"{self.path}: benchmarks")
+        if not self.benchmark_names:
+            raise DatasetError(
+                f"{self.path}: no benchmark {listed(benchmarks)}: this dataset has none; add them "
+                "with `memmap-train convert --benchmarks FILE… --out DATASET`"
+            )
+        columns = columns_of(benchmarks, self.benchmark_names, f"{self.path}: no benchmark")
+        return None if columns == tuple(range(len(self.benchmark_names))) else columns
+
+    def benchmark_eras(self, benchmark: str) -> tuple[str, ...]:
+        """Return the eras in which a benchmark has a value in at least one row."""
+        self.benchmark_columns([benchmark])
+        return tuple(
+            era
+            for era, entry in self._entries.items()
+            if entry.benchmark_nulls[benchmark] < entry.rows
+        )
 
     def read(
         self,

@@ -61,6 +61,7 @@ class ShardEntry:
     missing_features: int
     target_nulls: Mapping[str, int]
     files: Mapping[str, FileEntry]
+    benchmark_nulls: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -69,7 +70,7 @@ class ShardEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as JSON-ready data."""
-        return {
+        data: dict[str, Any] = {
             "era": self.era,
             "rows": self.rows,
             "data_type": dict(self.data_type),
@@ -80,6 +81,9 @@ class ShardEntry:
                 for name, entry in self.files.items()
             },
         }
+        if self.benchmark_nulls:
+            data["benchmark_nulls"] = dict(self.benchmark_nulls)
+        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,8 @@ class Manifest:
     created_by: Mapping[str, str]
     planted: float | None = None
     history: tuple[tuple[SourceEntry, ...], ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    benchmark_sources: tuple[SourceEntry, ...] = ()
     _by_era: Mapping[str, ShardEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -116,8 +122,8 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """One digest over features, targets, eras, rows and the arrays' digests."""
-        content = [
+        """One digest over features, targets, benchmarks, eras, rows and the arrays' digests."""
+        content: list[Any] = [
             list(self.features),
             list(self.targets),
             [
@@ -125,6 +131,8 @@ class Manifest:
                 for shard in self.shards
             ],
         ]
+        if self.benchmarks:  # datasets without them keep the digest that they have always had
+            content.append(list(self.benchmarks))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
@@ -142,6 +150,8 @@ class Manifest:
             arrays["ids"] = (np.dtype(f"S{id_width(shard)}"), (shard.rows,))
         if "counts" in shard.files:
             arrays["counts"] = (np.dtype("<i4"), (len(self.features), N_COUNTS))
+        if "benchmarks" in shard.files:
+            arrays["benchmarks"] = (np.dtype("<f4"), (shard.rows, len(self.benchmarks)))
         return arrays
 
     def to_json(self) -> dict[str, Any]:
@@ -164,6 +174,9 @@ class Manifest:
             "sources": [source.to_json() for source in self.sources],
             "shards": [shard.to_json() for shard in self.shards],
         }
+        if self.benchmarks:
+            data["benchmarks"] = list(self.benchmarks)
+            data["benchmark_sources"] = [source.to_json() for source in self.benchmark_sources]
         if self.history:
             data["history"] = [[source.to_json() for source in past] for past in self.history]
         if self.planted is not None:

@@ -54,6 +54,7 @@ def parse_shard_entry(data: Any) -> ShardEntry:
     if not {"features", "targets"} <= files.keys():
         raise ManifestError("files: expected features and targets")
     nulls = _mapping(data["target_nulls"], "target_nulls")
+    benchmark_nulls = _mapping(data.get("benchmark_nulls", {}), "benchmark_nulls")
     era = _text(data["era"], "era")
     if len(era_folder(era)) > MAX_FOLDER_BYTES:
         raise ManifestError(f"era: {era!r:.40}… is too long for the name of a folder")
@@ -68,6 +69,9 @@ def parse_shard_entry(data: Any) -> ShardEntry:
         missing_features=_integer(data["missing_features"], "missing_features"),
         target_nulls={k: _integer(v, "target_nulls", most=rows) for k, v in nulls.items()},
         files=files,
+        benchmark_nulls={
+            k: _integer(v, "benchmark_nulls", most=rows) for k, v in benchmark_nulls.items()
+        },
     )
 
 
@@ -90,7 +94,9 @@ def _parse(data: Any, path: Path) -> Manifest:
     targets = _names(data["targets"], "targets")
     if not features:
         raise ManifestError("features: expected at least one")
+    benchmarks = _names(data.get("benchmarks", []), "benchmarks")
     shards = _shards(data["shards"], len(features), targets)
+    _check_benchmarks(shards, benchmarks)
     aliases = {k: _text(v, k) for k, v in _mapping(data["aliases"], "aliases").items()}
     if not set(targets).issuperset(aliases.keys() | set(aliases.values())):
         raise ManifestError("aliases: holds a target that the dataset lacks")
@@ -110,6 +116,8 @@ def _parse(data: Any, path: Path) -> Manifest:
         },
         sources=_sources(data["sources"]),
         history=tuple(_sources(past) for past in data.get("history", [])),
+        benchmarks=benchmarks,
+        benchmark_sources=_sources(data.get("benchmark_sources", [])),
         shards=shards,
         created_by={
             name: _text(version, f"created_by.{name}")
@@ -139,6 +147,20 @@ def _shards(data: Any, n_features: int, targets: tuple[str, ...]) -> tuple[Shard
         if shard.missing_features > shard.rows * n_features:
             raise ManifestError(f"missing_features: era {shard.era!r}: more than it has cells")
     return shards
+
+
+def _check_benchmarks(shards: tuple[ShardEntry, ...], benchmarks: tuple[str, ...]) -> None:
+    """Raise an error unless every era has the dataset's benchmarks, or none has any."""
+    for shard in shards:
+        if ("benchmarks" in shard.files) != bool(benchmarks):
+            expected = "a file of them" if benchmarks else "none, as the manifest lists none"
+            raise ManifestError(f"benchmarks: era {shard.era!r}: expected {expected}")
+        if set(shard.benchmark_nulls) != set(benchmarks):
+            raise ManifestError(
+                f"benchmark_nulls: era {shard.era!r}: expected the dataset's benchmarks"
+            )
+        if benchmarks and "ids" not in shard.files:
+            raise ManifestError(f"benchmarks: era {shard.era!r}: expected ids, which join them")
 
 
 def _feature_sets(data: Any, features: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

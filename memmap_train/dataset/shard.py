@@ -62,8 +62,16 @@ class Shard:
         """
         return self._open("counts") if "counts" in self._layout else None
 
+    @cached_property
+    def benchmarks(self) -> Stored | None:
+        """Benchmarks, float32, NaN where a row has no value; shape (rows, benchmarks).
+
+        None in a dataset without benchmarks.
+        """
+        return self._open("benchmarks") if "benchmarks" in self._layout else None
+
     def has(self, array: str) -> bool:
-        """Return True if an array has a file; ids and counts may be absent."""
+        """Return True if an array has a file; ids, counts and benchmarks may be absent."""
         return array in self._layout
 
     def layout(self, array: str) -> tuple[np.dtype[np.generic], tuple[int, ...]]:

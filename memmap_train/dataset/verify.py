@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import flag
 from ..errors import ManifestError, ShardError
 from ..progress import ProgressOption, reporting
 from ..system.junk import names_in
@@ -57,6 +58,7 @@ def verify(
     ManifestError
         The manifest itself can't be read; or the dataset was updated meanwhile.
     """
+    quick = flag("quick", quick)
     directory = checked_path(path, ManifestError)
     content = read_manifest_bytes(directory)
     manifest = parse_manifest(content, directory)

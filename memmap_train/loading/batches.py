@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from ..arguments import flag
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
 from ..errors import BatchError, listed
@@ -110,6 +111,7 @@ class Batches:
         sampler: Sampler | None = None,
         memory_budget: MemoryBudget = PROCESS_MEMORY,
     ) -> None:
+        drop_remainder = flag("drop_remainder", drop_remainder)
         self.dataset, self._budget = dataset, memory_budget
         self._columns = dataset.feature_columns(features), dataset.target_columns(targets)
         n_columns = len(dataset.feature_names if self._columns[0] is None else self._columns[0])

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import whole_number
 from ..errors import BatchError
 
 Int32 = npt.NDArray[np.int32]
@@ -176,15 +177,13 @@ class CheckedSampler:
         return found
 
 
-def whole(name: str, value: object, *, least: int = 1) -> int:
-    """Return a value as an int; BatchError if it isn't a whole number from `least` on.
+def whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """Return a value as an int; BatchError if it isn't a whole number in the range.
 
     >>> whole("batch_size", np.int64(7))
     7
     """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
-        return int(value)
-    raise BatchError(f"{name}: expected a whole number, {least} or more, found {value!r}")
+    return whole_number(name, value, BatchError, least=least, most=most)
 
 
 def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:

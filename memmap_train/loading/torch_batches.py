@@ -88,6 +88,8 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
     - The position is a step of this rank, counted over all epochs. `state_dict` and
       `load_state_dict` save and restore it exactly, in the middle of an epoch too. Workers are
       ahead of what was handed out: with them, torchdata's `StatefulDataLoader` keeps the state.
+    - Each iteration is the next epoch, in the main process or in workers. Another number of workers
+      than before is an error until `set_epoch` is called: workers don't know of each other.
     - An iteration that is left early is over: the next one is the next epoch. With workers, call
       `set_epoch` then, since some workers may not have begun.
     - Missing targets are NaN; choose labelled eras (``dataset.labelled_eras(target)``), or mask
@@ -115,7 +117,9 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
         # The step with which the next iteration begins, of the main process and of each worker.
         # Shared: a DataLoader's workers are other processes, new ones in each iteration.
         self._next = torch.zeros(1 + MAX_WORKERS, dtype=torch.int64).share_memory_()
-        self._step_set = 0  # by `set_epoch` or `load_state_dict`
+        # How many workers read the last iteration, as each of them knows it; 0 if none did.
+        self._n_workers = torch.zeros(1 + MAX_WORKERS, dtype=torch.int64).share_memory_()
+        self._is_set = False  # whether a worker has itself called `set_epoch`
         self._remaining: range | None = None  # of a worker's epoch, restored by `load_state_dict`
         self._position: int | None = None  # of the present iteration
 
@@ -143,7 +147,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
         """
         slot, worker, n_workers = _consumer()
         state = {"steps_per_epoch": len(self), "world_size": self.world_size}
-        if slot == 0 and bool((self._next[1:] != self._step_set).any()):
+        if slot == 0 and bool(self._n_workers.any()):
             raise BatchError(
                 "state_dict: workers read these batches, and how many of theirs were handed out "
                 "isn't known here; use torchdata's StatefulDataLoader, or num_workers=0"
@@ -196,15 +200,17 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 "of workers"
             )
         self._remaining = range(step, state["epoch_end"], n_workers)
-        self._next[slot] = state["epoch_end"]
+        self._note_next(state["epoch_end"], n_workers if slot else 0)
 
     def _set(self, step: int) -> None:
+        self._note_next(step, n_workers=0)
+        self._is_set, self._remaining, self._position = True, None, None
+
+    def _note_next(self, step: int, n_workers: int) -> None:
+        """Note the step that the next iteration begins with: for all, or for a worker alone."""
         slot, _, _ = _consumer()
-        if slot:  # in a worker, for this one alone
-            self._next[slot] = step
-        else:
-            self._next[:] = step
-        self._step_set, self._remaining, self._position = step, None, None
+        where = slice(None) if slot == 0 else slot
+        self._next[where], self._n_workers[where] = step, n_workers
 
     def _epoch_end(self, step: int) -> int:
         return (step // len(self) + 1) * len(self)
@@ -214,10 +220,12 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
         self._check_memory(n_workers)
         steps = self._remaining
         if steps is None:
-            begin = int(self._next[slot])
+            begin = int(self._next[slot] if slot else self._next.max())
+            if slot and not self._is_set:
+                self._check_n_workers(n_workers)
             steps = range(begin + worker, self._epoch_end(begin), n_workers)
-            self._next[slot] = steps.stop
-        self._remaining, self._position = None, steps.start
+            self._note_next(steps.stop, n_workers if slot else 0)
+        self._is_set, self._remaining, self._position = False, None, steps.start
         if not steps:
             return
         # Of this rank's steps in an epoch to those of all ranks.
@@ -229,6 +237,16 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 self._position = step + n_workers
                 yield torch.from_numpy(x), torch.from_numpy(y)
                 del x, y  # the stream reuses what the caller has let go of
+
+    def _check_n_workers(self, n_workers: int) -> None:
+        """Raise an error if other workers than these have read the last iteration."""
+        others = self._n_workers[(self._n_workers != 0) & (self._n_workers != n_workers)]
+        if len(others):
+            epoch = int(self._next.max()) // len(self)
+            raise BatchError(
+                f"num_workers: expected {int(others[0])} again, as in the epoch before, found "
+                f"{n_workers}; call set_epoch({epoch}) before another number of workers reads"
+            )
 
     def _check_memory(self, n_workers: int) -> None:
         needed = n_workers * 2 * self.batches.pool_bytes

@@ -16,16 +16,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from ..errors import ConfigError, listed, nearest
+from ..errors import ConfigError, listed, nearest, shown
 from ..system.paths import user_path
 from . import config_types as types
 from .config_file import PARAMS, read_file, read_overrides
 from .wording import faults_in
+
+_MAX_SHOWN = 200  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,28 @@ class TrainConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
         }
+
+
+def checked_config(config: object) -> TrainConfig | None:
+    """Return a configuration that a caller passed, or None.
+
+    Raises
+    ------
+    ConfigError
+        It is something else; the error shows how to write it as a `TrainConfig`.
+    """
+    if config is None or isinstance(config, TrainConfig):
+        return config
+    found, advice = shown(config), "TrainConfig(...)"
+    if isinstance(config, Mapping):
+        found = type(config).__name__
+        given = ", ".join(f"{key}={value!r:.60}" for key, value in config.items())
+        advice = f"TrainConfig({given})" if len(given) <= _MAX_SHOWN else "TrainConfig(**config)"
+    elif isinstance(config, type):
+        advice = "TrainConfig()"
+    elif isinstance(config, str | PathLike):
+        advice = f"TrainConfig.load({str(config)!r:.{_MAX_SHOWN}})"
+    raise ConfigError(f"config: expected a TrainConfig, found {found}: write {advice}")
 
 
 @cache

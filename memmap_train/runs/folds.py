@@ -12,6 +12,7 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
+from ..arguments import flag
 from ..dataset.eras import era_sort_key, weekly_era_number
 from ..errors import FoldError, listed
 from .embargo import far_from, resolve_embargo
@@ -158,6 +159,7 @@ def split(
     >>> batches = mt.Batches(ds.select(fold.train), batch_size=4096)  # doctest: +SKIP
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
+    allow_overlap = flag("allow_overlap", allow_overlap)
     reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
     validation = choose_validation(eras, with_labels, validation_eras, names[0])
@@ -224,6 +226,7 @@ def walk_forward(
     0245 0294 0303 0400
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
+    allow_overlap = flag("allow_overlap", allow_overlap)
     reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
     with_labels = _labelled_in_order(eras, labelled, names[0])
     if rolling_eras is not None and rolling_eras < 1:

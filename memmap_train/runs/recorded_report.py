@@ -35,6 +35,7 @@ def recorded_report(run: Run) -> TrainReport:
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             already_finished=True,
+            report_path=str(run.report_path) if run.report_path.exists() else None,
         )
     except KeyError as error:
         raise _damaged(run, error) from None
@@ -62,6 +63,7 @@ def recorded_folds_report(run: Run) -> FoldsReport:
             chart_path=_chart_of(run),
             folds=folds,
             already_finished=True,
+            report_path=str(run.report_path) if run.report_path.exists() else None,
         )
     except KeyError as error:
         raise _damaged(run, error) from None

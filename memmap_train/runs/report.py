@@ -18,7 +18,7 @@ from .summary import Summary, result_scores
 
 _LOG = logging.getLogger("memmap_train")
 
-HOW_TO_GET_PICTURES = "for a picture of the scores: pip install 'memmap-train[report]'"
+HOW_TO_GET_PICTURES = "for a picture and a report of the scores: pip install 'memmap-train[report]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,8 @@ class TrainReport:
         The picture of the scores; None without matplotlib, or where drawing it failed.
     already_finished : bool
         Whether the run was finished before, and nothing was done.
+    report_path : str or None
+        The page of the official scores; None if there is none.
     """
 
     run_dir: str
@@ -115,6 +117,7 @@ class TrainReport:
     best_possible: float | None
     chart_path: str | None
     already_finished: bool = False
+    report_path: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it."""
@@ -148,6 +151,8 @@ class FoldsReport:
         The report of each fold, in order, with the scores of its last epoch.
     already_finished : bool
         Whether all was finished before, and nothing was done.
+    report_path : str or None
+        The page of the official scores; None if there is none.
     """
 
     run_dir: str
@@ -158,6 +163,7 @@ class FoldsReport:
     chart_path: str | None
     folds: tuple[TrainReport, ...]
     already_finished: bool = False
+    report_path: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
@@ -211,7 +217,7 @@ def training_text(report: TrainReport) -> str:
             f"possible    numerai_corr {report.best_possible:.4f}"
             f"{_reached(report.corr.mean, report.best_possible)}"
         )
-    return "\n".join([*lines, _chart_line(report)])
+    return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
 
 
 def folds_text(report: FoldsReport) -> str:
@@ -229,7 +235,7 @@ def folds_text(report: FoldsReport) -> str:
     lines.append(f"out of fold {_scores_text(report)}")
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
-    return "\n".join([*lines, _chart_line(report)])
+    return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
 
 
 def _reached(mean: float, best_possible: float) -> str:
@@ -257,6 +263,10 @@ def _scores_text(report: TrainReport | FoldsReport) -> str:
 def _chart_line(report: TrainReport | FoldsReport) -> str:
     missing = "not drawn, see the warning" if find_spec("matplotlib") else HOW_TO_GET_PICTURES
     return f"chart       {report.chart_path or missing}"
+
+
+def _report_lines(report: TrainReport | FoldsReport) -> list[str]:
+    return [f"report      {report.report_path}"] if report.report_path else []
 
 
 class Reporter:
@@ -312,6 +322,9 @@ class Reporter:
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Receive the row of `history.csv` of a finished epoch, by column."""
+
+    def making_report(self, text: str) -> None:
+        """Receive a line when the page of scores is begun, and one when it is done."""
 
     def warning(self, text: str) -> None:
         """Receive a warning, one line, about a problem that doesn't stop the training.

@@ -28,6 +28,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..dataset.format import FILE_NAME
 from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
@@ -130,6 +131,11 @@ class Run:
     def chart_path(self) -> Path:
         """The path of the picture of the validation scores."""
         return self.path / "validation.png"
+
+    @property
+    def report_path(self) -> Path:
+        """The path of the page of the official scores."""
+        return self.path / "report.html"
 
     def read_result(self) -> dict[str, Any] | None:
         """Return the result that `finish` wrote, or None if the run isn't finished.
@@ -236,6 +242,8 @@ def open_run(path: Path) -> Run:
         values = read_json(path / CONFIG_NAME)
     except (FileNotFoundError, NotADirectoryError):
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
+        if (path / FILE_NAME).exists():
+            found = "it is a dataset"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import RunError, listed, nearest
 from ..system.junk import is_junk
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_paths
 from .files import read_json
 from .lock import is_running
 from .monitor import MONITORS, is_better
@@ -68,7 +68,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
         There is no run in a folder; or the only one that was asked for, by its own name, is damaged
         or newer.
     """
-    paths, asked = [], [user_path(folder) for folder in folders]
+    paths, asked = [], user_paths(folders)
     for folder in asked:
         checked_path(folder / "config.json", RunError)
         within = _runs_in(folder)

@@ -168,6 +168,10 @@ class TrainingDisplay(Reporter):
             f"{row['rows_per_second']:,.0f} rows/s, waits for data {row['data_wait']:.0%}"
         )
 
+    def making_report(self, text: str) -> None:
+        """Show how far the page of scores is."""
+        self._print(text)
+
     def warning(self, text: str) -> None:
         """Log a warning above the bars."""
         with above_bars(self._file):

@@ -56,9 +56,9 @@ def choose_validation(
             raise FoldError(f"validation_eras is {share}, expected a share between 0 and 1")
         return _last(with_labels, max(1, round(share * len(with_labels))), target)
     if isinstance(wanted, str):
-        return _named(eras, with_labels, [wanted], target)
+        return named_eras(eras, with_labels, [wanted], target)
     try:
-        return _named(eras, with_labels, list(wanted), target)  # type: ignore[arg-type]
+        return named_eras(eras, with_labels, list(wanted), target)  # type: ignore[arg-type]
     except TypeError:
         raise FoldError(
             f"validation_eras is {wanted!r:.60}, expected a number of eras, a share between 0 and "
@@ -76,10 +76,28 @@ def _last(with_labels: Sequence[str], number: int, target: str) -> tuple[str, ..
     return tuple(with_labels[-number:])
 
 
-def _named(
-    eras: Sequence[str], with_labels: Sequence[str], texts: Sequence[str], target: str
+def named_eras(
+    eras: Sequence[str],
+    with_labels: Sequence[str],
+    texts: Sequence[str],
+    target: str,
+    option: str = "validation_eras",
 ) -> tuple[str, ...]:
-    """Return the eras that texts name, each a label or a range."""
+    """Return the eras with labels that texts name, each a label or a range.
+
+    Parameters
+    ----------
+    eras, with_labels, target
+        As for `choose_validation`.
+    texts : sequence of str
+    option : str
+        The name of what holds the texts, for errors.
+
+    Raises
+    ------
+    FoldError
+        Labels or ranges aren't eras with labels.
+    """
     known = frozenset(eras)
     labels: set[str] = set()
     ranges: dict[str, tuple[str, str]] = {}
@@ -90,8 +108,8 @@ def _named(
             ranges[text] = ends
         else:
             labels |= _unknown_ends(text, known)
-    inside, faults = _eras_of_ranges(ranges, eras, with_labels, target)
-    faults += _faults_of_labels(labels, eras, with_labels, target)
+    inside, faults = _eras_of_ranges(ranges, eras, with_labels, target, option)
+    faults += _faults_of_labels(labels, eras, with_labels, target, option)
     if faults:
         raise FoldError("; ".join(faults))
     return tuple(era for era in with_labels if era in labels or era in inside)
@@ -102,6 +120,7 @@ def _eras_of_ranges(
     eras: Sequence[str],
     with_labels: Sequence[str],
     target: str,
+    option: str,
 ) -> tuple[set[str], list[str]]:
     """Return the eras with labels inside ranges, and what is wrong with some of the ranges."""
     positions = {era: position for position, era in enumerate(eras)}
@@ -111,26 +130,30 @@ def _eras_of_ranges(
         first, last = positions[begin], positions[end]
         inside = [era for era in with_labels if first <= positions[era] <= last]
         if first > last:
-            faults.append(f"validation_eras: the range {text!r} is reversed: write '{end}-{begin}'")
+            faults.append(f"{option}: the range {text!r} is reversed: write '{end}-{begin}'")
         elif not inside:
-            faults.append(f"validation_eras: in the range {text!r} {target!r} has no labels")
+            faults.append(f"{option}: in the range {text!r} {target!r} has no labels")
         found.update(inside)
     return found, faults
 
 
 def _faults_of_labels(
-    labels: Collection[str], eras: Sequence[str], with_labels: Sequence[str], target: str
+    labels: Collection[str],
+    eras: Sequence[str],
+    with_labels: Sequence[str],
+    target: str,
+    option: str,
 ) -> list[str]:
     """Return the faults of labels: unknown ones, and ones without labels of the target."""
     faults = []
     if unknown := sorted(set(labels).difference(eras)):
         faults.append(
-            f"validation_eras has eras that aren't in the dataset: {listed(unknown)}"
+            f"{option} has eras that aren't in the dataset: {listed(unknown)}"
             f"{nearest(unknown[0], eras)}"
         )
     if unlabelled := sorted(set(labels).intersection(eras).difference(with_labels)):
         faults.append(
-            f"validation_eras has eras in which {target!r} has no labels: {listed(unlabelled)}; "
+            f"{option} has eras in which {target!r} has no labels: {listed(unlabelled)}; "
             f"eras with labels run from {with_labels[0]!r} to {with_labels[-1]!r}"
         )
     return faults

@@ -32,6 +32,13 @@ class ThreadLock:
     ) -> None:
         self._lock.release()
 
+    def is_free(self) -> bool:
+        """Return True if no other thread holds the lock."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        self._lock.release()
+        return True
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a new lock."""
         return ThreadLock, ()

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import flag
 from ..dataset.dataset import Dataset
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
 from ..runs.run import open_run
 from ..runs.selection import DatasetOrPath, opened
-from ..system.paths import checked_path, user_path
+from ..system.paths import checked_path, user_paths
 from ..text import counted
 from .prediction_file import PredictionFile, prediction_file
 from .startup import import_tensorflow
@@ -159,6 +160,7 @@ class Predictions:
         return replace(report, objections=tuple(_objections(report, self.dataset, with_era=era)))
 
     def _write_as(self, suffix: str, path: str | os.PathLike[str], *, era: bool) -> None:
+        era = flag("era", era)
         _check_ids(self.dataset)
         file = prediction_file(checked_path(path, RunError))
         if file.plain is not None and file.plain.suffix.lower() != suffix:
@@ -211,8 +213,8 @@ def predict(
     ConfigError
         Features are missing in it, and the run doesn't say what they should become.
     """
-    folders = [runs] if isinstance(runs, str | os.PathLike) else runs
-    found_runs = [open_run(user_path(folder)) for folder in folders]
+    raw = flag("raw", raw)
+    found_runs = [open_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     found = opened(dataset)

@@ -3,26 +3,36 @@
 TensorFlow is imported when a model is trained or loaded; the rest needs numpy alone.
 """
 
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import flag
+from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
-from ..runs.config import TrainConfig
+from ..runs.config import TrainConfig, checked_config
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.report_process import make_report
 from ..runs.run import Run
 from ..runs.run import open_run as open_folder
 from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
 from ..system.paths import user_path
+from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
+
+_log = logging.getLogger("memmap_train")
+_ONE_AT_A_TIME = ThreadLock()
+"""Held while a model is trained: Keras's global seed belongs to the process."""
 
 
 class TrainedRun:
@@ -34,12 +44,12 @@ class TrainedRun:
     Attributes
     ----------
     path : Path
-        The folder.
+        The folder, as an absolute path: it doesn't depend on the current directory.
     """
 
     def __init__(self, run: Run, result: TrainReport | FoldsReport | None = None) -> None:
-        self._run, self._result = run, result
-        self.path: Path = run.path
+        self.path: Path = run.path.absolute()  # also after os.chdir
+        self._run, self._result = replace(run, path=self.path), result
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -107,6 +117,11 @@ class TrainedRun:
     def chart_path(self) -> Path | None:
         """The picture of the scores; None without matplotlib, or where drawing it failed."""
         return self._run.chart_path if self._run.chart_path.exists() else None
+
+    @property
+    def report_path(self) -> Path | None:
+        """The page of the official scores; None without the extra `report`, or where it failed."""
+        return self._run.report_path if self._run.report_path.exists() else None
 
     def model(self) -> Any:
         """Load the best epoch's model.
@@ -215,15 +230,25 @@ def train(
     bits, interrupted or not. For this, Keras's global seed is set, and TensorFlow's op determinism
     is switched on for the process.
 
+    That seed belongs to the process, so one training runs at a time: called in another thread
+    meanwhile, `train` waits until the first training has ended, and logs a warning that it does.
+    For trainings at the same time, use processes.
+
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
+
+    With the extra `report`, a page of the official scores is written into the run's folder at the
+    end, by a process of its own (see `scoring.report`).
     """
+    config, resume = checked_config(config), flag("resume", resume)
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
     from .fold_loop import train_folds
     from .train import train as train_one
 
-    with reporter(progress) as report:
+    if not _ONE_AT_A_TIME.is_free():
+        _log.warning("%s: waits for the end of a training in another thread", run_dir)
+    with _ONE_AT_A_TIME, reporter(progress) as report:
         result: TrainReport | FoldsReport
         if folds is None:
             result = train_one(dataset, run_dir, config, resume=resume, report=report)
@@ -237,4 +262,14 @@ def train(
                 resume=resume,
                 report=report,
             )
-    return TrainedRun(open_folder(user_path(run_dir)), result)
+        run = open_folder(user_path(run_dir))
+        if not (result.already_finished and run.report_path.exists()):
+            path = make_report(
+                run, _path_of(dataset), say=report.making_report, warn=report.warning
+            )
+            result = replace(result, report_path=None if path is None else str(path))
+    return TrainedRun(run, result)
+
+
+def _path_of(dataset: DatasetOrPath) -> Path:
+    return dataset.directory if isinstance(dataset, Dataset) else user_path(dataset)

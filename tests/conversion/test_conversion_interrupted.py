@@ -22,7 +22,7 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.memory_budget import MemoryBudget
 from memmap_train.conversion.parquet.file import describe_file
 from memmap_train.dataset.dataset import open_dataset
-from memmap_train.dataset.format import ARRAY_NAMES, WORKSPACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import TinyBudget, convert_within
@@ -40,6 +40,7 @@ from tests.support.interruptions import (
 )
 from tests.support.permissions import permissions_count
 from tests.support.toy import toy_table, write_toy
+from tests.support.toy_datasets import PLAIN_ARRAYS
 from tests.support.watching import watched_by
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
@@ -68,7 +69,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     out = source.with_name("out")
     stopped_after(monkeypatch, n_eras, lambda: convert(source, out))
     before = marks(out)
-    assert len(before) == len(ARRAY_NAMES) * n_eras
+    assert len(before) == len(PLAIN_ARRAYS) * n_eras
     assert visible(out) == set()
     assert not (out / WORKSPACE / "partial").exists()
     report = convert(source, out)
@@ -129,7 +130,7 @@ def test_a_rerun_with_every_era_finished_writes_the_manifest_only(
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "commit", stop)
+        patch.setattr(execution, "commit_changes", stop)
         with pytest.raises(StoppedError):
             convert(source, out)
     before = marks(out)
@@ -226,7 +227,7 @@ def test_a_dataset_stays_until_the_one_that_replaces_it_is_complete(
     check_whole(out, older)
     assert marks(out, waiting=False) == before
     waiting = {name: mark for name, mark in marks(out).items() if before.get(name) != mark}
-    assert len(waiting) == len(ARRAY_NAMES) * n_eras
+    assert len(waiting) == len(PLAIN_ARRAYS) * n_eras
     report = convert(source, out, overwrite=True)
     assert (report.status, report.n_eras_kept) == ("converted", n_eras)
     assert waiting.items() <= marks(out).items()
@@ -300,7 +301,7 @@ def test_an_open_dataset_shows_no_row_of_its_replacement(
 ) -> None:
     out = source.with_name("out")
     dataset, unread = open_dataset(out), open_dataset(out)
-    maps = {(era, name): getattr(dataset[era], name) for era in ERAS for name in ARRAY_NAMES[:4]}
+    maps = {(era, name): getattr(dataset[era], name) for era in ERAS for name in PLAIN_ARRAYS}
     before = {key: np.array(array) for key, array in maps.items()}
     convert(source, out, overwrite=True)
     check_whole(out, undisturbed)
@@ -339,7 +340,7 @@ def test_a_copy_of_an_era_that_the_user_made_stays(tmp_path: Path, overwrite: bo
     assert visible(out) == {"manifest.json", *(f"era-{n}" for n in ("0001", "0002", "0003"))} | {
         "era-0001-mine"
     }
-    assert len(os.listdir(out / "era-0001-mine")) == len(ARRAY_NAMES)
+    assert len(os.listdir(out / "era-0001-mine")) == len(PLAIN_ARRAYS)
 
 
 def test_a_dataset_with_a_damaged_manifest_is_replaced_as_a_whole(tmp_path: Path) -> None:

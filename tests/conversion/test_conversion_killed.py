@@ -1,6 +1,8 @@
 """Tests of conversions that are killed: a dataset is whole or absent, and a rerun resumes."""
 
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from memmap_train.dataset.format import WORKSPACE
 from tests.support.conversion_kills import (
     N_KILLS,
     check_whole,
+    kill_added_benchmarks,
     kill_conversions,
     kill_sequences,
     kill_updates,
+    kill_updates_with_benchmarks,
+    kill_with_benchmarks,
     remove,
 )
 from tests.support.interruptions import write_source
@@ -43,6 +48,22 @@ def test_a_killed_update_leaves_the_old_or_the_new_dataset_or_says_how_to_resume
     found = kill_updates(at_will, tmp_path, most=N_KILLS)
     assert found.keys() == {"old", "absent", "new"}
     assert found["old"] > N_KILLS / 2
+
+
+@pytest.mark.parametrize(
+    ("kill", "ends"),
+    [
+        (kill_with_benchmarks, {"absent", "new"}),
+        (kill_added_benchmarks, {"old", "absent", "new"}),
+        (kill_updates_with_benchmarks, {"old", "absent", "new"}),
+    ],
+)
+def test_benchmarks_are_whole_or_absent_after_a_kill(
+    at_will: Killer, tmp_path: Path, kill: Callable[..., Counter[str]], ends: set[str]
+) -> None:
+    found = kill(at_will, tmp_path, most=N_KILLS)
+    assert found.keys() == ends
+    assert max(found["absent"], found["old"]) > N_KILLS / 2
 
 
 # -- one kill after another -----------------------------------------------------------------------

@@ -9,13 +9,14 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.format import ARRAY_NAMES, WORKSPACE
+from memmap_train.dataset.format import WORKSPACE
 from memmap_train.errors import ConversionError
 from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
 from tests.support.interruptions import check_whole, held_up, marks, stopped_after, write_source
 from tests.support.killing import Killer
 from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
+from tests.support.toy_datasets import PLAIN_ARRAYS
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_rerun_keeps_the_eras_that_were_finished(
     out = parent.with_name("out")
     stopped_after(monkeypatch, n_eras, lambda: convert(parent, out))
     before = marks(out)
-    assert len(before) == len(ARRAY_NAMES) * n_eras
+    assert len(before) == len(PLAIN_ARRAYS) * n_eras
     assert not (out / WORKSPACE / "partial").exists()
     report = convert(parent, out, workers=3)
     assert (report.status, report.n_eras_kept) == ("converted", n_eras)
@@ -55,7 +56,7 @@ def test_another_source_dataset_or_its_parquet_files_start_from_the_beginning(
     other["shards"][-1]["files"]["features"]["digest"] = "xxh3_128:0"
     (parent / "manifest.json").write_text(json.dumps(other))
     stopped_after(monkeypatch, 1, lambda: convert(parent, out))
-    assert len(marks(out)) == len(ARRAY_NAMES)
+    assert len(marks(out)) == len(PLAIN_ARRAYS)
     (parent / "manifest.json").write_text(json.dumps(whole))
     stopped_after(monkeypatch, 2, lambda: convert(parent, out))
     report = convert(parent.with_name("toy.parquet"), out)

@@ -29,6 +29,13 @@ from tests.support.files import files_limited_to
 from tests.support.watching import watched_by
 
 SOURCES = ("train.parquet", "validation.parquet", "live.parquet")
+BENCHMARKS = (
+    "train_benchmark_models.parquet",
+    "validation_benchmark_models.parquet",
+    "live_benchmark_models.parquet",
+    "meta_model.parquet",
+)
+FILES = (*SOURCES, "features.json", *BENCHMARKS)
 
 # Rows that neither 5 nor 20 divides, so that rounding is at work.
 ROWS, FEATURES, ERAS, SEED = 53, 12, 180, 7
@@ -215,7 +222,10 @@ def test_the_recorded_best_score_is_that_of_the_files(sample: Path) -> None:
         if int(label) <= ERAS - 4:
             features = columns(rows, "feature_").astype(np.int8)
             scores.append(numerai_corr(signal.persistent(features), rows["target"].to_numpy()))
-    recorded = {pq.read_metadata(sample / name).metadata[BEST_KEY.encode()] for name in SOURCES}
+    recorded = {
+        pq.read_metadata(sample / name).metadata[BEST_KEY.encode()]
+        for name in (*SOURCES, *BENCHMARKS)
+    }
     assert recorded == {repr(float(np.mean(scores))).encode()}
 
 
@@ -255,7 +265,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tmp_path: Path
     contents = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write_sample(tmp_path / name, n_eras=10, rows_per_era=40, n_features=9, seed=seed)
-        contents.append([(tmp_path / name / source).read_bytes() for source in SOURCES])
+        contents.append([(tmp_path / name / file).read_bytes() for file in FILES])
     assert contents[0] == contents[1]
     tables = [pq.read_table(tmp_path / name / "train.parquet") for name in ("a", "c")]
     for column in ("id", "target", tables[0].column_names[2]):
@@ -317,7 +327,7 @@ def test_the_summary_and_the_progress_report_what_was_done(tmp_path: Path) -> No
     )
     assert calls == [("writing the sample", done, 210) for done in range(30, 211, 30)]
     assert summary == SampleSummary(
-        paths=tuple(tmp_path / "new" / "folder" / name for name in (*SOURCES, "features.json")),
+        paths=tuple(tmp_path / "new" / "folder" / name for name in FILES),
         n_rows=sum(pq.read_metadata(path).num_rows for path in summary.paths[:3]),
         n_eras=6,
         n_features=7,
@@ -356,7 +366,7 @@ def test_a_sample_that_the_disk_cannot_hold_is_refused_before_anything_is_writte
     monkeypatch.setattr("memmap_train.conversion.sample.free_disk", lambda path: written)
     write_sample(tmp_path / "b", **sizes)
     monkeypatch.setattr("memmap_train.conversion.sample.free_disk", lambda path: written // 2)
-    with pytest.raises(ConfigError, match=r"take at least 1\.8 MB of disk; expected .* at most"):
+    with pytest.raises(ConfigError, match=r"take at least 1\.9 MB of disk; expected .* at most"):
         write_sample(tmp_path / "c", **sizes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
@@ -376,6 +386,17 @@ def test_a_former_sample_is_replaced(tmp_path: Path) -> None:
     for name in SOURCES:
         assert len(pq.read_schema(tmp_path / name).names) == 6 + 2 + len(TARGET_NAMES) + 1
     assert len(json.loads((tmp_path / "features.json").read_text())["feature_sets"]["all"]) == 6
+
+
+def test_a_sample_of_before_there_were_benchmark_files_is_replaced(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"n_eras": 5, "rows_per_era": 20}
+    write_sample(tmp_path, n_features=5, **sizes)
+    for name in BENCHMARKS:
+        (tmp_path / name).unlink()
+    write_sample(tmp_path, n_features=6, **sizes)
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    assert pq.read_schema(tmp_path / "train.parquet").names[-1] == "id"
+    assert len(pq.read_schema(tmp_path / "train.parquet").names) == 6 + 2 + len(TARGET_NAMES) + 1
 
 
 def test_a_full_disk_is_explained_and_leaves_the_former_sample(tmp_path: Path) -> None:
@@ -413,7 +434,7 @@ def test_a_killed_sample_is_never_a_mixture_and_a_rerun_completes_it(tmp_path: P
     write_sample(tmp_path / "old", n_features=5, **sizes)
     write_sample(tmp_path / "new", n_features=6, **sizes)
     known = {
-        tuple((tmp_path / name / file).read_bytes() for file in (*SOURCES, "features.json")): name
+        tuple((tmp_path / name / file).read_bytes() for file in FILES): name
         for name in ("old", "new")
     }
     found = []
@@ -423,7 +444,7 @@ def test_a_killed_sample_is_never_a_mixture_and_a_rerun_completes_it(tmp_path: P
         with watched_by(kill := Kill(folder, number)), suppress(Kill.Error):
             write_sample(folder, n_features=6, **sizes)
         if (folder / "train.parquet").exists():
-            contents = tuple((folder / file).read_bytes() for file in (*SOURCES, "features.json"))
+            contents = tuple((folder / file).read_bytes() for file in FILES)
             found.append(known[contents])
         else:
             found.append("absent")
@@ -436,7 +457,7 @@ def test_a_killed_sample_is_never_a_mixture_and_a_rerun_completes_it(tmp_path: P
     assert list(dict.fromkeys(found)) == ["old", "absent", "new"]
 
 
-@pytest.mark.parametrize("name", [*SOURCES, "features.json"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", ["other", "cut", "folder", "link", "broken link", "pipe"])
 def test_a_file_that_is_not_part_of_a_sample_is_never_replaced(
     tmp_path: Path, name: str, kind: str

@@ -397,7 +397,7 @@ def staged(source: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Manifes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.execution.commit", stop)
+        patch.setattr("memmap_train.conversion.commit.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     return out, manifests[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import memmap_train as mt
@@ -23,16 +24,19 @@ from tests.support.permissions import permissions_count
 from tests.support.toy import (
     feature_names,
     target_names,
+    toy_benchmarks,
     toy_counts,
     toy_features,
     toy_ids,
     toy_targets,
 )
+from tests.support.toy_benchmarks import BENCHMARKS, with_benchmarks
 from tests.support.toy_datasets import (
     ERAS,
     FEATURE_SETS,
     N_FEATURES,
     N_TARGETS,
+    PLAIN_ARRAYS,
     MakeToy,
     without_counts,
 )
@@ -120,7 +124,7 @@ def test_arrays_are_read_only_maps_and_are_made_once(toys: dict[str, Path]) -> N
 def test_numpy_can_read_every_array_without_this_package(toys: dict[str, Path]) -> None:
     dataset = mt.open_dataset(toys["int8"])
     shard = dataset["0005"]
-    for name in ARRAY_NAMES:
+    for name in PLAIN_ARRAYS:
         loaded = np.load(dataset.path / "era-0005" / f"{name}.npy", mmap_mode="r")
         np.testing.assert_array_equal(loaded, getattr(shard, name))
 
@@ -130,6 +134,45 @@ def test_ids_are_none_where_the_source_has_none(make_toy: MakeToy) -> None:
     assert dataset["0001"].ids is None
     files = ["counts.npy", "features.npy", "targets.npy"]
     assert sorted(os.listdir(dataset.path / "era-0001")) == files
+
+
+def test_benchmarks_are_read_by_row_and_by_name(make_toy: MakeToy) -> None:
+    plain = mt.open_dataset(make_toy(SMALL))
+    assert plain.benchmark_names == ()
+    assert plain["0001"].benchmarks is None
+    assert not plain["0001"].has("benchmarks")
+    before = {era: plain.entry(era).files for era in plain.eras}
+    dataset = mt.open_dataset(with_benchmarks(plain.path))
+    assert dataset.benchmark_names == BENCHMARKS
+    for era, rows in SMALL.items():
+        found = dataset[era].benchmarks
+        assert isinstance(found, np.memmap)
+        assert not found.flags.writeable
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, toy_benchmarks(era, rows, len(BENCHMARKS), nulls=True))
+        assert before[era].items() <= dataset.entry(era).files.items()
+    assert dataset.benchmark_columns(None) is None
+    assert dataset.benchmark_columns(list(BENCHMARKS)) is None
+    assert dataset.benchmark_columns([BENCHMARKS[2], BENCHMARKS[0]]) == (2, 0)
+    assert dataset.benchmark_columns(BENCHMARKS[1]) == (1,)
+    with refused(DatasetError, "no benchmark 'v53_lgbm_ender2'", BENCHMARKS[0]):
+        dataset.benchmark_columns("v53_lgbm_ender2")
+    with refused(DatasetError, "no benchmark 'v53'", "has none", "--benchmarks"):
+        plain.benchmark_columns("v53")
+    assert problems(dataset.path) == []
+
+
+def test_the_eras_of_a_benchmark_are_those_in_which_a_row_has_a_value(make_toy: MakeToy) -> None:
+    def values(era: str, rows: int) -> npt.NDArray[np.float64]:
+        found = np.full((rows, 2), np.nan)
+        if era != "0002":
+            found[-1, 0] = 0.5
+        return found
+
+    dataset = mt.open_dataset(with_benchmarks(make_toy(SMALL), ("a", "b"), values))
+    assert dataset.benchmark_eras("a") == ("0001", "X")
+    assert dataset.benchmark_eras("b") == ()
+    assert dataset.select(["0001", "0002"]).benchmark_eras("a") == ("0001",)
 
 
 def test_datasets_of_an_earlier_version_have_no_counts(make_toy: MakeToy) -> None:
@@ -301,7 +344,7 @@ def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("array", ARRAY_NAMES)
 def test_opening_finds_a_file_of_another_size(make_toy: MakeToy, array: str) -> None:
-    path = make_toy(SMALL)
+    path = make_toy(SMALL, benchmarks=True)
     file = path / "era-0002" / f"{array}.npy"
     whole = file.read_bytes()
     for content, said in ((whole[:-1], "cut short"), (whole + b"x", "too long")):
@@ -394,7 +437,7 @@ def test_verifying_reports_the_damage_and_nothing_else(
 def test_a_flipped_byte_is_found_only_by_its_checksum(
     make_toy: MakeToy, array: str, position: int
 ) -> None:
-    path = make_toy(SMALL)
+    path = make_toy(SMALL, benchmarks=True)
     flip(path / "era-0001" / f"{array}.npy", position)
     assert problems(path, quick=True) == []
     (problem,) = problems(path)
@@ -411,7 +454,7 @@ def test_a_flipped_byte_of_the_header_is_found_quickly(make_toy: MakeToy) -> Non
 
 
 def test_swapped_files_of_two_eras_are_found(make_toy: MakeToy) -> None:
-    path = make_toy({"0001": 5, "0002": 5, "0003": 5})
+    path = make_toy({"0001": 5, "0002": 5, "0003": 5}, benchmarks=True)
     one, two, spare = (path / folder for folder in ("era-0001", "era-0002", ".spare"))
     one.rename(spare)
     two.rename(one)
@@ -423,7 +466,7 @@ def test_swapped_files_of_two_eras_are_found(make_toy: MakeToy) -> None:
 
 
 def test_each_array_of_a_missing_era_is_reported(make_toy: MakeToy) -> None:
-    path = make_toy(SMALL)
+    path = make_toy(SMALL, benchmarks=True)
     shutil.rmtree(path / "era-0002")
     found = problems(path)
     assert sorted(p.path for p in found) == sorted(f"era-0002/{a}.npy" for a in ARRAY_NAMES)
@@ -463,7 +506,7 @@ def test_links_are_followed_and_their_targets_are_verified(make_toy: MakeToy) ->
 
 
 def test_an_era_that_is_a_dangling_link_is_named(make_toy: MakeToy) -> None:
-    path = make_toy(SMALL)
+    path = make_toy(SMALL, benchmarks=True)
     shutil.rmtree(path / "era-0002")
     (path / "era-0002").symlink_to(path.parent / "elsewhere")
     with refused(ShardError, "era-0002 is a link to nothing"):
@@ -509,7 +552,7 @@ def test_a_folder_that_may_be_entered_but_not_listed_is_reported(
 
 
 def test_an_era_that_may_not_be_entered_is_named(make_toy: MakeToy) -> None:
-    path = make_toy(SMALL)
+    path = make_toy(SMALL, benchmarks=True)
     (path / "era-0002").chmod(0)
     with permissions_count():
         with refused(ShardError, "era-0002", "can't be read: Permission denied"):

@@ -23,6 +23,7 @@ from memmap_train.loading.batches import Batches
 from memmap_train.loading.inspect import describe_dataset, describe_era, describe_features
 from memmap_train.loading.inspect_text import era_text, features_text
 from tests.support.errors import line_of, refused
+from tests.support.toy_benchmarks import with_benchmarks as with_toy_benchmarks
 from tests.support.toy_datasets import MakeToy
 
 Json = dict[str, Any]
@@ -44,6 +45,16 @@ def shard(era: str = "0001", rows: int = 3, item: int = 1, **changes: Any) -> Sh
         files=files,
     )
     return replace(entry, **changes)
+
+
+def with_benchmarks(entry: ShardEntry) -> ShardEntry:
+    """Return the entry of an era with two benchmarks."""
+    file = FileEntry(128 + entry.rows * 8, "xxh3_128:6")
+    return replace(
+        entry,
+        files={**entry.files, "benchmarks": file},
+        benchmark_nulls={"v53_lgbm": 1, "übung": entry.rows},
+    )
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -92,6 +103,13 @@ def edit(directory: Path, change: Any) -> None:
         {"planted": None},
         {"targets": (), "aliases": {}, "shards": (shard(target_nulls={}),)},
         {"shards": (shard("übung/..\\ \0'\"\n✓"),)},
+        {
+            "shards": (with_benchmarks(shard()),),
+            "benchmarks": ("v53_lgbm", "übung"),
+            "benchmark_sources": (
+                SourceEntry("b.parquet", 5, "2026-01-01T00:00:00+00:00", "xxh3_128:6"),
+            ),
+        },
     ],
 )
 def test_a_written_manifest_is_read_back(tmp_path: Path, changes: Json) -> None:
@@ -169,6 +187,50 @@ def test_a_manifest_of_an_earlier_version_without_counts_is_read(plain: Path) ->
     assert older.digest != manifest().digest
 
 
+def benched(**changes: Any) -> Manifest:
+    """Return a manifest with two benchmarks."""
+    source = SourceEntry("b.parquet", 5, "2026-01-01T00:00:00+00:00", "xxh3_128:6")
+    entries = tuple(map(with_benchmarks, manifest().shards))
+    fields: Json = {
+        "shards": entries,
+        "benchmarks": ("v53_lgbm", "übung"),
+        "benchmark_sources": (source,),
+    }
+    return manifest(**{**fields, **changes})
+
+
+def test_a_manifest_lists_benchmarks_only_if_there_are_any(tmp_path: Path) -> None:
+    plain = manifest().to_json()
+    assert not [key for key in (*plain, *plain["shards"][0]) if "benchmark" in key]
+    write_manifest(benched(), tmp_path)
+    data = json.loads((tmp_path / FILE_NAME).read_bytes())
+    assert data["benchmarks"] == ["v53_lgbm", "übung"]
+    assert [source["name"] for source in data["benchmark_sources"]] == ["b.parquet"]
+    assert data["shards"][0]["benchmark_nulls"] == {"v53_lgbm": 1, "übung": 3}
+    assert benched().layout(benched().shards[0])["benchmarks"] == (np.dtype("<f4"), (3, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.pop("benchmarks"), "expected none"),
+        (lambda data: data.update(benchmarks=["v53_lgbm"]), "benchmark_nulls"),
+        (lambda data: data.update(benchmarks=["v53_lgbm"] * 2), "twice"),
+        (lambda data: data["shards"][1]["files"].pop("benchmarks"), "expected a file"),
+        (lambda data: data["shards"][1]["files"].pop("ids"), "expected ids"),
+        (lambda data: data["shards"][1]["files"]["benchmarks"].update(bytes=140), "don't hold 4"),
+        (lambda data: data["shards"][1].pop("benchmark_nulls"), "benchmark_nulls"),
+        (lambda data: data["shards"][0]["benchmark_nulls"].update(v53_lgbm=4), "benchmark_nulls"),
+        (lambda data: data.update(benchmark_sources=[{"name": 1}]), "name"),
+    ],
+)
+def test_impossible_benchmarks_are_refused(tmp_path: Path, change: Any, said: str) -> None:
+    write_manifest(benched(), tmp_path)
+    edit(tmp_path, change)
+    with refused(ManifestError, str(tmp_path / FILE_NAME), said):
+        read_manifest(tmp_path)
+
+
 # -- digest ---------------------------------------------------------------------------------------
 
 
@@ -191,6 +253,17 @@ def test_the_digest_depends_only_on_the_content() -> None:
 )
 def test_other_content_changes_the_digest(changes: Json) -> None:
     assert manifest(**changes).digest != manifest().digest
+
+
+def test_benchmarks_are_part_of_the_digest() -> None:
+    digest = benched().digest
+    first, second = benched().shards
+    file = replace(second.files["benchmarks"], digest="xxh3_128:7")
+    other = replace(second, files={**second.files, "benchmarks": file})
+    assert digest != manifest().digest
+    assert benched(benchmarks=("übung", "v53_lgbm")).digest != digest
+    assert benched(shards=(first, other)).digest != digest
+    assert benched(benchmark_sources=()).digest == digest
 
 
 # -- what isn't a manifest ------------------------------------------------------------------------
@@ -405,6 +478,7 @@ def test_a_randomly_changed_manifest_is_refused_or_consistent(
     Accepted ones are mapped, shuffled and shown; no more is mapped than the files hold.
     """
     directory = make_toy({"0001": 3, "0002": 1, "X": 2}, n_features=2, n_targets=2, nulls=True)
+    with_toy_benchmarks(directory)
     good = json.loads((directory / FILE_NAME).read_bytes())
     random = np.random.default_rng([6, 1])
     n_opened, n_refused = 0, 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -262,6 +263,52 @@ def test_workers_continue_at_a_state_and_have_none_for_the_main_process(
     assert_same(copied(loader), steps_of(batches, n, 2 * n))
     with refused(BatchError, "workers read these batches", "StatefulDataLoader"):
         data.state_dict()
+
+
+def test_each_pass_is_the_next_epoch_in_the_main_process_and_in_workers(
+    toys: dict[str, Path],
+) -> None:
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    for epoch, n_workers in enumerate([0, 2, 0, 0, 1, 0]):
+        loader = DataLoader(data, batch_size=None, num_workers=n_workers)
+        assert_same(copied(loader), steps_of(batches, epoch * n, (epoch + 1) * n))
+        if not n_workers:
+            assert data.state_dict()["step"] == (epoch + 1) * n
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_another_number_of_workers_is_refused_until_the_epoch_is_set(
+    toys: dict[str, Path], before: int, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers are only said to be some: torch takes five seconds to end those that failed."""
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    copied(DataLoader(data, batch_size=None, num_workers=before))
+    for worker in range(after):
+        info = SimpleNamespace(id=worker, num_workers=after)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "memmap_train.loading.torch_batches.get_worker_info", lambda info=info: info
+            )
+            with refused(BatchError, f"expected {before} again", f"{after}; call set_epoch(1)"):
+                next(iter(data))
+    data.set_epoch(1)
+    loader = DataLoader(data, batch_size=None, num_workers=after)
+    for epoch in (1, 2):
+        assert_same(copied(loader), steps_of(batches, epoch * n, (epoch + 1) * n))
+
+
+def test_workers_may_set_the_epoch_themselves(toys: dict[str, Path]) -> None:
+    batches = make(toys["float32"])
+    data, n = mt.torch_batches(batches), len(batches)
+    copied(DataLoader(data, batch_size=None, num_workers=1))
+
+    def begin_at_epoch_five(_: int) -> None:
+        torch.utils.data.get_worker_info().dataset.set_epoch(5)
+
+    loader = DataLoader(data, batch_size=None, num_workers=2, worker_init_fn=begin_at_epoch_five)
+    assert_same(copied(loader), steps_of(batches, 5 * n, 6 * n))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="spawn is the only way there, tested above")

@@ -21,8 +21,9 @@ from tests.support.conversion_kills import (
     state,
 )
 from tests.support.errors import line_of
-from tests.support.interruptions import write_source
-from tests.support.updates import write_first, write_later
+from tests.support.interruptions import ERAS, write_source
+from tests.support.toy_benchmarks import BENCHMARKS, write_benchmarks
+from tests.support.updates import LATER, write_first, write_later
 from tests.support.watching import watched_by
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EROFS)
@@ -66,23 +67,29 @@ def failing(
 
 def our_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith(("plan", "convert", "publish", "disk"))]
+    ours = ("plan", "convert", "publish", "disk", "benchmarks")
+    return [name for name in names if name.startswith(ours)]
 
 
-Prepared = tuple[Path, dict[str, str], Callable[[], object]]
-"""A source, the digests that its dataset may have by name, and what to do before converting."""
+Prepared = tuple[Path, dict[str, str], Callable[[], object], dict[str, Any]]
+"""A source, the digests that its dataset may have by name, what to do before, and the options."""
 
 
 def of_conversions(folder: Path) -> Prepared:
     source = write_source(folder)
     known = {convert(source, folder / "new").dataset.manifest.digest: "new"}
-    return source, known, lambda: None
+    return source, known, lambda: None, {}
 
 
 def of_overwriting(folder: Path) -> Prepared:
-    source, known, _ = of_conversions(folder)
+    source, known, *_ = of_conversions(folder)
     known[convert_older(folder)] = "old"
-    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
+    return (
+        source,
+        known,
+        lambda: shutil.copytree(folder / "old", folder / "out"),
+        {"overwrite": True},
+    )
 
 
 def of_updates(folder: Path) -> Prepared:
@@ -91,34 +98,69 @@ def of_updates(folder: Path) -> Prepared:
     known = {convert(source, folder / "old").dataset.manifest.digest: "old"}
     write_later(source)
     known[convert(source, folder / "new").dataset.manifest.digest] = "new"
-    return source, known, lambda: shutil.copytree(folder / "old", folder / "out")
+    return source, known, lambda: shutil.copytree(folder / "old", folder / "out"), {}
 
 
-PREPARATIONS = [of_conversions, of_overwriting, of_updates]
+def of_benchmarks(folder: Path) -> Prepared:
+    source, file = write_source(folder), folder / "b.parquet"
+    write_benchmarks(file, {"0001": 30, "0003": 9}, BENCHMARKS[:1])
+    known = {convert(source, folder / "old", benchmarks=file).dataset.manifest.digest: "old"}
+    write_benchmarks(file, ERAS)
+    known[convert(source, folder / "new", benchmarks=file).dataset.manifest.digest] = "new"
+    return (
+        source,
+        known,
+        lambda: shutil.copytree(folder / "old", folder / "out"),
+        {"benchmarks": [file]},
+    )
+
+
+def of_updates_with_benchmarks(folder: Path) -> Prepared:
+    source, file = folder / "validation.parquet", folder / "b.parquet"
+    write_first(source)
+    write_benchmarks(file, {"0001": 12, "0003": 4})
+    known = {convert(source, folder / "old", benchmarks=file).dataset.manifest.digest: "old"}
+    write_later(source)
+    write_benchmarks(file, LATER)
+    known[convert(source, folder / "new", benchmarks=file).dataset.manifest.digest] = "new"
+    return (
+        source,
+        known,
+        lambda: shutil.copytree(folder / "old", folder / "out"),
+        {"benchmarks": [file]},
+    )
+
+
+PREPARATIONS = [
+    of_conversions,
+    of_overwriting,
+    of_updates,
+    of_benchmarks,
+    of_updates_with_benchmarks,
+]
 
 
 def let_fail(
     folder: Path, prepare: Callable[[Path], Prepared], *, most: int | None
 ) -> Counter[str]:
     """Make a conversion fail at many of its points, or at all of them; count what is found then."""
-    source, known, begin = prepare(folder)
+    source, known, begin, options = prepare(folder)
     out = folder / "out"
-    overwrite = prepare is of_overwriting
     begin()
     with failing(folder) as faults:
-        convert(source, out, workers=1, overwrite=overwrite)
+        convert(source, out, workers=1, **options)
     found: Counter[str] = Counter()
     for number in sampled(faults.n_seen, most):
         code, lasting = ERRORS[number % len(ERRORS)], bool(number % 2)
         remove(out)
         begin()
         with failing(folder, number, code, lasting=lasting):
-            line = line_of(lambda: convert(source, out, workers=1, overwrite=overwrite))
+            line = line_of(lambda: convert(source, out, workers=1, **options))
         assert our_threads() == []
         found["refused" if line else "done"] += 1
         found[state(out, known)] += 1
         said = (os.strerror(code), "the disk is full", "the file is missing")
         assert not line or any(part in line for part in said)
-        convert(source, out, overwrite=overwrite)
+        convert(source, out, **options)
         check_whole(out, next(digest for digest, name in known.items() if name == "new"))
     return found

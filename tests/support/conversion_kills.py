@@ -16,9 +16,10 @@ from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError
-from tests.support.interruptions import ERAS
+from tests.support.interruptions import ERAS, write_source
 from tests.support.killing import Killer
 from tests.support.toy import toy_table, write_toy
+from tests.support.toy_benchmarks import BENCHMARKS, write_benchmarks
 from tests.support.updates import LATER, write_first, write_later
 
 N_KILLS = 20
@@ -125,6 +126,53 @@ def kill_conversions(
 
     options = {"overwrite": True} if overwrite else {}
     return kill_and_resume(at_will, begin, source, out, known, most=most, **options)
+
+
+def kill_with_benchmarks(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill conversions with benchmarks into an empty folder."""
+    source, out = write_source(folder), folder / "out"
+    files = [write_benchmarks(folder / "b.parquet", ERAS)]
+    new = convert(source, folder / "new", benchmarks=files).dataset.manifest.digest
+    given = {"benchmarks": [str(file) for file in files]}
+    return kill_and_resume(
+        at_will, lambda: remove(out), source, out, {new: "new"}, most=most, **given
+    )
+
+
+def kill_added_benchmarks(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:
+    """Kill updates that bring benchmarks up to date, and nothing else."""
+    source, out, file = write_source(folder), folder / "out", folder / "b.parquet"
+    write_benchmarks(file, {"0001": 30, "0003": 9}, BENCHMARKS[:1])
+    known = {convert(source, folder / "old", benchmarks=file).dataset.manifest.digest: "old"}
+    write_benchmarks(file, ERAS)
+    known[convert(source, folder / "new", benchmarks=file).dataset.manifest.digest] = "new"
+
+    def begin() -> None:
+        remove(out)
+        shutil.copytree(folder / "old", out)
+
+    given = {"benchmarks": [str(file)]}
+    return kill_and_resume(at_will, begin, source, out, known, most=most, **given)
+
+
+def kill_updates_with_benchmarks(
+    at_will: Killer, folder: Path, *, most: int | None
+) -> Counter[str]:
+    """Kill updates of a dataset whose source and whose file of benchmarks have grown."""
+    source, out, file = folder / "validation.parquet", folder / "out", folder / "b.parquet"
+    write_first(source)
+    write_benchmarks(file, {"0001": 12, "0003": 4})
+    known = {convert(source, folder / "old", benchmarks=file).dataset.manifest.digest: "old"}
+    write_later(source)
+    write_benchmarks(file, LATER)
+    known[convert(source, folder / "new", benchmarks=file).dataset.manifest.digest] = "new"
+
+    def begin() -> None:
+        remove(out)
+        shutil.copytree(folder / "old", out)
+
+    given = {"benchmarks": [str(file)]}
+    return kill_and_resume(at_will, begin, source, out, known, most=most, **given)
 
 
 def kill_updates(at_will: Killer, folder: Path, *, most: int | None) -> Counter[str]:

@@ -4,6 +4,7 @@ Every cell is a function of (era, row, column), computed here a second time for 
 
 - a float cell, and every target, is a *coordinate*: one float32 that holds era, row and column
   exactly, and no two cells share it; `where` reads it back (use it to see what went wrong);
+- so is a benchmark's value;
 - an int8 cell is a code 0..4, a hash of (era, row, column);
 - an id is text made of era and row.
 
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 Eras = Mapping[str, int] | Sequence[tuple[str, int]]
 Rows = int | Sequence[int] | npt.NDArray[np.integer]
 
-MAX_ROWS, MAX_FEATURES, MAX_TARGETS = 4096, 320, 160
+MAX_ROWS, MAX_FEATURES, MAX_TARGETS, MAX_BENCHMARKS = 4096, 320, 160, 12
 """What a coordinate can hold; of eras, labels whose number is below 2,000, or without one."""
 
 
@@ -192,6 +193,20 @@ def toy_targets(
     return found
 
 
+def toy_benchmarks(
+    era: str, rows: Rows, n_benchmarks: int, *, nulls: bool = False
+) -> npt.NDArray[np.float32]:
+    """Return the benchmarks of rows of an era: float32, shape (rows, benchmarks), NaN if missing.
+
+    With `nulls`, about every seventh is missing.
+    """
+    numbers = _numbers(rows)
+    first = MAX_FEATURES + MAX_TARGETS  # no feature and no target can pass for a benchmark
+    found = _coordinates(era, numbers, range(first, first + n_benchmarks))
+    found[nulls & _missing(era, numbers, n_benchmarks, "benchmark")] = np.nan
+    return found
+
+
 def toy_counts(
     era: str, rows: Rows, n_features: int, dtype: str, *, nulls: bool = False, seed: int = 0
 ) -> npt.NDArray[np.int64]:
@@ -235,7 +250,7 @@ def _coordinates(
 ) -> npt.NDArray[np.float32]:
     """Return cells with era and row in the significand, and the column in sign and exponent."""
     assert _era_code(label) < 2048
-    assert columns.stop <= MAX_FEATURES + MAX_TARGETS
+    assert columns.stop <= MAX_FEATURES + MAX_TARGETS + MAX_BENCHMARKS
     assert rows.max(initial=0) < MAX_ROWS
     places = 2**23 + _era_code(label) * MAX_ROWS + rows
     column = np.array(columns, np.int64)

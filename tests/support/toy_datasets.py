@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
+from memmap_train.dataset.format import ARRAY_NAMES
 from tests.support.toy import Eras, feature_names, write_toy
+from tests.support.toy_benchmarks import with_benchmarks
 
 MakeToy = Callable[..., Path]
 
@@ -25,7 +27,13 @@ FEATURE_SETS = {
 }
 
 
-def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: Any) -> Path:
+PLAIN_ARRAYS = tuple(name for name in ARRAY_NAMES if name != "benchmarks")
+"""The arrays of datasets without benchmarks."""
+
+
+def convert_toy(
+    folder: Path, eras: Eras, *, store: str = "float32", benchmarks: bool = False, **options: Any
+) -> Path:
     """Write a toy source into a folder, convert it there, and return the dataset's path."""
     source = folder / "source.parquet"
     write_toy(source, eras, **options)
@@ -36,7 +44,8 @@ def convert_toy(folder: Path, eras: Eras, *, store: str = "float32", **options: 
     with pytest.MonkeyPatch.context() as patch:  # needs to survive no power cut
         patch.setattr(os, "fsync", lambda descriptor: None)
         mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
-    return folder / "dataset"
+    dataset = folder / "dataset"
+    return with_benchmarks(dataset) if benchmarks else dataset
 
 
 def without_counts(dataset: Path, eras: Collection[str] | None = None) -> Path:

@@ -157,7 +157,7 @@ def test_an_interrupted_update_is_resumed_despite_system_files(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.conversion.execution.commit", stop)
+        patch.setattr("memmap_train.conversion.commit.commit", stop)
         with pytest.raises(KeyboardInterrupt):
             mt.convert(source, out)
     staged = out / WORKSPACE / "staged"

@@ -15,9 +15,12 @@ import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
 from tests.support.conversion_faults import PREPARATIONS, let_fail
 from tests.support.conversion_kills import (
+    kill_added_benchmarks,
     kill_conversions,
     kill_sequences,
     kill_updates,
+    kill_updates_with_benchmarks,
+    kill_with_benchmarks,
 )
 from tests.support.interruptions import write_source
 from tests.support.killing import Killer
@@ -52,6 +55,16 @@ def test_a_conversion_to_a_subset_killed_at_any_point_can_be_resumed(
 def test_an_update_killed_at_any_point_can_be_resumed(tmp_path: Path, at_will: Killer) -> None:
     found = kill_updates(at_will, tmp_path, most=None)
     print(f"\nupdate: killed at {found.total()} points, found {found}")
+
+
+def test_benchmarks_are_whole_or_absent_after_a_kill_at_any_point(
+    tmp_path: Path, at_will: Killer
+) -> None:
+    for kill in (kill_with_benchmarks, kill_added_benchmarks, kill_updates_with_benchmarks):
+        folder = tmp_path / kill.__name__
+        folder.mkdir()
+        found = kill(at_will, folder, most=None)
+        print(f"\n{kill.__name__}: killed at {found.total()} points, found {found}")
 
 
 def test_a_conversion_that_fails_at_any_point_can_be_resumed(tmp_path: Path) -> None:

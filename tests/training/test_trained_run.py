@@ -1,7 +1,9 @@
 """A run as an object: what `mt.train` and `mt.open_run` return, and its predictions."""
 
+import logging
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +49,40 @@ def either(request: pytest.FixtureRequest, run: TrainedRun) -> TrainedRun:
     return run if request.param == "trained" else mt.open_run(run.path)
 
 
+def test_a_training_waits_for_one_in_another_thread(
+    run: TrainedRun, sample: Path, tmp_path: Path
+) -> None:
+    """Keras's global seed belongs to the process: side by side, both would end in other bits."""
+    waits, others = threading.Event(), []
+
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "waits for the end of a training in another thread" in record.getMessage():
+                waits.set()
+
+    def train_other() -> None:
+        others.append(mt.train(sample, tmp_path / "other", small_config()))
+
+    def begin_other(what: str, done: int, total: int) -> None:
+        if not other.ident:
+            other.start()
+            assert waits.wait(60)
+
+    log, handler = logging.getLogger("memmap_train"), Waiting()
+    log.addHandler(handler)
+    other = threading.Thread(target=train_other)
+    try:
+        both = [mt.train(sample, tmp_path / "first", small_config(), progress=begin_other)]
+        other.join()
+    finally:
+        log.removeHandler(handler)
+    both += others
+    assert len(both) == 2
+    for trained in both:
+        assert trained.history["loss"].tolist() == run.history["loss"].tolist()
+        assert trained.era_scores.tolist() == run.era_scores.tolist()
+
+
 def test_the_result_summarises_the_best_epochs_era_scores(either: TrainedRun) -> None:
     result = either.result
     assert isinstance(result, TrainReport)
@@ -79,6 +115,23 @@ def test_the_model_and_the_picture_are_those_of_the_folder(either: TrainedRun) -
     assert either.model().input_shape == (None, len(either.config.features))
     assert either.chart_path == (either.path / "validation.png")
     assert repr(either) == f"<TrainedRun '{either.path}'>"
+
+
+def test_a_run_with_a_relative_path_stays_the_same_in_another_directory(
+    run: TrainedRun, run_of_folds: TrainedRun, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.path.parent)
+    opened = mt.open_run(run.path.name)
+    monkeypatch.chdir(run_of_folds.path.parent)
+    folds = mt.open_run(run_of_folds.path.name)
+    monkeypatch.chdir(sample)
+    assert (opened.path, folds.path) == (run.path, run_of_folds.path)
+    assert opened.result.corr == run.result.corr
+    assert opened.history.tolist() == run.history.tolist()
+    assert opened.chart_path == run.chart_path
+    assert opened.model().input_shape == run.model().input_shape
+    assert [fold.path for fold in folds.folds] == [fold.path for fold in run_of_folds.folds]
+    assert mt.predict(opened, sample).values.tolist() == mt.predict(run, sample).values.tolist()
 
 
 def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(

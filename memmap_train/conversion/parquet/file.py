@@ -149,6 +149,33 @@ def read_file_info(path: str | os.PathLike[str]) -> ParquetFileInfo:
     )
 
 
+def read_distinct_files(paths: Sequence[str | os.PathLike[str]]) -> list[ParquetFileInfo]:
+    """Read the footers of files that are read together.
+
+    Raises
+    ------
+    SourceError
+        The same errors as of `read_file_info`, or the same file is named twice.
+    """
+    files: list[ParquetFileInfo] = []
+    found: set[tuple[object, ...]] = set()
+    for path in paths:
+        info = read_file_info(path)
+        status = os.stat(path)
+        files.append(info.sharing_columns(files[0]) if files else info)
+        # Some network file systems give all files one inode number, or one file several.
+        same = {
+            (os.path.realpath(path),),
+            (status.st_dev, status.st_ino, info.entry.bytes, info.entry.footer_digest),
+        }
+        if same & found:
+            raise SourceError(
+                f"{path}: the same file is named twice; its rows would come twice: name it once"
+            )
+        found |= same
+    return files
+
+
 def describe_file(path: Path) -> SourceEntry:
     """Return a parquet file's name, size, time and footer digest, without parsing it.
 

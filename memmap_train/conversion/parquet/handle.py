@@ -161,6 +161,12 @@ class ParquetHandle:
             else:
                 yield as_floats(array)
 
+    def float_pieces(
+        self, group: int, name: str, at_once: int
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield a numeric column as float32, NaN where null, `at_once` rows at a time."""
+        return map(as_floats, self.pieces(group, name, at_once))
+
     def _check_codes(self, group: int, name: str, array: Any) -> None:
         found = first_non_code(array)
         if found is not None:

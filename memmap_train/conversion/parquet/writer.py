@@ -6,8 +6,9 @@ pandas shows.
 
 Layout
 ------
-- Columns: `era` (string), `data_type` (string), the features (int8), the targets (float32, null
-  where an array has NaN), `id` (string). pyarrow shows `id` as a column, pandas as the index.
+- Columns: `era` (string), `data_type` (string, if the file has data types), the features (int8),
+  the targets or benchmarks (float32, null where an array has NaN), `id` (string). pyarrow shows
+  `id` as a column, pandas as the index.
 - Row groups hold a fixed number of rows, whatever the eras, so eras may straddle row groups.
 - All columns but `id` are in dictionary pages: 3 bits for a value of a feature.
 """
@@ -40,6 +41,8 @@ class SourceWriter:
         Names of these columns, in the file's order.
     rows_per_group : int
         Rows in a row group (the last may hold fewer).
+    has_data_types : bool
+        If False, the file has no column `data_type`.
 
     Examples
     --------
@@ -66,11 +69,13 @@ class SourceWriter:
         target_names: Sequence[str],
         *,
         rows_per_group: int,
+        has_data_types: bool = True,
     ) -> None:
         self._path = path
         # A fixed name, so that the file of a killed process is overwritten by the next one.
         self._partial_path = path.with_name(f".{path.name}.partial")
-        self._schema = _schema(feature_names, target_names)
+        self._has_data_types = has_data_types
+        self._schema = _schema(feature_names, target_names, has_data_types=has_data_types)
         self._rows_per_group = rows_per_group
         self._waiting: pa.Table = self._schema.empty_table()
 
@@ -114,7 +119,7 @@ class SourceWriter:
         era : str
             The era's label.
         data_type : str
-            `train`, `validation`, `test` or `live`.
+            `train`, `validation`, `test` or `live`. Unused in a file without data types.
         features : ndarray of int8, shape (rows, features)
             Codes. A column-major array (the transpose of a C-ordered one) isn't copied: it must
             not change until the writer is closed.
@@ -125,7 +130,7 @@ class SourceWriter:
         n_rows = len(ids)
         columns = [
             pa.repeat(pa.scalar(era), n_rows),
-            pa.repeat(pa.scalar(data_type), n_rows),
+            *([pa.repeat(pa.scalar(data_type), n_rows)] if self._has_data_types else []),
             *(pa.array(column) for column in features.T),
             *(pa.array(column, from_pandas=True) for column in targets.T),
             pa.array(ids).cast(pa.string()),
@@ -146,12 +151,14 @@ class SourceWriter:
         self._writer.write_table(rows, row_group_size=self._rows_per_group)
 
 
-def _schema(feature_names: Sequence[str], target_names: Sequence[str]) -> pa.Schema:
+def _schema(
+    feature_names: Sequence[str], target_names: Sequence[str], *, has_data_types: bool
+) -> pa.Schema:
     """Return Numerai's columns, with `id` declared as the index that pandas shows."""
     schema = pa.schema(
         [
             ("era", pa.string()),
-            ("data_type", pa.string()),
+            *([("data_type", pa.string())] if has_data_types else []),
             *((name, pa.int8()) for name in feature_names),
             *((name, pa.float32()) for name in target_names),
             ("id", pa.string()),

@@ -1,0 +1,60 @@
+"""Checks of the arguments that users pass to public functions. They do no I/O."""
+
+from typing import TypeVar
+
+import numpy as np
+
+from .errors import ArgumentError, MemmapTrainError, shown
+
+_T = TypeVar("_T")
+
+
+def flag(name: str, value: object) -> bool:
+    """Return a value as a bool; other values than True and False are refused, "no" for example.
+
+    Raises
+    ------
+    ArgumentError
+        The value isn't a bool.
+
+    Examples
+    --------
+    >>> flag("overwrite", np.True_)
+    True
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ArgumentError(f"{name}: expected True or False, found {shown(value)}")
+
+
+def whole_number(
+    name: str,
+    value: object,
+    kind: type[MemmapTrainError] = ArgumentError,
+    *,
+    least: int,
+    most: int | None = None,
+) -> int:
+    """Return a value as an int; an error of this kind is raised unless it lies in the range.
+
+    >>> whole_number("workers", np.int64(7), least=1)
+    7
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        found = int(value)
+        if least <= found and (most is None or found <= most):
+            return found
+    limits = f"{least} or more" if most is None else f"{least} to {most}"
+    raise kind(f"{name}: expected a whole number, {limits}, found {shown(value)}")
+
+
+def instance(name: str, value: object, expected: type[_T], kind: type[MemmapTrainError]) -> _T:
+    """Return a value that is of a type; otherwise an error of this kind is raised.
+
+    >>> instance("feature_prefix", "feature", str, ArgumentError)
+    'feature'
+    """
+    if isinstance(value, expected):
+        return value
+    wanted = "text" if expected is str else f"a {expected.__name__}"
+    raise kind(f"{name}: expected {wanted}, found {shown(value)}")

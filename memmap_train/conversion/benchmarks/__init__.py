@@ -1,0 +1,1 @@
+"""Benchmark columns: files of them, joined by era and id with the rows of a dataset."""

@@ -1,0 +1,104 @@
+"""The benchmark models and the meta model of a sample: what they predict of its eras.
+
+Takes an era of `sample_signal`; returns the predictions of models that know a part of its signal,
+as ranks. Imports numpy alone, and does no I/O.
+
+How the predictions are made
+----------------------------
+Each model is the persistent part of its target's signal plus an error. Per era, with each term of
+mean 0 and variance 1 over the rows, and with c the correlation between the two:
+
+    latent = c persistent + sqrt(1 - c**2) error
+
+The errors of benchmark models depend on the features with fixed weights, some of them common to all
+of the models, and on noise: such a model overrates the same features in every era. The error of the
+meta model has half of its variance in common with that of the first benchmark model. Nothing of
+the era's own signal is in the predictions: they are out of sample.
+
+Predictions of an era are a pure function of its number, its rows, the features and the seed.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .sample_signal import Era, Float32, integer_weights, mixed, standardised_sums
+
+BENCHMARK_NAMES = ("v0_lgbm_alpha20", "v0_lgbm_alpha60", "v0_lgbm_beta20")
+"""Names as Numerai's (`v53_lgbm_ender20`), of a version and of targets that only a sample has."""
+META_MODEL_NAME = "numerai_meta_model"
+
+# The first number of a seed list, beside those of `sample_signal`.
+_FOR_WEIGHTS = 3
+_FOR_PREDICTIONS = 4
+
+# Correlations with the persistent part of the target. A model that is trained on the default sample
+# reaches about 0.85: it contributes to each of these models.
+_KNOWN = (0.7, 0.65, 0.7)
+_KNOWN_TO_META_MODEL = 0.8
+_COMMON_SHARE = 0.4  # of the errors' variance: common to all models
+_FEATURES_SHARE = 0.3  # of the rest: fixed weights of features; the last part is noise
+
+
+class BenchmarkModels:
+    """The benchmark models and the meta model of a sample.
+
+    Parameters
+    ----------
+    n_features : int
+    seed : int
+        The seed of the sample.
+    """
+
+    def __init__(self, n_features: int, seed: int) -> None:
+        rng = np.random.default_rng([_FOR_WEIGHTS, 0, 0, seed])
+        self._seed = seed
+        n_models = len(BENCHMARK_NAMES)
+        self._weights = [integer_weights(rng, n_features) for _ in range(1 + n_models)]
+
+    def predictions(self, number: int, era: Era) -> tuple[Float32, Float32]:
+        """Predict one era; the same arguments give the same predictions, in any order of the calls.
+
+        Parameters
+        ----------
+        number : int
+            The number of the era.
+        era : Era
+            As `Signal.era` makes it of the same number, features and seed.
+
+        Returns
+        -------
+        benchmarks : ndarray of float32, shape (rows, benchmark models)
+            In the order of `BENCHMARK_NAMES`; column-major. Ranks between 0 and 1, the ends not
+            included.
+        meta_model : ndarray of float32, shape (rows, 1)
+            Likewise.
+        """
+        rng = np.random.default_rng([_FOR_PREDICTIONS, number, 0, self._seed])
+        common, *own = standardised_sums(self._weights, era.features.T)
+        noise = rng.standard_normal((len(own) + 1, len(era.ids)), dtype=np.float32)
+        errors = [
+            mixed(common, mixed(weighted, line, share=_FEATURES_SHARE), share=_COMMON_SHARE)
+            for weighted, line in zip(own, noise[:-1], strict=True)
+        ]
+        persistent = (era.persistent, era.persistent, era.persistent_beta)
+        latent = [
+            mixed(signal, error, share=known**2)
+            for signal, error, known in zip(persistent, errors, _KNOWN, strict=True)
+        ]
+        error = mixed(errors[0], noise[-1], share=_COMMON_SHARE)
+        latent.append(mixed(era.persistent, error, share=_KNOWN_TO_META_MODEL**2))
+        ranked = _ranks(np.stack(latent)).T
+        return ranked[:, :-1], ranked[:, -1:]
+
+
+def _ranks(values: Float32) -> Float32:
+    """Return the rank of each value in its line, between 0 and 1.
+
+    >>> _ranks(np.array([[5, 3, 1, 3]], np.float32))
+    array([[0.875, 0.375, 0.125, 0.625]], dtype=float32)
+    """
+    n_rows = values.shape[1]
+    ranked = np.empty(values.shape, np.float32)
+    rising: npt.NDArray[np.float32] = ((np.arange(n_rows) + 0.5) / n_rows).astype(np.float32)
+    np.put_along_axis(ranked, np.argsort(values, axis=1, kind="stable"), rising[np.newaxis], axis=1)
+    return ranked

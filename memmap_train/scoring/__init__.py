@@ -1,0 +1,1 @@
+"""Official scores of runs and of files of predictions, by era and in summary."""

@@ -1,0 +1,312 @@
+"""One pass over the eras of a dataset, which scores all models at once.
+
+Takes a dataset and the predictions of models; returns a table of scores for each model. One era is
+in memory at a time: its features are read from their map in blocks and factorised once for all
+models that have predictions of the same rows.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.dataset import Dataset, Stored
+from ..dataset.shard import Shard
+from ..progress import Progress
+from ..runs.contribution import correlation_contribution, why_no_contribution
+from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
+from ..runs.metrics import numerai_corr, why_undefined
+from ..runs.neutral import (
+    Neutralizer,
+    feature_neutral_corr,
+    neutralized_corr,
+    why_not_neutral,
+)
+
+Float64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What is scored against what.
+
+    Attributes
+    ----------
+    targets : tuple of str
+    benchmarks : tuple of str
+        Columns that predictions are compared with, benchmarks and the meta model.
+    neutral_to : str
+        A feature set, or "all".
+    proportions : tuple of float
+        Proportions of neutralisation to score besides.
+    """
+
+    targets: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    neutral_to: str
+    proportions: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredModel:
+    """A model to score: its eras, and a function that returns the predictions of one of them.
+
+    The function takes an era and its shard, and returns an array of shape (rows,), NaN where a row
+    has no prediction.
+    """
+
+    eras: tuple[str, ...]
+    predictions: Callable[[str, Shard], npt.NDArray[np.floating]]
+
+
+@dataclass(slots=True, eq=False)
+class ModelTable:
+    """The scores of one model, filled era by era.
+
+    Attributes
+    ----------
+    n_rows : ndarray of int64, shape (eras, targets)
+    corr, fnc : ndarray of float64, shape (eras, targets)
+    contribution, correlation : ndarray of float64, shape (eras, targets, benchmarks)
+    neutralized : ndarray of float64, shape (eras, targets, proportions)
+    max_exposure, rms_exposure, turnover : ndarray of float64, shape (eras,)
+    max_feature : ndarray of int64, shape (eras,)
+        The position of a feature in the set; -1 where no exposure is defined.
+    exposure_sum, exposure_size, n_exposures : ndarray, shape (features,)
+        Sums of exposures and of their absolute values over eras, and their number.
+    n_partial : ndarray of int64, shape (targets, benchmarks)
+        Number of eras in which a benchmark lacks some of the rows that are scored.
+    undefined : dict of (str, int, int) to Counter of str
+        Number of eras without a score, by the score with its target's and its benchmark's number,
+        and by the reason.
+    """
+
+    n_rows: npt.NDArray[np.int64]
+    corr: Float64
+    fnc: Float64
+    contribution: Float64
+    correlation: Float64
+    neutralized: Float64
+    max_exposure: Float64
+    rms_exposure: Float64
+    turnover: Float64
+    max_feature: npt.NDArray[np.int64]
+    exposure_sum: Float64
+    exposure_size: Float64
+    n_exposures: npt.NDArray[np.int64]
+    n_partial: npt.NDArray[np.int64]
+    undefined: dict[tuple[str, int, int], Counter[str]] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, n_eras: int, options: ScoreOptions, n_features: int) -> "ModelTable":
+        """Return a table without any score."""
+
+        def undefined(*shape: int) -> Float64:
+            return np.full((n_eras, *shape), math.nan)
+
+        n_targets, n_benchmarks = len(options.targets), len(options.benchmarks)
+        return cls(
+            n_rows=np.zeros((n_eras, n_targets), np.int64),
+            corr=undefined(n_targets),
+            fnc=undefined(n_targets),
+            contribution=undefined(n_targets, n_benchmarks),
+            correlation=undefined(n_targets, n_benchmarks),
+            neutralized=undefined(n_targets, len(options.proportions)),
+            max_exposure=undefined(),
+            rms_exposure=undefined(),
+            turnover=undefined(),
+            max_feature=np.full(n_eras, -1, np.int64),
+            exposure_sum=np.zeros(n_features),
+            exposure_size=np.zeros(n_features),
+            n_exposures=np.zeros(n_features, np.int64),
+            n_partial=np.zeros((n_targets, n_benchmarks), np.int64),
+        )
+
+    def note_undefined(self, score: str, target: int, benchmark: int, reason: str) -> None:
+        """Count an era without a score."""
+        self.undefined.setdefault((score, target, benchmark), Counter())[reason] += 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Era:
+    """The arrays of one era, and the models that predict it, with their places in their tables."""
+
+    features: Stored
+    targets: Float64
+    benchmarks: Float64
+    predictions: Float64
+    tables: Sequence[ModelTable]
+    places: Sequence[int]
+
+
+def score_eras(
+    dataset: Dataset, models: Sequence[ScoredModel], options: ScoreOptions, report: Progress
+) -> list[ModelTable]:
+    """Score models on their eras.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    models : sequence of ScoredModel
+    options : ScoreOptions
+        Names that the dataset has.
+    report : callable(what, done, total)
+        Called with eras.
+
+    Returns
+    -------
+    list of ModelTable
+        In the order of `models`.
+    """
+    columns = dataset.feature_columns(options.neutral_to)
+    n_features = len(dataset.feature_names if columns is None else columns)
+    tables = [ModelTable.empty(len(model.eras), options, n_features) for model in models]
+    places = [{era: place for place, era in enumerate(model.eras)} for model in models]
+    target_columns = list(dataset.target_columns(list(options.targets)) or ())
+    chosen = options.benchmarks
+    benchmark_columns = list(dataset.benchmark_columns(list(chosen)) or ()) if chosen else []
+    eras = [era for era in dataset.eras if any(era in place for place in places)]
+    before: tuple[str, Shard] | None = None
+    for n_done, era in enumerate(eras):
+        report("scoring", n_done, len(eras))
+        shard = dataset[era]
+        present = [number for number, place in enumerate(places) if era in place]
+        found = _Era(
+            features=shard.features if columns is None else shard.features.take(columns, axis=1),
+            targets=_columns(shard.targets, target_columns, len(options.targets)),
+            benchmarks=_columns(shard.benchmarks, benchmark_columns, len(chosen)),
+            predictions=np.column_stack(
+                [models[number].predictions(era, shard).astype(np.float64) for number in present]
+            ),
+            tables=[tables[number] for number in present],
+            places=[places[number][era] for number in present],
+        )
+        _score_targets(found, options)
+        _score_exposures(found)
+        if before is not None and dataset.eras.index(era) == dataset.eras.index(before[0]) + 1:
+            _score_turnover(found, [models[number] for number in present], era, shard, before)
+        before = era, shard
+    report("scoring", len(eras), len(eras))
+    return tables
+
+
+def _columns(array: Stored | None, columns: Sequence[int], n_columns: int) -> Float64:
+    """Return columns of an array of the store in float64; no columns stand for all of them."""
+    if array is None or not n_columns:
+        return np.empty((0 if array is None else len(array), 0))
+    taken: Float64 = (array.take(columns, axis=1) if columns else np.asarray(array)).astype(
+        np.float64
+    )
+    return taken
+
+
+def _score_targets(era: _Era, options: ScoreOptions) -> None:
+    """Fill in the scores of one era for all targets and models."""
+    has_prediction = ~np.isnan(era.predictions)
+    jobs: dict[bytes, tuple[Mask, list[tuple[int, list[int]]]]] = {}
+    for target in range(len(options.targets)):
+        labelled = ~np.isnan(era.targets[:, target])
+        for rows, models in _alike(has_prediction & labelled[:, None]):
+            jobs.setdefault(rows.tobytes(), (rows, []))[1].append((target, models))
+    for rows, scored in jobs.values():
+        neutralizer = Neutralizer(era.features, None if rows.all() else rows)
+        for target, models in scored:
+            _score_alike(era, rows, target, models, neutralizer, options)
+
+
+def _alike(masks: Mask) -> Iterator[tuple[Mask, list[int]]]:
+    """Yield the distinct columns of a mask, each with the numbers of the columns equal to it."""
+    groups: dict[bytes, list[int]] = {}
+    for number, mask in enumerate(masks.T):
+        groups.setdefault(mask.tobytes(), []).append(number)
+    for numbers in groups.values():
+        yield masks[:, numbers[0]], numbers
+
+
+def _score_alike(
+    era: _Era,
+    rows: Mask,
+    target: int,
+    models: list[int],
+    neutralizer: Neutralizer,
+    options: ScoreOptions,
+) -> None:
+    """Fill in the scores of models whose predictions and labels are in the same rows."""
+    predictions, labels = era.predictions[rows][:, models], era.targets[rows, target]
+    others = era.benchmarks[rows] if len(options.benchmarks) else np.empty((len(labels), 0))
+    fnc = feature_neutral_corr(predictions, labels, neutralizer)
+    neutralized = np.empty((0, len(models)))
+    if options.proportions:
+        neutralized = neutralized_corr(predictions, labels, neutralizer, options.proportions)
+    contributions = [
+        correlation_contribution(predictions, others[:, number], labels)
+        for number in range(len(options.benchmarks))
+    ]
+    for column, model in enumerate(models):
+        table, place, own = era.tables[model], era.places[model], predictions[:, column]
+        table.n_rows[place, target] = len(labels)
+        table.corr[place, target] = corr = numerai_corr(own, labels)
+        if math.isnan(corr):
+            table.note_undefined("corr", target, 0, why_undefined(own, labels))
+        table.fnc[place, target] = fnc[column]
+        if math.isnan(fnc[column]):
+            table.note_undefined("fnc", target, 0, why_not_neutral(own, labels, neutralizer))
+        table.neutralized[place, target] = neutralized[:, column]
+        for number, contribution in enumerate(contributions):
+            other = others[:, number]
+            table.contribution[place, target, number] = contribution[column]
+            known = ~np.isnan(other)
+            table.correlation[place, target, number] = numerai_corr(own[known], other[known])
+            if math.isnan(contribution[column]):
+                why = why_no_contribution(own, other, labels)
+                table.note_undefined("contribution", target, number, why)
+            elif not known.all():
+                table.n_partial[target, number] += 1
+
+
+def _score_exposures(era: _Era) -> None:
+    """Fill in the exposures of one era, to which all rows with a prediction count."""
+    for rows, models in _alike(~np.isnan(era.predictions)):
+        features = era.features if rows.all() else era.features[rows]
+        found = exposures(features, era.predictions[rows][:, models])
+        positions, largest = maximal_exposure(found)
+        rms = rms_exposure(found)
+        for column, model in enumerate(models):
+            table, place = era.tables[model], era.places[model]
+            table.max_exposure[place], table.max_feature[place] = largest[column], positions[column]
+            table.rms_exposure[place] = rms[column]
+            of_model = found[:, column]
+            known = ~np.isnan(of_model)
+            table.exposure_sum[known] += of_model[known]
+            table.exposure_size[known] += np.abs(of_model[known])
+            table.n_exposures += known
+
+
+def _score_turnover(
+    found: _Era,
+    models: Sequence[ScoredModel],
+    era: str,
+    shard: Shard,
+    before: tuple[str, Shard],
+) -> None:
+    """Fill in the turnover from the era before, for models that predict both."""
+    era_before, shard_before = before
+    if shard.ids is None or shard_before.ids is None:
+        return
+    if not np.isin(shard.ids, shard_before.ids).any():
+        return  # as in Numerai's own data
+    for number, (table, place, model) in enumerate(
+        zip(found.tables, found.places, models, strict=True)
+    ):
+        if era_before not in model.eras:
+            continue
+        now = found.predictions[:, number]
+        then = model.predictions(era_before, shard_before).astype(np.float64)
+        here, there = ~np.isnan(now), ~np.isnan(then)
+        table.turnover[place] = turnover(
+            now[here, None], shard.ids[here], then[there, None], shard_before.ids[there]
+        )[0]

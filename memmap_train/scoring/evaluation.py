@@ -1,0 +1,282 @@
+"""`evaluate`: the scores of runs and of predictions on a dataset, as records.
+
+Takes what `inputs` finds and a dataset; returns an `Evaluation`. Everything that can be refused is
+refused before a run is predicted. What isn't covered or isn't defined becomes a note.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.dataset import Dataset
+from ..dataset.shard import Shard
+from ..errors import DatasetError, FoldError
+from ..progress import Progress, ProgressOption, reporting
+from ..runs.run import Run
+from ..runs.selection import DatasetOrPath, opened
+from ..runs.validation_eras import named_eras
+from ..text import counted
+from .era_scores import ScoredModel, ScoreOptions, score_eras
+from .inputs import found_models
+from .model_predictions import ModelPredictions, predictions_in_file, predictions_in_memory
+from .model_records import ScoredOn, model_scores
+from .records import Evaluation
+from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
+
+META_MODEL = "numerai_meta_model"
+NEUTRAL_TO = "fncv3_features"
+PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ALL = "all"
+
+
+def evaluate(
+    models: Any,
+    dataset: DatasetOrPath,
+    *,
+    targets: str | Sequence[str] | None = None,
+    benchmark: str | None = None,
+    meta_model: str | None = None,
+    neutral_to: str | None = None,
+    eras: str | Sequence[str] | None = None,
+    details: bool = False,
+    progress: ProgressOption = None,
+) -> Evaluation:
+    """Score models on the eras of a dataset that they weren't trained on.
+
+    Parameters
+    ----------
+    models : model, sequence of models, or mapping of str to model
+        A model is a run, the path of a run's folder or of a file of predictions (parquet or CSV),
+        or what `predict` returned. A mapping gives names; otherwise a model's name is the end of
+        its path. The first model is the one that others are compared with.
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts the scores to these eras.
+    targets : str or sequence of str, optional
+        By default the main targets of the runs; without a run the dataset's first target.
+    benchmark : str, optional
+        The benchmark column of BMC; by default the dataset's first one that isn't the meta model.
+    meta_model : str, optional
+        The benchmark column of MMC; by default ``numerai_meta_model`` where the dataset has it.
+    neutral_to : str, optional
+        The feature set of FNC and of exposures, or "all"; by default ``fncv3_features`` where the
+        dataset has it, else all features.
+    eras : str or sequence of str, optional
+        Eras to score, by their labels or as ranges such as ``"0575-0800"``, or "all" for all eras
+        with labels. By default all such eras that predictions cover, and of a run its validation
+        eras (of folds those that are predicted out of fold) and eras with labels that are farther
+        than the embargo after them.
+    details : bool
+        Whether to score the predictions neutralised by several proportions besides.
+    progress : bool or callable(what, done, total), optional
+        Whether to show how far the work is, or what to call instead (see `types.Progress`). By
+        default it is shown in a terminal and in a notebook.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    RunError
+        A path is neither a run nor a file, or a run isn't finished.
+    SourceError
+        A file of predictions can't be read, or its rows can't be matched to the dataset's.
+    DatasetError
+        The dataset has no such target, benchmark, feature set or ids.
+    FoldError
+        There is no era to score a model on.
+
+    Notes
+    -----
+    Rows without a label leave before anything of that target is computed; exposures count all rows
+    that have a prediction. Nothing is filled in: what isn't covered or isn't defined is NaN, and
+    the notes of the result say so.
+
+    Examples
+    --------
+    ::
+
+        evaluation = mt.evaluate(["runs/first", "predictions.csv"], "data/shards")
+        evaluation.models[0].by_target["target"].statistics("corr").mean
+        evaluation.to_csv("era_scores.csv")
+    """
+    found = found_models(models)
+    data = opened(dataset)
+    for model in found.values():
+        if isinstance(model, Run):
+            check_finished(model)
+    options, benchmark, meta_model = _options(
+        found, data, targets, benchmark, meta_model, neutral_to, details=details
+    )
+    labelled = _labelled_eras(data, options.targets)
+    asked = _asked_eras(data, labelled, eras, options.targets[0])
+    with reporting(progress) as report:
+        predicted = _predicted(found, data, labelled, asked, report)
+        kept = {
+            name: tuple(era for era in labelled if era in model.values)
+            for name, model in predicted.items()
+        }
+        for name, of_model in kept.items():
+            if not of_model:
+                raise FoldError(
+                    f"{name}: its predictions cover none of the {counted(len(labelled), 'era')} of "
+                    f"{data.path} with labels of {options.targets[0]!r}; name a dataset with labels"
+                    " of the eras that are predicted"
+                )
+        scored = [
+            ScoredModel(kept[name], partial(_of_era, model.values))
+            for name, model in predicted.items()
+        ]
+        own_eras = _benchmark_eras(data, benchmark, kept)
+        if own_eras:
+            column = data.benchmark_names.index(benchmark or "")
+            scored.append(ScoredModel(own_eras, partial(_of_benchmark, column)))
+        tables = score_eras(data, scored, options, report)
+    context = ScoredOn(data, options, benchmark, meta_model)
+    return Evaluation(
+        dataset=data.path,
+        dataset_digest=data.manifest.digest,
+        dataset_eras=data.eras,
+        targets=options.targets,
+        aliases={
+            target: data.manifest.aliases[target]
+            for target in options.targets
+            if target in data.manifest.aliases
+        },
+        benchmark=benchmark,
+        meta_model=meta_model,
+        neutral_to=options.neutral_to,
+        proportions=options.proportions,
+        models=tuple(
+            model_scores(context, name, kept[name], table, predicted[name])
+            for name, table in zip(predicted, tables, strict=False)
+        ),
+        benchmark_scores=model_scores(context, str(benchmark), own_eras, tables[-1], None)
+        if own_eras
+        else None,
+        notes=tuple(_notes(data, benchmark, meta_model)),
+    )
+
+
+def _options(
+    found: Mapping[str, Any],
+    dataset: Dataset,
+    targets: str | Sequence[str] | None,
+    benchmark: str | None,
+    meta_model: str | None,
+    neutral_to: str | None,
+    *,
+    details: bool,
+) -> tuple[ScoreOptions, str | None, str | None]:
+    """Return the options with every default decided and every name checked."""
+    if not dataset.target_names:
+        raise DatasetError(
+            f"{dataset.path}: the dataset has no targets, so nothing can be scored; convert "
+            "sources that have some"
+        )
+    if targets is None:
+        of_runs = [run.record.main_target for run in found.values() if isinstance(run, Run)]
+        targets = tuple(dict.fromkeys(of_runs)) or dataset.target_names[:1]
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    dataset.target_columns(list(names))
+    for name in filter(None, (benchmark, meta_model)):
+        dataset.benchmark_columns([name])
+    if meta_model is None and META_MODEL in dataset.benchmark_names:
+        meta_model = META_MODEL
+    if benchmark is None:
+        benchmark = next((name for name in dataset.benchmark_names if name != meta_model), None)
+    if neutral_to is None:
+        neutral_to = NEUTRAL_TO if NEUTRAL_TO in dataset.manifest.feature_sets else ALL
+    dataset.feature_columns(neutral_to)
+    return (
+        ScoreOptions(names, dataset.benchmark_names, neutral_to, PROPORTIONS if details else ()),
+        benchmark,
+        meta_model,
+    )
+
+
+def _labelled_eras(dataset: Dataset, targets: Sequence[str]) -> tuple[str, ...]:
+    """Return the eras in which one of the targets has labels; a DatasetError if there are none."""
+    labelled = {era for target in targets for era in dataset.labelled_eras(target)}
+    if not labelled:
+        raise DatasetError(
+            f"{dataset.path}: no row of its {counted(len(dataset.eras), 'era')} has a label of "
+            f"{targets[0]!r}, so nothing can be scored; name a dataset with labels"
+        )
+    return tuple(era for era in dataset.eras if era in labelled)
+
+
+def _asked_eras(
+    dataset: Dataset, labelled: tuple[str, ...], eras: str | Sequence[str] | None, target: str
+) -> tuple[str, ...] | None:
+    """Return the eras that the user named, or None."""
+    if eras is None:
+        return None
+    texts = [eras] if isinstance(eras, str) else list(eras)
+    if texts == [ALL]:
+        return labelled
+    return named_eras(dataset.eras, labelled, texts, target, "eras")
+
+
+def _predicted(
+    found: Mapping[str, Any],
+    dataset: Dataset,
+    labelled: tuple[str, ...],
+    asked: tuple[str, ...] | None,
+    report: Progress,
+) -> dict[str, ModelPredictions]:
+    """Return the predictions of all models; runs come last, as they take longest."""
+    of_runs: dict[str, RunEras] = {
+        name: run_eras(model, dataset, asked)
+        for name, model in found.items()
+        if isinstance(model, Run)
+    }
+    wanted = labelled if asked is None else asked
+    predicted: dict[str, ModelPredictions] = {}
+    for name, model in found.items():
+        if isinstance(model, Path):
+            predicted[name] = predictions_in_file(model, dataset, labelled, wanted, report)
+        elif not isinstance(model, Run):
+            predicted[name] = predictions_in_memory(model, dataset, labelled, wanted, report)
+    for name, its_eras in of_runs.items():
+        predicted[name] = predictions_of_run(found[name], dataset, its_eras, report)
+    return {name: predicted[name] for name in found}
+
+
+def _of_era(
+    values: Mapping[str, npt.NDArray[np.floating[Any]]], era: str, shard: Shard
+) -> npt.NDArray[np.floating[Any]]:
+    return values[era]
+
+
+def _of_benchmark(column: int, era: str, shard: Shard) -> npt.NDArray[np.floating[Any]]:
+    assert shard.benchmarks is not None  # the dataset has this column
+    return shard.benchmarks[:, column]
+
+
+def _benchmark_eras(
+    dataset: Dataset, benchmark: str | None, kept: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the eras of all models in which the benchmark has rows."""
+    if benchmark is None:
+        return ()
+    scored = {era for eras in kept.values() for era in eras}
+    return tuple(era for era in dataset.benchmark_eras(benchmark) if era in scored)
+
+
+def _notes(dataset: Dataset, benchmark: str | None, meta_model: str | None) -> list[str]:
+    if not dataset.benchmark_names:
+        return [
+            "no MMC and no BMC: the dataset has no benchmarks; add Numerai's files with "
+            f"`memmap-train convert --benchmarks FILE… --out {dataset.path}`"
+        ]
+    notes = []
+    if meta_model is None:
+        notes.append(f"no MMC: the dataset has no column {META_MODEL!r} among its benchmarks")
+    if benchmark is None:
+        notes.append("no BMC: the meta model is the dataset's only benchmark")
+    return notes

@@ -1,0 +1,160 @@
+"""The predictions of one model for the rows of a dataset, from a file or from memory.
+
+Takes a path or a `Predictions`; returns a `ModelPredictions`. What a file lacks, and what the
+dataset lacks of it, is said in its notes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..dataset.dataset import Dataset
+from ..dataset.eras import ERA_COLUMN
+from ..errors import DatasetError
+from ..progress import Progress
+from ..text import counted
+from .matching import MatchedRows, match_rows
+from .records import ModelKind, Provenance
+
+if TYPE_CHECKING:
+    from ..training.predictions import Predictions
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelPredictions:
+    """The predictions of one model for some eras of a dataset.
+
+    Attributes
+    ----------
+    path : Path or None
+    kind : "run", "folds" or "predictions"
+    values : mapping of str to ndarray of float64 or float32, shape (rows,)
+        By era, in the order of the era's rows; NaN where a row has no prediction.
+    provenance : Provenance or None
+    notes : tuple of str
+        Sentences about what isn't covered.
+    """
+
+    path: Path | None
+    kind: ModelKind
+    values: Mapping[str, npt.NDArray[np.floating[Any]]]
+    provenance: Provenance | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Rows of one era, as `matching.Rows`."""
+
+    era_labels: tuple[str, ...]
+    era_codes: npt.NDArray[np.int32]
+    ids: npt.NDArray[np.bytes_]
+    values: Float64
+
+
+def predictions_in_file(
+    path: Path,
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
+) -> ModelPredictions:
+    """Read a file of predictions, parquet or CSV.
+
+    Parameters
+    ----------
+    path : Path
+    dataset : Dataset
+    labelled, wanted : sequence of str
+        Eras with labels, and those of them that are to be scored.
+    report : callable(what, done, total)
+        Called with rows.
+
+    Raises
+    ------
+    SourceError
+        The file can't be read, or its rows can't be matched to the dataset's.
+    DatasetError
+        The dataset has no ids.
+    """
+    from ..conversion.parquet.prediction_reader import read_predictions  # needs pyarrow
+
+    columns = dataset.manifest.columns
+    names = {"id": "id", "era": ERA_COLUMN}
+    blocks = read_predictions(
+        path,
+        id_names=tuple(dict.fromkeys((columns.get("id") or names["id"], names["id"]))),
+        era_names=tuple(dict.fromkeys((columns.get("era") or names["era"], names["era"]))),
+    )
+    matched = match_rows(blocks, dataset, str(path), report)
+    return _matched_model(matched, labelled, wanted, path)
+
+
+def predictions_in_memory(
+    predictions: "Predictions",
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
+) -> ModelPredictions:
+    """Take the predictions that `predict` returned; of another dataset they are matched by id."""
+    source = predictions.dataset
+    offsets = source.row_offsets
+    values = {
+        era: np.asarray(predictions.values[low:high])
+        for era, low, high in zip(source.eras, offsets, offsets[1:], strict=False)
+    }
+    if source.directory == dataset.directory and source.manifest.digest == dataset.manifest.digest:
+        matched = MatchedRows({era: values[era] for era in dataset.eras if era in values}, 0, ())
+    else:
+        blocks = (_block(source, era, of_era) for era, of_era in values.items())
+        matched = match_rows(blocks, dataset, repr(predictions), report)
+    return _matched_model(matched, labelled, wanted, None)
+
+
+def _block(source: Dataset, era: str, values: npt.NDArray[np.floating[Any]]) -> _Block:
+    """Return the predictions of one era with its ids."""
+    ids = source[era].ids
+    if ids is None:
+        raise DatasetError(
+            f"{source.path}: era {era!r} has no ids, by which predictions are matched to the rows "
+            "of another dataset"
+        )
+    return _Block((era,), np.zeros(len(values), np.int32), np.asarray(ids), values.astype(float))
+
+
+def _matched_model(
+    matched: MatchedRows, labelled: Sequence[str], wanted: Sequence[str], path: Path | None
+) -> ModelPredictions:
+    """Return the predictions of the wanted eras, with notes about what isn't covered."""
+    values = {era: matched.values[era] for era in wanted if era in matched.values}
+    notes = ["it is unknown which eras these predictions' model was trained on: all are scored"]
+    if matched.n_surplus_rows:
+        eras = matched.surplus_eras
+        where = f", {counted(len(eras), 'whole era')} among them" if eras else ""
+        notes.append(f"{counted(matched.n_surplus_rows, 'row')} not in the dataset left out{where}")
+    unlabelled = matched.values.keys() - set(labelled)
+    if unlabelled:
+        notes.append(f"{counted(len(unlabelled), 'era')} without labels left out")
+    missing = {era: int(np.isnan(of_era).sum()) for era, of_era in values.items()}
+    incomplete = [era for era, n in missing.items() if n]
+    if incomplete:
+        n_rows = sum(len(values[era]) for era in incomplete)
+        notes.append(
+            f"{sum(missing.values()):,} of {n_rows:,} rows have no prediction in "
+            f"{counted(len(incomplete), 'era')}: only the others are scored"
+        )
+    uncovered = [era for era in wanted if era not in values]
+    if uncovered and values:
+        covered = list(values)
+        notes.append(
+            f"{len(covered):,} of {counted(len(wanted), 'era')} with labels covered "
+            f"({covered[0]} to {covered[-1]})"
+        )
+    return ModelPredictions(path, "predictions", values, notes=tuple(notes))

@@ -1,0 +1,349 @@
+"""The charts of a report by section: which of them there are follows from the scores.
+
+Takes a `Subject`; returns `Section`s. A score that no model has makes no chart, and the section says
+so where a reader would look for it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...dataset.eras import weekly_era_number
+from ..records import ModelScores
+from .charts import (
+    ROLLING_ERAS,
+    Cells,
+    Chart,
+    below_top,
+    era_bars,
+    era_lines,
+    lines_over,
+    plain,
+    points_by_name,
+    rolling,
+    summed,
+    timeline,
+)
+from .subject import SCORES, Subject, stretches
+from .tables import folds_of
+
+N_FEATURES = 20
+"""Features of the chart of the largest exposures."""
+
+_MAX_BAR_CHARTS = 6  # of one model each
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Charts below one heading.
+
+    Attributes
+    ----------
+    name : str
+        Unique in a page.
+    title : str
+    charts : sequence of Chart
+    remarks : sequence of str
+        Sentences about charts that there aren't.
+    is_grid : bool
+        Whether charts stand side by side where the page is wide.
+    """
+
+    name: str
+    title: str
+    charts: Sequence[Chart]
+    remarks: Sequence[str] = ()
+    is_grid: bool = True
+
+
+def sections(subject: Subject) -> list[Section]:
+    """Return the sections of charts, in the order of the page."""
+    found = [
+        Section("cumulative", "Cumulative scores", list(_cumulative(subject)), _missing(subject)),
+        Section("eras", "Era by era", list(_by_era(subject)), is_grid=False),
+        Section("rolling", f"Rolling {ROLLING_ERAS} eras", *_rolling(subject)),
+        Section("exposure", "Exposure to features", list(_exposure(subject))),
+        Section("correlation", "Correlation with others", list(_correlation(subject))),
+        Section("targets", "Targets", list(_targets(subject))),
+        Section("learning", "Learning curves", list(_learning(subject))),
+    ]
+    return [section for section in found if section.charts or section.remarks]
+
+
+def main_charts(subject: Subject) -> list[Chart]:
+    """Return the charts that are worth a picture of their own."""
+    names = {"sum-corr", "sum-mmc", "sum-bmc", "sum-difference", "drawdown", "rolling-mean"}
+    names |= {"exposure", "largest-exposures", "proportions"}
+    every = [chart for section in sections(subject) for chart in section.charts]
+    return [chart for chart in every if chart.name in names]
+
+
+def eras_chart(subject: Subject) -> Chart | None:
+    """Return which eras each run was trained on, left out and is scored on; None without runs."""
+    every = subject.evaluation.dataset_eras
+    first = weekly_era_number(every[0]) or 0
+    position = {era: i for i, era in enumerate(every, start=first)}
+    names, spans = [], []
+    for model in subject.models:
+        for name, fold in folds_of(model):
+            names.append(name)
+            parts = (
+                ("trained on", fold.train),
+                ("embargo", fold.embargo),
+                ("scored", fold.validation),
+            )
+            for part, eras in parts:
+                places = sorted(position[era] for era in eras if era in position)
+                spans += [
+                    {"name": name, "part": part, "low": low, "high": high}
+                    for low, high in stretches(places)
+                ]
+    return timeline(names, spans, every, first) if names else None
+
+
+# -- charts of eras -------------------------------------------------------------------------------
+
+
+def _cumulative(subject: Subject) -> Iterator[Chart]:
+    notes = {
+        "corr": "The sum over all eras so far.",
+        "mmc": "Contribution to the meta model.",
+        "bmc": f"Contribution to {subject.evaluation.benchmark}.",
+        "fnc": f"CORR of predictions that are neutralised to {subject.evaluation.neutral_to}.",
+    }
+    if subject.frame.borders:
+        notes["corr"] += " Dotted lines are the first eras of folds."
+    if subject.frame.embargoes:
+        notes["corr"] += " Grey eras are embargoes."
+    for field, note in notes.items():
+        if subject.has(field):
+            yield era_lines(
+                subject.frame,
+                f"sum-{field}",
+                f"Cumulative {SCORES[field]}",
+                summed(field),
+                axis=f"sum of {SCORES[field]}",
+                note=note,
+                height=330 if field == "corr" else 220,
+            )
+    if subject.has("difference"):
+        yield era_lines(
+            subject.frame,
+            "sum-difference",
+            "Difference to the benchmark",
+            summed("difference"),
+            axis="sum of CORR above the benchmark's",
+            note=f"Above 0 a model has earned more CORR than {subject.evaluation.benchmark}.",
+        )
+
+
+def _missing(subject: Subject) -> list[str]:
+    remarks = []
+    if not subject.has("mmc"):
+        remarks.append(
+            "There is no MMC: the dataset has no column of the meta model for these eras "
+            "(memmap-train convert ... --benchmarks meta_model.parquet adds it)."
+        )
+    if not subject.has("bmc"):
+        remarks.append(
+            "There is no BMC, and no difference to a benchmark: the dataset has no benchmark model "
+            "for these eras (memmap-train convert ... --benchmarks "
+            "validation_benchmark_models.parquet adds them)."
+        )
+    return remarks
+
+
+def _by_era(subject: Subject) -> Iterator[Chart]:
+    shown = [m for m, scores in enumerate(subject.scores) if "corr" in scores][:_MAX_BAR_CHARTS]
+    for m in shown:
+        name = subject.models[m].name
+        yield era_bars(
+            subject.frame, m, "corr", name=f"bars-{m}", title=f"CORR of {name}", axis="CORR"
+        )
+    if shown:
+        yield era_lines(
+            subject.frame,
+            "drawdown",
+            "Drawdown",
+            below_top("corr"),
+            axis="below the highest sum so far",
+            note="How far the sum of CORR is below its highest value so far.",
+            is_filled=True,
+        )
+
+
+def _rolling(subject: Subject) -> tuple[list[Chart], list[str]]:
+    longest = max((np.isfinite(s["corr"]).sum() for s in subject.scores if "corr" in s), default=0)
+    if longest < ROLLING_ERAS:
+        return [], [f"Fewer than {ROLLING_ERAS} eras are scored: there is nothing to roll over."]
+    mean = era_lines(
+        subject.frame,
+        "rolling-mean",
+        f"Mean CORR of the last {ROLLING_ERAS} eras",
+        rolling("corr", "mean"),
+        axis="mean CORR",
+    )
+    sharpe = era_lines(
+        subject.frame,
+        "rolling-sharpe",
+        f"Sharpe ratio of the last {ROLLING_ERAS} eras",
+        rolling("corr", "sharpe"),
+        axis="mean / std",
+        digits=2,
+    )
+    return [mean, sharpe], []
+
+
+def _correlation(subject: Subject) -> Iterator[Chart]:
+    others = {
+        "benchmark_corr": ("benchmark", subject.evaluation.benchmark),
+        "meta_model_corr": ("meta model", subject.evaluation.meta_model),
+    }
+    for field, (what, column) in others.items():
+        if subject.has(field):
+            yield era_lines(
+                subject.frame,
+                field.replace("_", "-"),
+                f"Correlation with the {what}",
+                plain(field),
+                axis="correlation of predictions",
+                note=f"With {column}.",
+                has_zero=False,
+            )
+    if subject.has("turnover"):
+        yield era_lines(
+            subject.frame,
+            "turnover",
+            "Turnover",
+            plain("turnover"),
+            axis="1 - rank correlation",
+            note="Against the predictions for the same ids in the era before.",
+        )
+
+
+# -- other charts ---------------------------------------------------------------------------------
+
+
+def _exposure(subject: Subject) -> Iterator[Chart]:
+    to = subject.evaluation.neutral_to
+    of_set = "to all features" if to == "all" else f"to the features of {to}"
+    for field, name in (("max_exposure", "exposure"), ("rms_exposure", "rms-exposure")):
+        if subject.has(field):
+            yield era_lines(
+                subject.frame,
+                name,
+                "Maximal exposure" if field == "max_exposure" else "Root mean square exposure",
+                plain(field),
+                axis="correlation with a feature",
+                note=f"{of_set[0].upper()}{of_set[1:]}.",
+            )
+    if (cells := _largest(subject)) is not None:
+        yield points_by_name(
+            subject.frame,
+            cells,
+            name="largest-exposures",
+            title=f"The {len(cells.rows)} largest exposures",
+            axis="mean exposure over the eras",
+            note=f"Mean exposure over the eras, {of_set}.",
+        )
+    if (cells := _neutralized(subject)) is not None:
+        yield lines_over(
+            subject.frame,
+            cells,
+            name="proportions",
+            title="CORR against the proportion of neutralisation",
+            axes=("proportion", "mean CORR"),
+            note=f"Predictions neutralised {of_set}, in part or as a whole.",
+            x_format=".0%",
+        )
+
+
+def _largest(subject: Subject) -> Cells | None:
+    """Return the features with the largest exposures of any model."""
+    means = [
+        dict(zip(model.exposures.feature_names, model.exposures.mean_exposure, strict=True))
+        for model in subject.models
+    ]
+    every = {name for of_model in means for name, x in of_model.items() if np.isfinite(x)}
+    size = {
+        name: max(abs(m[name]) for m in means if np.isfinite(m.get(name, np.nan))) for name in every
+    }
+    largest = sorted(every, key=lambda name: (-size[name], name))[:N_FEATURES]
+    if not largest:
+        return None
+    columns = [(model.name, m) for m, model in enumerate(subject.models)]
+    values = [[float(of_model.get(name, np.nan)) for of_model in means] for name in largest]
+    return Cells("feature", columns, [(name, float("nan")) for name in largest], values)
+
+
+def _neutralized(subject: Subject) -> Cells | None:
+    """Return mean CORR by the proportion of neutralisation."""
+    proportions = subject.evaluation.proportions
+    columns, means = [], []
+    for m, model in enumerate(subject.models):
+        found = subject.of_target(model).neutralized_corr
+        if found is None or not np.isfinite(found).any():
+            continue
+        known = np.isfinite(found)
+        sums = np.where(known, found, 0).sum(axis=0)
+        columns.append((model.name, m))
+        means.append(np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan))
+    if not columns or len(proportions) < 2:
+        return None
+    rows = [(f"{proportion:.0%}", proportion) for proportion in proportions]
+    return Cells("proportion", columns, rows, np.transpose(means).tolist())
+
+
+def _targets(subject: Subject) -> Iterator[Chart]:
+    targets = subject.evaluation.targets
+    if len(targets) < 2:
+        return
+    columns = [(model.name, m) for m, model in enumerate(subject.models)]
+    values = [
+        [model.by_target[target].statistics("corr").mean for model in subject.models]
+        for target in targets
+    ]
+    cells = Cells("target", columns, [(target, float("nan")) for target in targets], values)
+    yield points_by_name(
+        subject.frame, cells, name="by-target", title="CORR by target", axis="mean CORR"
+    )
+
+
+def _learning(subject: Subject) -> Iterator[Chart]:
+    for column, title, axis, digits in (
+        ("loss", "Loss of training", "loss", 5),
+        ("val_corr_mean", "Validation score by epoch", "mean numerai_corr", 4),
+    ):
+        cells = _histories(subject, column)
+        if cells is not None:
+            yield lines_over(
+                subject.frame,
+                cells,
+                name=f"learning-{column.replace('_', '-')}",
+                title=title,
+                axes=("epoch", axis),
+                digits=digits,
+            )
+
+
+def _histories(subject: Subject, column: str) -> Cells | None:
+    """Return a column of history.csv by epoch, of each run and fold."""
+    lines: list[tuple[str, int, dict[int, float]]] = []
+    for m, model in enumerate(subject.models):
+        for name, history in _named_histories(model):
+            known = {int(row["epoch"]): row[column] for row in history if column in row}
+            if known:
+                lines.append((name, m, known))
+    epochs = sorted({epoch for _, _, known in lines for epoch in known})
+    if not epochs:
+        return None
+    values = [[known.get(epoch, float("nan")) for _, _, known in lines] for epoch in epochs]
+    rows = [(str(epoch), float(epoch)) for epoch in epochs]
+    return Cells("epoch", [(name, m) for name, m, _ in lines], rows, values)
+
+
+def _named_histories(model: ModelScores) -> Iterator[tuple[str, Sequence[Mapping[str, float]]]]:
+    histories = model.provenance.histories if model.provenance else ()
+    for number, history in enumerate(histories, start=1):
+        yield (model.name if len(histories) == 1 else f"{model.name}, fold {number}"), history

@@ -1,0 +1,152 @@
+"""The summary of an evaluation as a text for a terminal, at most 100 columns wide.
+
+Takes an `Evaluation`; returns lines: a table for each score with a row for each model and its
+difference to the first one, exposures, means by year, and what isn't covered.
+"""
+
+import math
+from collections.abc import Iterator
+
+from ..runs.statistics import LAST_ERAS, ScoreStatistics
+from ..text import counted
+from .records import METRICS, Evaluation, Metric, ModelScores
+from .summary import average, is_scored, last_eras, peak, score_title, scored_eras, yearly
+
+_NAME_WIDTH, _MAX_YEAR_MODELS = 24, 4
+_HEADER = (
+    f"{'mean ± error':>16} {'std':>7} {'Sharpe':>6} {'drawdown':>8} {'positive':>8} "
+    f"{'autocorr':>8} {'eras':>5} {f'last {LAST_ERAS}':>9}"
+)
+_PAID: tuple[Metric, ...] = ("corr", "mmc", "bmc", "fnc")
+"""Scores of which more is better: they are compared and shown by year."""
+
+
+def summary_text(evaluation: Evaluation) -> str:
+    """Return the summary as text."""
+    lines = [title(evaluation)]
+    for target in evaluation.targets:
+        for metric in METRICS:
+            models = [model for model in evaluation.all_models if is_scored(model, target, metric)]
+            if models:
+                lines += ["", *_score_table(evaluation, target, metric, models)]
+        lines += ["", *_year_table(evaluation, target)]
+    lines += ["", *_exposure_table(evaluation), *_notes(evaluation)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def title(evaluation: Evaluation) -> str:
+    """Return the dataset, the scored eras and the targets, in one line."""
+    targets = ", ".join(
+        f"{target} (= {evaluation.aliases[target]})" if target in evaluation.aliases else target
+        for target in evaluation.targets
+    )
+    eras = scored_eras(evaluation)
+    return f"{evaluation.dataset}: {counted(len(eras), 'era')} ({eras[0]} to {eras[-1]}), {targets}"
+
+
+def _score_table(
+    evaluation: Evaluation, target: str, metric: Metric, models: list[ModelScores]
+) -> Iterator[str]:
+    of_target = f" of {target}" if len(evaluation.targets) > 1 else ""
+    heading = f"{score_title(evaluation, metric)}{of_target}"
+    if len(heading) <= _NAME_WIDTH:
+        yield f"{heading:{_NAME_WIDTH}} {_HEADER}"
+    else:
+        yield heading
+        yield f"{'':{_NAME_WIDTH}} {_HEADER}"
+    first = models[0]
+    for model in models:
+        statistics = model.by_target[target].statistics(metric)
+        recent = _mean(last_eras(model, target, metric))
+        yield f"{_name(model.name)} {_numbers(statistics)} {recent:>9}"
+        for other in (first, evaluation.benchmark_scores):
+            if other not in models or model in (other, evaluation.benchmark_scores):
+                continue
+            difference = evaluation.difference(model.name, other.name, metric, target)
+            if difference.n_eras and metric in _PAID:
+                yield f"{_name(f'  minus {other.name}')} {_numbers(difference)}"
+
+
+def _numbers(statistics: ScoreStatistics) -> str:
+    return (
+        f"{with_error(statistics):>16} {number(statistics.std, '.4f'):>7} "
+        f"{number(statistics.sharpe, '.2f'):>6} {number(statistics.max_drawdown, '.4f'):>8} "
+        f"{number(statistics.positive, '.0%'):>8} {number(statistics.autocorrelation, '.2f'):>8} "
+        f"{statistics.n_eras:>5,}"
+    )
+
+
+def _year_table(evaluation: Evaluation, target: str) -> Iterator[str]:
+    """Yield means by year: of several models CORR alone, of one all its scores."""
+    of_target = f"{target}, by year"
+    if len(evaluation.models) > 1:
+        models = evaluation.all_models[:_MAX_YEAR_MODELS]
+        columns = [(model.name, yearly(evaluation, model, target, "corr")) for model in models]
+        heading = f"CORR of {of_target}"
+    else:
+        (model,) = evaluation.models
+        columns = [
+            (metric.upper(), yearly(evaluation, model, target, metric))
+            for metric in _PAID
+            if is_scored(model, target, metric)
+        ]
+        heading = of_target
+    years = dict.fromkeys(year for _, by_year in columns for year in by_year)
+    yield f"{_name(heading)} " + " ".join(f"{_cut(name, 17):>17}" for name, _ in columns)
+    for year in sorted(years):
+        cells = (with_error(by_year[year]) if year in by_year else "-" for _, by_year in columns)
+        yield f"{_name(year)} " + " ".join(f"{cell:>17}" for cell in cells)
+
+
+def _exposure_table(evaluation: Evaluation) -> Iterator[str]:
+    n_features = len(evaluation.models[0].exposures.feature_names)
+    yield f"exposure to {counted(n_features, 'feature')} ({evaluation.neutral_to})"
+    yield f"{'':{_NAME_WIDTH}} {'rms':>8} {'maximum':>8} {'largest':>8} {'turnover':>8}  feature"
+    for model in evaluation.all_models:
+        exposures = model.exposures
+        where, largest, place = "", math.nan, peak(model)
+        if place is not None:
+            largest = float(exposures.max_exposure[place])
+            where = f"{exposures.max_exposure_feature[place]} in era {model.eras[place]}"
+        cells = (
+            average(exposures.rms_exposure),
+            average(exposures.max_exposure),
+            largest,
+            average(exposures.turnover),
+        )
+        numbers = " ".join(f"{number(cell, '.4f'):>8}" for cell in cells)
+        yield _cut(f"{_name(model.name)} {numbers}  {where}", 100)
+
+
+def _notes(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.notes or any(model.notes for model in evaluation.models):
+        yield ""
+    for note in evaluation.notes:
+        yield f"note: {note}"
+    for model in evaluation.models:
+        for note in model.notes:
+            yield f"{model.name}: {note}"
+
+
+def with_error(statistics: ScoreStatistics) -> str:
+    """Return a mean with its standard error, "-" for what isn't defined."""
+    if math.isnan(statistics.mean):
+        return "-"
+    return f"{statistics.mean:.4f} ± {number(statistics.standard_error, '.4f')}"
+
+
+def _mean(statistics: ScoreStatistics | None) -> str:
+    return "-" if statistics is None else number(statistics.mean, ".4f")
+
+
+def number(value: float, form: str) -> str:
+    """Return a formatted number, "-" for NaN."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _name(name: str) -> str:
+    return f"{_cut(name, _NAME_WIDTH):{_NAME_WIDTH}}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
