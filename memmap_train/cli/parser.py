@@ -265,6 +265,17 @@ def make_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
     )
+    predict.add_argument(
+        "--neutralize",
+        metavar="SET",
+        help="subtract what the features of this set explain in each era, and rank the rest again",
+    )
+    predict.add_argument(
+        "--proportion",
+        type=float,
+        metavar="P",
+        help="with --neutralize, the share that is subtracted, from 0 to 1 (default: 1)",
+    )
     _add_evaluate(commands)
     _add_report(commands)
     return parser
