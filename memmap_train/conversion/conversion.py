@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..arguments import flag
-from ..errors import ConversionError, listed
+import numpy.typing as npt
+
+from ..arguments import flag, names, whole_number
+from ..errors import ConversionError, SchemaError, listed
 from ..progress import ProgressOption, reporting
 from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
@@ -18,7 +20,7 @@ from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
 from .memory_budget import MemoryBudget
-from .plan import ConvertOptions
+from .plan import ConvertOptions, store_dtype_name
 from .preflight import check_apart
 from .report import Report
 from .schema import ColumnOptions
@@ -29,7 +31,7 @@ def convert(
     sources: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
     targets: str | Sequence[str] | None = None,
@@ -129,12 +131,14 @@ def convert(
     directory = checked_path(out, ConversionError)
     paths = user_paths(sources)
     benchmark_paths = [] if benchmarks is None else user_paths(benchmarks)
-    if isinstance(targets, str):
-        targets = [targets]
+    if targets is not None:
+        targets = names("targets", targets, SchemaError)
+    if memory is not None:
+        memory = whole_number("memory", memory, ConversionError)
     budget = MemoryBudget(memory)
-    n_workers = n_cores() if workers is None else workers
-    if n_workers < 1:
-        raise ConversionError(f"workers: expected 1 or more, found {workers}")
+    n_workers = n_cores()
+    if workers is not None:
+        n_workers = whole_number("workers", workers, ConversionError, least=1)
     columns = ColumnOptions(
         era_column=era_column,
         id_column=id_column,
@@ -155,7 +159,7 @@ def convert(
             return add_benchmarks(benchmark_paths, directory, budget, n_workers, notify, started)
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
-            dtype=source.own_dtype if dtype is None else dtype,
+            dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
             missing=source.own_missing if missing is None else missing,
             features_json=None if features_json is None else user_path(features_json),
             feature_set=feature_set,

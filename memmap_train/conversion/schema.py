@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..arguments import instance
 from ..dataset.eras import ERA_COLUMN
 from ..errors import SchemaError, listed, nearest
 
@@ -49,6 +50,12 @@ class ColumnOptions:
     id_column: str | None = None
     feature_prefix: str = "feature"
     target_prefix: str = "target"
+
+    def __post_init__(self) -> None:
+        for name in ("era_column", "feature_prefix", "target_prefix"):
+            instance(name, getattr(self, name), str, SchemaError)
+        if self.id_column is not None:
+            instance("id_column", self.id_column, str, SchemaError)
 
 
 @dataclass(frozen=True, slots=True)

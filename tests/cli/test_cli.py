@@ -534,11 +534,11 @@ import os, sys
 from memmap_train import __main__
 from memmap_train.cli import terminal
 
-write_result = terminal._write_result
+write_result = terminal.write_result
 def stopped(result):
     os.kill(os.getpid(), {int(signal.SIGTERM)})
     return write_result(result)
-terminal._write_result = stopped
+terminal.write_result = stopped
 sys.argv = ["memmap-train", "inspect", {str(shards)!r}]
 __main__.run_process()
 """
@@ -603,6 +603,11 @@ sys.exit(__main__.main())
     ("command", "code", "error"),
     [
         (f"{INSPECT} > /dev/full", 1, "stdout: the result can't be written: No space left"),
+        ('"{python}" -m memmap_train train -h > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train train --help-config > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train --version > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train --help >&-', 0, ""),
+        ('set -o pipefail; "{python}" -m memmap_train train --help-config | true', 0, ""),
         (f"{INSPECT} >&-", 0, ""),
         (f"{INSPECT} 2>&-", 0, ""),
         (f"set -o pipefail; {INSPECT} | true", 0, ""),

@@ -174,7 +174,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
 ) -> None:
     before = describe_dataset(dataset)
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 10)
-    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
+    monkeypatch.setattr(batches_module, "MIN_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}
     assert {**found, "batches": None} == {**before, "batches": None}
