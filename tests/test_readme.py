@@ -16,6 +16,7 @@ import memmap_train as mt
 from memmap_train.cli.parser import make_parser
 from memmap_train.conversion.sample import write_sample
 from memmap_train.runs.config import TrainConfig
+from memmap_train.scoring.era_table import ERA_COLUMNS
 
 ROOT = Path(__file__).parent.parent
 TOP = "README.md"
@@ -31,6 +32,7 @@ DOCUMENTS = {
 ALL = "\n".join(DOCUMENTS.values())
 DATASET = "memmap_train/dataset/README.md"
 LOADING = "memmap_train/loading/README.md"
+SCORING = "memmap_train/scoring/README.md"
 TRAINING = "memmap_train/training/README.md"
 FLAGS_OF_OTHER_PROGRAMS = {"--logdir"}  # TensorBoard's
 
@@ -189,6 +191,7 @@ def test_every_python_example_is_tested() -> None:
         TOP: 4,
         DATASET: 2,
         LOADING: 1,
+        SCORING: 1,
         TRAINING: 2,
     }
 
@@ -296,3 +299,21 @@ def test_the_example_of_training_in_python_runs(downloaded: Path) -> None:
     assert np.isfinite(names["scores"]["numerai_corr"]).all()
     written = pq.read_table("out-of-fold.parquet")
     assert set(written["era"].to_pylist()) >= set(names["scores"]["era"].tolist())
+
+
+def test_the_example_of_an_evaluation_runs(downloaded: Path) -> None:
+    pytest.importorskip("keras")
+    convert_downloaded(downloaded)
+    run = mt.train("data/shards", "runs/first", TrainConfig(epochs=1, batch_size=256))
+    mt.predict(run, "data/shards").to_csv("predictions.csv")
+    (example,) = blocks("python", DOCUMENTS[SCORING])
+    names: dict[str, Any] = {}
+    exec(example, names)
+    scores = names["evaluation"].models[0].by_target["target"]
+    assert scores.statistics("corr").mean == pytest.approx(run.result.corr.mean)
+    assert names["evaluation"].difference("predictions", "first").mean == pytest.approx(0)
+    assert len(Path("scores/era_scores.csv").read_text().splitlines()) > len(scores.corr)
+
+
+def test_the_columns_of_an_evaluation_are_documented() -> None:
+    assert f"`{','.join(ERA_COLUMNS)}`" in DOCUMENTS[SCORING]

@@ -20,10 +20,11 @@ from ..runs.run import Run
 from ..runs.selection import DatasetOrPath, opened
 from ..runs.validation_eras import named_eras
 from ..text import counted
-from .era_scores import ScoredModel, ScoreOptions, score_eras
+from .era_scores import ScoredModel, score_eras
 from .inputs import found_models
 from .model_predictions import ModelPredictions, predictions_in_file, predictions_in_memory
 from .model_records import ScoredOn, model_scores
+from .model_table import ScoreOptions
 from .records import Evaluation
 from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
 

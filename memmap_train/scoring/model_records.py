@@ -14,8 +14,8 @@ from ..dataset.dataset import Dataset
 from ..runs.embargo import overlapping_eras
 from ..runs.statistics import era_positions
 from ..text import counted
-from .era_scores import Float64, ModelTable, ScoreOptions
 from .model_predictions import ModelPredictions
+from .model_table import Float64, ModelTable, ScoreOptions
 from .records import Exposures, ModelScores, TargetScores
 
 

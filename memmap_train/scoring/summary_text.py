@@ -5,14 +5,16 @@ difference to the first one, exposures, means by year, and what isn't covered.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics
+from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
 from ..text import counted
-from .records import METRICS, Evaluation, Metric, ModelScores
+from .records import Evaluation, Metric, ModelScores
 from .summary import average, is_scored, last_eras, peak, score_title, scored_eras, yearly
 
-_NAME_WIDTH, _MAX_YEAR_MODELS = 24, 4
+_Columns = dict[str, dict[str, ScoreStatistics]]
+"""The statistics of a table's cells, by column and row."""
+_NAME_WIDTH, _MAX_COLUMNS = 24, 4
 _HEADER = (
     f"{'mean ± error':>16} {'std':>7} {'Sharpe':>6} {'drawdown':>8} {'positive':>8} "
     f"{'autocorr':>8} {'eras':>5} {f'last {LAST_ERAS}':>9}"
@@ -23,12 +25,15 @@ _PAID: tuple[Metric, ...] = ("corr", "mmc", "bmc", "fnc")
 
 def summary_text(evaluation: Evaluation) -> str:
     """Return the summary as text."""
-    lines = [title(evaluation)]
+    lines, names = [title(evaluation)], [model.name for model in evaluation.all_models]
     for target in evaluation.targets:
-        for metric in METRICS:
+        for metric in _PAID:
             models = [model for model in evaluation.all_models if is_scored(model, target, metric)]
             if models:
                 lines += ["", *_score_table(evaluation, target, metric, models)]
+        heading = _of(evaluation, target, "correlation with")
+        if columns := _correlations(evaluation, target):
+            lines += ["", *_mean_table(heading, columns, names)]
         lines += ["", *_year_table(evaluation, target)]
     lines += ["", *_exposure_table(evaluation), *_notes(evaluation)]
     return "\n".join(line.rstrip() for line in lines)
@@ -47,8 +52,7 @@ def title(evaluation: Evaluation) -> str:
 def _score_table(
     evaluation: Evaluation, target: str, metric: Metric, models: list[ModelScores]
 ) -> Iterator[str]:
-    of_target = f" of {target}" if len(evaluation.targets) > 1 else ""
-    heading = f"{score_title(evaluation, metric)}{of_target}"
+    heading = _of(evaluation, target, score_title(evaluation, metric))
     if len(heading) <= _NAME_WIDTH:
         yield f"{heading:{_NAME_WIDTH}} {_HEADER}"
     else:
@@ -76,26 +80,53 @@ def _numbers(statistics: ScoreStatistics) -> str:
     )
 
 
+def _correlations(evaluation: Evaluation, target: str) -> _Columns:
+    """Return each model's correlation with the benchmark, the meta model and other benchmarks."""
+    columns: _Columns = {}
+    own = {evaluation.benchmark: "benchmark_corr", evaluation.meta_model: "meta_model_corr"}
+    for name, metric in own.items():
+        if name is not None:
+            columns[name] = {
+                model.name: model.by_target[target].statistics(metric)
+                for model in evaluation.all_models
+                if is_scored(model, target, metric)
+            }
+    for model in evaluation.all_models:
+        scores = model.by_target[target]
+        for name, values in scores.all_benchmark_corr.items():
+            if name not in own:
+                found = score_statistics(values, scores.overlap_eras, scores.positions)
+                columns.setdefault(name, {})[model.name] = found
+    return columns
+
+
 def _year_table(evaluation: Evaluation, target: str) -> Iterator[str]:
     """Yield means by year: of several models CORR alone, of one all its scores."""
-    of_target = f"{target}, by year"
     if len(evaluation.models) > 1:
-        models = evaluation.all_models[:_MAX_YEAR_MODELS]
-        columns = [(model.name, yearly(evaluation, model, target, "corr")) for model in models]
-        heading = f"CORR of {of_target}"
+        heading = f"CORR of {target}, by year"
+        columns = {
+            model.name: yearly(evaluation, model, target, "corr") for model in evaluation.all_models
+        }
     else:
         (model,) = evaluation.models
-        columns = [
-            (metric.upper(), yearly(evaluation, model, target, metric))
+        heading = f"{target}, by year"
+        columns = {
+            metric.upper(): yearly(evaluation, model, target, metric)
             for metric in _PAID
             if is_scored(model, target, metric)
-        ]
-        heading = of_target
-    years = dict.fromkeys(year for _, by_year in columns for year in by_year)
-    yield f"{_name(heading)} " + " ".join(f"{_cut(name, 17):>17}" for name, _ in columns)
-    for year in sorted(years):
-        cells = (with_error(by_year[year]) if year in by_year else "-" for _, by_year in columns)
-        yield f"{_name(year)} " + " ".join(f"{cell:>17}" for cell in cells)
+        }
+    years = [year for year, _ in by_year(scored_eras(evaluation))]
+    yield from _mean_table(heading, columns, years)
+
+
+def _mean_table(heading: str, columns: _Columns, rows: Sequence[str]) -> Iterator[str]:
+    """Yield a table of means with their errors; columns beyond the fourth are left out."""
+    shown = dict(list(columns.items())[:_MAX_COLUMNS])
+    left_out = f"  ({len(columns) - len(shown)} more: --json)" if len(columns) > len(shown) else ""
+    yield f"{_name(heading)} " + " ".join(f"{_cut(name, 17):>17}" for name in shown) + left_out
+    for row in rows:
+        cells = (with_error(column[row]) if row in column else "-" for column in shown.values())
+        yield f"{_name(row)} " + " ".join(f"{cell:>17}" for cell in cells)
 
 
 def _exposure_table(evaluation: Evaluation) -> Iterator[str]:
@@ -126,6 +157,11 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
     for model in evaluation.models:
         for note in model.notes:
             yield f"{model.name}: {note}"
+
+
+def _of(evaluation: Evaluation, target: str, what: str) -> str:
+    """Return a heading, with the target where there are several."""
+    return f"{what} of {target}" if len(evaluation.targets) > 1 else what
 
 
 def with_error(statistics: ScoreStatistics) -> str:

@@ -44,7 +44,7 @@ def test_the_text_has_a_table_for_each_score(
         "CORR ",
         "MMC (numerai_meta_model)",
         "BMC (v53_lgbm_ender20)",
-        "correlation with v53_lgbm_ender20",
+        "correlation with          v53_lgbm_ender20 numerai_meta_mod… v53_lgbm_ct_blend",
         "FNC (fncv3_features)",
         "  minus whole",
         "  minus v53_lgbm_ender20",

@@ -89,7 +89,7 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": theme}]
         self.send("Emulation.setEmulatedMedia", features=features)
         self._is_loaded = False
-        self.send("Page.navigate", url=path.as_uri())
+        assert "errorText" not in self.send("Page.navigate", url=path.as_uri())
         while not self._is_loaded:
             self._next()
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 def add_benchmarks(
     paths: Sequence[Path],
     directory: Path,
-    *,
     budget: MemoryBudget,
     n_workers: int,
     progress: Progress,
