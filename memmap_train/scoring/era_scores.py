@@ -69,7 +69,7 @@ def score_eras(
     options : ScoreOptions
         Names that the dataset has.
     report : callable(what, done, total)
-        Called with eras.
+        Called with rows, an era at a time.
 
     Returns
     -------
@@ -85,8 +85,9 @@ def score_eras(
     benchmark_columns = list(dataset.benchmark_columns(list(chosen)) or ()) if chosen else []
     eras = [era for era in dataset.eras if any(era in place for place in places)]
     before: tuple[str, Shard] | None = None
-    for n_done, era in enumerate(eras):
-        report("scoring", n_done, len(eras))
+    n_done, n_rows = 0, sum(dataset.entry(era).rows for era in eras)
+    for era in eras:
+        report("scoring", n_done, n_rows)
         shard = dataset[era]
         present = [number for number, place in enumerate(places) if era in place]
         found = _Era(
@@ -104,7 +105,8 @@ def score_eras(
         if before is not None and dataset.eras.index(era) == dataset.eras.index(before[0]) + 1:
             _score_turnover(found, [models[number] for number in present], era, shard, before)
         before = era, shard
-    report("scoring", len(eras), len(eras))
+        n_done += shard.n_rows
+    report("scoring", n_rows, n_rows)
     return tables
 
 
