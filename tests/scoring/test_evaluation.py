@@ -50,7 +50,6 @@ def reference(
 ) -> dict[str, float]:
     """Return a score of each era by its label, of the rows that have a prediction and a label."""
     joined = frame.assign(prediction=predictions).dropna(subset=["prediction", target])
-    joined[target] = joined[target].astype(np.float64)
     return {str(era): score(rows) for era, rows in joined.groupby("era")}
 
 
@@ -82,7 +81,7 @@ def test_an_evaluation_equals_numerai_tools(
             rows = rows.dropna(subset=[other]).sort_index()
             if rows.empty:
                 return math.nan
-            columns = rows[["prediction"]], rows[other].astype(float), rows[target]
+            columns = rows[["prediction"]], rows[other], rows[target]
             return float(correlation_contribution(*columns).iloc[0])
 
         return reference(frame, predictions, target, score)
@@ -92,7 +91,7 @@ def test_an_evaluation_equals_numerai_tools(
             rows = rows.dropna(subset=[against])
             if rows.empty:
                 return math.nan
-            return float(numerai_corr(rows[["prediction"]], rows[against].astype(float)).iloc[0])
+            return float(numerai_corr(rows[["prediction"]], rows[against]).iloc[0])
 
         return reference(frame, predictions, target, score)
 
@@ -176,7 +175,7 @@ def test_the_benchmark_is_scored_as_the_models_are(
     def score(rows: pd.DataFrame) -> float:
         return float(numerai_corr(rows[["prediction"]], rows["target"]).iloc[0])
 
-    expected = reference(frame, frame[BENCHMARK].astype(float), "target", score)
+    expected = reference(frame, frame[BENCHMARK], "target", score)
     scores = benchmark.by_target["target"]
     check(scores.corr, benchmark.eras, expected, 1e-9)
     assert np.isnan(scores.bmc).all()

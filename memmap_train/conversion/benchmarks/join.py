@@ -6,7 +6,7 @@ so do benchmarks of which no file is given.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ...dataset.manifest import ShardEntry, SourceEntry
+from ...dataset.manifest import ShardEntry, SourceEntry, id_width
 from ...errors import SourceError, listed
 from .matching import Ids, Positions, fill, positions_of, repeated
 from .stored import StoredBenchmarks
@@ -128,16 +128,20 @@ class BenchmarkJoin:
         id_bytes : int
             Bytes of its longest id.
         """
+        if not self.names:
+            return 0
         found, own = 3 * id_bytes + _FOUND_BYTES, id_bytes + _OWN_BYTES
         return _CHUNK_BYTES + max(
             n_rows * own + self._rows_per_era[era] * found for era, n_rows in rows_per_era.items()
         )
 
-    def workers_within(
-        self, budget: int, rows_per_era: Mapping[str, int], id_bytes: int, n_workers: int
-    ) -> int:
+    def workers_within(self, budget: int, entries: Collection[ShardEntry], n_workers: int) -> int:
         """Return the number of threads for which a budget of bytes suffices, at least one."""
-        return max(1, min(n_workers, budget // self.era_bytes(rows_per_era, id_bytes)))
+        if not self.names:
+            return 1
+        rows = {entry.era: entry.rows for entry in entries}
+        era_bytes = self.era_bytes(rows, max(map(id_width, entries)))
+        return max(1, min(n_workers, budget // era_bytes))
 
     def era(self, era: str, ids: Ids) -> "JoinedEra":
         """Return the benchmarks of an era; thread-safe.

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ...dataset.eras import era_identity
 from ...errors import SourceError
+from ...text import counted
 from ..parquet.handle import ParquetHandle
 from ..parquet.row_labels import read_eras, read_ids
 from .files import BenchmarkFile
@@ -247,9 +248,10 @@ class BenchmarkRows:
             infinite = np.isinf(values)
             if infinite.any():
                 raise SourceError(
-                    f"{handle.info.path}: benchmark {name!r}: {int(infinite.sum()):,} values are "
-                    f"infinite or too large for float32, the first at row "
-                    f"{first + int(np.argmax(infinite)):,}; expected numbers, or none: {_ADVICE}"
+                    f"{handle.info.path}: benchmark {name!r}: "
+                    f"{counted(int(infinite.sum()), 'value')} infinite or too large for float32, "
+                    f"the first at row {first + int(np.argmax(infinite)):,}; expected numbers, or "
+                    f"none: {_ADVICE}"
                 )
             self._file.write(values.data)
             first += len(values)

@@ -1,9 +1,9 @@
 """The charts of a report as Vega-Lite specifications, which hold no scores themselves.
 
-Takes what is to be drawn, such as the name of a column; returns a `Chart`. A specification reads the
-dataset `rows`: of a chart of eras a row for each era and model with a field for each score, of
+Takes what is to be drawn, such as the name of a column; returns a `Chart`. A specification reads
+the dataset `rows`: of a chart of eras a row for each era and model with a field for each score, of
 another one a row for each cell of the chart's table. What follows from the scores (sums, drawdowns,
-rolling means) is computed by the specification. Imports nothing but our own modules.
+rolling means) is computed by the specification. Imports nothing but the standard library.
 
 Colours are names of CSS variables, so that one drawing suits a light and a dark page.
 """
@@ -409,7 +409,7 @@ def as_picture(
     values = {"hidden": [], **(of_eras if chart.cells is None else {})}
     spec["params"] = [{"name": name, "value": value} for name, value in values.items()]
     spec["datasets"] = {"rows": list(rows)}
-    legend = {"title": None, "orient": "top", "labelLimit": 220, "columns": 4, "offset": 20}
+    legend: Spec = {"title": None, "orient": "top", "labelLimit": 220, "columns": 4, "offset": 20}
     legend |= {"symbolType": "stroke", "symbolSize": 300, "symbolStrokeWidth": 2.5}
     legend["labelExpr"] = f"{json.dumps(list(names))}[datum.value]"
     spec = _with_legend(spec, legend)
@@ -540,7 +540,7 @@ def _value_axis(title: str, digits: int, *, field: str = "y", has_zero: bool = T
         "field": field,
         "type": "quantitative",
         "scale": {"zero": has_zero},
-        "axis": {"title": title, "format": f".{min(digits, 3)}~f", "tickCount": 5, **shown},
+        "axis": {"title": title, "format": f".{digits}~f", "tickCount": 5, **shown},
     }
 
 

@@ -1,7 +1,7 @@
 """The charts of a report by section: which of them there are follows from the scores.
 
-Takes a `Subject`; returns `Section`s. A score that no model has makes no chart, and the section says
-so where a reader would look for it.
+Takes a `Subject`; returns `Section`s. A score that no model has makes no chart, and the section
+says so where a reader would look for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -63,7 +63,9 @@ def _tile(subject: Subject, field: str, last: int | None = None) -> str:
     if last:
         return _tile_of(subject, f"{SCORES[field]}, last {last}", f"mean of {last} eras", lines)
     eras = {len(_defined(subject, m, field)) for m in _of_tiles(subject, field)}
-    n_eras = counted(eras.pop(), "era") if len(eras) == 1 else "see the table for eras"
+    n_eras = counted(max(eras), "era")
+    if len(eras) > 1:
+        n_eras = f"{min(eras):,} to {n_eras}"
     return _tile_of(subject, SCORES[field], f"mean of {n_eras}", lines)
 
 
@@ -119,8 +121,8 @@ def _defined(subject: Subject, m: int, field: str) -> Float64:
 def score_table(subject: Subject, target: str, last: int | None = None) -> str:
     """Return the scores of all models with one target; of the last so many eras only."""
     heads = ["model", "eras", "CORR", "std", "Sharpe", "drawdown", "positive", "autocorr."]
-    metrics = [name for name in ("mmc", "bmc", "fnc", "benchmark_corr", "meta_model_corr")]
-    metrics = [name for name in metrics if subject.has(name)]
+    every = ("mmc", "bmc", "fnc", "benchmark_corr", "meta_model_corr")
+    metrics = [name for name in every if subject.has(name)]
     heads += [
         {"benchmark_corr": "corr. benchmark", "meta_model_corr": "corr. meta model"}.get(
             name, SCORES[name]
@@ -141,8 +143,10 @@ def score_table(subject: Subject, target: str, last: int | None = None) -> str:
             percent(corr.positive),
             number(corr.autocorrelation, 2),
         ]
-        for name in metrics:
-            row.append(_metric_cell(of_target[name], corr.n_eras, is_own=_is_own(model, name)))
+        row += [
+            _metric_cell(of_target[name], corr.n_eras, is_own=_is_own(model, name))
+            for name in metrics
+        ]
         rows.append(row)
     which = f"the last {last} eras" if last else "all scored eras"
     return table(
@@ -177,15 +181,14 @@ def difference_table(subject: Subject) -> str:
     rows = []
     for m in range(len(subject.models)):
         row = [model_head(subject, m)]
-        for other in others:
-            row.append("" if m == other else _difference(subject, m, other))
+        row += ["" if m == other else _difference(subject, m, other) for other in others]
         rows.append(row)
     return table(heads, rows, label="differences of CORR between models", classes="card scroll")
 
 
 def _difference(subject: Subject, m: int, other: int) -> str:
-    names = [subject.models[i].name for i in (m, other)]
-    found = subject.evaluation.difference(*names, target=subject.target)
+    first, second = (subject.models[i].name for i in (m, other))
+    found = subject.evaluation.difference(first, second, target=subject.target)
     if not found.n_eras:
         return "no common era"
     shown = with_error(found.mean, found.standard_error)
@@ -331,8 +334,9 @@ def provenance(subject: Subject, m: int) -> str:
         "targets": escaped(", ".join(_with_alias(t, config) for t in targets)),
         "features": counted(len(features), "feature"),
         "seed": escaped(config.get("seed")),
-        "epochs": f"at most {escaped(config.get('epochs'))}, the {escaped(config.get('kept_epoch'))} "
-        "one predicts",
+        "epochs": escaped(
+            f"{config.get('epochs')} at most, the {config.get('kept_epoch')} predicts"
+        ),
         "embargo": counted(int(config.get("embargo_eras", 0)), "era"),
         "dataset": escaped(f"{config.get('dataset')}, manifest {config.get('dataset_digest')}"),
         "versions": escaped(", ".join(_versions(config))),

@@ -176,7 +176,7 @@ def report_path(out_path: str | os.PathLike[str]) -> Path:
 
 
 def _is_ours(file: Path) -> bool:
-    """Return True if a file may be replaced: it is empty, or a page that this module has written."""
+    """Return True if a file may be replaced: it is empty, or a page of this module."""
     if not file.is_file():
         return False
     with open(file, "rb") as opened:
