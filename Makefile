@@ -1,6 +1,7 @@
 # `make` lists what can be made. Variables, all optional:
 #   SOURCE="a.parquet b.parquet"  DATASET=folder  RUN=folder  DTYPE=float32|int8
-#   FEATURES_JSON=file  FEATURE_SET=name  TARGET="name name"  ARGS="further arguments"
+#   FEATURES_JSON=file  BENCHMARKS="a.parquet b.parquet"  FEATURE_SET=name  TARGET="name name"
+#   ARGS="further arguments"
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,23 +16,35 @@ ifeq ($(SOURCE),$(SAMPLE))
   DATASET ?= data/sample/shards
   RUN ?= runs/sample
   FEATURES_JSON ?= data/sample/features.json
+  # Looked for when they are needed: the sample may be written only then, and an older one has none.
+  BENCHMARKS ?= $(call there,$(addprefix data/sample/,$(BENCHMARK_FILES)))
 else
   DATASET ?= data/shards
   RUN ?= runs/first
   ifeq ($(SOURCE),$(OWN))
     FEATURES_JSON ?= $(wildcard data/features.json)
+    BENCHMARKS ?= $(call there,$(addprefix data/,$(BENCHMARK_FILES)))
   endif
 endif
+BENCHMARK_FILES := train_benchmark_models.parquet validation_benchmark_models.parquet meta_model.parquet
+there = $(shell for file in $(1); do test ! -e $$file || echo $$file; done)
 
-CONVERT := $(TOOL) convert $(SOURCE) --out $(DATASET) $(if $(DTYPE),--dtype $(DTYPE)) \
+CONVERT = $(TOOL) convert $(SOURCE) --out $(DATASET) $(if $(DTYPE),--dtype $(DTYPE)) \
 	$(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) \
+	$(if $(BENCHMARKS),--benchmarks $(BENCHMARKS)) \
 	$(if $(FEATURE_SET),--feature-set $(FEATURE_SET)) \
 	$(foreach target,$(TARGET),--target $(target))
+
+# A sample that an earlier version has written is not replaced unasked: its sizes may be the user's.
+define SAY_WITHOUT
+@test -n "$(filter-out $(SAMPLE),$(SOURCE))$(BENCHMARKS)" || \
+	echo "data/sample has no benchmark files: make sample writes a sample that has" >&2
+endef
 
 # Words that aren't the field's, or not of today's English: `make check` finds them.
 AVOIDED := rooms?|doors?|guests?|anew|wholly|hence|heed|whoever
 
-.PHONY: help install sample plan convert inspect verify train test torture check format bench clean
+.PHONY: help install sample plan convert inspect verify train evaluate report test torture check format bench clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +58,7 @@ plan: install | $(filter data/sample/%,$(SOURCE))  ## say what SOURCE needs, and
 	$(TOOL) plan $(SOURCE) $(if $(FEATURES_JSON),--features-json $(FEATURES_JSON)) $(ARGS)
 
 convert: install | $(filter data/sample/%,$(SOURCE))  ## convert SOURCE to DATASET
+	$(SAY_WITHOUT)
 	$(CONVERT) $(ARGS)
 
 inspect: install  ## show what is in DATASET
@@ -54,8 +68,15 @@ verify: install  ## compare DATASET with its manifest
 	$(TOOL) verify $(DATASET) $(ARGS)
 
 train: install | $(filter data/sample/%,$(SOURCE))  ## convert if need be, then train (or resume) in RUN
+	$(SAY_WITHOUT)
 	$(CONVERT)
 	$(TOOL) train $(DATASET) --run $(RUN) --resume $(foreach target,$(firstword $(TARGET)),--set 'targets=["$(target)"]') $(ARGS)
+
+evaluate: install  ## score RUN: CORR, MMC, BMC, FNC and more, in numbers
+	$(TOOL) evaluate $(RUN) $(DATASET) $(foreach target,$(TARGET),--target $(target)) $(ARGS)
+
+report: install  ## show the scores of RUN in one page, RUN/report.html
+	$(TOOL) report $(RUN) $(DATASET) --out $(RUN)/report.html $(ARGS)
 
 test: $(VENV)/installed-dev  ## run all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)

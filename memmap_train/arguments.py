@@ -1,6 +1,7 @@
 """Checks of the arguments that users pass to public functions. They do no I/O."""
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def whole_number(
     value: object,
     kind: type[MemmapTrainError] = ArgumentError,
     *,
-    least: int,
+    least: int | None = None,
     most: int | None = None,
 ) -> int:
     """Return a value as an int; an error of this kind is raised unless it lies in the range.
@@ -42,13 +43,17 @@ def whole_number(
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         found = int(value)
-        if least <= found and (most is None or found <= most):
+        if (least is None or least <= found) and (most is None or found <= most):
             return found
-    limits = f"{least} or more" if most is None else f"{least} to {most}"
-    raise kind(f"{name}: expected a whole number, {limits}, found {shown(value)}")
+    limits = ""
+    if least is not None:
+        limits = f", {least} or more" if most is None else f", {least} to {most}"
+    raise kind(f"{name}: expected a whole number{limits}, found {shown(value)}")
 
 
-def instance(name: str, value: object, expected: type[_T], kind: type[MemmapTrainError]) -> _T:
+def instance(
+    name: str, value: object, expected: type[_T], kind: type[MemmapTrainError], advice: str = ""
+) -> _T:
     """Return a value that is of a type; otherwise an error of this kind is raised.
 
     >>> instance("feature_prefix", "feature", str, ArgumentError)
@@ -57,4 +62,19 @@ def instance(name: str, value: object, expected: type[_T], kind: type[MemmapTrai
     if isinstance(value, expected):
         return value
     wanted = "text" if expected is str else f"a {expected.__name__}"
-    raise kind(f"{name}: expected {wanted}, found {shown(value)}")
+    raise kind(f"{name}: expected {wanted}, found {shown(value)}{advice}")
+
+
+def names(name: str, value: Any, kind: type[MemmapTrainError]) -> list[str]:
+    """Return one name, or several, as a list; an error of this kind is raised for anything else.
+
+    >>> names("targets", "target", ArgumentError), names("targets", ("a", "b"), ArgumentError)
+    (['target'], ['a', 'b'])
+    """
+    if isinstance(value, str):
+        return [value]
+    found = list(value) if isinstance(value, Iterable) else [value]
+    for item in found:
+        if not isinstance(item, str):
+            raise kind(f"{name}: expected names as text, found {shown(item, most=40)}")
+    return found

@@ -13,6 +13,7 @@ __all__ = [
     "Exposures",
     "FoldsReport",
     "ModelScores",
+    "Pool",
     "PredictReport",
     "Predictions",
     "Problem",
@@ -23,6 +24,7 @@ __all__ = [
     "Sampler",
     "ScoreStatistics",
     "Shard",
+    "StepLocation",
     "Stream",
     "Summary",
     "TargetScores",
@@ -38,6 +40,7 @@ _HOMES = {
     "Exposures": "scoring.records",
     "FoldsReport": "runs.report",
     "ModelScores": "scoring.records",
+    "Pool": "loading.sampler",
     "PredictReport": "training.predictions",
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
@@ -48,6 +51,7 @@ _HOMES = {
     "Sampler": "loading.sampler",
     "ScoreStatistics": "runs.statistics",
     "Shard": "dataset.shard",
+    "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
     "Summary": "runs.summary",
     "TargetScores": "scoring.records",
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
     from .dataset.shard import Shard
     from .dataset.verify import Problem
     from .loading.gather import Batch
-    from .loading.sampler import Sampler
+    from .loading.sampler import Pool, Sampler, StepLocation
     from .loading.stream import Stream
     from .loading.torch_batches import TorchBatches
     from .progress import Progress

@@ -12,9 +12,17 @@ import pytest
 import memmap_train as mt
 from memmap_train.arguments import flag, whole_number
 from memmap_train.cli.commands import main
-from memmap_train.errors import ArgumentError, ConfigError, DatasetError, PathError, RunError
+from memmap_train.errors import (
+    ArgumentError,
+    BatchError,
+    ConfigError,
+    DatasetError,
+    FoldError,
+    PathError,
+    RunError,
+)
 from memmap_train.types import Predictions
-from tests.support.errors import refused
+from tests.support.errors import line_of, refused
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -165,3 +173,125 @@ def test_progress_is_a_flag_or_a_function(
         with refused(ArgumentError, "progress: expected True, False, None or a function, found"):
             call()
     assert not list(tmp_path.iterdir())
+
+
+# -- other arguments ------------------------------------------------------------------------------
+
+ERAS = [f"{number:04}" for number in range(1, 41)]
+# Called with arguments that a type checker refuses.
+split: Any = mt.split
+walk_forward: Any = mt.walk_forward
+fold: Any = mt.Fold
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"targets": 5},
+        {"targets": ["target", 5]},
+        {"era_column": 5},
+        {"id_column": 5},
+        {"feature_prefix": 5},
+        {"target_prefix": None},
+        {"feature_set": 5},
+        {"memory": "1"},
+        {"memory": 2.5},
+        {"memory": True},
+        {"workers": "1"},
+        {"workers": 1.5},
+        {"workers": 0},
+        {"dtype": 5},
+        {"dtype": np.int16},
+        {"missing": 0.5},
+        {"decoder": None},
+    ],
+    ids=repr,
+)
+def test_an_option_of_a_conversion_that_makes_no_sense_is_refused(
+    options: dict[str, Any], toys: dict[str, Path], tmp_path: Path
+) -> None:
+    (name,) = options
+    line = line_of(
+        lambda: mt.convert(toys["int8"].with_name("source.parquet"), tmp_path / "new", **options)
+    )
+    assert line.startswith(f"{name}: expected ")
+    assert ", found " in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.dtype("int8"), "int8"], ids=repr)
+def test_a_store_dtype_may_be_numpys(dtype: Any, toys: dict[str, Path], tmp_path: Path) -> None:
+    mt.convert(toys["int8"].with_name("source.parquet"), tmp_path / "new", dtype=dtype)
+    assert mt.open_dataset(tmp_path / "new").manifest.dtype == "int8"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: split(ERAS, ERAS, targets=[]), "targets: expected the name of one at least"),
+        (lambda: split(ERAS, ERAS, targets=None), "targets: expected names as text, found None"),
+        (lambda: split(ERAS, ERAS, targets=5), "targets: expected names as text, found 5"),
+        (lambda: split(ERAS, ERAS, aliases=None), "aliases: expected a mapping"),
+        (lambda: split(None, ERAS), "eras: expected names as text, found None"),
+        (lambda: split([1, 2], ERAS), "eras: expected names as text, found 1"),
+        (lambda: split(ERAS, [1, 2]), "labelled: expected names as text, found 1"),
+        (
+            lambda: split(ERAS, "target"),
+            "labelled: expected labels of eras, as dataset.labelled_eras('target'), found 'target'",
+        ),
+        (lambda: walk_forward("0001", ERAS), "eras: expected labels of eras, as dataset.eras"),
+        (
+            lambda: walk_forward(ERAS, ERAS, rolling_eras="x"),
+            "rolling_eras: expected a whole number, 1 or more, found 'x'",
+        ),
+        (
+            lambda: walk_forward(ERAS, ERAS, rolling_eras=2.5),
+            "rolling_eras: expected a whole number, 1 or more, found 2.5",
+        ),
+        (lambda: fold(5, ("2",), (), 1), "train: expected names as text, found 5"),
+        (lambda: fold(("1",), (2,), (), 1), "validation: expected names as text, found 2"),
+        (lambda: fold(("1",), ("2",), None, 1), "embargo: expected names as text, found None"),
+        (lambda: fold(("1",), ("2",), (), "1"), "embargo_eras: expected a whole number, 0 or"),
+    ],
+)
+def test_folds_are_made_of_names_and_numbers(call: Callable[[], object], said: str) -> None:
+    with refused(FoldError, said):
+        call()
+
+
+def test_batches_are_made_of_a_dataset(toys: dict[str, Path]) -> None:
+    dataset: Any
+    for dataset in (None, str(toys["int8"]), toys["int8"]):
+        with refused(BatchError, "dataset: expected a Dataset, found", "open_dataset"):
+            mt.Batches(dataset, batch_size=20, seed=0)
+    dataset = mt.open_dataset(toys["int8"])
+    with refused(BatchError, "memory_budget: expected a MemoryBudget, found 5"):
+        mt.Batches(dataset, batch_size=20, seed=0, memory_budget=5)  # type: ignore[arg-type]
+
+
+def test_what_is_no_text_is_no_era(toys: dict[str, Path]) -> None:
+    dataset = mt.open_dataset(toys["int8"])
+    others: tuple[Any, ...] = (["0001"], {}, None, 1)
+    for era in others:
+        assert era not in dataset
+        assert dataset.get(era, "none") == "none"
+
+
+@pytest.mark.parametrize("store", ["float32", "int8"])
+def test_only_features_as_they_are_stored_are_decoded(toys: dict[str, Path], store: str) -> None:
+    dataset = mt.open_dataset(toys[store])
+    shard = dataset[dataset.eras[0]]
+    stored = np.array(shard.features)
+    decoded = dataset.decode(stored)
+    wrong: Any
+    for wrong in (shard, stored.tolist(), None, stored.astype(np.int64), stored.astype(np.float16)):
+        with refused(ArgumentError, "decode: expected", store, "found"):
+            dataset.decode(wrong)
+    if store == "int8":
+        with refused(ArgumentError, "int8, found float32; what is decoded already needs no"):
+            dataset.decode(decoded)
+    read_only = np.empty_like(decoded)
+    read_only.flags.writeable = False
+    for wrong in (decoded[1:], decoded.astype(np.float64), decoded.tolist(), read_only):
+        with refused(ArgumentError, "decode: out: expected a writeable array of float32"):
+            dataset.decode(stored, wrong)

@@ -1,4 +1,7 @@
-"""Tests of the environment that `make` builds with incomplete Pythons. Nothing is installed."""
+"""Tests of what `make` types, and of the environment that it builds with incomplete Pythons.
+
+Nothing is installed.
+"""
 
 import os
 import shutil
@@ -26,6 +29,17 @@ case "$*" in
 "-m pip --version") test -e "{installed}" ;;
 esac
 """
+
+# What takes the place of memmap-train: it writes down what it is called with, and writes a sample.
+TOOL = """#!/bin/sh
+echo "$*" >> calls
+case "$*" in "sample data/sample"*) mkdir -p data/sample; cd data/sample; touch {files} ;; esac
+"""
+BENCHMARKS = (
+    "train_benchmark_models.parquet",
+    "validation_benchmark_models.parquet",
+    "meta_model.parquet",
+)
 
 
 @pytest.fixture
@@ -124,3 +138,110 @@ def test_an_unsuitable_python_is_reported_in_one_line(
     assert error.endswith("name one: make PYTHON=python3.12")
     assert ending.startswith("make: ***")
     assert not (folder / ".venv").exists()
+
+
+@pytest.fixture
+def installed(folder: Path) -> Path:
+    """Return a folder in which `make` finds everything installed; `calls` is what it called."""
+    bin_folder = folder / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for path in (bin_folder / "python", folder / ".venv" / "pip", folder / ".venv" / "installed"):
+        path.touch()
+    (bin_folder / "python").chmod(0o755)
+    tool = bin_folder / "memmap-train"
+    files = ("train.parquet", "validation.parquet", "features.json", *BENCHMARKS)
+    tool.write_text(TOOL.format(files=" ".join(files)))
+    tool.chmod(0o755)
+    return folder
+
+
+def calls(folder: Path, *arguments: str) -> list[str]:
+    """Return what a `make` calls the tool with."""
+    (folder / "calls").unlink(missing_ok=True)
+    done = make(folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    return (folder / "calls").read_text().splitlines()
+
+
+def benchmarks_in(call: str) -> list[str]:
+    """Return the files after `--benchmarks`."""
+    words = call.split()
+    if "--benchmarks" not in words:
+        return []
+    after = words[words.index("--benchmarks") + 1 :]
+    return after[: next((i for i, word in enumerate(after) if word.startswith("-")), len(after))]
+
+
+def touch(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("target", ["convert", "train"])
+def test_a_sample_is_written_and_converted_with_its_benchmark_files(
+    installed: Path, target: str
+) -> None:
+    sample, convert, *training = calls(installed, target)
+    assert sample == "sample data/sample"
+    assert benchmarks_in(convert) == [f"data/sample/{name}" for name in BENCHMARKS]
+    expected = ["train data/sample/shards --run runs/sample --resume"]
+    assert training == (expected if target == "train" else [])
+    assert calls(installed, target)[0] == convert  # nothing is written again
+
+
+def test_an_older_sample_is_converted_without_benchmarks_and_the_way_to_them_is_said(
+    installed: Path,
+) -> None:
+    touch(installed / "data" / "sample", "train.parquet", "validation.parquet", "features.json")
+    done = make(installed, "train")
+    assert done.returncode == 0
+    convert, training = (installed / "calls").read_text().splitlines()
+    assert (benchmarks_in(convert), training.split()[0]) == ([], "train")
+    assert "data/sample has no benchmark files: make sample" in done.stderr
+    assert calls(installed, "sample") == ["sample data/sample"]
+    done = make(installed, "train")
+    assert len(benchmarks_in((installed / "calls").read_text().splitlines()[1])) == 3
+    assert "no benchmark files" not in done.stderr
+
+
+@pytest.mark.parametrize("there", [(), BENCHMARKS[2:], BENCHMARKS[:2], BENCHMARKS])
+def test_own_data_are_converted_with_the_benchmark_files_that_are_there(
+    installed: Path, there: tuple[str, ...]
+) -> None:
+    others = ("live.parquet", "live_benchmark_models.parquet", "features.json")
+    touch(installed / "data", "train.parquet", "validation.parquet", *others, *there)
+    for target in ("convert", "train"):
+        convert = calls(installed, target)[0]
+        assert convert.startswith("convert data/train.parquet data/validation.parquet --out ")
+        assert benchmarks_in(convert) == [f"data/{name}" for name in there]
+    assert "no benchmark files" not in make(installed, "convert").stderr
+
+
+def test_benchmark_files_elsewhere_are_named_with_a_variable(installed: Path) -> None:
+    touch(installed / "data", "train.parquet", *BENCHMARKS)
+    (call,) = calls(installed, "convert", "BENCHMARKS=v5/a.parquet v5/b.parquet")
+    assert benchmarks_in(call) == ["v5/a.parquet", "v5/b.parquet"]
+    assert benchmarks_in(*calls(installed, "convert", "BENCHMARKS=")) == []
+    assert benchmarks_in(*calls(installed, "convert", "SOURCE=v5/train.parquet")) == []
+
+
+def test_the_scores_and_the_page_are_those_of_the_run_that_was_trained(installed: Path) -> None:
+    assert calls(installed, "evaluate") == ["evaluate runs/sample data/sample/shards"]
+    assert calls(installed, "report") == [
+        "report runs/sample data/sample/shards --out runs/sample/report.html"
+    ]
+    touch(installed / "data", "train.parquet")
+    assert calls(installed, "evaluate", "TARGET=a b", "ARGS=--json") == [
+        "evaluate runs/first data/shards --target a --target b --json"
+    ]
+    assert calls(installed, "report", "RUN=runs/second", "DATASET=d") == [
+        "report runs/second d --out runs/second/report.html"
+    ]
+
+
+def test_help_lists_every_target_that_a_user_types(folder: Path) -> None:
+    listed = [line.split()[1] for line in make(folder, "help").stdout.splitlines()]
+    assert {"sample", "convert", "train", "evaluate", "report"} <= set(listed)
+    phony = (folder / "Makefile").read_text().partition(".PHONY: help ")[2].split("\n")[0]
+    assert set(listed) == {"help", *phony.split()}

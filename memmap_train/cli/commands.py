@@ -264,6 +264,8 @@ def _predict(arguments: argparse.Namespace) -> None:
                 arguments.out,
                 raw=arguments.raw,
                 era=arguments.era,
+                neutralize=arguments.neutralize,
+                proportion=arguments.proportion,
                 progress=bars,
             )
     except BrokenPipeError:  # `--out /dev/stdout | head` has read enough

@@ -10,7 +10,6 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,7 @@ class _HelpConfig(argparse.Action):
         from ..runs.config_help import config_help  # needs pydantic
 
         width = min(shutil.get_terminal_size().columns, _MAX_HELP_WIDTH)
-        with suppress(OSError):  # a closed pipe, which --help ignores as well
-            sys.stdout.write(config_help(max(width, _MIN_HELP_WIDTH)) + "\n")
+        parser._print_message(config_help(max(width, _MIN_HELP_WIDTH)) + "\n", sys.stdout)
         parser.exit()
 
 
@@ -49,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     sample = _command(
         commands,
         "sample",
-        "write a Numerai-shaped data set with a synthetic signal",
+        "write a Numerai-shaped data set with a synthetic signal and benchmark models",
         "memmap-train sample data/sample --eras 300 --seed 1",
     )
     sample.add_argument("directory", metavar="DIR", help="where the files go")
@@ -266,6 +264,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument(
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
+    )
+    predict.add_argument(
+        "--neutralize",
+        metavar="SET",
+        help="subtract what the features of this set explain in each era, and rank the rest again",
+    )
+    predict.add_argument(
+        "--proportion",
+        type=float,
+        metavar="P",
+        help="with --neutralize, the share that is subtracted, from 0 to 1 (default: 1)",
     )
     _add_evaluate(commands)
     _add_report(commands)

@@ -6,11 +6,13 @@ alike.
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import listed, nearest
+from .terminal import write_result
 
 
 class StrictParser(argparse.ArgumentParser):
@@ -43,6 +45,13 @@ class StrictParser(argparse.ArgumentParser):
             (first,) = (a.metavar for a in self._actions if a.dest == self.one_of[0])
             self.error(f"the following arguments are required: {first}")
         return parsed, unknown
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a help or the version like the result of a command: a full disk is an error."""
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+        elif code := write_result(message):
+            self.exit(code)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         if action.nargs is None and arg_strings == ["--"]:  # --out=-- arrives as a list

@@ -125,7 +125,7 @@ def _run(
         code = EXIT_STOPPED
     if failure is not None:
         code = _fail(failure)
-    written = _write_result(result.getvalue()) if result.getvalue() else 0
+    written = write_result(result.getvalue()) if result.getvalue() else 0
     return code or written
 
 
@@ -134,8 +134,8 @@ def _fail(message: str) -> int:
     return EXIT_ERROR
 
 
-def _write_result(result: str) -> int:
-    """Write the result to stdout; return the exit code."""
+def write_result(result: str) -> int:
+    """Write a result, or a help, to stdout; return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal lacks isn't an error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -143,7 +143,8 @@ def _write_result(result: str) -> int:
         sys.stdout.flush()
     except OSError as error:
         # What is left in the buffer would fail again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # `… | head` has read enough
             return _fail(f"stdout: the result can't be written: {error.strerror}")
     return 0

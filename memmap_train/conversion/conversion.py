@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ..arguments import flag
-from ..errors import ConversionError, listed
+import numpy.typing as npt
+
+from ..arguments import flag, names, whole_number
+from ..errors import ConversionError, SchemaError, listed
 from ..progress import ProgressOption, reporting
 from ..system.paths import checked_path, user_path, user_paths
 from ..system.resources import n_cores
@@ -18,7 +20,7 @@ from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
 from .memory_budget import MemoryBudget
-from .plan import ConvertOptions
+from .plan import ConvertOptions, store_dtype_name
 from .preflight import check_apart
 from .report import Report
 from .schema import ColumnOptions
@@ -29,7 +31,7 @@ def convert(
     sources: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     features_json: str | os.PathLike[str] | None = None,
     feature_set: str | None = None,
     targets: str | Sequence[str] | None = None,
@@ -43,7 +45,7 @@ def convert(
     overwrite: bool = False,
     trust_features: bool = False,
     decoder: str = "auto",
-    benchmarks: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    benchmarks: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
     progress: ProgressOption = None,
 ) -> Report:
     """Convert parquet files into a dataset, or a dataset into a subset of it.
@@ -91,7 +93,7 @@ def convert(
         and compares one feature of each row group with Arrow's; if they differ, a warning says so,
         all eras are converted again, and Arrow decodes the file. "arrow" decodes all features by
         Arrow. The dataset is the same.
-    benchmarks : path or sequence of paths
+    benchmarks : path or sequence of paths, optional
         Files of benchmarks, such as Numerai's `validation_benchmark_models.parquet` and
         `meta_model.parquet`: every column of numbers is a benchmark, joined by era and id. Given
         for a dataset that is there, they are added to it, or bring its benchmarks up to date;
@@ -128,13 +130,15 @@ def convert(
     trust_features = flag("trust_features", trust_features)
     directory = checked_path(out, ConversionError)
     paths = user_paths(sources)
-    benchmark_paths = user_paths(benchmarks) if benchmarks else []
-    if isinstance(targets, str):
-        targets = [targets]
+    benchmark_paths = [] if benchmarks is None else user_paths(benchmarks)
+    if targets is not None:
+        targets = names("targets", targets, SchemaError)
+    if memory is not None:
+        memory = whole_number("memory", memory, ConversionError)
     budget = MemoryBudget(memory)
-    n_workers = n_cores() if workers is None else workers
-    if n_workers < 1:
-        raise ConversionError(f"workers: expected 1 or more, found {workers}")
+    n_workers = n_cores()
+    if workers is not None:
+        n_workers = whole_number("workers", workers, ConversionError, least=1)
     columns = ColumnOptions(
         era_column=era_column,
         id_column=id_column,
@@ -146,23 +150,16 @@ def convert(
             dtype=dtype,
             features_json=features_json,
             feature_set=feature_set,
-            targets=targets,
+            target=targets,
             missing=missing,
             columns=None if columns == ColumnOptions() else columns,
             overwrite=overwrite or None,
         )
         with reporting(progress) as notify:
-            return add_benchmarks(
-                benchmark_paths,
-                directory,
-                budget=budget,
-                n_workers=n_workers,
-                progress=notify,
-                started=started,
-            )
+            return add_benchmarks(benchmark_paths, directory, budget, n_workers, notify, started)
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
         options = ConvertOptions(
-            dtype=source.own_dtype if dtype is None else dtype,
+            dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
             missing=source.own_missing if missing is None else missing,
             features_json=None if features_json is None else user_path(features_json),
             feature_set=feature_set,
@@ -212,6 +209,6 @@ def _check_without_sources(**options: object) -> None:
     given = [name.replace("_", "-") for name, value in options.items() if value is not None]
     if given:
         raise ConversionError(
-            f"without sources, benchmarks are added to a dataset as it is: {listed(given)} "
-            "can't be chosen; leave that out, or name the sources of the dataset as well"
+            f"without sources, benchmarks are added to a dataset as it is: {listed(given)} can't "
+            "be chosen then; leave that out, or name the sources of the dataset as well"
         )

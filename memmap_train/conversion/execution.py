@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..dataset.eras import out_of_order
 from ..dataset.format import WORKSPACE
@@ -24,7 +24,7 @@ from .benchmarks.staging import stage_benchmarks
 from .benchmarks.stored import StoredBenchmarks
 from .benchmarks.update import update_benchmarks
 from .commit import commit_changes, finish_interrupted_commit
-from .era_policy import ChangedEraError, EraPolicy
+from .job import open_journal
 from .journal import FinishedEra, Journal
 from .memory_budget import MemoryBudget
 from .new_manifest import make_manifest
@@ -42,7 +42,7 @@ from .target import (
     check_updatable,
     inspect_target,
 )
-from .update import changed_era_error, check_rows, columns_of_update
+from .update import changed_eras_explained, check_rows, columns_of_update
 from .workspace import Workspace, acquire_workspace
 
 if TYPE_CHECKING:
@@ -115,12 +115,9 @@ def convert_source(
                 if _is_done_meanwhile(request, target):
                     workspace.clear()
                     return make_report(directory, "up to date", started)
-                journal = _open_journal(workspace, source, plan, old, trust_features=trust_features)
-                with _changed_eras_explained(workspace, source, plan):
-                    found = _write_eras(source, plan, journal, budget, n_workers, notifier)
-                found, joined = _join_eras(
-                    workspace, join, found, plan, budget, n_workers, progress
-                )
+                journal = open_journal(workspace, source, plan, old, trust_features=trust_features)
+                found = _write_eras(source, plan, journal, workspace, budget, n_workers, notifier)
+                found, joined = _join_eras(workspace, join, found, budget, n_workers, notifier)
                 manifest = make_manifest(plan, found, old, source.pyarrow_version, join)
                 status = commit_changes(workspace, manifest, old)
                 workspace.clear()
@@ -153,6 +150,10 @@ class ProgressNotifier:
     def read(self, done: int, total: int) -> None:
         """Report how many rows have been read for the plan."""
         self._progress("reading eras", done, total)
+
+    def joined(self, done: int, total: int) -> None:
+        """Report how many rows have their benchmarks."""
+        self._progress("joining benchmarks", done, total)
 
     def written(self, rows: float, total: int) -> None:
         """Report how many more rows have been converted; thread-safe."""
@@ -251,49 +252,21 @@ def _is_done_meanwhile(request: Request, before: Target) -> bool:
     return False
 
 
-def _open_journal(
-    workspace: Workspace,
-    source: ConversionSource,
-    plan: ConversionPlan,
-    old: Manifest | None,
-    *,
-    trust_features: bool,
-) -> Journal:
-    """Return the journal of this conversion, with the eras that an interrupted run has finished."""
-    job = _job(source, plan, old)
-    if old is None:
-        return Journal(workspace, job)
-    policy = EraPolicy.of_update(old, trusts_features=trust_features)
-    return Journal(workspace, job | {"trusts_features": trust_features}, policy)
-
-
-def _job(source: ConversionSource, plan: ConversionPlan, old: Manifest | None) -> dict[str, Any]:
-    """Return the identity of a conversion: with an equal job a rerun resumes it."""
-    schema = plan.columns.schema
-    return {
-        "job_version": 4,
-        "updates": None if old is None else old.digest,
-        "origin": source.identity(),
-        "dtype": plan.options.dtype,
-        "missing": plan.options.missing,
-        "features": list(schema.features),
-        "targets": list(schema.targets),
-        "columns": {"era": schema.era, "id": schema.id},
-        "alias": plan.columns.alias,
-        "rows_per_era": plan.rows_per_era,
-    }
-
-
 def _write_eras(
     source: ConversionSource,
     plan: ConversionPlan,
     journal: Journal,
+    workspace: Workspace,
     budget: MemoryBudget,
     n_workers: int,
     notifier: ProgressNotifier,
 ) -> dict[str, FinishedEra]:
     """Write all unfinished eras and close the journal; return all finished eras."""
-    with _changes_reported(source), closing(journal):
+    with (
+        changed_eras_explained(workspace, source, plan),
+        _changes_reported(source),
+        closing(journal),
+    ):
         eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
         source.check_unchanged()
     return eras
@@ -302,22 +275,17 @@ def _write_eras(
 def _join_eras(
     workspace: Workspace,
     join: BenchmarkJoin,
-    found: Mapping[str, FinishedEra],
-    plan: ConversionPlan,
+    eras: Mapping[str, FinishedEra],
     budget: MemoryBudget,
     n_workers: int,
-    progress: Progress,
+    notifier: ProgressNotifier,
 ) -> tuple[dict[str, FinishedEra], tuple[JoinedFile, ...]]:
     """Write the benchmarks of finished eras; return these eras with them, and counts of rows."""
-    staged = stage_benchmarks(
-        workspace,
-        join,
-        {era: finished.entry for era, finished in found.items()},
-        join.workers_within(budget.n_bytes, plan.rows_per_era, plan.id_width, n_workers),
-        lambda done, total: progress("joining benchmarks", done, total),
-    )
-    eras = {era: replace(found[era], entry=entry) for era, entry in staged.entries.items()}
-    return eras, staged.files
+    entries = {era: finished.entry for era, finished in eras.items()}
+    n_threads = join.workers_within(budget.n_bytes, entries.values(), n_workers)
+    staged = stage_benchmarks(workspace, join, entries, n_threads, notifier.joined)
+    found = {era: replace(eras[era], entry=entry) for era, entry in staged.entries.items()}
+    return found, staged.files
 
 
 @contextmanager
@@ -328,15 +296,3 @@ def _changes_reported(source: ConversionSource) -> Iterator[None]:
     except SourceError:
         source.check_unchanged()
         raise
-
-
-@contextmanager
-def _changed_eras_explained(
-    workspace: Workspace, source: ConversionSource, plan: ConversionPlan
-) -> Iterator[None]:
-    """Turn a changed era into an error that names its features; nothing is kept to resume."""
-    try:
-        yield
-    except ChangedEraError as changed:
-        workspace.clear()
-        raise changed_era_error(changed, plan, source, workspace.directory) from None

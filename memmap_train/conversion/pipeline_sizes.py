@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..dataset.format import N_COUNTS
-from ..system.disk_writer import BLOCK_BYTES
+from ..system.direct_io import BLOCK_BYTES
 from .parquet.columns import DECODING_BYTES, columns_at_once
 from .parquet.file import ParquetFileInfo
 from .plan import ConversionPlan, RowGroup

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
+from ..arguments import instance
 from ..dataset.format import MISSING_CHOICES, N_COUNTS, STORE_DTYPES
 from ..dataset.manifest import SourceEntry
 from ..errors import SchemaError, listed
@@ -56,11 +58,21 @@ class ConvertOptions:
         ):
             if value not in choices:
                 raise SchemaError(f"{name}: expected one of {listed(choices)}, found {value!r}")
+        if self.feature_set is not None:
+            instance("feature_set", self.feature_set, str, SchemaError)
         if self.missing == "nan" and self.dtype == "int8":
             raise SchemaError(
                 "missing='nan' needs the float32 store: an int8 code can't say that a feature is "
                 "missing; use --dtype float32, or --missing 0.5"
             )
+
+
+def store_dtype_name(dtype: npt.DTypeLike) -> str:
+    """Return the name of a dtype: ``numpy.int8`` and ``numpy.dtype("int8")`` are "int8" too."""
+    try:
+        return np.dtype(dtype).name
+    except (TypeError, ValueError):  # an error will say what is expected
+        return str(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def report_text(report: Report) -> str:
     lines = [
         f"{dataset.path}: {report.status} {what} in {report.seconds:,.1f} s ({rate:,.0f} rows/s)"
     ]
-    is_of_sources = report.n_eras_new or report.n_eras_changed or not report.benchmark_files
+    is_of_sources = report.n_eras_new or report.n_eras_changed or not report.n_eras_benchmarks
     if report.status == "updated" and is_of_sources:
         lines.append(
             f"  {counted(report.n_eras_new, 'new era')}; new targets in "
@@ -171,7 +171,7 @@ def report_text(report: Report) -> str:
 def _benchmark_lines(report: Report) -> Iterator[str]:
     """Yield what was joined, and which new eras have no benchmarks because no file was given."""
     names = report.dataset.benchmark_names
-    if report.benchmark_files:
+    if report.benchmark_files or report.n_eras_benchmarks:
         written = f"written in {counted(report.n_eras_benchmarks, 'old era')}"
         of_update = f", {written}" if report.status == "updated" else ""
         yield f"  {counted(len(names), 'benchmark')} ({listed(names, 3)}){of_update}"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..arguments import instance
 from ..dataset.eras import ERA_COLUMN
 from ..errors import SchemaError, listed, nearest
 
@@ -49,6 +50,12 @@ class ColumnOptions:
     id_column: str | None = None
     feature_prefix: str = "feature"
     target_prefix: str = "target"
+
+    def __post_init__(self) -> None:
+        for name in ("era_column", "feature_prefix", "target_prefix"):
+            instance(name, getattr(self, name), str, SchemaError)
+        if self.id_column is not None:
+            instance("id_column", self.id_column, str, SchemaError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,8 @@ def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, wh
     if not features:
         raise SchemaError(
             f"{where}: no column begins with {options.feature_prefix!r}, so there are no features; "
-            "say how they begin with --feature-prefix"
+            "say how they begin with --feature-prefix, or name a file of benchmarks after "
+            "--benchmarks"
         )
     unusable = {
         name: _SEVERAL if name in repeated else f"holds {kind_of[name]}"

@@ -17,7 +17,8 @@ from ..dataset.dataset import Dataset
 from ..dataset.file_digest import MapDigest
 from ..dataset.manifest import Manifest
 from ..dataset.shard import Shard
-from ..system.disk_writer import BLOCK_BYTES, DiskWriter
+from ..system.direct_io import BLOCK_BYTES
+from ..system.disk_writer import DiskWriter
 from ..system.threads import ThreadPool
 from .codec import FeatureEncoder
 from .era_writer import ShardWriter

@@ -6,7 +6,8 @@ compared by checksum (see `era_policy`). Here is checked that the sources still 
 dataset holds, and is found what has changed if they don't.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from .feature_sets import complete_sets
 from .plan import Columns, ConversionPlan
 from .schema import reasons
 from .source import ConversionSource
+from .workspace import Workspace
 
 _COMPARED_AT_ONCE = 64  # features, to find those that have changed
 _ADVICE = "choose another --out for the new files, or replace it with --overwrite"
@@ -101,6 +103,18 @@ def check_rows(plan: ConversionPlan, old: Manifest, directory: Path, source_name
                 f"found {plan.rows_per_era[entry.era]:,} in {source_name}; the dataset stays as it "
                 f"is; {_ADVICE}"
             )
+
+
+@contextmanager
+def changed_eras_explained(
+    workspace: Workspace, source: ConversionSource, plan: ConversionPlan
+) -> Iterator[None]:
+    """Turn a changed era into an error that names its features; nothing is kept to resume."""
+    try:
+        yield
+    except ChangedEraError as changed:
+        workspace.clear()
+        raise changed_era_error(changed, plan, source, workspace.directory) from None
 
 
 def changed_era_error(

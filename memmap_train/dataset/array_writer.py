@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from ..errors import ShardError
 from ..system.checksum import Checksum
-from ..system.disk_writer import BLOCK_BYTES, DiskWriter
+from ..system.direct_io import BLOCK_BYTES
+from ..system.disk_writer import DiskWriter
 from ..system.durable import sync_file
 from .array_file import npy_header
 

@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 ERA_COLUMN = "era"
 """Numerai's name of the column with the eras."""
 
+DAY = 24 * 60 * 60 * 10**9
+"""Nanoseconds, the unit of `era_time`."""
+
 _NUMBER = re.compile(r"(?P<prefix>\D*?)(?P<number>[0-9]+)(?:\.0+)?\s*")
 _TIME = re.compile(
     r"(?P<prefix>\D*?)(?P<year>[0-9]{4})(?P<mark>[-/._]?)"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import arguments
 from ..errors import DatasetError, listed, nearest
 
 Selection = str | Sequence[str] | None
@@ -10,18 +11,7 @@ Selection = str | Sequence[str] | None
 
 def as_names(names: Any, what: str) -> list[str]:
     """Return one name, or several, as a list; a DatasetError is raised for anything else."""
-    if isinstance(names, str):
-        return [names]
-    try:
-        found = list(names)
-    except TypeError:
-        found = [names]
-    for name in found:
-        if not isinstance(name, str):
-            raise DatasetError(
-                f"{what}: expected names as text, found {name!r:.40} ({type(name).__name__})"
-            )
-    return found
+    return arguments.names(what, names, DatasetError)
 
 
 def columns_of(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:

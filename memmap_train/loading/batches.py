@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..arguments import flag
+from ..arguments import flag, instance
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
 from ..errors import BatchError, listed
@@ -15,13 +15,13 @@ from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from ..text import in_bytes
 from .gather import Batch, PoolReader
 from .placement import Placement, placement_of
-from .sampler import CheckedSampler, Sampler, whole
+from .sampler import CheckedSampler, Sampler, check_within, whole
 from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffling_of
 from .stream import Stream
 from .window_sampler import WindowSampler
 
 _NUMBERS_BYTES = 64  # of each row of a pool while it is filled: where it is, and where it goes
-_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
+MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
 class Batches:
@@ -111,6 +111,9 @@ class Batches:
         sampler: Sampler | None = None,
         memory_budget: MemoryBudget = PROCESS_MEMORY,
     ) -> None:
+        advice = "; open a path with memmap_train.open_dataset"
+        instance("dataset", dataset, Dataset, BatchError, advice)
+        instance("memory_budget", memory_budget, MemoryBudget, BatchError)
         drop_remainder = flag("drop_remainder", drop_remainder)
         self.dataset, self._budget = dataset, memory_budget
         self._columns = dataset.feature_columns(features), dataset.target_columns(targets)
@@ -144,7 +147,7 @@ class Batches:
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
-        if 2 * self.pool_bytes > max(self.placement.available, _MIN_AVAILABLE):
+        if 2 * self.pool_bytes > max(self.placement.available, MIN_AVAILABLE):
             n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
             raise BatchError(
                 f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "
@@ -197,7 +200,9 @@ class Batches:
                 "from batches.stream(start, end), an epoch from batches.epoch(0)"
             )
         place = self._sampler.locate(step)
-        part = self._sampler.pool(place.epoch, place.pool).only(place.low, place.high)
+        pool = self._sampler.pool(place.epoch, place.pool)
+        check_within(pool.n_rows, place, step)
+        part = pool.only(place.low, place.high)
         x, y = self.reader.buffers(part.n_rows)
         for fill in self.reader.fills(part, x, y, n_parts=1):
             fill()

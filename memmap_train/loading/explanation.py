@@ -1,6 +1,6 @@
 """How batches are shuffled and read, in words: a line for `train`, more for the other commands."""
 
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .batches import Batches
 from .window_sampler import WindowSampler
 
@@ -46,6 +46,6 @@ def reading_line(batches: Batches) -> str:
         return f"{features} for {memory}: all by the page cache, this disk has no direct I/O"
     n_kept = len(batches.dataset.eras) - len(batches.direct_eras)
     return (
-        f"{features} for {memory}: {n_kept:,} eras stay in memory, "
-        f"{len(batches.direct_eras):,} are read from the disk in each epoch"
+        f"{features} for {memory}: {counted(n_kept, 'era')} in memory, "
+        f"{len(batches.direct_eras):,} read from the disk in each epoch"
     )

@@ -62,6 +62,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             }
             for target in manifest.targets
         },
+        "benchmarks": _describe_benchmarks(dataset),
+        "benchmark_sources": [source.name for source in manifest.benchmark_sources],
         "has_ids": all("ids" in entry.files for entry in entries),
         "eras_with_constant_features": _eras_with_constant_features(dataset),
         "data_type": data_types,
@@ -73,6 +75,21 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         description["planted"] = manifest.planted
     description["batches"] = _describe_batches(dataset)
     return description
+
+
+def _describe_benchmarks(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Return how many eras and rows have a value of each benchmark, and the first and last era."""
+    entries = [dataset.entry(era) for era in dataset.eras]
+    described = {}
+    for name in dataset.benchmark_names:
+        eras = dataset.benchmark_eras(name)
+        described[name] = {
+            "eras": len(eras),
+            "first_era": eras[0] if eras else None,
+            "last_era": eras[-1] if eras else None,
+            "rows": sum(entry.rows - entry.benchmark_nulls[name] for entry in entries),
+        }
+    return described
 
 
 def _describe_batches(dataset: Dataset) -> dict[str, Any]:
@@ -103,6 +120,8 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
         arrays["ids"] = shard.ids
     if shard.counts is not None:
         arrays["counts"] = shard.counts
+    if shard.benchmarks is not None:
+        arrays["benchmarks"] = shard.benchmarks
     constant = _constant(shard)
     return {
         "era": era,
@@ -122,11 +141,20 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
         "constant_features": None if constant is None else int(constant.sum()),
         "duplicated_ids": None if shard.ids is None else _n_duplicated(shard.ids),
         "target_nulls": dict(entry.target_nulls),
-        "target_mean": {
-            name: None if np.isnan(column).all() else round(float(np.nanmean(column)), 6)
-            for name, column in zip(dataset.target_names, np.asarray(shard.targets).T, strict=True)
-        },
+        "target_mean": _means(dataset.target_names, shard.targets),
+        "benchmark_nulls": {name: entry.benchmark_nulls[name] for name in dataset.benchmark_names},
+        "benchmark_mean": (
+            {} if shard.benchmarks is None else _means(dataset.benchmark_names, shard.benchmarks)
+        ),
         "open_with": _load_line(str(shard.file("features"))),
+    }
+
+
+def _means(names: Sequence[str], columns: npt.NDArray[np.generic]) -> dict[str, float | None]:
+    """Return the mean of each column; None if it has no value."""
+    return {
+        name: None if np.isnan(column).all() else round(float(np.nanmean(column)), 6)
+        for name, column in zip(names, np.asarray(columns, np.float32).T, strict=True)
     }
 
 

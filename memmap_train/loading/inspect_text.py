@@ -6,7 +6,7 @@ from ..errors import listed
 from ..text import counted, in_bytes
 from .inspect import COUNT_NAMES
 
-_SHOWN_TARGETS = 12
+_SHOWN_TARGETS = _SHOWN_BENCHMARKS = 12
 
 
 def dataset_text(description: dict[str, Any]) -> str:
@@ -43,6 +43,7 @@ def dataset_text(description: dict[str, Any]) -> str:
         lines.append(f"          {name:<24} {target['labelled_eras']:>6,}{alias}")
     if len(targets) > _SHOWN_TARGETS:
         lines.append(f"          and {len(targets) - _SHOWN_TARGETS} more (--json lists them)")
+    lines += _benchmark_lines(d["benchmarks"])
     if "planted" in d:
         lines.append(
             f"planted   a signal: no model scores better than {d['planted']:.4f} on average over "
@@ -55,9 +56,25 @@ def dataset_text(description: dict[str, Any]) -> str:
         lines.append(f"shuffling {batches['shuffling']}")
         lines += [f"          {detail}" for detail in batches["shuffling_details"]]
         lines.append(f"reading   {batches['reading']}")
-    lines.append(f"sources   {', '.join(d['sources'])}")
+    lines.append(f"sources   {', '.join([*d['sources'], *d['benchmark_sources']])}")
     lines.append(f"digest    {d['digest']}")
     return "\n".join(lines)
+
+
+def _benchmark_lines(benchmarks: dict[str, Any]) -> list[str]:
+    """Return for each benchmark in how many eras and rows it has a value; nothing without any."""
+    if not benchmarks:
+        return []
+    lines = [f"benchmarks {len(benchmarks)}: name, eras and rows with a value"]
+    for name, benchmark in list(benchmarks.items())[:_SHOWN_BENCHMARKS]:
+        rows = f"{benchmark['rows']:>11,}"
+        span = f"  ({benchmark['first_era']} to {benchmark['last_era']})" * bool(benchmark["eras"])
+        lines.append(f"          {name:<24} {benchmark['eras']:>6,} {rows}{span}")
+    if len(benchmarks) > _SHOWN_BENCHMARKS:
+        lines.append(
+            f"          and {len(benchmarks) - _SHOWN_BENCHMARKS} more (--json lists them)"
+        )
+    return lines
 
 
 def era_text(description: dict[str, Any]) -> str:
@@ -66,7 +83,7 @@ def era_text(description: dict[str, Any]) -> str:
     lines = [f"era {d['era']}: {counted(d['rows'], 'row')}"]
     for name, array in d["arrays"].items():
         shape = " x ".join(f"{n:,}" for n in array["shape"])
-        lines.append(f"{name:<9} {array['dtype']:<4} {shape:<14} {in_bytes(array['bytes']):>9}")
+        lines.append(f"{name:<10} {array['dtype']:<4} {shape:<14} {in_bytes(array['bytes']):>9}")
     if d["data_type"]:
         lines.append("rows      " + ", ".join(f"{k} {n:,}" for k, n in d["data_type"].items()))
     lines.append(f"missing   {d['missing_features']:,} feature values")
@@ -78,6 +95,9 @@ def era_text(description: dict[str, Any]) -> str:
     lines.append(
         "nulls     " + (", ".join(f"{k} {n:,}" for k, n in nulls.items()) if nulls else "none")
     )
+    if d["benchmark_nulls"]:
+        found = {name: d["rows"] - n for name, n in d["benchmark_nulls"].items()}
+        lines.append("values    " + ", ".join(f"{k} {n:,}" for k, n in found.items()))
     lines.append(f"open it   {d['open_with']}")
     return "\n".join(lines)
 

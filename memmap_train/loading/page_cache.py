@@ -21,7 +21,7 @@ from ..system.file_access import advise, map_file
 from ..system.resources import n_cores, raise_open_file_limit
 from ..system.scratch import ThreadScratch
 from ..system.threads import ThreadPool
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .placement import Placement, placement_of
 
 _READ_BYTES = 2**20
@@ -175,7 +175,7 @@ def status_text(status: dict[str, Any]) -> str:
     else:
         lines.append(
             f"              too little for all features: {status['eras_that_fit']:,} of "
-            f"{status['eras']:,} eras would stay in memory, the others come from the disk"
+            f"{counted(status['eras'], 'era')} would stay in memory, the others come from the disk"
         )
         fitting = [name for name, found in status["feature_sets"].items() if found["fits"]]
         if fitting:

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import whole_number
-from ..errors import BatchError
+from ..errors import BatchError, shown
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
+_MAX_SHOWN = 8  # numbers of an array in a message
 _HINT = "; see `memmap_train.Sampler`"
 
 
@@ -152,7 +153,11 @@ class CheckedSampler:
         found = self._sampler.locate(step)
         where = f"{self._name}.locate({step})"
         if not isinstance(found, StepLocation):
-            raise BatchError(f"{where}: expected a StepLocation, found {found!r:.80}{_HINT}")
+            raise BatchError(f"{where}: expected a StepLocation, found {shown(found)}{_HINT}")
+        for name in ("epoch", "pool", "next_pool_step"):
+            whole(f"{where}.{name}", getattr(found, name), least=0)
+        for name in ("low", "high"):  # whole numbers, whose range is checked together
+            whole_number(f"{where}.{name}", getattr(found, name), BatchError)
         if not 0 <= found.low < found.high <= self.max_pool_rows:
             raise BatchError(
                 f"{where}: expected rows within a pool of {self.max_pool_rows:,}, found "
@@ -170,11 +175,21 @@ class CheckedSampler:
         found = self._sampler.pool(epoch, pool)
         where = f"{self._name}.pool({epoch}, {pool})"
         if not isinstance(found, Pool):
-            raise BatchError(f"{where}: expected a Pool, found {found!r:.80}{_HINT}")
+            raise BatchError(f"{where}: expected a Pool, found {shown(found)}{_HINT}")
         wrong = _fault(found, self._rows_per_era, self.max_pool_rows)
         if wrong is not None:
             raise BatchError(f"{where}: {wrong}{_HINT}")
         return found
+
+
+def check_within(n_rows: int, place: StepLocation, step: int) -> None:
+    """Raise a BatchError if a step's rows lie beyond those of its pool."""
+    if place.high > n_rows:
+        raise BatchError(
+            f"sampler.locate({step}): expected rows within the {n_rows:,} of "
+            f"sampler.pool({place.epoch}, {place.pool}), found {place.low:,} to {place.high:,}"
+            f"{_HINT}"
+        )
 
 
 def whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -186,18 +201,29 @@ def whole(name: str, value: object, *, least: int = 1, most: int | None = None) 
     return whole_number(name, value, BatchError, least=least, most=most)
 
 
+def _array(value: object) -> str:
+    """Return what an array is, and how it begins, in one line."""
+    if not isinstance(value, np.ndarray):
+        return shown(value)
+    begin = ", ".join(str(number) for number in value.ravel()[:_MAX_SHOWN])
+    more = ", …" if value.size > _MAX_SHOWN else ""
+    return f"[{begin}{more}], {value.dtype} of shape {value.shape}"
+
+
 def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:
     """Return the fault of a pool: its expected and its found contents."""
     eras, starts, lengths, places = pool.eras, pool.starts, pool.lengths, pool.places
     for name in ("eras", "starts", "lengths", "places"):
         array = getattr(pool, name)
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "i":
-            return f"{name}: expected a one-dimensional array of integers, found {array!r:.80}"
+            return f"{name}: expected a one-dimensional array of integers, found {_array(array)}"
     if not 0 < len(eras) == len(starts) == len(lengths):
         found = f"{len(eras)}, {len(starts)} and {len(lengths)}"
         return f"expected as many eras as starts and lengths, at least one, found {found}"
     if eras[0] < 0 or eras[-1] >= len(rows_per_era) or (np.diff(eras) < 0).any():
-        return f"eras: expected ascending positions below {len(rows_per_era):,}, found {eras!s:.80}"
+        return (
+            f"eras: expected ascending positions below {len(rows_per_era):,}, found {_array(eras)}"
+        )
     is_outside = (starts < 0) | (lengths < 1) | (starts + lengths > rows_per_era[eras])
     if is_outside.any():
         window = int(np.argmax(is_outside))

@@ -15,7 +15,7 @@ from ..errors import BatchError
 from ..system.thread_lock import ThreadLock
 from ..system.threads import ThreadPool
 from .gather import Batch, Float32, PoolReader, Stored
-from .sampler import Pool, Sampler, StepLocation, whole
+from .sampler import Pool, Sampler, StepLocation, check_within, whole
 
 
 class Stream(Iterator[Batch]):
@@ -124,6 +124,7 @@ class Stream(Iterator[Batch]):
             self._pools = {}
             reading = self._pools[key] = self._read(place)
         x, y = reading.result()
+        check_within(len(x), place, step)
         following = self._following(place)
         if following is None or _key(following) in self._pools:
             return x[place.low : place.high], y[place.low : place.high]

@@ -11,12 +11,13 @@ from typing import Any
 from ..dataset.dataset import Dataset
 from ..errors import BatchError, DependencyError
 from ..text import in_bytes
-from .batches import Batches, as_batches
+from .batches import MIN_AVAILABLE, Batches, as_batches
 from .sampler import whole
 
 try:
     import torch
     from torch.utils.data import IterableDataset, get_worker_info
+    from torch.utils.data._utils.collate import default_collate_fn_map
 except ImportError as error:
     _import_error: ImportError | None = error
     IterableDataset = object
@@ -24,7 +25,8 @@ else:
     _import_error = None
 
 MAX_WORKERS = 512
-_MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
+_MAX_STEP = 2**62  # a step and the epoch after it are int64
+_OF_WORKERS = ("worker", "num_workers", "epoch_end")  # keys of a worker's state
 
 
 def torch_batches(
@@ -134,7 +136,8 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be an epoch, from 0; also where workers iterate."""
-        self._set(whole("epoch", epoch, least=0) * len(self))
+        most = _MAX_STEP // len(self)
+        self._set(whole("epoch", epoch, least=0, most=most) * len(self))
 
     def state_dict(self) -> dict[str, int]:
         """Return the position: the step of this rank that comes next.
@@ -178,6 +181,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
         try:
             step, steps = state["step"], int(state["steps_per_epoch"])
             world_size = int(state["world_size"])
+            of_worker = [state[key] for key in _OF_WORKERS] if _OF_WORKERS[0] in state else None
         except (KeyError, TypeError, ValueError):
             raise BatchError(
                 f"load_state_dict: expected what state_dict has returned, found {state!r:.80}"
@@ -188,19 +192,19 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 f"{self.world_size} ranks, found one of {steps:,} batches of {world_size} ranks; "
                 "resume with the same data, batch_size and world_size"
             )
-        step = whole("step", step, least=0)
-        if "worker" not in state:
+        step = whole("step", step, least=0, most=_MAX_STEP)
+        if of_worker is None:
             self._set(step)
             return
         slot, worker, n_workers = _consumer()
-        if (state["worker"], state["num_workers"]) != (worker, n_workers):
+        epoch_end = whole("epoch_end", of_worker.pop(), least=0, most=_MAX_STEP + len(self))
+        if of_worker != [worker, n_workers]:
             raise BatchError(
                 f"load_state_dict: expected the state of worker {worker} of {n_workers}, found "
-                f"that of {state['worker']} of {state['num_workers']}; resume with the same number "
-                "of workers"
+                f"that of {of_worker[0]} of {of_worker[1]}; resume with the same number of workers"
             )
-        self._remaining = range(step, state["epoch_end"], n_workers)
-        self._note_next(state["epoch_end"], n_workers if slot else 0)
+        self._remaining = range(step, epoch_end, n_workers)
+        self._note_next(epoch_end, n_workers if slot else 0)
 
     def _set(self, step: int) -> None:
         self._note_next(step, n_workers=0)
@@ -235,7 +239,7 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
             for step in steps:
                 x, y = next(stream)
                 self._position = step + n_workers
-                yield torch.from_numpy(x), torch.from_numpy(y)
+                yield _Pair((torch.from_numpy(x), torch.from_numpy(y)))
                 del x, y  # the stream reuses what the caller has let go of
 
     def _check_n_workers(self, n_workers: int) -> None:
@@ -250,13 +254,31 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
 
     def _check_memory(self, n_workers: int) -> None:
         needed = n_workers * 2 * self.batches.pool_bytes
-        available = max(self.batches.placement.available, _MIN_AVAILABLE)
+        available = max(self.batches.placement.available, MIN_AVAILABLE)
         if n_workers > MAX_WORKERS or needed > available:
             raise BatchError(
                 f"num_workers: {n_workers} workers have two pools of "
                 f"{in_bytes(self.batches.pool_bytes)} each; expected {in_bytes(available)} at "
                 f"most, the memory available, and {MAX_WORKERS} workers at most: take num_workers=0"
             )
+
+
+class _Pair(tuple[Any, Any]):
+    """A batch ``(x, y)`` of tensors, known by its type to a `DataLoader`."""
+
+    __slots__ = ()
+
+
+def _refuse_collation(*_: object, **__: object) -> None:
+    """Raise an error if a `DataLoader` would make batches of batches."""
+    raise BatchError(
+        "a DataLoader would make batches of these batches: expected DataLoader(loader, "
+        "batch_size=None), which hands them on as they are"
+    )
+
+
+if _import_error is None:
+    default_collate_fn_map[_Pair] = _refuse_collation
 
 
 def _consumer() -> tuple[int, int, int]:

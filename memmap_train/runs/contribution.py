@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import gaussian_ranks
+from .metrics import gaussian_ranks, numerai_corr
 
 _Floats = npt.NDArray[np.floating[Any]]
-_Float64s = npt.NDArray[np.float64]
 
 
 def correlation_contribution(
@@ -53,7 +52,7 @@ def correlation_contribution(
     the rest, and the caller says how many rows it has.
 
     A target between 0 and 1 is multiplied by 4 before it is centred, any other isn't. The score
-    isn't a correlation: it is a covariance.
+    isn't a correlation: it is a covariance. The target is centred in its own dtype, as there.
 
     Source: ``numerai_tools.scoring.correlation_contribution`` of numerai-tools 0.7.2
     (https://github.com/numerai/numerai-tools), to which the tests hold this function.
@@ -110,9 +109,44 @@ def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -
     return "the other model's predictions are all equal"
 
 
+def correlation_with(predictions: _Floats, other: _Floats) -> npt.NDArray[np.float64]:
+    """Return the correlation of models' predictions with those of a benchmark or the meta model.
+
+    It is `numerai_corr` with the other model's predictions as the target, over the given rows that
+    have one.
+
+    Parameters
+    ----------
+    predictions : ndarray of float, shape (rows, models)
+    other : ndarray of float, shape (rows,)
+        NaN where a row has none.
+
+    Returns
+    -------
+    ndarray of float64, shape (models,)
+        NaN as for `numerai_corr`, and `metrics.why_undefined` says why.
+
+    Notes
+    -----
+    Not symmetric: the predictions count by their order, the other model's by their values. Numerai
+    itself takes this for ``avg_corr_with_benchmark``.
+
+    Source: ``per_era_pred_corr`` in ``numerai/agents/code/metrics/numerai_metrics.py`` of
+    https://github.com/numerai/example-scripts
+
+    Examples
+    --------
+    >>> other = np.array([0.1, 0.2, 0.3, 0.4, np.nan])
+    >>> predictions = np.array([[1.0], [2.0], [3.0], [4.0], [5.0]])
+    >>> correlation_with(predictions, other).round(4).tolist()
+    [0.999]
+    """
+    return np.array([numerai_corr(of_model, other) for of_model in predictions.T])
+
+
 def _common_rows(
     predictions: _Floats, other: _Floats, target: _Floats
-) -> tuple[_Float64s, _Float64s, _Float64s]:
+) -> tuple[_Floats, _Floats, _Floats]:
     """Return copies of the rows that have a label and a prediction of the other model."""
     if predictions.ndim != 2 or not other.shape == target.shape == predictions.shape[:1]:
         raise ValueError(
@@ -120,8 +154,4 @@ def _common_rows(
             f"found shapes {predictions.shape}, {other.shape} and {target.shape}"
         )
     common = ~(np.isnan(other) | np.isnan(target))
-    return (
-        predictions[common].astype(np.float64),
-        other[common].astype(np.float64),
-        target[common].astype(np.float64),
-    )
+    return predictions[common], other[common], target[common]

@@ -16,10 +16,8 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
-from ..dataset.eras import ERA_COLUMN, era_sort_key, era_time, weekly_era_number
+from ..dataset.eras import DAY, ERA_COLUMN, era_sort_key, era_time, weekly_era_number
 from ..errors import FoldError
-
-_DAY = 24 * 60 * 60 * 10**9  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class _Horizon:
 
 # Source: "purge_eras" on https://docs.numer.ai/numerai-tournament/models.
 _SHORT, _LONG = _Horizon(20), _Horizon(60)
-_MAX_BUSINESS_DAYS = 260  # a year: a larger number at the end of a name isn't a horizon
+_MAX_BUSINESSDAYS = 260  # a year: a larger number at the end of a name isn't a horizon
 
 
 def automatic_embargo(
@@ -235,7 +233,7 @@ def _horizon(target: str) -> _Horizon | None:
     """
     match = re.search(r"_([1-9][0-9]{1,2})$", target)
     days = int(match[1]) if match else 0
-    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MAX_BUSINESS_DAYS
+    is_known = days == _SHORT.business_days or _LONG.business_days <= days <= _MAX_BUSINESSDAYS
     return _Horizon(days) if is_known else None
 
 
@@ -244,14 +242,14 @@ def _in_eras(weeks: int, eras: Sequence[str]) -> int:
     times = _uneven_times(eras)
     if times is None:
         return weeks
-    within = (bisect_right(times, time + 7 * weeks * _DAY) for time in times)
+    within = (bisect_right(times, time + 7 * weeks * DAY) for time in times)
     return max(end - position - 1 for position, end in enumerate(within))
 
 
 def _uneven_times(eras: Sequence[str]) -> list[int] | None:
     """Return the sorted times of eras that are dates and not whole weeks apart, or None."""
     times = sorted(time for time in map(era_time, eras) if time is not None)
-    weekly = all((later - time) % (7 * _DAY) == 0 for time, later in pairwise(times))
+    weekly = all((later - time) % (7 * DAY) == 0 for time, later in pairwise(times))
     return None if weekly else times
 
 

@@ -16,6 +16,7 @@ _Float64s = npt.NDArray[np.float64]
 
 _BLOCK_ROWS = 256  # decoded to float64 at once: 7 MB of 3,555 features
 _N_CODES = 5
+_CODE = 0.25  # what a code is worth in a float32 store
 _SAME = 1e-12  # correlations nearer to each other than rounding errors
 
 
@@ -73,7 +74,7 @@ def exposures(
         centred /= np.linalg.norm(centred, axis=0)  # NaN where undefined
         products, sums, squares = _products(features, centred)
         if counts is not None:
-            sums, squares = _moments(counts)
+            sums, squares = _moments(counts, 1.0 if features.dtype == np.int8 else _CODE)
         spread = squares - sums * sums / n_rows
         spread[spread <= squares * _SAME] = math.nan
         found: _Float64s = np.clip(products / np.sqrt(spread)[:, None], -1, 1)
@@ -180,8 +181,8 @@ def _products(
     return products, sums, squares
 
 
-def _moments(counts: npt.NDArray[Any]) -> tuple[_Float64s, _Float64s]:
-    """Return the sums, and sums of squares, of features that are stored as codes."""
-    codes = np.arange(_N_CODES, dtype=np.float64)
+def _moments(counts: npt.NDArray[Any], code: float) -> tuple[_Float64s, _Float64s]:
+    """Return the sums, and sums of squares, of features of which a code is worth so much."""
+    values = code * np.arange(_N_CODES)
     of_codes = counts[:, :_N_CODES].astype(np.float64)
-    return of_codes @ codes, of_codes @ codes**2
+    return of_codes @ values, of_codes @ values**2

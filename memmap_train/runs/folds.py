@@ -12,9 +12,9 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
-from ..arguments import flag
+from ..arguments import flag, names, whole_number
 from ..dataset.eras import era_sort_key, weekly_era_number
-from ..errors import FoldError, listed
+from ..errors import FoldError, listed, shown
 from .embargo import far_from, resolve_embargo
 from .validation_eras import choose_validation
 
@@ -39,7 +39,8 @@ class Fold:
     Raises
     ------
     FoldError
-        If an era is in two of the three, or there is nothing to train or to validate on.
+        If an era is in two of the three, there is nothing to train or to validate on, or an era
+        isn't text.
 
     Examples
     --------
@@ -54,6 +55,11 @@ class Fold:
     embargo_eras: int
 
     def __post_init__(self) -> None:
+        for part in ("train", "validation", "embargo"):
+            eras = tuple(names(part, getattr(self, part), FoldError))
+            object.__setattr__(self, part, eras)
+        reach = whole_number("embargo_eras", self.embargo_eras, FoldError, least=0)
+        object.__setattr__(self, "embargo_eras", reach)
         counts = Counter((*self.train, *self.validation, *self.embargo))
         repeated = [era for era, count in counts.items() if count > 1]
         if repeated:
@@ -158,11 +164,11 @@ def split(
     >>> fold = split(ds.eras, ds.labelled_eras("target"))  # doctest: +SKIP
     >>> batches = mt.Batches(ds.select(fold.train), batch_size=4096)  # doctest: +SKIP
     """
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    chosen = _checked_targets(targets, aliases)
+    eras, with_labels = _labelled_in_order(eras, labelled, chosen[0])
     allow_overlap = flag("allow_overlap", allow_overlap)
-    reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
-    with_labels = _labelled_in_order(eras, labelled, names[0])
-    validation = choose_validation(eras, with_labels, validation_eras, names[0])
+    reach = resolve_embargo(embargo_eras, eras, chosen, aliases, allow_overlap=allow_overlap)
+    validation = choose_validation(eras, with_labels, validation_eras, chosen[0])
     return _fold(eras, with_labels, validation, reach)
 
 
@@ -225,12 +231,12 @@ def walk_forward(
     0147 0196 0205 0302
     0245 0294 0303 0400
     """
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    chosen = _checked_targets(targets, aliases)
+    eras, with_labels = _labelled_in_order(eras, labelled, chosen[0])
     allow_overlap = flag("allow_overlap", allow_overlap)
-    reach = resolve_embargo(embargo_eras, eras, names, aliases, allow_overlap=allow_overlap)
-    with_labels = _labelled_in_order(eras, labelled, names[0])
-    if rolling_eras is not None and rolling_eras < 1:
-        raise FoldError(f"the rolling eras are {rolling_eras}, expected 1 or more")
+    reach = resolve_embargo(embargo_eras, eras, chosen, aliases, allow_overlap=allow_overlap)
+    if rolling_eras is not None:
+        rolling_eras = whole_number("rolling_eras", rolling_eras, FoldError, least=1)
     if folds == "numerai":
         blocks = _numerai_windows(with_labels)
     else:
@@ -266,18 +272,37 @@ def fold_of(era: str, folds: Sequence[Fold]) -> int | None:
     return begun[-1] if begun else None
 
 
+def _checked_targets(targets: object, aliases: object) -> list[str]:
+    """Return the names of targets, at least one; aliases must be a mapping."""
+    if not isinstance(aliases, Mapping):
+        raise FoldError(
+            f"aliases: expected a mapping, as dataset.manifest.aliases, found {shown(aliases)}"
+        )
+    found = names("targets", targets, FoldError)
+    if not found:
+        raise FoldError("targets: expected the name of one at least, found none")
+    return found
+
+
 def _labelled_in_order(
     eras: Sequence[str], labelled: Collection[str], target: str
-) -> tuple[str, ...]:
-    """Return the eras with labels in the dataset's order; there is at least one."""
-    labelled = frozenset(labelled)
-    with_labels = tuple(era for era in eras if era in labelled)
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the eras, and those with labels, at least one, in the dataset's order."""
+    for name, value, example in (
+        ("eras", eras, "dataset.eras"),
+        ("labelled", labelled, f"dataset.labelled_eras({target!r})"),
+    ):
+        if isinstance(value, str):
+            raise FoldError(f"{name}: expected labels of eras, as {example}, found {value!r:.60}")
+    eras = names("eras", eras, FoldError)
+    known = frozenset(names("labelled", labelled, FoldError))
+    with_labels = tuple(era for era in eras if era in known)
     if not with_labels:
         raise FoldError(
             f"{target!r} has labels in none of the {len(eras):,} eras, expected at least two "
             "eras with labels: set targets to one that has them"
         )
-    return with_labels
+    return eras, with_labels
 
 
 def _fold_before(

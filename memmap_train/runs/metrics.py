@@ -46,8 +46,9 @@ def numerai_corr(predictions: _Floats, target: _Floats) -> float:
 
     Notes
     -----
-    Computed in float64. numerai-tools drops rows whose prediction is NaN; here such an era has no
-    score, because a model that answers NaN is broken and a score would hide it.
+    Computed in float64; only the target is centred and raised in its own dtype, as there, which in
+    float32 changes the ninth digit. numerai-tools drops rows whose prediction is NaN; here such an
+    era has no score, because a model that answers NaN is broken and a score would hide it.
 
     Source: ``numerai_tools.scoring.numerai_corr`` of numerai-tools 0.7.2
     (https://github.com/numerai/numerai-tools), to which the tests hold this function.
@@ -63,7 +64,8 @@ def numerai_corr(predictions: _Floats, target: _Floats) -> float:
     predictions, target = _labelled(predictions, target)
     if not len(target):
         return math.nan
-    return _pearson(_power_1_5(gaussian_ranks(predictions)), _power_1_5(target - target.mean()))
+    powered = _power_1_5(target - target.mean())
+    return _pearson(_power_1_5(gaussian_ranks(predictions)), powered.astype(np.float64))
 
 
 def pearson(predictions: _Floats, target: _Floats) -> float:
@@ -93,7 +95,8 @@ def pearson(predictions: _Floats, target: _Floats) -> float:
     >>> pearson(np.array([1.0, 2.0]), np.array([0.5, 0.5]))
     nan
     """
-    return _pearson(*_labelled(predictions, target))
+    x, y = _labelled(predictions, target)
+    return _pearson(x.astype(np.float64), y.astype(np.float64))
 
 
 def why_undefined(predictions: _Floats, target: _Floats) -> str:
@@ -137,24 +140,24 @@ def gaussian_ranks(values: _Floats) -> _Float64s:
     return normal
 
 
-def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Float64s, _Float64s]:
-    """Return copies of both arrays in float64 without the rows whose target is NaN."""
+def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Floats, _Floats]:
+    """Return copies of both arrays without the rows whose target is NaN."""
     if predictions.ndim != 1 or predictions.shape != target.shape:
         raise ValueError(
             "predictions and target must be two 1-D arrays of one length, found shapes "
             f"{predictions.shape} and {target.shape}; pass one column, such as predictions[:, 0]"
         )
     labelled = ~np.isnan(target)
-    return predictions[labelled].astype(np.float64), target[labelled].astype(np.float64)
+    return predictions[labelled], target[labelled]
 
 
-def _power_1_5(values: _Float64s) -> _Float64s:
-    """Raise to the power 1.5, keeping the sign."""
-    powered: _Float64s = np.copysign(np.abs(values) ** 1.5, values)
+def _power_1_5(values: _Floats) -> _Floats:
+    """Raise to the power 1.5, keeping the sign and the dtype."""
+    powered: _Floats = np.copysign(np.abs(values) ** 1.5, values)
     return powered
 
 
-def _pearson(x: _Float64s, y: _Float64s) -> float:
+def _pearson(x: _Floats, y: _Floats) -> float:
     """Return the Pearson correlation of two arrays of one length, NaN where it isn't defined."""
     if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         return math.nan
@@ -166,7 +169,7 @@ def _pearson(x: _Float64s, y: _Float64s) -> float:
     return min(1.0, max(-1.0, float(x @ y)))
 
 
-def _unit(values: _Float64s) -> _Float64s:
+def _unit(values: _Floats) -> _Float64s:
     """Scale to a length of 1."""
     # By the largest value first: squares of very small values would be 0.
     scaled = values / np.abs(values).max()

@@ -23,6 +23,7 @@ _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
 _RCOND = 1e-6  # smallest singular value that counts, relative to the largest: numerai-tools' own
 _EXACT = 2**24  # float32 represents all whole numbers below
 _NOTHING = 1e-9  # of the predictions' length: a residual below it is rounding errors
+_DECIMALS = 11  # that count of residuals up to 1
 _ROUNDING = 1e-10  # of the predictions' length: an error that is worth no further step
 _POWER_STEPS = 4  # of the power iteration for the largest singular value
 
@@ -283,6 +284,42 @@ def neutralized_corr(
     return scores
 
 
+def is_explained(predictions: _Floats, residual: _Floats) -> npt.NDArray[np.bool_]:
+    """Return whether nothing but rounding errors is left of each model's predictions.
+
+    Parameters
+    ----------
+    predictions, residual : ndarray of float, shape (rows, models)
+        What a `Neutralizer` was given, and what it returned.
+
+    Returns
+    -------
+    ndarray of bool, shape (models,)
+        True as well where the residual is NaN.
+    """
+    lengths = (np.linalg.norm(part - part.mean(axis=0), axis=0) for part in (residual, predictions))
+    left, whole = lengths
+    explained: npt.NDArray[np.bool_] = np.logical_not(left > _NOTHING * whole)
+    return explained
+
+
+def to_rank(residual: _Float64s) -> _Float64s:
+    """Return a residual in which rounding errors don't order rows that are tied.
+
+    Parameters
+    ----------
+    residual : ndarray of float64, shape (rows,)
+        Of one model; not all 0.
+
+    Examples
+    --------
+    >>> to_rank(np.array([0.1 + 0.2, 0.3, -0.6])).tolist()
+    [0.5, 0.5, -1.0]
+    """
+    rounded: _Float64s = np.round(residual / np.abs(residual).max(), _DECIMALS)
+    return rounded
+
+
 def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutralizer) -> str:
     """Return why one model has no `feature_neutral_corr` in an era, in a few words.
 
@@ -312,12 +349,10 @@ def _scores(
     """Return the scores of ranks of one kind or another, by proportion and model."""
     explained = neutralizer.explained(ranks)
     scores = np.full((len(proportions), ranks.shape[1]), math.nan)
-    spread = np.linalg.norm(ranks - ranks.mean(axis=0), axis=0)
     for row, proportion in enumerate(proportions):
         rest = ranks - proportion * explained
-        length = np.linalg.norm(rest - rest.mean(axis=0), axis=0)
-        for model in np.flatnonzero(length > _NOTHING * spread):
-            scores[row, model] = numerai_corr(rest[:, model], target)
+        for model in np.flatnonzero(~is_explained(ranks, rest)):
+            scores[row, model] = numerai_corr(to_rank(rest[:, model]), target)
     return scores
 
 

@@ -19,10 +19,11 @@ from ..errors import DatasetError, RunError
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
+from .files import CONFIG_NAME
 from .folds import Fold
 from .lock import holding
 from .record import VERSION_KEYS, RunRecord
-from .run import Run, begin_run, find_run
+from .run import Run, begin_run, enclosing_run, find_run
 from .selection import selection_record
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
@@ -37,13 +38,31 @@ _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
 _DERIVED_KEYS = ("begun_with",)
 
 
-def check_outside(path: Path) -> None:
-    """Raise a RunError for a run's folder inside of a dataset: it couldn't be updated any more."""
+def check_outside(path: Path, *, is_fold: bool = False) -> None:
+    """Check that the folder of a run lies in no dataset, and a new one in no other run.
+
+    Parameters
+    ----------
+    path : Path
+    is_fold : bool
+        Whether it is the folder of a fold, which lies in that of a run of folds.
+
+    Raises
+    ------
+    RunError
+        It lies in a dataset, which couldn't be updated any more, or in another run.
+    """
     dataset = enclosing_dataset(checked_path(path, RunError))
     if dataset is not None:
         raise RunError(
             f"{path}: lies inside the dataset {dataset}, which holds nothing but shards; "
             "choose another --run"
+        )
+    other = None if is_fold or (path / CONFIG_NAME).exists() else enclosing_run(path)
+    if other is not None:
+        raise RunError(
+            f"{path}: lies in the folder of the run {other}; expected a folder outside of other "
+            "runs: choose another --run"
         )
 
 

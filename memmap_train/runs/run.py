@@ -21,7 +21,9 @@ Each file is written under a temporary name and renamed, so that it is complete 
 the process is killed.
 """
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -269,6 +271,15 @@ def is_file_of_run(path: Path) -> bool:
     """Return True if a path is a file that a run has written into its folder."""
     names = (CONFIG_NAME, _STATE, _HISTORY, _STEP_SCORES, _ERA_SCORES)
     return path.name in names and (path.parent / CONFIG_NAME).exists()
+
+
+def enclosing_run(path: Path) -> Path | None:
+    """Return the folder of the run that a path lies in, or None. A fold lies in a run of folds."""
+    for folder in Path(os.path.realpath(path)).parents:
+        with suppress(OSError):  # there is none, or it can't be read
+            if read_json(folder / CONFIG_NAME).get("format") == FORMAT:
+                return folder
+    return None
 
 
 def find_run(path: Path, *, resume: bool) -> Run | None:

@@ -86,6 +86,11 @@ def read_era_scores(path: Path) -> list[tuple[str, str, float, float]]:
     try:
         _, *lines = read_csv(path)
         return [(era, target, float(corr), float(plain)) for era, target, corr, plain in lines]
+    except FileNotFoundError:
+        raise RunError(
+            f"{path}: there are no scores: expected a finished run, which writes them; train with "
+            "resume=True, or --resume, until it is"
+        ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: the scores can't be read: {error}; train again") from error
 

@@ -6,10 +6,8 @@ Takes era labels and the value of `validation_eras`; returns the validation eras
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 
-from ..dataset.eras import era_time
+from ..dataset.eras import DAY, era_time
 from ..errors import FoldError, listed, nearest
-
-_DAY = 24 * 60 * 60 * 10**9  # nanoseconds
 
 
 def choose_validation(
@@ -192,8 +190,8 @@ def _range_ends(text: str, eras: Sequence[str]) -> tuple[str, str] | None:
     for first, last in ends:
         begin, end = era_time(first), era_time(last)
         if begin is not None and end is not None:
-            if end % _DAY == 0:  # a date without a time means the whole day
-                end += _DAY - 1
+            if end % DAY == 0:  # a date without a time means the whole day
+                end += DAY - 1
             times = ((era, era_time(era)) for era in eras)
             inside = [era for era, time in times if time is not None and begin <= time <= end]
             if inside:

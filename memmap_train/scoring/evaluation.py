@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import flag, instance
 from ..dataset.dataset import Dataset
+from ..dataset.selection import as_names
 from ..dataset.shard import Shard
-from ..errors import DatasetError, FoldError
+from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
 from ..runs.run import Run
 from ..runs.selection import DatasetOrPath, opened
@@ -105,6 +107,14 @@ def evaluate(
         evaluation.models[0].by_target["target"].statistics("corr").mean
         evaluation.to_csv("era_scores.csv")
     """
+    details = flag("details", details)
+    for option, name in (
+        ("benchmark", benchmark),
+        ("meta_model", meta_model),
+        ("neutral_to", neutral_to),
+    ):
+        if name is not None:
+            instance(option, name, str, ArgumentError)
     found = found_models(models)
     data = opened(dataset)
     for model in found.values():
@@ -182,8 +192,8 @@ def _options(
     if targets is None:
         of_runs = [run.record.main_target for run in found.values() if isinstance(run, Run)]
         targets = tuple(dict.fromkeys(of_runs)) or dataset.target_names[:1]
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
-    dataset.target_columns(list(names))
+    names = tuple(as_names(targets, "targets"))
+    dataset.target_columns(names)
     for name in filter(None, (benchmark, meta_model)):
         dataset.benchmark_columns([name])
     if meta_model is None and META_MODEL in dataset.benchmark_names:
@@ -217,7 +227,7 @@ def _asked_eras(
     """Return the eras that the user named, or None."""
     if eras is None:
         return None
-    texts = [eras] if isinstance(eras, str) else list(eras)
+    texts = as_names(eras, "eras")
     if texts == [ALL]:
         return labelled
     return named_eras(dataset.eras, labelled, texts, target, "eras")

@@ -4,7 +4,7 @@ import mmap
 import os
 from pathlib import Path
 
-BLOCK_BYTES = 4096  # offsets and lengths of direct reads are multiples of the disk's blocks
+BLOCK_BYTES = 4096  # offsets and lengths of direct I/O are multiples of the disk's blocks
 
 
 def can_read_directly(path: Path) -> bool:

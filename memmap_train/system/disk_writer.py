@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from .buffers import disk_buffer
+from .direct_io import BLOCK_BYTES
 from .threads import ThreadPool
 
-BLOCK_BYTES = 4096  # offsets and lengths of direct writes are multiples of the disk's blocks
 _N_THREADS = 2  # one piece is written while the next one is submitted
 _UNKNOWN = (
     errno.EINVAL,

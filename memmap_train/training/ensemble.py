@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from scipy.stats import rankdata
 
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, DatasetError, RunError
@@ -19,6 +18,7 @@ from ..loading.placement import is_past_cache
 from ..progress import Progress
 from ..runs.folds import fold_of
 from ..runs.lineage import code_of
+from ..runs.metrics import uniform_ranks
 from ..runs.object_reference import describe_error, user_code
 from ..runs.run import Run, open_run
 from .model import require_tensorflow
@@ -88,7 +88,7 @@ def _summed(
         first = 0
         for label, predictions in _predicted(parts, dataset, tell):
             values = _checked(predictions[:, 0], f"{run.path}: era {label!r} of {dataset.path}")
-            total[first : first + len(values)] += values if raw else per_era_rank(values)
+            total[first : first + len(values)] += values if raw else uniform_ranks(values)
             first += len(values)
     return total
 
@@ -174,18 +174,6 @@ def _load(run: Run) -> Predictor:
         raise RunError(str(error)) from error
     with user_code(f"{run.model_path}: the model fails"):
         return Predictor(model, run.record.fill_missing)
-
-
-def per_era_rank(predictions: Float32) -> npt.NDArray[np.float64]:
-    """Return the ranks of one era's predictions, evenly spaced between 0 and 1.
-
-    Ties share their mean rank.
-
-    >>> per_era_rank(np.array([0.3, 0.1, 0.2, 0.3], np.float32)).tolist()
-    [0.75, 0.125, 0.375, 0.75]
-    """
-    ranks: npt.NDArray[np.float64] = (rankdata(predictions) - 0.5) / len(predictions)
-    return ranks
 
 
 def _checked(values: Float32, where: str) -> Float32:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from ..arguments import flag
 from ..dataset.dataset import Dataset
+from ..dataset.selection import Selection
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
 from ..runs.run import open_run
 from ..runs.selection import DatasetOrPath, opened
 from ..system.paths import checked_path, user_paths
 from ..text import counted
+from .neutralization import check_features, neutralization, neutralized
 from .prediction_file import PredictionFile, prediction_file
 from .startup import import_tensorflow
 
@@ -177,6 +179,8 @@ def predict(
     dataset: DatasetOrPath,
     *,
     raw: bool = False,
+    neutralize: Selection = None,
+    proportion: float | None = None,
     progress: ProgressOption = None,
 ) -> Predictions:
     """Predict every row of a dataset with the models of runs.
@@ -194,6 +198,12 @@ def predict(
     raw : bool
         Take the model's own output of the main target; by default its rank among the rows of its
         era, evenly spaced between 0 and 1, which is what Numerai expects.
+    neutralize : str or sequence of str, optional
+        Features that the predictions are made neutral to: a feature set of `dataset`, "all", or
+        names. What these explain of an era's predictions in a least-squares fit is subtracted, and
+        the rest is ranked again.
+    proportion : float, optional
+        The share of it that is subtracted, from 0 to 1; by default 1.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`): with
         rows, which count once for each run. By default it is shown in a terminal and in a notebook.
@@ -209,20 +219,31 @@ def predict(
         There is no such run, or none is named; it has no model yet (or, a run of folds, isn't
         finished); or its model's predictions aren't numbers.
     DatasetError
-        The dataset lacks some of the features, or has only eras from before the folds.
+        The dataset lacks some of the features, or has only eras from before the folds; or features
+        to neutralise are missing, or explain the predictions of an era completely.
     ConfigError
-        Features are missing in it, and the run doesn't say what they should become.
+        Features are missing in it, and the run doesn't say what they should become; or the
+        proportion is outside 0 to 1.
+
+    Notes
+    -----
+    Residuals equal those of ``numerai_tools.scoring.neutralize`` to 1e-6.
     """
     raw = flag("raw", raw)
     found_runs = [open_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    wanted = neutralization(neutralize, proportion, raw=raw)
     found = opened(dataset)
+    if wanted is not None:
+        check_features(found, wanted)
     import_tensorflow()
     from .ensemble import predict_rows
 
     with reporting(progress) as report:
         chosen, values, n_folds = predict_rows(found_runs, found, raw=raw, progress=report)
+        if wanted is not None:
+            values = neutralized(chosen, values, wanted, progress=report)
     predicted = set(chosen.eras)
     left_out = tuple(era for era in found.eras if era not in predicted)
     return Predictions(chosen, values, n_folds, left_out)
@@ -235,13 +256,15 @@ def write_predictions(
     *,
     raw: bool = False,
     era: bool = False,
+    neutralize: Selection = None,
+    proportion: float | None = None,
     progress: ProgressOption = None,
 ) -> PredictReport:
     """Predict as `predict` does, and write the predictions to a file, which is checked first.
 
     Parameters
     ----------
-    runs, dataset, raw, progress
+    runs, dataset, raw, neutralize, proportion, progress
         The same as for `predict`.
     out_path : path
         A file whose name ends in .csv or .parquet, rows in the dataset's order; it is there whole
@@ -265,7 +288,10 @@ def write_predictions(
     file = prediction_file(checked_path(out_path, RunError))
     found = opened(dataset)
     _check_ids(found)
-    return predict(runs, found, raw=raw, progress=progress).write(file, era=era)
+    predictions = predict(
+        runs, found, raw=raw, neutralize=neutralize, proportion=proportion, progress=progress
+    )
+    return predictions.write(file, era=era)
 
 
 def _objections(report: PredictReport, dataset: Dataset, *, with_era: bool) -> Iterator[str]:

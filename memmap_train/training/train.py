@@ -157,7 +157,7 @@ def _set_up(
 ) -> tuple[Run | None, Setup, str | None]:
     """Return the run to resume, if there is one, what is to be trained, and a warning."""
     require_tensorflow()
-    check_outside(user_path(run_dir))
+    check_outside(user_path(run_dir), is_fold=fold is not None)
     run = find_run(user_path(run_dir), resume=resume)
     if run and run.folds:
         raise RunError(

@@ -150,6 +150,53 @@ def test_convert_report_as_json_is_the_only_thing_on_stdout(
     assert report["digest"] == mt.open_dataset(tmp_path / "d").manifest.digest
 
 
+def benchmark_files(sample: Path, folder: Path) -> list[str]:
+    """Write files of benchmarks for all rows of the sample's sources, and return their paths."""
+    paths = [folder / "train_models.parquet", folder / "validation_models.parquet"]
+    for source, path in zip(sources(sample), paths, strict=True):
+        rows = pq.read_table(source, columns=["era", "id"])
+        values = pa.array(np.arange(len(rows)) / len(rows))
+        pq.write_table(rows.append_column("v53_lgbm", values), path)
+    return [str(path) for path in paths]
+
+
+def test_benchmarks_are_joined_at_once_or_added_later(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, validation = benchmark_files(sample, tmp_path)
+    named = [*map(str, sources(sample))]
+    assert main(["convert", *named, "--out", str(tmp_path / "one"), "--benchmarks", train]) == 0
+    out = capsys.readouterr().out
+    assert "1 benchmark ('v53_lgbm')" in out
+    assert f"train_models.parquet: {len(pq.read_table(train)):,} of " in out
+    two = str(tmp_path / "two")
+    assert main(["convert", *named, "--out", two]) == 0
+    more = ["--benchmarks", train, "--benchmarks", validation]
+    assert main(["convert", "--out", two, "--json", *more[:2]]) == 0
+    capsys.readouterr()
+    assert main(["convert", *named, "--out", str(tmp_path / "one"), "--json", *more]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["status"], report["benchmarks"]) == ("updated", ["v53_lgbm"])
+    assert (report["n_eras_new"], report["n_eras_changed"], report["n_eras_benchmarks"]) == (
+        0,
+        0,
+        3,
+    )
+    n_rows = len(pq.read_table(validation))
+    assert report["benchmark_files"][1] == {
+        "name": "validation_models.parquet",
+        "n_rows": n_rows,
+        "n_joined": n_rows,
+        "n_other_eras": 0,
+        "n_other_ids": 0,
+    }
+    assert main(["convert", "--out", two, "--benchmarks", train, validation]) == 0
+    assert "1 benchmark ('v53_lgbm'), written in 3 old eras" in capsys.readouterr().out
+    assert mt.open_dataset(two).manifest.digest == report["digest"]
+    assert main(["convert", *named, "--out", two, *more]) == 0
+    assert "up to date" in capsys.readouterr().out
+
+
 def test_overwrite_replaces_a_dataset(sample: Path, tmp_path: Path) -> None:
     train, validation = map(str, sources(sample))
     out = str(tmp_path / "shards")
@@ -250,6 +297,10 @@ BAD = [
     ("convert {sample}/train.parquet {sample}/train.parquet --out {tmp}/out", "the same file"),
     ("convert {sample}/train.parquet --out {tmp}/out --memory 3", "512 MB"),
     ("convert {sample}/train.parquet --out {sample}", "won't be touched"),
+    (
+        "convert {sample}/train.parquet --out {tmp}/out --benchmarks {sample}/validation.parquet",
+        "features or targets; expected a file of benchmarks",
+    ),
     ("inspect {shards} --era 0099", "no era '0099'"),
     ("inspect {sample}", "not a dataset"),
     ("verify {tmp}/nothing", "no such folder"),
@@ -382,6 +433,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("plan", "required: SOURCE"),
         ("convert a.parquet", "required: --out"),
         ("convert --out d", "required: SOURCE"),
+        ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
         ("nonsense", "'runs', 'predict', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
@@ -482,11 +534,11 @@ import os, sys
 from memmap_train import __main__
 from memmap_train.cli import terminal
 
-write_result = terminal._write_result
+write_result = terminal.write_result
 def stopped(result):
     os.kill(os.getpid(), {int(signal.SIGTERM)})
     return write_result(result)
-terminal._write_result = stopped
+terminal.write_result = stopped
 sys.argv = ["memmap-train", "inspect", {str(shards)!r}]
 __main__.run_process()
 """
@@ -551,6 +603,11 @@ sys.exit(__main__.main())
     ("command", "code", "error"),
     [
         (f"{INSPECT} > /dev/full", 1, "stdout: the result can't be written: No space left"),
+        ('"{python}" -m memmap_train train -h > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train train --help-config > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train --version > /dev/full', 1, "No space left"),
+        ('"{python}" -m memmap_train --help >&-', 0, ""),
+        ('set -o pipefail; "{python}" -m memmap_train train --help-config | true', 0, ""),
         (f"{INSPECT} >&-", 0, ""),
         (f"{INSPECT} 2>&-", 0, ""),
         (f"set -o pipefail; {INSPECT} | true", 0, ""),

@@ -68,6 +68,42 @@ def test_no_row_group_takes_more_memory_than_was_promised(tmp_path: Path, make: 
     assert [first[0].decode(), first[1].decode(), found[-1].decode()] == ids
 
 
+def convert_with_benchmarks(source: str, out: str, benchmarks: str) -> None:
+    convert(source, out, memory=LEAST, benchmarks=[benchmarks])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of a process is told by Linux alone")
+@pytest.mark.parametrize(("make", "n_benchmarks"), [(long_ids, 1), (millions_of_rows, 40)])
+def test_benchmarks_take_no_more_memory_than_was_promised(
+    tmp_path: Path, make: Any, n_benchmarks: int
+) -> None:
+    """A file of one row group that would fill it, in another order than the dataset's."""
+    source, file, out = tmp_path / "s.parquet", tmp_path / "b.parquet", tmp_path / "out"
+    table = make().select(["id", "era"])
+    numbers = np.arange(len(table), dtype=np.float32)
+    codes = pa.array((numbers % 5).astype(np.int8))
+    pq.write_table(table.append_column("feature_a", codes), source, row_group_size=len(table))
+    values = pa.array(numbers // 1000)
+    for number in range(n_benchmarks):
+        table = table.append_column(f"v53_{number}", values)
+    ids = table.column("id")[-2:].to_pylist()
+    half = len(table) // 2
+    table = pa.concat_tables([table.slice(half), table.slice(0, half)])
+    assert len(table) * (len(ids[0]) + 4 * n_benchmarks) > 0.75 * LEAST * 1_000_000
+    pq.write_table(table, file, row_group_size=len(table))
+    del table, values
+    arguments = map(os.fspath, (source, out, file))
+    _, peak = alone(convert_with_benchmarks, *arguments)
+    assert peak < LEAST * 1_000_000
+    assert not list(verify(out))
+    last = sorted(out.glob("era-*"))[-1]
+    assert np.load(last / "ids.npy", mmap_mode="r")[-2:].tolist() == [i.encode() for i in ids]
+    found = np.load(last / "benchmarks.npy", mmap_mode="r")[-2:]
+    np.testing.assert_array_equal(
+        found, np.repeat(numbers[-2:, np.newaxis] // 1000, n_benchmarks, 1)
+    )
+
+
 def test_row_groups_that_do_not_fit_are_refused_with_the_smallest_sufficient_memory(
     tmp_path: Path,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
+from tests.support.toy_benchmarks import write_benchmarks
 from tests.support.toy_datasets import ERAS, convert_toy
 
 CODES: dict[str, Any] = {"n_features": 9, "n_targets": 3, "nulls": True}
@@ -18,6 +19,7 @@ GOLDEN = {
     "codes as int8": "288e8e5173625e1be943a5e6b7c99a2c909759e01b5a778efe926480f2b83866",
     "floats with NaN": "72348a499f9b19a0ebf45f3da1a10461101e127fa13495dcd307e80bd7d26439",
     "subset of codes": "e69a02eb2d10acbeaaccb1d8c470d8ce430f47c8bc030a57657af77311c67f57",
+    "benchmarks": "6a1cbc1c1621dd754bb97ed5aa6fdaec8bd46833734ece690d910dfd18898df4",
 }
 
 
@@ -40,6 +42,9 @@ def convert(folder: Path, kind: str) -> Path:
         mt.convert(folder / "source.parquet", with_nan, missing="nan")
         return with_nan
     whole = convert_toy(folder, ERAS, store="int8", **CODES)
+    if kind == "benchmarks":
+        file = write_benchmarks(folder / "benchmarks.parquet", ERAS)
+        return mt.convert([], whole, benchmarks=file).dataset.path
     if kind == "codes as int8":
         return whole
     mt.convert(whole, folder / "subset", feature_set="small", targets=["target"], dtype="float32")
@@ -49,5 +54,6 @@ def convert(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_shards_have_their_recorded_digests(tmp_path: Path, kind: str) -> None:
     dataset = convert(tmp_path, kind)
-    assert len(list(dataset.glob("era-*/*.npy"))) == 4 * len(ERAS)
+    n_arrays = 5 if kind == "benchmarks" else 4
+    assert len(list(dataset.glob("era-*/*.npy"))) == n_arrays * len(ERAS)
     assert digest_of(dataset) == GOLDEN[kind]

@@ -666,7 +666,7 @@ def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = MemoryBudget(lambda: 2000)
-    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 1000)
+    monkeypatch.setattr(batches_module, "MIN_AVAILABLE", 1000)
     with pytest.raises(BatchError, match=r"pools of 6 batches .* 2\.0 kB at most.*pool_batches"):
         make(toys["float32"], pool_batches=6, memory_budget=budget)
     make(toys["float32"], pool_batches=1, batch_size=10, memory_budget=budget)

@@ -17,6 +17,7 @@ from memmap_train.loading.inspect import describe_dataset, describe_era, describ
 from memmap_train.loading.inspect_text import dataset_text, era_text, features_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from tests.support.errors import refused
+from tests.support.toy_benchmarks import with_benchmarks
 from tests.support.toy_datasets import without_counts
 
 CODES: dict[str, list[list[int | None]]] = {
@@ -110,6 +111,39 @@ def test_values_that_an_earlier_version_did_not_count_are_left_out(dataset: Data
     assert describe_era(older, "0001")["constant_features"] == 2
 
 
+def test_a_dataset_says_in_how_many_eras_and_rows_benchmarks_have_values(dataset: Dataset) -> None:
+    assert describe_dataset(dataset)["benchmarks"] == {}
+    assert "benchmark" not in dataset_text(describe_dataset(dataset))
+    rows = dict(zip(dataset.eras, dataset.rows_per_era, strict=True))
+
+    def values(era: str, n_rows: int) -> npt.NDArray[np.float64]:
+        found = np.full((n_rows, 3), 0.5)
+        found[1:, 1] = np.nan
+        found[:, 2] = 0.25 if era == "0002" else np.nan
+        return found
+
+    names = ("v53_b", "v53_a", "numerai_meta_model")
+    described = describe_dataset(mt.open_dataset(with_benchmarks(dataset.path, names, values)))
+    span = {"first_era": "0001", "last_era": "0003"}
+    only = {"first_era": "0002", "last_era": "0002"}
+    assert described["benchmarks"] == {
+        "v53_b": {"eras": 3, **span, "rows": dataset.n_rows},
+        "v53_a": {"eras": 3, **span, "rows": 3},
+        "numerai_meta_model": {"eras": 1, **only, "rows": rows["0002"]},
+    }
+    assert described["benchmark_sources"] == ["benchmarks.parquet"]
+    text = dataset_text(described)
+    assert "benchmarks 3: name, eras and rows with a value" in text
+    (line,) = [line for line in text.splitlines() if "numerai_meta_model" in line]
+    assert line.split() == ["numerai_meta_model", "1", str(rows["0002"]), "(0002", "to", "0002)"]
+    era = describe_era(mt.open_dataset(dataset.path), "0001")
+    assert era["arrays"]["benchmarks"]["shape"] == [rows["0001"], 3]
+    nulls = {"v53_b": 0, "v53_a": rows["0001"] - 1, "numerai_meta_model": rows["0001"]}
+    assert list(era["benchmark_nulls"].items()) == list(nulls.items())
+    assert era["benchmark_mean"] == {"v53_b": 0.5, "v53_a": 0.5, "numerai_meta_model": None}
+    assert f"values    v53_b {rows['0001']}, v53_a 1, numerai_meta_model 0" in era_text(era)
+
+
 @pytest.mark.parametrize("store", ["float32", "int8"])
 def test_descriptions_of_features_equal_numpys(toys: dict[str, Path], store: str) -> None:
     """Of a store with missing features; those are counted before 0.5 takes their place."""
@@ -140,7 +174,7 @@ def test_a_dataset_is_shown_when_memory_is_too_short_to_train_on_it(
 ) -> None:
     before = describe_dataset(dataset)
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 10)
-    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
+    monkeypatch.setattr(batches_module, "MIN_AVAILABLE", 0)
     found = describe_dataset(dataset)
     assert found["batches"].keys() == {"batch_size", "error"}
     assert {**found, "batches": None} == {**before, "batches": None}

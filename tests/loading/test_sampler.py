@@ -167,6 +167,12 @@ def moved(array: npt.NDArray[Any], to: int) -> npt.NDArray[Any]:
     return changed
 
 
+def doubled(pool: Pool, times: int) -> Pool:
+    """Return a pool with all windows repeated, so that their eras aren't in order."""
+    eras, starts = np.tile(pool.eras, times), np.tile(pool.starts, times)
+    return Pool(eras, starts, np.tile(pool.lengths, times), np.tile(pool.places, times))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -176,6 +182,11 @@ def moved(array: npt.NDArray[Any], to: int) -> npt.NDArray[Any]:
         ({"locate": lambda _: (0, 0, 0, 20)}, "locate(0): expected a StepLocation, found (0, 0"),
         ({"locate": lambda found: replace(found, low=20)}, "found 20 to 20"),
         ({"locate": lambda found: replace(found, low=-1)}, "found -1 to 20"),
+        ({"locate": lambda found: replace(found, low="0")}, "low: expected a whole number"),
+        ({"locate": lambda found: replace(found, high=None)}, "high: expected a whole number"),
+        ({"locate": lambda found: replace(found, epoch="0")}, "epoch: expected a whole number"),
+        ({"locate": lambda found: replace(found, pool=0.5)}, "pool: expected a whole number"),
+        ({"locate": lambda found: replace(found, next_pool_step="1")}, "next_pool_step: expected"),
         ({"locate": lambda found: replace(found, next_pool_step=0)}, "next_pool_step behind the"),
     ],
 )
@@ -196,6 +207,9 @@ def test_a_wrong_answer_about_steps_is_an_error_at_once(
         (lambda p: replace(p, starts=p.starts * 1.0), "starts: expected a one-dimensional array"),
         (lambda p: replace(p, lengths=p.lengths[:-1]), "as many eras as starts and lengths"),
         (lambda p: replace(p, eras=p.eras[::-1]), "eras: expected ascending positions"),
+        (lambda p: replace(p, eras=np.arange(99)[::-1]), "as many eras as starts"),
+        (lambda p: replace(p, starts=np.ones((40, 9))), "starts: expected a one-dimensional"),
+        (lambda p: doubled(p, 30), "eras: expected ascending positions"),
         (lambda p: replace(p, eras=moved(p.eras, len(ERAS))), "eras: expected ascending positions"),
         (lambda p: replace(p, starts=moved(p.starts, -1)), "from row -1 on of an era of"),
         (lambda p: replace(p, starts=moved(p.starts, 10**6)), "from row 1000000 on of an era of"),
@@ -214,6 +228,24 @@ def test_a_wrong_pool_is_an_error_before_a_row_is_read(
     with refused(BatchError, "Changed.pool(0, 0)", message, "; see `memmap_train.Sampler`"):
         batches[0]
     with batches.stream() as stream, refused(BatchError, message):
+        next(stream)
+
+
+def test_a_batch_beyond_its_pool_is_an_error(toys: dict[str, Path]) -> None:
+    """The pool is smaller than the largest one, so both answers make sense on their own."""
+    dataset = mt.open_dataset(toys["float32"])
+    inner = EraSampler(dataset.rows_per_era, 2)
+    beyond = Changed(inner, locate=lambda found: replace(found, high=inner.max_pool_rows))
+    short = min(
+        range(inner.steps_per_epoch), key=lambda step: inner.pool(0, inner.locate(step).pool).n_rows
+    )
+    place = inner.locate(short)
+    assert inner.pool(0, place.pool).n_rows < inner.max_pool_rows
+    batches = mt.Batches(dataset, sampler=beyond)
+    said = f"sampler.locate({short}): expected rows within the"
+    with refused(BatchError, said, f"sampler.pool(0, {place.pool})"):
+        batches[short]
+    with batches.stream(short) as stream, refused(BatchError, said):
         next(stream)
 
 

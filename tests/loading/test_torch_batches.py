@@ -133,8 +133,11 @@ def test_an_iteration_that_is_left_early_is_over(toys: dict[str, Path]) -> None:
     assert_same(copied(loader), steps_of(batches, n, 2 * n))
     loader.set_epoch(7)
     assert_same(copied(loader), steps_of(batches, 7 * n, 8 * n))
-    with refused(BatchError, "epoch: expected a whole number"):
-        loader.set_epoch(-1)
+    wrong: Any
+    for wrong in (-1, 2**62, 2**63, 10**5000, "1"):
+        with refused(BatchError, "epoch: expected a whole number"):
+            loader.set_epoch(wrong)
+    loader.set_epoch(2**62 // n)
 
 
 # -- resuming -------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_a_state_of_other_batches_is_refused(toys: dict[str, Path]) -> None:
     for state in ({}, None, *without, own | {"world_size": "two"}):
         with refused(BatchError, "load_state_dict: expected what state_dict has returned"):
             loader.load_state_dict(state)  # type: ignore[arg-type]
-    with refused(BatchError, "step: expected a whole number, 0 or more, found -1"):
+    with refused(BatchError, "step: expected a whole number, 0 to", "found -1"):
         loader.load_state_dict(own | {"step": -1})
     other = mt.torch_batches(make(toys["float32"], batch_size=30)).state_dict()
     with refused(BatchError, "found one of 8 batches of 1 ranks", "the same data, batch_size"):
@@ -174,6 +177,16 @@ def test_a_state_of_other_batches_is_refused(toys: dict[str, Path]) -> None:
     ranks = mt.torch_batches(make(toys["float32"], batch_size=10), rank=1, world_size=2)
     with refused(BatchError, "batches of 2 ranks"):
         loader.load_state_dict(ranks.state_dict())
+    for step in (2**62 + 1, 2**64, "1"):
+        with refused(BatchError, "step: expected a whole number"):
+            loader.load_state_dict(own | {"step": step})  # type: ignore[arg-type]
+    of_worker = {"worker": 0, "num_workers": 1, "epoch_end": 12}
+    for left_out in ("num_workers", "epoch_end"):
+        state = own | {key: of_worker[key] for key in of_worker if key != left_out}
+        with refused(BatchError, "load_state_dict: expected what state_dict has returned"):
+            loader.load_state_dict(state)
+    with refused(BatchError, "epoch_end: expected a whole number"):
+        loader.load_state_dict(own | of_worker | {"epoch_end": 2**64})
     own |= {"worker": 1, "num_workers": 2, "epoch_end": 12}
     with refused(BatchError, "the state of worker 0 of 1, found that of 1 of 2"):
         loader.load_state_dict(own)
@@ -369,6 +382,15 @@ def test_a_data_loader_that_would_make_batches_of_batches_says_what_to_use(
 ) -> None:
     with refused(BatchError, "DataLoader(batches, batch_size=None)", "torch_batches"):
         next(iter(DataLoader(make(toys["float32"]), **options)))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"batch_size": 2, "drop_last": True}])
+def test_a_data_loader_would_make_no_batches_of_torch_batches_either(
+    toys: dict[str, Path], options: dict[str, Any]
+) -> None:
+    loader = DataLoader(mt.torch_batches(make(toys["float32"])), **options)
+    with refused(BatchError, "expected DataLoader(loader, batch_size=None)"):
+        next(iter(loader))
 
 
 # -- torchdata ------------------------------------------------------------------------------------

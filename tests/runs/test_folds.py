@@ -601,7 +601,10 @@ def test_rolling_folds_have_the_chosen_number_of_eras_or_all() -> None:
     [
         ({"folds": 0}, "the folds are 0, expected 1 or more"),
         ({"folds": 52}, "at most 51"),
-        ({"folds": 3, "rolling_eras": 0}, "rolling eras are 0"),
+        (
+            {"folds": 3, "rolling_eras": 0},
+            "rolling_eras: expected a whole number, 1 or more, found 0",
+        ),
         ({"folds": "numeral"}, "the folds are 'numeral', expected a whole number, or 'numerai'"),
         ({"folds": True}, "the folds are True"),
         ({"folds": 3, "embargo_eras": 4}, "embargo_eras is 4"),

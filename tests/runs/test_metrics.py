@@ -59,7 +59,7 @@ def test_numerai_corr_equals_the_official_score_on_heavily_tied_predictions() ->
 def test_numerai_corr_equals_the_official_score_on_float32() -> None:
     predictions, target = (values.astype(np.float32) for values in era())
     official = official_corr(predictions, target)
-    assert numerai_corr(predictions, target) == pytest.approx(official, abs=1e-6)
+    assert numerai_corr(predictions, target) == pytest.approx(official, abs=1e-12)
 
 
 def test_numerai_corr_equals_the_official_score_on_an_older_target_of_seven_bins() -> None:

@@ -1,6 +1,7 @@
 """Arrays that are allocated while something runs."""
 
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,3 +24,13 @@ def counted_allocations(n_bytes: int) -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "empty", noting)
         yield sizes
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Return the most memory that Python and numpy held at once while `work` ran."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

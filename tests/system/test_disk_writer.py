@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from memmap_train.dataset.array_file import npy_header
 from memmap_train.dataset.array_writer import ArrayWriter
 from memmap_train.dataset.file_digest import digest_file
-from memmap_train.system.disk_writer import BLOCK_BYTES, DiskWriter
+from memmap_train.system.direct_io import BLOCK_BYTES
+from memmap_train.system.disk_writer import DiskWriter
 from tests.support.files import files_limited_to
 
 BUFFER_BYTES = 4 * BLOCK_BYTES

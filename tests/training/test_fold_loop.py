@@ -604,7 +604,7 @@ def test_folds_take_the_memory_of_one_at_a_time(
 ) -> None:
     # Two pools of 4 batches of 64 rows take 16.4 kB; the last fold's features 41 kB at most.
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 60_000)
-    monkeypatch.setattr(batches_module, "_MIN_AVAILABLE", 0)
+    monkeypatch.setattr(batches_module, "MIN_AVAILABLE", 0)
     config = folds_config(epochs=1)
     plans, _ = dry_run_folds(sample, tmp_path / "run", config, folds=5)
     assert len(plans) == 5

@@ -25,35 +25,19 @@ from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
 from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.loading.sequential import SequentialReader
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.metrics import uniform_ranks
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import ensemble
 from memmap_train.training import predictor as predicting
-from memmap_train.training.ensemble import per_era_rank
-from memmap_train.training.model import build
 from memmap_train.training.predictions import PredictReport, write_predictions
 from memmap_train.training.predictor import regroup
 from tests.support.errors import refused
-from tests.support.run_records import run_record
+from tests.support.random_models import make_run
 from tests.support.toy import toy_table
-from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows, small_config
+from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, all_rows
 
 pytest_plugins = ["tests.support.training_fixtures"]
-
-
-def make_run(path: Path, features: list[str], **config: Any) -> Any:
-    """Write a run with a model of random weights; return the model."""
-    run = begin_run(path, run_record(features=features, dataset="D", **config))
-    model = build(len(features), 2, small_config(hidden=(16,)))
-    model.set_weights(
-        [
-            np.random.default_rng([number]).standard_normal(weight.shape).astype(np.float32)
-            for number, weight in enumerate(model.get_weights())
-        ]
-    )
-    model.save(run.model_path)
-    return model
 
 
 def read(path: Path) -> list[list[str]]:
@@ -605,5 +589,5 @@ def test_eras_are_put_together_whatever_their_sizes(rows: list[int], block: int)
 
 
 def test_equal_predictions_share_a_rank() -> None:
-    found = per_era_rank(np.zeros(N_FEATURES, np.float32))
+    found = uniform_ranks(np.zeros(N_FEATURES, np.float32))
     assert found.tolist() == [0.5] * N_FEATURES

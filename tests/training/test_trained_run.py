@@ -134,6 +134,15 @@ def test_a_run_with_a_relative_path_stays_the_same_in_another_directory(
     assert mt.predict(opened, sample).values.tolist() == mt.predict(run, sample).values.tolist()
 
 
+def test_a_run_that_isnt_finished_says_that_it_has_no_scores_yet(
+    run: TrainedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_bytes((run.path / "config.json").read_bytes())
+    with refused(RunError, "there are no scores: expected a finished run", "resume=True"):
+        mt.open_run(tmp_path / "run").era_scores  # noqa: B018
+
+
 def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
     run: TrainedRun, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +163,18 @@ def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
     assert table["era"].tolist() == ranks.eras.astype(int).tolist()
     assert table["prediction"].tolist() == ranks.values.tolist()
     assert repr(ranks) == f"<Predictions of 1,920 rows, 24 eras of '{sample}'>"
+
+
+def test_no_run_is_trained_in_the_folder_of_another_run(
+    run: TrainedRun, run_of_folds: TrainedRun, sample: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(run.path)
+    before = {folder: sorted(folder.path.rglob("*")) for folder in (run, run_of_folds)}
+    for path in (run.path / "new", run_of_folds.path / "fold-1", tmp_path / "link/a"):
+        for folds in (None, 2):
+            with refused(RunError, "lies in the folder of the run", "choose another"):
+                mt.train(sample, path, small_config(validation_eras=None), folds=folds)
+    assert {folder: sorted(folder.path.rglob("*")) for folder in (run, run_of_folds)} == before
 
 
 def test_a_selection_of_eras_is_predicted_alone(run: TrainedRun, sample: Path) -> None:

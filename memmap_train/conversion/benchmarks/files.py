@@ -113,11 +113,14 @@ def _check_benchmarks(
             f"{info.path}: {listed(repeated, 3)}: several columns of one name; expected one for "
             "each benchmark: write the file again with different names"
         )
-    if both := [name for name in counts if name in taken]:
+    usual = ColumnOptions()
+    prefixes = f"{usual.feature_prefix}_", f"{usual.target_prefix}_"
+    others_taken = {*taken, usual.target_prefix}
+    if both := [name for name in counts if name in others_taken or name.startswith(prefixes)]:
         raise SchemaError(
-            f"{info.path}: {listed(both, 3)}: {len(both):,} of its columns are features or targets "
-            "of the dataset; expected a file of benchmarks: name a source before --out, or write "
-            "the file again without these columns"
+            f"{info.path}: {listed(both, 3)}: {len(both):,} of its columns are features or "
+            "targets; expected a file of benchmarks: name a source before --out, or write the file "
+            "again without these columns"
         )
     wrong = {name: f"holds {kind}" for name, kind in others if kind not in _NUMBERS}
     if wrong:

@@ -6,22 +6,28 @@ so do benchmarks of which no file is given.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ...dataset.manifest import ShardEntry, SourceEntry
+from ...dataset.manifest import ShardEntry, SourceEntry, id_width
 from ...errors import SourceError, listed
-from .matching import Ids, fill, positions_of, repeated
+from .matching import Ids, Positions, fill, positions_of, repeated
 from .stored import StoredBenchmarks
 
 if TYPE_CHECKING:
     from .rows import BenchmarkRows, EraRows
 
 Float32 = npt.NDArray[np.float32]
+
+_CHUNK_BYTES = 16_000_000
+"""Bytes of memory for a chunk of rows, and for what is made of it."""
+_FOUND_BYTES, _OWN_BYTES = 48, 24
+"""Bytes of memory for a row of files, and of the dataset, besides ids, while an era is joined."""
 Shown = Callable[[int, int], None]
 
 
@@ -94,10 +100,12 @@ class BenchmarkJoin:
         if self._rows is None:
             return
         shared = _shared_names([file.names for file in self._rows.files])
-        eras = [era for era, n_rows in self._rows_per_era.items() if n_rows]
-        for number, era in enumerate(eras):
-            self._check_era(era, self._rows.of_era(era), shared)
-            progress(number + 1, len(eras))
+        total, done = self._rows_per_era.total(), 0
+        for era, n_rows in self._rows_per_era.items():
+            if n_rows:
+                self._check_era(era, self._rows.of_era(era), shared)
+                done += n_rows
+                progress(done, total)
 
     def changes(self, era: str) -> bool:
         """Return False if an era of the dataset keeps its benchmarks as they are."""
@@ -120,20 +128,22 @@ class BenchmarkJoin:
         id_bytes : int
             Bytes of its longest id.
         """
-        n_values = 4 * len(self.names)
-        return max(
-            n_rows * (id_bytes + 24 + 2 * n_values)
-            + self._rows_per_era[era] * (3 * id_bytes + 24 + n_values)
-            for era, n_rows in rows_per_era.items()
+        if not self.names:
+            return 0
+        found, own = 3 * id_bytes + _FOUND_BYTES, id_bytes + _OWN_BYTES
+        return _CHUNK_BYTES + max(
+            n_rows * own + self._rows_per_era[era] * found for era, n_rows in rows_per_era.items()
         )
 
-    def workers_within(
-        self, budget: int, rows_per_era: Mapping[str, int], id_bytes: int, n_workers: int
-    ) -> int:
+    def workers_within(self, budget: int, entries: Collection[ShardEntry], n_workers: int) -> int:
         """Return the number of threads for which a budget of bytes suffices, at least one."""
-        return max(1, min(n_workers, budget // self.era_bytes(rows_per_era, id_bytes)))
+        if not self.names:
+            return 1
+        rows = {entry.era: entry.rows for entry in entries}
+        era_bytes = self.era_bytes(rows, max(map(id_width, entries)))
+        return max(1, min(n_workers, budget // era_bytes))
 
-    def values(self, era: str, ids: Ids) -> tuple[Float32, dict[int, tuple[int, int]]]:
+    def era(self, era: str, ids: Ids) -> "JoinedEra":
         """Return the benchmarks of an era; thread-safe.
 
         Parameters
@@ -142,32 +152,22 @@ class BenchmarkJoin:
         ids : ndarray of bytes, shape (rows,)
             The dataset's ids of the era.
 
-        Returns
-        -------
-        values : ndarray of float32, shape (rows, benchmarks)
-            NaN where a row has no value.
-        counts : dict of int to (int, int)
-            Of each file by its position, the rows that were joined, and those with other ids.
+        Raises
+        ------
+        ShardError
+            The benchmarks that a dataset holds are damaged.
         """
-        found = np.full((len(ids), len(self.names)), np.nan, np.float32)
-        for layer in (self._kept, self._own):
-            if layer is not None and (stored := layer.read(era)) is not None:
-                found[:, [self._columns[name] for name in layer.names]] = stored
-        parts: dict[str, list[tuple[npt.NDArray[np.intp], Float32]]] = {}
-        counts = {}
+        layers = [
+            ([self._columns[name] for name in layer.names], stored)
+            for layer in (self._kept, self._own)
+            if layer is not None and (stored := layer.read(era)) is not None
+        ]
+        joined = JoinedEra(len(ids), len(self.names), layers, self._keeps_stored)
         if self._rows is not None and self._rows_per_era[era]:
             for rows in self._rows.of_era(era):
-                at = positions_of(ids, rows.ids)
-                n_joined = len(np.unique(at[at >= 0]))
-                counts[rows.file] = n_joined, len(rows.ids) - n_joined
-                for name, values in zip(
-                    self._rows.files[rows.file].names, rows.values, strict=True
-                ):
-                    parts.setdefault(name, []).append((at, values))
-        for name, of_files in parts.items():
-            column = self._columns[name]
-            found[:, column] = fill(found[:, column], of_files, keeps_stored=self._keeps_stored)
-        return found, counts
+                names = self._rows.files[rows.file].names
+                joined.add(rows, [self._columns[name] for name in names], ids)
+        return joined
 
     def joined_files(self, counts: Iterable[dict[int, tuple[int, int]]]) -> tuple[JoinedFile, ...]:
         """Return what became of the given files' rows, by the counts of all eras."""
@@ -207,6 +207,61 @@ class BenchmarkJoin:
                     f"as well, and both files have the benchmark {name!r}; expected each id once: "
                     "name one of these files, or write one again without these rows"
                 )
+
+
+class JoinedEra:
+    """The benchmarks of one era, made a chunk of rows at a time.
+
+    Parameters
+    ----------
+    n_rows, n_benchmarks : int
+    layers : list of (columns, ndarray of float32)
+        What datasets hold: the benchmarks' columns, and their values.
+    keeps_stored : bool
+        Whether a row for which no file has a value keeps what a dataset holds.
+
+    Attributes
+    ----------
+    counts : dict of int to (int, int)
+        Of each file by its position, the rows that were joined, and those with other ids.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_benchmarks: int,
+        layers: Sequence[tuple[list[int], Float32]],
+        keeps_stored: bool,
+    ) -> None:
+        self.shape = n_rows, n_benchmarks
+        self.counts: dict[int, tuple[int, int]] = {}
+        self._layers, self._keeps_stored = layers, keeps_stored
+        self._parts: dict[int, list[tuple[Positions, EraRows, int]]] = {}
+
+    def add(self, rows: "EraRows", columns: Sequence[int], ids: Ids) -> None:
+        """Join the rows of a file, whose benchmarks have these columns, by the dataset's ids."""
+        at = positions_of(ids, rows.ids)
+        n_joined = len(np.unique(at[at >= 0]))
+        self.counts[rows.file] = n_joined, len(rows.ids) - n_joined
+        for benchmark, column in enumerate(columns):
+            self._parts.setdefault(column, []).append((at, rows, benchmark))
+
+    def chunks(self) -> Iterator[Float32]:
+        """Yield the benchmarks, shape (rows, benchmarks), NaN where a row has no value."""
+        n_rows, n_benchmarks = self.shape
+        at_once = max(1, _CHUNK_BYTES // 2 // (4 * n_benchmarks))
+        for first in range(0, n_rows, at_once):
+            chunk = slice(first, min(first + at_once, n_rows))
+            found = np.full((chunk.stop - first, n_benchmarks), np.nan, np.float32)
+            for columns, stored in self._layers:
+                found[:, columns] = stored[chunk]
+            for column, parts in self._parts.items():
+                found[:, column] = fill(
+                    found[:, column],
+                    ((at[chunk], partial(rows.values, place)) for at, rows, place in parts),
+                    keeps_stored=self._keeps_stored,
+                )
+            yield found
 
 
 def merged_sources(layers: Iterable[Iterable[SourceEntry]]) -> tuple[SourceEntry, ...]:

@@ -3,16 +3,17 @@
 Takes arrays of one era; returns arrays. Reads and writes no files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.bytes_]
 Float32 = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.intp]
 
 
-def sorting(ids: Ids) -> npt.NDArray[np.intp]:
+def sorting(ids: Ids) -> Positions:
     """Return the positions that sort ids; ids of Numerai's files are sorted already."""
     if bool((ids[1:] >= ids[:-1]).all()):
         return np.arange(len(ids))
@@ -29,7 +30,7 @@ def repeated(ids: Ids) -> Ids:
     return np.unique(found[1:][found[1:] == found[:-1]])
 
 
-def positions_of(wanted: Ids, ids: Ids) -> npt.NDArray[np.intp]:
+def positions_of(wanted: Ids, ids: Ids) -> Positions:
     """Return the position of each wanted id among ids that are all different; -1 without one.
 
     >>> positions_of(np.array([b"b", b"x", b"a", b"b"]), np.array([b"a", b"b"])).tolist()
@@ -47,19 +48,19 @@ def positions_of(wanted: Ids, ids: Ids) -> npt.NDArray[np.intp]:
 
 def fill(
     stored: Float32,
-    parts: Iterable[tuple[npt.NDArray[np.intp], Float32]],
+    parts: Iterable[tuple[Positions, Callable[[Positions], Float32]]],
     *,
     keeps_stored: bool,
 ) -> Float32:
-    """Return a benchmark of one era after the rows of files were joined.
+    """Return a benchmark of rows of one era after the rows of files were joined.
 
     Parameters
     ----------
     stored : ndarray of float32, shape (rows,)
         Its values before; NaN where there was none.
-    parts : iterable of (ndarray of int, ndarray of float32)
-        Of each file that has rows of the era: the position of each row of the era, or -1, and the
-        values there.
+    parts : iterable of (ndarray of int, callable)
+        Of each file that has rows of the era: the position of each of these rows there, or -1, and
+        what returns the values at positions.
     keeps_stored : bool
         Whether a row for which no file has a value keeps its own. Otherwise it has none.
 
@@ -68,7 +69,7 @@ def fill(
     ndarray of float32, shape (rows,)
     """
     joined = np.full(len(stored), np.nan, np.float32)
-    for positions, values in parts:
+    for positions, values_at in parts:
         found = positions >= 0
-        joined[found] = values[positions[found]]
+        joined[found] = values_at(positions[found])
     return np.where(np.isnan(joined), stored, joined) if keeps_stored else joined

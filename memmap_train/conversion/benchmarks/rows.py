@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ...dataset.eras import era_identity
 from ...errors import SourceError
+from ...text import counted
 from ..parquet.handle import ParquetHandle
 from ..parquet.row_labels import read_eras, read_ids
 from .files import BenchmarkFile
@@ -37,20 +38,28 @@ _ADVICE = "write the file again"
 
 @dataclass(frozen=True, slots=True)
 class EraRows:
-    """The rows of one era in one file.
+    """The rows of one era in one file; their values stay in the scratch file.
 
     Attributes
     ----------
     file : int
         The position of the file.
     ids : ndarray of bytes, shape (rows,)
-    values : ndarray of float32, shape (benchmarks of the file, rows)
-        NaN where a row has no value.
     """
 
     file: int
     ids: npt.NDArray[np.bytes_]
-    values: Float32
+    _first: npt.NDArray[np.int64]
+    _step: npt.NDArray[np.int64]
+    _floats: Float32
+
+    def values(self, benchmark: int, rows: npt.NDArray[np.intp]) -> Float32:
+        """Return a benchmark of the file, by its position, for some of these rows.
+
+        NaN where a row has no value.
+        """
+        values: Float32 = self._floats[self._first[rows] + benchmark * self._step[rows]]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,9 @@ class _RowGroup:
     values: int
     segments: tuple[_Segment, ...]
     runs: npt.NDArray[np.int32]
+
+
+_Run = tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int64], int]
 
 
 class BenchmarkRows:
@@ -121,6 +133,7 @@ class BenchmarkRows:
         self._known = {era_identity(era): number for era, number in self._numbers.items()}
         self._groups: list[_RowGroup] = []
         self._map: mmap.mmap | None = None
+        self._n_bytes = 0
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         try:
             self._read(progress)
@@ -146,33 +159,34 @@ class BenchmarkRows:
     def of_era(self, era: str) -> list[EraRows]:
         """Return the rows of one era, by file; thread-safe."""
         number = self._numbers[era]
-        parts: dict[int, list[tuple[npt.NDArray[np.bytes_], Float32]]] = {}
+        parts: dict[int, list[_Run]] = {}
         for group in self._groups:
             first, last = np.searchsorted(group.runs[:, 0], [number, number + 1])
             for run in group.runs[first:last].tolist():
                 parts.setdefault(group.file, []).append(self._run(group, *run[1:]))
+        floats = self._mapped(np.float32, 0, self._n_bytes // 4)
         return [
             EraRows(
                 file,
-                np.concatenate([ids for ids, _ in found]),
-                np.concatenate([values for _, values in found], axis=1),
+                np.concatenate([ids for ids, _, _ in found]),
+                np.concatenate([first for _, first, _ in found]),
+                np.repeat([step for _, _, step in found], [len(ids) for ids, _, _ in found]),
+                floats,
             )
             for file, found in sorted(parts.items())
         ]
 
     # -- the scratch file ---------------------------------------------------------------------
 
-    def _run(
-        self, group: _RowGroup, segment: int, begin: int, end: int
-    ) -> tuple[npt.NDArray[np.bytes_], Float32]:
-        """Return ids and values of one run of rows."""
+    def _run(self, group: _RowGroup, segment: int, begin: int, end: int) -> _Run:
+        """Return the ids of one run of rows, and where their values lie among all floats.
+
+        The value of the next benchmark of a row lies as many floats further as its group has rows.
+        """
         where = group.segments[segment]
         rows = self._mapped(np.int32, where.order, where.n_rows)[begin:end]
         ids = self._mapped(f"S{where.width}", where.ids, where.n_rows)[rows]
-        n_benchmarks = len(self.files[group.file].names)
-        values = self._mapped(np.float32, group.values, n_benchmarks * group.n_rows)
-        values = values.reshape(n_benchmarks, group.n_rows)
-        return ids, values[:, where.first + rows.astype(np.intp)]
+        return ids, rows.astype(np.int64) + (group.values // 4 + where.first), group.n_rows
 
     def _mapped(self, dtype: Any, offset: int, count: int) -> npt.NDArray[Any]:
         assert self._map is not None
@@ -197,6 +211,7 @@ class BenchmarkRows:
                     done += n_rows
                     progress(done, total)
         self._file.flush()
+        self._n_bytes = self._file.tell()
         if self._groups:
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -233,9 +248,10 @@ class BenchmarkRows:
             infinite = np.isinf(values)
             if infinite.any():
                 raise SourceError(
-                    f"{handle.info.path}: benchmark {name!r}: {int(infinite.sum()):,} values are "
-                    f"infinite or too large for float32, the first at row "
-                    f"{first + int(np.argmax(infinite)):,}; expected numbers, or none: {_ADVICE}"
+                    f"{handle.info.path}: benchmark {name!r}: "
+                    f"{counted(int(infinite.sum()), 'value')} infinite or too large for float32, "
+                    f"the first at row {first + int(np.argmax(infinite)):,}; expected numbers, or "
+                    f"none: {_ADVICE}"
                 )
             self._file.write(values.data)
             first += len(values)

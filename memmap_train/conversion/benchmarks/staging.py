@@ -8,6 +8,7 @@ no notes on what was written.
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ...system.durable import sync_directory
 from ...system.junk import discard, names_in
 from ...system.threads import ThreadPool
 from ..workspace import Workspace, has_size
-from .join import BenchmarkJoin, JoinedFile
+from .join import BenchmarkJoin, JoinedEra, JoinedFile
 from .stored import read_checked
 
 _FILE = "benchmarks.npy"
@@ -62,7 +63,7 @@ def stage_benchmarks(
         All eras; their ids are in the workspace, or else in the dataset.
     n_workers : int
         Number of threads.
-    progress : callable(eras done, eras in all)
+    progress : callable(rows done, rows in all)
 
     Raises
     ------
@@ -74,16 +75,19 @@ def stage_benchmarks(
         for folder in workspace.staged.iterdir():
             _remove(folder / _FILE)  # of an interrupted run with other files
         return StagedBenchmarks(dict(entries), ())
+    workspace.partial.mkdir(exist_ok=True)
+    n_rows, n_done = sum(entry.rows for entry in entries.values()), 0
     staged, counts = {}, []
     writer = _EraBenchmarks(workspace, join)
     try:
         with ThreadPool(n_workers, thread_name_prefix="benchmarks") as threads:
             try:
                 found = threads.map(writer.stage, entries.values())
-                for number, (entry, of_era) in enumerate(found):
+                for entry, of_era in found:
                     staged[entry.era] = entry
                     counts.append(of_era)
-                    progress(number + 1, len(entries))
+                    n_done += entry.rows
+                    progress(n_done, n_rows)
             finally:  # it may have been stopped
                 threads.shutdown(cancel_futures=True)
     finally:
@@ -111,26 +115,25 @@ class _EraBenchmarks:
         self._workspace, self._join = workspace, join
 
     def stage(self, entry: ShardEntry) -> tuple[ShardEntry, dict[int, tuple[int, int]]]:
-        """Stage an era; return its entry with benchmarks, and counts as `BenchmarkJoin.values`."""
+        """Stage an era; return its entry with benchmarks, and its counts of rows."""
         folder = self._workspace.staged / entry.folder
         kept = self._join.kept(entry.era)
         if kept is not None and not self._join.changes(entry.era):
             _remove(folder / _FILE)
             files = {**entry.files, "benchmarks": kept.files["benchmarks"]}
             return replace(entry, files=files, benchmark_nulls=kept.benchmark_nulls), {}
-        values, counts = self._join.values(entry.era, self._ids(entry))
-        file = self._digest(None, values)
-        nulls = np.isnan(values).sum(axis=0).tolist()
+        joined = self._join.era(entry.era, self._ids(entry))
+        file, nulls = _write_file(None, joined)
         if kept is not None and kept.files["benchmarks"] == file:
             _remove(folder / _FILE)
         elif not _holds(folder / _FILE, file):
-            self._write(folder, values)
+            self._write(folder, joined)
         found = replace(
             entry,
             files={**entry.files, "benchmarks": file},
             benchmark_nulls=dict(zip(self._join.names, nulls, strict=True)),
         )
-        return found, counts
+        return found, joined.counts
 
     def _ids(self, entry: ShardEntry) -> npt.NDArray[np.bytes_]:
         dtype = np.dtype(f"S{id_width(entry)}")
@@ -140,20 +143,30 @@ class _EraBenchmarks:
         ids = read_checked(path, dtype, (entry.rows,), entry.files["ids"].digest)
         return ids.astype(dtype, copy=False)
 
-    def _write(self, folder: Path, values: npt.NDArray[np.float32]) -> None:
+    def _write(self, folder: Path, joined: JoinedEra) -> None:
         """Write a file, and move it among the staged arrays of its era."""
-        partial = self._workspace.partial / folder.name
-        partial.mkdir(parents=True)
-        self._digest(partial / _FILE, values)
+        partial = self._workspace.partial / f"{threading.get_ident()}.npy"  # one at a time
+        _write_file(partial, joined)
         folder.mkdir(exist_ok=True)
-        os.replace(partial / _FILE, folder / _FILE)
+        os.replace(partial, folder / _FILE)
         sync_directory(folder)
 
-    @staticmethod
-    def _digest(path: Path | None, values: npt.NDArray[np.float32]) -> FileEntry:
-        writer = ArrayWriter(path, values.dtype, values.shape)
+
+def _write_file(path: Path | None, joined: JoinedEra) -> tuple[FileEntry, list[int]]:
+    """Write the benchmarks of an era, or only compute their checksum.
+
+    Returns
+    -------
+    file : FileEntry
+    nulls : list of int
+        Of each benchmark, the number of rows without a value.
+    """
+    writer = ArrayWriter(path, np.dtype("<f4"), joined.shape)
+    nulls = np.zeros(joined.shape[1], np.int64)
+    for values in joined.chunks():
         writer.append(values)
-        return FileEntry(*writer.finish())
+        nulls += np.isnan(values).sum(axis=0)
+    return FileEntry(*writer.finish()), nulls.tolist()
 
 
 def _remove(path: Path) -> None:

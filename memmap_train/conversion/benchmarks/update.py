@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 def add_benchmarks(
     paths: Sequence[Path],
     directory: Path,
-    *,
     budget: MemoryBudget,
     n_workers: int,
     progress: Progress,
@@ -119,8 +118,7 @@ def update_benchmarks(
     rows = {entry.era: entry.rows for entry in old.shards}
     kept = StoredBenchmarks(directory, old)
     with opened_join(files, list(rows), directory, budget, progress, kept=kept, own=own) as join:
-        id_bytes = max(map(id_width, old.shards))
-        budget.require(join.era_bytes(rows, id_bytes))
+        budget.require(join.era_bytes(rows, max(map(id_width, old.shards))))
         check_free(directory, 4 * len(join.names) * sum(rows.values()), "the benchmarks")
         with acquire_workspace(directory) as workspace:
             if is_done_meanwhile():
@@ -131,7 +129,7 @@ def update_benchmarks(
                 workspace,
                 join,
                 {entry.era: entry for entry in old.shards},
-                join.workers_within(budget.n_bytes, rows, id_bytes, n_workers),
+                join.workers_within(budget.n_bytes, old.shards, n_workers),
                 lambda done, total: progress("joining benchmarks", done, total),
             )
             manifest = replace(

@@ -162,7 +162,7 @@ def test_a_value_that_float32_cannot_hold_is_refused(
     values = good[BENCHMARKS[1]].to_numpy().astype(np.float64)
     values[31] = value
     path = written(source, with_column(good, BENCHMARKS[1], pa.array(values)))
-    said = [str(path), repr(BENCHMARKS[1]), "1 values are infinite or too large", "row 31"]
+    said = [str(path), repr(BENCHMARKS[1]), "1 value infinite or too large", "row 31"]
     check_refused(source, [path], SourceError, *said)
 
 
