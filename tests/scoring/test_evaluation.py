@@ -336,6 +336,7 @@ def test_arguments_of_other_types_are_refused(
 
 
 def test_no_model_is_refused(scored_dataset: Path) -> None:
-    for models in ([], {}):
+    none: tuple[Any, ...] = ([], {})
+    for models in none:
         with refused(RunError, "no model is named"):
             mt.evaluate(models, scored_dataset)
