@@ -16,9 +16,9 @@ from memmap_train.cli.commands import main
 from memmap_train.errors import DependencyError, RunError
 from memmap_train.scoring.records import Evaluation, ModelScores
 from memmap_train.scoring.report import write
-from memmap_train.scoring.report.charts import as_picture
 from memmap_train.scoring.report.markup import number, plain_number
 from memmap_train.scoring.report.sections import main_charts
+from memmap_train.scoring.report.specification import as_picture
 from memmap_train.scoring.report.subject import subject_of
 from memmap_train.scoring.report.write import report_path, write_report
 from tests.support.errors import refused

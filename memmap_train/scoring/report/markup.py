@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .charts import Look
+from .chart import Look
 
 _MINUS = "\N{MINUS SIGN}"
 _NONE = "\N{EN DASH}"

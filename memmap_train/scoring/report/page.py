@@ -11,10 +11,11 @@ from ..._version import __version__
 from ...runs.statistics import LAST_ERAS
 from ...text import counted
 from . import tables
-from .charts import Chart
+from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
 from .sections import Section, eras_chart, sections
 from .subject import Subject, span
+from .tiles import tiles
 
 _RANGES = ((None, "All eras"), (200, "Last 200"), (52, "Last 52"))
 _NO_SCRIPT = (
@@ -135,7 +136,7 @@ def _controls(subject: Subject) -> str:
 
 
 def _overview(subject: Subject) -> str:
-    parts = [tables.tiles(subject)]
+    parts = [tiles(subject)]
     statements = subject.statements()
     if statements:
         parts.append(f'<div class="statements">{listing(map(escaped, statements))}</div>')

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
-from .charts import Frame, look_of
+from .chart import Frame, look_of
 
 Float64 = npt.NDArray[np.float64]
 

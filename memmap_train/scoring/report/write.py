@@ -23,9 +23,10 @@ from ...text import counted, in_bytes
 from ..evaluation import evaluate
 from ..inputs import found_models
 from ..records import Evaluation
-from .charts import as_picture, cell_rows
+from .chart import cell_rows
 from .page import page_html
 from .sections import main_charts
+from .specification import as_picture
 from .subject import Subject, subject_of
 
 _SUFFIXES = (".html", ".htm")
