@@ -19,7 +19,7 @@ from ..system.resources import n_cores
 from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
-from .memory_budget import MemoryBudget
+from .memory_budget import ConversionBudget
 from .plan import ConvertOptions, store_dtype_name
 from .preflight import check_apart
 from .report import Report
@@ -135,7 +135,7 @@ def convert(
         targets = names("targets", targets, SchemaError)
     if memory is not None:
         memory = whole_number("memory", memory, ConversionError)
-    budget = MemoryBudget(memory)
+    budget = ConversionBudget(memory)
     n_workers = n_cores()
     if workers is not None:
         n_workers = whole_number("workers", workers, ConversionError, least=1)
@@ -182,7 +182,7 @@ def convert(
 
 
 def open_source(
-    paths: Sequence[str | os.PathLike[str]], directory: Path, budget: MemoryBudget
+    paths: Sequence[str | os.PathLike[str]], directory: Path, budget: ConversionBudget
 ) -> ConversionSource:
     """Open parquet files, or the source dataset of a subset.
 
@@ -191,7 +191,7 @@ def open_source(
     paths : sequence of paths
     directory : Path
         The folder of the new dataset, which must lie apart from a source dataset.
-    budget : MemoryBudget
+    budget : ConversionBudget
         Memory for the metadata of parquet files is reserved in it.
     """
     folder = find_source_dataset(paths)

@@ -26,7 +26,7 @@ from .benchmarks.update import update_benchmarks
 from .commit import commit_changes, finish_interrupted_commit
 from .job import open_journal
 from .journal import FinishedEra, Journal
-from .memory_budget import MemoryBudget
+from .memory_budget import ConversionBudget
 from .new_manifest import make_manifest
 from .plan import ConversionPlan, ConvertOptions
 from .preflight import check_disk, check_folder, translated_errors
@@ -56,7 +56,7 @@ def convert_source(
     directory: Path,
     options: ConvertOptions,
     *,
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     n_workers: int = 1,
     overwrite: bool = False,
     trust_features: bool = False,
@@ -72,7 +72,7 @@ def convert_source(
     directory : Path
         The dataset's folder.
     options : ConvertOptions
-    budget : MemoryBudget
+    budget : ConversionBudget
     n_workers : int
         Number of threads.
     overwrite, trust_features : bool
@@ -257,7 +257,7 @@ def _write_eras(
     plan: ConversionPlan,
     journal: Journal,
     workspace: Workspace,
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     n_workers: int,
     notifier: ProgressNotifier,
 ) -> dict[str, FinishedEra]:
@@ -276,7 +276,7 @@ def _join_eras(
     workspace: Workspace,
     join: BenchmarkJoin,
     eras: Mapping[str, FinishedEra],
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     n_workers: int,
     notifier: ProgressNotifier,
 ) -> tuple[dict[str, FinishedEra], tuple[JoinedFile, ...]]:

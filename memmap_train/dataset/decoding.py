@@ -19,7 +19,7 @@ def decode(
     Parameters
     ----------
     stored, out
-        As for `Dataset.decode`.
+        See `Dataset.decode`.
     manifest : Manifest
         It has the store dtype and the scale.
     where : str

@@ -89,7 +89,7 @@ def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -
     predictions : ndarray of float, shape (rows,)
         Predictions of the model, for which the score is NaN.
     other, target : ndarray of float, shape (rows,)
-        As for `correlation_contribution`.
+        See `correlation_contribution`.
 
     Examples
     --------

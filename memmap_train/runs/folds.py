@@ -188,7 +188,7 @@ def walk_forward(
     Parameters
     ----------
     eras, labelled, embargo_eras, targets, aliases, allow_overlap
-        As for `split`.
+        See `split`.
     folds : int or "numerai"
         The number of folds: the last eras with labels are cut into this many blocks of equal size,
         and as many eras, and the embargo, are left before the first block. Or "numerai" for the

@@ -266,7 +266,7 @@ def neutralized_corr(
     Parameters
     ----------
     predictions, target, neutralizer
-        As for `feature_neutral_corr`. The ranks of the predictions are made neutral.
+        See `feature_neutral_corr`. The ranks of the predictions are made neutral.
     proportions : sequence of float
         Between 0 and 1.
 
@@ -328,7 +328,7 @@ def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutrali
     predictions : ndarray of float, shape (rows,)
         Predictions of the model, for which the score is NaN.
     target, neutralizer
-        As for `feature_neutral_corr`.
+        See `feature_neutral_corr`.
     """
     if len(target) < 2:
         return "fewer than two labelled rows"

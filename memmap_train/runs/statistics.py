@@ -141,7 +141,7 @@ def paired_difference(
     first, second : sequence of float, shape (eras,)
         The scores of two models in the same eras; the second ones are subtracted.
     overlap_eras, positions
-        As for `score_statistics`.
+        See `score_statistics`.
 
     Examples
     --------

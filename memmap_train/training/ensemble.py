@@ -20,7 +20,7 @@ from ..runs.folds import fold_of
 from ..runs.lineage import code_of
 from ..runs.metrics import uniform_ranks
 from ..runs.object_reference import describe_error, user_code
-from ..runs.run import Run, open_run
+from ..runs.run import Run, read_run
 from .model import require_tensorflow
 from .predictor import Float32, Predictor, check_missing
 from .user_models import read_model
@@ -36,7 +36,7 @@ def predict_rows(
     runs : sequence of Run
     dataset : Dataset
     raw : bool
-        As for `predictions.predict`.
+        See `predictions.predict`.
     progress : callable(what, done, total)
         Called with rows, which count once for each run.
 
@@ -48,7 +48,7 @@ def predict_rows(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        As for `predictions.predict`.
+        See `predictions.predict`.
     """
     require_tensorflow()
     for run in runs:
@@ -115,7 +115,7 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
         )
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
     parts = [
-        (open_run(run.fold_path(number + 1)), list(eras))
+        (read_run(run.fold_path(number + 1)), list(eras))
         for number, eras in by_fold
         if number is not None
     ]

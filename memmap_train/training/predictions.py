@@ -18,7 +18,7 @@ from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
-from ..runs.run import open_run
+from ..runs.run import read_run
 from ..runs.selection import DatasetOrPath, opened
 from ..system.paths import checked_path, user_paths
 from ..text import counted
@@ -230,7 +230,7 @@ def predict(
     Residuals equal those of ``numerai_tools.scoring.neutralize`` to 1e-6.
     """
     raw = flag("raw", raw)
-    found_runs = [open_run(folder) for folder in user_paths(runs)]
+    found_runs = [read_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     wanted = neutralization(neutralize, proportion, raw=raw)

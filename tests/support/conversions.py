@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.execution import convert_source
-from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.pipeline_sizes import DEFAULT_LIMITS, PipelineLimits
 from memmap_train.conversion.plan import ConvertOptions
@@ -50,7 +50,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
     return path
 
 
-class TinyBudget(MemoryBudget):
+class TinyBudget(ConversionBudget):
     """A budget of any number of bytes for buffers: nothing is refused."""
 
     def __init__(self, n_bytes: int) -> None:
@@ -69,7 +69,7 @@ class TinyBudget(MemoryBudget):
 
 
 def convert_within(
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     sources: Sequence[Path],
     out: Path,
     options: ConvertOptions | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import SchemaError, SourceError
 from ...system.resources import nearest_existing
-from ..memory_budget import MemoryBudget
+from ..memory_budget import ConversionBudget
 from ..preflight import check_free
 from ..schema import Schema
 from .join import BenchmarkJoin
@@ -59,7 +59,7 @@ def opened_join(
     files: "Sequence[BenchmarkFile]",
     eras: Sequence[str],
     directory: Path,
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     progress: Progress,
     *,
     kept: StoredBenchmarks | None,
@@ -74,7 +74,7 @@ def opened_join(
         The eras of the dataset.
     directory : Path
         The dataset's folder, which needn't exist.
-    budget : MemoryBudget
+    budget : ConversionBudget
     progress : callable(what, done, total)
     kept, own : StoredBenchmarks or None
         What the dataset holds, and what the source dataset holds.

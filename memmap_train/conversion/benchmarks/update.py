@@ -14,7 +14,7 @@ from ...dataset.manifest_file import read_manifest
 from ...errors import ConversionError
 from ...progress import Progress
 from ..commit import commit_changes, finish_interrupted_commit
-from ..memory_budget import MemoryBudget
+from ..memory_budget import ConversionBudget
 from ..preflight import check_folder, check_free, translated_errors
 from ..report import Report, make_report
 from ..schema import ID_CANDIDATES, Schema
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def add_benchmarks(
     paths: Sequence[Path],
     directory: Path,
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     n_workers: int,
     progress: Progress,
     started: float,
@@ -43,7 +43,7 @@ def add_benchmarks(
     paths : sequence of Path
     directory : Path
         The dataset's folder.
-    budget : MemoryBudget
+    budget : ConversionBudget
     n_workers : int
         Number of threads.
     progress : callable(what, done, total)
@@ -93,7 +93,7 @@ def update_benchmarks(
     *,
     own: StoredBenchmarks | None,
     is_done_meanwhile: Callable[[], bool],
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     n_workers: int,
     progress: Progress,
     started: float,

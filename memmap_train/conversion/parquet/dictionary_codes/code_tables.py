@@ -48,7 +48,7 @@ class CodeTables:
         Raises
         ------
         UnsupportedLayoutError, IndexError
-            As for `parse_dictionary`.
+            See `parse_dictionary`.
         """
         key = page, decompress is not None
         if key not in self._numbers:
