@@ -8,13 +8,11 @@ one. Values that a dataset can't hold are errors.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Float32, Int32, Mask
 from ..dataset.format import N_COUNTS
 from ..errors import SourceError
 from ..system.scratch import ThreadScratch
-
-Array = npt.NDArray[np.generic]
 
 MAX_CODE = 4
 """The largest code; the smallest is 0."""
@@ -47,7 +45,7 @@ class FeatureEncoder:
         self._filler = np.float32(0.5) if missing == "0.5" else np.float32(np.nan)
 
     def encode(
-        self, block: Array, out: Array, counts: npt.NDArray[np.int32] | None, first: int, where: str
+        self, block: Array, out: Array, counts: Int32 | None, first: int, where: str
     ) -> None:
         """Write a block of columns into `out` as it is stored, and add to `counts`.
 
@@ -107,7 +105,7 @@ class FeatureEncoder:
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MAX_CODE else None
 
-    def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
+    def _missing(self, block: Array) -> tuple[bool, Mask]:
         """Return True if cells are missing, and a mask of them, undefined if none is."""
         missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
         if block.dtype != np.int8:
@@ -117,7 +115,7 @@ class FeatureEncoder:
             np.equal(block, MISSING_CODE, out=missing)
         return any_missing, missing
 
-    def _count(self, block: Array, any_missing: bool, counts: npt.NDArray[np.int32]) -> None:
+    def _count(self, block: Array, any_missing: bool, counts: Int32) -> None:
         """Add the codes of a block to `counts`; `_missing` has made the mask of missing cells.
 
         All codes are compared in one call: threads wait for each other at every call.
@@ -150,7 +148,7 @@ class FeatureEncoder:
         np.copyto(out, codes, casting="unsafe")
 
 
-def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.int32]:
+def _count_true(masks: Mask, n_columns: int) -> Int32:
     """Return the number of rows of each column that are true in each mask: shape (masks, columns).
 
     This is ten times as fast as `sum`: eight rows are added as one long row, and sums of up to 255
@@ -170,7 +168,7 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
     return counts
 
 
-def canonicalize_nans(names: Sequence[str], targets: npt.NDArray[np.float32], where: str) -> None:
+def canonicalize_nans(names: Sequence[str], targets: Float32, where: str) -> None:
     """Replace every NaN by the same bit pattern, in place.
 
     Raises

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..dataset.dataset import open_dataset
 from ..dataset.format import FILE_NAME, WORKSPACE
 from ..dataset.manifest import CODE_SCALE, id_width
@@ -33,8 +33,6 @@ from .subset_writer import (
     column_selection,
     workers_within,
 )
-
-Array = npt.NDArray[np.generic]
 
 _ALL = "all"
 

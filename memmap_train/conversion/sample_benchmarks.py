@@ -19,9 +19,9 @@ Predictions of an era are a pure function of its number, its rows, the features 
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from .sample_signal import Era, Float32, integer_weights, mixed, standardised_sums
+from ..arrays import Float32
+from .sample_signal import Era, integer_weights, mixed, standardised_sums
 
 BENCHMARK_NAMES = ("v0_lgbm_alpha20", "v0_lgbm_alpha60", "v0_lgbm_beta20")
 """Names as Numerai's (`v53_lgbm_ender20`), of a version and of targets that only a sample has."""
@@ -99,6 +99,6 @@ def _ranks(values: Float32) -> Float32:
     """
     n_rows = values.shape[1]
     ranked = np.empty(values.shape, np.float32)
-    rising: npt.NDArray[np.float32] = ((np.arange(n_rows) + 0.5) / n_rows).astype(np.float32)
+    rising: Float32 = ((np.arange(n_rows) + 0.5) / n_rows).astype(np.float32)
     np.put_along_axis(ranked, np.argsort(values, axis=1, kind="stable"), rising[np.newaxis], axis=1)
     return ranked

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sample_signal import TARGET_NAMES, Float32
+from ..arrays import Float32
+from .sample_signal import TARGET_NAMES
 
 LIVE = 0
 """The live era's number; the others count from 1."""

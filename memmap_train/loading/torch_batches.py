@@ -52,8 +52,8 @@ def torch_batches(
     DependencyError
         PyTorch isn't installed.
     BatchError, DatasetError
-        The same errors as `Batches`; or the rank lies outside the world, there are fewer batches than
-        ranks, or each rank would choose windows for itself.
+        The same errors as `Batches`; or the rank isn't in the world, there are fewer batches than
+        ranks, or each rank would choose its own windows.
 
     Examples
     --------

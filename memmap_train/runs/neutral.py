@@ -7,17 +7,13 @@ only.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import blas, lapack, solve_triangular
 
+from ..arrays import Float32, Float64, Floats, Mask, Stored
 from .metrics import gaussian_ranks, numerai_corr, uniform_ranks
-
-_Floats = npt.NDArray[np.floating[Any]]
-_Float64s = npt.NDArray[np.float64]
-_Mask = npt.NDArray[np.bool_]
 
 _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
 _RCOND = 1e-6  # smallest singular value that counts, relative to the largest: numerai-tools' own
@@ -66,7 +62,7 @@ class Neutralizer:
     [[0.0], [0.0], [0.0], [0.0]]
     """
 
-    def __init__(self, features: npt.NDArray[Any], rows: _Mask | None = None) -> None:
+    def __init__(self, features: Stored, rows: Mask | None = None) -> None:
         self._features, self._rows = features, rows
         self.n_rows = len(features) if rows is None else int(np.count_nonzero(rows))
         self.n_independent, self.has_missing = 0, False
@@ -76,7 +72,7 @@ class Neutralizer:
             if not self.has_missing:
                 self._factorise(self._covariance(products))
 
-    def residual(self, predictions: _Floats, proportion: float = 1.0) -> _Float64s:
+    def residual(self, predictions: Floats, proportion: float = 1.0) -> Float64:
         """Return predictions without a share of what the features explain.
 
         Parameters
@@ -92,7 +88,7 @@ class Neutralizer:
         """
         return predictions - proportion * self.explained(predictions)
 
-    def explained(self, predictions: _Floats) -> _Float64s:
+    def explained(self, predictions: Floats) -> Float64:
         """Return what the features explain of predictions: the least-squares fit.
 
         Parameters
@@ -132,7 +128,7 @@ class Neutralizer:
         fit[:, is_defined] = wanted - rest
         return fit
 
-    def _weights(self, centred: _Float64s) -> tuple[_Float64s, _Float64s]:
+    def _weights(self, centred: Float64) -> tuple[Float64, Float64]:
         """Return the features' weights in the fit of centred predictions, and the fit's length."""
         products = np.zeros((len(self._sums), centred.shape[1]))
         for place, block in self._blocks(np.float64):
@@ -143,7 +139,7 @@ class Neutralizer:
         weights[self._pivots] = solve_triangular(self._factor, half, lower=True, trans=1)
         return weights, np.linalg.norm(half, axis=0)
 
-    def _fit(self, weights: _Float64s) -> _Float64s:
+    def _fit(self, weights: Float64) -> Float64:
         """Return the fit that features with these weights make; its mean is 0."""
         fit = np.empty((self.n_rows, weights.shape[1]))
         for place, block in self._blocks(np.float64):
@@ -151,7 +147,7 @@ class Neutralizer:
         fit -= self._sums @ weights / self.n_rows
         return fit
 
-    def _products(self) -> npt.NDArray[Any]:
+    def _products(self) -> Stored:
         """Return the products of all pairs of features, and add up each feature.
 
         The lower triangle is computed. Sums of codes have no rounding errors in float32, in which
@@ -170,7 +166,7 @@ class Neutralizer:
                 break
         return products
 
-    def _covariance(self, products: npt.NDArray[Any]) -> _Float64s:
+    def _covariance(self, products: Stored) -> Float64:
         """Return the features' covariance times the rows: the lower triangle."""
         covariance = np.empty(products.shape, order="F")
         means = self._sums / self.n_rows
@@ -180,7 +176,7 @@ class Neutralizer:
             covariance[low:, part] += products[low:, part]
         return covariance
 
-    def _factorise(self, covariance: _Float64s) -> None:
+    def _factorise(self, covariance: Float64) -> None:
         """Factorise the covariance, with the most independent features first."""
         least = (_RCOND * self._largest_singular_value(covariance)) ** 2
         factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1, tol=least, overwrite_a=1)
@@ -188,7 +184,7 @@ class Neutralizer:
         self._pivots = pivots[:rank] - 1
         self._factor = np.asfortranarray(factor[:rank, :rank])
 
-    def _largest_singular_value(self, covariance: _Float64s) -> float:
+    def _largest_singular_value(self, covariance: Float64) -> float:
         """Return the largest singular value of the features, not centred."""
         vector, length = self._sums + 1.0, 0.0
         for _ in range(_POWER_STEPS):
@@ -200,7 +196,7 @@ class Neutralizer:
                 break
         return math.sqrt(length)
 
-    def _blocks(self, dtype: npt.DTypeLike) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+    def _blocks(self, dtype: npt.DTypeLike) -> Iterator[tuple[slice, Stored]]:
         """Yield blocks of the rows that count, each with its place among them."""
         first = 0
         for low in range(0, len(self._features), _BLOCK_ROWS):
@@ -211,7 +207,7 @@ class Neutralizer:
             first += len(block)
 
 
-def _adds_exactly(block: npt.NDArray[np.float32], n_rows: int) -> bool:
+def _adds_exactly(block: Float32, n_rows: int) -> bool:
     """Return True if products of such features over so many rows add up exactly in float32.
 
     Codes do: they are whole numbers, or quarters of such.
@@ -221,9 +217,7 @@ def _adds_exactly(block: npt.NDArray[np.float32], n_rows: int) -> bool:
     return bool((quarters == np.rint(quarters)).all()) and largest**2 * n_rows < _EXACT
 
 
-def feature_neutral_corr(
-    predictions: _Floats, target: _Floats, neutralizer: Neutralizer
-) -> npt.NDArray[np.float64]:
+def feature_neutral_corr(predictions: Floats, target: Floats, neutralizer: Neutralizer) -> Float64:
     """Return the correlation with the target of what features don't explain (FNC), for each model.
 
     Predictions are ranked and mapped to a normal distribution, made neutral to the features, and
@@ -259,8 +253,8 @@ def feature_neutral_corr(
 
 
 def neutralized_corr(
-    predictions: _Floats, target: _Floats, neutralizer: Neutralizer, proportions: Sequence[float]
-) -> npt.NDArray[np.float64]:
+    predictions: Floats, target: Floats, neutralizer: Neutralizer, proportions: Sequence[float]
+) -> Float64:
     """Return the score of predictions that are made neutral as `predict --neutralize` does.
 
     Parameters
@@ -284,7 +278,7 @@ def neutralized_corr(
     return scores
 
 
-def is_explained(predictions: _Floats, residual: _Floats) -> npt.NDArray[np.bool_]:
+def is_explained(predictions: Floats, residual: Floats) -> Mask:
     """Return whether nothing but rounding errors is left of each model's predictions.
 
     Parameters
@@ -299,11 +293,11 @@ def is_explained(predictions: _Floats, residual: _Floats) -> npt.NDArray[np.bool
     """
     lengths = (np.linalg.norm(part - part.mean(axis=0), axis=0) for part in (residual, predictions))
     left, whole = lengths
-    explained: npt.NDArray[np.bool_] = np.logical_not(left > _NOTHING * whole)
+    explained: Mask = np.logical_not(left > _NOTHING * whole)
     return explained
 
 
-def to_rank(residual: _Float64s) -> _Float64s:
+def to_rank(residual: Float64) -> Float64:
     """Return a residual in which rounding errors don't order rows that are tied.
 
     Parameters
@@ -316,11 +310,11 @@ def to_rank(residual: _Float64s) -> _Float64s:
     >>> to_rank(np.array([0.1 + 0.2, 0.3, -0.6])).tolist()
     [0.5, 0.5, -1.0]
     """
-    rounded: _Float64s = np.round(residual / np.abs(residual).max(), _DECIMALS)
+    rounded: Float64 = np.round(residual / np.abs(residual).max(), _DECIMALS)
     return rounded
 
 
-def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutralizer) -> str:
+def why_not_neutral(predictions: Floats, target: Floats, neutralizer: Neutralizer) -> str:
     """Return why one model has no `feature_neutral_corr` in an era, in a few words.
 
     Parameters
@@ -344,8 +338,8 @@ def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutrali
 
 
 def _scores(
-    ranks: _Float64s, target: _Floats, neutralizer: Neutralizer, proportions: Sequence[float]
-) -> _Float64s:
+    ranks: Float64, target: Floats, neutralizer: Neutralizer, proportions: Sequence[float]
+) -> Float64:
     """Return the scores of ranks of one kind or another, by proportion and model."""
     explained = neutralizer.explained(ranks)
     scores = np.full((len(proportions), ranks.shape[1]), math.nan)
@@ -356,7 +350,7 @@ def _scores(
     return scores
 
 
-def _check_labels(predictions: _Floats, target: _Floats) -> None:
+def _check_labels(predictions: Floats, target: Floats) -> None:
     if predictions.ndim != 2 or target.shape != predictions.shape[:1] or np.isnan(target).any():
         raise ValueError(
             "expected predictions of shape (rows, models) and a target of shape (rows,) without "

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.dataset import Dataset, Stored
+from ..arrays import Float64, Mask, Stored
+from ..dataset.dataset import Dataset
 from ..dataset.shard import Shard
 from ..progress import Progress
 from ..runs.contribution import (
@@ -28,9 +29,7 @@ from ..runs.neutral import (
     neutralized_corr,
     why_not_neutral,
 )
-from .model_table import Float64, ModelTable, ScoreOptions
-
-Mask = npt.NDArray[np.bool_]
+from .model_table import ModelTable, ScoreOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64, Ids, Int32, Positions
 from ..dataset.dataset import Dataset
 from ..dataset.eras import era_identity
 from ..errors import DatasetError, SourceError, listed
 from ..progress import Progress
 from ..text import counted
-
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.bytes_]
 
 
 class Rows(Protocol):
@@ -30,7 +27,7 @@ class Rows(Protocol):
         """Distinct eras of these rows; none if the predictions have no eras."""
 
     @property
-    def era_codes(self) -> npt.NDArray[np.int32]:
+    def era_codes(self) -> Int32:
         """Position of each row's era in `era_labels`."""
 
     @property
@@ -67,7 +64,7 @@ class _AllRows:
     """All rows of predictions, as columns; `eras` is empty if they have none."""
 
     eras: list[str]
-    codes: npt.NDArray[np.int32]
+    codes: Int32
     ids: Ids
     values: Float64
 
@@ -111,7 +108,7 @@ def match_rows(
 def _collected(blocks: Iterable[Rows]) -> _AllRows:
     """Return the rows of all blocks as one."""
     positions: dict[str, int] = {}
-    codes, ids, values = list[npt.NDArray[np.int32]](), list[Ids](), list[Float64]()
+    codes, ids, values = list[Int32](), list[Ids](), list[Float64]()
     for block in blocks:
         known = [positions.setdefault(label, len(positions)) for label in block.era_labels]
         codes.append(np.array(known, np.int32)[block.era_codes] if known else block.era_codes)
@@ -174,9 +171,7 @@ def _match_by_id(rows: _AllRows, dataset: Dataset, where: str, report: Progress)
     return MatchedRows(found, int(np.count_nonzero(era_of_row < 0)), ())
 
 
-def _looked_up(
-    ids: Ids, values: Float64, dataset: Dataset, era: str
-) -> tuple[Float64, npt.NDArray[np.intp]]:
+def _looked_up(ids: Ids, values: Float64, dataset: Dataset, era: str) -> tuple[Float64, Positions]:
     """Return the predictions of an era's rows, and their positions among sorted ids."""
     era_ids = np.asarray(dataset[era].ids)
     positions = _positions(ids, era_ids)
@@ -194,7 +189,7 @@ def _looked_up(
     return matched, hits
 
 
-def _positions(ids: Ids, wanted: Ids) -> npt.NDArray[np.intp]:
+def _positions(ids: Ids, wanted: Ids) -> Positions:
     """Return the position of each wanted id among sorted ids, -1 where it isn't there.
 
     >>> _positions(np.array([b"a", b"c"]), np.array([b"c", b"b", b"a"])).tolist()

@@ -7,11 +7,11 @@ dataset lacks of it, is said in its notes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64, Floats, Ids, Int32
 from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
 from ..errors import DatasetError
@@ -22,8 +22,6 @@ from .records import ModelKind, Provenance
 
 if TYPE_CHECKING:
     from ..training.predictions import Predictions
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +41,7 @@ class ModelPredictions:
 
     path: Path | None
     kind: ModelKind
-    values: Mapping[str, npt.NDArray[np.floating[Any]]]
+    values: Mapping[str, Floats]
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
 
@@ -53,8 +51,8 @@ class _Block:
     """Rows of one era, as `matching.Rows`."""
 
     era_labels: tuple[str, ...]
-    era_codes: npt.NDArray[np.int32]
-    ids: npt.NDArray[np.bytes_]
+    era_codes: Int32
+    ids: Ids
     values: Float64
 
 
@@ -118,7 +116,7 @@ def predictions_in_memory(
     return _matched_model(matched, labelled, wanted, None)
 
 
-def _block(source: Dataset, era: str, values: npt.NDArray[np.floating[Any]]) -> _Block:
+def _block(source: Dataset, era: str, values: Floats) -> _Block:
     """Return the predictions of one era with its ids."""
     ids = source[era].ids
     if ids is None:

@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Float64, Int64
 from ..errors import DatasetError, listed, nearest
 from ..runs.folds import Fold
 from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
 
-Float64 = npt.NDArray[np.float64]
 Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """The scores of a target, by their attributes in `TargetScores`."""
@@ -63,8 +63,8 @@ class TargetScores:
 
     target: str
     overlap_eras: int
-    positions: npt.NDArray[np.int64]
-    n_rows: npt.NDArray[np.int64]
+    positions: Int64
+    n_rows: Int64
     corr: Float64
     mmc: Float64
     bmc: Float64

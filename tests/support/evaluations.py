@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from memmap_train.arrays import Float64
 from memmap_train.runs.folds import Fold
 from memmap_train.scoring.records import (
     Evaluation,
     Exposures,
-    Float64,
     ModelKind,
     ModelScores,
     Provenance,

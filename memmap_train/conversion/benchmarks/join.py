@@ -12,17 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Float32, Ids, Positions
 from ...dataset.manifest import ShardEntry, SourceEntry, id_width
 from ...errors import SourceError, listed
-from .matching import Ids, Positions, fill, positions_of, repeated
+from .matching import fill, positions_of, repeated
 from .stored import StoredBenchmarks
 
 if TYPE_CHECKING:
     from .rows import BenchmarkRows, EraRows
 
-Float32 = npt.NDArray[np.float32]
 
 _CHUNK_BYTES = 16_000_000
 """Bytes of memory for a chunk of rows, and for what is made of it."""

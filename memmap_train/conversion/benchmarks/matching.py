@@ -6,11 +6,8 @@ Takes arrays of one era; returns arrays. Reads and writes no files.
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.bytes_]
-Float32 = npt.NDArray[np.float32]
-Positions = npt.NDArray[np.intp]
+from ...arrays import Float32, Ids, Positions
 
 
 def sorting(ids: Ids) -> Positions:

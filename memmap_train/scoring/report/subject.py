@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Float64
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
 from .chart import Frame, look_of
-
-Float64 = npt.NDArray[np.float64]
 
 SCORES = {
     "corr": "CORR",
