@@ -5,7 +5,7 @@ This module resolves the arguments and opens the source; `execution` has the ste
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -131,14 +131,8 @@ def convert(
     directory = checked_path(out, ConversionError)
     paths = user_paths(sources)
     benchmark_paths = [] if benchmarks is None else user_paths(benchmarks)
-    if targets is not None:
-        targets = names("targets", targets, SchemaError)
-    if memory is not None:
-        memory = whole_number("memory", memory, ConversionError)
-    budget = ConversionBudget(memory)
-    n_workers = n_cores()
-    if workers is not None:
-        n_workers = whole_number("workers", workers, ConversionError, least=1)
+    targets = None if targets is None else names("targets", targets, SchemaError)
+    budget, n_workers = _checked_resources(memory, workers)
     columns = ColumnOptions(
         era_column=era_column,
         id_column=id_column,
@@ -146,15 +140,16 @@ def convert(
         target_prefix=target_prefix,
     )
     if benchmark_paths and not paths:
-        _check_without_sources(
-            dtype=dtype,
-            features_json=features_json,
-            feature_set=feature_set,
-            target=targets,
-            missing=missing,
-            columns=None if columns == ColumnOptions() else columns,
-            overwrite=overwrite or None,
-        )
+        of_sources = {
+            "dtype": dtype,
+            "features-json": features_json,
+            "feature-set": feature_set,
+            "target": targets,
+            "missing": missing,
+            "columns": None if columns == ColumnOptions() else columns,
+            "overwrite": overwrite or None,
+        }
+        _check_none_given(of_sources)
         with reporting(progress) as notify:
             return add_benchmarks(benchmark_paths, directory, budget, n_workers, notify, started)
     with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
@@ -204,9 +199,19 @@ def open_source(
     return ParquetSource(paths)
 
 
-def _check_without_sources(**options: object) -> None:
-    """Raise a ConversionError if an option is given that is about sources, where there are none."""
-    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+def _checked_resources(memory: int | None, workers: int | None) -> tuple[ConversionBudget, int]:
+    """Return the memory of a conversion, and its number of threads."""
+    if memory is not None:
+        memory = whole_number("memory", memory, ConversionError)
+    budget = ConversionBudget(memory)
+    if workers is None:
+        return budget, n_cores()
+    return budget, whole_number("workers", workers, ConversionError, least=1)
+
+
+def _check_none_given(options: Mapping[str, object]) -> None:
+    """Raise a ConversionError if one of the options that are about sources isn't None."""
+    given = [name for name, value in options.items() if value is not None]
     if given:
         raise ConversionError(
             f"without sources, benchmarks are added to a dataset as it is: {listed(given)} can't "

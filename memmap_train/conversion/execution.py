@@ -89,13 +89,12 @@ def convert_source(
         if isinstance(target, UpToDate):
             _remove_leftovers(directory)
             return make_report(directory, "up to date", started)
-        own = source.own_benchmarks
         if isinstance(target, OutdatedBenchmarks):
             return update_benchmarks(
                 target.manifest,
                 files,
                 directory,
-                own=own,
+                own=source.own_benchmarks,
                 is_done_meanwhile=lambda: _is_done_meanwhile(request, target),
                 budget=budget,
                 n_workers=n_workers,
@@ -103,12 +102,16 @@ def convert_source(
                 started=started,
             )
         old = target.manifest if isinstance(target, Outdated) else None
-        plan, left_out = _make_plan(source, request, old, notifier)
-        budget.require(source.least_budget(plan))
-        _warn(plan)
-        kept = None if old is None else StoredBenchmarks(directory, old)
-        eras = list(plan.rows_per_era)
-        with opened_join(files, eras, directory, budget, progress, kept=kept, own=own) as join:
+        plan, left_out = _make_plan(source, request, old, budget, notifier)
+        with opened_join(
+            files,
+            list(plan.rows_per_era),
+            directory,
+            budget,
+            progress,
+            kept=None if old is None else StoredBenchmarks(directory, old),
+            own=source.own_benchmarks,
+        ) as join:
             budget.require(join.era_bytes(plan.rows_per_era, plan.id_width))
             check_disk(directory, plan, budget.n_bytes, old, 4 * len(join.names))
             with acquire_workspace(directory) as workspace:
@@ -206,9 +209,13 @@ def _make_plan(
     source: ConversionSource,
     request: Request,
     old: Manifest | None,
+    budget: ConversionBudget,
     notifier: ProgressNotifier,
 ) -> tuple[ConversionPlan, list[str]]:
-    """Return the plan, and the features and targets of the source that are left out."""
+    """Return a plan that the budget suffices for, and the columns of the source that are left out.
+
+    What is left out, or uncertain, is logged.
+    """
     columns, additional = request.columns, list[str]()
     if old is not None:
         check_updatable(old, request)
@@ -218,6 +225,8 @@ def _make_plan(
     source.check_unchanged()
     if old is not None:
         check_rows(plan, old, request.directory, source.name)
+    budget.require(source.least_budget(plan))
+    _warn(plan)
     return plan, [*columns.schema.unusable, *additional]
 
 
