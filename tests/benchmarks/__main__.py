@@ -19,8 +19,8 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "learning", "geometry")
-"""The last two take minutes, `geometry` 25 GB of disk too."""
+NAMES = (*BY_DEFAULT, "learning", "joining", "geometry")
+"""The last three take minutes, `geometry` 25 GB of disk too."""
 
 
 def main() -> None:
