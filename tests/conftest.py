@@ -36,6 +36,14 @@ def signals_are_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_reports() -> Iterator[None]:
+    """Let trainings of this process make no report: each takes a process that starts TensorFlow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memmap_train.runs.report_process.charts_are_installed", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def no_power_cut() -> Iterator[None]:
     """Let `os.fsync` do nothing: only a power cut shows the difference, and it takes long."""

@@ -18,7 +18,15 @@ from tests.benchmarks.measuring import Spent, alone
 from tests.benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
 from tests.benchmarks.sources import Size
 
-SIZE = Size(eras=6, rows_per_era=40, features=12, repeats=1, wide_rows=12_000, wide_features=40)
+SIZE = Size(
+    eras=6,
+    rows_per_era=40,
+    features=12,
+    repeats=1,
+    wide_rows=12_000,
+    wide_features=40,
+    scored_eras=2,
+)
 SMALLER: dict[str, dict[str, Any]] = {
     "geometry": {"_MEMORY": (512,)},
     "learning": {
@@ -37,6 +45,7 @@ SMALLER: dict[str, dict[str, Any]] = {
         "WARM_STEPS": 2,
         "ORDERED_ROWS": 4_000,
     },
+    "scoring": {"ROWS": 300, "FEATURES": (12,)},
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
     "verifying": {"evict": lambda files: None, "_MEMORY_BYTES": 1000},  # RAM disks are warm
     "cold": {

@@ -21,6 +21,7 @@ HEAVY = (
     "pydantic",
     "scipy",
     "matplotlib",
+    "vl_convert",
     "tqdm",
 )
 
@@ -203,6 +204,8 @@ def test_each_heavy_package_is_imported_by_one_folder(path: Path) -> None:
         assert "pyarrow" not in others
     if not name.startswith("training"):
         assert others.isdisjoint({"tensorflow", "keras"})
+    if name != "scoring.report.write":
+        assert "vl_convert" not in others
 
 
 def test_the_table_of_imports_lists_every_folder() -> None:

@@ -112,8 +112,8 @@ def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -
 def correlation_with(predictions: _Floats, other: _Floats) -> npt.NDArray[np.float64]:
     """Return the correlation of models' predictions with those of a benchmark or the meta model.
 
-    It is `numerai_corr` with the other model's predictions as the target, over all rows that have
-    one, with a label or without.
+    It is `numerai_corr` with the other model's predictions as the target, over the given rows that
+    have one.
 
     Parameters
     ----------

@@ -54,8 +54,10 @@ def make_report(
         A signal asked this process to end.
     """
     path = run.report_path
-    arguments = ["report", str(run.path), str(dataset), "--out", str(path)]
-    again = f"`memmap-train {' '.join(arguments)}` makes it again"
+    again = f"`memmap-train report {run.path} {dataset} --out {path}` makes it again"
+    # Absolute paths can't look like options.
+    arguments = ["report", *map(str, (run.path.absolute(), dataset.absolute()))]
+    arguments += ["--out", str(path.absolute())]
     try:
         path.unlink(missing_ok=True)  # of fewer epochs: worse than none
         if not charts_are_installed():

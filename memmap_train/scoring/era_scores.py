@@ -15,7 +15,11 @@ import numpy.typing as npt
 from ..dataset.dataset import Dataset, Stored
 from ..dataset.shard import Shard
 from ..progress import Progress
-from ..runs.contribution import correlation_contribution, why_no_contribution
+from ..runs.contribution import (
+    correlation_contribution,
+    correlation_with,
+    why_no_contribution,
+)
 from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
 from ..runs.metrics import numerai_corr, why_undefined
 from ..runs.neutral import (
@@ -46,8 +50,8 @@ class _Era:
     """The arrays of one era, and the models that predict it, with their places in their tables."""
 
     features: Stored
-    targets: Float64
-    benchmarks: Float64
+    targets: Stored
+    benchmarks: Stored
     predictions: Float64
     tables: Sequence[ModelTable]
     places: Sequence[int]
@@ -65,7 +69,7 @@ def score_eras(
     options : ScoreOptions
         Names that the dataset has.
     report : callable(what, done, total)
-        Called with eras.
+        Called with rows, an era at a time.
 
     Returns
     -------
@@ -81,8 +85,9 @@ def score_eras(
     benchmark_columns = list(dataset.benchmark_columns(list(chosen)) or ()) if chosen else []
     eras = [era for era in dataset.eras if any(era in place for place in places)]
     before: tuple[str, Shard] | None = None
-    for n_done, era in enumerate(eras):
-        report("scoring", n_done, len(eras))
+    n_done, n_rows = 0, sum(dataset.entry(era).rows for era in eras)
+    for era in eras:
+        report("scoring", n_done, n_rows)
         shard = dataset[era]
         present = [number for number, place in enumerate(places) if era in place]
         found = _Era(
@@ -100,18 +105,19 @@ def score_eras(
         if before is not None and dataset.eras.index(era) == dataset.eras.index(before[0]) + 1:
             _score_turnover(found, [models[number] for number in present], era, shard, before)
         before = era, shard
-    report("scoring", len(eras), len(eras))
+        n_done += shard.n_rows
+    report("scoring", n_rows, n_rows)
     return tables
 
 
-def _columns(array: Stored | None, columns: Sequence[int], n_columns: int) -> Float64:
-    """Return columns of an array of the store in float64; no columns stand for all of them."""
+def _columns(array: Stored | None, columns: Sequence[int], n_columns: int) -> Stored:
+    """Return columns of an array of the store in its dtype; no columns stand for all of them.
+
+    numerai-tools centres a target in its own dtype too: in float64 the ninth digit differs.
+    """
     if array is None or not n_columns:
         return np.empty((0 if array is None else len(array), 0))
-    taken: Float64 = (array.take(columns, axis=1) if columns else np.asarray(array)).astype(
-        np.float64
-    )
-    return taken
+    return array.take(columns, axis=1) if columns else np.asarray(array)
 
 
 def _score_targets(era: _Era, options: ScoreOptions) -> None:
@@ -156,6 +162,10 @@ def _score_alike(
         correlation_contribution(predictions, others[:, number], labels)
         for number in range(len(options.benchmarks))
     ]
+    correlations = [
+        correlation_with(predictions, others[:, number])
+        for number in range(len(options.benchmarks))
+    ]
     for column, model in enumerate(models):
         table, place, own = era.tables[model], era.places[model], predictions[:, column]
         table.n_rows[place, target] = len(labels)
@@ -169,12 +179,11 @@ def _score_alike(
         for number, contribution in enumerate(contributions):
             other = others[:, number]
             table.contribution[place, target, number] = contribution[column]
-            known = ~np.isnan(other)
-            table.correlation[place, target, number] = numerai_corr(own[known], other[known])
+            table.correlation[place, target, number] = correlations[number][column]
             if math.isnan(contribution[column]):
                 why = why_no_contribution(own, other, labels)
                 table.note_undefined("contribution", target, number, why)
-            elif not known.all():
+            elif np.isnan(other).any():
                 table.n_partial[target, number] += 1
 
 

@@ -355,6 +355,29 @@ class Evaluation:
 
         save(self, directory)
 
+    def report(self, path: str | os.PathLike[str], *, png: bool = False) -> None:
+        """Write one HTML page with charts and tables of all that is known.
+
+        Evaluate with ``details=True`` to see CORR by the proportion of neutralisation too.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .html.
+        png : bool
+            Whether to write pictures of the main charts beside the page.
+
+        Raises
+        ------
+        RunError
+            The page can't be written there, or a file that is there holds anything else.
+        DependencyError
+            The extra `report` isn't installed.
+        """
+        from .report.write import write_report
+
+        write_report(self, path, png=png)
+
     def _repr_html_(self) -> str:
         from .html import summary_html
 

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [NAME…] [--dir FOLDER] [--rows N]`."""
+"""`python -m tests.benchmarks [NAME…] [--dir FOLDER] [--rows N] [--eras N]`."""
 
 import argparse
 import tempfile
@@ -19,8 +19,8 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "learning", "joining", "geometry")
-"""The last three take minutes, `geometry` 25 GB of disk too."""
+NAMES = (*BY_DEFAULT, "learning", "joining", "scoring", "geometry")
+"""The last four take minutes, `geometry` 25 GB of disk too."""
 
 
 def main() -> None:
@@ -31,8 +31,11 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, default=Size().wide_rows, help="of geometry (default: %(default)s)"
     )
+    parser.add_argument(
+        "--eras", type=int, default=Size().scored_eras, help="of scoring (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    size = replace(Size(), wide_rows=arguments.rows)
+    size = replace(Size(), wide_rows=arguments.rows, scored_eras=arguments.eras)
     with tempfile.TemporaryDirectory() as temporary:
         # A folder of our own: what is in the way of a measurement is removed.
         directory = (arguments.dir or Path(temporary)) / "memmap-train-benchmarks"

@@ -39,6 +39,8 @@ class Size:
         Number of runs of each measurement; medians are shown.
     wide_rows, wide_features : int
         Size of the one row group of `geometry`; by default as in v5.3.
+    scored_eras : int
+        Number of eras of `scoring`.
     """
 
     eras: int = 96
@@ -47,6 +49,7 @@ class Size:
     repeats: int = 5
     wide_rows: int = 2**20
     wide_features: int = 3_555
+    scored_eras: int = 100
 
 
 def make_sources(directory: Path, size: Size) -> list[Path]:

@@ -346,6 +346,8 @@ QUICK = {
     "train": "train {dataset} --run new --set batch_size=50 --folds 1 --dry-run",
     "runs": "runs {directories}",
     "predict": "predict {runs} {dataset} --out new.csv",
+    "evaluate": "evaluate {models} {dataset} --out new",
+    "report": "report {names} --out new.html",
 }
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices
@@ -387,7 +389,7 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
         given = {"sources": sample / "train.parquet", "dataset": shards, "directory": "new"}
-        given |= {"directories": "nothing", "runs": "nothing"}
+        given |= dict.fromkeys(("directories", "runs", "models", "names"), "nothing")
         arguments = [part.format(**given) for part in QUICK[command].split()]
         if action.option_strings:
             arguments.append(f"{action.option_strings[0]}={value}")
@@ -435,7 +437,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("convert --out d", "required: SOURCE"),
         ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
-        ("nonsense", "'runs', 'predict', found 'nonsense'\n"),
+        ("nonsense", "'evaluate', 'report', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
         ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
         ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,10 @@ from numerai_tools.scoring import (
 )
 
 import memmap_train as mt
-from memmap_train.errors import DatasetError, FoldError
+from memmap_train.errors import ArgumentError, DatasetError, FoldError, RunError
 from memmap_train.scoring.evaluation import PROPORTIONS
 from memmap_train.types import Evaluation
+from tests.support.errors import refused
 from tests.support.scoring_data import (
     BENCHMARKS,
     ERAS,
@@ -48,7 +50,6 @@ def reference(
 ) -> dict[str, float]:
     """Return a score of each era by its label, of the rows that have a prediction and a label."""
     joined = frame.assign(prediction=predictions).dropna(subset=["prediction", target])
-    joined[target] = joined[target].astype(np.float64)
     return {str(era): score(rows) for era, rows in joined.groupby("era")}
 
 
@@ -80,7 +81,7 @@ def test_an_evaluation_equals_numerai_tools(
             rows = rows.dropna(subset=[other]).sort_index()
             if rows.empty:
                 return math.nan
-            columns = rows[["prediction"]], rows[other].astype(float), rows[target]
+            columns = rows[["prediction"]], rows[other], rows[target]
             return float(correlation_contribution(*columns).iloc[0])
 
         return reference(frame, predictions, target, score)
@@ -90,7 +91,7 @@ def test_an_evaluation_equals_numerai_tools(
             rows = rows.dropna(subset=[against])
             if rows.empty:
                 return math.nan
-            return float(numerai_corr(rows[["prediction"]], rows[against].astype(float)).iloc[0])
+            return float(numerai_corr(rows[["prediction"]], rows[against]).iloc[0])
 
         return reference(frame, predictions, target, score)
 
@@ -174,7 +175,7 @@ def test_the_benchmark_is_scored_as_the_models_are(
     def score(rows: pd.DataFrame) -> float:
         return float(numerai_corr(rows[["prediction"]], rows["target"]).iloc[0])
 
-    expected = reference(frame, frame[BENCHMARK].astype(float), "target", score)
+    expected = reference(frame, frame[BENCHMARK], "target", score)
     scores = benchmark.by_target["target"]
     check(scores.corr, benchmark.eras, expected, 1e-9)
     assert np.isnan(scores.bmc).all()
@@ -307,4 +308,43 @@ def test_progress_is_reported_until_all_eras_are_scored(
     mt.evaluate(prediction_files[0], scored_dataset, progress=lambda *call: calls.append(call))
     stages = list(dict.fromkeys(what for what, *_ in calls))
     assert stages == [f"matching {prediction_files[0]}", "scoring"]
-    assert calls[-1] == ("scoring", 11, 11)
+    n_rows = sum(mt.open_dataset(scored_dataset).rows_per_era[:-1])
+    assert calls[-1] == ("scoring", n_rows, n_rows)
+    assert sum(what == "scoring" for what, *_ in calls) == 12
+
+
+def test_a_model_may_have_the_name_of_the_benchmark(
+    prediction_files: list[Path], scored_dataset: Path
+) -> None:
+    found = mt.evaluate({BENCHMARK: prediction_files[0]}, scored_dataset)
+    assert [model.name for model in found.all_models] == [BENCHMARK, f"{BENCHMARK} (benchmark)"]
+    assert found.difference(BENCHMARK, f"{BENCHMARK} (benchmark)").mean < -0.5
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "said"),
+    [
+        (5, {}, "the models are 5, expected a run"),
+        ([5], {}, "a model is 5, expected a run"),
+        ({1: "a"}, {}, "a model's name is 1, expected text"),
+        (None, {"details": "no"}, "details: expected True or False, found 'no'"),
+        (None, {"benchmark": 5}, "benchmark: expected text, found 5"),
+        (None, {"neutral_to": ["feature_01"]}, "neutral_to: expected text"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(
+    models: Any,
+    options: dict[str, Any],
+    said: str,
+    prediction_files: list[Path],
+    scored_dataset: Path,
+) -> None:
+    with refused(ArgumentError, said):
+        mt.evaluate(models or prediction_files, scored_dataset, **options)
+
+
+def test_no_model_is_refused(scored_dataset: Path) -> None:
+    none: tuple[Any, ...] = ([], {})
+    for models in none:
+        with refused(RunError, "no model is named"):
+            mt.evaluate(models, scored_dataset)

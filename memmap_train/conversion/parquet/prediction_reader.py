@@ -33,7 +33,7 @@ from .labels import LabelError, as_text, label_codes, nan_as_null
 PREDICTION = "prediction"
 _MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 2**16
-_BLOCK_BYTES = 2**22  # of a CSV file that are parsed at once
+_BLOCK_BYTES = 2**19  # of a CSV file that are parsed at once; Arrow parses dozens ahead
 _NUMBERS = frozenset(("integer", "float", "decimal"))
 _LABELS = frozenset(("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid"))
 _UNNAMED = ("__index_level_0__", "")  # an index without a name, in parquet and in CSV
@@ -107,6 +107,7 @@ def read_predictions(
         if len(batch):
             yield _rows(path, columns, batch, begin)
             begin += len(batch)
+    pa.default_memory_pool().release_unused()  # a caller sorts what it has, in as much memory
     if not begin:
         raise SourceError(f"{path}: the file has no rows; expected predictions: ids and numbers")
 

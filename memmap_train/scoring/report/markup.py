@@ -1,6 +1,6 @@
 """HTML as text: names of users escaped, numbers as people read them, tables.
 
-Takes values; returns HTML. What is called `html` here is markup already, everything else is escaped.
+Takes values; returns HTML. What a docstring calls HTML is markup already, all else is escaped.
 Imports nothing but the standard library and our own charts' looks.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .charts import Look
+from .chart import Look
 
 _MINUS = "\N{MINUS SIGN}"
 _NONE = "\N{EN DASH}"
@@ -40,8 +40,8 @@ def embedded_json(value: Any) -> str:
 def number(value: float, digits: int = 4) -> str:
     """Return a number for a cell that people read.
 
-    >>> number(-0.01234), number(float("nan"))
-    ('−0.0123', '–')
+    >>> number(0.01234), number(-0.00001), len(number(float("nan")))
+    ('0.0123', '0.0000', 1)
     """
     if not math.isfinite(value):
         return _NONE

@@ -1,4 +1,4 @@
-"""The page of a report: its sections, the specifications of its charts and the code that draws them.
+"""The page of a report: its sections, the specifications of its charts, and the code that draws.
 
 Takes a `Subject` and the JavaScript of the chart library; returns HTML that needs nothing else: no
 network, no other file.
@@ -11,10 +11,11 @@ from ..._version import __version__
 from ...runs.statistics import LAST_ERAS
 from ...text import counted
 from . import tables
-from .charts import Chart
+from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
 from .sections import Section, eras_chart, sections
 from .subject import Subject, span
+from .tiles import tiles
 
 _RANGES = ((None, "All eras"), (200, "Last 200"), (52, "Last 52"))
 _NO_SCRIPT = (
@@ -50,6 +51,7 @@ def page_html(subject: Subject, library: str, written: datetime.datetime) -> str
         for name, title, html in parts
     )
     links = "".join(f'<li><a href="#{name}">{escaped(title)}</a></li>' for name, title, _ in parts)
+    meta = embedded_json(_meta(subject, every))
     title = ", ".join(model.name for model in subject.evaluation.models)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -61,7 +63,7 @@ def page_html(subject: Subject, library: str, written: datetime.datetime) -> str
         f'<div class="columns"><nav aria-label="contents"><p class="label">Contents</p><ul>{links}'
         f"</ul></nav>\n<main>{_controls(subject)}\n{body}"
         f"<footer>memmap-train {__version__}</footer></main></div></div>\n"
-        f'<script type="application/json" id="meta">{embedded_json(_meta(subject, every))}</script>\n'
+        f'<script type="application/json" id="meta">{meta}</script>\n'
         f"<script>{library}</script>\n<script>{script}</script>\n</body></html>\n"
     )
 
@@ -124,9 +126,9 @@ def _controls(subject: Subject) -> str:
         if last is None or last < len(subject.frame.labels)
     )
     return (
-        f'<div class="controls"><ul class="models" aria-label="models, shown in all charts">{models}'
-        f'</ul><div class="ranges" role="group" aria-label="eras, shown in all charts">{ranges}</div>'
-        "</div>"
+        '<div class="controls"><ul class="models" aria-label="models, shown in all charts">'
+        f'{models}</ul><div class="ranges" role="group" aria-label="eras, shown in all charts">'
+        f"{ranges}</div></div>"
     )
 
 
@@ -134,7 +136,7 @@ def _controls(subject: Subject) -> str:
 
 
 def _overview(subject: Subject) -> str:
-    parts = [tables.tiles(subject)]
+    parts = [tiles(subject)]
     statements = subject.statements()
     if statements:
         parts.append(f'<div class="statements">{listing(map(escaped, statements))}</div>')
@@ -183,7 +185,7 @@ def _training(subject: Subject, timeline: Chart | None) -> str:
     parts = []
     if timeline is not None:
         parts += [_figure(timeline), tables.fold_table(subject)]
-    for m, model in enumerate(subject.models):
+    for m in range(len(subject.models)):
         head = f"<h3>{tables.model_head(subject, m)}</h3>"
         parts.append(f'<div class="card model">{head}{tables.provenance(subject, m)}</div>')
     evaluation = subject.evaluation
@@ -202,13 +204,13 @@ def _numbers(subject: Subject) -> str:
 def _definitions(subject: Subject) -> str:
     to = escaped(subject.evaluation.neutral_to)
     items = {
-        "CORR": "Numerai's correlation of an era: predictions are ranked and made normal, both sides "
-        "raised to the power 1.5, then correlated.",
-        "MMC, BMC": "What the predictions add to the meta model, or to the benchmark model: the part "
-        "that is orthogonal to it, times the target.",
+        "CORR": "Numerai's correlation of an era: predictions are ranked and made normal, both "
+        "sides raised to the power 1.5, then correlated.",
+        "MMC, BMC": "What the predictions add to the meta model, or to the benchmark model: the "
+        "part that is orthogonal to it, times the target.",
         "FNC": f"CORR of the predictions after they are neutralised to the features of {to}.",
-        "&plusmn;": "The standard error of a mean. It respects that labels of neighbouring eras share "
-        "returns.",
+        "&plusmn;": "The standard error of a mean. It respects that labels of neighbouring eras "
+        "share returns.",
         "Sharpe": "Mean / standard deviation over eras, not annualised.",
         "Drawdown": "The largest fall of the summed score from its highest value so far.",
         "Exposure": "The correlation of predictions with a feature in an era.",

@@ -11,6 +11,7 @@
   const charts = [];
   const hidden = new Set();
   let range = whole;
+  let changes = 0; // that are being drawn
 
   const element = (name, className, parent) => {
     const made = document.createElement(name);
@@ -65,7 +66,7 @@
     const table = figure.querySelector("table");
     spec.datasets = { rows: isOfEras ? byEra : table ? cellRows(table) : [] };
     const { view } = await vegaEmbed(plot.querySelector(".drawing"), spec, {
-      actions: false, renderer: "svg", tooltip: false, mode: "vega-lite", ast: false,
+      actions: false, renderer: "svg", tooltip: false, mode: "vega-lite", logLevel: 1,
     });
     const chart = { figure, plot, view, isOfEras, along: figure.dataset.along || "x", at: null, stops: [] };
     chart.cursor = element("div", "cursor", plot);
@@ -243,11 +244,15 @@
 
   async function change(signals, chosen) {
     leave();
+    changes += 1;
+    document.body.dataset.busy = String(changes);
     for (const chart of charts.filter(chosen)) {
       for (const [name, value] of Object.entries(signals)) chart.view.signal(name, value);
       await chart.view.runAsync();
       measure(chart);
     }
+    changes -= 1;
+    document.body.dataset.busy = String(changes);
   }
 
   async function zoom(to) {

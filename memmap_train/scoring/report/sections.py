@@ -1,7 +1,7 @@
 """The charts of a report by section: which of them there are follows from the scores.
 
-Takes a `Subject`; returns `Section`s. A score that no model has makes no chart, and the section says
-so where a reader would look for it.
+Takes a `Subject`; returns `Section`s. A score that no model has makes no chart, and the section
+says so where a reader would look for it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,20 +11,9 @@ import numpy as np
 
 from ...dataset.eras import weekly_era_number
 from ..records import ModelScores
-from .charts import (
-    ROLLING_ERAS,
-    Cells,
-    Chart,
-    below_top,
-    era_bars,
-    era_lines,
-    lines_over,
-    plain,
-    points_by_name,
-    rolling,
-    summed,
-    timeline,
-)
+from .chart import Cells, Chart
+from .era_charts import ROLLING_ERAS, below_top, era_bars, era_lines, plain, rolling, summed
+from .other_charts import lines_over, points_by_name, timeline
 from .subject import SCORES, Subject, stretches
 from .tables import folds_of
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
-from .charts import Frame, look_of
+from .chart import Frame, look_of
 
 Float64 = npt.NDArray[np.float64]
 
@@ -31,8 +31,6 @@ SCORES = {
     "turnover": "turnover",
 }
 """The scores of an era by the fields that charts read, with their names for readers."""
-
-_COVERAGE = {"mmc": "MMC", "bmc": "BMC", "fnc": "FNC", "corr": "CORR"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,33 +74,13 @@ class Subject:
                 yield {"m": m, "i": position[era], **known}
 
     def statements(self) -> list[str]:
-        """Return sentences about what is and isn't covered."""
-        said = list(self.evaluation.notes)
+        """Return sentences about what is and isn't covered; equal ones name all their models."""
+        of_models: dict[str, list[str]] = {}
         for model in self.models:
-            said += [f"{model.name}: {note}" for note in model.notes]
-        for field, name in _COVERAGE.items():
-            covers = [self._coverage(m, field) for m in range(len(self.models))]
-            found = {cover for cover in covers if cover is not None}
-            if len(found) == 1 and all(
-                cover is not None
-                for cover, scores in zip(covers, self.scores, strict=True)
-                if field in scores
-            ):
-                said.append(f"{name} covers {found.pop()}.")
-                continue
-            for model, cover in zip(self.models, covers, strict=True):
-                if cover is not None:
-                    said.append(f"{model.name}: {name} covers {cover}.")
-        return list(dict.fromkeys(said))
-
-    def _coverage(self, m: int, field: str) -> str | None:
-        """Return which eras of a model have a score; None if they all do, or none does."""
-        eras = self.models[m].eras
-        covered = _covered(eras, self.scores[m].get(field))
-        if not 0 < len(covered) < len(eras):
-            return None
-        ends = f"{covered[0]} to {covered[-1]}"
-        return f"{len(covered):,} of {counted(len(eras), 'scored era')} ({ends})"
+            for note in model.notes:
+                of_models.setdefault(note, []).append(model.name)
+        said = [f"{', '.join(names)}: {note}" for note, names in of_models.items()]
+        return [*self.evaluation.notes, *said]
 
 
 def subject_of(evaluation: Evaluation) -> Subject:
@@ -124,13 +102,6 @@ def span(eras: Sequence[str]) -> str:
         return "none"
     first_and_last = eras[0] if len(eras) == 1 else f"{eras[0]} to {eras[-1]}"
     return f"{first_and_last} ({counted(len(eras), 'era')})"
-
-
-def _covered(eras: Sequence[str], values: Float64 | None) -> list[str]:
-    """Return the eras in which a score is defined."""
-    if values is None:
-        return []
-    return [era for era, is_known in zip(eras, np.isfinite(values), strict=True) if is_known]
 
 
 def _scores(

@@ -3,16 +3,16 @@
 Takes a `Subject`; returns HTML.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...runs.folds import Fold
-from ...runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
+from ...runs.statistics import ScoreStatistics, by_year, score_statistics
 from ...text import counted
 from ..records import METRICS, ModelScores, TargetScores
-from .charts import Cells
+from .chart import Cells
 from .markup import (
     details,
     escaped,
@@ -25,92 +25,12 @@ from .markup import (
     table,
     with_error,
 )
-from .subject import SCORES, Float64, Subject, span
-
-_MAX_TILE_MODELS = 4
-_TILES = ("corr", "mmc", "bmc", "fnc")
+from .subject import SCORES, Subject, span
 
 
 def model_head(subject: Subject, m: int) -> str:
     """Return the name of a model beside a piece of its line."""
     return f"{key(subject.frame.looks[m])} {escaped(subject.models[m].name)}"
-
-
-# -- headline numbers -----------------------------------------------------------------------------
-
-
-def tiles(subject: Subject) -> str:
-    """Return the headline numbers with their standard errors."""
-    shown = [field for field in _TILES if subject.has(field)]
-    made = [_tile(subject, field) for field in shown]
-    made.append(_plain_tile(subject, "Sharpe ratio", "CORR, mean / std per era", "sharpe", 2))
-    made.append(_plain_tile(subject, "Largest drawdown", "of summed CORR", "max_drawdown", 3))
-    recent = "bmc" if subject.has("bmc") else "corr"
-    if len(subject.frame.labels) > LAST_ERAS:
-        made.append(_tile(subject, recent, LAST_ERAS))
-    if subject.has("max_exposure"):
-        made.append(_exposure_tile(subject))
-    return f'<div class="tiles">{"".join(made)}</div>\n'
-
-
-def _tile(subject: Subject, field: str, last: int | None = None) -> str:
-    lines = []
-    for m in _of_tiles(subject, field):
-        chosen = slice(-last if last else None, None)
-        found = subject.of_target(subject.models[m]).statistics(field, chosen)
-        error = f"&plusmn;&nbsp;{number(found.standard_error)}" if found.n_eras > 1 else "one era"
-        lines.append((m, number(found.mean), error))
-    if last:
-        return _tile_of(subject, f"{SCORES[field]}, last {last}", f"mean of {last} eras", lines)
-    eras = {len(_defined(subject, m, field)) for m in _of_tiles(subject, field)}
-    n_eras = counted(eras.pop(), "era") if len(eras) == 1 else "see the table for eras"
-    return _tile_of(subject, SCORES[field], f"mean of {n_eras}", lines)
-
-
-def _plain_tile(subject: Subject, title: str, note: str, name: str, digits: int) -> str:
-    lines = []
-    for m in _of_tiles(subject, "corr"):
-        found = subject.of_target(subject.models[m]).statistics("corr")
-        lines.append((m, number(getattr(found, name), digits), ""))
-    return _tile_of(subject, title, note, lines)
-
-
-def _exposure_tile(subject: Subject) -> str:
-    lines = []
-    for m in _of_tiles(subject, "max_exposure"):
-        values = _defined(subject, m, "max_exposure")
-        lines.append((m, number(float(values.mean()), 3), f"up to {number(values.max(), 3)}"))
-    return _tile_of(subject, "Maximal exposure", "mean of eras", lines)
-
-
-def _tile_of(subject: Subject, title: str, note: str, lines: Sequence[tuple[int, str, str]]) -> str:
-    items = "".join(
-        f'<li><span class="name">{key(subject.frame.looks[m])}'
-        f"<span>{escaped(subject.models[m].name)}</span></span>"
-        f'<span class="value">{value}</span><span class="error">{error}</span></li>'
-        for m, value, error in lines
-    )
-    many = " many" if len(lines) > 1 else ""
-    return (
-        f'<section class="tile{many}"><h3>{escaped(title)} <small>{escaped(note)}</small></h3>'
-        f"<ol>{items}</ol></section>"
-    )
-
-
-def _of_tiles(subject: Subject, field: str) -> list[int]:
-    """Return the models that a tile shows: the best by CORR, in the order of the report."""
-    having = [m for m, scores in enumerate(subject.scores) if field in scores]
-    own = [m for m in having if subject.models[m].kind == "benchmark"]
-    others = [m for m in having if m not in own]
-    by_corr = sorted(
-        others, key=lambda m: -float(np.nanmean(subject.scores[m].get("corr", [-1.0])))
-    )
-    return sorted(by_corr[:_MAX_TILE_MODELS]) + own
-
-
-def _defined(subject: Subject, m: int, field: str) -> Float64:
-    values = subject.scores[m][field]
-    return values[np.isfinite(values)]
 
 
 # -- scores ---------------------------------------------------------------------------------------
@@ -119,8 +39,8 @@ def _defined(subject: Subject, m: int, field: str) -> Float64:
 def score_table(subject: Subject, target: str, last: int | None = None) -> str:
     """Return the scores of all models with one target; of the last so many eras only."""
     heads = ["model", "eras", "CORR", "std", "Sharpe", "drawdown", "positive", "autocorr."]
-    metrics = [name for name in ("mmc", "bmc", "fnc", "benchmark_corr", "meta_model_corr")]
-    metrics = [name for name in metrics if subject.has(name)]
+    every = ("mmc", "bmc", "fnc", "benchmark_corr", "meta_model_corr")
+    metrics = [name for name in every if subject.has(name)]
     heads += [
         {"benchmark_corr": "corr. benchmark", "meta_model_corr": "corr. meta model"}.get(
             name, SCORES[name]
@@ -141,8 +61,10 @@ def score_table(subject: Subject, target: str, last: int | None = None) -> str:
             percent(corr.positive),
             number(corr.autocorrelation, 2),
         ]
-        for name in metrics:
-            row.append(_metric_cell(of_target[name], corr.n_eras, is_own=_is_own(model, name)))
+        row += [
+            _metric_cell(of_target[name], corr.n_eras, is_own=_is_own(model, name))
+            for name in metrics
+        ]
         rows.append(row)
     which = f"the last {last} eras" if last else "all scored eras"
     return table(
@@ -177,15 +99,14 @@ def difference_table(subject: Subject) -> str:
     rows = []
     for m in range(len(subject.models)):
         row = [model_head(subject, m)]
-        for other in others:
-            row.append("" if m == other else _difference(subject, m, other))
+        row += ["" if m == other else _difference(subject, m, other) for other in others]
         rows.append(row)
     return table(heads, rows, label="differences of CORR between models", classes="card scroll")
 
 
 def _difference(subject: Subject, m: int, other: int) -> str:
-    names = [subject.models[i].name for i in (m, other)]
-    found = subject.evaluation.difference(*names, target=subject.target)
+    first, second = (subject.models[i].name for i in (m, other))
+    found = subject.evaluation.difference(first, second, target=subject.target)
     if not found.n_eras:
         return "no common era"
     shown = with_error(found.mean, found.standard_error)
@@ -331,8 +252,9 @@ def provenance(subject: Subject, m: int) -> str:
         "targets": escaped(", ".join(_with_alias(t, config) for t in targets)),
         "features": counted(len(features), "feature"),
         "seed": escaped(config.get("seed")),
-        "epochs": f"at most {escaped(config.get('epochs'))}, the {escaped(config.get('kept_epoch'))} "
-        "one predicts",
+        "epochs": escaped(
+            f"{config.get('epochs')} at most, the {config.get('kept_epoch')} predicts"
+        ),
         "embargo": counted(int(config.get("embargo_eras", 0)), "era"),
         "dataset": escaped(f"{config.get('dataset')}, manifest {config.get('dataset_digest')}"),
         "versions": escaped(", ".join(_versions(config))),

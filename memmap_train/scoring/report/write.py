@@ -23,9 +23,10 @@ from ...text import counted, in_bytes
 from ..evaluation import evaluate
 from ..inputs import found_models
 from ..records import Evaluation
-from .charts import as_picture, cell_rows
+from .chart import cell_rows
 from .page import page_html
 from .sections import main_charts
+from .specification import as_picture
 from .subject import Subject, subject_of
 
 _SUFFIXES = (".html", ".htm")
@@ -176,7 +177,7 @@ def report_path(out_path: str | os.PathLike[str]) -> Path:
 
 
 def _is_ours(file: Path) -> bool:
-    """Return True if a file may be replaced: it is empty, or a page that this module has written."""
+    """Return True if a file may be replaced: it is empty, or a page of this module."""
     if not file.is_file():
         return False
     with open(file, "rb") as opened:
