@@ -389,7 +389,7 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
         given = {"sources": sample / "train.parquet", "dataset": shards, "directory": "new"}
-        given |= {name: "nothing" for name in ("directories", "runs", "models", "names")}
+        given |= dict.fromkeys(("directories", "runs", "models", "names"), "nothing")
         arguments = [part.format(**given) for part in QUICK[command].split()]
         if action.option_strings:
             arguments.append(f"{action.option_strings[0]}={value}")
