@@ -99,7 +99,8 @@ def score_statistics(
     do.) The mean divided by such an error follows Student's t distribution with B degrees of
     freedom, so the error is multiplied by the ratio of that distribution's 97.5 % quantile to the
     normal one's: for 50 eras and a 20-day target by 1.4, for 200 by 1.08. Eras further apart than
-    the overlap count as just beyond it.
+    the overlap count as just beyond it. Overlap makes a mean less certain, never more, so an error
+    below that of independent eras, ``std / sqrt(eras)``, is chance and is replaced by it.
 
     Source: Lazarus, Lewis, Stock and Watson, "HAR Inference: Recommendations for Practice",
     Journal of Business & Economic Statistics 36 (2018).
@@ -234,7 +235,8 @@ def _standard_error(values: _Floats, positions: _Int64s, overlap_eras: int) -> f
     basis = cosines[:, 1:]  # the first is constant
     projections = (values - values.mean()) @ basis / np.linalg.norm(basis, axis=0)
     error = math.sqrt(float(np.mean(projections**2)) / n)
-    return error * float(stdtrit(n_cosines, _TAIL_95)) / _NORMAL_95
+    error *= float(stdtrit(n_cosines, _TAIL_95)) / _NORMAL_95
+    return max(error, float(values.std(ddof=1)) / math.sqrt(n))
 
 
 def _autocorrelation(values: _Floats, positions: _Int64s) -> float:

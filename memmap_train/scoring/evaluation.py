@@ -27,7 +27,7 @@ from .inputs import found_models
 from .model_predictions import ModelPredictions, predictions_in_file, predictions_in_memory
 from .model_records import ScoredOn, model_scores
 from .model_table import ScoreOptions
-from .records import Evaluation
+from .records import Evaluation, ModelScores
 from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
 
 META_MODEL = "numerai_meta_model"
@@ -120,60 +120,72 @@ def evaluate(
     for model in found.values():
         if isinstance(model, Run):
             check_finished(model)
-    options, benchmark, meta_model = _options(
-        found, data, targets, benchmark, meta_model, neutral_to, details=details
-    )
-    labelled = _labelled_eras(data, options.targets)
-    asked = _asked_eras(data, labelled, eras, options.targets[0])
+    on = _scored_on(found, data, targets, benchmark, meta_model, neutral_to, details=details)
+    labelled = _labelled_eras(data, on.options.targets)
+    asked = _asked_eras(data, labelled, eras, on.options.targets[0])
     with reporting(progress) as report:
         predicted = _predicted(found, data, labelled, asked, report)
-        kept = {
-            name: tuple(era for era in labelled if era in model.values)
-            for name, model in predicted.items()
-        }
-        for name, of_model in kept.items():
-            if not of_model:
-                raise FoldError(
-                    f"{name}: its predictions cover none of the {counted(len(labelled), 'era')} of "
-                    f"{data.path} with labels of {options.targets[0]!r}; name a dataset with labels"
-                    " of the eras that are predicted"
-                )
+        kept = _kept_eras(predicted, labelled, on)
+        own_eras = _benchmark_eras(data, on.benchmark, kept)
         scored = [
             ScoredModel(kept[name], partial(_of_era, model.values))
             for name, model in predicted.items()
         ]
-        own_eras = _benchmark_eras(data, benchmark, kept)
         if own_eras:
-            column = data.benchmark_names.index(benchmark or "")
+            column = on.options.benchmarks.index(str(on.benchmark))
             scored.append(ScoredModel(own_eras, partial(_of_benchmark, column)))
-        tables = score_eras(data, scored, options, report)
-    context = ScoredOn(data, options, benchmark, meta_model)
+        tables = score_eras(data, scored, on.options, report)
+    models = tuple(
+        model_scores(on, name, kept[name], table, predicted[name])
+        for name, table in zip(predicted, tables, strict=False)
+    )
+    own_name = f"{on.benchmark} (benchmark)" if on.benchmark in predicted else str(on.benchmark)
+    own = model_scores(on, own_name, own_eras, tables[-1], None) if own_eras else None
+    return _evaluation(on, models, own)
+
+
+def _evaluation(
+    on: ScoredOn, models: tuple[ModelScores, ...], benchmark_scores: ModelScores | None
+) -> Evaluation:
+    """Return the evaluation of models that are scored."""
+    manifest, options = on.dataset.manifest, on.options
     return Evaluation(
-        dataset=data.path,
-        dataset_digest=data.manifest.digest,
-        dataset_eras=data.eras,
+        dataset=on.dataset.path,
+        dataset_digest=manifest.digest,
+        dataset_eras=on.dataset.eras,
         targets=options.targets,
         aliases={
-            target: data.manifest.aliases[target]
+            target: manifest.aliases[target]
             for target in options.targets
-            if target in data.manifest.aliases
+            if target in manifest.aliases
         },
-        benchmark=benchmark,
-        meta_model=meta_model,
+        benchmark=on.benchmark,
+        meta_model=on.meta_model,
         neutral_to=options.neutral_to,
         proportions=options.proportions,
-        models=tuple(
-            model_scores(context, name, kept[name], table, predicted[name])
-            for name, table in zip(predicted, tables, strict=False)
-        ),
-        benchmark_scores=model_scores(context, str(benchmark), own_eras, tables[-1], None)
-        if own_eras
-        else None,
-        notes=tuple(_notes(data, benchmark, meta_model)),
+        models=models,
+        benchmark_scores=benchmark_scores,
+        notes=tuple(_notes(on.dataset, on.benchmark, on.meta_model)),
     )
 
 
-def _options(
+def _kept_eras(
+    predicted: Mapping[str, ModelPredictions], labelled: Sequence[str], on: ScoredOn
+) -> dict[str, tuple[str, ...]]:
+    """Return the eras with labels that each model predicts; a FoldError if there are none."""
+    kept: dict[str, tuple[str, ...]] = {}
+    for name, model in predicted.items():
+        kept[name] = tuple(era for era in labelled if era in model.values)
+        if not kept[name]:
+            raise FoldError(
+                f"{name}: its predictions cover none of the {counted(len(labelled), 'era')} of "
+                f"{on.dataset.path} with labels of {on.options.targets[0]!r}; name a dataset with "
+                "labels of the eras that are predicted"
+            )
+    return kept
+
+
+def _scored_on(
     found: Mapping[str, Any],
     dataset: Dataset,
     targets: str | Sequence[str] | None,
@@ -182,8 +194,8 @@ def _options(
     neutral_to: str | None,
     *,
     details: bool,
-) -> tuple[ScoreOptions, str | None, str | None]:
-    """Return the options with every default decided and every name checked."""
+) -> ScoredOn:
+    """Return what models are scored on, with every default decided and every name checked."""
     if not dataset.target_names:
         raise DatasetError(
             f"{dataset.path}: the dataset has no targets, so nothing can be scored; convert "
@@ -203,11 +215,9 @@ def _options(
     if neutral_to is None:
         neutral_to = NEUTRAL_TO if NEUTRAL_TO in dataset.manifest.feature_sets else ALL
     dataset.feature_columns(neutral_to)
-    return (
-        ScoreOptions(names, dataset.benchmark_names, neutral_to, PROPORTIONS if details else ()),
-        benchmark,
-        meta_model,
-    )
+    proportions = PROPORTIONS if details else ()
+    options = ScoreOptions(names, dataset.benchmark_names, neutral_to, proportions)
+    return ScoredOn(dataset, options, benchmark, meta_model)
 
 
 def _labelled_eras(dataset: Dataset, targets: Sequence[str]) -> tuple[str, ...]:

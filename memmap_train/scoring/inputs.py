@@ -19,11 +19,6 @@ from ..system.paths import checked_path
 if TYPE_CHECKING:
     from ..training.predictions import Predictions
 
-EvaluatedModel = "str | os.PathLike[str] | Predictions"
-"""A run, the path of its folder or of a file of predictions, or what `predict` returned."""
-
-FoundModel = "Run | Path | Predictions"
-
 
 def found_models(models: Any) -> "dict[str, Run | Path | Predictions]":
     """Return the models by their names.

@@ -48,8 +48,8 @@ def model_scores(
     predicted : ModelPredictions or None
         None for the chosen benchmark's own scores: it isn't compared with itself.
     """
-    if predicted is None and name in on.options.benchmarks:
-        own = on.options.benchmarks.index(name)
+    if predicted is None:
+        own = on.options.benchmarks.index(str(on.benchmark))
         table.contribution[..., own] = table.correlation[..., own] = np.nan
     return ModelScores(
         name=name,
@@ -64,7 +64,7 @@ def model_scores(
         provenance=None if predicted is None else predicted.provenance,
         notes=(
             *(() if predicted is None else predicted.notes),
-            *_undefined_scores(on, name, eras, table),
+            *_undefined_scores(on, eras, table, is_benchmark=predicted is None),
         ),
     )
 
@@ -122,7 +122,7 @@ def _exposures(on: ScoredOn, table: ModelTable) -> Exposures:
 
 
 def _undefined_scores(
-    on: ScoredOn, name: str, eras: Sequence[str], table: ModelTable
+    on: ScoredOn, eras: Sequence[str], table: ModelTable, *, is_benchmark: bool
 ) -> Iterator[str]:
     """Yield a sentence for each score that some eras don't have."""
     for number, target in enumerate(on.options.targets):
@@ -133,8 +133,9 @@ def _undefined_scores(
         without_fnc = table.undefined.get(("fnc", number, 0), Counter[str]())
         if without_fnc and without_fnc != without_corr:
             yield f"no FNC{of_target} in {_reasons(without_fnc, eras)}"
-        for score, other in (("MMC", on.meta_model), ("BMC", on.benchmark)):
-            if other is None or other == name:
+        others = {"MMC": on.meta_model, "BMC": None if is_benchmark else on.benchmark}
+        for score, other in others.items():
+            if other is None:
                 continue
             column = on.options.benchmarks.index(other)
             reasons = table.undefined.get(("contribution", number, column), Counter[str]())

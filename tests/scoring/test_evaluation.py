@@ -313,6 +313,14 @@ def test_progress_is_reported_until_all_eras_are_scored(
     assert sum(what == "scoring" for what, *_ in calls) == 12
 
 
+def test_a_model_may_have_the_name_of_the_benchmark(
+    prediction_files: list[Path], scored_dataset: Path
+) -> None:
+    found = mt.evaluate({BENCHMARK: prediction_files[0]}, scored_dataset)
+    assert [model.name for model in found.all_models] == [BENCHMARK, f"{BENCHMARK} (benchmark)"]
+    assert found.difference(BENCHMARK, f"{BENCHMARK} (benchmark)").mean < -0.5
+
+
 @pytest.mark.parametrize(
     ("models", "options", "said"),
     [
