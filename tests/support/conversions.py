@@ -16,6 +16,7 @@ from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.pipeline_sizes import DEFAULT_LIMITS, PipelineLimits
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.report import Report
+from memmap_train.conversion.resources import Resources
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.verify import verify
 
@@ -83,6 +84,5 @@ def convert_within(
             source,
             out,
             ConvertOptions() if options is None else options,
-            budget=budget,
-            n_workers=n_workers,
+            Resources(budget, n_workers),
         )

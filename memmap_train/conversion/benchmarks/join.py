@@ -16,6 +16,7 @@ import numpy as np
 from ...arrays import Float32, Ids, Positions
 from ...dataset.manifest import ShardEntry, SourceEntry, id_width
 from ...errors import SourceError, listed
+from ..resources import Resources
 from .matching import fill, positions_of, repeated
 from .stored import StoredBenchmarks
 
@@ -134,13 +135,13 @@ class BenchmarkJoin:
             n_rows * own + self._rows_per_era[era] * found for era, n_rows in rows_per_era.items()
         )
 
-    def workers_within(self, budget: int, entries: Collection[ShardEntry], n_workers: int) -> int:
-        """Return the number of threads for which a budget of bytes suffices, at least one."""
+    def workers_within(self, resources: Resources, entries: Collection[ShardEntry]) -> int:
+        """Return the number of threads for which the memory suffices, at least one."""
         if not self.names:
             return 1
         rows = {entry.era: entry.rows for entry in entries}
         era_bytes = self.era_bytes(rows, max(map(id_width, entries)))
-        return max(1, min(n_workers, budget // era_bytes))
+        return max(1, min(resources.n_workers, resources.budget.n_bytes // era_bytes))
 
     def era(self, era: str, ids: Ids) -> "JoinedEra":
         """Return the benchmarks of an era; thread-safe.
