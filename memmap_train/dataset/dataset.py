@@ -31,7 +31,7 @@ from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
 from .manifest_file import read_manifest_bytes
 from .manifest_parser import parse_manifest
-from .selection import Selection, as_names, columns_of, members_of
+from .selection import ALL, Selection, as_names, columns_of, members_of
 from .shard import Shard, stamp_files
 
 _BLOCK_BYTES = 2**20  # of rows that are decoded at once
@@ -199,7 +199,7 @@ class Dataset(Mapping[str, Shard]):
         if features is None:
             return None
         if isinstance(features, str):
-            sets = {"all": self.feature_names, **self.manifest.feature_sets}
+            sets = {ALL: self.feature_names, **self.manifest.feature_sets}
             members = set(members_of(features, sets, f"{self.path}: no feature set"))
             features = [name for name in self.feature_names if name in members]
         features = as_names(features, f"{self.path}: features")

@@ -12,6 +12,7 @@ import numpy as np
 from ..arrays import Array, Ids, Int64, Mask
 from ..dataset.dataset import Dataset
 from ..dataset.format import N_COUNTS
+from ..dataset.selection import ALL
 from ..dataset.shard import Shard
 from ..errors import BatchError
 from .batches import Batches
@@ -30,7 +31,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         for name, rows in entry.data_type.items():
             data_types[name] = data_types.get(name, 0) + rows
     item = manifest.store_dtype.itemsize
-    sets = {"all": manifest.features, **manifest.feature_sets}
+    sets = {ALL: manifest.features, **manifest.feature_sets}
     cells = dataset.n_rows * len(manifest.features)
     missing = sum(entry.missing_features for entry in entries)
     description: dict[str, Any] = {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..arguments import flag, instance
 from ..dataset.dataset import Dataset
-from ..dataset.selection import as_names
+from ..dataset.selection import ALL, as_names
 from ..dataset.shard import Shard
 from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
@@ -33,7 +33,6 @@ from .run_predictions import RunEras, check_finished, predictions_of_run, run_er
 META_MODEL = "numerai_meta_model"
 NEUTRAL_TO = "fncv3_features"
 PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ALL = "all"
 
 
 def evaluate(

@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import Float64, Ids, Int32, Positions
 from ..dataset.dataset import Dataset
 from ..dataset.eras import era_identity
+from ..dataset.ids import order_of, positions_in_sorted
 from ..errors import DatasetError, SourceError, listed
 from ..progress import Progress
 from ..text import counted
@@ -129,7 +130,7 @@ def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress
     for code, era in era_of_label.items():
         chosen = order[ends[code] - n_of_label[code] : ends[code]]
         ids, values = rows.ids[chosen], rows.values[chosen]
-        by_id = np.argsort(ids, kind="stable")
+        by_id = order_of(ids)
         ids, values = ids[by_id], values[by_id]
         _check_unique(ids, f"{where}: era {rows.eras[code]!r}")
         matched, hits = _looked_up(ids, values, dataset, era)
@@ -144,7 +145,7 @@ def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress
 
 
 def _match_by_id(rows: _AllRows, dataset: Dataset, where: str, report: Progress) -> MatchedRows:
-    order = np.argsort(rows.ids, kind="stable")
+    order = order_of(rows.ids)
     ids, values = rows.ids[order], rows.values[order]
     _check_unique(
         ids, where, "; write the eras too, as a column 'era', if ids repeat in other eras"
@@ -174,7 +175,7 @@ def _match_by_id(rows: _AllRows, dataset: Dataset, where: str, report: Progress)
 def _looked_up(ids: Ids, values: Float64, dataset: Dataset, era: str) -> tuple[Float64, Positions]:
     """Return the predictions of an era's rows, and their positions among sorted ids."""
     era_ids = np.asarray(dataset[era].ids)
-    positions = _positions(ids, era_ids)
+    positions = positions_in_sorted(era_ids, ids)
     is_hit = positions >= 0
     hits = positions[is_hit]
     ordered = np.sort(hits)
@@ -187,16 +188,6 @@ def _looked_up(ids: Ids, values: Float64, dataset: Dataset, era: str) -> tuple[F
     matched = np.full(len(era_ids), np.nan)
     matched[is_hit] = values[hits]
     return matched, hits
-
-
-def _positions(ids: Ids, wanted: Ids) -> Positions:
-    """Return the position of each wanted id among sorted ids, -1 where it isn't there.
-
-    >>> _positions(np.array([b"a", b"c"]), np.array([b"c", b"b", b"a"])).tolist()
-    [1, -1, 0]
-    """
-    found = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[found] == wanted, found, -1)
 
 
 def _same_eras(labels: Sequence[str], eras: Sequence[str], where: str) -> dict[int, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import Float64, Floats, Ids, Int32
 from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
+from ..dataset.ids import ID_COLUMN
 from ..errors import DatasetError
 from ..progress import Progress
 from ..text import counted
@@ -83,12 +84,10 @@ def predictions_in_file(
     """
     from ..conversion.parquet.prediction_reader import read_predictions  # needs pyarrow
 
-    columns = dataset.manifest.columns
-    names = {"id": "id", "era": ERA_COLUMN}
     blocks = read_predictions(
         path,
-        id_names=tuple(dict.fromkeys((columns.get("id") or names["id"], names["id"]))),
-        era_names=tuple(dict.fromkeys((columns.get("era") or names["era"], names["era"]))),
+        id_names=tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
+        era_names=tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
     )
     matched = match_rows(blocks, dataset, str(path), report)
     return _matched_model(matched, labelled, wanted, path)

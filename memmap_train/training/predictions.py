@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..arguments import flag
 from ..dataset.dataset import Dataset
+from ..dataset.ids import ID_COLUMN
 from ..dataset.selection import Selection
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
@@ -331,9 +332,9 @@ def _write(
     file: PredictionFile, dataset: Dataset, predictions: npt.NDArray[Any], *, with_era: bool
 ) -> int:
     """Write the predictions of all rows, in the dataset's order; return the repeated ids."""
-    name = dataset.manifest.columns.get("id") or "id"
+    name = dataset.manifest.id_column
     if _UNNAMED_INDEX.fullmatch(name):
-        name = "id"
+        name = ID_COLUMN
     firsts = dataset.row_offsets
     alike: list[npt.NDArray[np.bytes_]] = []  # ids that must differ, if they are to name rows
     n_repeated = 0

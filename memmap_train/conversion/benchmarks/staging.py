@@ -24,7 +24,8 @@ from ...system.durable import sync_directory
 from ...system.junk import discard, names_in
 from ...system.threads import ThreadPool
 from ..workspace import Workspace, has_size
-from .join import BenchmarkJoin, JoinedEra, JoinedFile
+from .join import BenchmarkJoin, JoinedFile
+from .joined_era import JoinedEra
 from .stored import read_checked
 
 _FILE = "benchmarks.npy"

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...dataset.eras import ERA_COLUMN
 from ...dataset.manifest import Manifest, id_width
 from ...dataset.manifest_file import read_manifest
 from ...errors import ConversionError
@@ -17,7 +16,7 @@ from ..commit import commit_changes, finish_interrupted_commit
 from ..preflight import check_folder, check_free, translated_errors
 from ..report import Report, make_report
 from ..resources import Resources
-from ..schema import ID_CANDIDATES, Schema
+from ..schema import schema_of_dataset
 from ..target import check_no_links
 from ..workspace import acquire_workspace
 from .opening import open_files, opened_join
@@ -49,7 +48,7 @@ def add_benchmarks(paths: Sequence[Path], directory: Path, resources: Resources)
         check_folder(directory, overwrite=False)
         finish_interrupted_commit(directory)
         old = read_manifest(directory)
-        files = open_files(paths, _schema_of(old), directory)
+        files = open_files(paths, schema_of_dataset(old), directory)
         if set(old.benchmark_sources).issuperset(file.info.entry for file in files):
             return make_report(directory, "up to date", resources.started)
 
@@ -125,15 +124,3 @@ def update_benchmarks(
     if status == "up to date":
         return make_report(directory, status, started)
     return make_report(directory, status, started, old=old, benchmark_files=staged.files)
-
-
-def _schema_of(manifest: Manifest) -> Schema:
-    """Return the columns of a dataset as those of its sources."""
-    has_ids = all("ids" in entry.files for entry in manifest.shards)
-    return Schema(
-        era=manifest.columns.get("era") or ERA_COLUMN,
-        id=(manifest.columns.get("id") or ID_CANDIDATES[0]) if has_ids else None,
-        features=manifest.features,
-        targets=manifest.targets,
-        integer_features=manifest.scale is not None,
-    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...dataset.eras import weekly_era_number
+from ...dataset.selection import ALL
 from ..records import ModelScores
 from .chart import Cells, Chart
 from .era_charts import ROLLING_ERAS, below_top, era_bars, era_lines, plain, rolling, summed
@@ -216,7 +217,7 @@ def _correlation(subject: Subject) -> Iterator[Chart]:
 
 def _exposure(subject: Subject) -> Iterator[Chart]:
     to = subject.evaluation.neutral_to
-    of_set = "to all features" if to == "all" else f"to the features of {to}"
+    of_set = "to all features" if to == ALL else f"to the features of {to}"
     for field, name in (("max_exposure", "exposure"), ("rms_exposure", "rms-exposure")):
         if subject.has(field):
             yield era_lines(
