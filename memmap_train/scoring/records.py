@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Float64, Int64
+from ..arrays import Float64, Int64, Mask
 from ..errors import DatasetError, listed, nearest
 from ..runs.folds import Fold
 from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
@@ -101,7 +101,19 @@ class TargetScores:
         eras : slice
             A part of the eras; by default all of them.
         """
-        return score_statistics(self.scores(metric)[eras], self.overlap_eras, self.positions[eras])
+        return self.statistics_of(self.scores(metric), eras)
+
+    def statistics_of(self, scores: Float64, eras: slice | Mask = slice(None)) -> ScoreStatistics:
+        """Summarise other scores of the same eras.
+
+        Parameters
+        ----------
+        scores : ndarray of float64, shape (eras,)
+            NaN where undefined; those of a benchmark in `all_bmc`, for example.
+        eras : slice, or ndarray of bool, shape (eras,)
+            The eras that count; by default all of them.
+        """
+        return score_statistics(scores[eras], self.overlap_eras, self.positions[eras])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from ..._version import __version__
 from ...runs.statistics import LAST_ERAS
 from ...text import counted
+from ..summary import scored_eras
 from . import tables
 from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
@@ -99,13 +100,10 @@ def _header(subject: Subject, written: datetime.datetime) -> str:
     title = names[0] if len(names) == 1 else f"{counted(len(names), 'model')} compared"
     named = evaluation.aliases.get(subject.target)
     target = escaped(subject.target) + (f" (equals {escaped(named)})" if named else "")
-    scored = [
-        era for era in evaluation.dataset_eras if any(era in m.eras for m in evaluation.models)
-    ]
     items = {
         "dataset": f"{escaped(evaluation.dataset)}",
         "target": target,
-        "eras": escaped(span(scored)),
+        "eras": escaped(span(scored_eras(evaluation))),
         "benchmark": escaped(evaluation.benchmark or "none"),
         "meta model": escaped(evaluation.meta_model or "none"),
         "written": f"{written:%Y-%m-%d %H:%M} UTC",

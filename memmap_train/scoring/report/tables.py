@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...runs.folds import Fold
-from ...runs.statistics import ScoreStatistics, by_year, score_statistics
+from ...runs.statistics import ScoreStatistics, by_year
 from ...text import counted
 from ..records import METRICS, ModelScores, TargetScores
+from ..summary import scored_eras, yearly
 from .chart import Cells
 from .markup import (
     details,
@@ -117,21 +118,20 @@ def _difference(subject: Subject, m: int, other: int) -> str:
 
 def year_table(subject: Subject) -> str:
     """Return the mean scores of all models by year."""
-    scored = {era for model in subject.models for era in model.eras}
-    eras = [era for era in subject.frame.labels if era in scored]
-    fields = [field for field in ("corr", "mmc", "bmc") if subject.has(field)]
+    shown = [field for field in ("corr", "mmc", "bmc") if subject.has(field)]
     heads, above = ["year", "eras"], ["<th></th><th></th>"]
-    columns = []
-    for m, scores in enumerate(subject.scores):
-        own = [field for field in fields if field in scores]
-        heads += [SCORES[field] for field in own] + ["Sharpe"]
-        above.append(f'<th colspan="{len(own) + 1}">{model_head(subject, m)}</th>')
-        columns += [(m, field) for field in own] + [(m, "sharpe")]
+    columns: list[tuple[dict[str, ScoreStatistics], bool]] = []
+    for m, (model, scores) in enumerate(zip(subject.models, subject.scores, strict=True)):
+        fields = [field for field in shown if field in scores]
+        heads += [SCORES[field] for field in fields] + ["Sharpe"]
+        above.append(f'<th colspan="{len(fields) + 1}">{model_head(subject, m)}</th>')
+        by_field = [yearly(subject.evaluation, model, subject.target, field) for field in fields]
+        columns += [(years, False) for years in by_field]
+        columns.append((yearly(subject.evaluation, model, subject.target, "corr"), True))
     rows = []
-    for name, part in by_year(eras):
-        of_year = frozenset(eras[part])
-        row = [escaped(name), f"{len(of_year):,}"]
-        row += [_year_cell(subject, m, field, of_year) for m, field in columns]
+    for year, part in by_year(eras := scored_eras(subject.evaluation)):
+        row = [escaped(year), f"{len(eras[part]):,}"]
+        row += [_year_cell(years.get(year), is_sharpe=is_sharpe) for years, is_sharpe in columns]
         rows.append(row)
     return table(
         heads,
@@ -142,14 +142,10 @@ def year_table(subject: Subject) -> str:
     )
 
 
-def _year_cell(subject: Subject, m: int, field: str, eras: frozenset[str]) -> str:
-    chosen = np.array([era in eras for era in subject.models[m].eras], bool)
-    values = subject.scores[m].get("corr" if field == "sharpe" else field, np.empty(0))
-    if not len(values):
+def _year_cell(found: ScoreStatistics | None, *, is_sharpe: bool) -> str:
+    if found is None:
         return number(float("nan"))
-    of_target = subject.of_target(subject.models[m])
-    found = score_statistics(values[chosen], of_target.overlap_eras, of_target.positions[chosen])
-    return number(found.sharpe, 2) if field == "sharpe" else number(found.mean)
+    return number(found.sharpe, 2) if is_sharpe else number(found.mean)
 
 
 # -- eras -----------------------------------------------------------------------------------------
@@ -234,9 +230,7 @@ def _fold_statistics(subject: Subject, m: int, fold: Fold) -> ScoreStatistics:
     eras, validation = subject.models[m].eras, frozenset(fold.validation)
     chosen = np.array([era in validation for era in eras], bool)
     of_target = subject.of_target(subject.models[m])
-    return score_statistics(
-        of_target.corr[chosen], of_target.overlap_eras, of_target.positions[chosen]
-    )
+    return of_target.statistics_of(of_target.corr, chosen)
 
 
 def provenance(subject: Subject, m: int) -> str:
