@@ -23,12 +23,8 @@ from ..runs.contribution import (
 )
 from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
 from ..runs.metrics import numerai_corr, why_undefined
-from ..runs.neutral import (
-    Neutralizer,
-    feature_neutral_corr,
-    neutralized_corr,
-    why_not_neutral,
-)
+from ..runs.neutral import feature_neutral_corr, neutralized_corr, why_not_neutral
+from ..runs.neutralizer import Neutralizer
 from .model_table import ModelTable, ScoreOptions
 
 

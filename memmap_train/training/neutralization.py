@@ -116,7 +116,8 @@ def neutralized(
         Features are missing; or they explain the predictions of an era completely.
     """
     from ..runs.metrics import uniform_ranks  # needs scipy
-    from ..runs.neutral import Neutralizer, is_explained, to_rank
+    from ..runs.neutral import is_explained, to_rank
+    from ..runs.neutralizer import Neutralizer
 
     columns = _columns(dataset, wanted)
     found = ranks.astype(np.float64)
