@@ -14,6 +14,7 @@ from ..summary import scored_eras
 from . import tables
 from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
+from .provenance import fold_table, provenance
 from .sections import Section, eras_chart, sections
 from .specification import CONFIG
 from .subject import Subject, span
@@ -187,10 +188,10 @@ def _figure(chart: Chart) -> str:
 def _training(subject: Subject, timeline: Chart | None) -> str:
     parts = []
     if timeline is not None:
-        parts += [_figure(timeline), tables.fold_table(subject)]
+        parts += [_figure(timeline), fold_table(subject)]
     for m in range(len(subject.models)):
         head = f"<h3>{tables.model_head(subject, m)}</h3>"
-        parts.append(f'<div class="card model">{head}{tables.provenance(subject, m)}</div>')
+        parts.append(f'<div class="card model">{head}{provenance(subject, m)}</div>')
     evaluation = subject.evaluation
     parts.append(
         f'<p class="note">Scored against {escaped(evaluation.dataset)}, manifest '
