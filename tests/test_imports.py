@@ -174,7 +174,7 @@ TABLE = {
     "system": set(),
     "training": {"dataset", "loading", "runs", "system"},
 }
-"""Of each folder, those that its modules may import."""
+"""The folders that the modules of each folder may import from."""
 
 EXCEPTIONS = {
     "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
@@ -186,7 +186,7 @@ EXCEPTIONS = {
     "scoring.run_predictions": {"training.predictions"},  # to predict a run
     "training.prediction_file": {"conversion.parquet.predictions"},  # to write a file
 }
-"""Of a module, others of which it may import names besides."""
+"""Modules that a module may import from, beyond the table."""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

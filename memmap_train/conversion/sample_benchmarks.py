@@ -63,15 +63,15 @@ class BenchmarkModels:
         number : int
             The number of the era.
         era : Era
-            As `Signal.era` makes it of the same number, features and seed.
+            What `Signal.era` returns for the same number, features and seed.
 
         Returns
         -------
         benchmarks : ndarray of float32, shape (rows, benchmark models)
-            In the order of `BENCHMARK_NAMES`; column-major. Ranks between 0 and 1, the ends not
-            included.
+            Ranks between 0 and 1, the ends not included, in the order of `BENCHMARK_NAMES`;
+            column-major.
         meta_model : ndarray of float32, shape (rows, 1)
-            Likewise.
+            Ranks of the meta model.
         """
         rng = np.random.default_rng([_FOR_PREDICTIONS, number, 0, self._seed])
         common, *own = standardised_sums(self._weights, era.features.T)

@@ -22,7 +22,7 @@ class Scale:
 
 
 CODE_SCALE = Scale(multiply=0.25, add=0.0)
-"""Of Numerai's codes 0 to 4."""
+"""The scale of Numerai's codes 0 to 4."""
 
 
 @dataclass(frozen=True, slots=True)

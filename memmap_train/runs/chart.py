@@ -43,7 +43,7 @@ def draw_run(
     best_possible : float or None
         The best mean that a model can expect, drawn as a line.
     warn : callable
-        Is given one line when the picture can't be drawn.
+        Called with one line when the picture can't be drawn.
 
     Returns
     -------

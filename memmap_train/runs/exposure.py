@@ -23,10 +23,10 @@ def exposures(features: Stored, predictions: Floats, *, counts: Stored | None = 
     Parameters
     ----------
     features : ndarray of float32 or int8, shape (rows, features)
-        As a shard holds them: a constant scale and offset don't change a correlation. A memory map
-        is read once, in blocks of rows.
+        The features as a shard holds them: a constant scale and offset don't change a
+        correlation. A memory map is read once, in blocks of rows.
     predictions : ndarray of float, shape (rows, models)
-        As they are, not ranked.
+        The predictions as they are, not ranked.
     counts : ndarray of int32, shape (features, 6), optional
         The number of rows with each code, of the same features, if there are no missing ones: it
         saves computing the features' variances.

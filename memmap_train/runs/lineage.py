@@ -82,7 +82,7 @@ class Lineage:
         Returns
         -------
         list of str
-            In the order of time; empty if the model may be scored on the fold.
+            The eras in the order of time; empty if the model may be scored on the fold.
         """
         reach = max(self.embargo_eras, fold.embargo_eras)
         seen = {*self.train_eras, *(self.choice_eras if walks_forward else ())}

@@ -28,9 +28,9 @@ def feature_neutral_corr(predictions: Floats, target: Floats, neutralizer: Neutr
     predictions : ndarray of float, shape (rows, models)
         Predictions of the rows that have a label: rows without one take no part in the fit.
     target : ndarray of float, shape (rows,)
-        Without NaN.
+        The target, without NaN.
     neutralizer : Neutralizer
-        Made from the features of the same rows.
+        The features of the same rows.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def to_rank(residual: Float64) -> Float64:
     Parameters
     ----------
     residual : ndarray of float64, shape (rows,)
-        Of one model; not all 0.
+        The residual of one model; not all 0.
 
     Examples
     --------

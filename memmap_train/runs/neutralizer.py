@@ -27,8 +27,9 @@ class Neutralizer:
     Parameters
     ----------
     features : ndarray of float32 or int8, shape (rows, features)
-        As a shard holds them: the residual doesn't depend on a constant scale and offset. They are
-        read in blocks of rows whenever predictions are neutralised, so a memory map will do.
+        The features as a shard holds them: the residual doesn't depend on a constant scale and
+        offset. They are read in blocks of rows whenever predictions are neutralised, so a memory
+        map will do.
     rows : ndarray of bool, shape (rows,), optional
         The rows that count, such as those with a label; by default all.
 

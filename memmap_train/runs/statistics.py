@@ -40,8 +40,8 @@ class ScoreStatistics:
     mean : float
         NaN if no era has a score.
     standard_error : float
-        Of the mean: the true mean lies within 1.96 of them in 95 of 100 cases. NaN for fewer than
-        two eras, or if it can't be known; see `score_statistics`.
+        The error of the mean: the true mean lies within 1.96 of it in 95 of 100 cases. NaN for
+        fewer than two eras, or if it can't be known; see `score_statistics`.
     std : float
         Standard deviation with ``ddof=0``; 0 if all scores are equal.
     sharpe : float

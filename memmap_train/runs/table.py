@@ -55,7 +55,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Of each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
+        For each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
         "newer" for one of a later version), `problem` (what is wrong with a damaged or newer one),
         `monitor`, `score` (the monitored one) and the other
         scores of the best epoch so far, None where there are none yet. Of a run of folds, `folds`

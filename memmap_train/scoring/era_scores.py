@@ -69,7 +69,7 @@ def score_eras(
     Returns
     -------
     list of ModelTable
-        In the order of `models`.
+        The tables, in the order of `models`.
     """
     columns = dataset.feature_columns(options.neutral_to)
     n_features = len(dataset.feature_names if columns is None else columns)

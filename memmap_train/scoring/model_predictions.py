@@ -34,7 +34,7 @@ class ModelPredictions:
     path : Path or None
     kind : "run", "folds" or "predictions"
     values : mapping of str to ndarray of float64 or float32, shape (rows,)
-        By era, in the order of the era's rows; NaN where a row has no prediction.
+        The predictions by era, in the order of its rows; NaN where a row has no prediction.
     provenance : Provenance or None
     notes : tuple of str
         Sentences about what isn't covered.

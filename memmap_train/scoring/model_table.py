@@ -24,7 +24,7 @@ class ScoreOptions:
     neutral_to : str
         A feature set, or "all".
     proportions : tuple of float
-        Proportions of neutralisation to score besides.
+        Proportions of neutralisation to score too.
     """
 
     targets: tuple[str, ...]

@@ -233,7 +233,7 @@ class Evaluation:
     proportions : tuple of float
         Proportions of `TargetScores.neutralized_corr`; empty unless it was requested.
     models : tuple of ModelScores
-        In the order in which they were passed.
+        The models, in the order in which they were passed.
     benchmark_scores : ModelScores or None
         The scores of the chosen benchmark itself, on the eras of all models.
     notes : tuple of str
@@ -295,12 +295,12 @@ class Evaluation:
         metric : str
             One of `METRICS`.
         target : str, optional
-            By default the first of `targets`.
+            The target; by default the first of `targets`.
 
         Returns
         -------
         ScoreStatistics
-            Of the differences in the eras in which both have the score.
+            The statistics of the differences in the eras in which both have the score.
 
         Raises
         ------

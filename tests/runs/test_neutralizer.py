@@ -74,9 +74,9 @@ def test_nearly_collinear_features_are_neutralized_to_one_millionth() -> None:
 
 
 def test_residuals_of_all_features_of_v5_3_equal_a_least_squares_fit() -> None:
-    """As wide as v5.3, with fewer rows than an era has: the official fit takes half a minute."""
-    codes, predictions, *_ = make_era(300, 3555)
-    codes[150:] = codes[:150]  # so that not everything is explained
+    """As wide as v5.3, with few rows: the official fit of an era would take half a minute."""
+    codes, predictions, *_ = make_era(120, 3555)
+    codes[60:] = codes[:60]  # so that not everything is explained
     found = Neutralizer(codes).residual(predictions)
     official = official_residual(predictions, codes)
     np.testing.assert_allclose(found, official, rtol=0, atol=1e-6)
@@ -84,7 +84,7 @@ def test_residuals_of_all_features_of_v5_3_equal_a_least_squares_fit() -> None:
 
 
 def test_no_copy_of_all_features_is_made() -> None:
-    codes, predictions, *_ = make_era(20_000, 300)
+    codes, predictions, *_ = make_era(10_000, 300)
     neutralizer = Neutralizer(codes)
     as_float32 = 4 * codes.nbytes
     assert peak_bytes(lambda: Neutralizer(codes)) < as_float32 / 2

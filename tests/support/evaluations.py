@@ -49,7 +49,7 @@ def synthetic_evaluation(
     with_benchmark : bool
         Whether the dataset has a benchmark and a meta model.
     with_details : bool
-        Whether the evaluation has what the report needs besides.
+        Whether the evaluation has what the report needs too.
     n_meta_eras : int
         The meta model has rows in so many last eras.
     seed : int

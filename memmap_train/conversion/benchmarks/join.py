@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _FOUND_BYTES, _OWN_BYTES = 48, 24
-"""Bytes of memory for a row of files, and of the dataset, besides ids, while an era is joined."""
+"""Bytes of memory for a row of files, and of the dataset, beside ids, while an era is joined."""
 Shown = Callable[[int, int], None]
 
 

@@ -34,7 +34,7 @@ class JoinedEra:
     Attributes
     ----------
     counts : dict of int to (int, int)
-        Of each file by its position, the rows that were joined, and those with other ids.
+        The rows of each file, by its position, that were joined, and those with other ids.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ def fill(
     stored : ndarray of float32, shape (rows,)
         Its values before; NaN where there was none.
     parts : iterable of (ndarray of int, callable)
-        Of each file that has rows of the era: the position of each of these rows there, or -1, and
-        what returns the values at positions.
+        For each file that has rows of the era: the position of each row there, or -1, and what
+        returns the values at positions.
     keeps_stored : bool
         Whether a row for which no file has a value keeps its own. Otherwise it has none.
 

@@ -110,7 +110,7 @@ def clear_other_arrays(workspace: Workspace) -> None:
 
 
 class _EraBenchmarks:
-    """Stages the benchmarks of eras, several at a time."""
+    """Stages the benchmarks of eras; thread-safe."""
 
     def __init__(self, workspace: Workspace, join: BenchmarkJoin) -> None:
         self._workspace, self._join = workspace, join
@@ -160,7 +160,7 @@ def _write_file(path: Path | None, joined: JoinedEra) -> tuple[FileEntry, list[i
     -------
     file : FileEntry
     nulls : list of int
-        Of each benchmark, the number of rows without a value.
+        The number of rows without a value, for each benchmark.
     """
     writer = ArrayWriter(path, np.dtype("<f4"), joined.shape)
     nulls = np.zeros(joined.shape[1], np.int64)

@@ -59,7 +59,7 @@ class PredictionRows:
     era_codes : ndarray of int32, shape (rows,)
         Position of each row's era in `era_labels`; all 0 if the file has no eras.
     ids : ndarray of bytes, shape (rows,)
-        As wide as the longest of them.
+        The ids, as wide as the longest of them.
     values : ndarray of float64, shape (rows,)
         The predictions, all of them finite.
     """

@@ -76,7 +76,7 @@ def _resource(name: str) -> str:
 
 
 def _meta(subject: Subject, charts: list[Chart]) -> dict[str, object]:
-    """Return what the page's code needs besides the tables."""
+    """Return what the page's code needs beside the tables."""
     return {
         "labels": list(subject.frame.labels),
         "first": subject.frame.first,

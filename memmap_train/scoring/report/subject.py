@@ -45,7 +45,7 @@ class Subject:
     frame : Frame
         The axis of eras and the looks of the models.
     scores : tuple of mapping of str to ndarray of float64, shape (eras,)
-        Of each model, the fields of `SCORES` that are defined in one era at least.
+        For each model, the fields of `SCORES` that are defined in one era at least.
     """
 
     evaluation: Evaluation
