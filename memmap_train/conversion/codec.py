@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import Array, Float32, Int32, Mask
-from ..dataset.format import N_COUNTS
+from ..dataset.format import MISSING_COUNT, N_COUNTS
 from ..errors import SourceError
 from ..system.scratch import ThreadScratch
 
@@ -20,7 +20,6 @@ MISSING_CODE = 5
 """The code of a null between decoding and encoding."""
 _MIDDLE_CODE = np.int8(2)  # Numerai itself has written it for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
-_MISSING = N_COUNTS - 1  # column of the counts
 _CODES = np.arange(MAX_CODE + 1, dtype=np.int8)[:, np.newaxis]
 _QUARTERS = _CODES * _CODE_STEP
 _FOLD = 8  # rows added as one long row: numpy's cost per row is then a small part
@@ -107,7 +106,7 @@ class FeatureEncoder:
 
     def _missing(self, block: Array) -> tuple[bool, Mask]:
         """Return True if cells are missing, and a mask of them, undefined if none is."""
-        missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
+        missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[MISSING_COUNT]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
         any_missing = bool(block.max() == MISSING_CODE)  # the largest
@@ -123,13 +122,13 @@ class FeatureEncoder:
         cells = block.reshape(-1)
         found = self._scratch.array("masks", (N_COUNTS, len(cells)), np.bool_)
         if block.dtype == np.int8:
-            np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
-            found = found[1 : N_COUNTS if any_missing else _MISSING]
+            np.equal(cells, _CODES[1:MISSING_COUNT], out=found[1:MISSING_COUNT])
+            found = found[1 : N_COUNTS if any_missing else MISSING_COUNT]
             n_rows = _count_true(found, block.shape[1])
             counts[:, 1 : len(found) + 1] += n_rows.T
             counts[:, 0] += len(block) - n_rows.sum(axis=0)
         else:
-            np.equal(cells, _QUARTERS, out=found[:_MISSING])
+            np.equal(cells, _QUARTERS, out=found[:MISSING_COUNT])
             counts += _count_true(found, block.shape[1]).T
 
     def _encode_floats_as_codes(

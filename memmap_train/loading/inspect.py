@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array, Ids, Int64, Mask
 from ..dataset.dataset import Dataset
-from ..dataset.format import N_COUNTS
+from ..dataset.format import MISSING_COUNT, N_COUNTS
 from ..dataset.selection import ALL
 from ..dataset.shard import Shard
 from ..errors import BatchError
@@ -224,7 +224,7 @@ def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
             "mean_code": round(code_sum / coded, 6) if coded else None,
         }
         for missing, n_eras, code_sum, coded in zip(
-            total[:, -1].tolist(),
+            total[:, MISSING_COUNT].tolist(),
             constant_eras.tolist(),
             code_sums.tolist(),
             n_coded.tolist(),

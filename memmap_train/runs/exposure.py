@@ -12,12 +12,10 @@ from scipy.stats import rankdata
 from ..arrays import Float64, Floats, Int64, Stored
 
 _BLOCK_ROWS = 256  # decoded to float64 at once: 7 MB of 3,555 features
-_N_CODES = 5
-_CODE = 0.25  # what a code is worth in a float32 store
 _SAME = 1e-12  # correlations nearer to each other than rounding errors
 
 
-def exposures(features: Stored, predictions: Floats, *, counts: Stored | None = None) -> Float64:
+def exposures(features: Stored, predictions: Floats) -> Float64:
     """Return the correlation of each model's predictions with each feature, in one era.
 
     Parameters
@@ -27,9 +25,6 @@ def exposures(features: Stored, predictions: Floats, *, counts: Stored | None = 
         correlation. A memory map is read once, in blocks of rows.
     predictions : ndarray of float, shape (rows, models)
         The predictions as they are, not ranked.
-    counts : ndarray of int32, shape (features, 6), optional
-        The number of rows with each code, of the same features, if there are no missing ones: it
-        saves computing the features' variances.
 
     Returns
     -------
@@ -68,8 +63,6 @@ def exposures(features: Stored, predictions: Floats, *, counts: Stored | None = 
         centred -= centred.mean(axis=0)
         centred /= np.linalg.norm(centred, axis=0)  # NaN where undefined
         products, sums, squares = _products(features, centred)
-        if counts is not None:
-            sums, squares = _moments(counts, 1.0 if features.dtype == np.int8 else _CODE)
         spread = squares - sums * sums / n_rows
         spread[spread <= squares * _SAME] = math.nan
         found: Float64 = np.clip(products / np.sqrt(spread)[:, None], -1, 1)
@@ -170,10 +163,3 @@ def _products(features: Stored, predictions: Float64) -> tuple[Float64, Float64,
         sums += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
     return products, sums, squares
-
-
-def _moments(counts: Stored, code: float) -> tuple[Float64, Float64]:
-    """Return the sums, and sums of squares, of features of which a code is worth so much."""
-    values = code * np.arange(_N_CODES)
-    of_codes = counts[:, :_N_CODES].astype(np.float64)
-    return of_codes @ values, of_codes @ values**2

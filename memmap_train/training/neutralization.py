@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
+from ..dataset.format import MISSING_COUNT
 from ..errors import ConfigError, DatasetError, listed
 from ..progress import Progress
-
-_MISSING = 5  # the column of `counts` that counts missing values
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def _has_missing(counts: npt.NDArray[Any] | None, columns: tuple[int, ...] | Non
     """Return True if counts say that one of these features has missing values."""
     if counts is None:
         return False  # it is seen when the features are read
-    missing = counts[:, _MISSING]
+    missing = counts[:, MISSING_COUNT]
     return bool((missing if columns is None else missing[list(columns)]).any())
 
 
