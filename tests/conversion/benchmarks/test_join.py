@@ -18,7 +18,7 @@ import memmap_train as mt
 from memmap_train.conversion.benchmarks.rows import BenchmarkRows
 from memmap_train.dataset.dataset import Dataset
 from tests.support.toy import toy_benchmarks, toy_ids, write_toy
-from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, write_benchmarks
+from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, values_of, write_benchmarks
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 
@@ -29,12 +29,6 @@ pytestmark = pytest.mark.usefixtures("no_power_cut")
 def source(tmp_path: Path) -> Path:
     write_toy(tmp_path / "toy.parquet", ERAS, row_group_rows=10)
     return tmp_path / "toy.parquet"
-
-
-def values_of(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
-    found = dataset[era].benchmarks
-    assert found is not None
-    return np.asarray(found)
 
 
 def joined_by_hand(dataset: Dataset, tables: list[pa.Table]) -> dict[str, npt.NDArray[Any]]:
