@@ -1,4 +1,4 @@
-"""Writes the parquet files of a sample, and its features.json, into a folder.
+"""The parquet files of a sample, and its features.json, written into a folder.
 
 Takes the sizes and the seed; returns the best score that a model can expect. Holds a few eras in
 memory at a time. Imports pyarrow only through `conversion.parquet`, and only when a file is opened.

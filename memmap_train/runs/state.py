@@ -103,11 +103,11 @@ class State:
         The arrays of the training step.
     progress : TrainingProgress
     clock : Clock
-        Its `steps` aren't kept: the step's arrays tell them.
+        The clock of the running epoch; its `steps` aren't kept, since the arrays tell them.
     stop_requested : bool
         Whether a callback has requested a stop at the end of the epoch.
     callbacks : list of dict of str to Packed
-        What each of them remembers.
+        What each callback remembers, in their order.
     """
 
     arrays: Arrays
