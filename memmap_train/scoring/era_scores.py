@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.dataset import Dataset, Stored
+from ..arrays import Float64, Mask, Stored
+from ..dataset.dataset import Dataset
 from ..dataset.shard import Shard
 from ..progress import Progress
 from ..runs.contribution import (
@@ -22,15 +23,9 @@ from ..runs.contribution import (
 )
 from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
 from ..runs.metrics import numerai_corr, why_undefined
-from ..runs.neutral import (
-    Neutralizer,
-    feature_neutral_corr,
-    neutralized_corr,
-    why_not_neutral,
-)
-from .model_table import Float64, ModelTable, ScoreOptions
-
-Mask = npt.NDArray[np.bool_]
+from ..runs.neutral import feature_neutral_corr, neutralized_corr, why_not_neutral
+from ..runs.neutralizer import Neutralizer
+from .model_table import ModelTable, ScoreOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def score_eras(
     Returns
     -------
     list of ModelTable
-        In the order of `models`.
+        The tables, in the order of `models`.
     """
     columns = dataset.feature_columns(options.neutral_to)
     n_features = len(dataset.feature_names if columns is None else columns)

@@ -9,7 +9,8 @@ from html import escape
 
 import numpy as np
 
-from .records import METRICS, Evaluation, Float64, Metric, ModelScores
+from ..arrays import Float64
+from .records import METRICS, Evaluation, Metric, ModelScores
 from .summary import is_scored, score_title
 from .summary_text import number, title, with_error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
+from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
 from .records import METRICS, Evaluation, Metric, ModelScores, Provenance, TargetScores
 
 FORMAT, FORMAT_VERSION = "memmap-train evaluation", 1
@@ -129,14 +129,10 @@ def _score(
 
 def _benchmarks(scores: TargetScores) -> dict[str, Any]:
     """Return BMC and correlation with each benchmark."""
-
-    def statistics(values: Any) -> dict[str, Any]:
-        return asdict(score_statistics(values, scores.overlap_eras, scores.positions))
-
     return {
         name: {
-            "bmc": statistics(scores.all_bmc[name]),
-            "benchmark_corr": statistics(scores.all_benchmark_corr[name]),
+            "bmc": asdict(scores.statistics_of(scores.all_bmc[name])),
+            "benchmark_corr": asdict(scores.statistics_of(scores.all_benchmark_corr[name])),
         }
         for name in scores.all_bmc
     }
@@ -148,11 +144,7 @@ def _neutralized(evaluation: Evaluation, scores: TargetScores) -> list[dict[str,
     return [
         {
             "proportion": proportion,
-            **asdict(
-                score_statistics(
-                    scores.neutralized_corr[:, column], scores.overlap_eras, scores.positions
-                )
-            ),
+            **asdict(scores.statistics_of(scores.neutralized_corr[:, column])),
         }
         for column, proportion in enumerate(evaluation.proportions)
     ]

@@ -7,7 +7,7 @@ difference to the first one, exposures, means by year, and what isn't covered.
 import math
 from collections.abc import Iterator, Sequence
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
+from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
 from ..text import counted
 from .records import Evaluation, Metric, ModelScores
 from .summary import average, is_scored, last_eras, peak, score_title, scored_eras, yearly
@@ -95,8 +95,7 @@ def _correlations(evaluation: Evaluation, target: str) -> _Columns:
         scores = model.by_target[target]
         for name, values in scores.all_benchmark_corr.items():
             if name not in own:
-                found = score_statistics(values, scores.overlap_eras, scores.positions)
-                columns.setdefault(name, {})[model.name] = found
+                columns.setdefault(name, {})[model.name] = scores.statistics_of(values)
     return columns
 
 

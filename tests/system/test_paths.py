@@ -15,7 +15,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ManifestError, SourceError
-from memmap_train.runs.run import open_run
+from memmap_train.runs.run import read_run
 from memmap_train.system.paths import checked_path
 from tests.support.errors import refused
 from tests.support.permissions import permissions_count
@@ -175,7 +175,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
         code = main(command)
         assert (code, capsys.readouterr().err.partition("error: ")[2]) == (0, ""), command
     assert list(Path(run, "tensorboard").iterdir())
-    assert open_run(Path(run)).record.dataset == str(Path(dataset).resolve())
+    assert read_run(Path(run)).record.dataset == str(Path(dataset).resolve())
     assert json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))
     assert np.loadtxt(f"{NOT_UTF8}/predictions.csv", str, delimiter=",").shape[0] > 100
 

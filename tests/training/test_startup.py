@@ -192,12 +192,12 @@ def test_a_python_caller_with_float64_as_default_is_warned(
 ) -> None:
     import keras
 
-    from memmap_train.training.train import train
+    from memmap_train.training.train import train_run
 
     keras.config.set_floatx("float64")
     try:
         with refused(ConfigError, "'float64'", 'keras.config.set_floatx("float32")'):
-            train(sample, tmp_path / "run")
+            train_run(sample, tmp_path / "run")
     finally:
         keras.config.set_floatx("float32")
     assert not list(tmp_path.iterdir())

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ...dataset.format import MAX_ID_BYTES
 from ...errors import SourceError, listed
+from ..schema import LABEL_KINDS
 from .columns import (
     as_fixed_width,
     as_numbers,
@@ -35,7 +36,6 @@ _MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 2**16
 _BLOCK_BYTES = 2**19  # of a CSV file that are parsed at once; Arrow parses dozens ahead
 _NUMBERS = frozenset(("integer", "float", "decimal"))
-_LABELS = frozenset(("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid"))
 _UNNAMED = ("__index_level_0__", "")  # an index without a name, in parquet and in CSV
 
 
@@ -59,7 +59,7 @@ class PredictionRows:
     era_codes : ndarray of int32, shape (rows,)
         Position of each row's era in `era_labels`; all 0 if the file has no eras.
     ids : ndarray of bytes, shape (rows,)
-        As wide as the longest of them.
+        The ids, as wide as the longest of them.
     values : ndarray of float64, shape (rows,)
         The predictions, all of them finite.
     """
@@ -178,8 +178,8 @@ def _choose(
             f"file with one column of predictions, called {PREDICTION!r}"
         )
     for name, what, expected in (
-        (row_id, "ids", _LABELS),
-        (era, "eras", _LABELS),
+        (row_id, "ids", LABEL_KINDS),
+        (era, "eras", LABEL_KINDS),
         (prediction, "predictions", _NUMBERS),
     ):
         if name is None:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Float64
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
 from .chart import Frame, look_of
-
-Float64 = npt.NDArray[np.float64]
 
 SCORES = {
     "corr": "CORR",
@@ -47,7 +45,7 @@ class Subject:
     frame : Frame
         The axis of eras and the looks of the models.
     scores : tuple of mapping of str to ndarray of float64, shape (eras,)
-        Of each model, the fields of `SCORES` that are defined in one era at least.
+        For each model, the fields of `SCORES` that are defined in one era at least.
     """
 
     evaluation: Evaluation

@@ -93,7 +93,7 @@ def report(
     progress : bool or callable(what, done, total), optional
         The same as for `evaluate`.
     **options
-        Of `evaluate`: targets, benchmark, meta_model, neutral_to, eras.
+        Options of `evaluate`: targets, benchmark, meta_model, neutral_to, eras.
 
     Raises
     ------
