@@ -132,10 +132,17 @@ class Neutralizer:
         for place, block in self._blocks(np.float64):
             products += block.T @ centred[place]
         products -= np.outer(self._sums, centred.mean(axis=0))
-        half = solve_triangular(self._factor, products[self._pivots], lower=True)
+        half = self._solve(products[self._pivots])
         weights = np.zeros_like(products)
-        weights[self._pivots] = solve_triangular(self._factor, half, lower=True, trans=1)
+        weights[self._pivots] = self._solve(half, transposed=True)
         return weights, np.linalg.norm(half, axis=0)
+
+    def _solve(self, values: Float64, *, transposed: bool = False) -> Float64:
+        """Solve a system of equations with the factor, whose upper triangle holds any values."""
+        solution: Float64 = solve_triangular(
+            self._factor, values, lower=True, trans=int(transposed), check_finite=False
+        )
+        return solution
 
     def _fit(self, weights: Float64) -> Float64:
         """Return the fit that features with these weights make; its mean is 0."""

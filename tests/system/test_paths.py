@@ -182,7 +182,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
 
 def test_a_sample_can_be_written_where_the_folders_name_isnt_utf8(home: Path) -> None:
     assert main(["sample", NOT_UTF8, "--eras", "5", "--rows-per-era", "20", "--features", "5"]) == 0
-    assert sorted(os.listdir(NOT_UTF8))[-1] == "validation.parquet"
+    assert "validation.parquet" in os.listdir(NOT_UTF8)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])
