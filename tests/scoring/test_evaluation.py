@@ -367,7 +367,7 @@ def test_contributions_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> Non
     mt.convert(tmp_path / "source.parquet", tmp_path / "ds", dtype="int8", workers=1)
     other = random.random((n_rows, 1)).astype(np.float32)
     dataset = with_benchmarks(tmp_path / "ds", ("other",), lambda era, rows: other)
-    frame["prediction"] = random.random(n_rows)
+    frame["prediction"] = (random.random(n_rows) ** 4).round(1)  # unevenly tied
     write_csv(frame[["id", "prediction"]].set_index("id"), tmp_path / "predictions.csv")
     (model,) = mt.evaluate(tmp_path / "predictions.csv", dataset).models
     by_id = frame.assign(other=other).set_index("id").sort_index()
