@@ -122,6 +122,12 @@ def _collected(blocks: Iterable[Rows]) -> _AllRows:
 
 def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress) -> MatchedRows:
     era_of_label = _same_eras(rows.eras, dataset.eras, where)
+    if not era_of_label:
+        raise SourceError(
+            f"{where}: none of its eras is in {dataset.path}: found {listed(rows.eras, most=3)}, "
+            f"expected {dataset.eras[0]!r} to {dataset.eras[-1]!r}; name the dataset that the "
+            "predictions are of"
+        )
     n_of_label = np.bincount(rows.codes, minlength=len(rows.eras))
     order = np.argsort(rows.codes, kind="stable")
     ends = np.cumsum(n_of_label)

@@ -5,7 +5,7 @@ as JSON has no NaN.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -66,6 +66,18 @@ def scored_eras(evaluation: Evaluation) -> list[str]:
     """Return the eras that one of the models is scored on, in the dataset's order."""
     scored = {era for model in evaluation.models for era in model.eras}
     return [era for era in evaluation.dataset_eras if era in scored]
+
+
+def statements(models: Sequence[ModelScores]) -> list[str]:
+    """Return sentences about what isn't covered or defined; equal ones name all their models."""
+    of_models: dict[str, list[str]] = {}
+    for model in models:
+        for note in model.notes:
+            of_models.setdefault(note, []).append(model.name)
+    return [
+        f"{'all models' if 1 < len(names) == len(models) else ', '.join(names)}: {note}"
+        for note, names in of_models.items()
+    ]
 
 
 def summarized(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ...arrays import Float64
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
+from ..summary import statements
 from .chart import Frame, look_of
 
 SCORES = {
@@ -73,15 +74,7 @@ class Subject:
 
     def statements(self) -> list[str]:
         """Return sentences about what is and isn't covered; equal ones name all their models."""
-        of_models: dict[str, list[str]] = {}
-        for model in self.models:
-            for note in model.notes:
-                of_models.setdefault(note, []).append(model.name)
-        said = []
-        for note, names in of_models.items():
-            is_of_all = 1 < len(names) == len(self.models)
-            said.append(f"{'all models' if is_of_all else ', '.join(names)}: {note}")
-        return [*self.evaluation.notes, *said]
+        return [*self.evaluation.notes, *statements(self.models)]
 
 
 def subject_of(evaluation: Evaluation) -> Subject:
