@@ -19,7 +19,7 @@ from ..preflight import check_folder, check_free, translated_errors
 from ..report import Report, make_report
 from ..schema import ID_CANDIDATES, Schema
 from ..target import check_no_links
-from ..workspace import acquire_workspace
+from ..workspace import acquire_workspace, remove_leftovers
 from .opening import open_files, opened_join
 from .staging import clear_other_arrays, stage_benchmarks
 from .stored import StoredBenchmarks
@@ -63,6 +63,7 @@ def add_benchmarks(
         old = read_manifest(directory)
         files = open_files(paths, _schema_of(old), directory)
         if set(old.benchmark_sources).issuperset(file.info.entry for file in files):
+            remove_leftovers(directory)
             return make_report(directory, "up to date", started)
 
         def is_done_meanwhile() -> bool:
