@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset.eras import out_of_order
-from ..dataset.format import WORKSPACE
 from ..dataset.manifest import Manifest
 from ..errors import ConversionError, SourceError, listed
 from ..progress import Progress
@@ -43,7 +42,7 @@ from .target import (
     inspect_target,
 )
 from .update import changed_eras_explained, check_rows, columns_of_update
-from .workspace import Workspace, acquire_workspace
+from .workspace import Workspace, acquire_workspace, remove_leftovers
 
 if TYPE_CHECKING:
     from .benchmarks.files import BenchmarkFile
@@ -79,7 +78,7 @@ def convert_source(
     with translated_errors(directory):
         request, files, target = _inspect(source, directory, options, benchmarks, overwrite)
         if isinstance(target, UpToDate):
-            _remove_leftovers(directory)
+            remove_leftovers(directory)
             return make_report(directory, "up to date", started)
         if isinstance(target, OutdatedBenchmarks):
             return update_benchmarks(
@@ -184,13 +183,6 @@ def _inspect(
         ),
     )
     return request, files, inspect_target(request, was_just_committed=was_just_committed)
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Remove the workspace of a run that was killed after its commit."""
-    if (directory / WORKSPACE).exists():
-        with acquire_workspace(directory) as workspace:
-            workspace.clear()
 
 
 def _make_plan(

@@ -49,7 +49,10 @@ def check_directory(directory: str | os.PathLike[str]) -> Path:
             raise _unwritable(
                 path / SUMMARY_NAME, "it is there and isn't of an evaluation; name another folder"
             )
-        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        around = (path, *path.absolute().parents)
+        existing = next(folder for folder in around if os.path.lexists(folder))
+        if not existing.is_dir():
+            raise _unwritable(path, f"{existing} isn't a folder; name another folder")
         if not os.access(existing, os.W_OK):
             raise _unwritable(path, f"{existing} is write-protected; name another folder")
     except OSError as error:

@@ -86,7 +86,7 @@ class TargetScores:
         if metric not in METRICS:
             raise DatasetError(
                 f"no score {metric!r:.60}; expected one of {listed(METRICS, 6)}"
-                f"{nearest(metric, METRICS)}"
+                f"{nearest(str(metric), METRICS)}"
             )
         scores: Float64 = getattr(self, metric)
         return scores
@@ -279,7 +279,7 @@ class Evaluation:
         if name not in known:
             raise DatasetError(
                 f"the evaluation has no model {name!r:.60}; it has {listed(known, 8)}"
-                f"{nearest(name, known)}"
+                f"{nearest(str(name), known)}"
             )
         return known[name]
 
@@ -312,7 +312,7 @@ class Evaluation:
         if target not in self.targets:
             raise DatasetError(
                 f"the evaluation has no target {target!r:.60}; it has {listed(self.targets, 8)}"
-                f"{nearest(target, self.targets)}"
+                f"{nearest(str(target), self.targets)}"
             )
         places = {era: place for place, era in enumerate(second.eras)}
         rows = [row for row, era in enumerate(first.eras) if era in places]

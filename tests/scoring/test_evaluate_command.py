@@ -124,6 +124,7 @@ def test_out_must_be_a_folder_of_ones_own(
     summaries = tmp_path / "summaries"
     summaries.mkdir()
     (summaries / "summary.json").write_text('{"mine": 1}')
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     unfinished = tmp_path / "unfinished"
     (unfinished / ".convert").mkdir(parents=True)
     for out, said in (
@@ -133,6 +134,8 @@ def test_out_must_be_a_folder_of_ones_own(
         (others, "isn't of an evaluation"),
         (summaries, "isn't of an evaluation"),
         (file, "it is a file"),
+        (file / "scores", "file isn't a folder; name another"),
+        (tmp_path / "link", "link isn't a folder; name another"),
         (scored_dataset, "lies in the dataset"),
         (scored_dataset / "era-0001" / "scores", "lies in the dataset"),
         (unfinished, "lies in the dataset"),

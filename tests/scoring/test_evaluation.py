@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -277,6 +277,8 @@ def test_differences_are_of_eras_that_both_models_have(
     assert evaluation.difference("whole", BENCHMARK).n_eras == 9
     with pytest.raises(DatasetError, match="did you mean 'whole'"):
         evaluation.difference("whale", "part")
+    with pytest.raises(DatasetError, match="no score 3; expected one of"):
+        evaluation.models[0].by_target["target"].scores(cast(Any, 3))
     with pytest.raises(DatasetError, match="no score 'cor'"):
         evaluation.difference("whole", "part", "cor")
     with pytest.raises(DatasetError, match="no target 'tarjet'"):

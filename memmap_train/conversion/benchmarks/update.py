@@ -18,7 +18,7 @@ from ..report import Report, make_report
 from ..resources import Resources
 from ..schema import schema_of_dataset
 from ..target import check_no_links
-from ..workspace import acquire_workspace
+from ..workspace import acquire_workspace, remove_leftovers
 from .opening import open_files, opened_join
 from .staging import clear_other_arrays, stage_benchmarks
 from .stored import StoredBenchmarks
@@ -50,6 +50,7 @@ def add_benchmarks(paths: Sequence[Path], directory: Path, resources: Resources)
         old = read_manifest(directory)
         files = open_files(paths, schema_of_dataset(old), directory)
         if set(old.benchmark_sources).issuperset(file.info.entry for file in files):
+            remove_leftovers(directory)
             return make_report(directory, "up to date", resources.started)
 
         def is_done_meanwhile() -> bool:

@@ -108,6 +108,19 @@ def test_the_same_files_again_are_up_to_date(source: Path, files: list[Path]) ->
     assert contents(out) == before
 
 
+def test_what_a_run_leaves_that_was_killed_at_its_end_is_removed(
+    source: Path, files: list[Path]
+) -> None:
+    out = source.with_name("killed")
+    mt.convert(source, out, benchmarks=files)
+    expected = contents(out)
+    for sources in ([], [source]):
+        (out / WORKSPACE / "staged").mkdir(parents=True)
+        assert mt.convert(sources, out, benchmarks=files).status == "up to date"
+        assert not (out / WORKSPACE).exists()
+    assert contents(out) == expected
+
+
 def test_a_touched_file_changes_nothing_but_its_time(source: Path, files: list[Path]) -> None:
     out = source.with_name("out")
     digest = mt.convert(source, out, benchmarks=files).dataset.manifest.digest
