@@ -19,8 +19,8 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "learning", "scoring", "geometry")
-"""The last three take minutes, `geometry` 25 GB of disk too."""
+NAMES = (*BY_DEFAULT, "learning", "joining", "scoring", "geometry")
+"""The last four take minutes, `geometry` 25 GB of disk too."""
 
 
 def main() -> None:

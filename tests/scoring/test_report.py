@@ -210,7 +210,18 @@ def test_what_was_trained_on_what_is_said(page: str, evaluation: Evaluation) -> 
 
 def test_three_models_over_650_eras_are_a_small_page(tmp_path: Path) -> None:
     full = synthetic_evaluation(n_eras=650, n_features=400, targets=("target",))
-    write_report(full, tmp_path / "report.html")
+    largest = np.full(650, "feature_unadaptable_sudorific_bargeman")  # a long name of Numerai's
+    features = [f"feature_with_a_name_of_{i:04}_as_long_as_that" for i in range(3555)]
+    models = tuple(
+        replace(
+            model,
+            exposures=replace(model.exposures, max_exposure_feature=largest),
+            provenance=model.provenance
+            and replace(model.provenance, config={**model.provenance.config, "features": features}),
+        )
+        for model in full.models
+    )
+    write_report(replace(full, models=models), tmp_path / "report.html")
     assert 900_000 < (tmp_path / "report.html").stat().st_size <= MAX_BYTES
 
 

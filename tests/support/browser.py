@@ -32,6 +32,7 @@ _LAUNCHER = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
     "os.execv(sys.argv[3], sys.argv[3:])"
 )
+_SECONDS_TO_END = 20
 _FIRST_FREE = 10  # descriptors above those that the launcher replaces
 
 
@@ -173,6 +174,7 @@ def browser(profile: Path, flags: Sequence[str] = ()) -> Iterator[Page]:
         yield page
         page._session = None
         page.send("Browser.close")
+        process.wait(_SECONDS_TO_END)  # its children have ended before
     finally:
         if page is not None:
             page._commands.close()

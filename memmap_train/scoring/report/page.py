@@ -14,6 +14,7 @@ from . import tables
 from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
 from .sections import Section, eras_chart, sections
+from .specification import CONFIG
 from .subject import Subject, span
 from .tiles import tiles
 
@@ -81,7 +82,11 @@ def _meta(subject: Subject, charts: list[Chart]) -> dict[str, object]:
             {"name": model.name, "colour": look.css}
             for model, look in zip(subject.models, subject.frame.looks, strict=True)
         ],
-        "charts": {chart.name: chart.spec for chart in charts},
+        "config": CONFIG,
+        "charts": {
+            chart.name: {key: part for key, part in chart.spec.items() if key != "config"}
+            for chart in charts
+        },
     }
 
 

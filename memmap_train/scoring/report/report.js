@@ -54,7 +54,7 @@
   const byEra = eraRows();
 
   async function draw(figure) {
-    const spec = meta.charts[figure.id];
+    const spec = { ...meta.charts[figure.id], config: meta.config };
     const isOfEras = "eras" in figure.dataset;
     const plot = figure.querySelector(".plot");
     spec.params = [

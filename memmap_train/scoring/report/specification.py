@@ -15,7 +15,7 @@ from .chart import Chart, Frame, Spec
 MAX_POINTED = 30  # eras: fewer are drawn as points too, since a line needs two
 _LETTER, _BETWEEN = 7, 30  # pixels: the width of a letter of a label, and between two labels
 
-_CONFIG: Spec = {
+CONFIG: Spec = {
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
     "view": {"stroke": None},
     "background": None,
@@ -44,7 +44,7 @@ def specification(drawn: Spec, height: int) -> Spec:
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "padding": {"left": 2, "right": 8, "top": 4, "bottom": 2},
-        "config": _CONFIG,
+        "config": CONFIG,
         **drawn,
     }
 

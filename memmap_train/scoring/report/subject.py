@@ -79,7 +79,10 @@ class Subject:
         for model in self.models:
             for note in model.notes:
                 of_models.setdefault(note, []).append(model.name)
-        said = [f"{', '.join(names)}: {note}" for note, names in of_models.items()]
+        said = []
+        for note, names in of_models.items():
+            is_of_all = 1 < len(names) == len(self.models)
+            said.append(f"{'all models' if is_of_all else ', '.join(names)}: {note}")
         return [*self.evaluation.notes, *said]
 
 

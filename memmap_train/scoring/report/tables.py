@@ -27,6 +27,8 @@ from .markup import (
 )
 from .subject import SCORES, Subject, span
 
+_MAX_FEATURES = 100  # of which all names are listed; `config.json` of the run has them
+
 
 def model_head(subject: Subject, m: int) -> str:
     """Return the name of a model beside a piece of its line."""
@@ -250,7 +252,9 @@ def provenance(subject: Subject, m: int) -> str:
         "folder": escaped(model.path),
         "model": escaped(_with_digest(config, "model", "model_digest")),
         "targets": escaped(", ".join(_with_alias(t, config) for t in targets)),
-        "features": counted(len(features), "feature"),
+        "features": escaped(
+            f"{counted(len(features), 'feature')} ({config.get('features_digest')})"
+        ),
         "seed": escaped(config.get("seed")),
         "epochs": escaped(
             f"{config.get('epochs')} at most, the {config.get('kept_epoch')} predicts"
@@ -265,10 +269,11 @@ def provenance(subject: Subject, m: int) -> str:
         if not isinstance(value, list | dict) and name not in ("dataset", "dataset_digest")
     )
     more = details("All settings", listing(map(escaped, settings)))
-    names = details(
-        f"All {counted(len(features), 'feature')}", f"<p>{escaped(', '.join(features))}</p>"
-    )
-    return facts(items) + more + (names if features else "")
+    names = ""
+    if 0 < len(features) <= _MAX_FEATURES:
+        all_features = f"All {counted(len(features), 'feature')}"
+        names = details(all_features, f"<p>{escaped(', '.join(features))}</p>")
+    return facts(items) + more + names
 
 
 def _with_digest(config: Mapping[str, Any], name: str, digest: str) -> str:
