@@ -6,13 +6,13 @@ Takes a dataset; returns names of its benchmarks and feature sets.
 from collections.abc import Sequence
 
 from ..dataset.dataset import Dataset
+from ..dataset.selection import ALL
 from ..errors import ConfigError, listed, nearest
 from ..text import counted
 from .monitor import further_score
 
 META_MODEL = "numerai_meta_model"
 NEUTRAL_TO = "fncv3_features"
-ALL = "all"
 
 
 def default_meta_model(dataset: Dataset) -> str | None:

@@ -7,12 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-_Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Float64, Floats
 
 _NO_FURTHER: Mapping[str, "Summary"] = MappingProxyType({})
 
@@ -56,7 +54,7 @@ class Summary:
     n_eras: int
 
 
-def summary(scores: Sequence[float] | _Floats) -> Summary:
+def summary(scores: Sequence[float] | Floats) -> Summary:
     """Summarise the scores of eras, given in the order of time.
 
     Parameters
@@ -117,10 +115,10 @@ class EraScores:
         the reason.
     """
 
-    corr: npt.NDArray[np.float64]
-    pearson: npt.NDArray[np.float64]
+    corr: Float64
+    pearson: Float64
     undefined: Mapping[str, int] = field(default_factory=dict)
-    further: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    further: Mapping[str, Float64] = field(default_factory=dict)
     further_undefined: Mapping[str, int] = field(default_factory=dict)
 
     def corr_summary(self) -> Summary:

@@ -4,14 +4,15 @@ Takes what a training is set up with; returns a `FurtherScorer` for `validation.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float32, Mask
 from ..dataset.dataset import Dataset
 from ..runs.contribution import correlation_contribution, why_no_contribution
 from ..runs.monitor import further_score
-from ..runs.neutral import Neutralizer, feature_neutral_corr, why_not_neutral
+from ..runs.neutral import feature_neutral_corr, why_not_neutral
+from ..runs.neutralizer import Neutralizer
 from .resolve import Setup
-from .validation import Float32, FurtherScorer, MappedColumns, Scored
+from .validation import FurtherScorer, MappedColumns, Scored
 
 
 def further_scorer(setup: Setup, dataset: Dataset) -> FurtherScorer | None:
@@ -70,7 +71,7 @@ class _FeatureNeutral:
         scores, reason = np.empty(targets.shape[1]), None
         neutralizers: dict[bytes, Neutralizer] = {}  # targets often have labels in the same rows
         for column, target in enumerate(targets.T):
-            rows: npt.NDArray[np.bool_] = ~np.isnan(target)
+            rows: Mask = ~np.isnan(target)
             if rows.tobytes() not in neutralizers:
                 neutralizers[rows.tobytes()] = Neutralizer(features, rows)
             neutralizer = neutralizers[rows.tobytes()]

@@ -11,8 +11,8 @@ from contextlib import closing
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float32, Float64
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import stitched_array
 from ..runs.metrics import numerai_corr, pearson, why_undefined
@@ -20,8 +20,7 @@ from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
 from .predictor import Predictor, RowsDone
 
-Float32 = npt.NDArray[np.float32]
-Scored = tuple[npt.NDArray[np.float64], str | None]
+Scored = tuple[Float64, str | None]
 
 
 class MappedColumns:

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import memmap_train as mt
+from memmap_train.arrays import Floats
 from memmap_train.errors import ConfigError, RunError
 from memmap_train.runs.contribution import correlation_contribution
 from memmap_train.runs.monitor import FURTHER_SCORES, MONITORS, learning_rate_after
 from memmap_train.runs.recorded_report import recorded_folds_report, recorded_report
 from memmap_train.runs.report import result_text
-from memmap_train.runs.run import open_run
+from memmap_train.runs.run import read_run
 from memmap_train.runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training.fold_loop import dry_run_folds, train_folds
-from memmap_train.training.train import dry_run, train
+from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.toy_benchmarks import with_benchmarks
 from tests.support.training_data import Script, all_rows, small_config
@@ -57,7 +57,7 @@ def with_others(sample: Path, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that copies the small sample and adds benchmarks, here random ones."""
 
     def make(*names: str, seed: int = 0) -> Path:
-        def values(era: str, n_rows: int) -> npt.NDArray[np.floating]:
+        def values(era: str, n_rows: int) -> Floats:
             seeds = ([seed, int(era), *name.encode()] for name in names)
             return np.column_stack([np.random.default_rng(one).random(n_rows) for one in seeds])
 
@@ -71,7 +71,7 @@ def with_others(sample: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("score", FURTHER_SCORES)
 def test_a_monitored_score_is_that_of_evaluate(score: str, scored: Path, tmp_path: Path) -> None:
     config = small_config(monitor=f"val_{score}_sharpe", epochs=3)
-    report = train(scored, tmp_path / "run", config)
+    report = train_run(scored, tmp_path / "run", config)
     run = mt.open_run(tmp_path / "run")
     found = mt.evaluate(run, scored).models[0].by_target["target"]
     assert run.era_scores.dtype.names == (*ERA_SCORE_COLUMNS, score)
@@ -84,13 +84,13 @@ def test_a_monitored_score_is_that_of_evaluate(score: str, scored: Path, tmp_pat
         assert best[f"val_{score}_{name}"] == pytest.approx(getattr(expected, name), abs=1e-9)
         assert getattr(report.further[score], name) == best[f"val_{score}_{name}"]
     assert report.further[score].n_eras == expected.n_eras
-    assert recorded_report(open_run(run.path)).further == report.further
-    assert open_run(run.path).record.monitored_against == REFERENCES[score]
+    assert recorded_report(read_run(run.path)).further == report.further
+    assert read_run(run.path).record.monitored_against == REFERENCES[score]
 
 
 def test_each_target_is_scored_by_its_own_output(scored: Path, tmp_path: Path) -> None:
     config = small_config(monitor="val_bmc_mean", targets=BOTH, epochs=1)
-    train(scored, tmp_path / "run", config)
+    train_run(scored, tmp_path / "run", config)
     run, dataset = mt.open_run(tmp_path / "run"), mt.open_dataset(scored)
     model = run.model()
     for era, target, *_, ours in run.era_scores.tolist():
@@ -108,7 +108,7 @@ def test_the_monitored_score_decides_best_epoch_plateau_and_patience(
     config = small_config(
         monitor=monitor, epochs=8, patience=3, plateau_patience=1, learning_rate=0.1
     )
-    report = train(scored, tmp_path / "run", config)
+    report = train_run(scored, tmp_path / "run", config)
     rows = mt.open_run(tmp_path / "run").history
     values = rows[monitor].tolist()
     wanted = min(values) if MONITORS[monitor] else max(values)
@@ -125,23 +125,23 @@ def test_a_monitored_score_survives_interruptions(score: str, scored: Path, tmp_
     config = small_config(
         monitor=f"val_{score}_mean", epochs=3, validation_steps=4, plateau_patience=1
     )
-    train(scored, tmp_path / "whole", config)
+    train_run(scored, tmp_path / "whole", config)
     whole = results(tmp_path / "whole")
     assert f"best/further/{score}" in whole["state"]
     assert f",val_{score}_mean," in whole["step scores"].decode().splitlines()[0]
     run = tmp_path / "run"
     for call in ("step 8", "scored 1", "step 9", "epoch 1", "step 4", "validation 1"):
         with pytest.raises(KeyboardInterrupt):
-            train(scored, run, config, resume=True, report=Script(call, interrupt))
-    report = train(scored, run, config, resume=True)
+            train_run(scored, run, config, resume=True, report=Script(call, interrupt))
+    report = train_run(scored, run, config, resume=True)
     assert results(run) == whole
-    assert report.further == recorded_report(open_run(tmp_path / "whole")).further
+    assert report.further == recorded_report(read_run(tmp_path / "whole")).further
 
 
 def test_other_runs_have_the_usual_columns_and_read_no_benchmarks(
     scored: Path, tmp_path: Path, opened: list[str]
 ) -> None:
-    train(scored, tmp_path / "run", small_config(epochs=1))
+    train_run(scored, tmp_path / "run", small_config(epochs=1))
     assert opened
     assert not any("benchmarks" in path for path in opened)
     run = mt.open_run(tmp_path / "run")
@@ -156,7 +156,7 @@ def test_a_monitored_score_is_shown(
 ) -> None:
     config = small_config(monitor="val_bmc_mean", validation_steps=8)
     with TrainingDisplay(sys.stderr) as display:
-        report = train(scored, tmp_path / "runs" / "first", config, report=display)
+        report = train_run(scored, tmp_path / "runs" / "first", config, report=display)
     shown = capsys.readouterr().err
     row = mt.open_run(tmp_path / "runs" / "first").history[report.best_epoch - 1]
     assert "\nmonitor     val_bmc_mean (v0_lgbm_alpha20)\n" in shown
@@ -174,7 +174,9 @@ def test_validation_eras_without_a_value_are_said_and_left_out(
     scored: Path, tmp_path: Path
 ) -> None:
     script = Script()
-    report = train(scored, tmp_path / "run", small_config(monitor="val_mmc_mean"), report=script)
+    report = train_run(
+        scored, tmp_path / "run", small_config(monitor="val_mmc_mean"), report=script
+    )
     (warning,) = script.warnings  # though there were two epochs
     assert "1 of 4 validation eras have no MMC: numerai_meta_model has no row" in warning
     assert report.further["mmc"].n_eras == 3
@@ -199,7 +201,7 @@ def test_a_benchmark_that_the_dataset_lacks_is_refused_before_anything_is_writte
 ) -> None:
     dataset = with_others(*names) if names else sample
     config = small_config(monitor=f"val_{score}_mean")
-    for command in (train, dry_run):
+    for command in (train_run, dry_run):
         with refused(ConfigError, "monitor: ", f"val_{score}_mean", *words):
             command(dataset, tmp_path / "run", config)
     for with_folds in (train_folds, dry_run_folds):
@@ -213,7 +215,7 @@ def test_validation_eras_that_all_lack_values_are_refused_before_anything_is_wri
 ) -> None:
     config = small_config(monitor="val_mmc_mean", validation_eras=("0019", "0020", "0021"))
     with refused(ConfigError, "'numerai_meta_model'", "none of 3 eras", "era 0022 to 0024"):
-        train(scored, tmp_path / "run", config)
+        train_run(scored, tmp_path / "run", config)
     with refused(ConfigError, "'numerai_meta_model'", "eras", "(it has none)"):
         train_folds(
             mt.open_dataset(scored).select([f"{era:04}" for era in range(1, 22)]),
@@ -252,7 +254,7 @@ def test_folds_have_the_monitored_score_out_of_fold(
         assert getattr(report.further[score], name) == pytest.approx(
             getattr(expected, name), abs=1e-9
         )
-    assert recorded_folds_report(open_run(run.path)).further == report.further
+    assert recorded_folds_report(read_run(run.path)).further == report.further
     rows = {Path(row["run"]).name: row for row in describe_runs([tmp_path / "run"])}
     assert rows["run"]["score"] == report.further[score].mean
     assert f"\n{score.upper()}         {report.further[score].mean:.4f}" in result_text(report)
@@ -271,14 +273,14 @@ def test_a_run_keeps_its_benchmark_when_the_dataset_gets_others(
 ) -> None:
     config, run = small_config(monitor="val_bmc_mean"), tmp_path / "run"
     dataset = with_others("first")
-    train(dataset, tmp_path / "whole", config)
+    train_run(dataset, tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, run, config, report=Script("step 18", interrupt))
+        train_run(dataset, run, config, report=Script("step 18", interrupt))
     assert mt.open_dataset(with_others("another", "first")).benchmark_names[0] == "another"
     script = Script()
-    train(dataset, run, config, resume=True, report=script)
+    train_run(dataset, run, config, resume=True, report=script)
     assert script.warnings == []
-    assert open_run(run).record.monitored_against == "first"
+    assert read_run(run).record.monitored_against == "first"
     assert results(run) == results(tmp_path / "whole")
 
 
@@ -289,7 +291,7 @@ def test_folds_that_begin_later_keep_the_benchmark(
     with pytest.raises(KeyboardInterrupt):
         train_folds(with_others("first"), run, config, folds=2, report=Script("epoch 1", interrupt))
     train_folds(with_others("another", "first"), run, config, folds=2, resume=True)
-    of_folds = [open_run(run / f"fold-0{number}").record for number in (1, 2)]
+    of_folds = [read_run(run / f"fold-0{number}").record for number in (1, 2)]
     assert [record.monitored_against for record in of_folds] == ["first", "first"]
 
 
@@ -298,11 +300,11 @@ def test_a_benchmark_that_has_changed_or_is_gone_is_said_when_a_run_is_resumed(
 ) -> None:
     config, run = small_config(monitor="val_bmc_mean"), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(with_others("first"), run, config, report=Script("step 18", interrupt))
+        train_run(with_others("first"), run, config, report=Script("step 18", interrupt))
     with refused(RunError, "monitors val_bmc_mean against a benchmark that is gone", "'first'"):
-        train(with_others("other"), run, config, resume=True)
+        train_run(with_others("other"), run, config, resume=True)
     script = Script()
-    train(with_others("first", seed=1), run, config, resume=True, report=script)
+    train_run(with_others("first", seed=1), run, config, resume=True, report=script)
     (warning,) = script.warnings
     assert "values of 'first' of the run's eras have changed since it began" in warning
 
@@ -320,7 +322,7 @@ def test_benchmarks_that_are_replaced_during_a_training_do_not_change_its_result
 
     config, replaced = small_config(monitor="val_bmc_mean"), list[Path]()
     dataset = with_others("first")
-    train(dataset, tmp_path / "whole", config)
-    train(dataset, tmp_path / "run", config, report=Script(call, replace_benchmarks))
+    train_run(dataset, tmp_path / "whole", config)
+    train_run(dataset, tmp_path / "run", config, report=Script(call, replace_benchmarks))
     assert len(replaced) == len(mt.open_dataset(dataset).eras)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
