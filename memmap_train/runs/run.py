@@ -47,6 +47,7 @@ from .files import (
 from .folds import Fold
 from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
 from .score_files import (
+    EraRow,
     read_era_scores,
     read_history,
     write_era_scores,
@@ -211,23 +212,26 @@ class Run:
 
     def read_history(self) -> list[dict[str, float]]:
         """Return the rows of `history.csv`; none before the first epoch has ended."""
-        return read_history(self.path / _HISTORY)
+        return read_history(self.path / _HISTORY, self.record.monitor)
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `history.csv`: a row per epoch."""
-        write_history(self.path / _HISTORY, rows)
+        write_history(self.path / _HISTORY, rows, self.record.monitor)
 
     def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `step_scores.csv`: a row per scoring inside an epoch or at its end."""
-        write_step_scores(self.path / _STEP_SCORES, rows)
+        write_step_scores(self.path / _STEP_SCORES, rows, self.record.monitor)
 
-    def read_era_scores(self) -> list[tuple[str, str, float, float]]:
-        """Return the rows of `era_scores.csv`: era, target, numerai_corr, pearson."""
-        return read_era_scores(self.path / _ERA_SCORES)
+    def read_era_scores(self) -> list[EraRow]:
+        """Return the rows of `era_scores.csv`: era, target, numerai_corr, pearson.
 
-    def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
+        Where a further score is monitored, it is the fifth.
+        """
+        return read_era_scores(self.path / _ERA_SCORES, self.record.monitor)
+
+    def write_era_scores(self, rows: Iterable[EraRow]) -> None:
         """Write `era_scores.csv`: a row per era and target; NaN where a score is undefined."""
-        write_era_scores(self.path / _ERA_SCORES, rows)
+        write_era_scores(self.path / _ERA_SCORES, rows, self.record.monitor)
 
 
 def read_run(path: Path) -> Run:

@@ -19,6 +19,12 @@ from ..dataset.shard import Shard
 from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
 from ..runs.run import Run
+from ..runs.score_references import (
+    META_MODEL,
+    default_benchmark,
+    default_feature_set,
+    default_meta_model,
+)
 from ..runs.selection import DatasetOrPath, opened
 from ..runs.validation_eras import named_eras
 from ..text import counted
@@ -30,8 +36,6 @@ from .model_table import ScoreOptions
 from .records import Evaluation, ModelScores
 from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
 
-META_MODEL = "numerai_meta_model"
-NEUTRAL_TO = "fncv3_features"
 PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -208,12 +212,12 @@ def _scored_on(
     dataset.target_columns(names)
     for name in filter(None, (benchmark, meta_model)):
         dataset.benchmark_columns([name])
-    if meta_model is None and META_MODEL in dataset.benchmark_names:
-        meta_model = META_MODEL
+    if meta_model is None:
+        meta_model = default_meta_model(dataset)
     if benchmark is None:
-        benchmark = next((name for name in dataset.benchmark_names if name != meta_model), None)
+        benchmark = default_benchmark(dataset, meta_model)
     if neutral_to is None:
-        neutral_to = NEUTRAL_TO if NEUTRAL_TO in dataset.manifest.feature_sets else ALL
+        neutral_to = default_feature_set(dataset)
     dataset.feature_columns(neutral_to)
     proportions = PROPORTIONS if details else ()
     options = ScoreOptions(names, dataset.benchmark_names, neutral_to, proportions)

@@ -23,6 +23,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         manifest.aliases,
         era_column=manifest.era_column,
     )
+    reference = setup.record.monitored_against
     n_features, n_parameters = len(batches.feature_names), model.count_params()
     return TrainPlan(
         n_train_eras=len(fold.train),
@@ -33,6 +34,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         train_range=f"{fold.train[0]} to {fold.train[-1]}",
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
+        monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),
         n_parameters=n_parameters,

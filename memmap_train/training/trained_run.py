@@ -22,7 +22,7 @@ from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
 from ..runs.report_process import make_report
 from ..runs.run import Run, read_run
-from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
+from ..runs.score_files import era_score_columns, history_columns
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
 from ..system.paths import user_path
@@ -85,7 +85,7 @@ class TrainedRun:
 
     @property
     def history(self) -> npt.NDArray[np.void]:
-        """A row for each epoch, with the columns of `history.csv`.
+        """A row for each epoch, with the columns of the run's `history.csv`.
 
         A structured array: ``run.history["loss"]`` is a column, ``pandas.DataFrame(run.history)`` a
         table.
@@ -96,21 +96,27 @@ class TrainedRun:
             A run of folds has a history for each of its `folds`.
         """
         self._check_is_of_one_fold("history")
-        rows = self._run.read_history()
-        kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in HISTORY_COLUMNS]
-        return np.array([tuple(row[name] for name in HISTORY_COLUMNS) for row in rows], dtype=kinds)
+        rows, columns = self._run.read_history(), history_columns(self._run.record.monitor)
+        kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in columns]
+        return np.array([tuple(row[name] for name in columns) for row in rows], dtype=kinds)
 
     @property
     def era_scores(self) -> npt.NDArray[np.void]:
         """A row for each validation era and target: era, target, numerai_corr, pearson.
 
-        A structured array, as `history`; scores are NaN where they are undefined.
+        Where a further score is monitored ("bmc", "mmc", "fnc"), it is the last column. A
+        structured array, as `history`; scores are NaN where they are undefined.
         """
         rows = self._run.read_era_scores()
         longest_era = max((len(era) for era, *_ in rows), default=1)
         longest_target = max((len(target) for _, target, *_ in rows), default=1)
-        kinds = (f"U{longest_era}", f"U{longest_target}", np.float64, np.float64)
-        return np.array(rows, dtype=list(zip(ERA_SCORE_COLUMNS, kinds, strict=True)))
+        _, _, *scores = era_score_columns(self._run.record.monitor)
+        kinds: list[tuple[str, Any]] = [
+            ("era", f"U{longest_era}"),
+            ("target", f"U{longest_target}"),
+            *((name, np.float64) for name in scores),
+        ]
+        return np.array(rows, dtype=kinds)
 
     @property
     def chart_path(self) -> Path | None:

@@ -84,7 +84,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
     from memmap_train.training.model import build
     from memmap_train.training.predictor import BLOCK_ROWS, Predictor
     from memmap_train.training.step import as_tensor
-    from memmap_train.training.validation import Labels, score_eras
+    from memmap_train.training.validation import mapped_labels, score_eras
 
     n_features = len(dataset.feature_names)
     predictor = Predictor(build(n_features, 1, TrainConfig(hidden=(128,))), None)
@@ -99,7 +99,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
         {
             "forward pass, batches in memory": forward,
             "validation: forward pass and scores per era": lambda: score_eras(
-                predictor, dataset, dataset.feature_names, Labels(dataset, ["target"])
+                predictor, dataset, dataset.feature_names, mapped_labels(dataset, ["target"])
             ),
         }
     )

@@ -51,7 +51,7 @@ from memmap_train.training.model import build
 from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
 from memmap_train.training.train import dry_run, train_run
-from memmap_train.training.validation import Labels, score_eras
+from memmap_train.training.validation import mapped_labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,
@@ -293,7 +293,7 @@ def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
         Predictor(model, None),
         dataset,
         names,
-        Labels(dataset, targets),
+        mapped_labels(dataset, targets),
         progress=lambda *now: seen.append(now),
     )
     assert scores.corr.shape == scores.pearson.shape == (6, 2)
