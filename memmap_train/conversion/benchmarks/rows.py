@@ -26,7 +26,8 @@ from ..parquet.row_labels import read_eras, read_ids
 from .files import BenchmarkFile
 
 ROWS_AT_ONCE = 2**14
-"""Rows of a segment: its ids are as wide as the longest of them, and at most 4,096 bytes."""
+"""Rows of a segment, at most: its ids are as wide as the longest of them, up to 4,096 bytes."""
+_IDS_BYTES = 2**23  # of a segment's ids, which take several times as much while they are converted
 _VALUES_AT_ONCE = 2**18
 _ALIGNMENT = 8
 _ERA_BYTES = 24
@@ -225,7 +226,8 @@ class BenchmarkRows:
             return
         segments: list[_Segment] = []
         runs, first = [], 0
-        for ids in read_ids(handle, group, file.id, ROWS_AT_ONCE, _ADVICE):
+        at_once = min(ROWS_AT_ONCE, handle.rows_within(_IDS_BYTES, group, file.id))
+        for ids in read_ids(handle, group, file.id, at_once, _ADVICE):
             mine = codes[first : first + len(ids)]
             order = np.argsort(mine, kind="stable")
             runs.append(_runs(mine[order], len(segments)))

@@ -183,6 +183,14 @@ class ParquetHandle:
         for first in range(0, len(names), at_once):
             yield from self._read(group, names[first : first + at_once])
 
+    def rows_within(self, n_bytes: int, group: int, name: str) -> int:
+        """Return how many rows of a column take about so many bytes, at least one."""
+        metadata = self._file.metadata.row_group(group)
+        columns = map(metadata.column, range(metadata.num_columns))
+        found = next(column for column in columns if column.path_in_schema == name)
+        row_bytes = found.total_uncompressed_size / max(1, found.num_values)
+        return max(1, int(n_bytes / max(1.0, row_bytes)))
+
     def pieces(self, group: int, name: str, at_once: int) -> Iterator[Any]:
         """Yield a column of a row group as plain arrays of `at_once` rows.
 
