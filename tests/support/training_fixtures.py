@@ -12,8 +12,9 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
+from memmap_train.runs.report import TrainReport
 from tests.support.toy import write_toy
-from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA
+from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, small_config
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +108,12 @@ def opened(_watched: None) -> list[str]:
     """Return the list of the array files that this process opens from now on."""
     _OPENED.clear()
     return _OPENED
+
+
+@pytest.fixture(scope="module")
+def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
+    """Return a run of two epochs that nothing interrupted, and its report."""
+    from memmap_train.training.train import train_run  # needs TensorFlow
+
+    path = tmp_path_factory.mktemp("finished") / "run"
+    return path, train_run(sample, path, small_config())
