@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from .strict_parser import StrictParser, folds, text_or_empty
+from .numerai_arguments import add_download
+from .strict_parser import StrictParser, add_command, folds, text_or_empty
 
 _MIN_HELP_WIDTH, _MAX_HELP_WIDTH = 60, 100  # characters of a line
 
@@ -44,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.type = str  # the parser of each command checks the rest
 
-    sample = _command(
+    sample = add_command(
         commands,
         "sample",
         "write a Numerai-shaped data set with a synthetic signal and benchmark models",
@@ -60,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
-    plan = _command(
+    plan = add_command(
         commands,
         "plan",
         "say what parquet files hold, what a dataset would take, and what to type next",
@@ -70,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_sources(plan, "parquet files, in order")
     plan.add_argument("--json", action="store_true", help="print as JSON")
 
-    conversion = _command(
+    conversion = add_command(
         commands,
         "convert",
         "convert parquet files into a dataset of memory-mapped shards, or a dataset into a "
@@ -138,7 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
     conversion.add_argument("--json", action="store_true", help="print the report as JSON")
     conversion.one_of = ("sources", "benchmarks")
 
-    inspect = _command(
+    inspect = add_command(
         commands,
         "inspect",
         "show what is in a dataset, or in one of its eras",
@@ -153,7 +154,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("--json", action="store_true", help="print as JSON")
 
-    verification = _command(
+    verification = add_command(
         commands,
         "verify",
         "compare every file of a dataset with its manifest",
@@ -162,7 +163,7 @@ def make_parser() -> argparse.ArgumentParser:
     verification.add_argument("dataset", metavar="DATASET")
     verification.add_argument("--quick", action="store_true", help="sizes and headers only")
 
-    status = _command(
+    status = add_command(
         commands,
         "status",
         "say how much of a dataset is in memory, and how much could be",
@@ -171,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
     status.add_argument("dataset", metavar="DATASET")
     status.add_argument("--json", action="store_true", help="print as JSON")
 
-    warm = _command(
+    warm = add_command(
         commands,
         "warm",
         "read a dataset into memory, as much of it as fits",
@@ -179,7 +180,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     warm.add_argument("dataset", metavar="DATASET")
 
-    benchmark = _command(
+    benchmark = add_command(
         commands,
         "bench",
         "measure how fast a dataset can be read here, what limits it, and what would help",
@@ -192,7 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     benchmark.add_argument("--json", action="store_true", help="print as JSON")
 
-    train = _command(
+    train = add_command(
         commands,
         "train",
         "train a model on a dataset",
@@ -231,7 +232,7 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--quiet", action="store_true", help="no progress: for batch jobs")
     train.set_defaults(resume_hint="run the same command with --resume")
 
-    runs = _command(
+    runs = add_command(
         commands,
         "runs",
         "list and compare runs, the best first",
@@ -242,7 +243,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     runs.add_argument("--json", action="store_true", help="print as JSON")
 
-    predict = _command(
+    predict = add_command(
         commands,
         "predict",
         "predict every row of a dataset with a run's model, or with several runs' models together; "
@@ -278,12 +279,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_evaluate(commands)
     _add_report(commands)
+    add_download(commands)
     return parser
 
 
 def _add_evaluate(commands: Any) -> None:
     """Add the command `evaluate`."""
-    evaluate = _command(
+    evaluate = add_command(
         commands,
         "evaluate",
         "score runs, or files of predictions, on the eras that they weren't trained on: CORR, MMC, "
@@ -307,7 +309,7 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_report(commands: Any) -> None:
     """Add the command `report`."""
-    report = _command(
+    report = add_command(
         commands,
         "report",
         "write one HTML page of the scores of runs, or of files of predictions, with charts, "
@@ -377,19 +379,3 @@ def _add_sources(parser: argparse.ArgumentParser, what: str, nargs: str = "+") -
     )
     parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
     parser.add_argument("--target-prefix", default="target", metavar="TEXT")
-
-
-def _command(
-    commands: Any,
-    name: str,
-    description: str,
-    example: str,
-) -> StrictParser:
-    parser: StrictParser = commands.add_parser(
-        name,
-        help=description,
-        description=f"{description[0].upper()}{description[1:]}.",
-        epilog=f"example: {example}",
-    )
-    parser.set_defaults(command=name, resume_hint="run the same command again")
-    return parser
