@@ -167,7 +167,7 @@ FLAT = {"arguments", "errors", "progress", "text", "types", "_lazy", "_version"}
 """Modules that any folder may import: words, and types that the caller of any folder may pass."""
 
 TABLE = {
-    "cli": {"conversion", "dataset", "loading", "runs", "scoring", "system", "training"},
+    "cli": {"conversion", "dataset", "loading", "numerai", "runs", "scoring", "system", "training"},
     "conversion": {"dataset", "system"},
     "dataset": {"system"},
     "loading": {"dataset", "system"},
@@ -181,7 +181,7 @@ TABLE = {
 
 EXCEPTIONS = {
     "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
-    "numerai.whole": {"conversion.parquet.file"},  # to read a footer
+    "numerai.download.whole": {"conversion.parquet.file"},  # to read a footer
     "scoring.inputs": {"training.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file

@@ -317,8 +317,8 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _download(arguments: argparse.Namespace) -> None:
-    from ..numerai.download import download
-    from ..numerai.download_text import describe_download, download_text
+    from ..numerai.download.download import download
+    from ..numerai.download.text import describe_download, download_text
 
     with _bars("B") as bars:
         report = download(**_options(arguments), progress=bars)

@@ -25,7 +25,8 @@ TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
 _MAX_REASON = 200  # characters
-_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
+SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
+"""What the system said, within the text of an exception or of a log."""
 _STATUS_REASON = re.compile(r"Http Error: (\d+ .*?)(?: for url.*)?$", re.DOTALL)
 
 _LIST = """query($round: Int $tournament: Int) {
@@ -216,7 +217,7 @@ def _reason(message: str) -> str:
     >>> _reason("Error Connecting: HTTPPool(url): (Caused by E('<x>: [Errno 111] Refused'))")
     'Refused'
     """
-    found = _STATUS_REASON.match(message) or _SYSTEM_REASON.search(message)
+    found = _STATUS_REASON.match(message) or SYSTEM_REASON.search(message)
     return _shortened(found[1].strip() if found else message)
 
 

@@ -10,11 +10,13 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ArgumentError, DependencyError, NumeraiError
 from memmap_train.numerai import api
-from memmap_train.numerai.folder import RECORD_NAME
-from memmap_train.numerai.plan import DEFAULT_FILES
+from memmap_train.numerai.download.folder import RECORD_NAME
+from memmap_train.numerai.download.plan import DEFAULT_FILES
 from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_server import Fault, NumeraiServer
+
+pytest_plugins = ["tests.support.numerai_fixtures"]
 
 
 def states(report: mt.types.DownloadReport) -> dict[str, str]:
@@ -208,7 +210,7 @@ def test_a_file_as_folder_is_refused(server: NumeraiServer, tmp_path: Path) -> N
 def test_a_disk_that_is_too_small_is_found_out_first(
     server: NumeraiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.numerai.plan.free_disk", lambda path: 1000)
+    monkeypatch.setattr("memmap_train.numerai.download.plan.free_disk", lambda path: 1000)
     with refused(NumeraiError, "the download needs", "the disk has 1.0 kB free"):
         fetch(tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from memmap_train.numerai.folder import RECORD_NAME
-from memmap_train.numerai.part import part_path
+from memmap_train.numerai.download.folder import RECORD_NAME
+from memmap_train.numerai.download.part import part_path
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_server import MAX_WAIT_SECONDS, Fault, NumeraiServer
 
+pytest_plugins = ["tests.support.numerai_fixtures"]
+
 NAME, FULL = "train.parquet", "v5.3/train.parquet"
-SMALL_SYNCS = "from memmap_train.numerai import part; part.SYNC_BYTES = 65536"
-QUICK = "from memmap_train.numerai import api, transfer; api.RETRY_SECONDS = transfer.RETRY_SECONDS = ()"
+SMALL_SYNCS = "from memmap_train.numerai.download import part; part.SYNC_BYTES = 65536"
+QUICK = "from memmap_train.numerai import api; api.RETRY_SECONDS = ()"
 CUT = 10 * 65536
 
 

@@ -15,14 +15,16 @@ from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.errors import NumeraiError
-from memmap_train.numerai import part as part_module
-from memmap_train.numerai.folder import LOCK_NAME, RECORD_NAME
-from memmap_train.numerai.plan import DEFAULT_FILES
-from memmap_train.numerai.transfer import PIECE_BYTES
+from memmap_train.numerai.download import part as part_module
+from memmap_train.numerai.download.folder import LOCK_NAME, RECORD_NAME
+from memmap_train.numerai.download.plan import DEFAULT_FILES
+from memmap_train.numerai.download.transfer import PIECE_BYTES
 from memmap_train.runs.files import write_json
 from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_server import Fault, NumeraiServer
+
+pytest_plugins = ["tests.support.numerai_fixtures"]
 
 NAME, FULL = "train.parquet", "v5.3/train.parquet"
 N_ROWS = 200_000  # 1.6 MB: many pieces
@@ -242,7 +244,7 @@ def test_a_refused_connection_is_an_error(server: NumeraiServer, big: int, tmp_p
 def test_a_server_that_falls_silent_is_asked_again(
     server: NumeraiServer, big: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.numerai.transfer.TIMEOUT_SECONDS", (1.0, 0.1))
+    monkeypatch.setattr("memmap_train.numerai.download.transfer.TIMEOUT_SECONDS", (1.0, 0.1))
     go_on = threading.Event()
     silent = Fault(name=FULL, cut_after=CUT, hold=go_on)
     server.fail(Fault(name=FULL), silent)
@@ -366,10 +368,10 @@ def test_a_disk_that_fails_is_one_line_and_a_rerun_helps(
         raise OSError(code, os.strerror(code))
 
     places = {
-        "write": "memmap_train.numerai.part.Part._cut",
-        "sync": "memmap_train.numerai.part.sync_file",
-        "replace": "memmap_train.numerai.folder.os.replace",
-        "record": "memmap_train.numerai.folder.write_json",
+        "write": "memmap_train.numerai.download.part.Part._cut",
+        "sync": "memmap_train.numerai.download.part.sync_file",
+        "replace": "memmap_train.numerai.download.folder.os.replace",
+        "record": "memmap_train.numerai.download.folder.write_json",
     }
     with monkeypatch.context() as patch:
         if when == "write":
@@ -411,8 +413,8 @@ def test_a_kill_between_record_and_rename_loses_neither_file(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("memmap_train.numerai.folder.sync_directory", kill)
-        patch.setattr("memmap_train.numerai.folder.os.replace", kill)
+        patch.setattr("memmap_train.numerai.download.folder.sync_directory", kill)
+        patch.setattr("memmap_train.numerai.download.folder.os.replace", kill)
         with pytest.raises(KilledError):
             fetch(tmp_path, NAME)
     assert (tmp_path / NAME).read_bytes() == old

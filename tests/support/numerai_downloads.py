@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import memmap_train as mt
-from memmap_train.numerai.folder import RECORD_NAME
-from memmap_train.numerai.plan import DEFAULT_FILES
+from memmap_train.numerai.download.folder import RECORD_NAME
+from memmap_train.numerai.download.plan import DEFAULT_FILES
 from tests.support.numerai_server import NumeraiServer
 
 

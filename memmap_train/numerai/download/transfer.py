@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import NumeraiError
-from .api import Wait, file_address
+from ...errors import NumeraiError
+from ..api import SYSTEM_REASON, Wait, file_address
 from .part import Part, RemoteFile, durable_bytes
 from .stopping import Stopper
 
@@ -28,7 +28,6 @@ TIMEOUT_SECONDS = (10.0, 60.0)  # to connect; between two pieces of an answer
 PIECE_BYTES = 2**16  # what a cut connection loses at most
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _BUSY = (408, 425, 429)
-_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
 
 
 class _TryAgainError(Exception):
@@ -253,7 +252,7 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, requests.Timeout):
         return "the server doesn't answer in time"
-    found = _SYSTEM_REASON.search(str(error))
+    found = SYSTEM_REASON.search(str(error))
     if found:
         return found[1].strip()
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):

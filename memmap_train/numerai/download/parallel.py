@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..progress import Progress
+from ...progress import Progress
 from .part import RemoteFile
 from .plan import PlannedFile
 from .stopping import Stopper, TransferStoppedError

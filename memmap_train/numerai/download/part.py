@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import NumeraiError, RunError
-from ..runs.files import read_json, write_json
-from ..system.durable import sync_file
+from ...errors import NumeraiError, RunError
+from ...runs.files import read_json, write_json
+from ...system.durable import sync_file
 
 SYNC_BYTES = 64_000_000
 """Bytes after which a part is made durable: what a killed process loses at most."""

@@ -6,7 +6,7 @@ A file that isn't whole is deleted, so that a rerun begins from 0.
 import json
 from pathlib import Path
 
-from ..errors import NumeraiError, SourceError
+from ...errors import NumeraiError, SourceError
 from .part import RemoteFile, part_path, remove_part
 
 
@@ -37,7 +37,7 @@ def _damage(path: Path, remote: RemoteFile) -> str:
     if n_bytes != remote.n_bytes:
         return f"expected {remote.n_bytes:,} bytes, found {n_bytes:,}"
     if path.suffix == ".parquet":
-        from ..conversion.parquet.file import read_file_info  # needs pyarrow
+        from ...conversion.parquet.file import read_file_info  # needs pyarrow
 
         try:
             read_file_info(part)

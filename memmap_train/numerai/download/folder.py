@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import NumeraiError, RunError
-from ..runs.files import read_json, write_json
-from ..system.durable import sync_directory
-from ..system.locks import Lock, LockHeldError
+from ...errors import NumeraiError, RunError
+from ...runs.files import read_json, write_json
+from ...system.durable import sync_directory
+from ...system.locks import Lock, LockHeldError
 from .part import RemoteFile, part_path, remove_part, unwritable
 
 RECORD_NAME, LOCK_NAME = ".numerai.json", ".numerai.lock"

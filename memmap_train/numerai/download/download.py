@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import flag, instance, names, whole_number
-from ..errors import ArgumentError, NumeraiError
-from ..progress import Progress, ProgressOption, reporting
-from ..system.paths import checked_path
+from ...arguments import flag, instance, names, whole_number
+from ...errors import ArgumentError, NumeraiError
+from ...progress import Progress, ProgressOption, reporting
+from ...system.paths import checked_path
 from .folder import holding, publish, read_record
 from .parallel import receive_all
 from .part import RemoteFile, remove_part
 from .plan import DownloadPlan, PlannedFile, check_space, make_plan
+
+MAX_ROUND = 2**31 - 1  # of GraphQL's Int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def download(
     wanted = [] if files is None else names("files", files, ArgumentError)
     version = instance("version", version, str, ArgumentError)
     if round_number is not None:
-        round_number = whole_number("round_number", round_number, least=1)
+        round_number = whole_number("round_number", round_number, least=1, most=MAX_ROUND)
     folder = checked_path(out, NumeraiError)
     if folder.exists() and not folder.is_dir():
         raise NumeraiError(f"{folder}: it is a file; name a folder for --out")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import NumeraiError, listed, nearest
-from ..progress import Progress
-from ..system.resources import free_disk
-from ..text import in_bytes
-from .api import list_files
+from ...errors import NumeraiError, listed, nearest
+from ...progress import Progress
+from ...system.resources import free_disk
+from ...text import in_bytes
+from ..api import list_files
 from .folder import Downloaded, downloaded, read_record
 from .part import RemoteFile, durable_bytes
 from .transfer import Source, look

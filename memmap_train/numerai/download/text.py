@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..text import counted, in_bytes
+from ...text import counted, in_bytes
 from .download import DownloadReport
 from .plan import PlannedFile
 
