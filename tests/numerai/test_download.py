@@ -137,9 +137,10 @@ def test_the_progress_is_that_of_all_bytes(server: NumeraiServer, tmp_path: Path
     calls: list[tuple[str, int, int]] = []
     report = mt.download(version="v5.3", out=tmp_path, progress=lambda *call: calls.append(call))
     total = report.plan.wanted_bytes
-    fetched = [call for call in calls if call[0] == "downloading"]
-    assert fetched[-1] == ("downloading", total, total)
-    assert len(fetched) >= len(DEFAULT_FILES)
+    assert {(what, whole) for what, _, whole in calls} == {("downloading", total)}
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+    assert calls[-1][1] == total
+    assert len(calls) >= len(DEFAULT_FILES)
 
 
 # -- refusals

@@ -81,7 +81,7 @@ def download(
         raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
     with reporting(progress, "B") as report:
         if flag("dry_run", dry_run):
-            plan = make_plan(wanted, version, folder, round_number, report)
+            plan = make_plan(wanted, version, folder, round_number)
             return DownloadReport(plan, is_dry_run=True, received_bytes=0)
         return _download(wanted, version, folder, round_number, report)
 
@@ -97,7 +97,7 @@ def _download(
     existed = folder.exists()
     try:
         with holding(folder):
-            plan = make_plan(files, version, folder, round_number, progress)
+            plan = make_plan(files, version, folder, round_number)
             check_space(plan)
             record = read_record(folder)
 

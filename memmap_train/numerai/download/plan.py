@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import NumeraiError, listed, nearest
-from ...progress import Progress
 from ...system.resources import free_disk
 from ...text import in_bytes
 from ..api import list_files
@@ -99,7 +98,6 @@ def make_plan(
     version: str,
     folder: Path,
     round_number: int | None,
-    progress: Progress,
 ) -> DownloadPlan:
     """Return what a download would do.
 
@@ -118,12 +116,10 @@ def make_plan(
     names, absent = _selected(files, version, offered[version])
     record = read_record(folder)
     planned = []
-    for number, name in enumerate(names):
-        progress("looking at files", number, len(names))
+    for name in names:
         there = downloaded(folder / name, record)
         remote = look(Source(f"{version}/{name}", round_number))
         planned.append(_planned(folder / name, remote, there))
-    progress("looking at files", len(names), len(names))
     return DownloadPlan(
         version=version,
         round_number=round_number,
