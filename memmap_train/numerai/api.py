@@ -11,24 +11,21 @@ Source: numerapi 3.1.1, `base_api.Api.raw_query` and `utils.post_with_err_handli
 """
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DependencyError, NumeraiError, shown
+from .http_requests import log_reason, shortened
 
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
-_MAX_REASON = 200  # characters
-SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
-"""What the system said, within the text of an exception or of a log."""
-_STATUS_REASON = re.compile(r"Http Error: (\d+ .*?)(?: for url.*)?$", re.DOTALL)
-
 _LIST = """query($round: Int $tournament: Int) {
     listDatasets(round: $round tournament: $tournament)
 }"""
@@ -38,6 +35,26 @@ _ADDRESS = """query($filename: String! $round: Int $tournament: Int) {
 
 Wait = Callable[[float], object]
 """A function that waits some seconds; it may raise an exception that ends the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one question.
+
+    Attributes
+    ----------
+    data : dict or None
+        The values of the fields that were asked for; None if no answer came, or a refusal.
+    reason : str
+        Why there are none.
+    is_refused : bool
+        Whether the API has refused the question, so that asking again is useless. Otherwise a
+        question without an answer may have arrived or not.
+    """
+
+    data: dict[str, Any] | None
+    reason: str = ""
+    is_refused: bool = False
 
 
 def list_files(round_number: int | None = None) -> list[str]:
@@ -87,10 +104,12 @@ def ask(
     variables: Mapping[str, Any],
     *,
     keys: tuple[str, str] | None = None,
-    retries: bool = True,
     wait: Wait = time.sleep,
 ) -> dict[str, Any]:
-    """Send a question to the API; return its answer.
+    """Ask the API, again if no answer comes; return the values of the fields.
+
+    A question that changes something at Numerai isn't for this function, but for `ask_once`: it may
+    have arrived although no answer comes.
 
     Parameters
     ----------
@@ -101,9 +120,6 @@ def ask(
     variables : mapping
     keys : (public id, secret key), optional
         Sent only if they are given.
-    retries : bool
-        Whether the question is repeated if no answer comes. A question that changes something at
-        Numerai must not be: it may have arrived.
     wait : callable
         Waits before the next try.
 
@@ -114,44 +130,49 @@ def ask(
     DependencyError
         numerapi isn't installed.
     """
-    client = _client(keys)
-    waits = list(RETRY_SECONDS) if retries else []
+    waits = list(RETRY_SECONDS)
     while True:
-        answer, reason, is_final = _ask_once(client, text, variables, keys is not None)
-        if answer is not None:
-            return answer
-        if is_final or not waits:
-            break
+        answer = ask_once(text, variables, keys)
+        if answer.data is not None:
+            return answer.data
+        if answer.is_refused:
+            raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}")
+        if not waits:
+            raise NumeraiError(
+                f"Numerai doesn't answer the question for {what}: {answer.reason}; check the "
+                "network, or try again later"
+            )
         wait(waits.pop(0))
-    if is_final:
-        raise NumeraiError(f"Numerai refuses the question for {what}: {reason}")
-    raise NumeraiError(
-        f"Numerai doesn't answer the question for {what}: {reason}; check the network, or try "
-        "again later"
-    )
 
 
-def _ask_once(
-    client: Any, text: str, variables: Mapping[str, Any], authorization: bool
-) -> tuple[dict[str, Any] | None, str, bool]:
-    """Return the answer or None; else the reason, and whether another try is useless."""
-    log: list[str] = []
+def ask_once(
+    text: str, variables: Mapping[str, Any], keys: tuple[str, str] | None = None
+) -> Answer:
+    """Send one question to the API, once.
+
+    Raises
+    ------
+    DependencyError
+        numerapi isn't installed.
+    """
+    client, log = _client(keys), list[str]()
 
     def post() -> Any:
         with _log_of_this_thread(log):
-            return client.raw_query(text, dict(variables), authorization, retries=1)
+            return client.raw_query(text, dict(variables), keys is not None, retries=1)
 
     try:
         result = _within(ANSWER_SECONDS, post)
     except TimeoutError:
-        return None, f"nothing came within {ANSWER_SECONDS:.0f} s", False
+        return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
-        return None, _shortened(str(error) or "no reason is given"), True
-    answer = result.get("data") if isinstance(result, dict) else None
-    if isinstance(answer, dict):
-        return answer, "", True
-    reason = _reason(log[-1]) if log else f"the answer holds no data ({shown(result)})"
-    return None, reason, reason.startswith("4") and not reason.startswith(("408", "429"))
+        return Answer(None, shortened(str(error) or "no reason is given"), is_refused=True)
+    data = result.get("data") if isinstance(result, dict) else None
+    if isinstance(data, dict):
+        return Answer(data)
+    reason = log_reason(log[-1]) if log else f"the answer holds no data ({shown(result)})"
+    is_refused = reason.startswith("4") and not reason.startswith(("408", "429"))
+    return Answer(None, reason, is_refused)
 
 
 def _client(keys: tuple[str, str] | None) -> Any:
@@ -185,7 +206,7 @@ def _within(seconds: float, function: Callable[[], Any]) -> Any:
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="question").start()
-    wait([future], seconds)
+    wait_for([future], seconds)
     if not future.done():
         raise TimeoutError
     return future.result()
@@ -207,20 +228,3 @@ def _log_of_this_thread(messages: list[str]) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(collector)
-
-
-def _reason(message: str) -> str:
-    """Return what a message of numerapi's log says, without addresses.
-
-    >>> _reason("Http Error: 500 Server Error: Oops for url: http://127.0.0.1:1/")
-    '500 Server Error: Oops'
-    >>> _reason("Error Connecting: HTTPPool(url): (Caused by E('<x>: [Errno 111] Refused'))")
-    'Refused'
-    """
-    found = _STATUS_REASON.match(message) or SYSTEM_REASON.search(message)
-    return _shortened(found[1].strip() if found else message)
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".;")
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"

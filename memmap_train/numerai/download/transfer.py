@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import NumeraiError
-from ..api import SYSTEM_REASON, Wait, file_address
+from ..api import Wait, file_address
+from ..http_requests import request_reason, without_password
 from .part import Part, RemoteFile, durable_bytes
 from .stopping import Stopper
 
@@ -76,7 +77,7 @@ class Source:
             self._address = file_address(self.name, self._round_number, self.wait)
         try:
             with requests.Session() as session:
-                session.auth = _unchanged  # a password in ~/.netrc isn't for object stores
+                session.auth = without_password
                 with session.get(
                     self._address,
                     headers={"Accept-Encoding": "identity", **headers},
@@ -91,7 +92,7 @@ class Source:
                 "the network's proxy"
             ) from None
         except requests.RequestException as error:
-            raise _TryAgainError(_reason(error)) from None
+            raise _TryAgainError(request_reason(error)) from None
 
     def failed(self, error: _TryAgainError) -> None:
         """Wait before the next try, or give up.
@@ -244,21 +245,3 @@ def _etag(response: Any) -> str:
     """Return a response's strong ETag; empty if it has none."""
     etag: str = response.headers.get("ETag", "")
     return "" if etag.startswith("W/") else etag
-
-
-def _reason(error: Exception) -> str:
-    """Return why a request failed, without its address, which is a secret."""
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "the server doesn't answer in time"
-    found = SYSTEM_REASON.search(str(error))
-    if found:
-        return found[1].strip()
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut"
-    return f"the request failed ({type(error).__name__})"
-
-
-def _unchanged(request: Any) -> Any:
-    return request
