@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RunError
 from .report import FoldsReport, TrainReport
-from .run import Run, open_run
+from .run import Run, read_run
 from .summary import Summary, summary
 
 
@@ -51,7 +51,7 @@ def recorded_folds_report(run: Run) -> FoldsReport:
     """
     result = _result_of(run)
     numbers = range(1, len(run.folds) + 1)
-    folds = tuple(recorded_report(open_run(run.fold_path(number))) for number in numbers)
+    folds = tuple(recorded_report(read_run(run.fold_path(number))) for number in numbers)
     corr, pearson = recorded_summaries(run)
     try:
         return FoldsReport(

@@ -144,7 +144,7 @@ class FoldsReport:
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
     corr, pearson, best_possible
-        As in `TrainReport`, over all predicted eras together.
+        The same as in `TrainReport`, over all predicted eras together.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
     folds : tuple of TrainReport

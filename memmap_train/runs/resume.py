@@ -6,6 +6,7 @@ TensorFlow.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,8 @@ def check_outside(path: Path, *, is_fold: bool = False) -> None:
             f"{path}: lies inside the dataset {dataset}, which holds nothing but shards; "
             "choose another --run"
         )
-    other = None if is_fold or (path / CONFIG_NAME).exists() else enclosing_run(path)
+    is_run = os.path.exists(path / CONFIG_NAME)  # False where the folder can't be read
+    other = None if is_fold or is_run else enclosing_run(path)
     if other is not None:
         raise RunError(
             f"{path}: lies in the folder of the run {other}; expected a folder outside of other "

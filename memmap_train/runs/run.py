@@ -70,7 +70,7 @@ class NewerRunError(RunError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder, as `begin_run`, `open_run` and `find_run` return it.
+    """A run's folder, as `begin_run`, `read_run` and `find_run` return it.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class Run:
             return False
         for number, fold in enumerate(self.folds, start=1):
             try:
-                of_fold = open_run(self.fold_path(number))
+                of_fold = read_run(self.fold_path(number))
                 if of_fold.record.fold != fold:
                     return False
                 if not (of_fold.read_result() and of_fold.has_results()):
@@ -184,7 +184,7 @@ class Run:
         if self.checkpoint_dir.is_dir() and names_in(self.checkpoint_dir):
             return False
         folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
-        return all(open_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
+        return all(read_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which makes the run a finished one. It is the last file to be written.
@@ -230,7 +230,7 @@ class Run:
         write_era_scores(self.path / _ERA_SCORES, rows)
 
 
-def open_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
     """Open the folder of a run.
 
     Raises
@@ -310,7 +310,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     except PermissionError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}; choose another --run") from None
     if is_run:
-        run = open_run(path)
+        run = read_run(path)
         if not resume:
             if run.is_untrained():  # nothing is lost
                 return None

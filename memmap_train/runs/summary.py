@@ -6,12 +6,10 @@ Takes the scores of eras; returns a `Summary` and its numbers by name. Imports n
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-_Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Float64, Floats
 
 # The scores in state.json; a column of history.csv is called likewise, after "val_".
 _RESULT_NAMES = (
@@ -53,7 +51,7 @@ class Summary:
     n_eras: int
 
 
-def summary(scores: Sequence[float] | _Floats) -> Summary:
+def summary(scores: Sequence[float] | Floats) -> Summary:
     """Summarise the scores of eras, given in the order of time.
 
     Parameters
@@ -109,8 +107,8 @@ class EraScores:
         Number of eras without a `numerai_corr` of the main target, by the reason.
     """
 
-    corr: npt.NDArray[np.float64]
-    pearson: npt.NDArray[np.float64]
+    corr: Float64
+    pearson: Float64
     undefined: Mapping[str, int] = field(default_factory=dict)
 
     def corr_summary(self) -> Summary:

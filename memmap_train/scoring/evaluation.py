@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..arguments import flag, instance
 from ..dataset.dataset import Dataset
-from ..dataset.selection import as_names
+from ..dataset.selection import ALL, as_names
 from ..dataset.shard import Shard
 from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
@@ -33,7 +33,6 @@ from .run_predictions import RunEras, check_finished, predictions_of_run, run_er
 META_MODEL = "numerai_meta_model"
 NEUTRAL_TO = "fncv3_features"
 PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ALL = "all"
 
 
 def evaluate(
@@ -59,7 +58,8 @@ def evaluate(
     dataset : Dataset or path
         A selection of eras, such as ``dataset.select(eras)``, restricts the scores to these eras.
     targets : str or sequence of str, optional
-        By default the main targets of the runs; without a run the dataset's first target.
+        The targets to score; by default the main targets of the runs, or without a run the
+        dataset's first target.
     benchmark : str, optional
         The benchmark column of BMC; by default the dataset's first one that isn't the meta model.
     meta_model : str, optional
@@ -73,7 +73,7 @@ def evaluate(
         eras (of folds those that are predicted out of fold) and eras with labels that are farther
         than the embargo after them.
     details : bool
-        Whether to score the predictions neutralised by several proportions besides.
+        Whether to score the predictions neutralised by several proportions too.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`). By
         default it is shown in a terminal and in a notebook.

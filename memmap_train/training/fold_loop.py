@@ -30,7 +30,7 @@ from ..runs.resume import (
     dataset_record,
     finished_result,
 )
-from ..runs.run import Run, find_run, open_run
+from ..runs.run import Run, find_run, read_run
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
@@ -39,7 +39,7 @@ from .initial_model import InitialModel
 from .model import require_tensorflow
 from .resolve import Setup, best_possible_score, prepare
 from .results import draw_missing
-from .train import checked_plan, train
+from .train import checked_plan, train_run
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
@@ -110,7 +110,7 @@ def train_folds(
                 warned.add(warning)
             report.fold(number, len(resolved.folds), resolved.folds[number - 1])
             # A finished fold returns its report; one that never began begins.
-            done = train(
+            done = train_run(
                 present,
                 run.fold_path(number),
                 of_fold,
@@ -292,7 +292,7 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> Run
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
     """Return the report that a finished run of folds recorded, with all its pictures."""
     for number in range(1, len(run.folds) + 1):
-        of_fold = open_run(run.fold_path(number))
+        of_fold = read_run(run.fold_path(number))
         draw_missing(of_fold, of_fold.read_result() or {}, report)
     draw_missing(run, result, report)
     return recorded_folds_report(run)
@@ -307,7 +307,7 @@ def _conclude(
         run.write_era_scores(
             row
             for number in range(1, len(run.folds) + 1)
-            for row in open_run(run.fold_path(number)).read_era_scores()
+            for row in read_run(run.fold_path(number)).read_era_scores()
         )
         corr, pearson = recorded_summaries(run)
         chart_path = draw_run(

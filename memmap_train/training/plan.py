@@ -5,7 +5,6 @@ Takes a resolved configuration with its model; returns a `TrainPlan`.
 
 from typing import Any
 
-from ..dataset.eras import ERA_COLUMN
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
@@ -22,7 +21,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         setup.dataset.eras,
         config.targets,
         manifest.aliases,
-        era_column=manifest.columns.get("era") or ERA_COLUMN,
+        era_column=manifest.era_column,
     )
     n_features, n_parameters = len(batches.feature_names), model.count_params()
     return TrainPlan(

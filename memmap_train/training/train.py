@@ -35,7 +35,7 @@ from .resolve import Setup, prepare
 from .results import report_again
 
 
-def train(
+def train_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
@@ -118,7 +118,7 @@ def dry_run(
     Parameters
     ----------
     dataset, run_dir, config, resume
-        As for `train`.
+        See `train_run`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def dry_run(
     Raises
     ------
     RunError, ConfigError, DatasetError, FoldError, BatchError
-        As for `train`.
+        See `train_run`.
     """
     run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
     plan = checked_plan(run, setup, compile_model(setup)[0].model)

@@ -21,8 +21,7 @@ from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
 from ..runs.report_process import make_report
-from ..runs.run import Run
-from ..runs.run import open_run as open_folder
+from ..runs.run import Run, read_run
 from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
@@ -172,7 +171,7 @@ def open_run(path: str | os.PathLike[str]) -> TrainedRun:
     RunError
         There is no run, or its configuration can't be read.
     """
-    return TrainedRun(open_folder(user_path(path)))
+    return TrainedRun(read_run(user_path(path)))
 
 
 def train(
@@ -244,14 +243,14 @@ def train(
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
     from .fold_loop import train_folds
-    from .train import train as train_one
+    from .train import train_run
 
     if not _ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
     with _ONE_AT_A_TIME, reporter(progress) as report:
         result: TrainReport | FoldsReport
         if folds is None:
-            result = train_one(dataset, run_dir, config, resume=resume, report=report)
+            result = train_run(dataset, run_dir, config, resume=resume, report=report)
         else:
             result = train_folds(
                 dataset,
@@ -262,7 +261,7 @@ def train(
                 resume=resume,
                 report=report,
             )
-        run = open_folder(user_path(run_dir))
+        run = read_run(user_path(run_dir))
         if not (result.already_finished and run.report_path.exists()):
             path = make_report(
                 run, _path_of(dataset), say=report.making_report, warn=report.warning

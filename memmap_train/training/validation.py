@@ -10,16 +10,14 @@ from concurrent.futures import Future
 from contextlib import closing
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import stitched_array
 from ..runs.metrics import numerai_corr, pearson, why_undefined
 from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
 from .predictor import Predictor, RowsDone
-
-Float32 = npt.NDArray[np.float32]
 
 
 class Labels:

@@ -119,7 +119,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
 
 
 def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
-    from memmap_train.training.train import train
+    from memmap_train.training.train import train_run
 
     seconds = []
     save = checkpoints.save_checkpoint
@@ -133,7 +133,7 @@ def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
     run_dir = directory / "checkpointed"
     with mock.patch("memmap_train.runs.state_store.save_checkpoint", noting):
         started = time.perf_counter()
-        train(
+        train_run(
             dataset.path,
             run_dir,
             TrainConfig(

@@ -110,7 +110,7 @@ def test_files_of_any_layout_are_joined_as_a_dictionary_joins_them(
     paths = [folder / f"{number}.parquet" for number in range(n_files)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("memmap_train.conversion.benchmarks.rows.ROWS_AT_ONCE", 7)
-        patch.setattr("memmap_train.conversion.benchmarks.join._CHUNK_BYTES", 100)
+        patch.setattr("memmap_train.conversion.benchmarks.joined_era.CHUNK_BYTES", 100)
         report = mt.convert(folder / "toy.parquet", folder / "out", benchmarks=paths, workers=2)
     check_joined(report.dataset, tables)
     for file, table in zip(report.benchmark_files, tables, strict=True):

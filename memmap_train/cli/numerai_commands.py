@@ -1,11 +1,19 @@
-"""The declaration of the commands that speak to Numerai."""
+"""The declaration of the commands that speak to Numerai, and of their help.
+
+Takes the commands of a parser; adds to them. Imports nothing else of the package.
+"""
 
 from typing import Any
 
 from .strict_parser import add_command
 
 
-def add_download(commands: Any) -> None:
+def add_numerai_commands(commands: Any) -> None:
+    """Add the commands that speak to Numerai."""
+    _add_download(commands)
+
+
+def _add_download(commands: Any) -> None:
     """Add the command `download`."""
     download = add_command(
         commands,
