@@ -14,7 +14,8 @@ from memmap_train.numerai.download.folder import RECORD_NAME
 from memmap_train.numerai.download.plan import DEFAULT_FILES
 from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
-from tests.support.numerai_server import Fault, NumeraiServer
+from tests.support.numerai_faults import Fault
+from tests.support.numerai_server import NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 

@@ -13,7 +13,8 @@ import pytest
 from memmap_train.numerai.download.folder import RECORD_NAME
 from memmap_train.numerai.download.part import part_path
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
-from tests.support.numerai_server import MAX_WAIT_SECONDS, Fault, NumeraiServer
+from tests.support.numerai_faults import Fault
+from tests.support.numerai_server import MAX_WAIT_SECONDS, NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 

@@ -14,7 +14,8 @@ from memmap_train.numerai.submission.rounds import current_round
 from memmap_train.numerai.submission.upload import Submission, upload_predictions
 from tests.support.errors import refused
 from tests.support.numerai_account import MODEL_ID, Account
-from tests.support.numerai_server import Fault, NumeraiServer
+from tests.support.numerai_faults import Fault
+from tests.support.numerai_server import NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 

@@ -22,7 +22,8 @@ from memmap_train.numerai.download.transfer import PIECE_BYTES
 from memmap_train.runs.files import write_json
 from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
-from tests.support.numerai_server import Fault, NumeraiServer
+from tests.support.numerai_faults import Fault
+from tests.support.numerai_server import NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 
@@ -37,21 +38,21 @@ def big(server: NumeraiServer) -> int:
     return len(server.put_file(FULL, parquet(N_ROWS)).content)
 
 
-def interrupt(server: NumeraiServer, folder: Path, n_bytes: int = BEGUN) -> None:
-    """Let a download fail after so many bytes of the file."""
-    server.fail(Fault(name=FULL), Fault(name=FULL, cut_after=n_bytes))
+def interrupt(server: NumeraiServer, folder: Path) -> None:
+    """Let a download fail after the first `BEGUN` bytes of the file."""
+    server.fail(Fault(name=FULL), Fault(name=FULL, cut_after=BEGUN))
     server.fail(*[Fault(name=FULL, drop=True)] * 5)
     with refused(NumeraiError, "the connection was cut, 6 times in a row", "resumes"):
         fetch(folder, NAME)
     assert server.heal() == 0
     assert visible(folder) == {f"{NAME}.part", f"{NAME}.part.json"}
-    assert (folder / f"{NAME}.part").stat().st_size == n_bytes
+    assert (folder / f"{NAME}.part").stat().st_size == BEGUN
     server.seen.clear()
 
 
 @pytest.fixture
 def begun(server: NumeraiServer, big: int, tmp_path: Path) -> Path:
-    """Return a folder in which 1,100,000 bytes of the file have arrived."""
+    """Return a folder in which the first `BEGUN` bytes of the file have arrived."""
     interrupt(server, tmp_path)
     return tmp_path
 
@@ -368,7 +369,6 @@ def test_a_disk_that_fails_is_one_line_and_a_rerun_helps(
         raise OSError(code, os.strerror(code))
 
     places = {
-        "write": "memmap_train.numerai.download.part.Part._cut",
         "sync": "memmap_train.numerai.download.part.sync_file",
         "replace": "memmap_train.numerai.download.folder.os.replace",
         "record": "memmap_train.numerai.download.folder.write_json",

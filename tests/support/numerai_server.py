@@ -12,95 +12,20 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
+from tests.support.numerai_faults import Fault, Seen, StoredFile
+
 PIECE_BYTES = 2**14
 MAX_WAIT_SECONDS = 60.0  # for an event that a failed test doesn't set
 
 EXPIRED = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with one request.
-
-    Attributes
-    ----------
-    kind : str
-        "graphql", "get" or "put".
-    name : str or None
-        Of the file, or a field of the question; None stands for all.
-    status : int or None
-        The answer is an error of this status.
-    drop : bool
-        The connection is closed without an answer.
-    cut_after : int or None
-        The connection is closed after so many bytes of the body.
-    ignore_range : bool
-        The whole file is sent although a range was asked for.
-    ignore_match : bool
-        The file is sent although If-Match names another one.
-    headers : mapping
-        Headers that replace the true ones, or remove them where the value is empty.
-    body : bytes or None
-        The body that is sent in place of the file's, or the text of an answer.
-    first : callable or None
-        Called before the request is answered, to change a file for example.
-    last : callable or None
-        Called when the answer has been sent, as far as it is sent.
-    hold : Event or None
-        The answer waits for it; where `cut_after` is given, after so many bytes, and then the rest
-        is sent.
-    """
-
-    kind: str = "get"
-    name: str | None = None
-    status: int | None = None
-    drop: bool = False
-    cut_after: int | None = None
-    ignore_range: bool = False
-    ignore_match: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    first: Callable[[], object] | None = None
-    last: Callable[[], object] | None = None
-    hold: threading.Event | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A request that came.
-
-    Attributes
-    ----------
-    kind : str
-    names : tuple of str
-        The fields of a question, or the file.
-    headers : mapping
-        By lower-case name.
-    body : bytes
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-
-@dataclass
-class StoredFile:
-    """A file that the server has."""
-
-    content: bytes
-    etag: str
 
 
 Resolver = Callable[[dict[str, Any]], Any]
@@ -434,10 +359,3 @@ class _Handler(BaseHTTPRequestHandler):
         for begin in range(0, len(data), PIECE_BYTES):
             self.wfile.write(data[begin : begin + PIECE_BYTES])
         self.wfile.flush()
-
-
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into a folder, as a user would have put them there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
