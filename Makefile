@@ -134,5 +134,5 @@ $(VENV)/installed: pyproject.toml $(VENV)/pip
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[numerai,report,dev]'
 	@touch $@ $(VENV)/installed

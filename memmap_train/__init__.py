@@ -21,6 +21,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "convert",
+    "download",
     "evaluate",
     "keras_batches",
     "open_dataset",
@@ -43,6 +44,7 @@ _HOMES = {
     "Sampler": "loading.sampler",
     "TrainConfig": "runs.config",
     "convert": "conversion.conversion",
+    "download": "numerai.download.download",
     "evaluate": "scoring.evaluation",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from .loading.batches import Batches
     from .loading.sampler import Sampler
     from .loading.torch_batches import torch_batches
+    from .numerai.download.download import download
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate

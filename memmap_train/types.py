@@ -9,16 +9,20 @@ from ._lazy import lazy_attributes
 
 __all__ = [
     "Batch",
+    "DownloadPlan",
+    "DownloadReport",
     "Evaluation",
     "Exposures",
     "FoldsReport",
     "ModelScores",
+    "PlannedFile",
     "Pool",
     "PredictReport",
     "Predictions",
     "Problem",
     "Progress",
     "Provenance",
+    "RemoteFile",
     "Report",
     "Reporter",
     "Sampler",
@@ -36,16 +40,20 @@ __all__ = [
 
 _HOMES = {
     "Batch": "loading.gather",
+    "DownloadPlan": "numerai.download.plan",
+    "DownloadReport": "numerai.download.download",
     "Evaluation": "scoring.records",
     "Exposures": "scoring.records",
     "FoldsReport": "runs.report",
     "ModelScores": "scoring.records",
+    "PlannedFile": "numerai.download.plan",
     "Pool": "loading.sampler",
     "PredictReport": "training.predictions",
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
     "Provenance": "scoring.records",
+    "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
@@ -69,6 +77,9 @@ if TYPE_CHECKING:
     from .loading.sampler import Pool, Sampler, StepLocation
     from .loading.stream import Stream
     from .loading.torch_batches import TorchBatches
+    from .numerai.download.download import DownloadReport
+    from .numerai.download.part import RemoteFile
+    from .numerai.download.plan import DownloadPlan, PlannedFile
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.statistics import ScoreStatistics

@@ -23,6 +23,8 @@ HEAVY = (
     "matplotlib",
     "vl_convert",
     "tqdm",
+    "numerapi",
+    "requests",
 )
 
 
@@ -165,10 +167,11 @@ FLAT = {"arguments", "arrays", "errors", "progress", "text", "types", "_lazy", "
 """Modules that any folder may import: words, and types that the caller of any folder may pass."""
 
 TABLE = {
-    "cli": {"conversion", "dataset", "loading", "runs", "scoring", "system", "training"},
+    "cli": {"conversion", "dataset", "loading", "numerai", "runs", "scoring", "system", "training"},
     "conversion": {"dataset", "system"},
     "dataset": {"system"},
     "loading": {"dataset", "system"},
+    "numerai": {"runs", "system", "training"},
     "runs": {"dataset", "system"},
     "scoring": {"dataset", "loading", "runs", "system"},
     "system": set(),
@@ -178,6 +181,7 @@ TABLE = {
 
 EXCEPTIONS = {
     "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
+    "numerai.download.whole": {"conversion.parquet.file"},  # to read a footer
     "scoring.inputs": {"training.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file
@@ -204,6 +208,8 @@ def test_each_heavy_package_is_imported_by_one_folder(path: Path) -> None:
         assert "pyarrow" not in others
     if not name.startswith("training"):
         assert others.isdisjoint({"tensorflow", "keras"})
+    if not name.startswith("numerai."):
+        assert others.isdisjoint({"numerapi", "requests"})
     if name != "scoring.report.write":
         assert "vl_convert" not in others
 

@@ -316,6 +316,15 @@ def _report(arguments: argparse.Namespace) -> None:
     print(written_text(written))
 
 
+def _download(arguments: argparse.Namespace) -> None:
+    from ..numerai.download.download import download
+    from ..numerai.download.text import describe_download, download_text
+
+    with _bars("B") as bars:
+        report = download(**_options(arguments), progress=bars)
+    _print_found(arguments, report, download_text, describe_download)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -330,4 +339,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "predict": _predict,
     "evaluate": _evaluate,
     "report": _report,
+    "download": _download,
 }

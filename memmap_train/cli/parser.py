@@ -10,6 +10,7 @@ import argparse
 from .._version import __version__
 from .data_commands import add_data_commands
 from .model_commands import add_model_commands
+from .numerai_commands import add_numerai_commands
 from .strict_parser import StrictParser
 
 
@@ -25,4 +26,5 @@ def make_parser() -> argparse.ArgumentParser:
     commands.type = str  # the parser of each command checks the rest
     add_data_commands(commands)
     add_model_commands(commands)
+    add_numerai_commands(commands)
     return parser

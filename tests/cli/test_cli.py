@@ -19,6 +19,8 @@ from memmap_train.cli.commands import main
 from memmap_train.cli.parser import make_parser
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 
+pytest_plugins = ["tests.support.numerai_fixtures"]
+
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -348,6 +350,7 @@ QUICK = {
     "predict": "predict {runs} {dataset} --out new.csv",
     "evaluate": "evaluate {models} {dataset} --out new",
     "report": "report {names} --out new.html",
+    "download": "download {files} --version v5.3 --out new",
 }
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices
@@ -374,7 +377,7 @@ def test_every_command_has_a_quick_example_for_these_tests() -> None:
     WITH_VALUES,
     ids=[f"{command} {action.metavar or action.dest}" for command, action in WITH_VALUES],
 )
-@pytest.mark.usefixtures("quick_rates")
+@pytest.mark.usefixtures("quick_rates", "server")
 def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     command: str,
     action: argparse.Action,
@@ -390,6 +393,7 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
         given = {"sources": sample / "train.parquet", "dataset": shards, "directory": "new"}
         given |= dict.fromkeys(("directories", "runs", "models", "names"), "nothing")
+        given["files"] = "live.parquet"
         arguments = [part.format(**given) for part in QUICK[command].split()]
         if action.option_strings:
             arguments.append(f"{action.option_strings[0]}={value}")
@@ -437,7 +441,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("convert --out d", "required: SOURCE"),
         ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
-        ("nonsense", "'evaluate', 'report', found 'nonsense'\n"),
+        ("nonsense", "'report', 'download', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
         ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
         ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),

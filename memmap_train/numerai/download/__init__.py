@@ -1,0 +1,1 @@
+"""`download`: Numerai's files in a folder, whole or not at all."""

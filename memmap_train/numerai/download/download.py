@@ -1,0 +1,123 @@
+"""`download`: Numerai's files in a folder, whole or not at all, and only what changed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...arguments import flag, instance, names, whole_number
+from ...errors import ArgumentError, NumeraiError
+from ...progress import Progress, ProgressOption, reporting
+from ...system.paths import checked_path
+from .folder import holding, publish, read_record
+from .parallel import receive_all
+from .part import RemoteFile, remove_part
+from .plan import DownloadPlan, PlannedFile, check_space, make_plan
+
+MAX_ROUND = 2**31 - 1  # of GraphQL's Int
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadReport:
+    """What a download has done, or would do.
+
+    Attributes
+    ----------
+    plan : DownloadPlan
+    is_dry_run : bool
+    received_bytes : int
+        Bytes that came over the network, those of broken tries included.
+    """
+
+    plan: DownloadPlan
+    is_dry_run: bool
+    received_bytes: int
+
+
+def download(
+    files: str | Sequence[str] | None = None,
+    *,
+    version: str,
+    out: str | os.PathLike[str],
+    round_number: int | None = None,
+    dry_run: bool = False,
+    progress: ProgressOption = None,
+) -> DownloadReport:
+    """Download files of Numerai's data; no key is needed.
+
+    A file under its final name is always whole. A file that hasn't changed is left alone, and an
+    interrupted one is continued where it was, as long as it is still the same at Numerai.
+
+    Parameters
+    ----------
+    files : str or list of str, optional
+        Names such as "train.parquet". By default `features.json`, `train`, `validation`, `live`,
+        `meta_model` and the benchmark models.
+    version : str
+        The version of the data, such as "v5.3".
+    out : path
+        The folder; it is made if need be. Files that weren't downloaded are not replaced.
+    round_number : int, optional
+        The default is the current round.
+    dry_run : bool
+        Whether to find out what would be fetched, and write nothing.
+    progress : bool or callable, optional
+        See `memmap_train.types.Progress`; in bytes.
+
+    Raises
+    ------
+    NumeraiError
+        Numerai can't be reached, has no such file, or sends one that isn't whole; the disk is too
+        small, or another process downloads into the folder. A rerun continues.
+    DependencyError
+        numerapi isn't installed.
+    """
+    wanted = [] if files is None else names("files", files, ArgumentError)
+    version = instance("version", version, str, ArgumentError)
+    if round_number is not None:
+        round_number = whole_number("round_number", round_number, least=1, most=MAX_ROUND)
+    folder = checked_path(out, NumeraiError)
+    if folder.exists() and not folder.is_dir():
+        raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
+    with reporting(progress, "B") as report:
+        if flag("dry_run", dry_run):
+            plan = make_plan(wanted, version, folder, round_number)
+            return DownloadReport(plan, is_dry_run=True, received_bytes=0)
+        return _download(wanted, version, folder, round_number, report)
+
+
+def _download(
+    files: Sequence[str],
+    version: str,
+    folder: Path,
+    round_number: int | None,
+    progress: Progress,
+) -> DownloadReport:
+    """Download into a folder that is locked meanwhile."""
+    existed = folder.exists()
+    try:
+        with holding(folder):
+            plan = make_plan(files, version, folder, round_number)
+            check_space(plan)
+            record = read_record(folder)
+
+            def publish_one(file: PlannedFile, remote: RemoteFile) -> None:
+                publish(file.path, remote, record)
+
+            for file in plan.files:
+                if file.state == "unchanged":
+                    remove_part(file.path)
+            missing = [file for file in plan.files if file.state != "unchanged"]
+            n_bytes = receive_all(missing, round_number, publish_one, progress)
+    finally:
+        if not existed:
+            _remove_if_empty(folder)
+    return DownloadReport(plan, is_dry_run=False, received_bytes=n_bytes)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that was made for nothing."""
+    try:
+        folder.rmdir()
+    except OSError:  # it holds what has arrived
+        return

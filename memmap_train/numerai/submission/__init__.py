@@ -1,0 +1,1 @@
+"""Files sent to Numerai, in steps of which none is repeated blindly."""
