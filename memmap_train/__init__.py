@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "convert",
     "evaluate",
+    "export",
     "keras_batches",
     "open_dataset",
     "open_run",
@@ -44,6 +45,7 @@ _HOMES = {
     "TrainConfig": "runs.config",
     "convert": "conversion.conversion",
     "evaluate": "scoring.evaluation",
+    "export": "numerai.export",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from .loading.batches import Batches
     from .loading.sampler import Sampler
     from .loading.torch_batches import torch_batches
+    from .numerai.export import export
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate

@@ -62,6 +62,10 @@ class RunError(MemmapTrainError, OSError):
     """A folder of a run is taken, missing, damaged or not a run's; or a file can't be written."""
 
 
+class ExportError(MemmapTrainError, ValueError):
+    """A model upload can't be made, or Numerai couldn't run it."""
+
+
 class DependencyError(MemmapTrainError, ImportError):
     """An optional package that a function needs isn't installed."""
 

@@ -10,6 +10,7 @@ from ._lazy import lazy_attributes
 __all__ = [
     "Batch",
     "Evaluation",
+    "ExportReport",
     "Exposures",
     "FoldsReport",
     "ModelScores",
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "Batch": "loading.gather",
     "Evaluation": "scoring.records",
+    "ExportReport": "numerai.export_report",
     "Exposures": "scoring.records",
     "FoldsReport": "runs.report",
     "ModelScores": "scoring.records",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from .loading.sampler import Pool, Sampler, StepLocation
     from .loading.stream import Stream
     from .loading.torch_batches import TorchBatches
+    from .numerai.export_report import ExportReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.statistics import ScoreStatistics

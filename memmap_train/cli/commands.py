@@ -316,6 +316,16 @@ def _report(arguments: argparse.Namespace) -> None:
     print(written_text(written))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from ..numerai.export import export  # needs pydantic and pyarrow
+    from ..numerai.export_report import report_text as exported_text
+
+    start_tensorflow(user_path(arguments.out_path).parent)
+    with _bars("steps") as bars:
+        report = export(**_options(arguments), progress=bars)
+    print(exported_text(report))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -330,4 +340,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "predict": _predict,
     "evaluate": _evaluate,
     "report": _report,
+    "export": _export,
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from .numerai_parser import add_export
 from .strict_parser import StrictParser, folds, text_or_empty
 
 _MIN_HELP_WIDTH, _MAX_HELP_WIDTH = 60, 100  # characters of a line
@@ -278,6 +279,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_evaluate(commands)
     _add_report(commands)
+    add_export(_command, commands)
     return parser
 
 
