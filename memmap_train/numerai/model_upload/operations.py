@@ -67,7 +67,7 @@ def group_normalized(
     n_groups: int = 1,
     scale: Float32 | None = None,
     offset: Float32 | None = None,
-) -> Float32:
+) -> Any:
     """Return each row, or each of its groups of units, with mean 0 and variance 1; then affine."""
     parts = x.reshape(len(x), n_groups, -1)
     rest = parts - parts.mean(axis=2, keepdims=True)
