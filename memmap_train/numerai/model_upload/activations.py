@@ -42,7 +42,7 @@ def activated(name: str, x: Float32, **options: Any) -> Float32:
 
 
 def erf(x: Float32) -> Any:
-    """Return the error function to 3e-7."""
+    """Return the error function to 4e-7."""
     bounded = np.clip(x, -4, 4)
     square = bounded * bounded
     above, below = np.zeros_like(x), np.zeros_like(x)
