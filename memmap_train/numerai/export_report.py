@@ -34,8 +34,8 @@ class ExportReport:
     peak_bytes : int or None
         The most memory that its process had, with libraries; None where the system doesn't tell.
     largest_difference : float
-        The largest difference of a model's own outputs from the run's, relative to outputs that are
-        larger than 1.
+        The largest difference of a model's own outputs from the run's, relative to the largest
+        output if that is above 1.
     versions : dict of str to str
         Versions of numpy and pandas that it was tried with.
     """

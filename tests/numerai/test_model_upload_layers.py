@@ -25,7 +25,12 @@ def in_numpy(model: Any, x: NDArray[np.float32]) -> NDArray[np.float32]:
     found = numpy_operations(model)
     assert found.unknown == ()
     operations = [
-        (name, reads, writes, {k: packed(v) if isinstance(v, np.ndarray) else v for k, v in p.items()})
+        (
+            name,
+            reads,
+            writes,
+            {k: packed(v) if isinstance(v, np.ndarray) else v for k, v in p.items()},
+        )
         for name, reads, writes, p in found.operations
     ]
     return run_operations(operations, found.output, x)

@@ -7,6 +7,7 @@ imports it.
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import pickle
@@ -21,6 +22,7 @@ def main() -> None:
     order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     cloudpickle = _imported("cloudpickle", Path(order["cloudpickle"]))
     sys.path[:0] = [order["code"], *order["path"]]
+    sys.path_hooks.insert(0, lambda path: _finder(path, order["code"]))
     own = [importlib.import_module(name) for name in order["modules"]]
     if importlib.util.find_spec("numpy") is None:
         sys.modules["numpy"] = types.ModuleType("numpy")
@@ -28,12 +30,31 @@ def main() -> None:
     upload = importlib.import_module("model_upload.prediction")
     for module in (importlib.import_module("model_upload"), *own):
         cloudpickle.register_pickle_by_value(module)
+    for name, module in sys.modules.items():
+        if name.partition(".")[0] == "model_upload":  # whose paths would be pickled
+            vars(module).pop("__file__", None)
+            vars(module).pop("__path__", None)
     description = pickle.loads(Path(order["description"]).read_bytes())
     classes = _layers_of(own)
     for model in description["models"]:
         if "keras_file" in model:
             model["classes"] = classes
     Path(order["out"]).write_bytes(cloudpickle.dumps(upload.make_predict(description)))
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles modules without the path that they have on this machine."""
+
+    def get_code(self, fullname: str) -> Any:
+        """Return the code of a module."""
+        return compile(self.get_data(self.path), f"{fullname}.py", "exec", dont_inherit=True)
+
+
+def _finder(path: str, code: str) -> importlib.machinery.FileFinder:
+    """Return what finds modules in a folder; ImportError if they aren't those of an upload."""
+    if not path.startswith(code):
+        raise ImportError
+    return importlib.machinery.FileFinder(path, (_Loader, [".py"]))
 
 
 def _imported(name: str, folder: Path) -> Any:
