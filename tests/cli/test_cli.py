@@ -348,6 +348,7 @@ QUICK = {
     "predict": "predict {runs} {dataset} --out new.csv",
     "evaluate": "evaluate {models} {dataset} --out new",
     "report": "report {names} --out new.html",
+    "export": "export {runs} --out new.pkl",
 }
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices
@@ -437,7 +438,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("convert --out d", "required: SOURCE"),
         ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
-        ("nonsense", "'evaluate', 'report', found 'nonsense'\n"),
+        ("nonsense", "'report', 'export', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
         ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
         ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),

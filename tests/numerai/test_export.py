@@ -1,4 +1,4 @@
-"""Model uploads of whole runs: they give what `convert` and `predict` give, or an error of a line."""
+"""Model uploads of whole runs give what `convert` and `predict` give, or an error of one line."""
 
 import os
 import pickle
@@ -422,6 +422,10 @@ def test_too_much_memory_is_refused(
 
 def test_the_difference_counts_relative_to_the_largest_output() -> None:
     expected: NDArray[np.float32] = np.array([1e6, 0.0], np.float32)
-    off = np.array([0, 1], np.float32)
-    assert export_module._difference(expected + off, expected) == pytest.approx(1e-6)
-    assert export_module._difference(off / 1000, 0 * off) == pytest.approx(1e-3)
+    off: NDArray[np.float32] = np.array([0, 1], np.float32)
+    assert export_module._difference(
+        (expected + off).astype(np.float32), expected
+    ) == pytest.approx(1e-6)
+    assert export_module._difference(np.float32(0.001) * off, np.float32(0) * off) == pytest.approx(
+        1e-3
+    )

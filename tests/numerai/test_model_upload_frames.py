@@ -52,7 +52,8 @@ MODEL = linear(["feature_e", "feature_a", "feature_c"], [1.0, 0.31, -0.173])
 
 def expected_raw(frame: pd.DataFrame) -> NDArray[np.float32]:
     x = frame[["feature_e", "feature_a", "feature_c"]].to_numpy(np.float32) / 4
-    return x @ np.array([1.0, 0.31, -0.173], np.float32)
+    found: NDArray[np.float32] = x @ np.array([1.0, 0.31, -0.173], np.float32)
+    return found
 
 
 def test_predictions_are_ranks_of_a_frame_with_the_index_id() -> None:
@@ -88,11 +89,11 @@ class OwnFrame(pd.DataFrame):
     [
         lambda f: f[sorted(f.columns, reverse=True)],
         lambda f: f.assign(feature_new=1, other="text"),
-        lambda f: f.astype({name: "int64" for name in NAMES}),
-        lambda f: f.astype({name: "Int8" for name in NAMES}),
-        lambda f: f.astype({name: "float64" for name in NAMES}),
+        lambda f: f.astype(dict.fromkeys(NAMES, "int64")),
+        lambda f: f.astype(dict.fromkeys(NAMES, "Int8")),
+        lambda f: f.astype(dict.fromkeys(NAMES, "float64")),
         lambda f: f.assign(**{name: f[name] / 4 for name in NAMES}),
-        lambda f: f.astype({name: "object" for name in NAMES}),
+        lambda f: f.astype(dict.fromkeys(NAMES, "object")),
         lambda f: f.astype({"feature_a": "float32", "feature_e": "Int16"}),
         lambda f: f.drop(columns=["era", "target"]),
         lambda f: f.rename_axis(None),
