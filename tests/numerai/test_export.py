@@ -30,6 +30,7 @@ from memmap_train.numerai import images, live_rows
 from memmap_train.numerai.export_report import report_text
 from memmap_train.numerai.images import IMAGES, OWN, find_python
 from memmap_train.numerai.live_rows import make_live
+from memmap_train.numerai.trial import make_pickle
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import begin_run
@@ -307,8 +308,8 @@ def test_a_python_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         find_python(other)
     assert find_python(OWN) == find_python(None) == (OWN, sys.executable)
     monkeypatch.setattr(images, "OWN", "3.14")
-    with refused(ExportError, "this is Python 3.14" if sys.version_info[:2] == (3, 14) else ""):
-        find_python("3.14")
+    with refused(ExportError, "no image", "this is Python 3.14", "--python 3.12"):
+        find_python(None)
 
 
 def test_an_interpreter_without_pandas_needs_an_environment(
@@ -368,21 +369,11 @@ def test_other_outputs_than_the_runs_are_an_error(
 
     def wrong(*arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = original(*arguments)
-        found["models"][0]["operations"].pop(1)  # the first matrix is followed by an activation
-        steps = [
-            operation
-            for operation in original(*arguments)["models"][0]["operations"]
-            if operation[0] != "activation"
-        ]
-        slots = {0: 0}
-        for number, (_, reads, writes, _) in enumerate(steps, start=1):
-            slots[writes] = number
-            assert len(reads) == 1
-        found["models"][0]["operations"] = [
-            (name, (number,), number + 1, parameters)
-            for number, (name, _, _, parameters) in enumerate(steps)
-        ]
-        found["models"][0]["output"] = len(steps)
+        name, reads, writes, parameters = found["models"][0]["operations"][-1]
+        kind, shape, content = parameters["bias"]
+        bias = np.frombuffer(content, kind) + np.float32(1e-3)
+        changed = parameters | {"bias": (kind, shape, bias.tobytes())}
+        found["models"][0]["operations"][-1] = (name, reads, writes, changed)
         return found
 
     monkeypatch.setattr(export_module, "_description", wrong)
@@ -429,3 +420,13 @@ def test_the_difference_counts_relative_to_the_largest_output() -> None:
     assert export_module._difference(np.float32(0.001) * off, np.float32(0) * off) == pytest.approx(
         1e-3
     )
+
+
+def test_another_python_makes_the_file_without_any_package(tmp_path: Path) -> None:
+    other = max(version for version in IMAGES if version != OWN)
+    try:
+        _, python = find_python(other)
+    except ExportError:
+        pytest.skip(f"no Python {other} on this machine")
+    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path)
+    assert b"_make_function" in path.read_bytes()
