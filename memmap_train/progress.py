@@ -170,7 +170,7 @@ class ProgressBars:
     Parameters
     ----------
     unit, file, stays, seconds_between_lines
-        As for `ProgressBar`.
+        See `ProgressBar`.
     """
 
     def __init__(

@@ -29,6 +29,7 @@ SIZE = Size(
 )
 SMALLER: dict[str, dict[str, Any]] = {
     "geometry": {"_MEMORY": (512,)},
+    "joining": {"_N_ERAS": 6, "_ERA_ROWS": 40},
     "learning": {
         "SHAPE": {"eras": 20, "rows_per_era": 40, "features": 12},
         "N_SEEDS": 2,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
-"""Of the parsed arguments, those that aren't the called function's."""
+"""The parsed arguments that aren't the called function's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -101,3 +101,15 @@ def folds(text: str) -> int | str:
         raise argparse.ArgumentTypeError(
             f"expected a whole number or 'numerai', found {text!r:.60}"
         ) from None
+
+
+def add_command(commands: Any, name: str, description: str, example: str) -> StrictParser:
+    """Add a command, whose help ends with an example; return its parser."""
+    parser: StrictParser = commands.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=f"example: {example}",
+    )
+    parser.set_defaults(command=name, resume_hint="run the same command again")
+    return parser

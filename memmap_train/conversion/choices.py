@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..dataset.format import STORE_DTYPES
+from ..dataset.selection import ALL
 from .plan import ConversionPlan, StoreSize
-
-_ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,9 @@ def dataset_choices(plan: ConversionPlan, budget: int) -> tuple[DatasetChoice, .
         Bytes of buffers of the conversion.
     """
     everything = plan.columns.schema.features
-    sets: list[tuple[str, str | None, Sequence[str]]] = [(_ALL, None, everything)]
+    sets: list[tuple[str, str | None, Sequence[str]]] = [(ALL, None, everything)]
     for name, features in plan.columns.feature_sets.items():
-        if features and not (name == _ALL and len(features) == len(everything)):
+        if features and not (name == ALL and len(features) == len(everything)):
             sets.append((name, name, features))
     return tuple(
         DatasetChoice(

@@ -8,13 +8,11 @@ one. Values that a dataset can't hold are errors.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from ..dataset.format import N_COUNTS
+from ..arrays import Array, Float32, Int32, Mask
+from ..dataset.format import MISSING_COUNT, N_COUNTS
 from ..errors import SourceError
 from ..system.scratch import ThreadScratch
-
-Array = npt.NDArray[np.generic]
 
 MAX_CODE = 4
 """The largest code; the smallest is 0."""
@@ -22,7 +20,6 @@ MISSING_CODE = 5
 """The code of a null between decoding and encoding."""
 _MIDDLE_CODE = np.int8(2)  # Numerai itself has written it for a missing feature since v4.2
 _CODE_STEP = np.float32(0.25)
-_MISSING = N_COUNTS - 1  # column of the counts
 _CODES = np.arange(MAX_CODE + 1, dtype=np.int8)[:, np.newaxis]
 _QUARTERS = _CODES * _CODE_STEP
 _FOLD = 8  # rows added as one long row: numpy's cost per row is then a small part
@@ -47,7 +44,7 @@ class FeatureEncoder:
         self._filler = np.float32(0.5) if missing == "0.5" else np.float32(np.nan)
 
     def encode(
-        self, block: Array, out: Array, counts: npt.NDArray[np.int32] | None, first: int, where: str
+        self, block: Array, out: Array, counts: Int32 | None, first: int, where: str
     ) -> None:
         """Write a block of columns into `out` as it is stored, and add to `counts`.
 
@@ -107,9 +104,9 @@ class FeatureEncoder:
         is_whole = bool(np.equal(codes, scaled, out=equal).all())
         return codes if is_whole and codes.view(np.uint8).max(initial=0) <= MAX_CODE else None
 
-    def _missing(self, block: Array) -> tuple[bool, npt.NDArray[np.bool_]]:
+    def _missing(self, block: Array) -> tuple[bool, Mask]:
         """Return True if cells are missing, and a mask of them, undefined if none is."""
-        missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[_MISSING]
+        missing = self._scratch.array("masks", (N_COUNTS, *block.shape), np.bool_)[MISSING_COUNT]
         if block.dtype != np.int8:
             return bool(np.isnan(block, out=missing).any()), missing
         any_missing = bool(block.max() == MISSING_CODE)  # the largest
@@ -117,7 +114,7 @@ class FeatureEncoder:
             np.equal(block, MISSING_CODE, out=missing)
         return any_missing, missing
 
-    def _count(self, block: Array, any_missing: bool, counts: npt.NDArray[np.int32]) -> None:
+    def _count(self, block: Array, any_missing: bool, counts: Int32) -> None:
         """Add the codes of a block to `counts`; `_missing` has made the mask of missing cells.
 
         All codes are compared in one call: threads wait for each other at every call.
@@ -125,13 +122,13 @@ class FeatureEncoder:
         cells = block.reshape(-1)
         found = self._scratch.array("masks", (N_COUNTS, len(cells)), np.bool_)
         if block.dtype == np.int8:
-            np.equal(cells, _CODES[1:_MISSING], out=found[1:_MISSING])
-            found = found[1 : N_COUNTS if any_missing else _MISSING]
+            np.equal(cells, _CODES[1:MISSING_COUNT], out=found[1:MISSING_COUNT])
+            found = found[1 : N_COUNTS if any_missing else MISSING_COUNT]
             n_rows = _count_true(found, block.shape[1])
             counts[:, 1 : len(found) + 1] += n_rows.T
             counts[:, 0] += len(block) - n_rows.sum(axis=0)
         else:
-            np.equal(cells, _QUARTERS, out=found[:_MISSING])
+            np.equal(cells, _QUARTERS, out=found[:MISSING_COUNT])
             counts += _count_true(found, block.shape[1]).T
 
     def _encode_floats_as_codes(
@@ -150,7 +147,7 @@ class FeatureEncoder:
         np.copyto(out, codes, casting="unsafe")
 
 
-def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.int32]:
+def _count_true(masks: Mask, n_columns: int) -> Int32:
     """Return the number of rows of each column that are true in each mask: shape (masks, columns).
 
     This is ten times as fast as `sum`: eight rows are added as one long row, and sums of up to 255
@@ -170,7 +167,7 @@ def _count_true(masks: npt.NDArray[np.bool_], n_columns: int) -> npt.NDArray[np.
     return counts
 
 
-def canonicalize_nans(names: Sequence[str], targets: npt.NDArray[np.float32], where: str) -> None:
+def canonicalize_nans(names: Sequence[str], targets: Float32, where: str) -> None:
     """Replace every NaN by the same bit pattern, in place.
 
     Raises

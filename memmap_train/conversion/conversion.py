@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy.typing as npt
@@ -19,10 +20,11 @@ from ..system.resources import n_cores
 from .benchmarks.update import add_benchmarks
 from .dataset_source import DatasetSource, find_source_dataset
 from .execution import convert_source
-from .memory_budget import MemoryBudget
+from .memory_budget import ConversionBudget
 from .plan import ConvertOptions, store_dtype_name
 from .preflight import check_apart
 from .report import Report
+from .resources import Resources
 from .schema import ColumnOptions
 from .source import ConversionSource
 
@@ -131,58 +133,42 @@ def convert(
     directory = checked_path(out, ConversionError)
     paths = user_paths(sources)
     benchmark_paths = [] if benchmarks is None else user_paths(benchmarks)
-    if targets is not None:
-        targets = names("targets", targets, SchemaError)
-    if memory is not None:
-        memory = whole_number("memory", memory, ConversionError)
-    budget = MemoryBudget(memory)
-    n_workers = n_cores()
-    if workers is not None:
-        n_workers = whole_number("workers", workers, ConversionError, least=1)
+    targets = None if targets is None else names("targets", targets, SchemaError)
     columns = ColumnOptions(
         era_column=era_column,
         id_column=id_column,
         feature_prefix=feature_prefix,
         target_prefix=target_prefix,
     )
-    if benchmark_paths and not paths:
-        _check_without_sources(
-            dtype=dtype,
-            features_json=features_json,
-            feature_set=feature_set,
-            target=targets,
-            missing=missing,
-            columns=None if columns == ColumnOptions() else columns,
-            overwrite=overwrite or None,
-        )
-        with reporting(progress) as notify:
-            return add_benchmarks(benchmark_paths, directory, budget, n_workers, notify, started)
-    with closing(open_source(paths, directory, budget)) as source, reporting(progress) as notify:
-        options = ConvertOptions(
-            dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
-            missing=source.own_missing if missing is None else missing,
-            features_json=None if features_json is None else user_path(features_json),
-            feature_set=feature_set,
-            targets=None if targets is None else tuple(targets),
-            columns=columns,
-            decoder=decoder,
-        )
-        return convert_source(
-            source,
-            directory,
-            options,
-            budget=budget,
-            n_workers=n_workers,
-            overwrite=overwrite,
-            trust_features=trust_features,
-            benchmarks=benchmark_paths,
-            progress=notify,
-            started=started,
-        )
+    resources = Resources(_budget(memory), _n_workers(workers), started=started)
+    with reporting(progress) as notify:
+        resources = replace(resources, progress=notify)
+        if benchmark_paths and not paths:
+            _refuse_options(dtype, features_json, feature_set, targets, missing, columns, overwrite)
+            return add_benchmarks(benchmark_paths, directory, resources)
+        with closing(open_source(paths, directory, resources.budget)) as source:
+            options = ConvertOptions(
+                dtype=source.own_dtype if dtype is None else store_dtype_name(dtype),
+                missing=source.own_missing if missing is None else missing,
+                features_json=None if features_json is None else user_path(features_json),
+                feature_set=feature_set,
+                targets=None if targets is None else tuple(targets),
+                columns=columns,
+                decoder=decoder,
+            )
+            return convert_source(
+                source,
+                directory,
+                options,
+                resources,
+                overwrite=overwrite,
+                trust_features=trust_features,
+                benchmarks=benchmark_paths,
+            )
 
 
 def open_source(
-    paths: Sequence[str | os.PathLike[str]], directory: Path, budget: MemoryBudget
+    paths: Sequence[str | os.PathLike[str]], directory: Path, budget: ConversionBudget
 ) -> ConversionSource:
     """Open parquet files, or the source dataset of a subset.
 
@@ -191,7 +177,7 @@ def open_source(
     paths : sequence of paths
     directory : Path
         The folder of the new dataset, which must lie apart from a source dataset.
-    budget : MemoryBudget
+    budget : ConversionBudget
         Memory for the metadata of parquet files is reserved in it.
     """
     folder = find_source_dataset(paths)
@@ -204,9 +190,38 @@ def open_source(
     return ParquetSource(paths)
 
 
-def _check_without_sources(**options: object) -> None:
-    """Raise a ConversionError if an option is given that is about sources, where there are none."""
-    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+def _budget(memory: int | None) -> ConversionBudget:
+    if memory is not None:
+        memory = whole_number("memory", memory, ConversionError)
+    return ConversionBudget(memory)
+
+
+def _n_workers(workers: int | None) -> int:
+    if workers is None:
+        return n_cores()
+    return whole_number("workers", workers, ConversionError, least=1)
+
+
+def _refuse_options(
+    dtype: object,
+    features_json: object,
+    feature_set: object,
+    targets: object,
+    missing: object,
+    columns: ColumnOptions,
+    overwrite: bool,
+) -> None:
+    """Raise a ConversionError if options are given that are about sources, and there are none."""
+    of_sources = {
+        "dtype": dtype,
+        "features-json": features_json,
+        "feature-set": feature_set,
+        "target": targets,
+        "missing": missing,
+        "columns": None if columns == ColumnOptions() else columns,
+        "overwrite": overwrite or None,
+    }
+    given = [name for name, value in of_sources.items() if value is not None]
     if given:
         raise ConversionError(
             f"without sources, benchmarks are added to a dataset as it is: {listed(given)} can't "

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..dataset.dataset import open_dataset
 from ..dataset.format import FILE_NAME, WORKSPACE
 from ..dataset.manifest import CODE_SCALE, id_width
 from ..dataset.manifest_file import read_manifest
+from ..dataset.selection import ALL
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path
@@ -24,7 +25,7 @@ from .benchmarks.stored import StoredBenchmarks
 from .feature_sets import check_feature_set, complete_sets, read_feature_sets, select_columns
 from .journal import FinishedEra, Journal
 from .plan import Columns, ConversionPlan, ConvertOptions
-from .schema import ID_CANDIDATES, ColumnOptions, Schema
+from .schema import ColumnOptions, schema_of_dataset
 from .subset_writer import (
     CHUNK_CELLS,
     WORKER_BYTES,
@@ -33,10 +34,6 @@ from .subset_writer import (
     column_selection,
     workers_within,
 )
-
-Array = npt.NDArray[np.generic]
-
-_ALL = "all"
 
 
 class DatasetSource:
@@ -71,7 +68,6 @@ class DatasetSource:
                 f"{folder}: only {len(with_ids):,} of {len(manifest.shards):,} eras have ids "
                 f"({listed(with_ids, 1)}); expected all or none; convert its sources again"
             )
-        self._has_ids = bool(with_ids)
         self.name = f"the dataset {folder}"
         self.entries = manifest.sources
         self.own_dtype, self.own_missing = manifest.dtype, manifest.missing
@@ -104,18 +100,10 @@ class DatasetSource:
         advice = "; --features-json FILE would name others"
         if options.features_json is not None:
             sets, advice = read_feature_sets(Path(options.features_json)), ""
-        known = {_ALL: manifest.features, **sets}
+        known = {ALL: manifest.features, **sets}
         named_in = where if options.features_json is None else str(options.features_json)
         check_feature_set(options.feature_set, known, where=named_in, advice=advice)
-        id_column = manifest.columns.get("id") or ID_CANDIDATES[0]
-        schema = Schema(
-            era=manifest.columns.get("era") or ColumnOptions().era_column,
-            id=id_column if self._has_ids else None,
-            features=manifest.features,
-            targets=manifest.targets,
-            integer_features=manifest.scale is not None,
-        )
-        selected = select_columns(schema, options, known, where=where)
+        selected = select_columns(schema_of_dataset(manifest), options, known, where=where)
         return Columns(
             schema=selected,
             feature_sets=complete_sets(sets, selected.features),
@@ -146,7 +134,7 @@ class DatasetSource:
             groups=(),
             rows_per_era={entry.era: entry.rows for entry in shards},
             data_types={entry.era: dict(entry.data_type) for entry in shards},
-            id_width=max(map(id_width, shards)) if self._has_ids else 0,
+            id_width=max(map(id_width, shards)) if self._manifest.has_ids else 0,
         )
 
     def least_budget(self, plan: ConversionPlan) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.array_writer import ArrayWriter
-from ..dataset.format import N_COUNTS
+from ..dataset.format import MISSING_COUNT, N_COUNTS
 from ..dataset.manifest import FileEntry, ShardEntry
 from ..system.disk_writer import DiskWriter
 from .era_policy import ChangedEraError
@@ -103,7 +103,7 @@ class ShardWriter:
         missing = 0
         if self.counts is not None:
             self.writers["counts"].append(self.counts)
-            missing = int(self.counts[:, -1].sum(dtype=np.int64))
+            missing = int(self.counts[:, MISSING_COUNT].sum(dtype=np.int64))
         files = {}
         for name, writer in self.writers.items():
             size, digest = writer.finish()

@@ -6,7 +6,6 @@ ends the conversion leaves in it what a rerun resumes. How rows are read is up t
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset.eras import out_of_order
-from ..dataset.format import WORKSPACE
 from ..dataset.manifest import Manifest
 from ..errors import ConversionError, SourceError, listed
-from ..progress import Progress, ignore
+from ..progress import Progress
 from .benchmarks.join import BenchmarkJoin, JoinedFile
 from .benchmarks.opening import open_files, opened_join
 from .benchmarks.staging import stage_benchmarks
@@ -26,11 +24,12 @@ from .benchmarks.update import update_benchmarks
 from .commit import commit_changes, finish_interrupted_commit
 from .job import open_journal
 from .journal import FinishedEra, Journal
-from .memory_budget import MemoryBudget
+from .memory_budget import ConversionBudget
 from .new_manifest import make_manifest
 from .plan import ConversionPlan, ConvertOptions
 from .preflight import check_disk, check_folder, translated_errors
 from .report import Report, make_report
+from .resources import Resources
 from .schema import reasons
 from .source import ConversionSource
 from .target import (
@@ -43,7 +42,7 @@ from .target import (
     inspect_target,
 )
 from .update import changed_eras_explained, check_rows, columns_of_update
-from .workspace import Workspace, acquire_workspace
+from .workspace import Workspace, acquire_workspace, remove_leftovers
 
 if TYPE_CHECKING:
     from .benchmarks.files import BenchmarkFile
@@ -55,14 +54,11 @@ def convert_source(
     source: ConversionSource,
     directory: Path,
     options: ConvertOptions,
+    resources: Resources,
     *,
-    budget: MemoryBudget,
-    n_workers: int = 1,
     overwrite: bool = False,
     trust_features: bool = False,
     benchmarks: Sequence[Path] = (),
-    progress: Progress = ignore,
-    started: float | None = None,
 ) -> Report:
     """Convert an opened source into a dataset; see `convert`.
 
@@ -72,43 +68,37 @@ def convert_source(
     directory : Path
         The dataset's folder.
     options : ConvertOptions
-    budget : MemoryBudget
-    n_workers : int
-        Number of threads.
+    resources : Resources
     overwrite, trust_features : bool
     benchmarks : sequence of Path
         Files of benchmarks.
-    progress : callable(what, rows done, rows in all), optional
-    started : float, optional
-        The time of `time.perf_counter` at which the conversion began; by default now.
     """
-    started = time.perf_counter() if started is None else started
-    notifier = ProgressNotifier(progress)
+    budget, started = resources.budget, resources.started
+    notifier = ProgressNotifier(resources.progress)
     with translated_errors(directory):
         request, files, target = _inspect(source, directory, options, benchmarks, overwrite)
         if isinstance(target, UpToDate):
-            _remove_leftovers(directory)
+            remove_leftovers(directory)
             return make_report(directory, "up to date", started)
-        own = source.own_benchmarks
         if isinstance(target, OutdatedBenchmarks):
             return update_benchmarks(
                 target.manifest,
                 files,
                 directory,
-                own=own,
+                resources,
+                own=source.own_benchmarks,
                 is_done_meanwhile=lambda: _is_done_meanwhile(request, target),
-                budget=budget,
-                n_workers=n_workers,
-                progress=progress,
-                started=started,
             )
         old = target.manifest if isinstance(target, Outdated) else None
-        plan, left_out = _make_plan(source, request, old, notifier)
-        budget.require(source.least_budget(plan))
-        _warn(plan)
-        kept = None if old is None else StoredBenchmarks(directory, old)
-        eras = list(plan.rows_per_era)
-        with opened_join(files, eras, directory, budget, progress, kept=kept, own=own) as join:
+        plan, left_out = _make_plan(source, request, old, budget, notifier)
+        with opened_join(
+            files,
+            list(plan.rows_per_era),
+            directory,
+            resources,
+            kept=None if old is None else StoredBenchmarks(directory, old),
+            own=source.own_benchmarks,
+        ) as join:
             budget.require(join.era_bytes(plan.rows_per_era, plan.id_width))
             check_disk(directory, plan, budget.n_bytes, old, 4 * len(join.names))
             with acquire_workspace(directory) as workspace:
@@ -116,8 +106,8 @@ def convert_source(
                     workspace.clear()
                     return make_report(directory, "up to date", started)
                 journal = open_journal(workspace, source, plan, old, trust_features=trust_features)
-                found = _write_eras(source, plan, journal, workspace, budget, n_workers, notifier)
-                found, joined = _join_eras(workspace, join, found, budget, n_workers, notifier)
+                found = _write_eras(source, plan, journal, workspace, resources, notifier)
+                found, joined = _join_eras(workspace, join, found, resources, notifier)
                 manifest = make_manifest(plan, found, old, source.pyarrow_version, join)
                 status = commit_changes(workspace, manifest, old)
                 workspace.clear()
@@ -195,20 +185,17 @@ def _inspect(
     return request, files, inspect_target(request, was_just_committed=was_just_committed)
 
 
-def _remove_leftovers(directory: Path) -> None:
-    """Remove the workspace of a run that was killed after its commit."""
-    if (directory / WORKSPACE).exists():
-        with acquire_workspace(directory) as workspace:
-            workspace.clear()
-
-
 def _make_plan(
     source: ConversionSource,
     request: Request,
     old: Manifest | None,
+    budget: ConversionBudget,
     notifier: ProgressNotifier,
 ) -> tuple[ConversionPlan, list[str]]:
-    """Return the plan, and the features and targets of the source that are left out."""
+    """Return a plan that the budget suffices for, and the columns of the source that are left out.
+
+    What is left out, or uncertain, is logged.
+    """
     columns, additional = request.columns, list[str]()
     if old is not None:
         check_updatable(old, request)
@@ -218,6 +205,8 @@ def _make_plan(
     source.check_unchanged()
     if old is not None:
         check_rows(plan, old, request.directory, source.name)
+    budget.require(source.least_budget(plan))
+    _warn(plan)
     return plan, [*columns.schema.unusable, *additional]
 
 
@@ -257,8 +246,7 @@ def _write_eras(
     plan: ConversionPlan,
     journal: Journal,
     workspace: Workspace,
-    budget: MemoryBudget,
-    n_workers: int,
+    resources: Resources,
     notifier: ProgressNotifier,
 ) -> dict[str, FinishedEra]:
     """Write all unfinished eras and close the journal; return all finished eras."""
@@ -267,7 +255,8 @@ def _write_eras(
         _changes_reported(source),
         closing(journal),
     ):
-        eras = source.write(plan, journal, budget.n_bytes, n_workers, notifier.written)
+        n_bytes, n_workers = resources.budget.n_bytes, resources.n_workers
+        eras = source.write(plan, journal, n_bytes, n_workers, notifier.written)
         source.check_unchanged()
     return eras
 
@@ -276,13 +265,12 @@ def _join_eras(
     workspace: Workspace,
     join: BenchmarkJoin,
     eras: Mapping[str, FinishedEra],
-    budget: MemoryBudget,
-    n_workers: int,
+    resources: Resources,
     notifier: ProgressNotifier,
 ) -> tuple[dict[str, FinishedEra], tuple[JoinedFile, ...]]:
     """Write the benchmarks of finished eras; return these eras with them, and counts of rows."""
     entries = {era: finished.entry for era, finished in eras.items()}
-    n_threads = join.workers_within(budget.n_bytes, entries.values(), n_workers)
+    n_threads = join.workers_within(resources, entries.values())
     staged = stage_benchmarks(workspace, join, entries, n_threads, notifier.joined)
     found = {era: replace(eras[era], entry=entry) for era, entry in staged.entries.items()}
     return found, staged.files

@@ -18,7 +18,7 @@ MIN_MEMORY = 512_000_000
 _MAX_DEFAULT_MEMORY = 2_000_000_000  # bytes: more makes nothing faster
 
 
-class MemoryBudget:
+class ConversionBudget:
     """The memory of one conversion.
 
     Parameters

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Int64
 from ..errors import SourceError
 from ..system.scratch import ThreadScratch
 from .parquet.handle import ParquetHandle
@@ -20,8 +20,7 @@ from .pipeline_sizes import PipelineLimits, PipelineSizes
 from .plan import ConversionPlan, RowGroup
 from .transpose import Store, TransposeBuffer
 
-Array = npt.NDArray[np.generic]
-RowSelection = npt.NDArray[np.int64] | slice
+RowSelection = Int64 | slice
 
 _CACHE_LINE_BYTES = 64
 

@@ -75,7 +75,8 @@ def write_sample(
     Parameters
     ----------
     directory : path
-        Made where it doesn't exist. A former sample's files are replaced, when all are written.
+        The folder, which is made where it doesn't exist. A former sample's files are replaced,
+        when all are written.
     n_eras : int
         Eras beside the live one, 5 or more; the first four fifths are for training, the rest for
         validation.

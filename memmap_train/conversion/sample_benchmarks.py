@@ -19,9 +19,9 @@ Predictions of an era are a pure function of its number, its rows, the features 
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from .sample_signal import Era, Float32, integer_weights, mixed, standardised_sums
+from ..arrays import Float32
+from .sample_signal import Era, integer_weights, mixed, standardised_sums
 
 BENCHMARK_NAMES = ("v0_lgbm_alpha20", "v0_lgbm_alpha60", "v0_lgbm_beta20")
 """Names as Numerai's (`v53_lgbm_ender20`), of a version and of targets that only a sample has."""
@@ -63,15 +63,15 @@ class BenchmarkModels:
         number : int
             The number of the era.
         era : Era
-            As `Signal.era` makes it of the same number, features and seed.
+            What `Signal.era` returns for the same number, features and seed.
 
         Returns
         -------
         benchmarks : ndarray of float32, shape (rows, benchmark models)
-            In the order of `BENCHMARK_NAMES`; column-major. Ranks between 0 and 1, the ends not
-            included.
+            Ranks between 0 and 1, the ends not included, in the order of `BENCHMARK_NAMES`;
+            column-major.
         meta_model : ndarray of float32, shape (rows, 1)
-            Likewise.
+            Ranks of the meta model.
         """
         rng = np.random.default_rng([_FOR_PREDICTIONS, number, 0, self._seed])
         common, *own = standardised_sums(self._weights, era.features.T)
@@ -99,6 +99,6 @@ def _ranks(values: Float32) -> Float32:
     """
     n_rows = values.shape[1]
     ranked = np.empty(values.shape, np.float32)
-    rising: npt.NDArray[np.float32] = ((np.arange(n_rows) + 0.5) / n_rows).astype(np.float32)
+    rising: Float32 = ((np.arange(n_rows) + 0.5) / n_rows).astype(np.float32)
     np.put_along_axis(ranked, np.argsort(values, axis=1, kind="stable"), rising[np.newaxis], axis=1)
     return ranked

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sample_signal import TARGET_NAMES, Float32
+from ..arrays import Float32
+from .sample_signal import TARGET_NAMES
 
 LIVE = 0
 """The live era's number; the others count from 1."""
@@ -19,7 +20,7 @@ _UNRESOLVED_ERAS_20 = 4  # weeks until a 20-day target is known
 _UNRESOLVED_ERAS_60 = 12
 _TEST_ERAS = 8  # some with labels, as in reality
 _BENCHMARKS_SINCE = (157, 1_232)
-"""In reality, eras before the first one with predictions of benchmark models, of how many."""
+"""The eras before the first one with predictions of benchmark models, and all eras, in reality."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,10 @@ An era is a pure function of its number, its rows, the features and the seed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from ..arrays import Float32, Float64, Ids, Int8, Stored
 
 TARGET_NAMES = (
     "target",  # the alias: equal to target_alpha_20 in every row
@@ -94,9 +92,9 @@ class Era:
         The predictions of a perfect model for the beta targets.
     """
 
-    features: npt.NDArray[np.int8]
+    features: Int8
     targets: Float32
-    ids: npt.NDArray[np.bytes_]
+    ids: Ids
     persistent: Float32
     persistent_beta: Float32
 
@@ -153,7 +151,7 @@ class Signal:
             persistent_beta=beta,
         )
 
-    def persistent(self, features: npt.NDArray[np.int8]) -> Float32:
+    def persistent(self, features: Int8) -> Float32:
         """Return a perfect model's predictions of `target` for all rows of one era.
 
         Parameters
@@ -169,7 +167,7 @@ class Signal:
         (linear,) = standardised_sums([self._alpha_weights], features.T)
         return self._with_products(linear, features.T)
 
-    def _codes(self, rng: np.random.Generator, n_rows: int) -> npt.NDArray[np.int8]:
+    def _codes(self, rng: np.random.Generator, n_rows: int) -> Int8:
         """Return an era's features, shape (features, rows)."""
         codes = np.empty((len(self._loadings), n_rows), np.int8)
         # A family at a time, so that its values stay in the processor's cache between the steps.
@@ -182,7 +180,7 @@ class Signal:
             codes[members] = rank_bins(latent, _FEATURE_EDGES)
         return codes
 
-    def _with_products(self, linear: Float32, codes: npt.NDArray[np.int8]) -> Float32:
+    def _with_products(self, linear: Float32, codes: Int8) -> Float32:
         """Return the persistent part whose linear part is given."""
         centre = np.int8(2)
         products = (codes[self._left] - centre) * (codes[self._right] - centre)
@@ -190,7 +188,7 @@ class Signal:
         return mixed(linear, total, share=_LINEAR_SHARE)
 
 
-def rank_bins(values: Float32, edges: Sequence[float]) -> npt.NDArray[np.int8]:
+def rank_bins(values: Float32, edges: Sequence[float]) -> Int8:
     """Cut each line of values into bins of fixed shares, by rank.
 
     Parameters
@@ -253,12 +251,12 @@ def feature_sets(n_features: int) -> dict[str, list[str]]:
     }
 
 
-def integer_weights(rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float64]:
+def integer_weights(rng: np.random.Generator, n_features: int) -> Float64:
     """Return normal weights, as integers: see `Signal`."""
     return np.rint(100 * rng.standard_normal(n_features))
 
 
-def standardised_sums(weights: Sequence[npt.NDArray[Any]], values: npt.NDArray[np.int8]) -> Float32:
+def standardised_sums(weights: Sequence[Stored], values: Int8) -> Float32:
     """Return weighted sums of the columns' values, each of mean 0 and variance 1 over the rows.
 
     Parameters
@@ -282,7 +280,7 @@ def mixed(first: Float32, second: Float32, *, share: float) -> Float32:
     return np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * second
 
 
-def _ids(rng: np.random.Generator, number: int, n_rows: int) -> npt.NDArray[np.bytes_]:
+def _ids(rng: np.random.Generator, number: int, n_rows: int) -> Ids:
     """Return `n` and 15 hexadecimal digits per row: ascending, and unique over all eras.
 
     The last four digits are the era's number, which keeps eras apart; the others grow by steps of

@@ -1,4 +1,4 @@
-"""Writes the parquet files of a sample, and its features.json, into a folder.
+"""The parquet files of a sample, and its features.json, written into a folder.
 
 Takes the sizes and the seed; returns the best score that a model can expect. Holds a few eras in
 memory at a time. Imports pyarrow only through `conversion.parquet`, and only when a file is opened.
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float32, Int8
 from ..progress import Progress
 from ..runs.metrics import numerai_corr
 from .sample_benchmarks import BENCHMARK_NAMES, META_MODEL_NAME, BenchmarkModels
 from .sample_calendar import LIVE, Calendar
 from .sample_folder import features_json
-from .sample_signal import TARGET_NAMES, Era, Float32, Signal, feature_sets
+from .sample_signal import TARGET_NAMES, Era, Signal, feature_sets
 from .schema import BEST_KEY
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class SampleWriter:
         targets = calendar.known(number, era.targets)
         label, data_type = calendar.label(number), calendar.data_type(number)
 
-        def write(file: "SourceWriter", features: npt.NDArray[np.int8], numbers: Float32) -> None:
+        def write(file: "SourceWriter", features: Int8, numbers: Float32) -> None:
             file.write_era(label, data_type, features=features, targets=numbers, ids=era.ids)
 
         write(source, era.features, targets)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from ..arguments import instance
 from ..dataset.eras import ERA_COLUMN
+from ..dataset.ids import ID_COLUMN
+from ..dataset.manifest import Manifest
 from ..errors import SchemaError, listed, nearest
 
 Kind = str
@@ -19,7 +21,7 @@ Kind = str
 BEST_KEY = "memmap_train.best"
 """Metadata key, in each parquet file of a sample, of the best score that a model can expect."""
 DATA_TYPE_COLUMN = "data_type"
-ID_CANDIDATES = ("id", "__index_level_0__")
+ID_CANDIDATES = (ID_COLUMN, "__index_level_0__")
 _CODES = frozenset(("integer", "null"))
 _NUMBERS = _CODES | {"float", "decimal", "bool"}
 LABEL_KINDS = frozenset(
@@ -77,6 +79,17 @@ class Schema:
     def unusable(self) -> dict[str, str]:
         """Features and targets that can't be stored, and why."""
         return {**self.unusable_features, **self.unusable_targets}
+
+
+def schema_of_dataset(manifest: Manifest) -> Schema:
+    """Return the columns of a dataset as those of its sources."""
+    return Schema(
+        era=manifest.era_column,
+        id=manifest.id_column if manifest.has_ids else None,
+        features=manifest.features,
+        targets=manifest.targets,
+        integer_features=manifest.scale is not None,
+    )
 
 
 def read_schema(kinds: Sequence[tuple[str, Kind]], options: ColumnOptions, *, where: str) -> Schema:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Int32, Positions
 from ..dataset.dataset import Dataset
 from ..dataset.file_digest import MapDigest
 from ..dataset.manifest import Manifest
@@ -25,8 +26,7 @@ from .era_writer import ShardWriter
 from .journal import FinishedEra, Journal
 from .plan import ConversionPlan, ConvertOptions
 
-Array = npt.NDArray[np.generic]
-ColumnSelection = slice | npt.NDArray[np.intp]
+ColumnSelection = slice | Positions
 T = TypeVar("T", bound=np.generic)
 
 CHUNK_CELLS = 2**20
@@ -110,7 +110,7 @@ class SubsetWriter:
         shard: Shard,
         rows: slice,
         digests: Mapping[str, MapDigest],
-        counts: npt.NDArray[np.int32] | None,
+        counts: Int32 | None,
     ) -> None:
         where = f"{self._dataset.path}: era {writer.era!r}"
         if "features" in writer.writers:
@@ -159,7 +159,7 @@ class SubsetFeatures:
         is_filled = (source.missing, options.missing) == ("nan", "0.5")
         self._is_stored_alike = source.dtype == options.dtype and not is_filled
 
-    def encode(self, rows: Array, counts: npt.NDArray[np.int32] | None, where: str) -> Array:
+    def encode(self, rows: Array, counts: Int32 | None, where: str) -> Array:
         """Return these features of rows of the source dataset, as they are to be stored.
 
         Parameters

@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Bytes
 from ..system.scratch import ThreadScratch
-
-Array = npt.NDArray[np.generic]
-Bytes = npt.NDArray[np.uint8]
 
 _COLUMNS_AT_ONCE = 32  # transposed at once: 32 x a chunk of rows stay in the first-level cache
 

@@ -106,6 +106,13 @@ def acquire_workspace(directory: Path) -> Iterator[Workspace]:
             workspace.path.rmdir()
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Remove the workspace of a conversion that was killed after its commit."""
+    if (directory / WORKSPACE).exists():
+        with acquire_workspace(directory) as workspace:
+            workspace.clear()
+
+
 def is_dataset_dir(directory: Path) -> bool:
     """Return True if a folder holds a dataset, complete or unfinished, and nothing else."""
     names = names_in(directory)

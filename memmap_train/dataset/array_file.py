@@ -15,15 +15,13 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import ShardError
 from ..system.file_access import advise
 from .file_digest import FileStamp
 from .file_errors import become_shorter, explained
 from .format import HEADER_BYTES, MAX_HEADER_BYTES
-
-Array = npt.NDArray[np.generic]
 
 _HEADER = re.compile(
     rb"\{ *'descr': *('[\w<>=|]*'), *'fortran_order': *(True|False), *"

@@ -12,16 +12,14 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import ShardError
 from ..system.checksum import Checksum
 from ..system.direct_io import BLOCK_BYTES
 from ..system.disk_writer import DiskWriter
 from ..system.durable import sync_file
 from .array_file import npy_header
-
-Array = npt.NDArray[np.generic]
 
 
 class ArrayWriter:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Float32, Stored
 from ..errors import (
     BatchError,
     DatasetError,
@@ -31,11 +31,9 @@ from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
 from .manifest_file import read_manifest_bytes
 from .manifest_parser import parse_manifest
-from .selection import Selection, as_names, columns_of, members_of
+from .selection import ALL, Selection, as_names, columns_of, members_of
 from .shard import Shard, stamp_files
 
-Stored = npt.NDArray[Any]
-Float32 = npt.NDArray[np.float32]
 _BLOCK_BYTES = 2**20  # of rows that are decoded at once
 _MAX_TRIES = 10  # to read a manifest and look at its files without an update in between
 
@@ -201,7 +199,7 @@ class Dataset(Mapping[str, Shard]):
         if features is None:
             return None
         if isinstance(features, str):
-            sets = {"all": self.feature_names, **self.manifest.feature_sets}
+            sets = {ALL: self.feature_names, **self.manifest.feature_sets}
             members = set(members_of(features, sets, f"{self.path}: no feature set"))
             features = [name for name in self.feature_names if name in members]
         features = as_names(features, f"{self.path}: features")
@@ -308,7 +306,7 @@ class Dataset(Mapping[str, Shard]):
                 stored = stored.take(columns, axis=1)
             self.decode(stored, out[low : low + at_once])
 
-    def decode(self, stored: npt.NDArray[np.generic], out: Float32 | None = None) -> Float32:
+    def decode(self, stored: Array, out: Float32 | None = None) -> Float32:
         """Return stored features as float32; the same bits from either store dtype.
 
         Parameters

@@ -3,23 +3,19 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Float32
 from ..errors import ArgumentError, shown
 from .manifest import Manifest
 
-Float32 = npt.NDArray[np.float32]
 
-
-def decode(
-    stored: npt.NDArray[np.generic], manifest: Manifest, out: Float32 | None, *, where: str
-) -> Float32:
+def decode(stored: Array, manifest: Manifest, out: Float32 | None, *, where: str) -> Float32:
     """Return stored features as float32, as `Dataset.decode` describes it.
 
     Parameters
     ----------
     stored, out
-        As for `Dataset.decode`.
+        See `Dataset.decode`.
     manifest : Manifest
         It has the store dtype and the scale.
     where : str

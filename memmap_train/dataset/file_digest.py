@@ -7,14 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import ShardError
 from ..system.checksum import Checksum
 from ..system.file_access import advise
 from .file_errors import explained
-
-Array = npt.NDArray[np.generic]
 
 DIGEST_BYTES = 1_000_000  # of a buffer: read and hashed at once, within a core's own cache
 _CLOCK_STEP = 2_000_000_000  # nanoseconds: the coarsest times of a file system (FAT)

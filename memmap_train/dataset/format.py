@@ -72,5 +72,7 @@ MAX_FOLDER_BYTES = 255  # of a name, in the file systems that people use
 ARRAY_NAMES = ("features", "targets", "ids", "counts", "benchmarks")
 N_COUNTS = 6
 """Columns of `counts`: rows that hold code 0, 1, 2, 3, 4, and rows where it is missing."""
+MISSING_COUNT = N_COUNTS - 1
+"""The column of `counts` for rows where a feature is missing."""
 HEADER_BYTES = 128  # of the files that this package writes; others' headers are parsed
 MAX_HEADER_BYTES = 4096

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .eras import era_folder
+from .eras import ERA_COLUMN, era_folder
 from .format import FORMAT, FORMAT_VERSION, HEADER_BYTES, N_COUNTS
+from .ids import ID_COLUMN
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Scale:
 
 
 CODE_SCALE = Scale(multiply=0.25, add=0.0)
-"""Of Numerai's codes 0 to 4."""
+"""The scale of Numerai's codes 0 to 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,21 @@ class Manifest:
     def n_rows(self) -> int:
         """Rows of all eras."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def era_column(self) -> str:
+        """The column of eras in the sources; Numerai's, if that isn't known."""
+        return self.columns.get("era") or ERA_COLUMN
+
+    @property
+    def id_column(self) -> str:
+        """The column of ids in the sources; Numerai's, if that isn't known or there was none."""
+        return self.columns.get("id") or ID_COLUMN
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether every era has ids."""
+        return all("ids" in shard.files for shard in self.shards)
 
     @property
     def store_dtype(self) -> np.dtype[np.generic]:

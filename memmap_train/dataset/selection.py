@@ -8,6 +8,9 @@ from ..errors import DatasetError, listed, nearest
 
 Selection = str | Sequence[str] | None
 
+ALL = "all"
+"""The name that stands for all features, and for all eras."""
+
 
 def as_names(names: Any, what: str) -> list[str]:
     """Return one name, or several, as a list; a DatasetError is raised for anything else."""

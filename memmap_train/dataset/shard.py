@@ -8,19 +8,16 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Stored
 from ..errors import ShardError
 from .array_file import open_array, opened_array
 from .direct_array import DirectArray
 from .file_digest import FileStamp
 from .file_errors import why_unreadable
 from .manifest import Manifest, ShardEntry
-
-Stored = npt.NDArray[Any]
 
 
 class Shard:

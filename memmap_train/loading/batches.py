@@ -147,14 +147,7 @@ class Batches:
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
-        if 2 * self.pool_bytes > max(self.placement.available, MIN_AVAILABLE):
-            n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
-            raise BatchError(
-                f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "
-                f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
-                f"{in_bytes(self.placement.available)} at most, the memory available: take fewer "
-                "pool_batches, smaller batches or fewer features"
-            )
+        self._check_pools_fit()
         self.direct_eras = self.placement.direct_eras(dataset, 2 * self.pool_bytes)
         self.reader = self._new_reader()
         self.feature_names = self.reader.feature_names
@@ -178,6 +171,18 @@ class Batches:
                 "it knows its windows and pools"
             )
         return self.sampler
+
+    def _check_pools_fit(self) -> None:
+        """Raise a BatchError unless memory holds two pools."""
+        available = self.placement.available
+        if 2 * self.pool_bytes > max(available, MIN_AVAILABLE):
+            n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
+            raise BatchError(
+                f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "
+                f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
+                f"{in_bytes(available)} at most, the memory available: take fewer pool_batches, "
+                "smaller batches or fewer features"
+            )
 
     def _new_reader(self) -> PoolReader:
         reservation = self._budget.reserve(2 * self.pool_bytes)

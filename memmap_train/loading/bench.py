@@ -14,7 +14,7 @@ from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
 from ..progress import Progress, ignore
 from ..system.resources import n_cores
-from ..text import in_bytes
+from ..text import counted, in_bytes
 from .batches import Batches
 from .explanation import reading_line, shuffling_details, shuffling_line
 from .page_cache import drop, read_ahead, resident
@@ -197,7 +197,7 @@ def bench_text(found: dict[str, Any]) -> str:
     cached = found["resident_feature_bytes"]
     here = "" if cached is None else f"; {cached / found['feature_bytes']:.0%} are in memory now"
     lines = [
-        f"machine     {found['cores']} cores; memory is copied at "
+        f"machine     {counted(found['cores'], 'core')}; memory is copied at "
         f"{in_bytes(found['memcpy_bytes_per_second'])}/s, the disk is read at "
         + ("an unknown rate" if disk is None else f"{in_bytes(disk)}/s"),
         f"dataset     {in_bytes(found['feature_bytes'])} of features, {found['dtype']}{here}",

@@ -14,8 +14,8 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Float32, Int32, Int64, Mask
 from ..dataset.dataset import Dataset
 from ..dataset.format import HEADER_BYTES
 from ..system.buffers import BufferPool
@@ -26,9 +26,6 @@ from .direct_files import DirectFiles
 from .sampler import Pool
 from .stitched_map import StitchedArray, stitched_array
 
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
-Stored = npt.NDArray[np.generic]
 Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # windows of a pool that are checked for being in memory
@@ -83,7 +80,7 @@ class PoolReader:
         """Bytes of a row's selected features as stored."""
         return len(self.feature_names) * self._store_dtype.itemsize
 
-    def buffers(self, n_rows: int) -> tuple[Stored, Float32]:
+    def buffers(self, n_rows: int) -> tuple[Array, Float32]:
         """Return reused arrays for the features (store dtype) and targets of `n_rows` rows."""
         return (
             self._memory.array((n_rows, len(self.feature_names)), self._store_dtype),
@@ -158,7 +155,7 @@ class PoolReader:
         finally:
             os.close(file)
 
-    def fills(self, pool: Pool, x: Stored, y: Float32, n_parts: int) -> list[Callable[[], None]]:
+    def fills(self, pool: Pool, x: Array, y: Float32, n_parts: int) -> list[Callable[[], None]]:
         """Return functions that together fill a pool's arrays, called at once or in any order.
 
         Raises
@@ -199,7 +196,7 @@ class PoolReader:
         read = partial(self._read_directly, pool, offsets, x)
         return found + [partial(read, windows[a:b]) for a, b in pairwise([*edges, len(windows)])]
 
-    def _read_directly(self, pool: Pool, offsets: Int64, x: Stored, windows: Int64) -> None:
+    def _read_directly(self, pool: Pool, offsets: Int64, x: Array, windows: Int64) -> None:
         """Read windows of a pool with direct I/O; copy their rows to their places."""
         for window in windows.tolist():
             start, length = int(pool.starts[window]), int(pool.lengths[window])
@@ -207,7 +204,7 @@ class PoolReader:
             places = pool.places[offsets[window] : offsets[window] + length]
             self._feature_columns.put(rows, x, places)
 
-    def _are_direct(self, pool: Pool) -> npt.NDArray[np.bool_]:
+    def _are_direct(self, pool: Pool) -> Mask:
         """Return for each window whether it is read with direct I/O; the same within an era."""
         firsts = _firsts(pool.eras)
         n_windows = np.diff(firsts, append=len(pool.eras))
@@ -215,13 +212,13 @@ class PoolReader:
         of_era = self._direct[pool.eras[firsts]] & (n_rows >= _MIN_WINDOW_ROWS * n_windows)
         return np.repeat(of_era, n_windows)
 
-    def decode(self, x: Stored) -> Float32:
+    def decode(self, x: Array) -> Float32:
         """Return stored features as float32: themselves, or decoded into a reused buffer."""
         if not self.decodes:
             return x  # type: ignore[return-value]
         return self._dataset.decode(x, self._memory.array(x.shape, np.dtype(np.float32)))
 
-    def decode_batch(self, x: Stored, y: Float32) -> Batch:
+    def decode_batch(self, x: Array, y: Float32) -> Batch:
         """Return a batch as float32."""
         return self.decode(x), y
 
@@ -246,7 +243,7 @@ class _Columns:
     def are_all(self) -> bool:
         return self._columns is None
 
-    def gather(self, space: StitchedArray, numbers: Int64, out: Stored) -> None:
+    def gather(self, space: StitchedArray, numbers: Int64, out: Array) -> None:
         """Copy rows of these numbers into `out`, one after another."""
         for low in range(0, len(numbers), _MAX_AT_ONCE):
             some = slice(low, low + _MAX_AT_ONCE)
@@ -255,7 +252,7 @@ class _Columns:
             else:
                 space.take_columns(numbers[some], self._columns, out[some])
 
-    def scatter(self, space: StitchedArray, buffer: Stored, numbers: Int64, places: Int64) -> None:
+    def scatter(self, space: StitchedArray, buffer: Array, numbers: Int64, places: Int64) -> None:
         """Copy rows of these numbers to their places in a buffer."""
         at_once = min(_MAX_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
         rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)
@@ -264,7 +261,7 @@ class _Columns:
             self.gather(space, numbers[low : low + at_once], rows[: len(to)])
             buffer[to] = rows[: len(to)]
 
-    def put(self, rows: Stored, buffer: Stored, places: Int64) -> None:
+    def put(self, rows: Array, buffer: Array, places: Int64) -> None:
         """Copy whole rows to their places in a buffer."""
         if self._columns is None:
             buffer[places] = rows
@@ -281,7 +278,7 @@ def _of_place(pool: Pool, numbers: Int64) -> Int64:
     return found
 
 
-def _firsts(eras: npt.NDArray[np.int32]) -> Int64:
+def _firsts(eras: Int32) -> Int64:
     """Return the position of each era's first window."""
     return np.flatnonzero(np.diff(eras, prepend=-1))
 

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Ids, Int64, Mask
 from ..dataset.dataset import Dataset
-from ..dataset.format import N_COUNTS
+from ..dataset.format import MISSING_COUNT, N_COUNTS
+from ..dataset.selection import ALL
 from ..dataset.shard import Shard
 from ..errors import BatchError
 from .batches import Batches
 from .explanation import reading_line, shuffling_details, shuffling_line
-
-Counts = npt.NDArray[np.int64]
 
 _BATCH_SIZE = 4096  # for the lines about shuffling
 COUNT_NAMES = ("0", "1", "2", "3", "4", "missing")
@@ -32,7 +31,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         for name, rows in entry.data_type.items():
             data_types[name] = data_types.get(name, 0) + rows
     item = manifest.store_dtype.itemsize
-    sets = {"all": manifest.features, **manifest.feature_sets}
+    sets = {ALL: manifest.features, **manifest.feature_sets}
     cells = dataset.n_rows * len(manifest.features)
     missing = sum(entry.missing_features for entry in entries)
     description: dict[str, Any] = {
@@ -150,7 +149,7 @@ def describe_era(dataset: Dataset, era: str) -> dict[str, Any]:
     }
 
 
-def _means(names: Sequence[str], columns: npt.NDArray[np.generic]) -> dict[str, float | None]:
+def _means(names: Sequence[str], columns: Array) -> dict[str, float | None]:
     """Return the mean of each column; None if it has no value."""
     return {
         name: None if np.isnan(column).all() else round(float(np.nanmean(column)), 6)
@@ -207,7 +206,7 @@ def _describe_features(dataset: Dataset, era: str | None) -> list[dict[str, Any]
 
 def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
     """Return the statistics of each feature over all eras."""
-    total: Counts = np.zeros((len(dataset.feature_names), N_COUNTS), np.int64)
+    total: Int64 = np.zeros((len(dataset.feature_names), N_COUNTS), np.int64)
     constant_eras = np.zeros(len(total), np.int64)
     for era in dataset.eras:
         shard = dataset[era]
@@ -225,7 +224,7 @@ def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
             "mean_code": round(code_sum / coded, 6) if coded else None,
         }
         for missing, n_eras, code_sum, coded in zip(
-            total[:, -1].tolist(),
+            total[:, MISSING_COUNT].tolist(),
             constant_eras.tolist(),
             code_sums.tolist(),
             n_coded.tolist(),
@@ -234,7 +233,7 @@ def _rows_of_features(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _constant(shard: Shard) -> npt.NDArray[np.bool_] | None:
+def _constant(shard: Shard) -> Mask | None:
     """Return for each feature True if all rows of an era have the same code, or none."""
     return None if shard.counts is None else np.asarray((shard.counts == shard.n_rows).any(axis=1))
 
@@ -254,7 +253,7 @@ def _duplicated_ids(dataset: Dataset) -> dict[str, int] | None:
     return {era: n for era, n in duplicated.items() if n}
 
 
-def _n_duplicated(ids: npt.NDArray[np.bytes_]) -> int:
+def _n_duplicated(ids: Ids) -> int:
     """Return the number of ids that occur in more than one row."""
     return int((np.unique(ids, return_counts=True)[1] > 1).sum())
 

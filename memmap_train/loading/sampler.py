@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments import whole_number
+from ..arrays import Int32, Int64
 from ..errors import BatchError, shown
-
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
 _MAX_SHOWN = 8  # numbers of an array in a message
 _HINT = "; see `memmap_train.Sampler`"

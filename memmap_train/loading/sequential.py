@@ -11,14 +11,11 @@ from contextlib import ExitStack
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Float32
 from ..dataset.array_file import read_into
 from ..dataset.dataset import Dataset
 from ..system.file_access import advise
-
-Array = npt.NDArray[np.generic]
-Float32 = npt.NDArray[np.float32]
 
 _REQUEST_BYTES = 2**23  # of each request to the disk
 _STEP_BYTES = 2**18  # read before they are decoded: within a core's own cache

@@ -20,8 +20,8 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Int64
 from ..dataset.array_file import read_into
 from ..dataset.file_errors import become_shorter
 from ..dataset.format import HEADER_BYTES
@@ -30,9 +30,6 @@ from ..system.address_range import AddressRange, addresses_can_be_chosen
 from ..system.file_access import map_file
 from ..system.scratch import ThreadScratch
 from ..system.thread_lock import ThreadLock
-
-Array = npt.NDArray[np.generic]
-Int64 = npt.NDArray[np.int64]
 
 _CHUNK_BYTES = 2**18  # of whole rows before their columns are taken: within a core's cache
 _MAX_CHUNK_ROWS = 1024

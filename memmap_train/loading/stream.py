@@ -11,10 +11,11 @@ from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any
 
+from ..arrays import Float32, Stored
 from ..errors import BatchError
 from ..system.thread_lock import ThreadLock
 from ..system.threads import ThreadPool
-from .gather import Batch, Float32, PoolReader, Stored
+from .gather import Batch, PoolReader
 from .sampler import Pool, Sampler, StepLocation, check_within, whole
 
 

@@ -52,8 +52,8 @@ def torch_batches(
     DependencyError
         PyTorch isn't installed.
     BatchError, DatasetError
-        As for `Batches`; a rank outside the world; fewer batches than ranks; windows that each rank
-        would choose for itself.
+        The same errors as `Batches`; or the rank isn't in the world, there are fewer batches than
+        ranks, or each rank would choose its own windows.
 
     Examples
     --------

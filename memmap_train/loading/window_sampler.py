@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Int64
 from ..errors import BatchError
 from ..system.thread_lock import ThreadLock
-from .sampler import Int64, Pool, StepLocation, whole
+from .sampler import Pool, StepLocation, whole
 
 ORDER_VERSION = 1
 _WINDOWS, _PLACES = 1, 2  # purposes of random streams

@@ -22,7 +22,7 @@ from ..dataset.selection import Selection
 from ..errors import ExportError, MemmapTrainError, RunError
 from ..progress import Progress, ProgressOption, reporting
 from ..runs.files import replacing
-from ..runs.run import Run, enclosing_run, open_run
+from ..runs.run import Run, enclosing_run, read_run
 from ..system.paths import checked_path, user_path, user_paths
 from ..training.neutralization import neutralization
 from ..training.predictions import RunOrPath
@@ -93,7 +93,7 @@ def export(
         The extra `numerai` isn't installed.
     """
     out, image = _checked_out(out_path), flag("image", image)
-    found_runs = [open_run(folder) for folder in user_paths(runs)]
+    found_runs = [read_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     neutral = _neutral_features(found_runs[0], neutralize, proportion)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64
 from .files import replacing
 from .run import Run
 from .summary import summary
@@ -27,8 +27,6 @@ _LONGEST_TITLE = 66  # letters of that size in that width
 _LONGEST_ERA = 25  # a timestamp has 19 letters
 _MAX_TICKS, _TICKS_LETTERS = 9, 110
 _DOTTED = (0, (2, 3))
-
-_Floats = npt.NDArray[np.float64]
 
 
 def draw_run(
@@ -45,7 +43,7 @@ def draw_run(
     best_possible : float or None
         The best mean that a model can expect, drawn as a line.
     warn : callable
-        Is given one line when the picture can't be drawn.
+        Called with one line when the picture can't be drawn.
 
     Returns
     -------
@@ -78,7 +76,7 @@ def draw_run(
 def draw_scores(
     path: Path,
     eras: Sequence[str],
-    scores: Sequence[float] | _Floats,
+    scores: Sequence[float] | Float64,
     *,
     title: str,
     best_possible: float | None = None,
@@ -164,7 +162,7 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: half - 1]}…{text[-half:]}"
 
 
-def _draw_sum(axes: Any, scores: _Floats, best_possible: float | None) -> None:
+def _draw_sum(axes: Any, scores: Float64, best_possible: float | None) -> None:
     """Draw the cumulative score, and how far it is below its highest point so far."""
     n_eras = len(scores)
     overall = summary(scores)
@@ -187,7 +185,7 @@ def _draw_sum(axes: Any, scores: _Floats, best_possible: float | None) -> None:
     axes.set_ylabel("cumulative numerai_corr", color=_INK)
 
 
-def _draw_eras(axes: Any, eras: Sequence[str], scores: _Floats) -> None:
+def _draw_eras(axes: Any, eras: Sequence[str], scores: Float64) -> None:
     """Draw a bar for each era, on a scale of its own."""
     positions = np.arange(1, len(eras) + 1)
     # A single era is no wall. Of hundreds the bars touch: gaps finer than a pixel make them pale.

@@ -96,7 +96,8 @@ class TrainConfig:
     monitor : str
         The score that decides which epoch is the best, when the learning rate is lowered and when
         training stops early: a column of `history.csv`. For the loss, deviations and drawdowns a
-        smaller value is better.
+        smaller value is better. BMC, MMC and FNC are computed only where one of theirs is
+        monitored; they take a benchmark, the meta model or a feature set of the dataset.
     patience : int
         The number of epochs without a better score after which training stops. 0: it never stops
         early.

@@ -5,19 +5,14 @@ for each model. No I/O; numpy and scipy only.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64, Floats
 from .metrics import gaussian_ranks, numerai_corr
 
-_Floats = npt.NDArray[np.floating[Any]]
 
-
-def correlation_contribution(
-    predictions: _Floats, other: _Floats, target: _Floats
-) -> npt.NDArray[np.float64]:
+def correlation_contribution(predictions: Floats, other: Floats, target: Floats) -> Float64:
     """Return what the predictions of models add to another model's correlation with the target.
 
     Predictions and the other model's are ranked (ties share their mean rank) and mapped to a normal
@@ -81,7 +76,7 @@ def correlation_contribution(
     return scores
 
 
-def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -> str:
+def why_no_contribution(predictions: Floats, other: Floats, target: Floats) -> str:
     """Return why one model has no `correlation_contribution` in an era, in a few words.
 
     Parameters
@@ -89,7 +84,7 @@ def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -
     predictions : ndarray of float, shape (rows,)
         Predictions of the model, for which the score is NaN.
     other, target : ndarray of float, shape (rows,)
-        As for `correlation_contribution`.
+        See `correlation_contribution`.
 
     Examples
     --------
@@ -109,7 +104,7 @@ def why_no_contribution(predictions: _Floats, other: _Floats, target: _Floats) -
     return "the other model's predictions are all equal"
 
 
-def correlation_with(predictions: _Floats, other: _Floats) -> npt.NDArray[np.float64]:
+def correlation_with(predictions: Floats, other: Floats) -> Float64:
     """Return the correlation of models' predictions with those of a benchmark or the meta model.
 
     It is `numerai_corr` with the other model's predictions as the target, over the given rows that
@@ -145,8 +140,8 @@ def correlation_with(predictions: _Floats, other: _Floats) -> npt.NDArray[np.flo
 
 
 def _common_rows(
-    predictions: _Floats, other: _Floats, target: _Floats
-) -> tuple[_Floats, _Floats, _Floats]:
+    predictions: Floats, other: Floats, target: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Return copies of the rows that have a label and a prediction of the other model."""
     if predictions.ndim != 2 or not other.shape == target.shape == predictions.shape[:1]:
         raise ValueError(

@@ -60,7 +60,7 @@ def automatic_embargo(
     Parameters
     ----------
     eras, targets, aliases
-        As for `folds.split`.
+        See `folds.split`.
     era_column : str
         The column of the sources that the eras are from. Numbers are known to be weeks only in
         Numerai's column.
@@ -119,7 +119,7 @@ def resolve_embargo(
     wanted : int or "auto"
         The value of `embargo_eras`.
     eras, targets, aliases, allow_overlap
-        As for `folds.split`.
+        See `folds.split`.
 
     Raises
     ------

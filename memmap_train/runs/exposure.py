@@ -5,36 +5,26 @@ correlations. No I/O; numpy only.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
-_Floats = npt.NDArray[np.floating[Any]]
-_Float64s = npt.NDArray[np.float64]
+from ..arrays import Float64, Floats, Int64, Stored
 
 _BLOCK_ROWS = 256  # decoded to float64 at once: 7 MB of 3,555 features
-_N_CODES = 5
-_CODE = 0.25  # what a code is worth in a float32 store
 _SAME = 1e-12  # correlations nearer to each other than rounding errors
 
 
-def exposures(
-    features: npt.NDArray[Any], predictions: _Floats, *, counts: npt.NDArray[Any] | None = None
-) -> _Float64s:
+def exposures(features: Stored, predictions: Floats) -> Float64:
     """Return the correlation of each model's predictions with each feature, in one era.
 
     Parameters
     ----------
     features : ndarray of float32 or int8, shape (rows, features)
-        As a shard holds them: a constant scale and offset don't change a correlation. A memory map
-        is read once, in blocks of rows.
+        The features as a shard holds them: a constant scale and offset don't change a
+        correlation. A memory map is read once, in blocks of rows.
     predictions : ndarray of float, shape (rows, models)
-        As they are, not ranked.
-    counts : ndarray of int32, shape (features, 6), optional
-        The number of rows with each code, of the same features, if there are no missing ones: it
-        saves computing the features' variances.
+        The predictions as they are, not ranked.
 
     Returns
     -------
@@ -73,15 +63,13 @@ def exposures(
         centred -= centred.mean(axis=0)
         centred /= np.linalg.norm(centred, axis=0)  # NaN where undefined
         products, sums, squares = _products(features, centred)
-        if counts is not None:
-            sums, squares = _moments(counts, 1.0 if features.dtype == np.int8 else _CODE)
         spread = squares - sums * sums / n_rows
         spread[spread <= squares * _SAME] = math.nan
-        found: _Float64s = np.clip(products / np.sqrt(spread)[:, None], -1, 1)
+        found: Float64 = np.clip(products / np.sqrt(spread)[:, None], -1, 1)
         return found
 
 
-def maximal_exposure(of_features: _Float64s) -> tuple[npt.NDArray[np.int64], _Float64s]:
+def maximal_exposure(of_features: Float64) -> tuple[Int64, Float64]:
     """Return each model's largest exposure.
 
     Parameters
@@ -109,7 +97,7 @@ def maximal_exposure(of_features: _Float64s) -> tuple[npt.NDArray[np.int64], _Fl
     return np.where(largest < 0, -1, first), np.where(largest < 0, math.nan, largest)
 
 
-def rms_exposure(of_features: _Float64s) -> _Float64s:
+def rms_exposure(of_features: Float64) -> Float64:
     """Return the root of each model's mean squared exposure, over the features that have one.
 
     >>> rms_exposure(np.array([[0.3, math.nan], [-0.4, math.nan], [math.nan, math.nan]])).tolist()
@@ -121,9 +109,7 @@ def rms_exposure(of_features: _Float64s) -> _Float64s:
     return np.sqrt(np.where(n_known > 0, total / np.maximum(n_known, 1), math.nan))
 
 
-def turnover(
-    predictions: _Floats, ids: npt.NDArray[Any], before: _Floats, ids_before: npt.NDArray[Any]
-) -> _Float64s:
+def turnover(predictions: Floats, ids: Stored, before: Floats, ids_before: Stored) -> Float64:
     """Return how much the order of each model's predictions changes from one era to the next.
 
     Parameters
@@ -166,9 +152,7 @@ def turnover(
     return scores
 
 
-def _products(
-    features: npt.NDArray[Any], predictions: _Float64s
-) -> tuple[_Float64s, _Float64s, _Float64s]:
+def _products(features: Stored, predictions: Float64) -> tuple[Float64, Float64, Float64]:
     """Return features' products with predictions, their sums and sums of squares."""
     n_features = features.shape[1]
     products = np.zeros((n_features, predictions.shape[1]))
@@ -179,10 +163,3 @@ def _products(
         sums += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
     return products, sums, squares
-
-
-def _moments(counts: npt.NDArray[Any], code: float) -> tuple[_Float64s, _Float64s]:
-    """Return the sums, and sums of squares, of features of which a code is worth so much."""
-    values = code * np.arange(_N_CODES)
-    of_codes = counts[:, :_N_CODES].astype(np.float64)
-    return of_codes @ values, of_codes @ values**2

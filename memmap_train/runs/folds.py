@@ -15,6 +15,7 @@ from typing import Literal
 from ..arguments import flag, names, whole_number
 from ..dataset.eras import era_sort_key, weekly_era_number
 from ..errors import FoldError, listed, shown
+from ..text import counted
 from .embargo import far_from, resolve_embargo
 from .validation_eras import choose_validation
 
@@ -73,10 +74,12 @@ class Fold:
                 "more, or to a list of era labels"
             )
         if not self.train:
+            are = "is" if len(self.validation) == 1 else "are"
+            validation = f"{counted(len(self.validation), 'era')} {are}"
             raise FoldError(
-                f"no train eras are left, expected at least one: {len(self.validation):,} eras are "
-                f"for validation and {len(self.embargo):,} lie within {self.embargo_eras:,} eras "
-                "of them; set fewer validation_eras or embargo_eras, or convert more eras"
+                f"no train eras are left, expected at least one: {validation} for validation and "
+                f"{len(self.embargo):,} lie within {self.embargo_eras:,} eras of them; set fewer "
+                "validation_eras or embargo_eras, or convert more eras"
             )
 
 
@@ -188,7 +191,7 @@ def walk_forward(
     Parameters
     ----------
     eras, labelled, embargo_eras, targets, aliases, allow_overlap
-        As for `split`.
+        See `split`.
     folds : int or "numerai"
         The number of folds: the last eras with labels are cut into this many blocks of equal size,
         and as many eras, and the embargo, are left before the first block. Or "numerai" for the
@@ -299,8 +302,8 @@ def _labelled_in_order(
     with_labels = tuple(era for era in eras if era in known)
     if not with_labels:
         raise FoldError(
-            f"{target!r} has labels in none of the {len(eras):,} eras, expected at least two "
-            "eras with labels: set targets to one that has them"
+            f"{target!r} has labels in none of the {counted(len(eras), 'era')}, expected at least "
+            "two eras with labels: set targets to one that has them"
         )
     return eras, with_labels
 
@@ -335,8 +338,9 @@ def _equal_blocks(with_labels: Sequence[str], folds: int, reach: int) -> list[Se
     size = (len(with_labels) - reach) // (folds + 1) if folds > 0 else 0
     if size < 1:
         raise FoldError(
-            f"the folds are {folds:,}, expected 1 or more and, for {len(with_labels):,} eras with "
-            f"labels and an embargo of {reach:,}, at most {max(0, len(with_labels) - reach - 1):,}"
+            f"the folds are {folds:,}, expected 1 or more and, for "
+            f"{counted(len(with_labels), 'era')} with labels and an embargo of {reach:,}, at most "
+            f"{max(0, len(with_labels) - reach - 1):,}"
         )
     first = len(with_labels) - folds * size
     return [with_labels[low : low + size] for low in range(first, len(with_labels), size)]

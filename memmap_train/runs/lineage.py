@@ -17,7 +17,7 @@ from ..errors import ConfigError, RunError
 from .embargo import min_embargo, too_near
 from .files import CONFIG_NAME, damaged
 from .folds import Fold
-from .run import Run, open_run
+from .run import Run, read_run
 
 SUFFIX = ".keras"
 """The suffix of a saved model's file."""
@@ -82,7 +82,7 @@ class Lineage:
         Returns
         -------
         list of str
-            In the order of time; empty if the model may be scored on the fold.
+            The eras in the order of time; empty if the model may be scored on the fold.
         """
         reach = max(self.embargo_eras, fold.embargo_eras)
         seen = {*self.train_eras, *(self.choice_eras if walks_forward else ())}
@@ -96,7 +96,7 @@ class Lineage:
 def lineage_of(model: Path) -> Lineage:
     """Return the lineage of a saved model, which the record of the run in its folder has."""
     try:
-        run = open_run(model.parent)
+        run = read_run(model.parent)
         before = begun_with(run)
     except (RunError, OSError):
         return Lineage(is_known=False)

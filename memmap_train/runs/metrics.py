@@ -8,18 +8,15 @@ A score that isn't defined is NaN, without a warning; `summary.summary` leaves s
 """
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-_Floats = npt.NDArray[np.floating[Any]]
-_Float64s = npt.NDArray[np.float64]
+from ..arrays import Float64, Floats
 
 
-def numerai_corr(predictions: _Floats, target: _Floats) -> float:
+def numerai_corr(predictions: Floats, target: Floats) -> float:
     """Return Numerai's correlation of one era's predictions with its target.
 
     Predictions are ranked (ties share their mean rank) and mapped to a normal distribution, the
@@ -68,7 +65,7 @@ def numerai_corr(predictions: _Floats, target: _Floats) -> float:
     return _pearson(_power_1_5(gaussian_ranks(predictions)), powered.astype(np.float64))
 
 
-def pearson(predictions: _Floats, target: _Floats) -> float:
+def pearson(predictions: Floats, target: Floats) -> float:
     """Return the plain correlation of one era's predictions with its target.
 
     Parameters
@@ -99,7 +96,7 @@ def pearson(predictions: _Floats, target: _Floats) -> float:
     return _pearson(x.astype(np.float64), y.astype(np.float64))
 
 
-def why_undefined(predictions: _Floats, target: _Floats) -> str:
+def why_undefined(predictions: Floats, target: Floats) -> str:
     """Return why an era has no `numerai_corr`, in a few words.
 
     Parameters
@@ -120,27 +117,27 @@ def why_undefined(predictions: _Floats, target: _Floats) -> str:
     return "a constant target" if np.ptp(target) == 0 else "predictions that are all equal"
 
 
-def uniform_ranks(values: _Floats) -> _Float64s:
+def uniform_ranks(values: Floats) -> Float64:
     """Return ranks along the first axis, evenly spaced between 0 and 1; ties share their mean rank.
 
     >>> uniform_ranks(np.array([0.3, 0.1, 0.2, 0.3])).tolist()
     [0.75, 0.125, 0.375, 0.75]
     """
-    ranks: _Float64s = (rankdata(values, axis=0) - 0.5) / len(values)
+    ranks: Float64 = (rankdata(values, axis=0) - 0.5) / len(values)
     return ranks
 
 
-def gaussian_ranks(values: _Floats) -> _Float64s:
+def gaussian_ranks(values: Floats) -> Float64:
     """Return ranks along the first axis, mapped to a normal distribution; ties share their rank.
 
     >>> gaussian_ranks(np.array([0.3, 0.1, 0.2])).round(4).tolist()
     [0.9674, -0.9674, 0.0]
     """
-    normal: _Float64s = ndtri(uniform_ranks(values))
+    normal: Float64 = ndtri(uniform_ranks(values))
     return normal
 
 
-def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Floats, _Floats]:
+def _labelled(predictions: Floats, target: Floats) -> tuple[Floats, Floats]:
     """Return copies of both arrays without the rows whose target is NaN."""
     if predictions.ndim != 1 or predictions.shape != target.shape:
         raise ValueError(
@@ -151,13 +148,13 @@ def _labelled(predictions: _Floats, target: _Floats) -> tuple[_Floats, _Floats]:
     return predictions[labelled], target[labelled]
 
 
-def _power_1_5(values: _Floats) -> _Floats:
+def _power_1_5(values: Floats) -> Floats:
     """Raise to the power 1.5, keeping the sign and the dtype."""
-    powered: _Floats = np.copysign(np.abs(values) ** 1.5, values)
+    powered: Floats = np.copysign(np.abs(values) ** 1.5, values)
     return powered
 
 
-def _pearson(x: _Floats, y: _Floats) -> float:
+def _pearson(x: Floats, y: Floats) -> float:
     """Return the Pearson correlation of two arrays of one length, NaN where it isn't defined."""
     if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         return math.nan
@@ -169,9 +166,9 @@ def _pearson(x: _Floats, y: _Floats) -> float:
     return min(1.0, max(-1.0, float(x @ y)))
 
 
-def _unit(values: _Floats) -> _Float64s:
+def _unit(values: Floats) -> Float64:
     """Scale to a length of 1."""
     # By the largest value first: squares of very small values would be 0.
     scaled = values / np.abs(values).max()
-    unit: _Float64s = scaled / np.linalg.norm(scaled)
+    unit: Float64 = scaled / np.linalg.norm(scaled)
     return unit

@@ -12,6 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .config import TrainConfig
 
+FURTHER_SCORES = ("bmc", "mmc", "fnc")
+"""Scores that a training computes only if it monitors one of their columns in history.csv."""
+
+_FURTHER_COLUMNS = {
+    f"val_{score}_{statistic}": is_smaller_better
+    for score in FURTHER_SCORES
+    for statistic, is_smaller_better in {
+        "mean": False,
+        "std": True,
+        "sharpe": False,
+        "max_drawdown": True,
+        "positive": False,
+    }.items()
+}
+
 MONITORS = MappingProxyType(
     {
         "val_corr_mean": False,
@@ -25,9 +40,19 @@ MONITORS = MappingProxyType(
         "val_pearson_max_drawdown": True,
         "val_pearson_positive": False,
         "loss": True,
+        **_FURTHER_COLUMNS,
     }
 )
 """Scores that may decide, as columns of history.csv, and whether a smaller one is better."""
+
+
+def further_score(monitor: str) -> str | None:
+    """Return the one of `FURTHER_SCORES` that a monitored score belongs to, or None.
+
+    >>> further_score("val_bmc_sharpe"), further_score("val_corr_sharpe")
+    ('bmc', None)
+    """
+    return monitor.split("_")[1] if monitor in _FURTHER_COLUMNS else None
 
 
 def is_better(monitor: str, score: float, than: float) -> bool:

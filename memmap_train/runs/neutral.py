@@ -1,229 +1,23 @@
-"""Predictions made neutral to features: their residual, and its score (FNC).
+"""Scores of predictions that are made neutral to features: FNC, and CORR by the proportion.
 
-Takes the features of *one* era as they are stored, predictions and a target; returns residuals and
-scores. The features are factorised once, for all models and proportions. No I/O; numpy and scipy
-only.
+Takes predictions and the target of *one* era, and its `Neutralizer`; returns scores, or why there
+are none. No I/O; numpy and scipy only.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-from scipy.linalg import blas, lapack, solve_triangular
 
+from ..arrays import Float64, Floats, Mask
 from .metrics import gaussian_ranks, numerai_corr, uniform_ranks
+from .neutralizer import Neutralizer
 
-_Floats = npt.NDArray[np.floating[Any]]
-_Float64s = npt.NDArray[np.float64]
-_Mask = npt.NDArray[np.bool_]
-
-_BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
-_RCOND = 1e-6  # smallest singular value that counts, relative to the largest: numerai-tools' own
-_EXACT = 2**24  # float32 represents all whole numbers below
 _NOTHING = 1e-9  # of the predictions' length: a residual below it is rounding errors
 _DECIMALS = 11  # that count of residuals up to 1
-_ROUNDING = 1e-10  # of the predictions' length: an error that is worth no further step
-_POWER_STEPS = 4  # of the power iteration for the largest singular value
 
 
-class Neutralizer:
-    """The features of one era, factorised: subtracts from predictions what features explain.
-
-    Parameters
-    ----------
-    features : ndarray of float32 or int8, shape (rows, features)
-        As a shard holds them: the residual doesn't depend on a constant scale and offset. They are
-        read in blocks of rows whenever predictions are neutralised, so a memory map will do.
-    rows : ndarray of bool, shape (rows,), optional
-        The rows that count, such as those with a label; by default all.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of rows that count.
-    n_independent : int
-        Number of features that aren't constant or a linear combination of others.
-    has_missing : bool
-        Whether a feature is NaN in one of the rows; then no residual is defined.
-
-    Notes
-    -----
-    Residuals equal those of ``numerai_tools.scoring.neutralize`` of numerai-tools 0.7.2
-    (https://github.com/numerai/numerai-tools) to 1e-6: a least-squares fit with a constant, in
-    which singular values below 1e-6 of the largest count as zero.
-
-    It takes 8 bytes for each pair of features, and 4 more while it is made: 101 MB for 3,555.
-
-    Examples
-    --------
-    >>> features = np.array([[0, 4], [1, 4], [2, 4], [4, 4]], np.int8)
-    >>> neutralizer = Neutralizer(features)
-    >>> neutralizer.n_independent
-    1
-    >>> neutralizer.residual(np.array([[0.0], [1.0], [2.0], [4.0]])).round(6).tolist()
-    [[0.0], [0.0], [0.0], [0.0]]
-    """
-
-    def __init__(self, features: npt.NDArray[Any], rows: _Mask | None = None) -> None:
-        self._features, self._rows = features, rows
-        self.n_rows = len(features) if rows is None else int(np.count_nonzero(rows))
-        self.n_independent, self.has_missing = 0, False
-        if self.n_rows and features.shape[1]:
-            products = self._products()
-            self.has_missing = bool(np.isnan(self._sums).any())
-            if not self.has_missing:
-                self._factorise(self._covariance(products))
-
-    def residual(self, predictions: _Floats, proportion: float = 1.0) -> _Float64s:
-        """Return predictions without a share of what the features explain.
-
-        Parameters
-        ----------
-        predictions : ndarray of float, shape (rows that count, models)
-        proportion : float
-            The share that is subtracted, between 0 and 1.
-
-        Returns
-        -------
-        ndarray of float64, shape (rows that count, models)
-            NaN for predictions that are all equal or not finite, and if features are missing.
-        """
-        return predictions - proportion * self.explained(predictions)
-
-    def explained(self, predictions: _Floats) -> _Float64s:
-        """Return what the features explain of predictions: the least-squares fit.
-
-        Parameters
-        ----------
-        predictions : ndarray of float, shape (rows that count, models)
-
-        Returns
-        -------
-        ndarray of float64, shape (rows that count, models)
-            NaN as for `residual`.
-        """
-        if predictions.ndim != 2 or len(predictions) != self.n_rows:
-            raise ValueError(
-                f"expected predictions of shape ({self.n_rows}, models), found shape "
-                f"{predictions.shape}"
-            )
-        fit = np.full(predictions.shape, math.nan)
-        if not self.n_rows or self.has_missing:
-            return fit
-        with np.errstate(invalid="ignore"):
-            is_defined = np.isfinite(predictions).all(axis=0) & (np.ptp(predictions, axis=0) > 0)
-        wanted = predictions[:, is_defined].astype(np.float64)
-        if self.n_independent >= self.n_rows - 1:  # nothing that they couldn't explain
-            fit[:, is_defined] = wanted
-            return fit
-        if not self.n_independent:
-            fit[:, is_defined] = wanted.mean(axis=0)
-            return fit
-        means = wanted.mean(axis=0)
-        rest = wanted - means
-        weights, _ = self._weights(rest)
-        rest -= self._fit(weights)
-        # Of what is left nothing should be explained; where features are nearly collinear, it is.
-        weights, length = self._weights(rest)
-        if (length > _ROUNDING * np.linalg.norm(wanted, axis=0)).any():
-            rest -= self._fit(weights)
-        fit[:, is_defined] = wanted - rest
-        return fit
-
-    def _weights(self, centred: _Float64s) -> tuple[_Float64s, _Float64s]:
-        """Return the features' weights in the fit of centred predictions, and the fit's length."""
-        products = np.zeros((len(self._sums), centred.shape[1]))
-        for place, block in self._blocks(np.float64):
-            products += block.T @ centred[place]
-        products -= np.outer(self._sums, centred.mean(axis=0))
-        half = solve_triangular(self._factor, products[self._pivots], lower=True)
-        weights = np.zeros_like(products)
-        weights[self._pivots] = solve_triangular(self._factor, half, lower=True, trans=1)
-        return weights, np.linalg.norm(half, axis=0)
-
-    def _fit(self, weights: _Float64s) -> _Float64s:
-        """Return the fit that features with these weights make; its mean is 0."""
-        fit = np.empty((self.n_rows, weights.shape[1]))
-        for place, block in self._blocks(np.float64):
-            np.matmul(block, weights, out=fit[place])
-        fit -= self._sums @ weights / self.n_rows
-        return fit
-
-    def _products(self) -> npt.NDArray[Any]:
-        """Return the products of all pairs of features, and add up each feature.
-
-        The lower triangle is computed. Sums of codes have no rounding errors in float32, in which
-        it takes half the time.
-        """
-        n_features = self._features.shape[1]
-        for dtype, multiply in ((np.float32, blas.ssyrk), (np.float64, blas.dsyrk)):
-            self._sums = np.zeros(n_features)
-            products = np.zeros((n_features, n_features), dtype, order="F")
-            for _, block in self._blocks(dtype):
-                if dtype == np.float32 and not _adds_exactly(block, self.n_rows):
-                    break
-                self._sums += block.sum(axis=0)
-                products = multiply(1.0, block.T, 1.0, products, lower=1, overwrite_c=1)
-            else:
-                break
-        return products
-
-    def _covariance(self, products: npt.NDArray[Any]) -> _Float64s:
-        """Return the features' covariance times the rows: the lower triangle."""
-        covariance = np.empty(products.shape, order="F")
-        means = self._sums / self.n_rows
-        for low in range(0, len(means), _BLOCK_COLUMNS):
-            part = slice(low, low + _BLOCK_COLUMNS)
-            covariance[low:, part] = np.outer(self._sums[low:], -means[part])
-            covariance[low:, part] += products[low:, part]
-        return covariance
-
-    def _factorise(self, covariance: _Float64s) -> None:
-        """Factorise the covariance, with the most independent features first."""
-        least = (_RCOND * self._largest_singular_value(covariance)) ** 2
-        factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1, tol=least, overwrite_a=1)
-        self.n_independent = int(rank)
-        self._pivots = pivots[:rank] - 1
-        self._factor = np.asfortranarray(factor[:rank, :rank])
-
-    def _largest_singular_value(self, covariance: _Float64s) -> float:
-        """Return the largest singular value of the features, not centred."""
-        vector, length = self._sums + 1.0, 0.0
-        for _ in range(_POWER_STEPS):
-            vector /= np.linalg.norm(vector)
-            product = blas.dsymv(1.0, covariance, vector, lower=1)
-            product += self._sums * (self._sums @ vector / self.n_rows)
-            length, vector = float(np.linalg.norm(product)), product
-            if length == 0:
-                break
-        return math.sqrt(length)
-
-    def _blocks(self, dtype: npt.DTypeLike) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
-        """Yield blocks of the rows that count, each with its place among them."""
-        first = 0
-        for low in range(0, len(self._features), _BLOCK_ROWS):
-            block = self._features[low : low + _BLOCK_ROWS]
-            if self._rows is not None:
-                block = block[self._rows[low : low + _BLOCK_ROWS]]
-            yield slice(first, first + len(block)), block.astype(dtype)
-            first += len(block)
-
-
-def _adds_exactly(block: npt.NDArray[np.float32], n_rows: int) -> bool:
-    """Return True if products of such features over so many rows add up exactly in float32.
-
-    Codes do: they are whole numbers, or quarters of such.
-    """
-    quarters = block * 4
-    largest = float(np.abs(quarters).max(initial=0))
-    return bool((quarters == np.rint(quarters)).all()) and largest**2 * n_rows < _EXACT
-
-
-def feature_neutral_corr(
-    predictions: _Floats, target: _Floats, neutralizer: Neutralizer
-) -> npt.NDArray[np.float64]:
+def feature_neutral_corr(predictions: Floats, target: Floats, neutralizer: Neutralizer) -> Float64:
     """Return the correlation with the target of what features don't explain (FNC), for each model.
 
     Predictions are ranked and mapped to a normal distribution, made neutral to the features, and
@@ -234,9 +28,9 @@ def feature_neutral_corr(
     predictions : ndarray of float, shape (rows, models)
         Predictions of the rows that have a label: rows without one take no part in the fit.
     target : ndarray of float, shape (rows,)
-        Without NaN.
+        The target, without NaN.
     neutralizer : Neutralizer
-        Made from the features of the same rows.
+        The features of the same rows.
 
     Returns
     -------
@@ -249,24 +43,23 @@ def feature_neutral_corr(
     tests hold this function.
     """
     _check_labels(predictions, target)
-    known = np.logical_not(np.isnan(predictions).any(axis=0))
+    known = ~np.isnan(predictions).any(axis=0)
     scores = np.full(predictions.shape[1], math.nan)
     if len(target) > 1:
-        scores[known] = _scores(gaussian_ranks(predictions[:, known]), target, neutralizer, [1.0])[
-            0
-        ]
+        ranks = gaussian_ranks(predictions[:, known])
+        (scores[known],) = _scores(ranks, target, neutralizer, [1.0])
     return scores
 
 
 def neutralized_corr(
-    predictions: _Floats, target: _Floats, neutralizer: Neutralizer, proportions: Sequence[float]
-) -> npt.NDArray[np.float64]:
+    predictions: Floats, target: Floats, neutralizer: Neutralizer, proportions: Sequence[float]
+) -> Float64:
     """Return the score of predictions that are made neutral as `predict --neutralize` does.
 
     Parameters
     ----------
     predictions, target, neutralizer
-        As for `feature_neutral_corr`. The ranks of the predictions are made neutral.
+        See `feature_neutral_corr`. The ranks of the predictions are made neutral.
     proportions : sequence of float
         Between 0 and 1.
 
@@ -276,7 +69,7 @@ def neutralized_corr(
         `numerai_corr` for each proportion; NaN as for `feature_neutral_corr`.
     """
     _check_labels(predictions, target)
-    known = np.logical_not(np.isnan(predictions).any(axis=0))
+    known = ~np.isnan(predictions).any(axis=0)
     scores = np.full((len(proportions), predictions.shape[1]), math.nan)
     if len(target) > 1:
         ranks = uniform_ranks(predictions[:, known])
@@ -284,7 +77,7 @@ def neutralized_corr(
     return scores
 
 
-def is_explained(predictions: _Floats, residual: _Floats) -> npt.NDArray[np.bool_]:
+def is_explained(predictions: Floats, residual: Floats) -> Mask:
     """Return whether nothing but rounding errors is left of each model's predictions.
 
     Parameters
@@ -297,30 +90,31 @@ def is_explained(predictions: _Floats, residual: _Floats) -> npt.NDArray[np.bool
     ndarray of bool, shape (models,)
         True as well where the residual is NaN.
     """
-    lengths = (np.linalg.norm(part - part.mean(axis=0), axis=0) for part in (residual, predictions))
-    left, whole = lengths
-    explained: npt.NDArray[np.bool_] = np.logical_not(left > _NOTHING * whole)
+    left, before = (
+        np.linalg.norm(part - part.mean(axis=0), axis=0) for part in (residual, predictions)
+    )
+    explained: Mask = np.logical_not(left > _NOTHING * before)
     return explained
 
 
-def to_rank(residual: _Float64s) -> _Float64s:
+def to_rank(residual: Float64) -> Float64:
     """Return a residual in which rounding errors don't order rows that are tied.
 
     Parameters
     ----------
     residual : ndarray of float64, shape (rows,)
-        Of one model; not all 0.
+        The residual of one model; not all 0.
 
     Examples
     --------
     >>> to_rank(np.array([0.1 + 0.2, 0.3, -0.6])).tolist()
     [0.5, 0.5, -1.0]
     """
-    rounded: _Float64s = np.round(residual / np.abs(residual).max(), _DECIMALS)
+    rounded: Float64 = np.round(residual / np.abs(residual).max(), _DECIMALS)
     return rounded
 
 
-def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutralizer) -> str:
+def why_not_neutral(predictions: Floats, target: Floats, neutralizer: Neutralizer) -> str:
     """Return why one model has no `feature_neutral_corr` in an era, in a few words.
 
     Parameters
@@ -328,7 +122,7 @@ def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutrali
     predictions : ndarray of float, shape (rows,)
         Predictions of the model, for which the score is NaN.
     target, neutralizer
-        As for `feature_neutral_corr`.
+        See `feature_neutral_corr`.
     """
     if len(target) < 2:
         return "fewer than two labelled rows"
@@ -344,8 +138,8 @@ def why_not_neutral(predictions: _Floats, target: _Floats, neutralizer: Neutrali
 
 
 def _scores(
-    ranks: _Float64s, target: _Floats, neutralizer: Neutralizer, proportions: Sequence[float]
-) -> _Float64s:
+    ranks: Float64, target: Floats, neutralizer: Neutralizer, proportions: Sequence[float]
+) -> Float64:
     """Return the scores of ranks of one kind or another, by proportion and model."""
     explained = neutralizer.explained(ranks)
     scores = np.full((len(proportions), ranks.shape[1]), math.nan)
@@ -356,7 +150,7 @@ def _scores(
     return scores
 
 
-def _check_labels(predictions: _Floats, target: _Floats) -> None:
+def _check_labels(predictions: Floats, target: Floats) -> None:
     if predictions.ndim != 2 or target.shape != predictions.shape[:1] or np.isnan(target).any():
         raise ValueError(
             "expected predictions of shape (rows, models) and a target of shape (rows,) without "

@@ -65,6 +65,9 @@ class RunRecord(BaseModel):
         The lineage of the saved model; see `lineage`.
     monitor : str
         The score that decides which epoch is the best.
+    monitored_against : str or None
+        What this score refers to: the benchmark of BMC, the meta model of MMC, the feature set of
+        FNC; None for other scores.
     kept_epoch : "best" or "last"
         The epoch whose model is kept.
     embargo_eras : int
@@ -87,6 +90,8 @@ class RunRecord(BaseModel):
     features_digest, targets_digest, labels_digest : str or None
         Checksums of the features, of the targets, and of the labels of the run's own targets in the
         eras of its folds.
+    benchmark_digest : str or None
+        A checksum of the monitored benchmark in the validation eras, if there is one.
 
     Raises
     ------
@@ -105,6 +110,7 @@ class RunRecord(BaseModel):
     model_digest: str | None = None
     begun_with: dict[str, Any] | None = None
     monitor: str = "val_corr_mean"
+    monitored_against: str | None = None
     kept_epoch: Literal["best", "last"] = "best"
     embargo_eras: int
     train_eras: _Names = ()
@@ -129,6 +135,7 @@ class RunRecord(BaseModel):
     features_digest: str | None = None
     targets_digest: str | None = None
     labels_digest: str | None = None
+    benchmark_digest: str | None = None
 
     _values: dict[str, Any] = PrivateAttr()
     _fold: Fold | None = PrivateAttr()

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import RunError
 from .report import FoldsReport, TrainReport
-from .run import Run, open_run
+from .run import Run, read_run
+from .score_files import era_score_columns
 from .summary import Summary, summary
 
 
@@ -22,7 +23,7 @@ def recorded_report(run: Run) -> TrainReport:
         The run isn't finished, or `state.json` lacks some of it.
     """
     result = _result_of(run)
-    corr, pearson = recorded_summaries(run)
+    corr, pearson, further = recorded_summaries(run)
     try:
         return TrainReport(
             run_dir=str(run.path),
@@ -32,6 +33,7 @@ def recorded_report(run: Run) -> TrainReport:
             best_epoch=result["best_epoch"],
             corr=corr,
             pearson=pearson,
+            further=further,
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             already_finished=True,
@@ -51,14 +53,15 @@ def recorded_folds_report(run: Run) -> FoldsReport:
     """
     result = _result_of(run)
     numbers = range(1, len(run.folds) + 1)
-    folds = tuple(recorded_report(open_run(run.fold_path(number))) for number in numbers)
-    corr, pearson = recorded_summaries(run)
+    folds = tuple(recorded_report(read_run(run.fold_path(number))) for number in numbers)
+    corr, pearson, further = recorded_summaries(run)
     try:
         return FoldsReport(
             run_dir=str(run.path),
             n_eras=result["n_eras"],
             corr=corr,
             pearson=pearson,
+            further=further,
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             folds=folds,
@@ -69,10 +72,19 @@ def recorded_folds_report(run: Run) -> FoldsReport:
         raise _damaged(run, error) from None
 
 
-def recorded_summaries(run: Run) -> tuple[Summary, Summary]:
-    """Return the summaries of both scores of the main target, from a run's `era_scores.csv`."""
-    rows = [row for row in run.read_era_scores() if row[1] == run.record.main_target]
-    return summary([row[2] for row in rows]), summary([row[3] for row in rows])
+def recorded_summaries(run: Run) -> tuple[Summary, Summary, dict[str, Summary]]:
+    """Return the summaries of the main target's scores, from a run's `era_scores.csv`.
+
+    They are those of `numerai_corr` and of the plain correlation, and by name the one of the
+    further score if there is one.
+    """
+    rows = [row[2:] for row in run.read_era_scores() if row[1] == run.record.main_target]
+    corr, pearson, *further = (
+        summary([row[column] for row in rows])
+        for column in range(len(era_score_columns(run.record.monitor)) - 2)
+    )
+    names = era_score_columns(run.record.monitor)[4:]
+    return corr, pearson, dict(zip(names, further, strict=True))
 
 
 def _result_of(run: Run) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,6 +32,8 @@ class TrainPlan:
         The first and the last era of each side: "0001 to 0232".
     embargo : str or None
         Assumptions of the automatic embargo, if they aren't obvious.
+    monitored : str or None
+        The monitored score and what it refers to, if that is something beside the targets.
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
@@ -61,6 +63,7 @@ class TrainPlan:
     train_range: str
     validation_range: str
     embargo: str | None = None
+    monitored: str | None = None
     n_features: int
     n_targets: int
     n_parameters: int
@@ -97,6 +100,9 @@ class TrainReport:
     corr, pearson : Summary
         Summaries of `numerai_corr` and of the plain correlation of the main target over the
         validation eras, in the best epoch.
+    further : mapping of str to Summary
+        By name ("bmc", "mmc", "fnc") the summary of the score that is computed because it is
+        monitored; empty for other runs.
     best_possible : float or None
         The best `corr.mean` that a model can expect, if the dataset is a sample that knows it.
     chart_path : str or None
@@ -118,6 +124,7 @@ class TrainReport:
     chart_path: str | None
     already_finished: bool = False
     report_path: str | None = None
+    further: Mapping[str, Summary] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it."""
@@ -127,7 +134,7 @@ class TrainReport:
             "n_steps": self.n_steps,
             "stopped_early": self.stopped_early,
             "best_epoch": self.best_epoch,
-            **result_scores(self.corr, self.pearson),
+            **result_scores(self.corr, self.pearson, self.further),
             "best_possible": self.best_possible,
             "chart_path": self.chart_path,
             "already_finished": self.already_finished,
@@ -143,8 +150,8 @@ class FoldsReport:
     run_dir : str
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
-    corr, pearson, best_possible
-        As in `TrainReport`, over all predicted eras together.
+    corr, pearson, further, best_possible
+        The same as in `TrainReport`, over all predicted eras together.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
     folds : tuple of TrainReport
@@ -164,13 +171,14 @@ class FoldsReport:
     folds: tuple[TrainReport, ...]
     already_finished: bool = False
     report_path: str | None = None
+    further: Mapping[str, Summary] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
         return {
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
-            **result_scores(self.corr, self.pearson),
+            **result_scores(self.corr, self.pearson, self.further),
             "best_possible": self.best_possible,
             "chart_path": self.chart_path,
         }
@@ -180,6 +188,7 @@ def plan_text(plan: TrainPlan) -> str:
     """Return the plan of a training as lines of text."""
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
+    monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
     return (
         f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
         f"({plan.train_range}); {counted(plan.steps_per_epoch, 'step')} of "
@@ -187,7 +196,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"validation  {counted(plan.n_validation_rows, 'row')}, "
         f"{counted(plan.n_validation_eras, 'era')} ({plan.validation_range}); "
         f"{counted(plan.n_embargo_eras, 'era')} between them left out\n"
-        f"{embargo}"
+        f"{embargo}{monitor}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"
@@ -211,6 +220,7 @@ def training_text(report: TrainReport) -> str:
         *_first_lines(report),
         f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}",
         f"validation  {_scores_text(report)}",
+        *_further_lines(report),
     ]
     if report.best_possible is not None:
         lines.append(
@@ -232,7 +242,7 @@ def folds_text(report: FoldsReport) -> str:
             f"{f'fold {number}':<11} numerai_corr {fold.corr.mean:.4f} on average, "
             f"Sharpe {fold.corr.sharpe:.2f}"
         )
-    lines.append(f"out of fold {_scores_text(report)}")
+    lines += [f"out of fold {_scores_text(report)}", *_further_lines(report)]
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
     return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
@@ -252,11 +262,20 @@ def _first_lines(report: TrainReport | FoldsReport) -> list[str]:
 
 
 def _scores_text(report: TrainReport | FoldsReport) -> str:
-    corr = report.corr
+    return f"numerai_corr {_summary_text(report.corr)}, Pearson {report.pearson.mean:.4f}"
+
+
+def _further_lines(report: TrainReport | FoldsReport) -> list[str]:
+    return [
+        f"{name.upper():<11} {_summary_text(scores)} in {counted(scores.n_eras, 'era')}"
+        for name, scores in report.further.items()
+    ]
+
+
+def _summary_text(scores: Summary) -> str:
     return (
-        f"numerai_corr {corr.mean:.4f} on average (std {corr.std:.4f}, Sharpe {corr.sharpe:.2f}, "
-        f"max drawdown {corr.max_drawdown:.4f}, {corr.positive:.0%} of eras positive), "
-        f"Pearson {report.pearson.mean:.4f}"
+        f"{scores.mean:.4f} on average (std {scores.std:.4f}, Sharpe {scores.sharpe:.2f}, "
+        f"max drawdown {scores.max_drawdown:.4f}, {scores.positive:.0%} of eras positive)"
     )
 
 

@@ -39,9 +39,9 @@ def make_report(
     dataset : Path
         The dataset that it was trained on.
     say : callable
-        Is given a line when the report begins, and one when it is done.
+        Called with a line when the report begins, and with one when it is done.
     warn : callable
-        Is given one line if the report can't be made.
+        Called with one line if the report can't be made.
 
     Returns
     -------

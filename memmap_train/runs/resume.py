@@ -6,6 +6,7 @@ TensorFlow.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from .config import TrainConfig
 from .files import CONFIG_NAME
 from .folds import Fold
 from .lock import holding
+from .monitor import further_score
 from .record import VERSION_KEYS, RunRecord
 from .run import Run, begin_run, enclosing_run, find_run
 from .selection import selection_record
@@ -30,7 +32,14 @@ from .selection import selection_record
 # not what is computed.
 _FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
 # What `check_same_dataset` compares.
-_DATASET_KEYS = ("dataset", "dataset_digest", "features_digest", "targets_digest", "labels_digest")
+_DATASET_KEYS = (
+    "dataset",
+    "dataset_digest",
+    "features_digest",
+    "targets_digest",
+    "labels_digest",
+    "benchmark_digest",
+)
 # In what words a fold was asked for, and which named targets its targets equalled then (an alias
 # ends where a later era differs): eras are compared, and the labels in them.
 _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
@@ -58,7 +67,8 @@ def check_outside(path: Path, *, is_fold: bool = False) -> None:
             f"{path}: lies inside the dataset {dataset}, which holds nothing but shards; "
             "choose another --run"
         )
-    other = None if is_fold or (path / CONFIG_NAME).exists() else enclosing_run(path)
+    is_run = os.path.exists(path / CONFIG_NAME)  # False where the folder can't be read
+    other = None if is_fold or is_run else enclosing_run(path)
     if other is not None:
         raise RunError(
             f"{path}: lies in the folder of the run {other}; expected a folder outside of other "
@@ -133,9 +143,13 @@ def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, Any]:
 def begun_record(record: RunRecord, dataset: Dataset, folds: Sequence[Fold]) -> RunRecord:
     """Return the record of a run that begins now: with a digest of its labels.
 
-    The manifest has digests of whole files, in which the labels of other targets may change.
+    The manifest has digests of whole files, in which the labels of other targets may change. So it
+    is with the benchmark that is monitored against, if one is.
     """
-    return record.changed(labels_digest=_labels_digest(dataset, folds, record.targets))
+    changes = {"labels_digest": _labels_digest(dataset, folds, record.targets)}
+    if benchmark := _monitored_benchmark(record):
+        changes["benchmark_digest"] = _benchmark_digest(dataset, folds, benchmark)
+    return record.changed(**changes)
 
 
 def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
@@ -145,13 +159,28 @@ def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
 
 def _labels_digest(dataset: Dataset, folds: Sequence[Fold], targets: Sequence[str]) -> str:
     """Return one digest of some targets in the eras of folds; these are read."""
-    used, columns = _used(dataset, folds), dataset.target_columns(targets)
+    used = _used(dataset, folds)
+    return _values_digest(used, "targets", dataset.target_columns(targets))
+
+
+def _monitored_benchmark(record: RunRecord) -> str | None:
+    return None if further_score(record.monitor) == "fnc" else record.monitored_against
+
+
+def _benchmark_digest(dataset: Dataset, folds: Sequence[Fold], benchmark: str) -> str:
+    """Return a digest of a benchmark in the validation eras of folds; these are read."""
+    validation = dataset.select([era for fold in folds for era in fold.validation])
+    return _values_digest(validation, "benchmarks", dataset.benchmark_columns([benchmark]))
+
+
+def _values_digest(dataset: Dataset, array: str, columns: tuple[int, ...] | None) -> str:
+    """Return one digest of columns of an array in all eras of a dataset."""
     digest = Checksum()
-    for era in used.eras:
-        labels = np.asarray(used[era].targets)
-        labels = np.ascontiguousarray(labels if columns is None else labels[:, columns])
-        digest.update(json.dumps([era, len(labels)]).encode())
-        digest.update(labels.reshape(-1).view(np.uint8).data)
+    for era in dataset.eras:
+        values = np.asarray(getattr(dataset[era], array))
+        values = np.ascontiguousarray(values if columns is None else values[:, columns])
+        digest.update(json.dumps([era, len(values)]).encode())
+        digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.text
 
 
@@ -159,17 +188,18 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
     """Check that a dataset is the one that the run began with, whatever its path.
 
     Eras outside the run's folds may have changed and others may have come: they are never read.
-    Labels of its eras may have changed, as late ones do in a weekly update.
+    Labels of its eras, and benchmarks, may have changed, as late ones do in a weekly update.
 
     Returns
     -------
     str or None
-        A warning where labels have changed that the run uses.
+        A warning where labels have changed that the run uses, or the benchmark that it monitors
+        against.
 
     Raises
     ------
     RunError
-        Eras are gone, or the features of some have changed.
+        Eras are gone, or the features of some have changed; or the benchmark is gone.
     """
     old = run.record
     if dataset.manifest.digest == old.dataset_digest:
@@ -181,15 +211,13 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
         found = f"eras of the run are gone ({error})"
     else:
         if new["features_digest"] == old.features_digest:
-            if new["targets_digest"] == old.targets_digest:
-                return None
-            labels = old.labels_digest  # runs of earlier versions have none
-            if labels and _labels_digest(dataset, folds, old.targets) == labels:
+            changed = _changed_values(old, dataset, folds, new["targets_digest"])
+            if not changed:
                 return None
             return (
-                f"{run.path}: targets of the run's eras have changed since it began, as late ones "
-                "do; from here on it trains and scores with the new ones, and no longer ends in "
-                "the bits of an uninterrupted run"
+                f"{run.path}: {' and '.join(changed)} of the run's eras have changed since it "
+                "began, as late ones do; from here on it trains and scores with the new ones, and "
+                "no longer ends in the bits of an uninterrupted run"
             )
         found = f"features of the run's eras have digest {new['features_digest']}"
     raise RunError(
@@ -197,6 +225,31 @@ def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
         f"with digest {old.features_digest} (then in {old.dataset}), found that {found} "
         f"in {dataset.path}; begin a new run with another --run"
     )
+
+
+def _changed_values(
+    old: RunRecord, dataset: Dataset, folds: Sequence[Fold], targets_digest: str
+) -> list[str]:
+    """Return in words which values that a run uses differ from those that it began with."""
+    changed = []
+    labels = old.labels_digest  # runs of earlier versions have none
+    if targets_digest != old.targets_digest and not (
+        labels and _labels_digest(dataset, folds, old.targets) == labels
+    ):
+        changed.append("targets")
+    benchmark = _monitored_benchmark(old)
+    if benchmark is None:
+        return changed
+    try:
+        digest = _benchmark_digest(dataset, folds, benchmark)
+    except DatasetError as error:
+        raise RunError(
+            f"{old.dataset}: the run monitors {old.monitor} against a benchmark that is gone: "
+            f"{error}"
+        ) from error
+    if digest != old.benchmark_digest:
+        changed.append(f"values of {benchmark!r}")
+    return changed
 
 
 def continue_run(run: Run, record: RunRecord) -> Run:

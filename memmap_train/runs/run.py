@@ -47,6 +47,7 @@ from .files import (
 from .folds import Fold
 from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
 from .score_files import (
+    EraRow,
     read_era_scores,
     read_history,
     write_era_scores,
@@ -70,7 +71,7 @@ class NewerRunError(RunError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run's folder, as `begin_run`, `open_run` and `find_run` return it.
+    """A run's folder, as `begin_run`, `read_run` and `find_run` return it.
 
     Attributes
     ----------
@@ -164,7 +165,7 @@ class Run:
             return False
         for number, fold in enumerate(self.folds, start=1):
             try:
-                of_fold = open_run(self.fold_path(number))
+                of_fold = read_run(self.fold_path(number))
                 if of_fold.record.fold != fold:
                     return False
                 if not (of_fold.read_result() and of_fold.has_results()):
@@ -184,7 +185,7 @@ class Run:
         if self.checkpoint_dir.is_dir() and names_in(self.checkpoint_dir):
             return False
         folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
-        return all(open_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
+        return all(read_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which makes the run a finished one. It is the last file to be written.
@@ -211,26 +212,29 @@ class Run:
 
     def read_history(self) -> list[dict[str, float]]:
         """Return the rows of `history.csv`; none before the first epoch has ended."""
-        return read_history(self.path / _HISTORY)
+        return read_history(self.path / _HISTORY, self.record.monitor)
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `history.csv`: a row per epoch."""
-        write_history(self.path / _HISTORY, rows)
+        write_history(self.path / _HISTORY, rows, self.record.monitor)
 
     def write_step_scores(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write `step_scores.csv`: a row per scoring inside an epoch or at its end."""
-        write_step_scores(self.path / _STEP_SCORES, rows)
+        write_step_scores(self.path / _STEP_SCORES, rows, self.record.monitor)
 
-    def read_era_scores(self) -> list[tuple[str, str, float, float]]:
-        """Return the rows of `era_scores.csv`: era, target, numerai_corr, pearson."""
-        return read_era_scores(self.path / _ERA_SCORES)
+    def read_era_scores(self) -> list[EraRow]:
+        """Return the rows of `era_scores.csv`: era, target, numerai_corr, pearson.
 
-    def write_era_scores(self, rows: Iterable[tuple[str, str, float, float]]) -> None:
+        Where a further score is monitored, it is the fifth.
+        """
+        return read_era_scores(self.path / _ERA_SCORES, self.record.monitor)
+
+    def write_era_scores(self, rows: Iterable[EraRow]) -> None:
         """Write `era_scores.csv`: a row per era and target; NaN where a score is undefined."""
-        write_era_scores(self.path / _ERA_SCORES, rows)
+        write_era_scores(self.path / _ERA_SCORES, rows, self.record.monitor)
 
 
-def open_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
     """Open the folder of a run.
 
     Raises
@@ -310,7 +314,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
     except PermissionError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}; choose another --run") from None
     if is_run:
-        run = open_run(path)
+        run = read_run(path)
         if not resume:
             if run.is_untrained():  # nothing is lost
                 return None

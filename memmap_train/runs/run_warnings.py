@@ -69,6 +69,25 @@ class RunWarnings:
                 subject=reason,
             )
 
+    def undefined_further_scores(self, score: str, reasons: Mapping[str, int], n_eras: int) -> None:
+        """Warn of validation eras that have no BMC, MMC or FNC, once for each reason.
+
+        Parameters
+        ----------
+        score : str
+            One of `monitor.FURTHER_SCORES`.
+        reasons : mapping of str to int
+            Number of eras by the reason, as `EraScores` has it.
+        n_eras : int
+            Number of validation eras.
+        """
+        for reason, n_undefined in reasons.items():
+            self.warn_once(
+                f"{self._run_path}: {n_undefined} of {n_eras} validation eras have no "
+                f"{score.upper()}: {reason}; the score is that of the others",
+                subject=f"{score}: {reason}",
+            )
+
     def unsaved_state(
         self, model: str, operations: Sequence[str], attributes: Sequence[str]
     ) -> None:

@@ -17,6 +17,7 @@ from .checkpoints import Checkpoint
 from .summary import EraScores
 
 Arrays = dict[str, npt.NDArray[Any]]
+_FURTHER = "best/further/"
 Row = Mapping[str, float]
 """A row of `history.csv` or `step_scores.csv`, by column."""
 
@@ -103,11 +104,11 @@ class State:
         The arrays of the training step.
     progress : TrainingProgress
     clock : Clock
-        Its `steps` aren't kept: the step's arrays tell them.
+        The clock of the running epoch; its `steps` aren't kept, since the arrays tell them.
     stop_requested : bool
         Whether a callback has requested a stop at the end of the epoch.
     callbacks : list of dict of str to Packed
-        What each of them remembers.
+        What each callback remembers, in their order.
     """
 
     arrays: Arrays
@@ -141,6 +142,8 @@ def to_checkpoint(step: int, state: State, run: str) -> Checkpoint:
     if best is not None:
         found["best"] = {"epoch": best.epoch, "step": best.step}
         arrays["best/corr"], arrays["best/pearson"] = best.scores.corr, best.scores.pearson
+        for name, scores in best.scores.further.items():
+            arrays[f"{_FURTHER}{name}"] = scores
         for number, weight in enumerate(best.weights):
             arrays[f"best/weights/{number:04d}"] = weight
     for position, attributes in enumerate(state.callbacks):
@@ -155,7 +158,12 @@ def from_checkpoint(checkpoint: Checkpoint) -> State:
     arrays, found, best = checkpoint.arrays, checkpoint.state, None
     if found["best"] is not None:
         weights = [arrays[name] for name in sorted(arrays) if name.startswith("best/weights/")]
-        scores = EraScores(arrays["best/corr"], arrays["best/pearson"])
+        further = {
+            name.removeprefix(_FURTHER): array
+            for name, array in arrays.items()
+            if name.startswith(_FURTHER)
+        }
+        scores = EraScores(arrays["best/corr"], arrays["best/pearson"], further=further)
         best = Best(found["best"]["epoch"], found["best"]["step"], scores, weights)
     return State(
         arrays={

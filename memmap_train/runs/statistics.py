@@ -14,17 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import stdtrit
 
+from ..arrays import Floats, Int64
 from ..dataset.eras import era_time, weekly_era_number
 from .summary import summary
-
-_Floats = npt.NDArray[np.floating[Any]]
-_Int64s = npt.NDArray[np.int64]
 
 ERAS_PER_YEAR = 52
 LAST_ERAS = 200
@@ -44,8 +40,8 @@ class ScoreStatistics:
     mean : float
         NaN if no era has a score.
     standard_error : float
-        Of the mean: the true mean lies within 1.96 of them in 95 of 100 cases. NaN for fewer than
-        two eras, or if it can't be known; see `score_statistics`.
+        The error of the mean: the true mean lies within 1.96 of it in 95 of 100 cases. NaN for
+        fewer than two eras, or if it can't be known; see `score_statistics`.
     std : float
         Standard deviation with ``ddof=0``; 0 if all scores are equal.
     sharpe : float
@@ -71,7 +67,7 @@ class ScoreStatistics:
 
 
 def score_statistics(
-    scores: Sequence[float] | _Floats, overlap_eras: int, positions: _Int64s | None = None
+    scores: Sequence[float] | Floats, overlap_eras: int, positions: Int64 | None = None
 ) -> ScoreStatistics:
     """Return the statistics of scores.
 
@@ -129,10 +125,10 @@ def score_statistics(
 
 
 def paired_difference(
-    first: Sequence[float] | _Floats,
-    second: Sequence[float] | _Floats,
+    first: Sequence[float] | Floats,
+    second: Sequence[float] | Floats,
     overlap_eras: int,
-    positions: _Int64s | None = None,
+    positions: Int64 | None = None,
 ) -> ScoreStatistics:
     """Return the statistics of the difference of two models' scores, over eras that both have.
 
@@ -141,7 +137,7 @@ def paired_difference(
     first, second : sequence of float, shape (eras,)
         The scores of two models in the same eras; the second ones are subtracted.
     overlap_eras, positions
-        As for `score_statistics`.
+        See `score_statistics`.
 
     Examples
     --------
@@ -152,7 +148,7 @@ def paired_difference(
     return score_statistics(difference, overlap_eras, positions)
 
 
-def era_positions(eras: Sequence[str], known: Sequence[str]) -> _Int64s:
+def era_positions(eras: Sequence[str], known: Sequence[str]) -> Int64:
     """Return where eras lie in time, for `score_statistics`.
 
     Parameters
@@ -219,7 +215,7 @@ def _year(era: str) -> str:
     return str((datetime(1970, 1, 1) + timedelta(microseconds=time // 1000)).year)
 
 
-def _standard_error(values: _Floats, positions: _Int64s, overlap_eras: int) -> float:
+def _standard_error(values: Floats, positions: Int64, overlap_eras: int) -> float:
     """Return the standard error of the mean of scores at some positions in time."""
     n = len(values)
     if n < 2:
@@ -239,7 +235,7 @@ def _standard_error(values: _Floats, positions: _Int64s, overlap_eras: int) -> f
     return max(error, float(values.std(ddof=1)) / math.sqrt(n))
 
 
-def _autocorrelation(values: _Floats, positions: _Int64s) -> float:
+def _autocorrelation(values: Floats, positions: Int64) -> float:
     """Return the correlation of the scores of neighbouring eras."""
     neighbours = np.flatnonzero(np.diff(positions) == 1)
     before, after = values[neighbours], values[neighbours + 1]

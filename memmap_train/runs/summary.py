@@ -5,13 +5,14 @@ Takes the scores of eras; returns a `Summary` and its numbers by name. Imports n
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
-_Floats = npt.NDArray[np.floating[Any]]
+from ..arrays import Float64, Floats
+
+_NO_FURTHER: Mapping[str, "Summary"] = MappingProxyType({})
 
 # The scores in state.json; a column of history.csv is called likewise, after "val_".
 _RESULT_NAMES = (
@@ -53,7 +54,7 @@ class Summary:
     n_eras: int
 
 
-def summary(scores: Sequence[float] | _Floats) -> Summary:
+def summary(scores: Sequence[float] | Floats) -> Summary:
     """Summarise the scores of eras, given in the order of time.
 
     Parameters
@@ -107,11 +108,18 @@ class EraScores:
         `numerai_corr` and plain correlation; NaN where undefined.
     undefined : mapping of str to int
         Number of eras without a `numerai_corr` of the main target, by the reason.
+    further : mapping of str to ndarray of float64, shape (eras, targets)
+        The one of `monitor.FURTHER_SCORES` that is monitored, if there is one, by its name.
+    further_undefined : mapping of str to int
+        Number of eras that have a `numerai_corr` of the main target but not the further score, by
+        the reason.
     """
 
-    corr: npt.NDArray[np.float64]
-    pearson: npt.NDArray[np.float64]
+    corr: Float64
+    pearson: Float64
     undefined: Mapping[str, int] = field(default_factory=dict)
+    further: Mapping[str, Float64] = field(default_factory=dict)
+    further_undefined: Mapping[str, int] = field(default_factory=dict)
 
     def corr_summary(self) -> Summary:
         """Summarise `numerai_corr` of the main target, the first."""
@@ -121,14 +129,22 @@ class EraScores:
         """Summarise the plain correlation of the main target, the first."""
         return summary(self.pearson[:, 0])
 
+    def further_summaries(self) -> dict[str, Summary]:
+        """Summarise the further scores of the main target, the first, by their names."""
+        return {name: summary(scores[:, 0]) for name, scores in self.further.items()}
 
-def history_scores(corr: Summary, pearson: Summary) -> dict[str, float]:
+
+def history_scores(
+    corr: Summary, pearson: Summary, further: Mapping[str, Summary] = _NO_FURTHER
+) -> dict[str, float]:
     """Return the scores of validation by their columns in `history.csv`.
 
     Parameters
     ----------
     corr, pearson : Summary
         Summaries of `numerai_corr` and of the plain correlation.
+    further : mapping of str to Summary
+        As `EraScores.further_summaries` returns them.
     """
     return {
         "val_corr_mean": corr.mean,
@@ -141,16 +157,29 @@ def history_scores(corr: Summary, pearson: Summary) -> dict[str, float]:
         "val_pearson_sharpe": pearson.sharpe,
         "val_pearson_max_drawdown": pearson.max_drawdown,
         "val_pearson_positive": pearson.positive,
+        **{f"val_{name}": value for name, value in _further_scores(further).items()},
     }
 
 
-def result_scores(corr: Summary, pearson: Summary) -> dict[str, float]:
+def result_scores(
+    corr: Summary, pearson: Summary, further: Mapping[str, Summary] = _NO_FURTHER
+) -> dict[str, float]:
     """Return the scores of a finished run by their keys in `state.json`.
 
     Parameters
     ----------
-    corr, pearson : Summary
+    corr, pearson, further
         The summaries of the main target's scores, as for `history_scores`.
     """
     scores = history_scores(corr, pearson)
-    return {name: scores[f"val_{name}"] for name in _RESULT_NAMES}
+    return {name: scores[f"val_{name}"] for name in _RESULT_NAMES} | _further_scores(further)
+
+
+def _further_scores(further: Mapping[str, Summary]) -> dict[str, float]:
+    """Return all numbers of further scores by name, such as "bmc_max_drawdown"."""
+    return {
+        f"{name}_{statistic}": value
+        for name, of_score in further.items()
+        for statistic, value in asdict(of_score).items()
+        if statistic != "n_eras"
+    }

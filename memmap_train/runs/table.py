@@ -16,7 +16,7 @@ from .files import read_json
 from .lock import is_running
 from .monitor import MONITORS, is_better
 from .record import FORMAT
-from .run import NewerRunError, open_run
+from .run import NewerRunError, read_run
 
 _USUAL = "val_corr_mean"
 _NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")
@@ -55,7 +55,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Of each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
+        For each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
         "newer" for one of a later version), `problem` (what is wrong with a damaged or newer one),
         `monitor`, `score` (the monitored one) and the other
         scores of the best epoch so far, None where there are none yet. Of a run of folds, `folds`
@@ -137,7 +137,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _begun_folds(folder: Path) -> list[Path]:
     try:
-        run = open_run(folder)
+        run = read_run(folder)
         paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
     except RunError:  # which is reported for the run itself
         return []
@@ -156,9 +156,9 @@ def _describe(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_COLUMNS)
     row |= {"run": str(path), "state": "damaged", "problem": None, "monitor": None}
     try:
-        run = open_run(path)
+        run = read_run(path)
         result = run.read_result()
-        folds = [open_run(fold) for fold in _begun_folds(path)]
+        folds = [read_run(fold) for fold in _begun_folds(path)]
         history = [epoch for one in folds or [run] for epoch in one.read_history()]
         monitor = run.record.monitor
         if monitor not in MONITORS:

@@ -20,6 +20,7 @@ from ..progress import (
 )
 from ..text import counted, in_time
 from .folds import Fold
+from .monitor import FURTHER_SCORES
 from .report import Reporter, TrainPlan, TrainReport, plan_text
 
 
@@ -150,10 +151,7 @@ class TrainingDisplay(Reporter):
 
     def scored(self, row: Mapping[str, float]) -> None:
         """Show the scores inside an epoch."""
-        self._print(
-            f"  meanwhile loss {row['loss']:.5f}, validation numerai_corr "
-            f"{row['val_corr_mean']:.4f}, Sharpe {row['val_corr_sharpe']:.2f}"
-        )
+        self._print(f"  meanwhile loss {row['loss']:.5f}, validation {_scores(row)}")
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Show the scores at an epoch's end."""
@@ -163,8 +161,7 @@ class TrainingDisplay(Reporter):
         self._scoring_seconds = max(0.0, row["seconds"] - trained)
         self._n_epochs_done += 1
         self._print(
-            f"epoch {self._n_epochs_done:<5} loss {row['loss']:.5f}, validation numerai_corr "
-            f"{row['val_corr_mean']:.4f}, Sharpe {row['val_corr_sharpe']:.2f}; "
+            f"epoch {self._n_epochs_done:<5} loss {row['loss']:.5f}, validation {_scores(row)}; "
             f"{row['rows_per_second']:,.0f} rows/s, waits for data {row['data_wait']:.0%}"
         )
 
@@ -191,3 +188,18 @@ class TrainingDisplay(Reporter):
     def _print(self, text: str) -> None:
         self._bars.finish()
         print(text, file=self._file, flush=True)
+
+
+def _scores(row: Mapping[str, float]) -> str:
+    """Return the scores of an epoch in words.
+
+    >>> row = {"val_corr_mean": 0.02, "val_corr_sharpe": 1.0}
+    >>> _scores(row | {"val_bmc_mean": 0.005, "val_bmc_sharpe": 0.5})
+    'numerai_corr 0.0200, Sharpe 1.00, BMC 0.0050, Sharpe 0.50'
+    """
+    names = {"corr": "numerai_corr", **{name: name.upper() for name in FURTHER_SCORES}}
+    return ", ".join(
+        f"{text} {row[f'val_{name}_mean']:.4f}, Sharpe {row[f'val_{name}_sharpe']:.2f}"
+        for name, text in names.items()
+        if f"val_{name}_mean" in row
+    )

@@ -86,7 +86,7 @@ def named_eras(
     Parameters
     ----------
     eras, with_labels, target
-        As for `choose_validation`.
+        See `choose_validation`.
     texts : sequence of str
     option : str
         The name of what holds the texts, for errors.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset.dataset import Dataset, Stored
+from ..arrays import Float64, Mask, Stored
+from ..dataset.dataset import Dataset
 from ..dataset.shard import Shard
 from ..progress import Progress
 from ..runs.contribution import (
@@ -22,15 +23,9 @@ from ..runs.contribution import (
 )
 from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
 from ..runs.metrics import numerai_corr, why_undefined
-from ..runs.neutral import (
-    Neutralizer,
-    feature_neutral_corr,
-    neutralized_corr,
-    why_not_neutral,
-)
-from .model_table import Float64, ModelTable, ScoreOptions
-
-Mask = npt.NDArray[np.bool_]
+from ..runs.neutral import feature_neutral_corr, neutralized_corr, why_not_neutral
+from ..runs.neutralizer import Neutralizer
+from .model_table import ModelTable, ScoreOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +42,12 @@ class ScoredModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Era:
-    """The arrays of one era, and the models that predict it, with their places in their tables."""
+    """The arrays of one era, and the models that predict it, with their places in their tables.
 
+    `by_id` are the positions of the rows in the order of their ids.
+    """
+
+    by_id: npt.NDArray[np.intp]
     features: Stored
     targets: Stored
     benchmarks: Stored
@@ -74,7 +73,7 @@ def score_eras(
     Returns
     -------
     list of ModelTable
-        In the order of `models`.
+        The tables, in the order of `models`.
     """
     columns = dataset.feature_columns(options.neutral_to)
     n_features = len(dataset.feature_names if columns is None else columns)
@@ -91,6 +90,7 @@ def score_eras(
         shard = dataset[era]
         present = [number for number, place in enumerate(places) if era in place]
         found = _Era(
+            by_id=_order(shard),
             features=shard.features if columns is None else shard.features.take(columns, axis=1),
             targets=_columns(shard.targets, target_columns, len(options.targets)),
             benchmarks=_columns(shard.benchmarks, benchmark_columns, len(chosen)),
@@ -108,6 +108,10 @@ def score_eras(
         n_done += shard.n_rows
     report("scoring", n_rows, n_rows)
     return tables
+
+
+def _order(shard: Shard) -> npt.NDArray[np.intp]:
+    return np.arange(shard.n_rows) if shard.ids is None else np.argsort(shard.ids, kind="stable")
 
 
 def _columns(array: Stored | None, columns: Sequence[int], n_columns: int) -> Stored:
@@ -158,8 +162,14 @@ def _score_alike(
     neutralized = np.empty((0, len(models)))
     if options.proportions:
         neutralized = neutralized_corr(predictions, labels, neutralizer, options.proportions)
+    # By id, as numerai-tools centres the target: the mean of float32 numbers depends on the order.
+    by_id = era.by_id[rows[era.by_id]]
     contributions = [
-        correlation_contribution(predictions, others[:, number], labels)
+        correlation_contribution(
+            era.predictions[by_id][:, models],
+            era.benchmarks[by_id, number],
+            era.targets[by_id, target],
+        )
         for number in range(len(options.benchmarks))
     ]
     correlations = [

@@ -14,11 +14,17 @@ import numpy.typing as npt
 
 from ..arguments import flag, instance
 from ..dataset.dataset import Dataset
-from ..dataset.selection import as_names
+from ..dataset.selection import ALL, as_names
 from ..dataset.shard import Shard
 from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
 from ..runs.run import Run
+from ..runs.score_references import (
+    META_MODEL,
+    default_benchmark,
+    default_feature_set,
+    default_meta_model,
+)
 from ..runs.selection import DatasetOrPath, opened
 from ..runs.validation_eras import named_eras
 from ..text import counted
@@ -30,10 +36,7 @@ from .model_table import ScoreOptions
 from .records import Evaluation, ModelScores
 from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
 
-META_MODEL = "numerai_meta_model"
-NEUTRAL_TO = "fncv3_features"
 PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ALL = "all"
 
 
 def evaluate(
@@ -59,7 +62,8 @@ def evaluate(
     dataset : Dataset or path
         A selection of eras, such as ``dataset.select(eras)``, restricts the scores to these eras.
     targets : str or sequence of str, optional
-        By default the main targets of the runs; without a run the dataset's first target.
+        The targets to score; by default the main targets of the runs, or without a run the
+        dataset's first target.
     benchmark : str, optional
         The benchmark column of BMC; by default the dataset's first one that isn't the meta model.
     meta_model : str, optional
@@ -73,7 +77,7 @@ def evaluate(
         eras (of folds those that are predicted out of fold) and eras with labels that are farther
         than the embargo after them.
     details : bool
-        Whether to score the predictions neutralised by several proportions besides.
+        Whether to score the predictions neutralised by several proportions too.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`). By
         default it is shown in a terminal and in a notebook.
@@ -208,12 +212,12 @@ def _scored_on(
     dataset.target_columns(names)
     for name in filter(None, (benchmark, meta_model)):
         dataset.benchmark_columns([name])
-    if meta_model is None and META_MODEL in dataset.benchmark_names:
-        meta_model = META_MODEL
+    if meta_model is None:
+        meta_model = default_meta_model(dataset)
     if benchmark is None:
-        benchmark = next((name for name in dataset.benchmark_names if name != meta_model), None)
+        benchmark = default_benchmark(dataset, meta_model)
     if neutral_to is None:
-        neutral_to = NEUTRAL_TO if NEUTRAL_TO in dataset.manifest.feature_sets else ALL
+        neutral_to = default_feature_set(dataset)
     dataset.feature_columns(neutral_to)
     proportions = PROPORTIONS if details else ()
     options = ScoreOptions(names, dataset.benchmark_names, neutral_to, proportions)

@@ -1,18 +1,21 @@
 """The files of an evaluation: `era_scores.csv` and `summary.json`, written both or neither.
 
 Takes an `Evaluation` and a path. Files of these names are replaced if an evaluation has written
-them, and left alone otherwise. `summary.json` is removed first and written last: where it is, both
-are whole and belong together.
+them, and left alone otherwise. An old `summary.json` is removed before the new table is there, and
+the new one comes last: where it is, both are whole and belong together.
 """
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..dataset.format import WORKSPACE
 from ..dataset.manifest_file import enclosing_dataset
 from ..errors import RunError
-from ..runs.files import CONFIG_NAME, read_json, write_csv, write_json
+from ..runs.files import CONFIG_NAME, read_json, replacing, write_csv, write_json
+from ..runs.run import enclosing_run
 from ..system.paths import checked_path
 from .era_table import ERA_COLUMNS, era_lines
 from .records import Evaluation
@@ -28,8 +31,8 @@ def check_directory(directory: str | os.PathLike[str]) -> Path:
     Raises
     ------
     RunError
-        It is a run's or a dataset's folder, a file, or it can't be written to; or files of these
-        names hold anything else.
+        It is a run's or a dataset's folder or lies in one, it is a file, or it can't be written
+        to; or files of these names hold anything else.
     """
     path = checked_path(directory, RunError)
     if path.exists() and not path.is_dir():
@@ -37,13 +40,19 @@ def check_directory(directory: str | os.PathLike[str]) -> Path:
     if (path / CONFIG_NAME).exists():
         raise _unwritable(path, "it is the folder of a run; name another folder")
     _check_outside_datasets(path)
+    run = enclosing_run(path)
+    if run is not None:
+        raise _unwritable(path, f"it lies in the folder of the run {run}; name a folder elsewhere")
     try:
         _check_is_ours(path / ERA_SCORES_NAME)
         if (path / SUMMARY_NAME).exists() and _format_of(path / SUMMARY_NAME) != FORMAT:
             raise _unwritable(
                 path / SUMMARY_NAME, "it is there and isn't of an evaluation; name another folder"
             )
-        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        around = (path, *path.absolute().parents)
+        existing = next(folder for folder in around if os.path.lexists(folder))
+        if not existing.is_dir():
+            raise _unwritable(path, f"{existing} isn't a folder; name another folder")
         if not os.access(existing, os.W_OK):
             raise _unwritable(path, f"{existing} is write-protected; name another folder")
     except OSError as error:
@@ -52,7 +61,7 @@ def check_directory(directory: str | os.PathLike[str]) -> Path:
 
 
 def save(evaluation: Evaluation, directory: str | os.PathLike[str]) -> None:
-    """Write both files into a folder, which is made if need be.
+    """Write both files into a folder, which is made if need be; neither if one of them fails.
 
     Raises
     ------
@@ -60,11 +69,16 @@ def save(evaluation: Evaluation, directory: str | os.PathLike[str]) -> None:
         The same errors as `check_directory`.
     """
     path = check_directory(directory)
+    summary_path = path / SUMMARY_NAME
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / SUMMARY_NAME).unlink(missing_ok=True)
-        write_csv(path / ERA_SCORES_NAME, ERA_COLUMNS, era_lines(evaluation))
-        write_json(path / SUMMARY_NAME, summarized(evaluation))
+        with (
+            _made(path),
+            replacing(summary_path) as summary,
+            replacing(path / ERA_SCORES_NAME) as era_scores,
+        ):
+            write_json(summary, summarized(evaluation))
+            write_csv(era_scores, ERA_COLUMNS, era_lines(evaluation))
+            summary_path.unlink(missing_ok=True)
     except OSError as error:
         raise _as_run_error(path, error) from error
 
@@ -86,6 +100,27 @@ def write_era_scores(evaluation: Evaluation, path: str | os.PathLike[str]) -> No
         write_csv(file, ERA_COLUMNS, era_lines(evaluation))
     except OSError as error:
         raise _as_run_error(file, error) from error
+
+
+def why_unwritable(error: OSError) -> str:
+    """Return why something can't be written, and what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; make space there, or name another"
+    return f"{error.strerror or error}; name another"
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder with those above it; if the block fails, remove those that are new."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # it holds what somebody else has written meanwhile
+            for path in new:
+                path.rmdir()
+        raise
 
 
 def _check_outside_datasets(path: Path) -> None:
@@ -122,4 +157,4 @@ def _unwritable(path: Path, found: str) -> RunError:
 def _as_run_error(path: Path, error: OSError) -> RunError:
     if isinstance(error, RunError):
         return error
-    return _unwritable(path, error.strerror or str(error))
+    return _unwritable(path, why_unwritable(error))

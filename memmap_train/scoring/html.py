@@ -9,8 +9,10 @@ from html import escape
 
 import numpy as np
 
-from .records import METRICS, Evaluation, Float64, Metric, ModelScores
-from .summary import is_scored, score_title
+from ..arrays import Float64
+from ..text import counted
+from .records import METRICS, Evaluation, Metric, ModelScores
+from .summary import is_scored, score_title, statements
 from .summary_text import number, title, with_error
 
 _WIDTH, _HEIGHT = 160, 32  # of a chart, in pixels
@@ -22,11 +24,12 @@ def summary_html(evaluation: Evaluation) -> str:
     """Return the summary as HTML."""
     parts = [f"<div><p>{escape(title(evaluation))}</p>"]
     parts += [_table(evaluation, target) for target in evaluation.targets]
-    notes = [*evaluation.notes]
-    notes += [f"{model.name}: {note}" for model in evaluation.models for note in model.notes]
+    notes = [*evaluation.notes, *statements(evaluation.models)]
     if notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-        parts.append(f"<details><summary>{len(notes)} notes</summary><ul>{items}</ul></details>")
+        parts.append(
+            f"<details><summary>{counted(len(notes), 'note')}</summary><ul>{items}</ul></details>"
+        )
     return "".join([*parts, "</div>"])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..dataset.format import FILE_NAME
 from ..errors import ArgumentError, RunError, shown
 from ..runs.files import CONFIG_NAME
-from ..runs.run import Run, open_run
+from ..runs.run import Run, read_run
 from ..system.paths import checked_path
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _found(model: Any) -> "Run | Path | Predictions":
             f"{path}: a dataset; expected a run or a file of predictions there, and one dataset "
             "as the last name"
         )
-    return open_run(path)
+    return read_run(path)
 
 
 def _short_names(models: "Sequence[Run | Path | Predictions]") -> list[str]:

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64, Ids, Int32, Positions
 from ..dataset.dataset import Dataset
 from ..dataset.eras import era_identity
+from ..dataset.ids import order_of, positions_in_sorted
 from ..errors import DatasetError, SourceError, listed
 from ..progress import Progress
 from ..text import counted
-
-Float64 = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.bytes_]
 
 
 class Rows(Protocol):
@@ -30,7 +28,7 @@ class Rows(Protocol):
         """Distinct eras of these rows; none if the predictions have no eras."""
 
     @property
-    def era_codes(self) -> npt.NDArray[np.int32]:
+    def era_codes(self) -> Int32:
         """Position of each row's era in `era_labels`."""
 
     @property
@@ -67,7 +65,7 @@ class _AllRows:
     """All rows of predictions, as columns; `eras` is empty if they have none."""
 
     eras: list[str]
-    codes: npt.NDArray[np.int32]
+    codes: Int32
     ids: Ids
     values: Float64
 
@@ -111,7 +109,7 @@ def match_rows(
 def _collected(blocks: Iterable[Rows]) -> _AllRows:
     """Return the rows of all blocks as one."""
     positions: dict[str, int] = {}
-    codes, ids, values = list[npt.NDArray[np.int32]](), list[Ids](), list[Float64]()
+    codes, ids, values = list[Int32](), list[Ids](), list[Float64]()
     for block in blocks:
         known = [positions.setdefault(label, len(positions)) for label in block.era_labels]
         codes.append(np.array(known, np.int32)[block.era_codes] if known else block.era_codes)
@@ -124,6 +122,12 @@ def _collected(blocks: Iterable[Rows]) -> _AllRows:
 
 def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress) -> MatchedRows:
     era_of_label = _same_eras(rows.eras, dataset.eras, where)
+    if not era_of_label:
+        raise SourceError(
+            f"{where}: none of its eras is in {dataset.path}: found {listed(rows.eras, most=3)}, "
+            f"expected {dataset.eras[0]!r} to {dataset.eras[-1]!r}; name the dataset that the "
+            "predictions are of"
+        )
     n_of_label = np.bincount(rows.codes, minlength=len(rows.eras))
     order = np.argsort(rows.codes, kind="stable")
     ends = np.cumsum(n_of_label)
@@ -132,7 +136,7 @@ def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress
     for code, era in era_of_label.items():
         chosen = order[ends[code] - n_of_label[code] : ends[code]]
         ids, values = rows.ids[chosen], rows.values[chosen]
-        by_id = np.argsort(ids, kind="stable")
+        by_id = order_of(ids)
         ids, values = ids[by_id], values[by_id]
         _check_unique(ids, f"{where}: era {rows.eras[code]!r}")
         matched, hits = _looked_up(ids, values, dataset, era)
@@ -147,7 +151,7 @@ def _match_by_era(rows: _AllRows, dataset: Dataset, where: str, report: Progress
 
 
 def _match_by_id(rows: _AllRows, dataset: Dataset, where: str, report: Progress) -> MatchedRows:
-    order = np.argsort(rows.ids, kind="stable")
+    order = order_of(rows.ids)
     ids, values = rows.ids[order], rows.values[order]
     _check_unique(
         ids, where, "; write the eras too, as a column 'era', if ids repeat in other eras"
@@ -174,12 +178,10 @@ def _match_by_id(rows: _AllRows, dataset: Dataset, where: str, report: Progress)
     return MatchedRows(found, int(np.count_nonzero(era_of_row < 0)), ())
 
 
-def _looked_up(
-    ids: Ids, values: Float64, dataset: Dataset, era: str
-) -> tuple[Float64, npt.NDArray[np.intp]]:
+def _looked_up(ids: Ids, values: Float64, dataset: Dataset, era: str) -> tuple[Float64, Positions]:
     """Return the predictions of an era's rows, and their positions among sorted ids."""
     era_ids = np.asarray(dataset[era].ids)
-    positions = _positions(ids, era_ids)
+    positions = positions_in_sorted(era_ids, ids)
     is_hit = positions >= 0
     hits = positions[is_hit]
     ordered = np.sort(hits)
@@ -192,16 +194,6 @@ def _looked_up(
     matched = np.full(len(era_ids), np.nan)
     matched[is_hit] = values[hits]
     return matched, hits
-
-
-def _positions(ids: Ids, wanted: Ids) -> npt.NDArray[np.intp]:
-    """Return the position of each wanted id among sorted ids, -1 where it isn't there.
-
-    >>> _positions(np.array([b"a", b"c"]), np.array([b"c", b"b", b"a"])).tolist()
-    [1, -1, 0]
-    """
-    found = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[found] == wanted, found, -1)
 
 
 def _same_eras(labels: Sequence[str], eras: Sequence[str], where: str) -> dict[int, str]:

@@ -7,13 +7,14 @@ dataset lacks of it, is said in its notes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Float64, Floats, Ids, Int32
 from ..dataset.dataset import Dataset
 from ..dataset.eras import ERA_COLUMN
+from ..dataset.ids import ID_COLUMN
 from ..errors import DatasetError
 from ..progress import Progress
 from ..text import counted
@@ -22,8 +23,6 @@ from .records import ModelKind, Provenance
 
 if TYPE_CHECKING:
     from ..training.predictions import Predictions
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +34,7 @@ class ModelPredictions:
     path : Path or None
     kind : "run", "folds" or "predictions"
     values : mapping of str to ndarray of float64 or float32, shape (rows,)
-        By era, in the order of the era's rows; NaN where a row has no prediction.
+        The predictions by era, in the order of its rows; NaN where a row has no prediction.
     provenance : Provenance or None
     notes : tuple of str
         Sentences about what isn't covered.
@@ -43,7 +42,7 @@ class ModelPredictions:
 
     path: Path | None
     kind: ModelKind
-    values: Mapping[str, npt.NDArray[np.floating[Any]]]
+    values: Mapping[str, Floats]
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
 
@@ -53,8 +52,8 @@ class _Block:
     """Rows of one era, as `matching.Rows`."""
 
     era_labels: tuple[str, ...]
-    era_codes: npt.NDArray[np.int32]
-    ids: npt.NDArray[np.bytes_]
+    era_codes: Int32
+    ids: Ids
     values: Float64
 
 
@@ -85,12 +84,10 @@ def predictions_in_file(
     """
     from ..conversion.parquet.prediction_reader import read_predictions  # needs pyarrow
 
-    columns = dataset.manifest.columns
-    names = {"id": "id", "era": ERA_COLUMN}
     blocks = read_predictions(
         path,
-        id_names=tuple(dict.fromkeys((columns.get("id") or names["id"], names["id"]))),
-        era_names=tuple(dict.fromkeys((columns.get("era") or names["era"], names["era"]))),
+        id_names=tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
+        era_names=tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
     )
     matched = match_rows(blocks, dataset, str(path), report)
     return _matched_model(matched, labelled, wanted, path)
@@ -118,7 +115,7 @@ def predictions_in_memory(
     return _matched_model(matched, labelled, wanted, None)
 
 
-def _block(source: Dataset, era: str, values: npt.NDArray[np.floating[Any]]) -> _Block:
+def _block(source: Dataset, era: str, values: Floats) -> _Block:
     """Return the predictions of one era with its ids."""
     ids = source[era].ids
     if ids is None:

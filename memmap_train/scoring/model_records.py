@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import Float64
 from ..dataset.dataset import Dataset
 from ..runs.embargo import overlapping_eras
 from ..runs.statistics import era_positions
 from ..text import counted
 from .model_predictions import ModelPredictions
-from .model_table import Float64, ModelTable, ScoreOptions
+from .model_table import ModelTable, ScoreOptions
 from .records import Exposures, ModelScores, TargetScores
 
 

@@ -8,9 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from ..arrays import Float64, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class ScoreOptions:
     neutral_to : str
         A feature set, or "all".
     proportions : tuple of float
-        Proportions of neutralisation to score besides.
+        Proportions of neutralisation to score too.
     """
 
     targets: tuple[str, ...]
@@ -56,7 +55,7 @@ class ModelTable:
         and by the reason.
     """
 
-    n_rows: npt.NDArray[np.int64]
+    n_rows: Int64
     corr: Float64
     fnc: Float64
     contribution: Float64
@@ -65,11 +64,11 @@ class ModelTable:
     max_exposure: Float64
     rms_exposure: Float64
     turnover: Float64
-    max_feature: npt.NDArray[np.int64]
+    max_feature: Int64
     exposure_sum: Float64
     exposure_size: Float64
-    n_exposures: npt.NDArray[np.int64]
-    n_partial: npt.NDArray[np.int64]
+    n_exposures: Int64
+    n_partial: Int64
     undefined: dict[tuple[str, int, int], Counter[str]] = field(default_factory=dict)
 
     @classmethod

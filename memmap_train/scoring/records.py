@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Float64, Int64, Mask
 from ..errors import DatasetError, listed, nearest
 from ..runs.folds import Fold
 from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
 
-Float64 = npt.NDArray[np.float64]
 Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """The scores of a target, by their attributes in `TargetScores`."""
@@ -63,8 +63,8 @@ class TargetScores:
 
     target: str
     overlap_eras: int
-    positions: npt.NDArray[np.int64]
-    n_rows: npt.NDArray[np.int64]
+    positions: Int64
+    n_rows: Int64
     corr: Float64
     mmc: Float64
     bmc: Float64
@@ -86,7 +86,7 @@ class TargetScores:
         if metric not in METRICS:
             raise DatasetError(
                 f"no score {metric!r:.60}; expected one of {listed(METRICS, 6)}"
-                f"{nearest(metric, METRICS)}"
+                f"{nearest(str(metric), METRICS)}"
             )
         scores: Float64 = getattr(self, metric)
         return scores
@@ -101,7 +101,19 @@ class TargetScores:
         eras : slice
             A part of the eras; by default all of them.
         """
-        return score_statistics(self.scores(metric)[eras], self.overlap_eras, self.positions[eras])
+        return self.statistics_of(self.scores(metric), eras)
+
+    def statistics_of(self, scores: Float64, eras: slice | Mask = slice(None)) -> ScoreStatistics:
+        """Summarise other scores of the same eras.
+
+        Parameters
+        ----------
+        scores : ndarray of float64, shape (eras,)
+            NaN where undefined; those of a benchmark in `all_bmc`, for example.
+        eras : slice, or ndarray of bool, shape (eras,)
+            The eras that count; by default all of them.
+        """
+        return score_statistics(scores[eras], self.overlap_eras, self.positions[eras])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,7 +233,7 @@ class Evaluation:
     proportions : tuple of float
         Proportions of `TargetScores.neutralized_corr`; empty unless it was requested.
     models : tuple of ModelScores
-        In the order in which they were passed.
+        The models, in the order in which they were passed.
     benchmark_scores : ModelScores or None
         The scores of the chosen benchmark itself, on the eras of all models.
     notes : tuple of str
@@ -267,7 +279,7 @@ class Evaluation:
         if name not in known:
             raise DatasetError(
                 f"the evaluation has no model {name!r:.60}; it has {listed(known, 8)}"
-                f"{nearest(name, known)}"
+                f"{nearest(str(name), known)}"
             )
         return known[name]
 
@@ -283,12 +295,12 @@ class Evaluation:
         metric : str
             One of `METRICS`.
         target : str, optional
-            By default the first of `targets`.
+            The target; by default the first of `targets`.
 
         Returns
         -------
         ScoreStatistics
-            Of the differences in the eras in which both have the score.
+            The statistics of the differences in the eras in which both have the score.
 
         Raises
         ------
@@ -300,7 +312,7 @@ class Evaluation:
         if target not in self.targets:
             raise DatasetError(
                 f"the evaluation has no target {target!r:.60}; it has {listed(self.targets, 8)}"
-                f"{nearest(target, self.targets)}"
+                f"{nearest(str(target), self.targets)}"
             )
         places = {era: place for place, era in enumerate(second.eras)}
         rows = [row for row, era in enumerate(first.eras) if era in places]

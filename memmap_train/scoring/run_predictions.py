@@ -15,7 +15,7 @@ from ..progress import Progress
 from ..runs.embargo import far_from
 from ..runs.folds import Fold
 from ..runs.lineage import begun_with
-from ..runs.run import Run, open_run
+from ..runs.run import Run, read_run
 from ..text import counted
 from .model_predictions import ModelPredictions
 from .records import ModelKind, Provenance
@@ -120,7 +120,7 @@ def provenance_of(run: Run) -> Provenance:
         return Provenance(
             run.record.to_json(), (fold,) if fold else (), (tuple(run.read_history()),)
         )
-    parts = [open_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
+    parts = [read_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
     histories = tuple(tuple(part.read_history()) for part in parts)
     return Provenance(run.record.to_json(), run.folds, histories)
 

@@ -5,13 +5,13 @@ as JSON has no NaN.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
+from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
 from .records import METRICS, Evaluation, Metric, ModelScores, Provenance, TargetScores
 
 FORMAT, FORMAT_VERSION = "memmap-train evaluation", 1
@@ -66,6 +66,18 @@ def scored_eras(evaluation: Evaluation) -> list[str]:
     """Return the eras that one of the models is scored on, in the dataset's order."""
     scored = {era for model in evaluation.models for era in model.eras}
     return [era for era in evaluation.dataset_eras if era in scored]
+
+
+def statements(models: Sequence[ModelScores]) -> list[str]:
+    """Return sentences about what isn't covered or defined; equal ones name all their models."""
+    of_models: dict[str, list[str]] = {}
+    for model in models:
+        for note in model.notes:
+            of_models.setdefault(note, []).append(model.name)
+    return [
+        f"{'all models' if 1 < len(names) == len(models) else ', '.join(names)}: {note}"
+        for note, names in of_models.items()
+    ]
 
 
 def summarized(evaluation: Evaluation) -> dict[str, Any]:
@@ -129,14 +141,10 @@ def _score(
 
 def _benchmarks(scores: TargetScores) -> dict[str, Any]:
     """Return BMC and correlation with each benchmark."""
-
-    def statistics(values: Any) -> dict[str, Any]:
-        return asdict(score_statistics(values, scores.overlap_eras, scores.positions))
-
     return {
         name: {
-            "bmc": statistics(scores.all_bmc[name]),
-            "benchmark_corr": statistics(scores.all_benchmark_corr[name]),
+            "bmc": asdict(scores.statistics_of(scores.all_bmc[name])),
+            "benchmark_corr": asdict(scores.statistics_of(scores.all_benchmark_corr[name])),
         }
         for name in scores.all_bmc
     }
@@ -148,11 +156,7 @@ def _neutralized(evaluation: Evaluation, scores: TargetScores) -> list[dict[str,
     return [
         {
             "proportion": proportion,
-            **asdict(
-                score_statistics(
-                    scores.neutralized_corr[:, column], scores.overlap_eras, scores.positions
-                )
-            ),
+            **asdict(scores.statistics_of(scores.neutralized_corr[:, column])),
         }
         for column, proportion in enumerate(evaluation.proportions)
     ]

@@ -7,10 +7,19 @@ difference to the first one, exposures, means by year, and what isn't covered.
 import math
 from collections.abc import Iterator, Sequence
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year, score_statistics
+from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
 from ..text import counted
 from .records import Evaluation, Metric, ModelScores
-from .summary import average, is_scored, last_eras, peak, score_title, scored_eras, yearly
+from .summary import (
+    average,
+    is_scored,
+    last_eras,
+    peak,
+    score_title,
+    scored_eras,
+    statements,
+    yearly,
+)
 
 _Columns = dict[str, dict[str, ScoreStatistics]]
 """The statistics of a table's cells, by column and row."""
@@ -95,8 +104,7 @@ def _correlations(evaluation: Evaluation, target: str) -> _Columns:
         scores = model.by_target[target]
         for name, values in scores.all_benchmark_corr.items():
             if name not in own:
-                found = score_statistics(values, scores.overlap_eras, scores.positions)
-                columns.setdefault(name, {})[model.name] = found
+                columns.setdefault(name, {})[model.name] = scores.statistics_of(values)
     return columns
 
 
@@ -150,13 +158,9 @@ def _exposure_table(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _notes(evaluation: Evaluation) -> Iterator[str]:
-    if evaluation.notes or any(model.notes for model in evaluation.models):
-        yield ""
-    for note in evaluation.notes:
-        yield f"note: {note}"
-    for model in evaluation.models:
-        for note in model.notes:
-            yield f"{model.name}: {note}"
+    notes = [*(f"note: {note}" for note in evaluation.notes), *statements(evaluation.models)]
+    if notes:
+        yield from ("", *notes)
 
 
 def _of(evaluation: Evaluation, target: str, what: str) -> str:

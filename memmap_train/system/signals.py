@@ -2,7 +2,7 @@
 
 Ctrl-C, a termination signal, a terminal that was closed: the first signal raises a `Stopped`, which
 is a KeyboardInterrupt. While that exception is being handled, so that everything can end in order,
-further signals are ignored.
+further signals are ignored. A signal during the import of an extension module counts after it.
 """
 
 import _thread
@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last not on Windows
@@ -39,6 +40,11 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+_IMPORTLIB = "<frozen importlib"  # how the names of importlib's own files begin
+
+# Whether a signal came during the import of an extension module, and will be sent again.
+_is_put_off = False
+
 # The exception that is being handled. When nothing refers to it any more, it was handled or lost.
 _under_way: "weakref.ref[Stopped] | None" = None
 
@@ -46,14 +52,24 @@ _under_way: "weakref.ref[Stopped] | None" = None
 def stop(number: int, frame: FrameType | None) -> None:
     """Handle a signal: raise a `Stopped` unless one is under way.
 
+    Extension modules in C++ turn an exception during their import into an ImportError, for which
+    the importing package may be prepared: the signal would be lost. It is sent again instead.
+
     Raises
     ------
     Stopped
     """
-    del frame
+    global _is_put_off
     sys.unraisablehook = _send_lost_again
-    if not _is_under_way():
+    is_importing = _is_in_extension_import(frame)
+    del frame
+    if _is_under_way():
+        return
+    if not is_importing:
         raise _new(number)
+    if not _is_put_off:
+        _is_put_off = True
+        _thread.start_new_thread(_send_put_off, (number,))  # without locks that may be held here
 
 
 @contextmanager
@@ -72,6 +88,22 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_in_extension_import(frame: FrameType | None) -> bool:
+    while frame is not None:
+        is_of_importlib = frame.f_code.co_filename.startswith(_IMPORTLIB)
+        if is_of_importlib and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_put_off(number: int) -> None:
+    global _is_put_off
+    time.sleep(_SECONDS_BETWEEN_TRIES)
+    _is_put_off = False
+    _send(number)
 
 
 def _is_under_way() -> bool:
@@ -102,6 +134,10 @@ def _send_lost_again(unraisable: "sys.UnraisableHookArgs") -> None:
 def _send_again(number: int) -> None:
     while _is_under_way():  # before that it would be ignored
         time.sleep(_SECONDS_BETWEEN_TRIES)
+    _send(number)
+
+
+def _send(number: int) -> None:
     if hasattr(signal, "pthread_kill"):  # which also ends a wait
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:

@@ -98,7 +98,7 @@ class Callbacks:
     def stop_requested(self, value: bool) -> None:
         self._model.stop_training = value
 
-    def whole(self) -> AbstractContextManager[object]:
+    def uninterrupted(self) -> AbstractContextManager[object]:
         """Defer interruptions until the callbacks have been called for all steps of the block."""
         return _signals_deferred() if self._told else nullcontext()
 

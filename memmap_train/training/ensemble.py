@@ -6,12 +6,11 @@ folds predicts each era with the model of its fold. One model is in memory at a 
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from ..arrays import Float32, Float64, Floats
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, DatasetError, RunError
 from ..loading.placement import is_past_cache
@@ -20,15 +19,15 @@ from ..runs.folds import fold_of
 from ..runs.lineage import code_of
 from ..runs.metrics import uniform_ranks
 from ..runs.object_reference import describe_error, user_code
-from ..runs.run import Run, open_run
+from ..runs.run import Run, read_run
 from .model import require_tensorflow
-from .predictor import Float32, Predictor, check_missing
+from .predictor import Predictor, check_missing
 from .user_models import read_model
 
 
 def predict_rows(
     runs: Sequence[Run], dataset: Dataset, *, raw: bool, progress: Progress
-) -> tuple[Dataset, npt.NDArray[np.floating[Any]], int]:
+) -> tuple[Dataset, Floats, int]:
     """Predict every row of the eras that all of the runs predict.
 
     Parameters
@@ -36,7 +35,7 @@ def predict_rows(
     runs : sequence of Run
     dataset : Dataset
     raw : bool
-        As for `predictions.predict`.
+        See `predictions.predict`.
     progress : callable(what, done, total)
         Called with rows, which count once for each run.
 
@@ -48,7 +47,7 @@ def predict_rows(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        As for `predictions.predict`.
+        See `predictions.predict`.
     """
     require_tensorflow()
     for run in runs:
@@ -76,7 +75,7 @@ def _summed(
     *,
     raw: bool,
     progress: Progress,
-) -> npt.NDArray[np.float64]:
+) -> Float64:
     """Return the sum of all runs' predictions, or of their ranks within each era."""
     # One model after another: eras are cheap to read again, several models may not fit.
     total, n_rows = np.zeros(dataset.n_rows), dataset.n_rows
@@ -110,7 +109,7 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
     check_folds(run)
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
     parts = [
-        (open_run(run.fold_path(number + 1)), list(eras))
+        (read_run(run.fold_path(number + 1)), list(eras))
         for number, eras in by_fold
         if number is not None
     ]

@@ -30,7 +30,8 @@ from ..runs.resume import (
     dataset_record,
     finished_result,
 )
-from ..runs.run import Run, find_run, open_run
+from ..runs.run import Run, find_run, read_run
+from ..runs.score_references import check_reference
 from ..runs.selection import DatasetOrPath, opened_for, reopened
 from ..system.paths import user_path
 from .callbacks import make_callbacks
@@ -39,7 +40,7 @@ from .initial_model import InitialModel
 from .model import require_tensorflow
 from .resolve import Setup, best_possible_score, prepare
 from .results import draw_missing
-from .train import checked_plan, train
+from .train import checked_plan, train_run
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
@@ -110,7 +111,7 @@ def train_folds(
                 warned.add(warning)
             report.fold(number, len(resolved.folds), resolved.folds[number - 1])
             # A finished fold returns its report; one that never began begins.
-            done = train(
+            done = train_run(
                 present,
                 run.fold_path(number),
                 of_fold,
@@ -118,6 +119,7 @@ def train_folds(
                 report=report,
                 fold=resolved.folds[number - 1],
                 initial=initial,
+                reference=record.monitored_against,
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
@@ -149,7 +151,8 @@ def dry_run_folds(
     def plan(number: int) -> TrainPlan:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
-        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial)
+        reference = resolved.record.monitored_against
+        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial, reference)
         return checked_plan(of_fold, setup, make_model(setup))
 
     return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
@@ -222,15 +225,17 @@ def _set_up(
     }
     chosen = _choose_folds(found, run, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
-    common, initial = _common(prepare(found, run, config, chosen[-1]))
+    common, initial, reference = _common(prepare(found, run, config, chosen[-1]))
+    predicted = [era for fold in chosen for era in fold.validation]
+    check_reference(found, common.monitor, reference, predicted)
     configs = tuple(replace(common, validation_eras=fold.validation) for fold in chosen)
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
             # Its batches go: a fold is trained at a time.
-            prepare(found, None, of_fold, fold, initial)
+            prepare(found, None, of_fold, fold, initial, reference)
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(found, None, configs[-1], chosen[-1], initial)
+    last = prepare(found, None, configs[-1], chosen[-1], initial, reference)
     # Before a new run has a folder: what the user brings may be refused.
     compile_model(last)
     make_callbacks(last.config.callbacks)
@@ -238,9 +243,9 @@ def _set_up(
     return _Resolved(found, run, chosen, configs, record, initial)
 
 
-def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None]:
+def _common(setup: Setup) -> tuple[TrainConfig, InitialModel | None, str | None]:
     """Return the settings that all folds share, so that the setup's batches can be freed."""
-    return setup.config, setup.initial
+    return setup.config, setup.initial, setup.record.monitored_against
 
 
 def _choose_folds(
@@ -292,7 +297,7 @@ def _record(last: Setup, folds: Sequence[Fold], asked: Mapping[str, Any]) -> Run
 def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> FoldsReport:
     """Return the report that a finished run of folds recorded, with all its pictures."""
     for number in range(1, len(run.folds) + 1):
-        of_fold = open_run(run.fold_path(number))
+        of_fold = read_run(run.fold_path(number))
         draw_missing(of_fold, of_fold.read_result() or {}, report)
     draw_missing(run, result, report)
     return recorded_folds_report(run)
@@ -307,9 +312,9 @@ def _conclude(
         run.write_era_scores(
             row
             for number in range(1, len(run.folds) + 1)
-            for row in open_run(run.fold_path(number)).read_era_scores()
+            for row in read_run(run.fold_path(number)).read_era_scores()
         )
-        corr, pearson = recorded_summaries(run)
+        corr, pearson, further = recorded_summaries(run)
         chart_path = draw_run(
             run, best_epoch=None, best_possible=best_possible, warn=report.warning
         )
@@ -318,6 +323,7 @@ def _conclude(
             n_eras=sum(len(fold.validation) for fold in run.folds),
             corr=corr,
             pearson=pearson,
+            further=further,
             best_possible=best_possible,
             chart_path=None if chart_path is None else str(chart_path),
             folds=tuple(reports),

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import Float32
 from ..errors import ConfigError, RunError
 from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
-from ..runs.run import Run, open_run
+from ..runs.run import Run, read_run
 from .ensemble import check_folds, check_model, load
 from .model import require_tensorflow
 from .numpy_operations import NumpyOperations, numpy_operations
-from .predictor import BLOCK_ROWS, Float32
+from .predictor import BLOCK_ROWS
 from .step import as_tensor
 from .user_models import read_model
 
@@ -59,7 +60,7 @@ def last_model(run: Run) -> LastModel:
     part = run
     if run.folds:
         check_folds(run)
-        part = open_run(run.fold_path(len(run.folds)))
+        part = read_run(run.fold_path(len(run.folds)))
     check_model(part, run)
     code = code_of(part)
     try:

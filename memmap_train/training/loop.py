@@ -97,7 +97,7 @@ class TrainingLoop:
 
     def _begin(self, first_step: int) -> None:
         """Let callbacks know that training begins or is resumed."""
-        with self._callbacks.whole():
+        with self._callbacks.uninterrupted():
             self._callbacks.train_begin(self._memory or [])
             if self._resumed is not None:
                 self._resume_from(self._resumed)
@@ -158,7 +158,7 @@ class TrainingLoop:
         """Set the learning rate and let callbacks know, unless an earlier process did."""
         config = self._config
         if not self._clock.begun:
-            with self._callbacks.whole():
+            with self._callbacks.uninterrupted():
                 if config.plateau_patience:
                     scores = [row[config.monitor] for row in self._progress.history]
                     self._step.learning_rate = learning_rate_after(scores, config)
@@ -175,7 +175,7 @@ class TrainingLoop:
         clock = self._clock
         began, waited = time.perf_counter(), stream.wait_seconds
         batch = next(stream)
-        with self._callbacks.whole():
+        with self._callbacks.uninterrupted():
             self._callbacks.batch_begin(clock.steps)
             self._is_whole = False
             self._step(*batch)
@@ -233,7 +233,7 @@ class TrainingLoop:
         best = before.best
         if best is None or self._is_better(row, before.history[best.epoch - 1]):
             best = Best(before.epochs_done + 1, self._step.count, scores, self._step.weights())
-        with self._callbacks.whole():
+        with self._callbacks.uninterrupted():
             self._callbacks.epoch_end(before.epochs_done, row)
             stopped = self._callbacks.stop_requested
             history = (*before.history, row)

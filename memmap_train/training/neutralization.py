@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.dataset import Dataset
+from ..dataset.format import MISSING_COUNT
 from ..errors import ConfigError, DatasetError, listed
 from ..progress import Progress
-
-_MISSING = 5  # the column of `counts` that counts missing values
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,8 @@ def neutralized(
         Features are missing; or they explain the predictions of an era completely.
     """
     from ..runs.metrics import uniform_ranks  # needs scipy
-    from ..runs.neutral import Neutralizer, is_explained, to_rank
+    from ..runs.neutral import is_explained, to_rank
+    from ..runs.neutralizer import Neutralizer
 
     columns = _columns(dataset, wanted)
     found = ranks.astype(np.float64)
@@ -152,7 +152,7 @@ def _has_missing(counts: npt.NDArray[Any] | None, columns: tuple[int, ...] | Non
     """Return True if counts say that one of these features has missing values."""
     if counts is None:
         return False  # it is seen when the features are read
-    missing = counts[:, _MISSING]
+    missing = counts[:, MISSING_COUNT]
     return bool((missing if columns is None else missing[list(columns)]).any())
 
 

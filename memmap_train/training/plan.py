@@ -5,7 +5,6 @@ Takes a resolved configuration with its model; returns a `TrainPlan`.
 
 from typing import Any
 
-from ..dataset.eras import ERA_COLUMN
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
@@ -22,8 +21,9 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         setup.dataset.eras,
         config.targets,
         manifest.aliases,
-        era_column=manifest.columns.get("era") or ERA_COLUMN,
+        era_column=manifest.era_column,
     )
+    reference = setup.record.monitored_against
     n_features, n_parameters = len(batches.feature_names), model.count_params()
     return TrainPlan(
         n_train_eras=len(fold.train),
@@ -34,6 +34,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         train_range=f"{fold.train[0]} to {fold.train[-1]}",
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
+        monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),
         n_parameters=n_parameters,

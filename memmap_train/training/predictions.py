@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from ..arguments import flag
 from ..dataset.dataset import Dataset
+from ..dataset.ids import ID_COLUMN
 from ..dataset.selection import Selection
 from ..errors import DatasetError, RunError, listed
 from ..progress import ProgressOption, reporting
-from ..runs.run import open_run
+from ..runs.run import read_run
 from ..runs.selection import DatasetOrPath, opened
 from ..system.paths import checked_path, user_paths
 from ..text import counted
@@ -230,7 +231,7 @@ def predict(
     Residuals equal those of ``numerai_tools.scoring.neutralize`` to 1e-6.
     """
     raw = flag("raw", raw)
-    found_runs = [open_run(folder) for folder in user_paths(runs)]
+    found_runs = [read_run(folder) for folder in user_paths(runs)]
     if not found_runs:
         raise RunError("no run is named, expected the folder of one at least, such as runs/first")
     wanted = neutralization(neutralize, proportion, raw=raw)
@@ -331,9 +332,9 @@ def _write(
     file: PredictionFile, dataset: Dataset, predictions: npt.NDArray[Any], *, with_era: bool
 ) -> int:
     """Write the predictions of all rows, in the dataset's order; return the repeated ids."""
-    name = dataset.manifest.columns.get("id") or "id"
+    name = dataset.manifest.id_column
     if _UNNAMED_INDEX.fullmatch(name):
-        name = "id"
+        name = ID_COLUMN
     firsts = dataset.row_offsets
     alike: list[npt.NDArray[np.bytes_]] = []  # ids that must differ, if they are to name rows
     n_repeated = 0

@@ -11,9 +11,9 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, listed
 from ..loading.sequential import SequentialReader
@@ -21,7 +21,6 @@ from ..system.buffers import BufferPool
 from ..system.threads import ThreadPool
 from .step import as_tensor, filled
 
-Float32 = npt.NDArray[np.float32]
 RowsDone = Callable[[int, int], None]
 """Called with the rows done and the rows in all."""
 

@@ -26,6 +26,7 @@ from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
 from ..runs.run import Run
+from ..runs.score_references import check_reference, monitored_reference
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
 from .model import check_model_name
@@ -113,6 +114,7 @@ def prepare(
     config: TrainConfig | None,
     fold: Fold | None = None,
     initial: InitialModel | None = None,
+    reference: str | None = None,
 ) -> Setup:
     """Decide everything that is left open, and check that it suits the dataset.
 
@@ -130,6 +132,9 @@ def prepare(
     initial : InitialModel or None
         The saved model that the configuration names, if the run of folds knows it already; None: it
         is looked for.
+    reference : str or None
+        What the monitored score refers to, if the run of folds knows it already; None: the run's,
+        or what `monitored_reference` finds.
 
     Raises
     ------
@@ -139,6 +144,11 @@ def prepare(
     config = _resolve_config(dataset, run, config)
     choice = _resolve_fold(dataset, run, config, fold)
     fold = choice.fold
+    if reference is None and run is not None and run.record.monitor == config.monitor:
+        reference = run.record.monitored_against
+    reference = monitored_reference(dataset, config.monitor, reference)
+    if choice.kept_epoch == "best":
+        check_reference(dataset, config.monitor, reference, fold.validation)
     check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
     batches = _resolve_loading(dataset, run, config, fold)
     if initial is None and config.model.endswith(SUFFIX):
@@ -153,7 +163,7 @@ def prepare(
         window_size=batches.window_size,
         pool_batches=batches.pool_batches,
     )
-    record = _record_of(dataset, resolved, choice, initial)
+    record = _record_of(dataset, resolved, choice, initial, reference)
     return Setup(dataset, resolved, fold, batches, record, initial)
 
 
@@ -229,7 +239,11 @@ def _resolve_loading(dataset: Dataset, run: Run | None, config: TrainConfig, fol
 
 
 def _record_of(
-    dataset: Dataset, resolved: TrainConfig, choice: _FoldChoice, initial: InitialModel | None
+    dataset: Dataset,
+    resolved: TrainConfig,
+    choice: _FoldChoice,
+    initial: InitialModel | None,
+    reference: str | None,
 ) -> RunRecord:
     """Return the record of a run with a resolved configuration."""
     aliases = dataset.manifest.aliases
@@ -238,6 +252,7 @@ def _record_of(
         **resolved.to_dict(),
         "model_digest": None if initial is None else initial.digest,
         **({} if initial is None else {"begun_with": initial.lineage.to_json()}),
+        **({} if reference is None else {"monitored_against": reference}),
         **fold_record(choice.fold),
         **{f"asked_{key}": value for key, value in choice.asked.items()},
         "kept_epoch": choice.kept_epoch,

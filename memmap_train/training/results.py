@@ -7,6 +7,8 @@ report that it recorded.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import RunError
 from ..runs.chart import draw_run
 from ..runs.checkpoints import newest_step
@@ -43,10 +45,12 @@ class Results:
     def write_best(self, best: Best) -> None:
         """Write the best epoch's scores and model."""
         eras, targets = self._setup.fold.validation, self._setup.config.targets
+        scores = (best.scores.corr, best.scores.pearson, *best.scores.further.values())
+        # Shape (eras, targets, scores).
         self._run.write_era_scores(
-            (era, target, float(corr), float(plain))
-            for era, corrs, plains in zip(eras, best.scores.corr, best.scores.pearson, strict=True)
-            for target, corr, plain in zip(targets, corrs, plains, strict=True)
+            (era, target, *of_target)
+            for era, of_era in zip(eras, np.stack(scores, axis=2).tolist(), strict=True)
+            for target, of_target in zip(targets, of_era, strict=True)
         )
         # They are the same at an epoch's end, unless a callback has changed them since. (A clone
         # would do as well, but not every user's model can be cloned.)
@@ -88,6 +92,7 @@ class Results:
                 best_epoch=best.epoch,
                 corr=best.scores.corr_summary(),
                 pearson=best.scores.pearson_summary(),
+                further=best.scores.further_summaries(),
                 best_possible=best_possible,
                 chart_path=None if chart_path is None else str(chart_path),
             )

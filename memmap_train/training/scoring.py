@@ -7,13 +7,14 @@ era, and a row of `history.csv`.
 from ..loading.placement import is_past_cache
 from ..runs.report import Pace, Reporter
 from ..runs.run_warnings import RunWarnings
-from ..runs.score_files import STEP_SCORE_COLUMNS
+from ..runs.score_files import step_score_columns
 from ..runs.state import Row, TrainingProgress
 from ..runs.summary import EraScores, history_scores
+from .further_scores import further_scorer
 from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
-from .validation import Labels, score_eras
+from .validation import mapped_labels, score_eras
 
 
 class Scoring:
@@ -43,7 +44,8 @@ class Scoring:
         self._setup, self._step, self._predictor = setup, step, predictor
         self._report, self._warnings, self._pace = report, warnings, pace
         self._dataset = setup.dataset.select(setup.fold.validation)
-        self._labels = Labels(self._dataset, setup.config.targets)
+        self._labels = mapped_labels(self._dataset, setup.config.targets)
+        self._further = further_scorer(setup, self._dataset)
         # Features that don't fit beside the training eras would push these out of the page cache,
         # epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])
@@ -73,20 +75,26 @@ class Scoring:
             self._setup.batches.feature_names,
             self._labels,
             past_cache=self._past_cache,
+            further=self._further,
             progress=self._report_progress,
         )
-        self._warnings.undefined_scores(scores.undefined, len(self._dataset.eras))
+        n_eras = len(self._dataset.eras)
+        self._warnings.undefined_scores(scores.undefined, n_eras)
+        for name in scores.further:
+            self._warnings.undefined_further_scores(name, scores.further_undefined, n_eras)
         return scores, {
             "epoch": progress.epochs_done + 1,
             "loss": loss,
-            **history_scores(scores.corr_summary(), scores.pearson_summary()),
+            **history_scores(
+                scores.corr_summary(), scores.pearson_summary(), scores.further_summaries()
+            ),
             "learning_rate": self._step.learning_rate,
         }
 
     def row_at_step(self, row: Row) -> Row:
         """Return a row of `step_scores.csv`: scores, and the step that they belong to."""
         known = {"step": self._step.count, **row}
-        return {name: known[name] for name in STEP_SCORE_COLUMNS}
+        return {name: known[name] for name in step_score_columns(self._setup.config.monitor)}
 
     def _report_progress(self, rows_done: int, n_rows: int) -> None:
         if self._pace.is_due():

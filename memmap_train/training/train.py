@@ -35,7 +35,7 @@ from .resolve import Setup, prepare
 from .results import report_again
 
 
-def train(
+def train_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
@@ -44,6 +44,7 @@ def train(
     report: Reporter | None = None,
     fold: Fold | None = None,
     initial: InitialModel | None = None,
+    reference: str | None = None,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -65,6 +66,8 @@ def train(
         One of several (see `walk_forward`); by default what the configuration asks for.
     initial : InitialModel, optional
         The saved model that the fold begins with, which the run of folds keeps.
+    reference : str, optional
+        What the monitored score refers to, which is the same for all folds.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def train(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, resume=resume)
+    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, reference, resume=resume)
     if run:
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -118,7 +121,7 @@ def dry_run(
     Parameters
     ----------
     dataset, run_dir, config, resume
-        As for `train`.
+        See `train_run`.
 
     Returns
     -------
@@ -128,9 +131,9 @@ def dry_run(
     Raises
     ------
     RunError, ConfigError, DatasetError, FoldError, BatchError
-        As for `train`.
+        See `train_run`.
     """
-    run, setup, _ = _set_up(dataset, run_dir, config, None, None, resume=resume)
+    run, setup, _ = _set_up(dataset, run_dir, config, None, None, None, resume=resume)
     plan = checked_plan(run, setup, compile_model(setup)[0].model)
     if not plan.already_finished:
         check_free(user_path(run_dir))
@@ -152,6 +155,7 @@ def _set_up(
     config: TrainConfig | None,
     fold: Fold | None,
     initial: InitialModel | None,
+    reference: str | None,
     *,
     resume: bool,
 ) -> tuple[Run | None, Setup, str | None]:
@@ -167,4 +171,4 @@ def _set_up(
     found, warning = opened_for(run, dataset), None
     if run and not run.is_untrained():
         warning = check_same_dataset(run, found)
-    return run, prepare(found, run, config, fold, initial), warning
+    return run, prepare(found, run, config, fold, initial, reference), warning

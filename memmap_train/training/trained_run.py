@@ -21,9 +21,8 @@ from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_folds_report, recorded_report
 from ..runs.report import FoldsReport, Reporter, TrainReport
 from ..runs.report_process import make_report
-from ..runs.run import Run
-from ..runs.run import open_run as open_folder
-from ..runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
+from ..runs.run import Run, read_run
+from ..runs.score_files import era_score_columns, history_columns
 from ..runs.selection import DatasetOrPath
 from ..runs.training_display import reporter
 from ..system.paths import user_path
@@ -86,7 +85,7 @@ class TrainedRun:
 
     @property
     def history(self) -> npt.NDArray[np.void]:
-        """A row for each epoch, with the columns of `history.csv`.
+        """A row for each epoch, with the columns of the run's `history.csv`.
 
         A structured array: ``run.history["loss"]`` is a column, ``pandas.DataFrame(run.history)`` a
         table.
@@ -97,21 +96,27 @@ class TrainedRun:
             A run of folds has a history for each of its `folds`.
         """
         self._check_is_of_one_fold("history")
-        rows = self._run.read_history()
-        kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in HISTORY_COLUMNS]
-        return np.array([tuple(row[name] for name in HISTORY_COLUMNS) for row in rows], dtype=kinds)
+        rows, columns = self._run.read_history(), history_columns(self._run.record.monitor)
+        kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in columns]
+        return np.array([tuple(row[name] for name in columns) for row in rows], dtype=kinds)
 
     @property
     def era_scores(self) -> npt.NDArray[np.void]:
         """A row for each validation era and target: era, target, numerai_corr, pearson.
 
-        A structured array, as `history`; scores are NaN where they are undefined.
+        Where a further score is monitored ("bmc", "mmc", "fnc"), it is the last column. A
+        structured array, as `history`; scores are NaN where they are undefined.
         """
         rows = self._run.read_era_scores()
         longest_era = max((len(era) for era, *_ in rows), default=1)
         longest_target = max((len(target) for _, target, *_ in rows), default=1)
-        kinds = (f"U{longest_era}", f"U{longest_target}", np.float64, np.float64)
-        return np.array(rows, dtype=list(zip(ERA_SCORE_COLUMNS, kinds, strict=True)))
+        _, _, *scores = era_score_columns(self._run.record.monitor)
+        kinds: list[tuple[str, Any]] = [
+            ("era", f"U{longest_era}"),
+            ("target", f"U{longest_target}"),
+            *((name, np.float64) for name in scores),
+        ]
+        return np.array(rows, dtype=kinds)
 
     @property
     def chart_path(self) -> Path | None:
@@ -172,7 +177,7 @@ def open_run(path: str | os.PathLike[str]) -> TrainedRun:
     RunError
         There is no run, or its configuration can't be read.
     """
-    return TrainedRun(open_folder(user_path(path)))
+    return TrainedRun(read_run(user_path(path)))
 
 
 def train(
@@ -244,14 +249,14 @@ def train(
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
     from .fold_loop import train_folds
-    from .train import train as train_one
+    from .train import train_run
 
     if not _ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
     with _ONE_AT_A_TIME, reporter(progress) as report:
         result: TrainReport | FoldsReport
         if folds is None:
-            result = train_one(dataset, run_dir, config, resume=resume, report=report)
+            result = train_run(dataset, run_dir, config, resume=resume, report=report)
         else:
             result = train_folds(
                 dataset,
@@ -262,7 +267,7 @@ def train(
                 resume=resume,
                 report=report,
             )
-        run = open_folder(user_path(run_dir))
+        run = read_run(user_path(run_dir))
         if not (result.already_finished and run.report_path.exists()):
             path = make_report(
                 run, _path_of(dataset), say=report.making_report, warn=report.warning

@@ -127,9 +127,12 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 def _validate(model: object, validation: mt.Dataset) -> float:
     from memmap_train.training.predictor import Predictor
-    from memmap_train.training.validation import Labels, score_eras
+    from memmap_train.training.validation import mapped_labels, score_eras
 
     scores = score_eras(
-        Predictor(model, None), validation, validation.feature_names, Labels(validation, ["target"])
+        Predictor(model, None),
+        validation,
+        validation.feature_names,
+        mapped_labels(validation, ["target"]),
     )
     return scores.corr_summary().mean

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from memmap_train.runs.contribution import correlation_contribution
 from memmap_train.runs.exposure import exposures, maximal_exposure
 from memmap_train.runs.metrics import numerai_corr
-from memmap_train.runs.neutral import Neutralizer, feature_neutral_corr
+from memmap_train.runs.neutral import feature_neutral_corr
+from memmap_train.runs.neutralizer import Neutralizer
 
 from .measuring import Job, Measured, Spent, in_turn, print_table, timed
 from .sources import Size

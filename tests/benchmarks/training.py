@@ -84,7 +84,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
     from memmap_train.training.model import build
     from memmap_train.training.predictor import BLOCK_ROWS, Predictor
     from memmap_train.training.step import as_tensor
-    from memmap_train.training.validation import Labels, score_eras
+    from memmap_train.training.validation import mapped_labels, score_eras
 
     n_features = len(dataset.feature_names)
     predictor = Predictor(build(n_features, 1, TrainConfig(hidden=(128,))), None)
@@ -99,7 +99,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
         {
             "forward pass, batches in memory": forward,
             "validation: forward pass and scores per era": lambda: score_eras(
-                predictor, dataset, dataset.feature_names, Labels(dataset, ["target"])
+                predictor, dataset, dataset.feature_names, mapped_labels(dataset, ["target"])
             ),
         }
     )
@@ -119,7 +119,7 @@ def _print_validation(dataset: mt.Dataset) -> None:
 
 
 def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
-    from memmap_train.training.train import train
+    from memmap_train.training.train import train_run
 
     seconds = []
     save = checkpoints.save_checkpoint
@@ -133,7 +133,7 @@ def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
     run_dir = directory / "checkpointed"
     with mock.patch("memmap_train.runs.state_store.save_checkpoint", noting):
         started = time.perf_counter()
-        train(
+        train_run(
             dataset.path,
             run_dir,
             TrainConfig(

@@ -19,7 +19,7 @@ import pytest
 
 from memmap_train.conversion import execution
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.parquet.file import describe_file
 from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
@@ -546,7 +546,7 @@ def test_a_rerun_resumes_after_a_write_that_failed(tmp_path: Path, in_file: bool
     path, out = tmp_path / "toy.parquet", tmp_path / "out"
     write_toy(path, {"0001": 20, "0002": 3000}, n_features=40, row_group_rows=2000)
     digest = convert(path, tmp_path / "undisturbed").dataset.manifest.digest
-    budget = TinyBudget(0) if in_file else MemoryBudget()
+    budget = TinyBudget(0) if in_file else ConversionBudget()
     with (
         files_limited_to(50_000),
         refused(ConversionError, str(out), "File too large", "resumes"),

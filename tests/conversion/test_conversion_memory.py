@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.parquet import file
 from memmap_train.conversion.parquet.handle_pool import MAX_FREE
 from memmap_train.conversion.pipeline_sizes import PipelineLimits
@@ -112,7 +112,7 @@ def test_row_groups_that_do_not_fit_are_refused_with_the_smallest_sufficient_mem
     limits = PipelineLimits(row_bytes=1_000_000)  # as if there were 40 million rows
 
     def convert_here(name: str, memory: int | None = None, available: int = 0) -> None:
-        budget = MemoryBudget(memory, available=lambda: available)
+        budget = ConversionBudget(memory, available=lambda: available)
         convert_within(budget, [source], tmp_path / name, limits=limits)
 
     with pytest.raises(ConversionError, match=r"memory: expected .* found 600") as refusal:

@@ -20,8 +20,9 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion.dataset_source import DatasetSource
 from memmap_train.conversion.execution import convert_source
-from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.plan import ConvertOptions
+from memmap_train.conversion.resources import Resources
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.conversion.subset_writer import WORKER_BYTES, workers_within
 from memmap_train.dataset.format import WORKSPACE
@@ -187,8 +188,7 @@ def test_a_subset_equals_the_conversion_of_its_sources(
         DatasetSource(parent, chunk_cells=case.chunk_cells),
         folder / "narrow",
         ConvertOptions(**stored, **options),
-        budget=MemoryBudget(),
-        n_workers=case.n_workers,
+        Resources(ConversionBudget(), case.n_workers),
     )
     check_same_as_converted(source, report.dataset.path, **options, **stored)
     assert contents(parent) == before
@@ -700,7 +700,7 @@ def test_rows_are_read_in_chunks(tmp_path: Path) -> None:
         subset = DatasetSource(parent, chunk_cells=20_000)
         options = ConvertOptions(dtype=dtype, feature_set="odd")
         tracemalloc.start()
-        convert_source(subset, tmp_path / dtype, options, budget=MemoryBudget())
+        convert_source(subset, tmp_path / dtype, options, Resources(ConversionBudget()))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 1_500_000  # the era's features alone take 2,400,000 bytes

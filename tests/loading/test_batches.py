@@ -470,7 +470,7 @@ def test_batches_may_be_written_to(toys: dict[str, Path], store: str) -> None:
 
 @pytest.mark.parametrize(("store", "most"), [("float32", 4), ("int8", 8)])
 def test_buffers_are_reused(make_toy: MakeToy, store: str, most: int) -> None:
-    """Of 50 pools, two are under way and one is held; int8 has decoded batches besides."""
+    """Of 50 pools, two are under way and one is held; int8 has decoded batches too."""
     batches = make(make_toy(n_features=320, store=store), targets="target")
     n_pools = 50
     with counted_allocations(20 * 320) as sizes, batches.stream() as stream:

@@ -16,7 +16,8 @@ from memmap_train.numerai.model_upload.neutral import pivoted_cholesky, residual
 from memmap_train.numerai.model_upload.prediction import make_predict
 from memmap_train.numerai.model_upload.ranks import uniform_ranks
 from memmap_train.runs import metrics
-from memmap_train.runs.neutral import Neutralizer, to_rank
+from memmap_train.runs.neutral import to_rank
+from memmap_train.runs.neutralizer import Neutralizer
 
 NAMES = [f"feature_{letter}" for letter in "abcdef"]
 GENERATOR_SEED = [22]

@@ -46,17 +46,6 @@ def test_either_store_gives_the_same_exposures() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["int8", "float32"])
-def test_counts_of_a_shard_give_the_same_exposures(kind: str) -> None:
-    codes, predictions, *_ = make_era(300, 12)
-    features = codes if kind == "int8" else (codes / 4).astype(np.float32)
-    counts = np.array([[*np.bincount(column, minlength=5), 0] for column in codes.T], np.int32)
-    expected = exposures(features, predictions)
-    found = exposures(features, predictions, counts=counts)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    assert np.isfinite(expected).any()
-
-
 def test_of_a_feature_that_is_there_twice_the_first_is_named() -> None:
     generator = np.random.default_rng([4])
     for n_features in (3, 17, 100):

@@ -10,7 +10,7 @@ from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.run import begin_run, read_run
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 
@@ -146,7 +146,7 @@ def test_a_damaged_lineage_is_refused_and_makes_a_model_unknown(
 ) -> None:
     model = make("run", labels(1, 20), model="first.keras", begun_with=lineage)
     with refused(RunError, "config.json: damaged: 'begun_with' lacks keys", "another --run"):
-        begun_with(open_run(model.parent))
+        begun_with(read_run(model.parent))
     assert lineage_of(model) == Lineage(is_known=False)
 
 

@@ -15,7 +15,7 @@ from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import RunRecord, faults_of_record, fold_record
 from memmap_train.runs.resume import identity_of
-from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.run import begin_run, read_run
 from memmap_train.system.checksum import Checksum
 from tests.support.errors import refused
 from tests.support.run_records import RECORD, run_record
@@ -87,7 +87,7 @@ def test_a_record_is_written_and_read_as_it_is(tmp_path: Path) -> None:
     record = run_record(dataset="/data/\udcff", later=["é", {}])
     run = begin_run(tmp_path / "run", record)
     assert run.record == record
-    assert open_run(run.path).record == record
+    assert read_run(run.path).record == record
     assert record.changed(epochs=4) == run_record(dataset="/data/\udcff", later=["é", {}], epochs=4)
     assert record.changed(epochs=4) != record
 
@@ -98,7 +98,7 @@ def test_checkpoints_are_identified_by_all_fixed_keys(tmp_path: Path) -> None:
     fixed = {key: value for key, value in RECORD.items() if key not in free}
     fixed |= {"format": "memmap-train run", "format_version": 1, "later": 1}
     expected = Checksum(json.dumps(fixed, sort_keys=True).encode()).text
-    assert identity_of(run) == identity_of(open_run(run.path)) == expected
+    assert identity_of(run) == identity_of(read_run(run.path)) == expected
 
 
 def test_a_record_can_be_copied_and_pickled_but_not_changed() -> None:

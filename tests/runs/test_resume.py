@@ -17,7 +17,7 @@ from memmap_train.runs.resume import (
     dataset_record,
     finished_result,
 )
-from memmap_train.runs.run import Run, begin_run, open_run
+from memmap_train.runs.run import Run, begin_run, read_run
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 
@@ -40,14 +40,14 @@ def test_a_changed_configuration_is_refused_naming_all_changed_keys(run: Run) ->
     changed = run_record(learning_rate=0.1, features=["feature_0"], epochs=2)
     with refused(RunError, "learning_rate: 0.001 in the run, 0.1 now", "features: ", "epochs: 3"):
         continue_run(run, changed)
-    assert open_run(run.path).record == run.record
+    assert read_run(run.path).record == run.record
 
 
 def test_the_configuration_of_an_untrained_run_may_change(tmp_path: Path) -> None:
     begun = begin_run(tmp_path / "begun", run_record())
     changed = run_record(learning_rate=0.1, epochs=2)
     assert continue_run(begun, changed).record == changed
-    assert open_run(begun.path).record == changed
+    assert read_run(begun.path).record == changed
 
 
 def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
@@ -56,12 +56,12 @@ def test_epochs_may_be_raised_and_checkpoints_changed(run: Run) -> None:
     assert more_checkpoints.read_result() == {"best_epoch": 2}
     longer = continue_run(more_checkpoints, run_record(checkpoint_steps=5, epochs=7))
     assert longer.read_result() is None
-    assert open_run(run.path).record == run.record.changed(checkpoint_steps=5, epochs=7)
+    assert read_run(run.path).record == run.record.changed(checkpoint_steps=5, epochs=7)
 
 
 def test_other_versions_and_a_moved_dataset_count_as_the_same_configuration(run: Run) -> None:
     continue_run(run, run_record(keras_version="3.99", dataset="/elsewhere"))
-    assert open_run(run.path).record.versions["keras_version"] == "3.15.1"
+    assert read_run(run.path).record.versions["keras_version"] == "3.15.1"
 
 
 def test_another_dataset_is_refused(tmp_path: Path, toys: dict[str, Path]) -> None:
@@ -86,13 +86,13 @@ def test_a_run_counts_as_running_before_its_folder_is_written(tmp_path: Path) ->
     path = tmp_path / "runs" / "first"
     with acquire_run(path, run_record(), resume=False) as run:
         assert is_running(path)
-        assert open_run(path).record == run.record
+        assert read_run(path).record == run.record
         with (
             refused(RunError, "another process is training"),
             acquire_run(path, run_record(epochs=9), resume=True),
         ):
             pass
-        assert open_run(path).record == run.record  # who comes second changes nothing
+        assert read_run(path).record == run.record  # who comes second changes nothing
     assert not is_running(path)
 
 
@@ -102,7 +102,7 @@ def test_a_run_does_not_begin_in_a_folder_that_was_filled_while_it_waited(run: R
         acquire_run(run.path, run_record(learning_rate=0.5), resume=False),
     ):
         pass
-    assert open_run(run.path).record == run.record
+    assert read_run(run.path).record == run.record
 
 
 def test_a_run_that_changed_while_it_waited_is_read_again(run: Run) -> None:

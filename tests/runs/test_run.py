@@ -15,7 +15,7 @@ from memmap_train.runs.run import (
     Run,
     begin_run,
     find_run,
-    open_run,
+    read_run,
 )
 from memmap_train.runs.score_files import HISTORY_COLUMNS
 from tests.support.errors import refused
@@ -49,7 +49,7 @@ def write_values(run: Run, values: dict[str, object]) -> None:
 def test_a_record_of_the_wrong_kind_is_damaged(run: Run, change: dict[str, object]) -> None:
     write_values(run, json.loads((run.path / "config.json").read_text()) | change)
     with refused(RunError, str(run.path / "config.json"), "damaged", "another --run"):
-        open_run(run.path)
+        read_run(run.path)
 
 
 def test_all_faults_of_a_record_are_named_in_one_line(run: Run) -> None:
@@ -61,17 +61,17 @@ def test_all_faults_of_a_record_are_named_in_one_line(run: Run) -> None:
         "config.json: damaged: 'epochs' is 'x', expected a whole number; "
         "'features' is 5, expected a list of texts; 'main_target' is missing; begin a new run",
     ):
-        open_run(run.path)
+        read_run(run.path)
 
 
 def test_a_configuration_file_that_isnt_json_is_damaged(run: Run) -> None:
     (run.path / "config.json").write_text("[" * 100_000)
     with refused(RunError, "config.json: damaged: not valid JSON"):
-        open_run(run.path)
+        read_run(run.path)
     (run.path / "config.json").unlink()
     (run.path / "config.json").mkdir()
     with refused(RunError, "config.json: can't be read: Is a directory"):
-        open_run(run.path)
+        read_run(run.path)
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_run_begins_in_a_new_or_an_empty_folder(tmp_path: Path) -> None:
     (path / ".partial-config.json").write_text("{")  # of a run that was killed at once
     assert find_run(path, resume=False) is None
     begin_run(path, run_record())
-    assert open_run(path).record == run_record()
+    assert read_run(path).record == run_record()
 
 
 def test_the_configuration_is_flat_and_sorted(run: Run) -> None:
@@ -168,7 +168,7 @@ def test_a_configuration_of_another_program_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_configuration_is_refused(run: Run, text: str) -> None:
     (run.path / "config.json").write_text(text)
     with refused(RunError, "config.json", "damaged"):
-        open_run(run.path)
+        read_run(run.path)
 
 
 def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
@@ -176,14 +176,14 @@ def test_a_configuration_of_a_later_version_is_refused(run: Run) -> None:
     path = run.path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     with refused(NewerRunError, "format_version 2", "upgrade"):
-        open_run(run.path)
+        read_run(run.path)
 
 
 def test_a_folder_without_a_run_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
     with refused(RunError, "no such folder", "memmap-train train"):
-        open_run(tmp_path / "none")
+        read_run(tmp_path / "none")
     with refused(RunError, "no config.json", "memmap-train train"):
-        open_run(tmp_path)
+        read_run(tmp_path)
 
 
 def test_a_run_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     assert run.folds == ()
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
     begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
-    assert open_run(run.path).folds == folds
+    assert read_run(run.path).folds == folds
     assert run.fold_path(2) == run.path / "fold-02"
 
 

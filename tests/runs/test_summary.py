@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from numerai_tools import scoring
 
-from memmap_train.runs.monitor import MONITORS
-from memmap_train.runs.score_files import HISTORY_COLUMNS
+from memmap_train.runs.monitor import FURTHER_SCORES, MONITORS, further_score
+from memmap_train.runs.score_files import HISTORY_COLUMNS, history_columns
 from memmap_train.runs.summary import Summary, history_scores, result_scores, summary
 
 
@@ -67,7 +67,7 @@ def test_scores_have_the_names_of_columns_and_of_keys() -> None:
     corr = Summary(mean=1.0, std=2.0, sharpe=3.0, max_drawdown=4.0, positive=5.0, n_eras=6)
     pearson = dataclasses.replace(corr, mean=7.0)
     scores = history_scores(corr, pearson)
-    assert set(scores) == MONITORS.keys() - {"loss"}
+    assert {*scores, "loss"} == {name for name in MONITORS if further_score(name) is None}
     assert [name for name in HISTORY_COLUMNS if name.startswith("val_")] == list(scores)
     assert result_scores(corr, pearson) == {
         "corr_mean": 1.0,
@@ -76,4 +76,21 @@ def test_scores_have_the_names_of_columns_and_of_keys() -> None:
         "max_drawdown": 4.0,
         "corr_positive": 5.0,
         "pearson_mean": 7.0,
+    }
+
+
+@pytest.mark.parametrize("name", FURTHER_SCORES)
+def test_a_further_score_has_columns_of_its_own_and_keys_of_the_same_names(name: str) -> None:
+    corr = Summary(mean=1.0, std=2.0, sharpe=3.0, max_drawdown=4.0, positive=5.0, n_eras=6)
+    further = {name: dataclasses.replace(corr, mean=8.0)}
+    expected = {"mean": 8.0, "std": 2.0, "sharpe": 3.0, "max_drawdown": 4.0, "positive": 5.0}
+    scores = history_scores(corr, corr, further)
+    added = {column: scores[column] for column in scores.keys() - history_scores(corr, corr).keys()}
+    assert added == {f"val_{name}_{key}": value for key, value in expected.items()}
+    assert set(added) == {column for column in MONITORS if further_score(column) == name}
+    columns = history_columns(f"val_{name}_std")
+    assert [column for column in columns if column.startswith("val_")] == list(scores)
+    assert tuple(column for column in columns if column not in added) == HISTORY_COLUMNS
+    assert result_scores(corr, corr, further) == result_scores(corr, corr) | {
+        f"{name}_{key}": value for key, value in expected.items()
     }

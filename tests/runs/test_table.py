@@ -13,7 +13,7 @@ from memmap_train.errors import RunError
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.lock import holding
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.run import begin_run, read_run
 from memmap_train.runs.score_files import HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused
@@ -47,9 +47,9 @@ def make_folds(path: Path) -> Path:
     make_run(path, [], folds=[fold_record(fold) for fold in folds])
     for number in (1, 2):
         make_run(path / f"fold-0{number}", [0.01, 0.02])
-        open_run(path / f"fold-0{number}").finish({"best_epoch": 2})
+        read_run(path / f"fold-0{number}").finish({"best_epoch": 2})
     (path / "history.csv").unlink()
-    open_run(path).finish({"corr_mean": 0.02, "corr_std": 0.1, "corr_sharpe": 0.2})
+    read_run(path).finish({"corr_mean": 0.02, "corr_std": 0.1, "corr_sharpe": 0.2})
     return path
 
 
@@ -100,7 +100,7 @@ def test_every_state_is_shown(tmp_path: Path) -> None:
         make_run(tmp_path / name, [0.01])
     for name in ("no json", "no history", "no key", "newer"):
         make_run(tmp_path / name, [0.01])
-    open_run(tmp_path / "finished").finish({"best_epoch": 1})
+    read_run(tmp_path / "finished").finish({"best_epoch": 1})
     (tmp_path / "no json" / "config.json").write_text("{")
     (tmp_path / "no history" / "history.csv").write_text("epoch\nx\n")
     change_config(tmp_path / "no key", main_target=MISSING)
@@ -248,7 +248,7 @@ def test_a_damaged_run_among_others_is_named_and_they_are_shown(
     act, said = DAMAGES[damage]
     for name in ("sound", "damaged"):
         make_run(tmp_path / name, [0.01, 0.02])
-        open_run(tmp_path / name).finish({"best_epoch": 2})
+        read_run(tmp_path / name).finish({"best_epoch": 2})
     act(tmp_path / "damaged")
     assert main(["runs", str(tmp_path)]) == 0
     printed = capsys.readouterr()

@@ -1,9 +1,11 @@
 """Tests of the command `evaluate`: what it prints and writes, and what it refuses in one line."""
 
+import errno
 import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
+from memmap_train.runs.record import FORMAT
 from memmap_train.scoring.era_table import ERA_COLUMNS
+from memmap_train.scoring.summary_text import summary_text
 from tests.support.evaluations import synthetic_evaluation
 from tests.support.scoring_data import ERAS, predictions_frame, write_csv, write_parquet
 from tests.support.toy_datasets import MakeToy
@@ -50,7 +54,7 @@ def test_the_text_has_a_table_for_each_score(
         "  minus v53_lgbm_ender20",
         "CORR of target, by year",
         "exposure to 6 features (fncv3_features)",
-        "part: it is unknown which eras",
+        "all models: it is unknown which eras",
     ):
         assert expected in out
     tables = out.split("\n\n")[:-1]
@@ -114,19 +118,24 @@ def test_out_must_be_a_folder_of_ones_own(
     run, others, file = tmp_path / "run", tmp_path / "others", tmp_path / "file"
     for folder in (run, others):
         folder.mkdir()
-    (run / "config.json").write_text("{}")
+    (run / "config.json").write_text(json.dumps({"format": FORMAT}))
     (others / "era_scores.csv").write_text("era,target,numerai_corr,pearson\n")
     file.write_text("")
     summaries = tmp_path / "summaries"
     summaries.mkdir()
     (summaries / "summary.json").write_text('{"mine": 1}')
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     unfinished = tmp_path / "unfinished"
     (unfinished / ".convert").mkdir(parents=True)
     for out, said in (
         (run, "the folder of a run"),
+        (run / "scores", "lies in the folder of the run"),
+        (run / "checkpoints" / "scores", "lies in the folder of the run"),
         (others, "isn't of an evaluation"),
         (summaries, "isn't of an evaluation"),
         (file, "it is a file"),
+        (file / "scores", "file isn't a folder; name another"),
+        (tmp_path / "link", "link isn't a folder; name another"),
         (scored_dataset, "lies in the dataset"),
         (scored_dataset / "era-0001" / "scores", "lies in the dataset"),
         (unfinished, "lies in the dataset"),
@@ -139,6 +148,39 @@ def test_out_must_be_a_folder_of_ones_own(
         assert said in line
         after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert after == before
+
+
+@pytest.mark.parametrize("method", ["write_bytes", "write_text"])
+def test_on_a_full_disk_the_old_files_stay_and_a_new_folder_goes(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    synthetic_evaluation(n_eras=3).save(old)
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, method, fail)
+    for folder in (old, tmp_path / "new" / "scores"):
+        with pytest.raises(mt.MemmapTrainError, match="the disk is full; make space there, or"):
+            synthetic_evaluation(n_eras=5).save(folder)
+    assert list(tmp_path.iterdir()) == [old]
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+def test_what_several_models_lack_is_said_once() -> None:
+    first, second, third = synthetic_evaluation(n_eras=3).models
+    models = (
+        replace(first, notes=("2 eras without labels left out", "its own")),
+        replace(second, notes=("2 eras without labels left out",)),
+        replace(third, notes=()),
+    )
+    text = summary_text(replace(synthetic_evaluation(n_eras=3), models=models, notes=()))
+    assert text.splitlines()[-2:] == [
+        f"{first.name}, {second.name}: 2 eras without labels left out",
+        f"{first.name}: its own",
+    ]
 
 
 def test_a_table_can_be_written_alone(tmp_path: Path) -> None:
@@ -176,7 +218,7 @@ BAD_FILES: dict[str, tuple[Change, str]] = {
         lambda f: pd.concat([f, f[:1]]).drop(columns="era"),
         "1 row with the id of another row",
     ),
-    "text": (with_cell("high"), "invalid value 'high'"),
+    "text": (with_cell("high"), "column 'prediction' is 'high'"),
     "NaN": (with_cell("NaN"), "row 6: the prediction (column 'prediction') is missing"),
     "nothing": (with_cell(""), "row 6: the prediction (column 'prediction') is missing"),
     "infinite": (with_cell("inf"), "row 6: the prediction (column 'prediction') is infinite"),
@@ -246,7 +288,10 @@ def test_text_in_parquet_is_refused(
         (b"", "the file is empty"),
         (b"\n", "can't be read"),
         (b"PAR1 and nothing else", "cut short or damaged"),
-        (b"id,prediction\na\n", "Expected 2 columns, got 1"),
+        (b"id,prediction\na\n", "row 1 has 1 column and the first line 2; expected a parquet"),
+        (b"id;prediction\na;0,5\n", "row 1 has 2 columns and the first line 1; expected a parquet"),
+        (b"id,prediction\na,0.5\nb,high\n", "row 2: column 'prediction' is 'high'; expected a fin"),
+        (b"era,id,prediction\nX,a,0.5\n", "none of its eras is in"),
         ("id,prediction\n\xe9,0.5\n".encode("latin-1"), "invalid UTF8"),
     ],
 )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from tests.support.scoring_data import (
     predictions_frame,
     write_csv,
 )
+from tests.support.toy_benchmarks import with_benchmarks
 
 META, BENCHMARK = BENCHMARKS[2], BENCHMARKS[0]
 FNC = list(FEATURES[:N_FNC])
@@ -276,6 +277,8 @@ def test_differences_are_of_eras_that_both_models_have(
     assert evaluation.difference("whole", BENCHMARK).n_eras == 9
     with pytest.raises(DatasetError, match="did you mean 'whole'"):
         evaluation.difference("whale", "part")
+    with pytest.raises(DatasetError, match="no score 3; expected one of"):
+        evaluation.models[0].by_target["target"].scores(cast(Any, 3))
     with pytest.raises(DatasetError, match="no score 'cor'"):
         evaluation.difference("whole", "part", "cor")
     with pytest.raises(DatasetError, match="no target 'tarjet'"):
@@ -348,3 +351,28 @@ def test_no_model_is_refused(scored_dataset: Path) -> None:
     for models in none:
         with refused(RunError, "no model is named"):
             mt.evaluate(models, scored_dataset)
+
+
+def test_contributions_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
+    """The mean of float32 targets does, in the eighth digit; numerai-tools sorts rows by id."""
+    random = np.random.default_rng(1)
+    n_rows = 40
+    frame = pd.DataFrame(
+        {
+            "era": "0001",
+            "feature_a": random.integers(0, 5, n_rows).astype(np.int8),
+            "target": random.random(n_rows).astype(np.float32),
+            "id": [f"n{number:03}" for number in random.permutation(n_rows)],
+        }
+    )
+    frame.to_parquet(tmp_path / "source.parquet", index=False)
+    mt.convert(tmp_path / "source.parquet", tmp_path / "ds", dtype="int8", workers=1)
+    other = random.random((n_rows, 1)).astype(np.float32)
+    dataset = with_benchmarks(tmp_path / "ds", ("other",), lambda era, rows: other)
+    frame["prediction"] = (random.random(n_rows) ** 4).round(1)  # unevenly tied
+    write_csv(frame[["id", "prediction"]].set_index("id"), tmp_path / "predictions.csv")
+    (model,) = mt.evaluate(tmp_path / "predictions.csv", dataset).models
+    by_id = frame.assign(other=other).set_index("id").sort_index()
+    assert by_id["target"].mean() != frame["target"].mean()
+    expected = correlation_contribution(by_id[["prediction"]], by_id["other"], by_id["target"])
+    assert model.by_target["target"].bmc[0] == pytest.approx(expected["prediction"], abs=1e-12)

@@ -100,6 +100,10 @@ def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
         def javascript_bundle(snippet: str, vl_version: str) -> str:
             return f"/* {snippet} {vl_version} */"
 
+        @staticmethod
+        def vegalite_to_png(spec: Any, vl_version: str, scale: float) -> bytes:
+            return b"a picture"
+
     monkeypatch.setattr(write, "_chart_library", lambda: Library)
 
 
@@ -339,10 +343,31 @@ def test_a_failed_write_leaves_the_old_page(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with refused(RunError, "No space left on device"):
+    with refused(RunError, "the disk is full"):
         write_report(synthetic_evaluation(n_eras=4), path)
     assert path.read_text("utf-8") == before
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_failed_write_leaves_the_old_pictures(
+    no_library: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    write_report(synthetic_evaluation(n_eras=3), path, png=True)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(before) > 2
+    write, written = Path.write_bytes, list[Path]()
+
+    def fail_later(self: Path, content: bytes) -> int:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(self)
+        return write(self, content + b" ")
+
+    monkeypatch.setattr(Path, "write_bytes", fail_later)
+    with refused(RunError, "the disk is full; make space there, or name another"):
+        write_report(synthetic_evaluation(n_eras=4), path, png=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_without_the_extra_the_command_says_how_to_install_it(

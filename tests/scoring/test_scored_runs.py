@@ -11,7 +11,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import FoldError, RunError
-from memmap_train.runs.run import open_run
+from memmap_train.runs.run import read_run
 from memmap_train.scoring.run_predictions import run_eras
 from memmap_train.types import TrainedRun
 from tests.support.errors import refused
@@ -143,7 +143,7 @@ def test_later_eras_lie_beyond_the_embargo(
 ) -> None:
     dataset = mt.open_dataset(make_toy(dict.fromkeys(ERAS[:39], 2) | {"X": 2}))
     record = {"train_eras": train, "validation_eras": validation, "embargoed_eras": []}
-    run = open_run(make_finished(tmp_path / "run", **record, embargo_eras=2))
+    run = read_run(make_finished(tmp_path / "run", **record, embargo_eras=2))
     found = run_eras(run, dataset, None)
     assert [era for era in found.eras if era != "X"] == expected
     seen = {int(era) for era in (*train, *validation) if era not in found.eras}
@@ -155,7 +155,7 @@ def test_later_eras_lie_beyond_the_embargo(
 
 def test_a_run_of_other_eras_is_refused(make_toy: Callable[..., Path], tmp_path: Path) -> None:
     dataset = mt.open_dataset(make_toy({"0001": 2, "0002": 2}))
-    run = open_run(make_finished(tmp_path / "run", train_eras=["0003"], validation_eras=["0007"]))
+    run = read_run(make_finished(tmp_path / "run", train_eras=["0003"], validation_eras=["0007"]))
     with refused(FoldError, "none of the 1 era that it was validated on is in"):
         run_eras(run, dataset, None)
 

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.execution import convert_source
-from memmap_train.conversion.memory_budget import MemoryBudget
+from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.parquet_source import ParquetSource
 from memmap_train.conversion.pipeline_sizes import DEFAULT_LIMITS, PipelineLimits
 from memmap_train.conversion.plan import ConvertOptions
 from memmap_train.conversion.report import Report
+from memmap_train.conversion.resources import Resources
 from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.verify import verify
 
@@ -50,7 +51,7 @@ def features_json(folder: Path, sets: dict[str, list[str]]) -> Path:
     return path
 
 
-class TinyBudget(MemoryBudget):
+class TinyBudget(ConversionBudget):
     """A budget of any number of bytes for buffers: nothing is refused."""
 
     def __init__(self, n_bytes: int) -> None:
@@ -69,7 +70,7 @@ class TinyBudget(MemoryBudget):
 
 
 def convert_within(
-    budget: MemoryBudget,
+    budget: ConversionBudget,
     sources: Sequence[Path],
     out: Path,
     options: ConvertOptions | None = None,
@@ -83,6 +84,5 @@ def convert_within(
             source,
             out,
             ConvertOptions() if options is None else options,
-            budget=budget,
-            n_workers=n_workers,
+            Resources(budget, n_workers),
         )

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from memmap_train.arrays import Float64
 from memmap_train.runs.folds import Fold
 from memmap_train.scoring.records import (
     Evaluation,
     Exposures,
-    Float64,
     ModelKind,
     ModelScores,
     Provenance,
@@ -49,7 +49,7 @@ def synthetic_evaluation(
     with_benchmark : bool
         Whether the dataset has a benchmark and a meta model.
     with_details : bool
-        Whether the evaluation has what the report needs besides.
+        Whether the evaluation has what the report needs too.
     n_meta_eras : int
         The meta model has rows in so many last eras.
     seed : int

@@ -80,3 +80,10 @@ def make_era(
     target = generator.choice(BINS, n_rows, p=[0.05, 0.2, 0.5, 0.2, 0.05])
     target[generator.random(n_rows) < missing] = np.nan
     return features, predictions, other, target
+
+
+def as_stored(codes: NDArray[np.int8], kind: str) -> NDArray[Any]:
+    """Return codes as a store holds them, or as floats that aren't codes."""
+    if kind == "int8":
+        return codes
+    return (codes / 4 if kind == "float32" else codes / 3 - 0.5).astype(np.float32)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memmap_train.dataset.array_writer import ArrayWriter
+from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.manifest import FileEntry, SourceEntry
 from memmap_train.dataset.manifest_file import read_manifest, write_manifest
 from tests.support.toy import Rows, toy_benchmarks, toy_ids
@@ -108,3 +109,10 @@ def write_benchmarks(
     """Write a file of benchmarks in row groups of 13 rows; see `benchmark_table`."""
     pq.write_table(benchmark_table(eras, names, **options), path, row_group_size=13)
     return path
+
+
+def values_of(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
+    """Return the benchmarks of an era, which has some."""
+    found = dataset[era].benchmarks
+    assert found is not None
+    return np.asarray(found)

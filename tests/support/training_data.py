@@ -15,7 +15,7 @@ from memmap_train.runs.checkpoints import Checkpoint, load_newest
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.report import Reporter, TrainPlan
 from memmap_train.runs.resume import identity_of
-from memmap_train.runs.run import open_run
+from memmap_train.runs.run import read_run
 
 N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
 STEPS_PER_EPOCH = 15  # 12 eras of 80 rows are left to train on, in batches of 64
@@ -41,7 +41,7 @@ def small_config(**changes: Any) -> TrainConfig:
 
 def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
     """Return the newest undamaged checkpoint of a run."""
-    return load_newest(run_dir / "checkpoints", identity_of(open_run(run_dir)), print)
+    return load_newest(run_dir / "checkpoints", identity_of(read_run(run_dir)), print)
 
 
 class Script(Reporter):

@@ -11,7 +11,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.lock import holding
-from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.run import begin_run, read_run
 from memmap_train.system.durable import sync_directory, sync_file
 from tests.support.errors import refused
 from tests.support.run_records import run_record
@@ -46,7 +46,7 @@ def test_a_folder_that_cannot_be_synced_is_still_written(
     assert list(mt.verify(out)) == []
     with holding(tmp_path / "run"):
         begin_run(tmp_path / "run", run_record(epochs=1))
-    assert open_run(tmp_path / "run").record.epochs == 1
+    assert read_run(tmp_path / "run").record.epochs == 1
 
 
 @pytest.mark.parametrize("number", UNSUPPORTED, ids=errno.errorcode.__getitem__)

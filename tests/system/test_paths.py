@@ -15,7 +15,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ManifestError, SourceError
-from memmap_train.runs.run import open_run
+from memmap_train.runs.run import read_run
 from memmap_train.system.paths import checked_path
 from tests.support.errors import refused
 from tests.support.permissions import permissions_count
@@ -175,14 +175,14 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
         code = main(command)
         assert (code, capsys.readouterr().err.partition("error: ")[2]) == (0, ""), command
     assert list(Path(run, "tensorboard").iterdir())
-    assert open_run(Path(run)).record.dataset == str(Path(dataset).resolve())
+    assert read_run(Path(run)).record.dataset == str(Path(dataset).resolve())
     assert json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))
     assert np.loadtxt(f"{NOT_UTF8}/predictions.csv", str, delimiter=",").shape[0] > 100
 
 
 def test_a_sample_can_be_written_where_the_folders_name_isnt_utf8(home: Path) -> None:
     assert main(["sample", NOT_UTF8, "--eras", "5", "--rows-per-era", "20", "--features", "5"]) == 0
-    assert sorted(os.listdir(NOT_UTF8))[-1] == "validation.parquet"
+    assert "validation.parquet" in os.listdir(NOT_UTF8)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1252"])

@@ -9,7 +9,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -56,6 +58,33 @@ def test_a_second_signal_does_not_interrupt_an_orderly_end(number: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert ended == ["in order"]
+
+
+def test_a_signal_in_the_import_of_an_extension_module_is_raised_after_it() -> None:
+    """Such a module in C++ would turn it into an ImportError, which its package may expect."""
+    steps = []
+
+    class Spec:
+        origin = "nowhere.so"
+
+        @property
+        def name(self) -> str:
+            steps.append("begun")
+            send()
+            send(signal.SIGTERM)
+            steps.append("done")
+            return "nowhere"
+
+    def work() -> None:
+        with suppress(ImportError):
+            ExtensionFileLoader("nowhere", "nowhere.so").create_module(cast(Any, Spec()))
+        threading.Event().wait(LONG)  # until the signal comes again
+        steps.append("not stopped")
+
+    with pytest.raises(Stopped):
+        work()
+    assert steps[:2] == ["begun", "done"]
+    assert "not stopped" not in steps
 
 
 def test_an_interrupt_that_user_code_swallows_is_raised_again() -> None:

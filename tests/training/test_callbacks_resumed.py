@@ -27,7 +27,7 @@ from memmap_train.runs.attribute_state import (
 )
 from memmap_train.training.callback_state import restore_callbacks, states_of
 from memmap_train.training.callbacks import Callbacks
-from memmap_train.training.train import train
+from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
 from tests.support.training_runs import TIMES, interrupt, read_csv, results
@@ -353,7 +353,7 @@ def test_a_wrong_state_dict_is_refused_before_the_first_step(
     script = Script()
     with refused(ConfigError, "callbacks: remembering:Wrong", "a set at ['seen']"):
         config = small_config(callbacks=["remembering:Wrong"])
-        train(sample, tmp_path / "run", config, report=script)
+        train_run(sample, tmp_path / "run", config, report=script)
     assert script.calls == ["started"]
 
 
@@ -366,7 +366,7 @@ def test_the_state_of_callbacks_survives_interruptions(
 ) -> None:
     config = small_config(epochs=5, callbacks=[f"remembering:{name}"], patience=0)
     script = Script()
-    train(sample, tmp_path / "whole", config, report=script)
+    train_run(sample, tmp_path / "whole", config, report=script)
     assert any("Counting: other" in warning for warning in script.warnings) == (name == "Counting")
     whole = results(tmp_path / "whole")
     rates = [float(row["learning_rate"]) for row in whole["history"]]
@@ -374,9 +374,9 @@ def test_the_state_of_callbacks_survives_interruptions(
     assert name != "stopping" or len(rates) == 4
     for call in ("step 3", "validation 1", "step 1", "epoch 1", "step 8", "epoch 1"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
         sys.modules.pop("remembering", None)
-    train(sample, tmp_path / "run", config, resume=True)
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
 
 
@@ -421,13 +421,13 @@ def test_callbacks_of_keras_write_the_files_of_an_uninterrupted_training(
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path / "whole")
     script = Script()
-    train(sample, Path("run"), config, report=script)
+    train_run(sample, Path("run"), config, report=script)
     assert script.warnings == []
     monkeypatch.chdir(tmp_path / "parts")
     for call in ("step 3", "validation 1", "step 1", "epoch 1", "step 8"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, Path("run"), config, resume=True, report=Script(call, interrupt))
-    train(sample, Path("run"), config, resume=True)
+            train_run(sample, Path("run"), config, resume=True, report=Script(call, interrupt))
+    train_run(sample, Path("run"), config, resume=True)
     assert results(tmp_path / "parts" / "run") == results(tmp_path / "whole" / "run")
     whole = files_of(tmp_path / "whole")
     assert [len(whole[name]) for name in ("written.csv", "appended.csv")] == [3, 3]
@@ -439,11 +439,11 @@ def test_changes_that_a_callback_makes_at_the_beginning_are_made_once(
     mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(callbacks=["remembering:Careless"])
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     for call in ("step 8", "epoch 1"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
-    train(sample, tmp_path / "run", config, resume=True)
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
@@ -451,7 +451,7 @@ def test_an_interrupted_callback_gets_every_call_once(
     mine: None, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(epochs=2, callbacks=["remembering:Counting"])
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     remembering: Any = sys.modules["remembering"]
     whole, calls = results(tmp_path / "whole"), list(remembering.CALLS)
     an_epoch = ["epoch begin", *["batch begin", "batch end"] * STEPS_PER_EPOCH, "epoch end"]
@@ -463,10 +463,10 @@ def test_an_interrupted_callback_gets_every_call_once(
         remembering.CALLS, remembering.AT = [], at
         run = tmp_path / f"run-{at}"
         with pytest.raises(KeyboardInterrupt):
-            train(sample, run, config)
+            train_run(sample, run, config)
         remembering.AT = None
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        train(sample, run, config, resume=True)
+        train_run(sample, run, config, resume=True)
         assert calls == remembering.CALLS
         assert results(run) == whole
 
@@ -475,7 +475,7 @@ def test_a_callback_that_hangs_is_interrupted_by_the_second_signal(
     mine: None, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config(callbacks=["remembering:Counting"])
-    train(sample, tmp_path / "before", config)
+    train_run(sample, tmp_path / "before", config)
 
     def hang(self: Any, epoch: int, logs: Any = None) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -486,5 +486,5 @@ def test_a_callback_that_hangs_is_interrupted_by_the_second_signal(
 
     monkeypatch.setattr(sys.modules["remembering"].Counting, "on_epoch_end", hang)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config)
+        train_run(sample, tmp_path / "run", config)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

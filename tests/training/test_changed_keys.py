@@ -13,9 +13,9 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError, RunError
 from memmap_train.loading.batches import Batches
 from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.run import begin_run, open_run
+from memmap_train.runs.run import begin_run, read_run
 from memmap_train.training.resolve import prepare
-from memmap_train.training.train import dry_run, train
+from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
@@ -62,7 +62,7 @@ TAKE_EFFECT = {"epochs", "memory", "tensorboard", "checkpoint_steps", "checkpoin
 def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the results of a run that nothing interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    train(sample, path, small_config())
+    train_run(sample, path, small_config())
     return results(path)
 
 
@@ -72,7 +72,7 @@ def stopped(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stopped") / "run"
     script = Script("step 18", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, path, small_config(), report=script)
+        train_run(sample, path, small_config(), report=script)
     return path
 
 
@@ -87,7 +87,7 @@ def test_a_key_that_affects_results_is_refused_and_the_run_stays_as_it_was(
     key: str, stopped: Path, sample: Path
 ) -> None:
     before = contents(stopped)
-    for command in (train, dry_run):
+    for command in (train_run, dry_run):
         with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
             command(sample, stopped, small_config(**{key: CHANGES[key]}), resume=True)
         assert contents(stopped) == before
@@ -102,7 +102,7 @@ def test_a_key_that_may_change_takes_effect_without_changing_results(
     changed = small_config(**{key: CHANGES[key]})
     seen: list[list[str]] = []
     script = Script("step 9", lambda: seen.append(sorted(os.listdir(run / "checkpoints"))))
-    report = train(sample, run, changed, resume=True, report=script)
+    report = train_run(sample, run, changed, resume=True, report=script)
     assert script.warnings == []
     assert json.loads((run / "config.json").read_text())[key] == CHANGES[key]
     assert (report.n_epochs == 3) == (key == "epochs")
@@ -118,7 +118,7 @@ def test_a_key_that_may_change_takes_effect_without_changing_results(
     again = Script()
     back = small_config(epochs=report.n_epochs)
     (run / "state.json").unlink()
-    train(sample, run, back, resume=True, report=again)
+    train_run(sample, run, back, resume=True, report=again)
     assert again.warnings == []
 
 
@@ -131,13 +131,13 @@ def test_tensorboard_may_be_turned_off_while_other_callbacks_stay(
     )
     monkeypatch.syspath_prepend(tmp_path)
     options: dict[str, Any] = {"callbacks": ["stopping:stopping"], "epochs": 9}
-    train(sample, tmp_path / "whole", small_config(**options))
+    train_run(sample, tmp_path / "whole", small_config(**options))
     for tensorboard, call in ((True, "step 18"), (False, "step 3"), (True, "step 1")):
         config = small_config(**options, tensorboard=tensorboard)
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
     script = Script()
-    train(sample, tmp_path / "run", small_config(**options), resume=True, report=script)
+    train_run(sample, tmp_path / "run", small_config(**options), resume=True, report=script)
     assert script.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
     assert len(results(tmp_path / "run")["history"]) == 3
@@ -148,7 +148,7 @@ def test_the_memory_must_hold_the_buffers_of_the_run(
 ) -> None:
     dataset = mt.open_dataset(sample)
     begin_run(tmp_path / "run", prepare(dataset, None, small_config(memory=50)).record)
-    run = open_run(tmp_path / "run")
+    run = read_run(tmp_path / "run")
     init = Batches.__init__
 
     def with_large_pools(batches: Batches, *arguments: Any, **options: Any) -> None:

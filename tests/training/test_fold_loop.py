@@ -31,7 +31,7 @@ from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.predictions import write_predictions
-from memmap_train.training.train import dry_run, train
+from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.training_data import (
@@ -151,7 +151,7 @@ def test_a_fold_is_the_run_that_one_would_train_by_itself(
     shutil.copytree(path, tmp_path / "run")
     # By itself, from its own record, two epochs more: as an ordinary run.
     ((tmp_path / "run" / "fold-01") / "state.json").unlink()
-    report = train(first.path, tmp_path / "run" / "fold-01", None, resume=True)
+    report = train_run(first.path, tmp_path / "run" / "fold-01", None, resume=True)
     assert report.best_epoch == 2
     assert results(tmp_path / "run") == results(path)
 
@@ -209,12 +209,12 @@ def test_an_existing_run_of_folds_is_refused_and_left_alone(
     with refused(RunError, "a finished run of folds", "--resume"):
         train_folds(sample, finished[0], folds_config(), folds=2)
     with refused(RunError, "run of 2 folds", "--folds 2 --resume"):
-        train(sample, finished[0], None, resume=True)
+        train_run(sample, finished[0], None, resume=True)
     assert results(finished[0]) == before
 
 
 def test_an_ordinary_run_has_no_folds_to_resume(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(epochs=1))
+    train_run(sample, tmp_path / "run", small_config(epochs=1))
     with refused(RunError, "without folds"):
         train_folds(sample, tmp_path / "run", None, folds=2, resume=True)
 
@@ -554,10 +554,10 @@ def test_a_dry_run_refuses_a_run_of_the_other_kind(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
     assert error_of(dry_run, sample, finished[0], None, resume=True) == error_of(
-        train, sample, finished[0], None, resume=True
+        train_run, sample, finished[0], None, resume=True
     )
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
+        train_run(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
     options = {"folds": 2, "resume": True}
     assert error_of(dry_run_folds, sample, tmp_path / "run", None, **options) == error_of(
         train_folds, sample, tmp_path / "run", None, **options
@@ -572,7 +572,7 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
     with holding(run):
         for path in (run, file / "run"):
             for command, config, options in (
-                ((train, dry_run), small_config(), {}),
+                ((train_run, dry_run), small_config(), {}),
                 ((train_folds, dry_run_folds), folds_config(), {"folds": 2}),
             ):
                 found = {error_of(each, sample, path, config, **options) for each in command}

@@ -50,8 +50,8 @@ from memmap_train.training import predictor as predicting
 from memmap_train.training.model import build
 from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep, as_tensor, masked_loss
-from memmap_train.training.train import dry_run, train
-from memmap_train.training.validation import Labels, score_eras
+from memmap_train.training.train import dry_run, train_run
+from memmap_train.training.validation import mapped_labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,
@@ -69,7 +69,7 @@ pytest_plugins = ["tests.support.training_fixtures"]
 def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """Return a run of two epochs that nothing interrupted, and its report."""
     path = tmp_path_factory.mktemp("finished") / "run"
-    return path, train(sample, path, small_config())
+    return path, train_run(sample, path, small_config())
 
 
 # -- tensors --------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_scores_are_those_of_each_era_by_itself(sample: Path) -> None:
         Predictor(model, None),
         dataset,
         names,
-        Labels(dataset, targets),
+        mapped_labels(dataset, targets),
         progress=lambda *now: seen.append(now),
     )
     assert scores.corr.shape == scores.pearson.shape == (6, 2)
@@ -319,7 +319,7 @@ def test_validation_is_read_past_the_cache_where_all_eras_dont_fit_into_memory(
         with mock.patch.object(
             predicting, "SequentialReader", side_effect=SequentialReader
         ) as blocks:
-            train(sample, tmp_path / str(available), config)
+            train_run(sample, tmp_path / str(available), config)
         assert blocks.call_args.kwargs == {
             "past_cache": not available and can_read_directly(sample / "manifest.json")
         }
@@ -408,7 +408,7 @@ def test_a_dry_run_plans_the_run_and_writes_nothing(
     plan = dry_run(sample, tmp_path / "run", small_config())
     assert not list(tmp_path.iterdir())
     script = Script()
-    train(sample, tmp_path / "run", small_config(), report=script)
+    train_run(sample, tmp_path / "run", small_config(), report=script)
     assert script.plan is not None
     free = re.compile(r"[\d.]+ GB of memory available")
     assert free.sub("", plan_text(plan)) == free.sub("", plan_text(script.plan))
@@ -433,16 +433,16 @@ def test_a_run_is_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path)
     def try_again() -> None:
         held.append(is_running(run))
         with refused(RunError, "another process is training"):
-            train(sample, run, small_config(), resume=True)
+            train_run(sample, run, small_config(), resume=True)
 
-    train(sample, run, small_config(), report=Script("step 3", try_again))
+    train_run(sample, run, small_config(), report=Script("step 3", try_again))
     assert held == [True]
     assert not is_running(run)
 
 
 def test_a_reporter_is_told_everything_in_order(sample: Path, tmp_path: Path) -> None:
     script = Script()
-    report = train(sample, tmp_path / "run", small_config(), report=script)
+    report = train_run(sample, tmp_path / "run", small_config(), report=script)
     an_epoch = ["step"] * STEPS_PER_EPOCH + ["validation"] + ["epoch"]
     assert script.calls == ["started", *an_epoch, *an_epoch]
     assert script.plan is not None
@@ -461,7 +461,7 @@ def test_a_reporter_is_told_everything_in_order(sample: Path, tmp_path: Path) ->
 def test_the_loss_is_the_mean_over_all_labels_of_the_epoch(sample: Path, tmp_path: Path) -> None:
     # Nearly no learning: every batch meets the same model.
     config = small_config(epochs=1, learning_rate=1e-12, weight_decay=0.0, dropout=0.0)
-    train(sample, tmp_path / "run", config)
+    train_run(sample, tmp_path / "run", config)
     dataset = mt.open_dataset(sample)
     x, y = all_rows(dataset.select(dataset.eras[:12]))
     model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
@@ -476,16 +476,16 @@ def test_equal_runs_are_equal_to_the_last_bit(
 ) -> None:
     np.random.default_rng().random()
     tf.random.set_seed(1234)  # whatever the process did before
-    train(sample, tmp_path / "run", small_config())
+    train_run(sample, tmp_path / "run", small_config())
     assert results(tmp_path / "run") == results(finished[0])
-    train(sample, tmp_path / "other", small_config(seed=1))
+    train_run(sample, tmp_path / "other", small_config(seed=1))
     assert results(tmp_path / "other")["model"] != results(finished[0])["model"]
 
 
 def test_the_store_dtype_makes_no_difference(
     finished: tuple[Path, TrainReport], convert_sample: Callable[..., Path], tmp_path: Path
 ) -> None:
-    train(convert_sample(dtype="int8"), tmp_path / "run", small_config())
+    train_run(convert_sample(dtype="int8"), tmp_path / "run", small_config())
     assert results(tmp_path / "run") == results(finished[0])
 
 
@@ -496,14 +496,14 @@ def test_the_signal_is_found(tmp_path: Path) -> None:
     sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
     mt.convert(sources, tmp_path / "dataset")
     options = {"batch_size": 512, "hidden": (), "learning_rate": 3e-4, "validation_eras": 30}
-    report = train(tmp_path / "dataset", tmp_path / "run", small_config(epochs=5, **options))
+    report = train_run(tmp_path / "dataset", tmp_path / "run", small_config(epochs=5, **options))
     assert report.best_possible is not None
     assert report.corr.mean > 2 / 3 * report.best_possible > 0.03
 
 
 def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) -> None:
     targets = ("target_alpha_20", "target_beta_60", "target_beta_20")
-    report = train(sample, tmp_path / "run", small_config(targets=targets, features="small"))
+    report = train_run(sample, tmp_path / "run", small_config(targets=targets, features="small"))
     dataset = mt.open_dataset(sample)
     model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
     n_small = len(dataset.manifest.feature_sets["small"])
@@ -518,16 +518,16 @@ def test_several_targets_are_trained_and_scored(sample: Path, tmp_path: Path) ->
     # target_alpha_20 is what the best possible score is known for; the beta targets aren't.
     assert report.best_possible == dataset.manifest.planted
     beta = small_config(targets="target_beta_20", epochs=1)
-    assert train(sample, tmp_path / "beta", beta).best_possible is None
+    assert train_run(sample, tmp_path / "beta", beta).best_possible is None
 
 
 def test_patience_ends_a_run(sample: Path, tmp_path: Path) -> None:
     # Nearly no learning: no epoch is better than the first one.
     config = small_config(epochs=9, patience=2, learning_rate=1e-12, weight_decay=0.0)
-    report = train(sample, tmp_path / "run", config)
+    report = train_run(sample, tmp_path / "run", config)
     assert (report.n_epochs, report.best_epoch, report.stopped_early) == (3, 1, True)
     longer = small_config(epochs=12, patience=2, learning_rate=1e-12, weight_decay=0.0)
-    again = train(sample, tmp_path / "run", longer, resume=True)
+    again = train_run(sample, tmp_path / "run", longer, resume=True)
     assert (again.n_epochs, again.stopped_early) == (3, True)
 
 
@@ -535,7 +535,7 @@ def test_patience_ends_a_run(sample: Path, tmp_path: Path) -> None:
 def test_the_monitored_score_decides_which_epoch_is_the_best(
     monitor: str, sample: Path, tmp_path: Path
 ) -> None:
-    report = train(sample, tmp_path / "run", small_config(monitor=monitor, epochs=3))
+    report = train_run(sample, tmp_path / "run", small_config(monitor=monitor, epochs=3))
     values = [float(row[monitor]) for row in read_csv(tmp_path / "run" / "history.csv")]
     assert len(set(values)) > 1
     wanted = min(values) if MONITORS[monitor] else max(values)
@@ -551,7 +551,7 @@ def test_the_learning_rate_falls_on_a_plateau(sample: Path, tmp_path: Path) -> N
         plateau_patience=2,
         plateau_factor=0.25,
     )
-    train(sample, tmp_path / "run", config)
+    train_run(sample, tmp_path / "run", config)
     rates = [row["learning_rate"] for row in read_csv(tmp_path / "run" / "history.csv")]
     assert rates == ["1e-12"] * 3 + ["2.5e-13"] * 2 + ["6.25e-14"]
 
@@ -560,7 +560,7 @@ def test_scores_come_inside_epochs_and_change_nothing(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
     script = Script()
-    train(sample, tmp_path / "run", small_config(validation_steps=5), report=script)
+    train_run(sample, tmp_path / "run", small_config(validation_steps=5), report=script)
     assert script.calls.count("scored") == 4
     rows = read_csv(tmp_path / "run" / "step_scores.csv")
     assert [row["step"] for row in rows] == ["5", "10", "15", "20", "25", "30"]
@@ -581,7 +581,7 @@ def test_embargoed_and_unlabelled_eras_are_never_opened(sample: Path, tmp_path: 
             file.write_bytes(b"\xff" * file.stat().st_size)
     with pytest.raises(MemmapTrainError, match=r"not a \.npy file"):
         _ = mt.open_dataset(copy)[embargoed[0]].features
-    report = train(copy, tmp_path / "run", small_config(epochs=1))
+    report = train_run(copy, tmp_path / "run", small_config(epochs=1))
     assert math.isfinite(report.corr.mean)
 
 
@@ -595,7 +595,7 @@ def test_validation_eras_are_not_trained_on(
         targets = np.load(file)
         np.save(file, targets[::-1])
         os.utime(file, ns=(0, 0))  # a file of long ago is believed without its digest
-    train(copy, tmp_path / "run", small_config())
+    train_run(copy, tmp_path / "run", small_config())
     losses = [row["loss"] for row in read_csv(tmp_path / "run" / "history.csv")]
     assert losses == [row["loss"] for row in read_csv(finished[0] / "history.csv")]
     scores = (tmp_path / "run" / "era_scores.csv").read_bytes()
@@ -625,7 +625,7 @@ def test_what_doesnt_suit_the_dataset_leaves_nothing_behind(
     said: str,
 ) -> None:
     with refused(kind, said):
-        train(sample, tmp_path / "run", small_config(**changes))
+        train_run(sample, tmp_path / "run", small_config(**changes))
     assert not list(tmp_path.iterdir())
 
 
@@ -634,19 +634,19 @@ def test_an_existing_run_is_refused_and_left_alone(
 ) -> None:
     before = results(finished[0])
     with refused(RunError, str(finished[0]), "--resume"):
-        train(sample, finished[0], small_config())
+        train_run(sample, finished[0], small_config())
     assert results(finished[0]) == before
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line(sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "in epoch 1", "learning_rate"):
-        train(sample, tmp_path / "run", small_config(learning_rate=1e30))
+        train_run(sample, tmp_path / "run", small_config(learning_rate=1e30))
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet"])
 def test_a_model_larger_than_memory_is_refused(model: str, sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "hidden: ", "weights", "GB", "smaller"):
-        train(sample, tmp_path / "run", small_config(model=model, hidden=(10**7, 10**7)))
+        train_run(sample, tmp_path / "run", small_config(model=model, hidden=(10**7, 10**7)))
     assert not list(tmp_path.iterdir())
 
 
@@ -671,10 +671,10 @@ def test_a_training_that_diverges_keeps_the_checkpoints_that_are_of_use(
         for resume in (False, True):
             said = ["weights", f"{STEPS_PER_EPOCH + 2} steps", "learning_rate", "weight_decay"]
             with refused(ConfigError, *said, "epoch 2"):
-                train(sample, run, config, resume=resume)
+                train_run(sample, run, config, resume=resume)
             assert newest_step(run / "checkpoints") == STEPS_PER_EPOCH + 1
     assert broken == [STEPS_PER_EPOCH + 2] * 2
-    assert train(sample, run, config, resume=True).n_epochs == 3
+    assert train_run(sample, run, config, resume=True).n_epochs == 3
 
 
 def test_eras_that_have_no_score_are_told_of_with_the_reason(sample: Path, tmp_path: Path) -> None:
@@ -684,11 +684,13 @@ def test_eras_that_have_no_score_are_told_of_with_the_reason(sample: Path, tmp_p
         def warning(self, text: str) -> None:
             said.append(text)
 
-    report = train(sample, tmp_path / "run", small_config(learning_rate=1e-30), report=Listener())
+    report = train_run(
+        sample, tmp_path / "run", small_config(learning_rate=1e-30), report=Listener()
+    )
     assert not said
     assert math.isfinite(report.corr.mean)
     with mock.patch.object(Predictor, "predict", constant_predictions):
-        report = train(sample, tmp_path / "equal", small_config(), report=Listener())
+        report = train_run(sample, tmp_path / "equal", small_config(), report=Listener())
     assert math.isnan(report.corr.mean)
     (text,) = said  # though there were two epochs
     assert "eras have no score: predictions that are all equal; try another learning_rate" in text
@@ -727,9 +729,9 @@ def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Pa
         "batch_size": 32,
     }
     with refused(ConfigError, "missing", "fill_missing"):
-        train(with_missing, tmp_path / "refused", small_config(**common))
+        train_run(with_missing, tmp_path / "refused", small_config(**common))
     assert not (tmp_path / "refused").exists()
-    train(with_missing, tmp_path / "filled", small_config(fill_missing=0.5, **common))
+    train_run(with_missing, tmp_path / "filled", small_config(fill_missing=0.5, **common))
     filled = results(tmp_path / "filled")
     losses = [float(row["loss"]) for row in filled["history"]]
     assert len(losses) == 2
@@ -749,10 +751,10 @@ def test_an_interrupted_run_ends_like_one_that_wasnt(
     run = tmp_path / "run"
     script = Script(call, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, run, small_config(), report=script)
+        train_run(sample, run, small_config(), report=script)
     n_steps = script.calls.count("step")
     resumed = Script()
-    report = train(sample, run, small_config(), resume=True, report=resumed)
+    report = train_run(sample, run, small_config(), resume=True, report=resumed)
     assert results(run) == results(finished[0])
     assert resumed.plan is not None
     # Only "started" comes before anything could be saved.
@@ -767,7 +769,7 @@ def test_many_interruptions_end_like_none(
     run, n_interruptions = tmp_path / "run", 0
     while not (run / "state.json").exists():
         try:
-            train(sample, run, small_config(), resume=True, report=Script("step 4", interrupt))
+            train_run(sample, run, small_config(), resume=True, report=Script("step 4", interrupt))
         except KeyboardInterrupt:
             n_interruptions += 1
     assert n_interruptions == 7
@@ -783,7 +785,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_all_state_survives_interruptions(name: str, sample: Path, tmp_path: Path) -> None:
     config = small_config(**VARIANTS[name])
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     whole = results(tmp_path / "whole")
     if name == "plateau":
         assert len({row["learning_rate"] for row in whole["history"]}) > 1
@@ -791,8 +793,8 @@ def test_all_state_survives_interruptions(name: str, sample: Path, tmp_path: Pat
         run = tmp_path / calls[0]
         for call in calls:
             with contextlib.suppress(KeyboardInterrupt):
-                train(sample, run, config, resume=True, report=Script(call, interrupt))
-        train(sample, run, config, resume=True)
+                train_run(sample, run, config, resume=True, report=Script(call, interrupt))
+        train_run(sample, run, config, resume=True)
         assert results(run) == whole
 
 
@@ -803,16 +805,16 @@ def test_a_killed_run_ends_like_one_that_wasnt(
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.support.training_data import Script, small_config
-from memmap_train.training.train import train
+from memmap_train.training.train import train_run
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-train({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
+train_run({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
       report=Script("step 23", die))
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (tmp_path / "run" / "state.json").exists()
     resumed = Script()
-    train(sample, tmp_path / "run", small_config(), resume=True, report=resumed)
+    train_run(sample, tmp_path / "run", small_config(), resume=True, report=resumed)
     assert resumed.plan is not None
     assert resumed.plan.first_step == 20
     assert results(tmp_path / "run") == results(finished[0])
@@ -826,10 +828,10 @@ def test_checkpoints_come_by_steps_and_the_last_two_and_the_best_stay(
 
     seen: list[list[str]] = []
     config = small_config(checkpoint_steps=4)
-    train(sample, tmp_path / "run", config, report=Script("step 14", names))
+    train_run(sample, tmp_path / "run", config, report=Script("step 14", names))
     assert seen == [["step-000000008.npz", "step-000000012.npz"]]
     names()
-    best_step = 15 * train(sample, tmp_path / "run", None, resume=True).best_epoch
+    best_step = 15 * train_run(sample, tmp_path / "run", None, resume=True).best_epoch
     kept = {28, 30, best_step}
     assert seen[1] == [f"step-{step:09d}.npz" for step in sorted(kept)]
 
@@ -837,7 +839,7 @@ def test_checkpoints_come_by_steps_and_the_last_two_and_the_best_stay(
 def test_checkpoints_come_by_minutes(sample: Path, tmp_path: Path) -> None:
     names: list[str] = []
     script = Script("step 14", lambda: names.extend(os.listdir(tmp_path / "run" / "checkpoints")))
-    train(sample, tmp_path / "run", small_config(checkpoint_minutes=1e-9), report=script)
+    train_run(sample, tmp_path / "run", small_config(checkpoint_minutes=1e-9), report=script)
     assert sorted(names) == ["step-000000012.npz", "step-000000013.npz"]
 
 
@@ -846,13 +848,15 @@ def test_a_damaged_checkpoint_costs_a_few_steps_and_nothing_else(
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(sample, run, small_config(checkpoint_steps=4), report=Script("step 21", interrupt))
+        train_run(
+            sample, run, small_config(checkpoint_steps=4), report=Script("step 21", interrupt)
+        )
     newest = run / "checkpoints" / "step-000000021.npz"
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     script = Script()
-    train(sample, run, small_config(), resume=True, report=script)
+    train_run(sample, run, small_config(), resume=True, report=script)
     assert script.plan is not None
     assert script.plan.first_step == 20
     (warning,) = script.warnings
@@ -883,7 +887,7 @@ def test_a_full_disk_is_survived(
 
     script = FullDisk()
     try:
-        train(sample, run, small_config(checkpoint_steps=4), report=script)
+        train_run(sample, run, small_config(checkpoint_steps=4), report=script)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sizes == ["step-000000004.npz"]
@@ -911,14 +915,14 @@ def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
     run, script = tmp_path / "run", Script()
     with monkeypatch.context() as patch:
         patch.setattr(figure.Figure, "savefig", fail)
-        report = train(sample, run, small_config(), report=script)
-        again = train(sample, run, resume=True, report=script)
+        report = train_run(sample, run, small_config(), report=script)
+        again = train_run(sample, run, resume=True, report=script)
     assert (report.chart_path, again.chart_path) == (None, None)
     assert again.already_finished
     assert ["ValueError: no fonts" in warning for warning in script.warnings] == [True, True]
     assert results(run) == results(finished[0])
     script = Script()
-    again = train(sample, run, resume=True, report=script)
+    again = train_run(sample, run, resume=True, report=script)
     assert again.already_finished
     assert again.chart_path == str(run / "validation.png")
     assert (run / "validation.png").exists()
@@ -928,7 +932,7 @@ def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
 def test_resuming_what_hasnt_begun_begins(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "new", small_config(), resume=True)
+    train_run(sample, tmp_path / "new", small_config(), resume=True)
     assert results(tmp_path / "new") == results(finished[0])
 
 
@@ -951,10 +955,10 @@ def test_what_is_lost_of_a_finished_run_is_written_again(
     (run / lost).unlink()
     if content is not None:
         (run / lost).write_text(content)
-    report = train(sample, run, small_config(), resume=True)
+    report = train_run(sample, run, small_config(), resume=True)
     assert not report.already_finished
     assert results(run) == results(finished[0])
-    assert train(sample, run, small_config(), resume=True).already_finished
+    assert train_run(sample, run, small_config(), resume=True).already_finished
 
 
 def test_a_run_inside_a_dataset_is_refused(sample: Path, tmp_path: Path) -> None:
@@ -965,7 +969,7 @@ def test_a_run_inside_a_dataset_is_refused(sample: Path, tmp_path: Path) -> None
     inside = (sample, sample / "run", sample / "a" / "b", tmp_path / "link" / "run", other / "run")
     for run in inside:
         with refused(RunError, str(run), "inside the dataset"):
-            train(sample, run, small_config())
+            train_run(sample, run, small_config())
     assert not (sample / "run").exists()
     assert not (other / "run").exists()
 
@@ -976,7 +980,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_it_is_resumed(
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(sample, run, small_config(), report=Script("step 3", interrupt))
+        train_run(sample, run, small_config(), report=Script("step 3", interrupt))
     touch = Path.touch
 
     def refusing(self: Path, *arguments: Any, **options: Any) -> None:
@@ -987,7 +991,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_it_is_resumed(
     monkeypatch.setattr(Path, "touch", refusing)  # root may write anywhere
     script = Script()
     with refused(RunError, "can't be written there: Permission denied"):
-        train(sample, run, resume=True, report=script)
+        train_run(sample, run, resume=True, report=script)
     assert script.calls == []
 
 
@@ -996,7 +1000,7 @@ def test_a_checkpoint_that_the_system_withholds_is_not_thrown_away(
 ) -> None:
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(sample, run, small_config(), report=Script("step 3", interrupt))
+        train_run(sample, run, small_config(), report=Script("step 3", interrupt))
     before = os.listdir(run / "checkpoints")
     path_open = Path.open
 
@@ -1007,14 +1011,14 @@ def test_a_checkpoint_that_the_system_withholds_is_not_thrown_away(
 
     monkeypatch.setattr(Path, "open", withholding)
     with refused(RunError, ".npz: can't be read: Input/output error", "--resume"):
-        train(sample, run, resume=True)
+        train_run(sample, run, resume=True)
     assert os.listdir(run / "checkpoints") == before
 
 
 def test_epochs_may_be_raised_by_that_key_alone(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "long", small_config(epochs=3))
+    train_run(sample, tmp_path / "long", small_config(epochs=3))
     shutil.copytree(finished[0], tmp_path / "run")
     command = ["train", str(sample), "--run", str(tmp_path / "run"), "--resume", "--quiet"]
     assert main([*command, "--set", "epochs=3"]) == 0
@@ -1027,7 +1031,7 @@ def test_a_finished_run_ends_well_at_once(finished: tuple[Path, TrainReport], sa
     before = {entry: entry.stat().st_mtime_ns for entry in path.rglob("*")}
     for config in (None, small_config()):
         script = Script()
-        again = train(sample, path, config, resume=True, report=script)
+        again = train_run(sample, path, config, resume=True, report=script)
         assert again.already_finished
         assert script.calls == []
         assert (again.corr.mean, again.best_epoch) == (report.corr.mean, report.best_epoch)
@@ -1038,15 +1042,15 @@ def test_a_run_remembers_its_configuration(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
-    train(sample, tmp_path / "run", None, resume=True)
+        train_run(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
+    train_run(sample, tmp_path / "run", None, resume=True)
     assert results(tmp_path / "run") == results(finished[0])
 
 
 def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> None:
     open_choice = small_config(window_size=None, pool_batches=None)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", open_choice, report=Script("step 3", interrupt))
+        train_run(sample, tmp_path / "run", open_choice, report=Script("step 3", interrupt))
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
     chosen = (config["window_size"], config["pool_batches"])
@@ -1054,7 +1058,7 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
     path.write_text(json.dumps(config | {"window_size": other[0], "pool_batches": other[1]}))
     shutil.rmtree(tmp_path / "run" / "checkpoints")  # of the run as it was
     script = Script()
-    train(sample, tmp_path / "run", open_choice, resume=True, report=script)
+    train_run(sample, tmp_path / "run", open_choice, resume=True, report=script)
     assert script.plan is not None
     assert f"window {other[0]} rows" in script.plan.shuffling
     assert f"pool {other[1]} batches" in script.plan.shuffling
@@ -1063,14 +1067,14 @@ def test_the_window_that_was_chosen_is_kept(sample: Path, tmp_path: Path) -> Non
 def test_more_epochs_are_those_of_a_longer_run(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "long", small_config(epochs=3))
+    train_run(sample, tmp_path / "long", small_config(epochs=3))
     shutil.copytree(finished[0], tmp_path / "run")
-    report = train(sample, tmp_path / "run", small_config(epochs=3), resume=True)
+    report = train_run(sample, tmp_path / "run", small_config(epochs=3), resume=True)
     assert not report.already_finished
     assert report.n_epochs == 3
     assert results(tmp_path / "run") == results(tmp_path / "long")
     with refused(RunError, "epochs: 3 in the run, 2 now"):
-        train(sample, tmp_path / "run", small_config(), resume=True)
+        train_run(sample, tmp_path / "run", small_config(), resume=True)
 
 
 def test_another_configuration_is_refused_naming_what_differs(
@@ -1079,7 +1083,7 @@ def test_another_configuration_is_refused_naming_what_differs(
     before = results(finished[0])
     other = small_config(learning_rate=0.02, dropout=0.3, validation_eras=3)
     with refused(RunError, "learning_rate", "dropout", "validation_eras"):
-        train(sample, finished[0], other, resume=True)
+        train_run(sample, finished[0], other, resume=True)
     assert results(finished[0]) == before
 
 
@@ -1088,7 +1092,7 @@ def test_another_dataset_is_refused(
 ) -> None:
     other = convert_sample("train.parquet")
     with refused(RunError, "dataset has changed"):
-        train(other, finished[0], small_config(), resume=True)
+        train_run(other, finished[0], small_config(), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -1113,6 +1117,6 @@ def test_other_versions_and_threads_are_told(
     del record[key]
     path.write_text(json.dumps(record | ({} if before is None else {key: before})))
     script = Script()
-    train(sample, tmp_path / "run", small_config(), resume=True, report=script)
+    train_run(sample, tmp_path / "run", small_config(), resume=True, report=script)
     assert len(script.warnings) == (said is not None)
     assert all(str(said) in warning for warning in script.warnings)

@@ -16,7 +16,7 @@ from memmap_train.errors import DatasetError, RunError, ShardError
 from memmap_train.runs.report import TrainPlan, plan_text
 from memmap_train.training.plan import plan_of
 from memmap_train.training.resolve import prepare
-from memmap_train.training.train import train
+from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.toy import toy_table
 from tests.support.training_data import Script, newest_checkpoint, small_config
@@ -31,7 +31,7 @@ TARGETS = ("target", "target_alpha_20")  # one is an alias of the other
 def begin(dataset: Path, run: Path, **changes: Any) -> None:
     """Begin a run and interrupt it in its first epoch."""
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, run, small_config(**changes), report=Script("step 7", interrupt))
+        train_run(dataset, run, small_config(**changes), report=Script("step 7", interrupt))
 
 
 def state(run: Path) -> tuple[bytes, dict[str, bytes]]:
@@ -67,7 +67,7 @@ def test_no_file_outside_the_fold_is_opened_and_no_features_of_validation_before
             if "validation" not in self.calls:
                 before.update(opened)
 
-    train(sample, tmp_path / "run", small_config(epochs=1), report=Watching())
+    train_run(sample, tmp_path / "run", small_config(epochs=1), report=Watching())
 
     def eras_of(files: Collection[str], array: str) -> set[str]:
         return {Path(file).parent.name for file in files if file.endswith(f"{array}.npy")}
@@ -128,14 +128,14 @@ def test_appended_eras_move_no_fold_and_change_no_bit(
     growing: Growing, tmp_path: Path, validation_eras: Any, asks_again: bool
 ) -> None:
     dataset = growing(20)
-    train(dataset, tmp_path / "whole", small_config(validation_eras=validation_eras))
+    train_run(dataset, tmp_path / "whole", small_config(validation_eras=validation_eras))
     begin(dataset, tmp_path / "run", validation_eras=validation_eras)
     digest = mt.open_dataset(dataset).manifest.digest
     growing(24)
     assert mt.open_dataset(dataset).manifest.digest != digest
     script = Script()
     config = small_config(validation_eras=validation_eras) if asks_again else None
-    train(dataset, tmp_path / "run", config, resume=True, report=script)
+    train_run(dataset, tmp_path / "run", config, resume=True, report=script)
     assert script.warnings == []
     assert script.plan is not None
     assert (script.plan.first_step, script.plan.n_validation_eras) == (7, 4)
@@ -149,7 +149,7 @@ def test_late_targets_are_used_with_a_warning_about_exactness(
     begin(dataset, tmp_path / "run")
     growing(21, changed=TARGETS)
     script = Script()
-    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    train_run(dataset, tmp_path / "run", small_config(), resume=True, report=script)
     (warning,) = script.warnings
     assert "targets of the run's eras have changed" in warning
     assert "no longer" in warning
@@ -162,7 +162,7 @@ def test_targets_that_changed_outside_the_eras_of_the_run_do_not_matter(
     begin(dataset, tmp_path / "run")
     growing(20, changed=TARGETS, era="0012")  # in the embargo
     script = Script()
-    train(dataset, tmp_path / "run", None, resume=True, report=script)
+    train_run(dataset, tmp_path / "run", None, resume=True, report=script)
     assert script.warnings == []
 
 
@@ -170,11 +170,11 @@ def test_changed_targets_that_the_run_does_not_use_do_not_matter(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
-    train(dataset, tmp_path / "whole", small_config())
+    train_run(dataset, tmp_path / "whole", small_config())
     begin(dataset, tmp_path / "run")
     growing(21, changed=("target_beta_20",))
     script = Script()
-    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    train_run(dataset, tmp_path / "run", small_config(), resume=True, report=script)
     assert script.warnings == []
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
@@ -183,13 +183,13 @@ def test_an_alias_that_ended_in_a_later_era_does_not_matter(
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
-    train(dataset, tmp_path / "whole", small_config())
+    train_run(dataset, tmp_path / "whole", small_config())
     begin(dataset, tmp_path / "run")
     assert mt.open_dataset(dataset).manifest.aliases == {"target": "target_alpha_20"}
     growing(21, changed=("target",), era="0021")
     assert mt.open_dataset(dataset).manifest.aliases == {}
     script = Script()
-    train(dataset, tmp_path / "run", small_config(), resume=True, report=script)
+    train_run(dataset, tmp_path / "run", small_config(), resume=True, report=script)
     assert script.warnings == []
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
@@ -200,10 +200,10 @@ def test_an_update_during_a_training_does_not_change_its_results(
     growing: Growing, tmp_path: Path, call: str, era: str
 ) -> None:
     dataset = growing(20)
-    train(dataset, tmp_path / "whole", small_config(window_size=20))
+    train_run(dataset, tmp_path / "whole", small_config(window_size=20))
     digest = mt.open_dataset(dataset).manifest.digest
     script = Script(call, lambda: growing(21, changed=TARGETS, era=era))
-    train(dataset, tmp_path / "run", small_config(window_size=20), report=script)
+    train_run(dataset, tmp_path / "run", small_config(window_size=20), report=script)
     assert mt.open_dataset(dataset).manifest.digest != digest
     assert script.warnings == []
     assert state(tmp_path / "run") == state(tmp_path / "whole")
@@ -213,12 +213,12 @@ def test_a_dataset_that_vanishes_during_a_training_ends_it_in_one_line_with_advi
     growing: Growing, tmp_path: Path
 ) -> None:
     dataset = growing(20)
-    train(dataset, tmp_path / "whole", small_config())
+    train_run(dataset, tmp_path / "whole", small_config())
     script = Script("step 18", lambda: dataset.rename(tmp_path / "moved"))
     with refused(ShardError, "era-0017/features.npy: the file is missing", "20 steps", "--resume"):
-        train(dataset, tmp_path / "run", small_config(), report=script)
+        train_run(dataset, tmp_path / "run", small_config(), report=script)
     (tmp_path / "moved").rename(dataset)
-    train(dataset, tmp_path / "run", small_config(), resume=True)
+    train_run(dataset, tmp_path / "run", small_config(), resume=True)
     assert state(tmp_path / "run") == state(tmp_path / "whole")
 
 
@@ -231,7 +231,7 @@ def test_changed_features_of_an_era_of_the_run_are_refused(
     name = mt.open_dataset(dataset).feature_names[0]
     growing(20, changed=(name,), era=era)
     with refused(RunError, "dataset has changed", "features of the run's eras", str(dataset)):
-        train(dataset, tmp_path / "run", None, resume=True)
+        train_run(dataset, tmp_path / "run", None, resume=True)
 
 
 def test_a_dataset_that_lacks_eras_of_the_run_is_refused(
@@ -239,7 +239,7 @@ def test_a_dataset_that_lacks_eras_of_the_run_is_refused(
 ) -> None:
     begin(sample, tmp_path / "run")
     with refused(RunError, "dataset has changed", "eras of the run are gone"):
-        train(growing(20), tmp_path / "run", None, resume=True)
+        train_run(growing(20), tmp_path / "run", None, resume=True)
 
 
 def test_the_same_eras_may_be_given_in_another_form_and_other_eras_may_not(
@@ -248,12 +248,12 @@ def test_the_same_eras_may_be_given_in_another_form_and_other_eras_may_not(
     dataset = growing(20)
     begin(dataset, tmp_path / "run", validation_eras=4)
     with refused(RunError, "validation_eras: ", "embargoed_eras: "):
-        train(dataset, tmp_path / "run", small_config(validation_eras=3), resume=True)
+        train_run(dataset, tmp_path / "run", small_config(validation_eras=3), resume=True)
     for n_eras, words in ((20, "0017-0020"), (24, ("0017", "0018", "0019", "0020"))):
         growing(n_eras)
         config, script = small_config(validation_eras=words), Script("step 1", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(dataset, tmp_path / "run", config, resume=True, report=script)
+            train_run(dataset, tmp_path / "run", config, resume=True, report=script)
 
 
 def test_an_untrained_run_begins_again_with_the_current_dataset(
@@ -263,7 +263,7 @@ def test_an_untrained_run_begins_again_with_the_current_dataset(
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         path.unlink()  # as if it was killed at its first step
     script = Script()
-    train(sample, tmp_path / "run", small_config(epochs=1), resume=True, report=script)
+    train_run(sample, tmp_path / "run", small_config(epochs=1), resume=True, report=script)
     assert script.warnings == []
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["labels_digest"].startswith("xxh3_128:")

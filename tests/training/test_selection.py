@@ -12,7 +12,7 @@ import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.training.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.predictions import write_predictions
-from memmap_train.training.train import dry_run, train
+from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
@@ -35,7 +35,7 @@ def begun(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished run of one epoch on the first 20 eras: to be read only."""
     path = tmp_path_factory.mktemp("begun") / "run"
     dataset = mt.open_dataset(sample)
-    train(dataset.select(dataset.eras[:N_SELECTED]), path, small_config(epochs=1))
+    train_run(dataset.select(dataset.eras[:N_SELECTED]), path, small_config(epochs=1))
     return path
 
 
@@ -44,8 +44,8 @@ def of_run(path: Path) -> Any:
 
 
 def test_an_opened_dataset_trains_like_its_path(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "path", small_config(epochs=1))
-    train(mt.open_dataset(sample), tmp_path / "opened", small_config(epochs=1))
+    train_run(sample, tmp_path / "path", small_config(epochs=1))
+    train_run(mt.open_dataset(sample), tmp_path / "opened", small_config(epochs=1))
     assert results(tmp_path / "opened") == results(tmp_path / "path")
     assert of_run(tmp_path / "opened") == of_run(tmp_path / "path")
 
@@ -55,8 +55,8 @@ def test_a_selection_trains_like_a_dataset_of_only_these_eras(
 ) -> None:
     few = mt.open_dataset(growing(N_SELECTED))
     assert few.eras == selection.eras
-    train(few, tmp_path / "few", small_config(features=list(few.feature_names)))
-    train(selection, tmp_path / "selection", small_config(features=list(few.feature_names)))
+    train_run(few, tmp_path / "few", small_config(features=list(few.feature_names)))
+    train_run(selection, tmp_path / "selection", small_config(features=list(few.feature_names)))
     assert results(tmp_path / "selection") == results(tmp_path / "few")
     config = of_run(tmp_path / "selection")
     assert config["selected_eras"] == list(selection.eras)
@@ -67,7 +67,7 @@ def test_a_selection_trains_like_a_dataset_of_only_these_eras(
 def test_no_file_of_an_era_outside_the_selection_is_opened(
     selection: mt.Dataset, tmp_path: Path, opened: list[str]
 ) -> None:
-    train(selection, tmp_path / "run", small_config(epochs=1))
+    train_run(selection, tmp_path / "run", small_config(epochs=1))
     read = {Path(file).parent.name.removeprefix("era-") for file in opened}
     assert read
     assert read <= set(selection.eras)
@@ -77,11 +77,11 @@ def test_no_file_of_an_era_outside_the_selection_is_opened(
 def test_an_interrupted_run_of_a_selection_is_resumed_to_the_bit(
     sample: Path, selection: mt.Dataset, tmp_path: Path, *, by_path: bool
 ) -> None:
-    train(selection, tmp_path / "whole", small_config())
+    train_run(selection, tmp_path / "whole", small_config())
     with pytest.raises(KeyboardInterrupt):
-        train(selection, tmp_path / "run", small_config(), report=Script("step 7", interrupt))
+        train_run(selection, tmp_path / "run", small_config(), report=Script("step 7", interrupt))
     again = sample if by_path else mt.open_dataset(sample).select(selection.eras[::-1])
-    train(again, tmp_path / "run", resume=True)
+    train_run(again, tmp_path / "run", resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
@@ -102,7 +102,7 @@ def test_a_run_of_a_selection_refuses_other_eras(
     before = of_run(begun)
     dataset = mt.open_dataset(sample)
     with refused(RunError, "other eras", "expected 20 eras (0001 to 0020)", f"found {found}"):
-        train(dataset.select(chosen(dataset.eras)), begun, resume=True)
+        train_run(dataset.select(chosen(dataset.eras)), begun, resume=True)
     with refused(RunError, "other eras"):
         dry_run(dataset.select(chosen(dataset.eras)), begun, resume=True)
     assert of_run(begun) == before
@@ -111,17 +111,17 @@ def test_a_run_of_a_selection_refuses_other_eras(
 def test_a_run_of_a_whole_dataset_refuses_a_selection(
     sample: Path, selection: mt.Dataset, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "run", small_config(epochs=1))
+    train_run(sample, tmp_path / "run", small_config(epochs=1))
     with refused(RunError, "other eras", "expected all eras", "found 20 eras (0001 to 0020)"):
-        train(selection, tmp_path / "run", resume=True)
-    assert train(mt.open_dataset(sample), tmp_path / "run", resume=True).already_finished
+        train_run(selection, tmp_path / "run", resume=True)
+    assert train_run(mt.open_dataset(sample), tmp_path / "run", resume=True).already_finished
 
 
 def test_a_run_of_a_selection_refuses_a_dataset_that_lacks_its_eras(
     begun: Path, growing: Callable[..., Path]
 ) -> None:
     with refused(RunError, "eras that the run was begun with are gone", "'0020'"):
-        train(growing(N_SELECTED - 1), begun, resume=True)
+        train_run(growing(N_SELECTED - 1), begun, resume=True)
 
 
 def test_a_dry_run_plans_the_selection(sample: Path, selection: mt.Dataset, tmp_path: Path) -> None:

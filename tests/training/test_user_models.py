@@ -22,7 +22,7 @@ from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.initial_model import InitialModel
 from memmap_train.training.model import build
 from memmap_train.training.predictions import write_predictions
-from memmap_train.training.train import train
+from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, results
@@ -368,7 +368,7 @@ def loaded(path: Path) -> Any:
 
 def test_a_user_model_is_trained_and_predicts(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(model="mine:build", model_params={"units": 5})
-    train(sample, tmp_path / "run", config)
+    train_run(sample, tmp_path / "run", config)
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (record["model"], record["model_params"]) == ("mine:build", {"units": 5})
     assert loaded(tmp_path / "run").get_weights()[0].shape == (8, 5)
@@ -380,7 +380,7 @@ def test_a_user_model_is_trained_and_predicts(mine: Any, sample: Path, tmp_path:
 def test_models_of_every_keras_api_are_trained_and_predict(
     name: str, mine: Callable[[], Any], sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
+    train_run(sample, tmp_path / "run", small_config(model=f"mine:{name}", epochs=1))
     sys.modules.pop("mine")  # as in a process of its own
     report = write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
     lines = (tmp_path / "out.csv").read_text().splitlines()
@@ -392,7 +392,7 @@ def test_losses_that_layers_add_are_minimised(mine: Any, sample: Path, tmp_path:
     sizes = []
     for rate in (0.0, 10.0):
         config = small_config(model="mine:build", model_params={"rate": rate})
-        train(sample, tmp_path / str(rate), config)
+        train_run(sample, tmp_path / str(rate), config)
         sizes.append(float(np.abs(loaded(tmp_path / str(rate)).get_weights()[0]).mean()))
     assert sizes[1] < 0.8 * sizes[0]
 
@@ -429,7 +429,7 @@ def test_an_unsuitable_model_is_refused_in_one_line_and_leaves_nothing(
 ) -> None:
     (tmp_path / "text.keras").write_text("no model")
     with refused(ConfigError, *said):
-        train(sample, tmp_path / "run", small_config(model=model))
+        train_run(sample, tmp_path / "run", small_config(model=model))
     assert not (tmp_path / "run").exists()
 
 
@@ -451,7 +451,7 @@ def test_a_model_that_fails_in_training_is_one_line_and_can_be_retried(
     config = small_config(model="mine:layered", model_params=params)
     for _ in range(2):
         with refused(ConfigError, "model: mine:layered fails", *said) as caught:
-            train(sample, tmp_path / "run", config)
+            train_run(sample, tmp_path / "run", config)
         assert len(str(caught.value)) < 500
         for noise in (
             "Traceback",
@@ -462,7 +462,7 @@ def test_a_model_that_fails_in_training_is_one_line_and_can_be_retried(
             "[[{{",
         ):
             assert noise not in str(caught.value)
-    train(sample, tmp_path / "run", small_config(epochs=1))
+    train_run(sample, tmp_path / "run", small_config(epochs=1))
 
 
 def test_folds_whose_model_fails_can_be_retried(mine: Any, sample: Path, tmp_path: Path) -> None:
@@ -482,22 +482,22 @@ def test_a_model_that_fails_later_keeps_its_checkpoints(
     resumed = f"--resume continues after step {STEPS_PER_EPOCH}, the last that was saved"
     for _ in range(2):
         with refused(ConfigError, "InvalidArgumentError: no number", "mine.py, line ", resumed):
-            train(sample, tmp_path / "run", config, resume=True)
+            train_run(sample, tmp_path / "run", config, resume=True)
     with refused(RunError, "a run is there already"):
-        train(sample, tmp_path / "run", config)
+        train_run(sample, tmp_path / "run", config)
 
 
 def test_a_step_that_fails_is_not_saved(mine: Any, sample: Path, tmp_path: Path) -> None:
     """A part of it may be done."""
     config = small_config(model="mine:layered", model_params={"layer": "Late"}, checkpoint_steps=6)
     with refused(ConfigError, "too late", "--resume continues after step 6"):
-        train(sample, tmp_path / "run", config)
+        train_run(sample, tmp_path / "run", config)
 
 
 def test_a_model_that_fails_in_prediction_is_one_line(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "run", small_config(model="mine:build", epochs=1))
+    train_run(sample, tmp_path / "run", small_config(model="mine:build", epochs=1))
     for layer, said in (("Failing", "no number"), ("Unpredictable", "Dimensions must be equal")):
         sys.modules["mine"].layered(8, 1, layer).save(tmp_path / "run" / "model.keras")
         with pytest.raises(MemmapTrainError) as caught:
@@ -512,7 +512,7 @@ def test_a_loss_of_each_row_counts_as_its_sum(mine: Any, sample: Path, tmp_path:
     for summed in (False, True):
         params = {"layer": "OfRows", "summed": summed}
         config = small_config(model="mine:layered", model_params=params, epochs=1)
-        train(sample, tmp_path / str(summed), config)
+        train_run(sample, tmp_path / str(summed), config)
         found.append(loaded(tmp_path / str(summed)).get_weights())
     for of_rows, of_sum in zip(*found, strict=True):
         np.testing.assert_allclose(of_rows, of_sum, rtol=1e-5)
@@ -523,10 +523,10 @@ def test_models_of_keras_2_are_recognized(
 ) -> None:
     del mine
     with refused(ConfigError, "a Sequential of Keras 2 (tf_keras)", "Keras 3", "`import keras`"):
-        train(sample, tmp_path / "run", small_config(model="mine:of_keras_2"))
+        train_run(sample, tmp_path / "run", small_config(model="mine:of_keras_2"))
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # in a Python caller's process
     with refused(ConfigError, "mine:broken(8, 1) failed (TF_USE_LEGACY_KERAS makes tf.keras"):
-        train(sample, tmp_path / "run", small_config(model="mine:broken"))
+        train_run(sample, tmp_path / "run", small_config(model="mine:broken"))
 
 
 def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: 
         keras.config.set_dtype_policy(name)
         try:
             with refused(ConfigError, f"policy is {name!r}", 'set_dtype_policy("float32")'):
-                train(sample, tmp_path / "run", small_config())
+                train_run(sample, tmp_path / "run", small_config())
         finally:
             keras.config.set_dtype_policy("float32")
     assert not (tmp_path / "run").exists()
@@ -545,16 +545,16 @@ def test_unknown_parameters_of_a_function_are_named(
 ) -> None:
     with refused(ConfigError, "mine:build(8, 1, depth=3) failed: TypeError", "'depth'"):
         config = small_config(model="mine:build", model_params={"depth": 3})
-        train(sample, tmp_path / "run", config)
+        train_run(sample, tmp_path / "run", config)
 
 
 def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "first", small_config())
+    train_run(sample, tmp_path / "first", small_config())
     saved = tmp_path / "first" / "model.keras"
     nearly_nothing = small_config(
         model=os.path.relpath(saved), learning_rate=1e-12, weight_decay=0.0, epochs=1
     )
-    train(sample, tmp_path / "second", nearly_nothing)
+    train_run(sample, tmp_path / "second", nearly_nothing)
     for old, new in zip(
         loaded(tmp_path / "first").get_weights(),
         loaded(tmp_path / "second").get_weights(),
@@ -563,7 +563,7 @@ def test_a_saved_model_is_trained_further(sample: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(new, old, atol=1e-6)
     with refused(ConfigError, "from (rows, 8) to (rows, 2)", "to (rows, 1)"):
         two = small_config(model=str(saved), targets=("target", "target_beta_20"))
-        train(sample, tmp_path / "third", two)
+        train_run(sample, tmp_path / "third", two)
 
 
 def trained_further(saved: Path) -> None:
@@ -584,18 +584,18 @@ def removed(saved: Path) -> None:
 def test_a_run_is_resumed_even_without_its_initial_model(
     change: Callable[[Path], None], call: str, sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "first", small_config(epochs=1))
+    train_run(sample, tmp_path / "first", small_config(epochs=1))
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script(call, interrupt))
+        train_run(sample, tmp_path / "run", config, report=Script(call, interrupt))
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     change(tmp_path / "first" / "model.keras")
-    train(sample, tmp_path / "run", config, resume=True)
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    train(sample, tmp_path / "again", None, resume=True)
+    train_run(sample, tmp_path / "again", None, resume=True)
     assert results(tmp_path / "again") == results(tmp_path / "whole")
-    more = train(
+    more = train_run(
         sample, tmp_path / "again", small_config(model=config.model, epochs=3), resume=True
     )
     assert more.n_epochs == 3
@@ -605,30 +605,30 @@ def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those of earlier versions."""
-    train(sample, tmp_path / "first", small_config(epochs=1))
+    train_run(sample, tmp_path / "first", small_config(epochs=1))
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
         patch.setattr(InitialModel, "keep", lambda *_: None)
         for name, call in (("run", "step 20"), ("early", "step 3")):
             with pytest.raises(KeyboardInterrupt):
-                train(sample, tmp_path / name, config, report=Script(call, interrupt))
+                train_run(sample, tmp_path / name, config, report=Script(call, interrupt))
     removed(tmp_path / "first" / "model.keras")
-    train(sample, tmp_path / "run", config, resume=True)
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
     with refused(ConfigError, "first/model.keras", "gone or was trained further", "another --run"):
-        train(sample, tmp_path / "early", config, resume=True)
+        train_run(sample, tmp_path / "early", config, resume=True)
     record = json.loads((tmp_path / "whole" / "config.json").read_text())
     del record["begun_with"]
     (tmp_path / "whole" / "config.json").write_text(json.dumps(record))
-    assert train(sample, tmp_path / "whole", config, resume=True).already_finished
+    assert train_run(sample, tmp_path / "whole", config, resume=True).already_finished
 
 
 def test_all_folds_begin_with_the_same_model_even_if_its_file_changes(
     sample: Path, tmp_path: Path
 ) -> None:
     early = small_config(validation_eras="0009-0010", epochs=1, allow_overlap=True, embargo_eras=0)
-    train(sample, tmp_path / "first", early)
+    train_run(sample, tmp_path / "first", early)
     options: dict[str, Any] = {"validation_eras": None, "allow_overlap": True}
     config = small_config(model=str(tmp_path / "first" / "model.keras"), **options)
     whole = train_folds(sample, tmp_path / "whole", config, folds=2)
@@ -649,7 +649,7 @@ def test_models_with_user_layers_are_trained_further_and_predict(
     config = small_config(model=f"mine:{name}", epochs=1)
     before = None
     for run in ("first", "second", "third"):
-        train(sample, tmp_path / run, config)
+        train_run(sample, tmp_path / run, config)
         config = small_config(model=str(tmp_path / run / "model.keras"), epochs=1)
         if before:
             shutil.rmtree(before)
@@ -672,12 +672,12 @@ def forget_mine() -> None:
 def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
     sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "first", small_config(epochs=1))
+    train_run(sample, tmp_path / "first", small_config(epochs=1))
     saved = str(tmp_path / "first" / "model.keras")
     early = {"model": saved, "epochs": 1, "validation_eras": "0001-0003"}
     with refused(ConfigError, "trained on some of the validation eras ('0001', '0002', '0003')"):
-        train(sample, tmp_path / "second", small_config(**early))
-    train(sample, tmp_path / "second", small_config(**early, allow_overlap=True))
+        train_run(sample, tmp_path / "second", small_config(**early))
+    train_run(sample, tmp_path / "second", small_config(**early, allow_overlap=True))
     alone = tmp_path / "alone.keras"
     shutil.copy(saved, alone)
     for model in (saved, str(alone)):
@@ -690,34 +690,34 @@ def test_a_saved_model_is_not_scored_on_eras_that_it_was_trained_on(
 def test_an_untrained_run_is_refused_on_eras_that_its_model_has_seen(
     sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "first", small_config(epochs=1))
+    train_run(sample, tmp_path / "first", small_config(epochs=1))
     model = {"model": str(tmp_path / "first" / "model.keras"), "epochs": 1}
     with pytest.raises(KeyboardInterrupt):
-        train(
+        train_run(
             sample, tmp_path / "run", small_config(**model), report=Script("started 1", interrupt)
         )
     shutil.rmtree(tmp_path / "run" / "checkpoints", ignore_errors=True)  # as if it was killed
     removed(tmp_path / "first" / "model.keras")
     early = small_config(**model, validation_eras="0001-0003")
     with refused(ConfigError, "trained on some of the validation eras ('0001', '0002', '0003')"):
-        train(sample, tmp_path / "run", early, resume=True)
-    train(sample, tmp_path / "run", small_config(**model), resume=True)
+        train_run(sample, tmp_path / "run", early, resume=True)
+    train_run(sample, tmp_path / "run", small_config(**model), resume=True)
 
 
 def test_eras_that_earlier_models_have_seen_count(sample: Path, tmp_path: Path) -> None:
     """The first was trained on eras 13 to 24, the second on early ones, and the third isn't scored
     on what the first has seen, even when that one is gone."""
     late = {"validation_eras": "0001-0004", "epochs": 1}
-    train(sample, tmp_path / "first", small_config(**late))
+    train_run(sample, tmp_path / "first", small_config(**late))
     first = str(tmp_path / "first" / "model.keras")
     options = {"validation_eras": "0021-0024", "epochs": 1}
     with refused(ConfigError, "first", "trained on some of the validation eras ('0021', "):
-        train(sample, tmp_path / "second", small_config(model=first, **options))
-    train(sample, tmp_path / "second", small_config(model=first, **options, allow_overlap=True))
+        train_run(sample, tmp_path / "second", small_config(model=first, **options))
+    train_run(sample, tmp_path / "second", small_config(model=first, **options, allow_overlap=True))
     removed(Path(first))
     second = str(tmp_path / "second" / "model.keras")
     with refused(ConfigError, "second", "trained on some of the validation eras ('0021', "):
-        train(sample, tmp_path / "third", small_config(model=second, **options))
+        train_run(sample, tmp_path / "third", small_config(model=second, **options))
     with refused(ConfigError, "second", "trained on eras that this fold predicts"):
         config = small_config(model=second, validation_eras=None)
         train_folds(sample, tmp_path / "third", config, folds=2)
@@ -728,11 +728,11 @@ def test_the_embargo_separates_the_eras_of_a_saved_model_and_the_validation_eras
     sample: Path, tmp_path: Path
 ) -> None:
     first = small_config(validation_eras="0015-0017", epochs=1)  # trained on eras 1 to 6
-    train(sample, tmp_path / "first", first)
+    train_run(sample, tmp_path / "first", first)
     options = {"model": str(tmp_path / "first" / "model.keras"), "epochs": 1}
     with refused(ConfigError, "trained on eras within 8 of the validation eras ('0006')"):
-        train(sample, tmp_path / "second", small_config(**options, validation_eras="0014-0017"))
-    train(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
+        train_run(sample, tmp_path / "second", small_config(**options, validation_eras="0014-0017"))
+    train_run(sample, tmp_path / "second", small_config(**options, validation_eras="0015-0017"))
 
 
 def test_half_precision_trains_like_single_precision(
@@ -745,7 +745,7 @@ def test_half_precision_trains_like_single_precision(
         config = small_config(
             model="mine:mixed", model_params=params, epochs=1, learning_rate=0.1, weight_decay=0.0
         )
-        train(sample, tmp_path / policy, config)
+        train_run(sample, tmp_path / policy, config)
         keras.utils.set_random_seed(config.seed)
         begun = mine().mixed(8, 1, **params).get_weights()[0]
         moved[policy] = loaded(tmp_path / policy).get_weights()[0] - begun
@@ -759,15 +759,15 @@ def test_the_loss_scale_and_its_skipped_steps_are_resumed(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(model="mine:mixed", model_params={"factor": 100.0}, checkpoint_steps=4)
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     newest = newest_checkpoint(tmp_path / "whole")
     assert newest is not None
     assert newest.step == 2 * STEPS_PER_EPOCH
     assert newest.arrays["step/sums/0001"] > 0  # left out, until the scale was small enough
     for call in ("step 3", "step 6", "epoch 1"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
-    train(sample, tmp_path / "run", config, resume=True)
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
@@ -777,11 +777,11 @@ def test_half_precision_weights_are_resumed(
 ) -> None:
     """Also where the best epoch is the first one, as it is at a rate of nothing."""
     config = small_config(model="mine:brain", learning_rate=rate, epochs=3)
-    report = train(sample, tmp_path / "whole", config)
+    report = train_run(sample, tmp_path / "whole", config)
     assert rate > 1e-6 or report.best_epoch == 1
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script("step 38", interrupt))
-    train(sample, tmp_path / "run", config, resume=True)
+        train_run(sample, tmp_path / "run", config, report=Script("step 38", interrupt))
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
@@ -789,9 +789,9 @@ def test_half_precision_weights_are_resumed(
 def test_saved_models_of_every_keras_api_are_trained_further(
     name: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "first", small_config(model=f"mine:{name}", epochs=1))
+    train_run(sample, tmp_path / "first", small_config(model=f"mine:{name}", epochs=1))
     saved = tmp_path / "first" / "model.keras"
-    train(sample, tmp_path / "second", small_config(model=str(saved), epochs=1))
+    train_run(sample, tmp_path / "second", small_config(model=str(saved), epochs=1))
     shapes = [
         [w.shape for w in loaded(tmp_path / run).get_weights()] for run in ("first", "second")
     ]
@@ -799,7 +799,7 @@ def test_saved_models_of_every_keras_api_are_trained_further(
 
 
 def test_a_model_of_a_newer_keras_is_refused_as_such(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(epochs=1))
+    train_run(sample, tmp_path / "run", small_config(epochs=1))
     saved = tmp_path / "run" / "model.keras"
     with zipfile.ZipFile(saved) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -816,7 +816,7 @@ def test_a_model_of_a_newer_keras_is_refused_as_such(sample: Path, tmp_path: Pat
         with refused(RunError, f"{said}{why}"):
             write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
         with refused(ConfigError, f"{said}{why}"):
-            train(sample, tmp_path / "further", small_config(model=str(saved)))
+            train_run(sample, tmp_path / "further", small_config(model=str(saved)))
     damaged = bytearray(saved.read_bytes())
     damaged[damaged.index(members["model.weights.h5"]) + 3000] ^= 255
     saved.write_bytes(damaged)
@@ -827,7 +827,7 @@ def test_a_model_of_a_newer_keras_is_refused_as_such(sample: Path, tmp_path: Pat
 def test_a_saved_model_with_undefined_layers_is_refused_with_what_is_missing(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "run", small_config(model="mine:known", epochs=1))
+    train_run(sample, tmp_path / "run", small_config(model="mine:known", epochs=1))
     forget_mine()
     (tmp_path / "mine.py").rename(tmp_path / "yours.py")
     with refused(RunError, "can't be opened as a saved model: ", "No module named 'mine'"):
@@ -845,7 +845,7 @@ def test_a_resnet_has_a_block_of_each_width() -> None:
 
 
 def test_a_callback_gets_all_calls(mine: Callable[[], Any], sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(callbacks=["mine:Listener"]))
+    train_run(sample, tmp_path / "run", small_config(callbacks=["mine:Listener"]))
     seen = mine().SEEN
     an_epoch = ["epoch begin", *["batch end"] * STEPS_PER_EPOCH, "epoch end"]
     assert [what for what, *_ in seen] == ["train begin", *an_epoch, *an_epoch, "train end"]
@@ -860,7 +860,7 @@ def test_a_callback_gets_all_calls(mine: Callable[[], Any], sample: Path, tmp_pa
         }
     assert seen[STEPS_PER_EPOCH + 1][2] == ends[0][2]["loss"]
     assert seen[-1][1] == 2 * STEPS_PER_EPOCH
-    plain = train(sample, tmp_path / "plain", small_config())
+    plain = train_run(sample, tmp_path / "plain", small_config())
     assert [row["loss"] for row in read_csv(tmp_path / "plain" / "history.csv")] == [
         row["loss"] for row in history
     ]
@@ -886,16 +886,16 @@ def test_callbacks_of_folds_do_not_see_scores_of_predicted_eras(
 def test_a_callback_ends_the_run_with_the_epoch(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(epochs=5, callbacks=["mine:Stop"])
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
-    report = train(sample, tmp_path / "run", config, resume=True)
+        train_run(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
+    report = train_run(sample, tmp_path / "run", config, resume=True)
     assert (report.n_epochs, report.stopped_early) == (1, True)
 
 
 def test_a_callback_may_change_weights_and_the_best_model_is_the_scored_one(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
-    train(sample, tmp_path / "plain", small_config(epochs=1))
-    train(sample, tmp_path / "run", small_config(epochs=1, callbacks=["mine:Double"]))
+    train_run(sample, tmp_path / "plain", small_config(epochs=1))
+    train_run(sample, tmp_path / "run", small_config(epochs=1, callbacks=["mine:Double"]))
     plain, doubled = results(tmp_path / "plain"), results(tmp_path / "run")
     assert doubled["model"] == plain["model"]
     kernels = [np.frombuffer(r["state"]["step/model/0000"], np.float32) for r in (plain, doubled)]
@@ -917,19 +917,19 @@ def test_a_failing_callback_is_reported_in_one_line(
     callback: str, said: list[str], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "callbacks: ", *said):
-        train(sample, tmp_path / "run", small_config(callbacks=[callback]))
+        train_run(sample, tmp_path / "run", small_config(callbacks=[callback]))
 
 
 def test_a_callback_that_fails_at_once_can_be_corrected_and_retried(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     with refused(ConfigError, "mine:Unset failed"):
-        train(sample, tmp_path / "run", small_config(callbacks=["mine:Unset"]))
-    train(sample, tmp_path / "run", small_config(epochs=1))
+        train_run(sample, tmp_path / "run", small_config(callbacks=["mine:Unset"]))
+    train_run(sample, tmp_path / "run", small_config(epochs=1))
 
 
 def test_the_progress_bar_of_keras_is_accepted(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(callbacks=["keras.callbacks:ProgbarLogger"]))
+    train_run(sample, tmp_path / "run", small_config(callbacks=["keras.callbacks:ProgbarLogger"]))
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -943,7 +943,7 @@ def test_state_of_layers_and_learning_rates_survives_interruptions(
     name: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(**VARIANTS[name])
-    train(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "whole", config)
     whole = results(tmp_path / "whole")
     moving = [array for layer in loaded(tmp_path / "whole").layers for array in layer.get_weights()]
     assert len(moving) > len(loaded(tmp_path / "whole").trainable_weights)
@@ -951,8 +951,8 @@ def test_state_of_layers_and_learning_rates_survives_interruptions(
         assert [row["learning_rate"] for row in whole["history"]] == ["0.01", "0.005"]
     for call in ("step 8", "validation 1", "epoch 1", "step 4"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
-    train(sample, tmp_path / "run", config, resume=True)
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
 
 
@@ -965,30 +965,30 @@ def test_state_outside_the_model_survives_interruptions(
     options: dict[str, Any], mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     config = small_config(**options, epochs=3, checkpoint_steps=4)
-    train(sample, tmp_path / "whole", config)
-    train(sample, tmp_path / "again", config)
+    train_run(sample, tmp_path / "whole", config)
+    train_run(sample, tmp_path / "again", config)
     whole = results(tmp_path / "whole")
     assert results(tmp_path / "again") == whole
     for call in ("step 8", "epoch 1", "step 4"):
         with pytest.raises(KeyboardInterrupt):
-            train(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
+            train_run(sample, tmp_path / "run", config, resume=True, report=Script(call, interrupt))
         keras.utils.set_random_seed(99)
-    train(sample, tmp_path / "run", config, resume=True)
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == whole
 
 
 def test_changed_code_is_reported_on_resume(mine: Any, sample: Path, tmp_path: Path) -> None:
     config = small_config(model="mine:build", callbacks=["mine:Listener"])
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
+        train_run(sample, tmp_path / "run", config, report=Script("step 3", interrupt))
     script = Script("step 3", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(sample, tmp_path / "run", config, resume=True, report=script)
+        train_run(sample, tmp_path / "run", config, resume=True, report=script)
     assert script.warnings == []
     with open(tmp_path / "mine.py", "a") as file:
         file.write("# changed\n")
     script = Script()
-    train(sample, tmp_path / "run", config, resume=True, report=script)
+    train_run(sample, tmp_path / "run", config, resume=True, report=script)
     (warning,) = script.warnings
     assert re.search(r"resumed with other versions .*: own code \w{12} → \w{12};", warning)
 
@@ -1004,7 +1004,7 @@ def test_state_that_no_checkpoint_can_hold_is_reported(
     options: dict[str, Any], said: str, mine: Any, sample: Path, tmp_path: Path
 ) -> None:
     report = Script("no such call", interrupt)
-    train(sample, tmp_path / "run", small_config(**options, epochs=1), report=report)
+    train_run(sample, tmp_path / "run", small_config(**options, epochs=1), report=report)
     (warning,) = report.warnings
     assert said in warning
     assert "bits of an uninterrupted one" in warning
@@ -1012,20 +1012,20 @@ def test_state_that_no_checkpoint_can_hold_is_reported(
 
 def test_training_before_a_failed_callback_is_kept(mine: Any, sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "mine:Fail failed in on_epoch_end"):
-        train(sample, tmp_path / "run", small_config(callbacks=["mine:Fail"]))
+        train_run(sample, tmp_path / "run", small_config(callbacks=["mine:Fail"]))
     newest = newest_checkpoint(tmp_path / "run")
     assert newest is not None
     assert newest.step == STEPS_PER_EPOCH
 
 
 def test_checkpoints_of_keras_can_be_written(mine: Any, sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(callbacks=["mine:checkpointing"], epochs=2))
+    train_run(sample, tmp_path / "run", small_config(callbacks=["mine:checkpointing"], epochs=2))
     assert len(list(Path().glob("kept-0[12]-*.keras"))) == 2
 
 
 def test_a_callback_that_moves_the_step_is_refused(mine: Any, sample: Path, tmp_path: Path) -> None:
     with refused(ConfigError, "'mine:Moving'", "moved the step from 0 to 3"):
-        train(sample, tmp_path / "run", small_config(callbacks=["mine:Moving"]))
+        train_run(sample, tmp_path / "run", small_config(callbacks=["mine:Moving"]))
 
 
 def test_a_callback_that_changes_which_layers_are_trained_is_refused(
@@ -1034,7 +1034,7 @@ def test_a_callback_that_changes_which_layers_are_trained_is_refused(
     """The compiled step wouldn't notice, and a resumed one would."""
     config = small_config(callbacks=["mine:Unfreeze"])
     with refused(ConfigError, "'mine:Unfreeze'", "which layers are trained", "model.keras"):
-        train(sample, tmp_path / "run", config)
+        train_run(sample, tmp_path / "run", config)
     assert len(read_csv(tmp_path / "run" / "history.csv")) == 1
     assert (tmp_path / "run" / "model.keras").exists()
 
@@ -1049,7 +1049,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_training(
     )
     try:
         config = small_config(tensorboard=True, epochs=1)
-        report = train(sample, tmp_path / "run", config, report=script)
+        report = train_run(sample, tmp_path / "run", config, report=script)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert report.n_epochs == 1
@@ -1059,7 +1059,7 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_training(
 
 
 def test_scores_are_logged_for_tensorboard(sample: Path, tmp_path: Path) -> None:
-    train(sample, tmp_path / "run", small_config(tensorboard=True))
+    train_run(sample, tmp_path / "run", small_config(tensorboard=True))
     (file,) = (tmp_path / "run" / "tensorboard").iterdir()
     found: dict[tuple[str, int], float] = {}
     for record in tf.data.TFRecordDataset(str(file)):

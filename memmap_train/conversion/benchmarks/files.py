@@ -132,7 +132,7 @@ def _check_benchmarks(
     if not others:
         raise SchemaError(
             f"{info.path}: no benchmarks among its columns {listed(dict(info.kinds))}; expected "
-            "columns of numbers besides era and id; Numerai's files of benchmarks end with "
+            "columns of numbers beside era and id; Numerai's files of benchmarks end with "
             "benchmark_models.parquet or are meta_model.parquet"
         )
     if "" in counts:

@@ -8,26 +8,24 @@ so do benchmarks of which no file is given.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Ids
+from ...dataset.ids import repeated_ids
 from ...dataset.manifest import ShardEntry, SourceEntry, id_width
 from ...errors import SourceError, listed
-from .matching import Ids, Positions, fill, positions_of, repeated
+from ..resources import Resources
+from .joined_era import CHUNK_BYTES, JoinedEra
 from .stored import StoredBenchmarks
 
 if TYPE_CHECKING:
     from .rows import BenchmarkRows, EraRows
 
-Float32 = npt.NDArray[np.float32]
 
-_CHUNK_BYTES = 16_000_000
-"""Bytes of memory for a chunk of rows, and for what is made of it."""
 _FOUND_BYTES, _OWN_BYTES = 48, 24
-"""Bytes of memory for a row of files, and of the dataset, besides ids, while an era is joined."""
+"""Bytes of memory for a row of files, and of the dataset, beside ids, while an era is joined."""
 Shown = Callable[[int, int], None]
 
 
@@ -131,19 +129,19 @@ class BenchmarkJoin:
         if not self.names:
             return 0
         found, own = 3 * id_bytes + _FOUND_BYTES, id_bytes + _OWN_BYTES
-        return _CHUNK_BYTES + max(
+        return CHUNK_BYTES + max(
             n_rows * own + self._rows_per_era[era] * found for era, n_rows in rows_per_era.items()
         )
 
-    def workers_within(self, budget: int, entries: Collection[ShardEntry], n_workers: int) -> int:
-        """Return the number of threads for which a budget of bytes suffices, at least one."""
+    def workers_within(self, resources: Resources, entries: Collection[ShardEntry]) -> int:
+        """Return the number of threads for which the memory suffices, at least one."""
         if not self.names:
             return 1
         rows = {entry.era: entry.rows for entry in entries}
         era_bytes = self.era_bytes(rows, max(map(id_width, entries)))
-        return max(1, min(n_workers, budget // era_bytes))
+        return max(1, min(resources.n_workers, resources.budget.n_bytes // era_bytes))
 
-    def era(self, era: str, ids: Ids) -> "JoinedEra":
+    def era(self, era: str, ids: Ids) -> JoinedEra:
         """Return the benchmarks of an era; thread-safe.
 
         Parameters
@@ -191,7 +189,7 @@ class BenchmarkJoin:
         assert self._rows is not None
         paths = [file.path for file in self._rows.files]
         for rows in found:
-            if len(twice := repeated(rows.ids)):
+            if len(twice := repeated_ids(rows.ids)):
                 raise SourceError(
                     f"{paths[rows.file]}: era {era!r}: {_listed_ids(twice)} in several rows; "
                     "expected each id once in an era: write the file again with one row for each"
@@ -207,61 +205,6 @@ class BenchmarkJoin:
                     f"as well, and both files have the benchmark {name!r}; expected each id once: "
                     "name one of these files, or write one again without these rows"
                 )
-
-
-class JoinedEra:
-    """The benchmarks of one era, made a chunk of rows at a time.
-
-    Parameters
-    ----------
-    n_rows, n_benchmarks : int
-    layers : list of (columns, ndarray of float32)
-        What datasets hold: the benchmarks' columns, and their values.
-    keeps_stored : bool
-        Whether a row for which no file has a value keeps what a dataset holds.
-
-    Attributes
-    ----------
-    counts : dict of int to (int, int)
-        Of each file by its position, the rows that were joined, and those with other ids.
-    """
-
-    def __init__(
-        self,
-        n_rows: int,
-        n_benchmarks: int,
-        layers: Sequence[tuple[list[int], Float32]],
-        keeps_stored: bool,
-    ) -> None:
-        self.shape = n_rows, n_benchmarks
-        self.counts: dict[int, tuple[int, int]] = {}
-        self._layers, self._keeps_stored = layers, keeps_stored
-        self._parts: dict[int, list[tuple[Positions, EraRows, int]]] = {}
-
-    def add(self, rows: "EraRows", columns: Sequence[int], ids: Ids) -> None:
-        """Join the rows of a file, whose benchmarks have these columns, by the dataset's ids."""
-        at = positions_of(ids, rows.ids)
-        n_joined = len(np.unique(at[at >= 0]))
-        self.counts[rows.file] = n_joined, len(rows.ids) - n_joined
-        for benchmark, column in enumerate(columns):
-            self._parts.setdefault(column, []).append((at, rows, benchmark))
-
-    def chunks(self) -> Iterator[Float32]:
-        """Yield the benchmarks, shape (rows, benchmarks), NaN where a row has no value."""
-        n_rows, n_benchmarks = self.shape
-        at_once = max(1, _CHUNK_BYTES // 2 // (4 * n_benchmarks))
-        for first in range(0, n_rows, at_once):
-            chunk = slice(first, min(first + at_once, n_rows))
-            found = np.full((chunk.stop - first, n_benchmarks), np.nan, np.float32)
-            for columns, stored in self._layers:
-                found[:, columns] = stored[chunk]
-            for column, parts in self._parts.items():
-                found[:, column] = fill(
-                    found[:, column],
-                    ((at[chunk], partial(rows.values, place)) for at, rows, place in parts),
-                    keeps_stored=self._keeps_stored,
-                )
-            yield found
 
 
 def merged_sources(layers: Iterable[Iterable[SourceEntry]]) -> tuple[SourceEntry, ...]:

@@ -4,15 +4,16 @@ Nothing is written here but a scratch file without a name. pyarrow is imported o
 files.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import SchemaError, SourceError
 from ...system.resources import nearest_existing
-from ..memory_budget import MemoryBudget
 from ..preflight import check_free
+from ..resources import Resources
 from ..schema import Schema
 from .join import BenchmarkJoin
 from .stored import StoredBenchmarks
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .files import BenchmarkFile
 
 _ID_BYTES = 32  # of a row in the scratch file: twice as many as Numerai's ids have
-Progress = Callable[[str, int, int], None]
 
 
 def open_files(
@@ -59,8 +59,7 @@ def opened_join(
     files: "Sequence[BenchmarkFile]",
     eras: Sequence[str],
     directory: Path,
-    budget: MemoryBudget,
-    progress: Progress,
+    resources: Resources,
     *,
     kept: StoredBenchmarks | None,
     own: StoredBenchmarks | None,
@@ -74,8 +73,7 @@ def opened_join(
         The eras of the dataset.
     directory : Path
         The dataset's folder, which needn't exist.
-    budget : MemoryBudget
-    progress : callable(what, done, total)
+    resources : Resources
     kept, own : StoredBenchmarks or None
         What the dataset holds, and what the source dataset holds.
 
@@ -89,17 +87,17 @@ def opened_join(
         return
     from .rows import BenchmarkRows, memory_bytes, scratch_bytes  # needs pyarrow
 
-    budget.require(memory_bytes(files))
+    resources.budget.require(memory_bytes(files))
     check_free(directory, scratch_bytes(files, _ID_BYTES), "the benchmarks' rows")
     folder = nearest_existing(directory)
     with ExitStack() as at_the_end:
         with _changes_reported(files):
             rows = BenchmarkRows(
-                files, eras, folder, lambda done, total: progress("reading benchmarks", done, total)
+                files, eras, folder, partial(resources.progress, "reading benchmarks")
             )
             at_the_end.callback(rows.close)
             join = BenchmarkJoin(kept, own, rows)
-            join.check(lambda done, total: progress("checking benchmarks", done, total))
+            join.check(partial(resources.progress, "checking benchmarks"))
         yield join
 
 

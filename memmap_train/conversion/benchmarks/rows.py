@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Float32, Ids, Int32, Int64, Positions, Stored
 from ...dataset.eras import era_identity
 from ...errors import SourceError
 from ...text import counted
 from ..parquet.handle import ParquetHandle
 from ..parquet.row_labels import read_eras, read_ids
 from .files import BenchmarkFile
-
-Float32 = npt.NDArray[np.float32]
 
 ROWS_AT_ONCE = 2**14
 """Rows of a segment: its ids are as wide as the longest of them, and at most 4,096 bytes."""
@@ -48,12 +46,12 @@ class EraRows:
     """
 
     file: int
-    ids: npt.NDArray[np.bytes_]
-    _first: npt.NDArray[np.int64]
-    _step: npt.NDArray[np.int64]
+    ids: Ids
+    _first: Int64
+    _step: Int64
     _floats: Float32
 
-    def values(self, benchmark: int, rows: npt.NDArray[np.intp]) -> Float32:
+    def values(self, benchmark: int, rows: Positions) -> Float32:
         """Return a benchmark of the file, by its position, for some of these rows.
 
         NaN where a row has no value.
@@ -90,10 +88,10 @@ class _RowGroup:
     n_rows: int
     values: int
     segments: tuple[_Segment, ...]
-    runs: npt.NDArray[np.int32]
+    runs: Int32
 
 
-_Run = tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int64], int]
+_Run = tuple[Ids, Int64, int]
 
 
 class BenchmarkRows:
@@ -151,7 +149,7 @@ class BenchmarkRows:
     @property
     def rows_per_era(self) -> Counter[str]:
         """Rows of each era of the dataset in all files."""
-        found: npt.NDArray[np.int64] = np.zeros(len(self._numbers), np.int64)
+        found: Int64 = np.zeros(len(self._numbers), np.int64)
         for group in self._groups:
             np.add.at(found, group.runs[:, 0], group.runs[:, 3] - group.runs[:, 2])
         return Counter({era: int(found[number]) for era, number in self._numbers.items()})
@@ -188,11 +186,11 @@ class BenchmarkRows:
         ids = self._mapped(f"S{where.width}", where.ids, where.n_rows)[rows]
         return ids, rows.astype(np.int64) + (group.values // 4 + where.first), group.n_rows
 
-    def _mapped(self, dtype: Any, offset: int, count: int) -> npt.NDArray[Any]:
+    def _mapped(self, dtype: Any, offset: int, count: int) -> Stored:
         assert self._map is not None
         return np.frombuffer(self._map, dtype, count, offset)
 
-    def _write(self, array: npt.NDArray[Any]) -> int:
+    def _write(self, array: Stored) -> int:
         """Append an array; return its offset."""
         self._file.write(b"\0" * (-self._file.tell() % _ALIGNMENT))
         offset = self._file.tell()
@@ -267,7 +265,7 @@ def scratch_bytes(files: Sequence[BenchmarkFile], id_bytes: int) -> int:
     return sum(file.n_rows * (id_bytes + 4 + 4 * len(file.names)) for file in files)
 
 
-def _runs(codes: npt.NDArray[np.int32], segment: int) -> npt.NDArray[np.int32]:
+def _runs(codes: Int32, segment: int) -> Int32:
     """Return the runs of sorted eras: era, segment, begin, end; without other eras (-1)."""
     begins = np.flatnonzero(np.diff(codes, prepend=np.int32(-2)))
     ends = np.append(begins[1:], len(codes))

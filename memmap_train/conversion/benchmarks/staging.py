@@ -24,7 +24,8 @@ from ...system.durable import sync_directory
 from ...system.junk import discard, names_in
 from ...system.threads import ThreadPool
 from ..workspace import Workspace, has_size
-from .join import BenchmarkJoin, JoinedEra, JoinedFile
+from .join import BenchmarkJoin, JoinedFile
+from .joined_era import JoinedEra
 from .stored import read_checked
 
 _FILE = "benchmarks.npy"
@@ -109,7 +110,7 @@ def clear_other_arrays(workspace: Workspace) -> None:
 
 
 class _EraBenchmarks:
-    """Stages the benchmarks of eras, several at a time."""
+    """Stages the benchmarks of eras; thread-safe."""
 
     def __init__(self, workspace: Workspace, join: BenchmarkJoin) -> None:
         self._workspace, self._join = workspace, join
@@ -159,7 +160,7 @@ def _write_file(path: Path | None, joined: JoinedEra) -> tuple[FileEntry, list[i
     -------
     file : FileEntry
     nulls : list of int
-        Of each benchmark, the number of rows without a value.
+        The number of rows without a value, for each benchmark.
     """
     writer = ArrayWriter(path, np.dtype("<f4"), joined.shape)
     nulls = np.zeros(joined.shape[1], np.int64)

@@ -6,13 +6,11 @@ What is read is compared with its checksum: damaged values must not get a new, v
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Float32
 from ...dataset.array_file import open_array
 from ...dataset.file_digest import MapDigest
 from ...dataset.manifest import Manifest, ShardEntry
-
-Array = npt.NDArray[np.generic]
 
 
 class StoredBenchmarks:
@@ -39,7 +37,7 @@ class StoredBenchmarks:
         """Return the era's entry of the manifest, or None if the dataset lacks the era."""
         return self._entries.get(era)
 
-    def read(self, era: str) -> npt.NDArray[np.float32] | None:
+    def read(self, era: str) -> Float32 | None:
         """Return the benchmarks of an era, shape (rows, benchmarks); None if there are none.
 
         Raises

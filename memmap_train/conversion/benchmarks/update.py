@@ -5,21 +5,20 @@ The features and targets of the dataset aren't read. Only eras whose benchmarks 
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...dataset.eras import ERA_COLUMN
 from ...dataset.manifest import Manifest, id_width
 from ...dataset.manifest_file import read_manifest
 from ...errors import ConversionError
-from ...progress import Progress
 from ..commit import commit_changes, finish_interrupted_commit
-from ..memory_budget import MemoryBudget
 from ..preflight import check_folder, check_free, translated_errors
 from ..report import Report, make_report
-from ..schema import ID_CANDIDATES, Schema
+from ..resources import Resources
+from ..schema import schema_of_dataset
 from ..target import check_no_links
-from ..workspace import acquire_workspace
+from ..workspace import acquire_workspace, remove_leftovers
 from .opening import open_files, opened_join
 from .staging import clear_other_arrays, stage_benchmarks
 from .stored import StoredBenchmarks
@@ -28,14 +27,7 @@ if TYPE_CHECKING:
     from .files import BenchmarkFile
 
 
-def add_benchmarks(
-    paths: Sequence[Path],
-    directory: Path,
-    budget: MemoryBudget,
-    n_workers: int,
-    progress: Progress,
-    started: float,
-) -> Report:
+def add_benchmarks(paths: Sequence[Path], directory: Path, resources: Resources) -> Report:
     """Add the benchmarks of files to a dataset, whose sources aren't needed.
 
     Parameters
@@ -43,12 +35,7 @@ def add_benchmarks(
     paths : sequence of Path
     directory : Path
         The dataset's folder.
-    budget : MemoryBudget
-    n_workers : int
-        Number of threads.
-    progress : callable(what, done, total)
-    started : float
-        The time of `time.perf_counter` at which the conversion began.
+    resources : Resources
 
     Raises
     ------
@@ -61,9 +48,10 @@ def add_benchmarks(
         check_folder(directory, overwrite=False)
         finish_interrupted_commit(directory)
         old = read_manifest(directory)
-        files = open_files(paths, _schema_of(old), directory)
+        files = open_files(paths, schema_of_dataset(old), directory)
         if set(old.benchmark_sources).issuperset(file.info.entry for file in files):
-            return make_report(directory, "up to date", started)
+            remove_leftovers(directory)
+            return make_report(directory, "up to date", resources.started)
 
         def is_done_meanwhile() -> bool:
             if read_manifest(directory) != old:
@@ -77,12 +65,9 @@ def add_benchmarks(
             old,
             files,
             directory,
+            resources,
             own=None,
             is_done_meanwhile=is_done_meanwhile,
-            budget=budget,
-            n_workers=n_workers,
-            progress=progress,
-            started=started,
         )
 
 
@@ -90,13 +75,10 @@ def update_benchmarks(
     old: Manifest,
     files: "Sequence[BenchmarkFile]",
     directory: Path,
+    resources: Resources,
     *,
     own: StoredBenchmarks | None,
     is_done_meanwhile: Callable[[], bool],
-    budget: MemoryBudget,
-    n_workers: int,
-    progress: Progress,
-    started: float,
 ) -> Report:
     """Join files with a dataset, and write the benchmarks that change.
 
@@ -107,17 +89,17 @@ def update_benchmarks(
     files : sequence of BenchmarkFile
     directory : Path
         The dataset's folder.
+    resources : Resources
     own : StoredBenchmarks or None
         The benchmarks of the source dataset.
     is_done_meanwhile : callable() -> bool
         Called when no other process can write; returns whether another one has done the work.
-    budget, n_workers, progress, started
-        See `add_benchmarks`.
     """
+    budget, started = resources.budget, resources.started
     check_no_links(old, directory)
     rows = {entry.era: entry.rows for entry in old.shards}
     kept = StoredBenchmarks(directory, old)
-    with opened_join(files, list(rows), directory, budget, progress, kept=kept, own=own) as join:
+    with opened_join(files, list(rows), directory, resources, kept=kept, own=own) as join:
         budget.require(join.era_bytes(rows, max(map(id_width, old.shards))))
         check_free(directory, 4 * len(join.names) * sum(rows.values()), "the benchmarks")
         with acquire_workspace(directory) as workspace:
@@ -129,8 +111,8 @@ def update_benchmarks(
                 workspace,
                 join,
                 {entry.era: entry for entry in old.shards},
-                join.workers_within(budget.n_bytes, old.shards, n_workers),
-                lambda done, total: progress("joining benchmarks", done, total),
+                join.workers_within(resources, old.shards),
+                partial(resources.progress, "joining benchmarks"),
             )
             manifest = replace(
                 old,
@@ -143,15 +125,3 @@ def update_benchmarks(
     if status == "up to date":
         return make_report(directory, status, started)
     return make_report(directory, status, started, old=old, benchmark_files=staged.files)
-
-
-def _schema_of(manifest: Manifest) -> Schema:
-    """Return the columns of a dataset as those of its sources."""
-    has_ids = all("ids" in entry.files for entry in manifest.shards)
-    return Schema(
-        era=manifest.columns.get("era") or ERA_COLUMN,
-        id=(manifest.columns.get("id") or ID_CANDIDATES[0]) if has_ids else None,
-        features=manifest.features,
-        targets=manifest.targets,
-        integer_features=manifest.scale is not None,
-    )

@@ -10,13 +10,10 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import xxhash
 
+from ...arrays import Int8
 from ...system.checksum import Checksum
-
-Codes = npt.NDArray[np.int8]
 
 
 class DecoderMismatchError(Exception):
@@ -53,7 +50,7 @@ class Sample:
     name: str
     checksum: str
 
-    def equals(self, codes: Codes) -> bool:
+    def equals(self, codes: Int8) -> bool:
         """Return True if these are the codes that were decoded."""
         return Checksum(codes).text == self.checksum
 
@@ -69,7 +66,7 @@ class DecodedSamples:
         self._samples: dict[int, Sample] = {}
         self._lock = threading.Lock()
 
-    def add(self, group: int, names: Sequence[str], left: Collection[int], codes: Codes) -> None:
+    def add(self, group: int, names: Sequence[str], left: Collection[int], codes: Int8) -> None:
         """Record a block of decoded columns.
 
         Parameters

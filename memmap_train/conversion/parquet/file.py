@@ -218,7 +218,7 @@ def metadata_bytes(path: Path) -> int:
     Raises
     ------
     SourceError
-        As for `describe_file`.
+        See `describe_file`.
     """
     return METADATA_BYTES * _describe(path)[1]
 

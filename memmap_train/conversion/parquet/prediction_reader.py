@@ -4,6 +4,7 @@ Takes a path and the names that the columns may have; yields numpy arrays in the
 file's first bytes say what it is, not its name. Only the columns that are needed are decoded.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,6 +20,8 @@ import pyarrow.parquet as pq
 
 from ...dataset.format import MAX_ID_BYTES
 from ...errors import SourceError, listed
+from ...text import counted
+from ..schema import LABEL_KINDS
 from .columns import (
     as_fixed_width,
     as_numbers,
@@ -35,7 +38,11 @@ _MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 2**16
 _BLOCK_BYTES = 2**19  # of a CSV file that are parsed at once; Arrow parses dozens ahead
 _NUMBERS = frozenset(("integer", "float", "decimal"))
-_LABELS = frozenset(("text", "bytes", "integer", "float", "decimal", "date", "timestamp", "uuid"))
+_EXPECTED = (
+    "expected a parquet or CSV file with ids and predictions, as `memmap-train predict` writes it"
+)
+_WRONG_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): .*invalid value '(.*)'", re.DOTALL)
+_WRONG_WIDTH = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
 _UNNAMED = ("__index_level_0__", "")  # an index without a name, in parquet and in CSV
 
 
@@ -59,7 +66,7 @@ class PredictionRows:
     era_codes : ndarray of int32, shape (rows,)
         Position of each row's era in `era_labels`; all 0 if the file has no eras.
     ids : ndarray of bytes, shape (rows,)
-        As wide as the longest of them.
+        The ids, as wide as the longest of them.
     values : ndarray of float64, shape (rows,)
         The predictions, all of them finite.
     """
@@ -137,7 +144,8 @@ def _read_csv(
     columns = _choose(path, kinds, [*id_names, *_UNNAMED], era_names)
     wanted = [name for name in (columns.era, columns.id, columns.prediction) if name is not None]
     types = labels | {columns.prediction: pa.float64()}
-    with _one_line_errors(path), closing(_opened_csv(path, types, wanted)) as reader:
+    names = [name for name, _ in kinds]
+    with _one_line_errors(path, names), closing(_opened_csv(path, types, wanted)) as reader:
         for batch in reader:
             yield columns, pa.Table.from_batches([batch])
 
@@ -163,7 +171,9 @@ def _choose(
     era = next((name for name in era_names if name in names), None)
     row_id = next((name for name in id_names if name in names and name != era), None)
     if row_id is None:
-        raise SourceError(f"{path}: no column of ids: expected {id_names[0]!r}, {found}")
+        raise SourceError(
+            f"{path}: no column of ids: expected {id_names[0]!r}, {found}; {_EXPECTED}"
+        )
     kind_of_name = dict(kinds)
     unnamed = {row_id, era, *_UNNAMED}
     numbers = [name for name, kind in kinds if kind in _NUMBERS and name not in unnamed]
@@ -178,8 +188,8 @@ def _choose(
             f"file with one column of predictions, called {PREDICTION!r}"
         )
     for name, what, expected in (
-        (row_id, "ids", _LABELS),
-        (era, "eras", _LABELS),
+        (row_id, "ids", LABEL_KINDS),
+        (era, "eras", LABEL_KINDS),
         (prediction, "predictions", _NUMBERS),
     ):
         if name is None:
@@ -250,11 +260,28 @@ def _offsets(texts: Any) -> npt.NDArray[np.int64]:
 
 
 @contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    """Turn an error of Arrow into one of ours."""
+def _one_line_errors(path: Path, names: Sequence[str] = ()) -> Iterator[None]:
+    """Turn an error of Arrow into one of ours; `names` are those of a CSV file's columns."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{path}: the predictions can't be read: {one_line(error)}") from None
+        raise SourceError(f"{path}: {_what_is_wrong(one_line(error).rstrip('.'), names)}") from None
+
+
+def _what_is_wrong(error: str, names: Sequence[str]) -> str:
+    """Return what Arrow found in a file, with the row as we count them: without the header."""
+    if found := _WRONG_VALUE.match(error):
+        column, row, value = found.groups()
+        return (
+            f"row {int(row) - 1:,}: column {names[int(column)]!r} is {value!r:.60}; expected a "
+            "finite number in every row"
+        )
+    if found := _WRONG_WIDTH.match(error):
+        row, expected, n_columns = map(int, found.groups())
+        return (
+            f"row {row - 1:,} has {counted(n_columns, 'column')} and the first line {expected}; "
+            f"{_EXPECTED}"
+        )
+    return f"the predictions can't be read: {error}; {_EXPECTED}"

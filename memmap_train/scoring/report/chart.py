@@ -99,7 +99,7 @@ class Frame:
     Attributes
     ----------
     looks : sequence of Look
-        Of each model, in order.
+        The look of each model, in order.
     labels : sequence of str
         The eras of the axis, in the order of time.
     borders : sequence of int

@@ -37,7 +37,7 @@ def era_lines(
     Parameters
     ----------
     transform : sequence of dict
-        Makes the field `y` of the scores; see `summed` and others.
+        What makes the field `y` of the scores; see `summed` and others.
     axis : str
         The name of the y axis.
     has_zero : bool

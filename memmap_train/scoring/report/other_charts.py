@@ -101,7 +101,7 @@ def timeline(
     Parameters
     ----------
     names : sequence of str
-        Of the bars, from the top.
+        The names of the bars, from the top.
     spans : sequence of dict
         A part of a bar: its `name`, its first and its last position (`low`, `high`) among the
         labels, and its `part`.

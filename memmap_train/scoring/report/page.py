@@ -10,9 +10,11 @@ from importlib.resources import files
 from ..._version import __version__
 from ...runs.statistics import LAST_ERAS
 from ...text import counted
+from ..summary import scored_eras
 from . import tables
 from .chart import Chart
 from .markup import embedded_json, escaped, facts, key, listing
+from .provenance import fold_table, provenance
 from .sections import Section, eras_chart, sections
 from .specification import CONFIG
 from .subject import Subject, span
@@ -74,7 +76,7 @@ def _resource(name: str) -> str:
 
 
 def _meta(subject: Subject, charts: list[Chart]) -> dict[str, object]:
-    """Return what the page's code needs besides the tables."""
+    """Return what the page's code needs beside the tables."""
     return {
         "labels": list(subject.frame.labels),
         "first": subject.frame.first,
@@ -99,13 +101,10 @@ def _header(subject: Subject, written: datetime.datetime) -> str:
     title = names[0] if len(names) == 1 else f"{counted(len(names), 'model')} compared"
     named = evaluation.aliases.get(subject.target)
     target = escaped(subject.target) + (f" (equals {escaped(named)})" if named else "")
-    scored = [
-        era for era in evaluation.dataset_eras if any(era in m.eras for m in evaluation.models)
-    ]
     items = {
         "dataset": f"{escaped(evaluation.dataset)}",
         "target": target,
-        "eras": escaped(span(scored)),
+        "eras": escaped(span(scored_eras(evaluation))),
         "benchmark": escaped(evaluation.benchmark or "none"),
         "meta model": escaped(evaluation.meta_model or "none"),
         "written": f"{written:%Y-%m-%d %H:%M} UTC",
@@ -189,10 +188,10 @@ def _figure(chart: Chart) -> str:
 def _training(subject: Subject, timeline: Chart | None) -> str:
     parts = []
     if timeline is not None:
-        parts += [_figure(timeline), tables.fold_table(subject)]
+        parts += [_figure(timeline), fold_table(subject)]
     for m in range(len(subject.models)):
         head = f"<h3>{tables.model_head(subject, m)}</h3>"
-        parts.append(f'<div class="card model">{head}{tables.provenance(subject, m)}</div>')
+        parts.append(f'<div class="card model">{head}{provenance(subject, m)}</div>')
     evaluation = subject.evaluation
     parts.append(
         f'<p class="note">Scored against {escaped(evaluation.dataset)}, manifest '

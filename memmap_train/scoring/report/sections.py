@@ -4,21 +4,24 @@ Takes a `Subject`; returns `Section`s. A score that no model has makes no chart,
 says so where a reader would look for it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...dataset.eras import weekly_era_number
-from ..records import ModelScores
-from .chart import Cells, Chart
+from ...dataset.selection import ALL
+from .chart import Chart
+from .chart_cells import (
+    corr_by_proportion,
+    corr_by_target,
+    history_by_epoch,
+    largest_exposures,
+)
 from .era_charts import ROLLING_ERAS, below_top, era_bars, era_lines, plain, rolling, summed
 from .other_charts import lines_over, points_by_name, timeline
+from .provenance import folds_of
 from .subject import SCORES, Subject, stretches
-from .tables import folds_of
-
-N_FEATURES = 20
-"""Features of the chart of the largest exposures."""
 
 _MAX_BAR_CHARTS = 6  # of one model each
 
@@ -216,7 +219,7 @@ def _correlation(subject: Subject) -> Iterator[Chart]:
 
 def _exposure(subject: Subject) -> Iterator[Chart]:
     to = subject.evaluation.neutral_to
-    of_set = "to all features" if to == "all" else f"to the features of {to}"
+    of_set = "to all features" if to == ALL else f"to the features of {to}"
     for field, name in (("max_exposure", "exposure"), ("rms_exposure", "rms-exposure")):
         if subject.has(field):
             yield era_lines(
@@ -227,7 +230,7 @@ def _exposure(subject: Subject) -> Iterator[Chart]:
                 axis="correlation with a feature",
                 note=f"{of_set[0].upper()}{of_set[1:]}.",
             )
-    if (cells := _largest(subject)) is not None:
+    if (cells := largest_exposures(subject)) is not None:
         yield points_by_name(
             subject.frame,
             cells,
@@ -236,7 +239,7 @@ def _exposure(subject: Subject) -> Iterator[Chart]:
             axis="mean exposure over the eras",
             note=f"Mean exposure over the eras, {of_set}.",
         )
-    if (cells := _neutralized(subject)) is not None:
+    if (cells := corr_by_proportion(subject)) is not None:
         yield lines_over(
             subject.frame,
             cells,
@@ -248,55 +251,11 @@ def _exposure(subject: Subject) -> Iterator[Chart]:
         )
 
 
-def _largest(subject: Subject) -> Cells | None:
-    """Return the features with the largest exposures of any model."""
-    means = [
-        dict(zip(model.exposures.feature_names, model.exposures.mean_exposure, strict=True))
-        for model in subject.models
-    ]
-    every = {name for of_model in means for name, x in of_model.items() if np.isfinite(x)}
-    size = {
-        name: max(abs(m[name]) for m in means if np.isfinite(m.get(name, np.nan))) for name in every
-    }
-    largest = sorted(every, key=lambda name: (-size[name], name))[:N_FEATURES]
-    if not largest:
-        return None
-    columns = [(model.name, m) for m, model in enumerate(subject.models)]
-    values = [[float(of_model.get(name, np.nan)) for of_model in means] for name in largest]
-    return Cells("feature", columns, [(name, float("nan")) for name in largest], values)
-
-
-def _neutralized(subject: Subject) -> Cells | None:
-    """Return mean CORR by the proportion of neutralisation."""
-    proportions = subject.evaluation.proportions
-    columns, means = [], []
-    for m, model in enumerate(subject.models):
-        found = subject.of_target(model).neutralized_corr
-        if found is None or not np.isfinite(found).any():
-            continue
-        known = np.isfinite(found)
-        sums = np.where(known, found, 0).sum(axis=0)
-        columns.append((model.name, m))
-        means.append(np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan))
-    if not columns or len(proportions) < 2:
-        return None
-    rows = [(f"{proportion:.0%}", proportion) for proportion in proportions]
-    return Cells("proportion", columns, rows, np.transpose(means).tolist())
-
-
 def _targets(subject: Subject) -> Iterator[Chart]:
-    targets = subject.evaluation.targets
-    if len(targets) < 2:
-        return
-    columns = [(model.name, m) for m, model in enumerate(subject.models)]
-    values = [
-        [model.by_target[target].statistics("corr").mean for model in subject.models]
-        for target in targets
-    ]
-    cells = Cells("target", columns, [(target, float("nan")) for target in targets], values)
-    yield points_by_name(
-        subject.frame, cells, name="by-target", title="CORR by target", axis="mean CORR"
-    )
+    if (cells := corr_by_target(subject)) is not None:
+        yield points_by_name(
+            subject.frame, cells, name="by-target", title="CORR by target", axis="mean CORR"
+        )
 
 
 def _learning(subject: Subject) -> Iterator[Chart]:
@@ -304,7 +263,7 @@ def _learning(subject: Subject) -> Iterator[Chart]:
         ("loss", "Loss of training", "loss", 5),
         ("val_corr_mean", "Validation score by epoch", "mean numerai_corr", 4),
     ):
-        cells = _histories(subject, column)
+        cells = history_by_epoch(subject, column)
         if cells is not None:
             yield lines_over(
                 subject.frame,
@@ -314,25 +273,3 @@ def _learning(subject: Subject) -> Iterator[Chart]:
                 axes=("epoch", axis),
                 digits=digits,
             )
-
-
-def _histories(subject: Subject, column: str) -> Cells | None:
-    """Return a column of history.csv by epoch, of each run and fold."""
-    lines: list[tuple[str, int, dict[int, float]]] = []
-    for m, model in enumerate(subject.models):
-        for name, history in _named_histories(model):
-            known = {int(row["epoch"]): row[column] for row in history if column in row}
-            if known:
-                lines.append((name, m, known))
-    epochs = sorted({epoch for _, _, known in lines for epoch in known})
-    if not epochs:
-        return None
-    values = [[known.get(epoch, float("nan")) for _, _, known in lines] for epoch in epochs]
-    rows = [(str(epoch), float(epoch)) for epoch in epochs]
-    return Cells("epoch", [(name, m) for name, m, _ in lines], rows, values)
-
-
-def _named_histories(model: ModelScores) -> Iterator[tuple[str, Sequence[Mapping[str, float]]]]:
-    histories = model.provenance.histories if model.provenance else ()
-    for number, history in enumerate(histories, start=1):
-        yield (model.name if len(histories) == 1 else f"{model.name}, fold {number}"), history

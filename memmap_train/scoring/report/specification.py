@@ -98,7 +98,7 @@ def as_picture(
     Parameters
     ----------
     names : sequence of str
-        Of the models; the page has a legend of its own.
+        The names of the models, for the legend; the page has one of its own.
     colours : mapping of str to str
         The colour of each CSS variable.
     """

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Float64
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
 from ..records import Evaluation, ModelScores, TargetScores
+from ..summary import statements
 from .chart import Frame, look_of
-
-Float64 = npt.NDArray[np.float64]
 
 SCORES = {
     "corr": "CORR",
@@ -47,7 +46,7 @@ class Subject:
     frame : Frame
         The axis of eras and the looks of the models.
     scores : tuple of mapping of str to ndarray of float64, shape (eras,)
-        Of each model, the fields of `SCORES` that are defined in one era at least.
+        For each model, the fields of `SCORES` that are defined in one era at least.
     """
 
     evaluation: Evaluation
@@ -75,15 +74,7 @@ class Subject:
 
     def statements(self) -> list[str]:
         """Return sentences about what is and isn't covered; equal ones name all their models."""
-        of_models: dict[str, list[str]] = {}
-        for model in self.models:
-            for note in model.notes:
-                of_models.setdefault(note, []).append(model.name)
-        said = []
-        for note, names in of_models.items():
-            is_of_all = 1 < len(names) == len(self.models)
-            said.append(f"{'all models' if is_of_all else ', '.join(names)}: {note}")
-        return [*self.evaluation.notes, *said]
+        return [*self.evaluation.notes, *statements(self.models)]
 
 
 def subject_of(evaluation: Evaluation) -> Subject:

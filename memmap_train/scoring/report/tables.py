@@ -1,33 +1,28 @@
-"""The tables of a report: scores, differences, years, what was trained on what, and every era.
+"""The tables of a report: scores, differences, years, every era, and the numbers of charts.
 
 Takes a `Subject`; returns HTML.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from ...runs.folds import Fold
-from ...runs.statistics import ScoreStatistics, by_year, score_statistics
+from ...runs.statistics import ScoreStatistics, by_year
 from ...text import counted
 from ..records import METRICS, ModelScores, TargetScores
+from ..summary import scored_eras, yearly
 from .chart import Cells
 from .markup import (
     details,
     escaped,
-    facts,
     key,
-    listing,
     number,
     percent,
     plain_number,
     table,
     with_error,
 )
-from .subject import SCORES, Subject, span
-
-_MAX_FEATURES = 100  # of which all names are listed; `config.json` of the run has them
+from .subject import SCORES, Subject
 
 
 def model_head(subject: Subject, m: int) -> str:
@@ -117,21 +112,20 @@ def _difference(subject: Subject, m: int, other: int) -> str:
 
 def year_table(subject: Subject) -> str:
     """Return the mean scores of all models by year."""
-    scored = {era for model in subject.models for era in model.eras}
-    eras = [era for era in subject.frame.labels if era in scored]
-    fields = [field for field in ("corr", "mmc", "bmc") if subject.has(field)]
+    shown = [field for field in ("corr", "mmc", "bmc") if subject.has(field)]
     heads, above = ["year", "eras"], ["<th></th><th></th>"]
-    columns = []
-    for m, scores in enumerate(subject.scores):
-        own = [field for field in fields if field in scores]
-        heads += [SCORES[field] for field in own] + ["Sharpe"]
-        above.append(f'<th colspan="{len(own) + 1}">{model_head(subject, m)}</th>')
-        columns += [(m, field) for field in own] + [(m, "sharpe")]
+    columns: list[tuple[dict[str, ScoreStatistics], bool]] = []
+    for m, (model, scores) in enumerate(zip(subject.models, subject.scores, strict=True)):
+        fields = [field for field in shown if field in scores]
+        heads += [SCORES[field] for field in fields] + ["Sharpe"]
+        above.append(f'<th colspan="{len(fields) + 1}">{model_head(subject, m)}</th>')
+        by_field = [yearly(subject.evaluation, model, subject.target, field) for field in fields]
+        columns += [(years, False) for years in by_field]
+        columns.append((yearly(subject.evaluation, model, subject.target, "corr"), True))
     rows = []
-    for name, part in by_year(eras):
-        of_year = frozenset(eras[part])
-        row = [escaped(name), f"{len(of_year):,}"]
-        row += [_year_cell(subject, m, field, of_year) for m, field in columns]
+    for year, part in by_year(eras := scored_eras(subject.evaluation)):
+        row = [escaped(year), f"{len(eras[part]):,}"]
+        row += [_year_cell(years.get(year), is_sharpe=is_sharpe) for years, is_sharpe in columns]
         rows.append(row)
     return table(
         heads,
@@ -142,14 +136,10 @@ def year_table(subject: Subject) -> str:
     )
 
 
-def _year_cell(subject: Subject, m: int, field: str, eras: frozenset[str]) -> str:
-    chosen = np.array([era in eras for era in subject.models[m].eras], bool)
-    values = subject.scores[m].get("corr" if field == "sharpe" else field, np.empty(0))
-    if not len(values):
+def _year_cell(found: ScoreStatistics | None, *, is_sharpe: bool) -> str:
+    if found is None:
         return number(float("nan"))
-    of_target = subject.of_target(subject.models[m])
-    found = score_statistics(values[chosen], of_target.overlap_eras, of_target.positions[chosen])
-    return number(found.sharpe, 2) if field == "sharpe" else number(found.mean)
+    return number(found.sharpe, 2) if is_sharpe else number(found.mean)
 
 
 # -- eras -----------------------------------------------------------------------------------------
@@ -198,95 +188,3 @@ def cells_table(cells: Cells) -> str:
         f'<thead><tr><th scope="col">{escaped(cells.head)}</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
-
-
-# -- what was trained on what ---------------------------------------------------------------------
-
-
-def fold_table(subject: Subject) -> str:
-    """Return the eras of each run and fold, and CORR of the fold's own eras."""
-    heads = ["run", "trained on", "embargo", "scored", "CORR", "Sharpe"]
-    rows = []
-    for m, model in enumerate(subject.models):
-        for name, fold in folds_of(model):
-            found = _fold_statistics(subject, m, fold)
-            rows.append(
-                [
-                    f"{key(subject.frame.looks[m])} {escaped(name)}",
-                    escaped(span(fold.train)),
-                    escaped(span(fold.embargo)),
-                    escaped(span(fold.validation)),
-                    with_error(found.mean, found.standard_error),
-                    number(found.sharpe, 2),
-                ]
-            )
-    return table(heads, rows, label="eras of each run", texts=(1, 2, 3), classes="card scroll")
-
-
-def folds_of(model: ModelScores) -> Iterator[tuple[str, Fold]]:
-    """Yield the folds of a run with a name for each."""
-    folds = model.provenance.folds if model.provenance else ()
-    for number_, fold in enumerate(folds, start=1):
-        yield (model.name if len(folds) == 1 else f"{model.name}, fold {number_}"), fold
-
-
-def _fold_statistics(subject: Subject, m: int, fold: Fold) -> ScoreStatistics:
-    eras, validation = subject.models[m].eras, frozenset(fold.validation)
-    chosen = np.array([era in validation for era in eras], bool)
-    of_target = subject.of_target(subject.models[m])
-    return score_statistics(
-        of_target.corr[chosen], of_target.overlap_eras, of_target.positions[chosen]
-    )
-
-
-def provenance(subject: Subject, m: int) -> str:
-    """Return everything that is known about how a model was made."""
-    model = subject.models[m]
-    if model.provenance is None:
-        where = escaped(model.path) if model.path else "a column of the dataset"
-        what = "Nothing is known about what it was trained on."
-        return f"<p>{where}. {what}</p>" if model.kind != "benchmark" else f"<p>{where}.</p>"
-    config = model.provenance.config
-    features, targets = config.get("features", []), config.get("targets", [])
-    items = {
-        "folder": escaped(model.path),
-        "model": escaped(_with_digest(config, "model", "model_digest")),
-        "targets": escaped(", ".join(_with_alias(t, config) for t in targets)),
-        "features": escaped(
-            f"{counted(len(features), 'feature')} ({config.get('features_digest')})"
-        ),
-        "seed": escaped(config.get("seed")),
-        "epochs": escaped(
-            f"{config.get('epochs')} at most, the {config.get('kept_epoch')} predicts"
-        ),
-        "embargo": counted(int(config.get("embargo_eras", 0)), "era"),
-        "dataset": escaped(f"{config.get('dataset')}, manifest {config.get('dataset_digest')}"),
-        "versions": escaped(", ".join(_versions(config))),
-    }
-    settings = sorted(
-        f"{name} = {value}"
-        for name, value in config.items()
-        if not isinstance(value, list | dict) and name not in ("dataset", "dataset_digest")
-    )
-    more = details("All settings", listing(map(escaped, settings)))
-    names = ""
-    if 0 < len(features) <= _MAX_FEATURES:
-        all_features = f"All {counted(len(features), 'feature')}"
-        names = details(all_features, f"<p>{escaped(', '.join(features))}</p>")
-    return facts(items) + more + names
-
-
-def _with_digest(config: Mapping[str, Any], name: str, digest: str) -> str:
-    found = config.get(digest)
-    return f"{config.get(name)}" + (f" ({found})" if found else "")
-
-
-def _with_alias(target: str, config: Mapping[str, Any]) -> str:
-    named = dict(zip(config.get("targets", []), config.get("named_targets", []), strict=False))
-    return target if named.get(target, target) == target else f"{target} (equals {named[target]})"
-
-
-def _versions(config: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("memmap_train", "python", "numpy", "keras", "tensorflow"):
-        if found := config.get(f"{name}_version"):
-            yield f"{name.replace('_', '-')} {found}"

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...arrays import Float64
 from ...runs.statistics import LAST_ERAS
 from ...text import counted
 from .markup import escaped, key, number
-from .subject import SCORES, Float64, Subject
+from .subject import SCORES, Subject
 
 _MAX_TILE_MODELS = 4
 _TILES = ("corr", "mmc", "bmc", "fnc")

@@ -8,6 +8,7 @@ when a page is written.
 import datetime
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ...runs.run import Run
 from ...system.paths import checked_path, user_path
 from ...text import counted, in_bytes
 from ..evaluation import evaluate
+from ..files import why_unwritable
 from ..inputs import found_models
 from ..records import Evaluation
 from .chart import cell_rows
@@ -93,7 +95,7 @@ def report(
     progress : bool or callable(what, done, total), optional
         The same as for `evaluate`.
     **options
-        Of `evaluate`: targets, benchmark, meta_model, neutral_to, eras.
+        Options of `evaluate`: targets, benchmark, meta_model, neutral_to, eras.
 
     Raises
     ------
@@ -122,11 +124,11 @@ def write_report(
     page = page_html(subject, bundle, written).encode()
     pictures = _pictures(subject, library, path) if png else {}
     try:
-        for file, content in [*pictures.items(), (path, page)]:
-            with replacing(file) as temporary:
-                temporary.write_bytes(content)
+        with ExitStack() as files:  # they replace old ones when all are written, the page last
+            for file, content in [(path, page), *pictures.items()]:
+                files.enter_context(replacing(file)).write_bytes(content)
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise _unwritable(path, why_unwritable(error)) from error
     n_eras = len({era for model in evaluation.models for era in model.eras})
     return WrittenReport(path, tuple(pictures), len(evaluation.models), n_eras)
 
@@ -172,7 +174,7 @@ def report_path(out_path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         if isinstance(error, RunError):
             raise
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise _unwritable(path, why_unwritable(error)) from error
     return path if path == plain or not path.is_symlink() else plain
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.benchmarks.staging import _EraBenchmarks
 from memmap_train.conversion.journal import Journal
 from memmap_train.conversion.report import report_text
-from memmap_train.dataset.dataset import Dataset
 from memmap_train.dataset.format import WORKSPACE
 from memmap_train.errors import ConversionError, ManifestError, ShardError, SourceError
 from tests.support.conversions import features_json, same_rows
@@ -21,7 +19,7 @@ from tests.support.errors import refused
 from tests.support.files import contents
 from tests.support.interruptions import ERAS, marks, visible, write_source
 from tests.support.toy import feature_names, toy_benchmarks
-from tests.support.toy_benchmarks import BENCHMARKS, write_benchmarks
+from tests.support.toy_benchmarks import BENCHMARKS, values_of, write_benchmarks
 from tests.support.updates import FIRST, LATER, write_first, write_later
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
@@ -44,12 +42,6 @@ def files(tmp_path: Path) -> list[Path]:
         write_benchmarks(tmp_path / "validation_benchmarks.parquet", VALIDATION, BENCHMARKS[:2]),
         write_benchmarks(tmp_path / "meta_model.parquet", {"0003": 20}, BENCHMARKS[2:]),
     ]
-
-
-def values_of(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
-    found = dataset[era].benchmarks
-    assert found is not None
-    return np.asarray(found)
 
 
 def written(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -114,6 +106,19 @@ def test_the_same_files_again_are_up_to_date(source: Path, files: list[Path]) ->
     ):
         assert mt.convert(sources, out, benchmarks=given).status == "up to date"
     assert contents(out) == before
+
+
+def test_what_a_run_leaves_that_was_killed_at_its_end_is_removed(
+    source: Path, files: list[Path]
+) -> None:
+    out = source.with_name("killed")
+    mt.convert(source, out, benchmarks=files)
+    expected = contents(out)
+    for sources in ([], [source]):
+        (out / WORKSPACE / "staged").mkdir(parents=True)
+        assert mt.convert(sources, out, benchmarks=files).status == "up to date"
+        assert not (out / WORKSPACE).exists()
+    assert contents(out) == expected
 
 
 def test_a_touched_file_changes_nothing_but_its_time(source: Path, files: list[Path]) -> None:

@@ -18,7 +18,7 @@ import memmap_train as mt
 from memmap_train.conversion.benchmarks.rows import BenchmarkRows
 from memmap_train.dataset.dataset import Dataset
 from tests.support.toy import toy_benchmarks, toy_ids, write_toy
-from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, write_benchmarks
+from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, values_of, write_benchmarks
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 
@@ -29,12 +29,6 @@ pytestmark = pytest.mark.usefixtures("no_power_cut")
 def source(tmp_path: Path) -> Path:
     write_toy(tmp_path / "toy.parquet", ERAS, row_group_rows=10)
     return tmp_path / "toy.parquet"
-
-
-def values_of(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
-    found = dataset[era].benchmarks
-    assert found is not None
-    return np.asarray(found)
 
 
 def joined_by_hand(dataset: Dataset, tables: list[pa.Table]) -> dict[str, npt.NDArray[Any]]:
@@ -110,7 +104,7 @@ def test_files_of_any_layout_are_joined_as_a_dictionary_joins_them(
     paths = [folder / f"{number}.parquet" for number in range(n_files)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("memmap_train.conversion.benchmarks.rows.ROWS_AT_ONCE", 7)
-        patch.setattr("memmap_train.conversion.benchmarks.join._CHUNK_BYTES", 100)
+        patch.setattr("memmap_train.conversion.benchmarks.joined_era.CHUNK_BYTES", 100)
         report = mt.convert(folder / "toy.parquet", folder / "out", benchmarks=paths, workers=2)
     check_joined(report.dataset, tables)
     for file, table in zip(report.benchmark_files, tables, strict=True):

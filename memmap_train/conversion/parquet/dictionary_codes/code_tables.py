@@ -8,9 +8,8 @@ since their dictionaries are the same.
 import numpy as np
 import numpy.typing as npt
 
+from ....arrays import Bytes, Positions
 from .page_layout import BITS, GROUP, Decompress, parse_dictionary
-
-Bytes = npt.NDArray[np.uint8]
 
 _GROUPS_AT_ONCE = 2**16  # looked up: what that takes stays in a core's own cache
 _NO_CODE = 255  # for an index that a dictionary doesn't have
@@ -48,7 +47,7 @@ class CodeTables:
         Raises
         ------
         UnsupportedLayoutError, IndexError
-            As for `parse_dictionary`.
+            See `parse_dictionary`.
         """
         key = page, decompress is not None
         if key not in self._numbers:
@@ -60,7 +59,7 @@ class CodeTables:
             self._tables[number] = of_index[four & (len(of_index) - 1)].view(np.uint32)[:, 0]
         return self._numbers[key]
 
-    def codes_of(self, tables: npt.NDArray[np.intp], index: int) -> npt.NDArray[np.uint32]:
+    def codes_of(self, tables: Positions, index: int) -> npt.NDArray[np.uint32]:
         """Return the code of one index in each of some tables."""
         found: npt.NDArray[np.uint32] = self._tables[tables, index] & 255
         return found
@@ -73,7 +72,7 @@ class CodeTables:
             self._values = np.empty(2 * n, np.uint32)
         return self._groups[:n].reshape(n_columns, n_groups)
 
-    def look_up(self, groups: npt.NDArray[np.uint64], tables: npt.NDArray[np.intp]) -> Bytes:
+    def look_up(self, groups: npt.NDArray[np.uint64], tables: Positions) -> Bytes:
         """Return the codes of groups, a byte each.
 
         Parameters

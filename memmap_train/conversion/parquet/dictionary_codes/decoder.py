@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from ....arrays import Bytes, Int8
 from ...codec import MAX_CODE
-from .code_tables import Bytes, CodeTables
+from .code_tables import CodeTables
 from .column_offsets import Chunk, ColumnOffsets
 from .page_headers import Data, UnsupportedLayoutError
 from .page_layout import BITS, PageLayout, parse_page
@@ -64,7 +64,7 @@ class CodeDecoder:
         self._tables = CodeTables(max_known + max_columns)
         self._memory = bytearray()
 
-    def decode(self, group: int, names: Sequence[str], out: npt.NDArray[np.int8]) -> list[int]:
+    def decode(self, group: int, names: Sequence[str], out: Int8) -> list[int]:
         """Decode the columns of a row group whose pages have a supported layout.
 
         Parameters

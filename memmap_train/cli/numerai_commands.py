@@ -1,16 +1,18 @@
-"""The declaration of the commands that deal with Numerai."""
+"""The declaration of commands about Numerai, and their help."""
 
-import argparse
-from collections.abc import Callable
 from typing import Any
 
-Command = Callable[[Any, str, str, str], argparse.ArgumentParser]
-"""Adds a command of some name, with its description and an example."""
+from .strict_parser import add_command
 
 
-def add_export(command: Command, commands: Any) -> None:
+def add_numerai_commands(commands: Any) -> None:
+    """Add the commands that deal with Numerai."""
+    _add_export(commands)
+
+
+def _add_export(commands: Any) -> None:
     """Add the command `export`."""
-    export = command(
+    export = add_command(
         commands,
         "export",
         "write a model upload for Numerai, which runs without this package, and try it",
