@@ -23,6 +23,7 @@ __all__ = [
     "convert",
     "download",
     "evaluate",
+    "export",
     "keras_batches",
     "open_dataset",
     "open_run",
@@ -46,6 +47,7 @@ _HOMES = {
     "convert": "conversion.conversion",
     "download": "numerai.download.download",
     "evaluate": "scoring.evaluation",
+    "export": "numerai.export",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .loading.sampler import Sampler
     from .loading.torch_batches import torch_batches
     from .numerai.download.download import download
+    from .numerai.export import export
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate

@@ -66,6 +66,10 @@ class NumeraiError(MemmapTrainError, OSError):
     """Numerai isn't reached or refuses a request, or a file of it isn't fetched or isn't whole."""
 
 
+class ExportError(MemmapTrainError, ValueError):
+    """A model upload can't be made, or Numerai couldn't run it."""
+
+
 class DependencyError(MemmapTrainError, ImportError):
     """An optional package that a function needs isn't installed."""
 

@@ -323,6 +323,14 @@ def _download(arguments: argparse.Namespace) -> None:
     with _bars("B") as bars:
         report = download(**_options(arguments), progress=bars)
     _print_found(arguments, report, download_text, describe_download)
+def _export(arguments: argparse.Namespace) -> None:
+    from ..numerai.export import export  # needs pydantic and pyarrow
+    from ..numerai.export_report import report_text as exported_text
+
+    start_tensorflow(user_path(arguments.out_path).parent)
+    with _bars("steps") as bars:
+        report = export(**_options(arguments), progress=bars)
+    print(exported_text(report))
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -340,4 +348,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "download": _download,
+    "export": _export,
 }

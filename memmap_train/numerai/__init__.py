@@ -1,1 +1,1 @@
-"""The way to Numerai and from it: the only user of numerapi."""
+"""The way to Numerai and from it: the only user of numerapi and cloudpickle."""

@@ -104,14 +104,9 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
 def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
     """Return the runs whose models predict, each with its eras, in the dataset's order."""
     if not run.folds:
-        _check_model(run, run)
+        check_model(run, run)
         return [(run, list(dataset.eras))]
-    if run.read_result() is None:
-        raise RunError(
-            f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
-            f"train {run.record.dataset} --run {run.path} --folds {run.record.asked_folds} "
-            "--resume`"
-        )
+    check_folds(run)
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
     parts = [
         (read_run(run.fold_path(number + 1)), list(eras))
@@ -124,11 +119,22 @@ def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
             "first that a fold predicts; expected later ones"
         )
     for part, _ in parts:
-        _check_model(part, run)
+        check_model(part, run)
     return parts
 
 
-def _check_model(part: Run, run: Run) -> None:
+def check_folds(run: Run) -> None:
+    """Raise a RunError if not all folds of a run are trained."""
+    if run.read_result() is None:
+        raise RunError(
+            f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
+            f"train {run.record.dataset} --run {run.path} --folds {run.record.asked_folds} "
+            "--resume`"
+        )
+
+
+def check_model(part: Run, run: Run) -> None:
+    """Raise a RunError if a run, or a fold of it, has no model."""
     if not part.model_path.exists():
         folds = f" --folds {run.record.asked_folds}" if run.folds else ""
         is_finished = part.read_result() is not None
@@ -151,7 +157,7 @@ def _predicted(
         if not wanted:
             continue
         part = dataset.select(wanted)
-        predictor = _load(run)
+        predictor = load(run)
 
         def tell(done: int, n_rows: int, before: int = n_before) -> None:
             progress(before + done, dataset.n_rows)
@@ -165,7 +171,7 @@ def _predicted(
         n_before += part.n_rows
 
 
-def _load(run: Run) -> Predictor:
+def load(run: Run) -> Predictor:
     """Load a run's model."""
     try:
         model = read_model(run.model_path, code_of(run))

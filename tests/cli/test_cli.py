@@ -351,6 +351,7 @@ QUICK = {
     "evaluate": "evaluate {models} {dataset} --out new",
     "report": "report {names} --out new.html",
     "download": "download {files} --version v5.3 --out new",
+    "export": "export {runs} --out new.pkl",
 }
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices
@@ -441,7 +442,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("convert --out d", "required: SOURCE"),
         ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
-        ("nonsense", "'report', 'download', found 'nonsense'\n"),
+        ("nonsense", "'download', 'export', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
         ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
         ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),

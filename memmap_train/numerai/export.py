@@ -1,0 +1,271 @@
+"""`export`: a self-contained model upload for Numerai, tried before it is there.
+
+Takes runs; writes a pickle of numpy code and weights, which needs neither this package nor
+TensorFlow, unless a model has layers that only Keras can compute. The pickle is loaded and run in
+an isolated process, and its models' own outputs are compared with those of the runs.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments import flag
+from ..dataset.dataset import open_dataset
+from ..dataset.selection import Selection
+from ..errors import ExportError, MemmapTrainError, RunError
+from ..progress import Progress, ProgressOption, reporting
+from ..runs.files import replacing
+from ..runs.run import Run, enclosing_run, read_run
+from ..system.paths import checked_path, user_path, user_paths
+from ..training.neutralization import neutralization
+from ..training.predictions import RunOrPath
+from ..training.startup import import_tensorflow
+from .export_report import ExportReport
+from .images import check_can_try, find_python, make_environment
+from .live_rows import LiveRows, make_live
+from .model_upload.arrays import packed
+from .trial import Trial, cloudpickle_folder, make_pickle, try_pickle
+
+if TYPE_CHECKING:
+    from ..training.last_model import LastModel
+
+SUFFIXES = (".pkl", ".pickle")
+TOLERANCE = 1e-6
+"""Largest difference from the run's own outputs; see `_difference`."""
+
+
+def export(
+    runs: RunOrPath | Sequence[RunOrPath],
+    out_path: str | os.PathLike[str],
+    *,
+    neutralize: Selection = None,
+    proportion: float | None = None,
+    live: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    image: bool = False,
+    progress: ProgressOption = None,
+) -> ExportReport:
+    """Write a model upload for Numerai: a pickled function ``predict(live_features)``.
+
+    It predicts as `predict` does: the mean of the models' ranks within each era, made neutral to
+    features if wanted. Of a run of folds the last fold's model predicts.
+
+    Parameters
+    ----------
+    runs : run, path of a run's folder, or sequence of such
+    out_path : path
+        A file whose name ends in .pkl or .pickle. It is there only if the trial has succeeded.
+    neutralize, proportion
+        The same as for `predict`; a feature set is that of the dataset which the first run was
+        trained on.
+    live : path, optional
+        Numerai's live.parquet, which the upload is tried on; by default 7,000 rows are made.
+    python : str, optional
+        The version of Python that is to load it, such as "3.12"; by default this one. A pickle of
+        another version ends Numerai's process with a segmentation fault.
+    image : bool
+        Try it in an environment with the versions of numpy and pandas that Numerai's image has.
+        It is installed into a temporary folder.
+    progress : bool or callable(what, done, total), optional
+        The same as for `predict`: with the steps that are done.
+
+    Returns
+    -------
+    ExportReport
+
+    Raises
+    ------
+    RunError
+        There is no such run, or it has no model yet; or the file can't be written.
+    ExportError
+        There is no Python of this version; or the trial fails, needs more time or memory than
+        Numerai gives, or has other outputs than the run.
+    SourceError, DatasetError, ConfigError
+        The live file, the dataset or an option isn't what it should be.
+    DependencyError
+        The extra `numerai` isn't installed.
+    """
+    out, image = _checked_out(out_path), flag("image", image)
+    found_runs = [read_run(folder) for folder in user_paths(runs)]
+    if not found_runs:
+        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    neutral = _neutral_features(found_runs[0], neutralize, proportion)
+    cloudpickle_folder()
+    version, interpreter = find_python(python)
+    rows = None if live is None else LiveRows(user_path(live))
+    import_tensorflow()
+    from ..training.last_model import last_model  # needs TensorFlow
+
+    with reporting(progress) as report, _temporary_folder() as folder:
+        models = [last_model(run) for run in found_runs]
+        keras_layers = tuple(
+            dict.fromkeys(name for model in models for name in model.operations.unknown)
+        )
+        needs_keras = bool(keras_layers)
+        tester = interpreter
+        if image:
+            report("making the image's environment", 0, 4)
+            tester = make_environment(version, interpreter, folder / "env", needs_keras=needs_keras)
+        check_can_try(version, tester, needs_keras=needs_keras)
+        report("exporting", 1, 4)
+        modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
+        pickled = make_pickle(_description(models, neutral), modules, interpreter, folder)
+        report("trying", 2, 4)
+        if rows is None:
+            make_live(folder / "live.parquet", _all_features(found_runs[0], models, neutral))
+            rows = LiveRows(folder / "live.parquet")
+        trial = try_pickle(pickled, rows.path, tester, folder, needs_keras=needs_keras)
+        difference = _compared(models, rows, trial, report)
+        _move(pickled, out)
+        report("trying", 4, 4)
+    return ExportReport(
+        path=str(out_path),
+        n_bytes=out.stat().st_size,
+        python=version,
+        n_models=len(models),
+        keras_layers=keras_layers,
+        live=None if live is None else str(live),
+        n_rows=rows.n_rows,
+        n_features=len({name for model in models for name in model.features}),
+        seconds=trial.seconds,
+        peak_bytes=trial.peak_bytes,
+        largest_difference=difference,
+        versions=trial.versions,
+    )
+
+
+def _checked_out(out_path: str | os.PathLike[str]) -> Path:
+    """Return the path of the upload; raise an error if nothing can be written there."""
+    out = checked_path(out_path, RunError)
+    what = f"{out}: the upload can't be written there"
+    if out.suffix.lower() not in SUFFIXES:
+        raise RunError(f"{what}: expected a name that ends in .pkl")
+    if out.is_dir():
+        raise RunError(f"{what}: it is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise RunError(f"{what}: there is no folder {str(out.parent)!r}; make it first")
+    if not os.access(out.parent, os.W_OK):
+        raise RunError(f"{what}: the folder can't be written to; choose another one")
+    if enclosing_run(out) is not None:
+        raise RunError(f"{what}: it is a run's folder; choose another one")
+    return out
+
+
+def _neutral_features(
+    run: Run, features: Selection, proportion: float | None
+) -> dict[str, Any] | None:
+    """Return what predictions are made neutral to, as `model_upload` has it."""
+    wanted = neutralization(features, proportion, raw=False)
+    if wanted is None:
+        return None
+    try:
+        dataset = open_dataset(run.record.dataset)
+    except MemmapTrainError as error:
+        raise ExportError(
+            f"{run.path}: the features to neutralise are looked up in its dataset: {error}"
+        ) from error
+    columns = dataset.feature_columns(
+        wanted.features if isinstance(wanted.features, str) else list(wanted.features)
+    )
+    names = dataset.feature_names
+    chosen = names if columns is None else [names[column] for column in columns]
+    return {"features": list(chosen), "proportion": wanted.proportion}
+
+
+def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what `model_upload.prediction.make_predict` takes."""
+    found = []
+    for model in models:
+        values: dict[str, Any] = {
+            "features": list(model.features),
+            "fill_missing": model.fill_missing,
+        }
+        if model.operations.unknown:
+            values |= {"keras_file": model.content, "classes": {}}
+        else:
+            values["operations"] = [
+                (name, reads, writes, {key: _plain(value) for key, value in parameters.items()})
+                for name, reads, writes, parameters in model.operations.operations
+            ]
+            values["output"] = model.operations.output
+        found.append(values)
+    return {"models": found, "neutralize": neutral}
+
+
+def _plain(value: Any) -> Any:
+    return packed(value) if isinstance(value, np.ndarray) else value
+
+
+def _all_features(
+    run: Run, models: Sequence["LastModel"], neutral: dict[str, Any] | None
+) -> list[str]:
+    """Return the features of made rows: all of the dataset, as a live file has them."""
+    try:
+        names = open_dataset(run.record.dataset).feature_names
+    except MemmapTrainError:  # it is gone: the run's own features do
+        names = ()
+    others = (name for model in models for name in model.features)
+    return list(dict.fromkeys([*names, *others, *(neutral["features"] if neutral else ())]))
+
+
+def _compared(
+    models: Sequence["LastModel"], rows: LiveRows, trial: Trial, report: Progress
+) -> float:
+    """Return the largest difference of the upload's outputs from those of the runs."""
+    from ..training.last_model import outputs_of  # needs TensorFlow
+
+    worst = 0.0
+    report("comparing", 3, 4)
+    for number, model in enumerate(models):
+        expected = outputs_of(model, rows.features(model.features, model.fill_missing))
+        found = _difference(trial.raw[:, number], expected)
+        if not found <= TOLERANCE:
+            raise ExportError(
+                f"{model.run.path}: the upload's outputs aren't the run's: expected a difference "
+                f"of at most {TOLERANCE:g}, found {found:.2g}; no upload was written"
+            )
+        worst = max(worst, found)
+    return worst
+
+
+def _difference(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Return the largest difference, relative to the largest output if that is above 1.
+
+    Both sides compute in float32, whose rounding errors grow with the numbers.
+
+    >>> _difference(np.float32([0.5, 200.0]), np.float32([0.5, 100.0]))
+    1.0
+    """
+    scale = max(1.0, float(np.abs(expected).max()))
+    return float(np.abs(found.astype(np.float64) - expected).max()) / scale
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a temporary folder."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="memmap-train-export-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if isinstance(error, MemmapTrainError):
+            raise
+        raise ExportError(
+            f"no upload can be made in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a "
+            "folder with free space"
+        ) from error
+
+
+def _move(pickled: Path, out: Path) -> None:
+    """Copy the upload to its place, whole or not at all."""
+    try:
+        with replacing(out) as temporary:
+            shutil.copyfile(pickled, temporary)
+    except OSError as error:
+        raise RunError(f"{out}: the upload can't be written: {error.strerror}") from error

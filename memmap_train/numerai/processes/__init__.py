@@ -1,0 +1,1 @@
+"""Programs that other interpreters run by their paths: they import nothing of the package."""
