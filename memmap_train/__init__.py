@@ -47,7 +47,7 @@ _HOMES = {
     "convert": "conversion.conversion",
     "download": "numerai.download.download",
     "evaluate": "scoring.evaluation",
-    "export": "numerai.export",
+    "export": "numerai.export.export",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from .loading.sampler import Sampler
     from .loading.torch_batches import torch_batches
     from .numerai.download.download import download
-    from .numerai.export import export
+    from .numerai.export.export import export
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate

@@ -44,7 +44,7 @@ _HOMES = {
     "DownloadPlan": "numerai.download.plan",
     "DownloadReport": "numerai.download.download",
     "Evaluation": "scoring.records",
-    "ExportReport": "numerai.export_report",
+    "ExportReport": "numerai.export.report",
     "Exposures": "scoring.records",
     "FoldsReport": "runs.report",
     "ModelScores": "scoring.records",
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from .numerai.download.download import DownloadReport
     from .numerai.download.part import RemoteFile
     from .numerai.download.plan import DownloadPlan, PlannedFile
-    from .numerai.export_report import ExportReport
+    from .numerai.export.report import ExportReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.statistics import ScoreStatistics

@@ -182,7 +182,7 @@ TABLE = {
 EXCEPTIONS = {
     "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
     "numerai.download.whole": {"conversion.parquet.file"},  # to read a footer
-    "numerai.live_rows": {  # to read and to write a live file
+    "numerai.export.live_rows": {  # to read and to write a live file
         "conversion.parquet.file",
         "conversion.parquet.handle",
         "conversion.parquet.writer",
@@ -206,13 +206,15 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_each_heavy_package_is_imported_by_one_folder(path: Path) -> None:
     name, (others, _) = module_name(path), imports(path)
-    if not name.startswith("numerai.processes."):  # which other interpreters run
+    if not name.startswith("numerai.export.processes."):  # which other interpreters run
         assert "pandas" not in others
     if name != "loading.torch_batches":
         assert "torch" not in others
     if not f"{name}.".startswith("conversion.parquet."):
         assert "pyarrow" not in others
-    if not name.startswith(("training", "numerai.processes.", "numerai.model_upload.")):
+    if not name.startswith(
+        ("training", "numerai.export.processes.", "numerai.export.model_upload.")
+    ):
         assert others.isdisjoint({"tensorflow", "keras"})
     if not name.startswith("numerai."):
         assert others.isdisjoint({"numerapi", "requests", "cloudpickle"})

@@ -323,9 +323,11 @@ def _download(arguments: argparse.Namespace) -> None:
     with _bars("B") as bars:
         report = download(**_options(arguments), progress=bars)
     _print_found(arguments, report, download_text, describe_download)
+
+
 def _export(arguments: argparse.Namespace) -> None:
-    from ..numerai.export import export  # needs pydantic and pyarrow
-    from ..numerai.export_report import report_text as exported_text
+    from ..numerai.export.export import export  # needs pydantic and pyarrow
+    from ..numerai.export.report import report_text as exported_text
 
     start_tensorflow(user_path(arguments.out_path).parent)
     with _bars("steps") as bars:

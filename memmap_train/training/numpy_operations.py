@@ -1,4 +1,4 @@
-"""A Keras model as a list of numpy operations, as `numerai.model_upload` runs them.
+"""A Keras model as a list of numpy operations, as `numerai.export.model_upload` runs them.
 
 Takes a model of layers that are known here, a graph or a sequence, nested or not; returns its
 operations with the weights in them, or the layers that aren't known. Layers are recognised by their

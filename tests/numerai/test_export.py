@@ -25,12 +25,12 @@ from memmap_train.errors import (
     RunError,
     SourceError,
 )
-from memmap_train.numerai import export as export_module
-from memmap_train.numerai import images, live_rows
-from memmap_train.numerai.export_report import report_text
-from memmap_train.numerai.images import IMAGES, OWN, find_python
-from memmap_train.numerai.live_rows import make_live
-from memmap_train.numerai.trial import make_pickle
+from memmap_train.numerai.export import export as export_module
+from memmap_train.numerai.export import images, live_rows
+from memmap_train.numerai.export.images import IMAGES, OWN, find_python
+from memmap_train.numerai.export.live_rows import make_live
+from memmap_train.numerai.export.report import report_text
+from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import begin_run

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from memmap_train.numerai.model_upload import frame as frames
-from memmap_train.numerai.model_upload.arrays import packed
-from memmap_train.numerai.model_upload.neutral import pivoted_cholesky, residual
-from memmap_train.numerai.model_upload.prediction import make_predict
-from memmap_train.numerai.model_upload.ranks import uniform_ranks
+from memmap_train.numerai.export.model_upload import frame as frames
+from memmap_train.numerai.export.model_upload.arrays import packed
+from memmap_train.numerai.export.model_upload.neutral import pivoted_cholesky, residual
+from memmap_train.numerai.export.model_upload.prediction import make_predict
+from memmap_train.numerai.export.model_upload.ranks import uniform_ranks
 from memmap_train.runs import metrics
 from memmap_train.runs.neutral import to_rank
 from memmap_train.runs.neutralizer import Neutralizer

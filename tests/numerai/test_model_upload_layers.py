@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from memmap_train.numerai.model_upload.activations import ACTIVATIONS, activated, erf
-from memmap_train.numerai.model_upload.arrays import packed
-from memmap_train.numerai.model_upload.operations import OPERATIONS, run_operations
+from memmap_train.numerai.export.model_upload.activations import ACTIVATIONS, activated, erf
+from memmap_train.numerai.export.model_upload.arrays import packed
+from memmap_train.numerai.export.model_upload.operations import OPERATIONS, run_operations
 from memmap_train.training.numpy_operations import numpy_operations
 
 N_FEATURES, N_ROWS = 7, 40

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..conversion.parquet.file import read_file_info
-from ..conversion.parquet.handle import ParquetHandle
-from ..conversion.parquet.writer import SourceWriter
-from ..errors import ExportError, listed
+from ...conversion.parquet.file import read_file_info
+from ...conversion.parquet.handle import ParquetHandle
+from ...conversion.parquet.writer import SourceWriter
+from ...errors import ExportError, listed
 
 MADE_ROWS = 7000
 """About as many as a live era has."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from ..errors import ExportError, listed
+from ...errors import ExportError, listed
 
 IMAGES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

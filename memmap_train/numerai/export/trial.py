@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, ExportError
-from .export_report import MAX_BYTES, MAX_SECONDS
+from ...errors import DependencyError, ExportError
+from .report import MAX_BYTES, MAX_SECONDS
 
 _HERE = Path(__file__).parent
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

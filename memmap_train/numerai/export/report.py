@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..text import counted, in_bytes
+from ...text import counted, in_bytes
 
 MAX_SECONDS = 600.0
 """How long Numerai lets an upload run."""

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import flag
-from ..dataset.dataset import open_dataset
-from ..dataset.selection import Selection
-from ..errors import ExportError, MemmapTrainError, RunError
-from ..progress import Progress, ProgressOption, reporting
-from ..runs.files import replacing
-from ..runs.run import Run, enclosing_run, read_run
-from ..system.paths import checked_path, user_path, user_paths
-from ..training.neutralization import neutralization
-from ..training.predictions import RunOrPath
-from ..training.startup import import_tensorflow
-from .export_report import ExportReport
+from ...arguments import flag
+from ...dataset.dataset import open_dataset
+from ...dataset.selection import Selection
+from ...errors import ExportError, MemmapTrainError, RunError
+from ...progress import Progress, ProgressOption, reporting
+from ...runs.files import replacing
+from ...runs.run import Run, enclosing_run, read_run
+from ...system.paths import checked_path, user_path, user_paths
+from ...training.neutralization import neutralization
+from ...training.predictions import RunOrPath
+from ...training.startup import import_tensorflow
 from .images import check_can_try, find_python, make_environment
 from .live_rows import LiveRows, make_live
 from .model_upload.arrays import packed
+from .report import ExportReport
 from .trial import Trial, cloudpickle_folder, make_pickle, try_pickle
 
 if TYPE_CHECKING:
-    from ..training.last_model import LastModel
+    from ...training.last_model import LastModel
 
 SUFFIXES = (".pkl", ".pickle")
 TOLERANCE = 1e-6
@@ -101,7 +101,7 @@ def export(
     version, interpreter = find_python(python)
     rows = None if live is None else LiveRows(user_path(live))
     import_tensorflow()
-    from ..training.last_model import last_model  # needs TensorFlow
+    from ...training.last_model import last_model  # needs TensorFlow
 
     with reporting(progress) as report, _temporary_folder() as folder:
         models = [last_model(run) for run in found_runs]
@@ -219,7 +219,7 @@ def _compared(
     models: Sequence["LastModel"], rows: LiveRows, trial: Trial, report: Progress
 ) -> float:
     """Return the largest difference of the upload's outputs from those of the runs."""
-    from ..training.last_model import outputs_of  # needs TensorFlow
+    from ...training.last_model import outputs_of  # needs TensorFlow
 
     worst = 0.0
     report("comparing", 3, 4)

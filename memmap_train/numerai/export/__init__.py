@@ -1,0 +1,1 @@
+"""A model upload: numpy code and weights that Numerai runs, made and tried."""
