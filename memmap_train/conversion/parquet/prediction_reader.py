@@ -123,7 +123,8 @@ def _read_parquet(
     path: Path, id_names: Sequence[str], era_names: Sequence[str]
 ) -> Iterator[tuple[PredictionColumns, Any]]:
     info = read_file_info(path)
-    with closing(pq.ParquetFile(path)) as file:
+    # Buffers filled in advance would be kept until the file is closed.
+    with closing(pq.ParquetFile(path, pre_buffer=False)) as file:
         index = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
         index = [name for name in index if isinstance(name, str)]  # others are ranges
         columns = _choose(path, info.kinds, [*id_names, *index, *_UNNAMED], era_names)
