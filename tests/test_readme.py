@@ -192,7 +192,7 @@ def test_every_python_example_is_tested() -> None:
         DATASET: 2,
         LOADING: 1,
         SCORING: 1,
-        TRAINING: 2,
+        TRAINING: 3,
     }
 
 
@@ -281,9 +281,22 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     assert not np.isnan(y).any()
 
 
+def test_the_example_of_a_users_loss_can_be_trained_with(
+    downloaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("keras")
+    convert_downloaded(downloaded)
+    own_loss, *_ = blocks("python", DOCUMENTS[TRAINING])
+    (downloaded / "my_losses.py").write_text(own_loss)
+    monkeypatch.syspath_prepend(downloaded)
+    config = TrainConfig(loss="my_losses:trimmed", epochs=1, batch_size=256)
+    run = mt.train("data/shards", "runs/own", config)
+    assert 0 < run.history["loss"][0] < 0.1
+
+
 def test_the_example_of_a_user_model_can_be_built() -> None:
     pytest.importorskip("keras")
-    own_model, _ = blocks("python", DOCUMENTS[TRAINING])
+    _, own_model, _ = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}
     exec(own_model, names)
     assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)
@@ -292,7 +305,7 @@ def test_the_example_of_a_user_model_can_be_built() -> None:
 def test_the_example_of_training_in_python_runs(downloaded: Path) -> None:
     pytest.importorskip("keras")
     convert_downloaded(downloaded)
-    _, example = blocks("python", DOCUMENTS[TRAINING])
+    *_, example = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}
     exec(example.replace("epochs=20", "epochs=1, batch_size=256"), names)
     assert len(names["run"].folds) == 3

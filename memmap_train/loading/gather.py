@@ -18,11 +18,13 @@ import numpy as np
 from ..arrays import Array, Float32, Int32, Int64, Mask
 from ..dataset.dataset import Dataset
 from ..dataset.format import HEADER_BYTES
+from ..errors import BatchError
 from ..system.buffers import BufferPool
 from ..system.file_access import advise
 from ..system.memory_budget import Reservation
 from ..system.resources import n_cores
 from .direct_files import DirectFiles
+from .held_rows import HeldRows
 from .sampler import Pool
 from .stitched_map import StitchedArray, stitched_array
 
@@ -71,7 +73,7 @@ class PoolReader:
         self.decodes = dataset.manifest.scale is not None
         shards = [dataset[era] for era in dataset.eras]
         self._features = stitched_array(shards, "features")
-        self._targets = stitched_array(shards, "targets")
+        self._targets: StitchedArray | HeldRows = stitched_array(shards, "targets")
         self._files = DirectFiles(dataset)
         self._memory = BufferPool(reservation)
 
@@ -90,6 +92,23 @@ class PoolReader:
     def map_targets(self) -> None:
         """Map the targets of all eras at once, not when they are first needed."""
         self._targets.require(range(len(self._dataset.eras)))
+
+    def hold_targets(self, rows: Float32) -> None:
+        """Take the targets from an array from now on, no longer from files.
+
+        Parameters
+        ----------
+        rows : ndarray of float32, shape (rows, targets)
+            The selected targets of all rows, in the order of the dataset's eras. It isn't copied,
+            and must not be changed.
+        """
+        if rows.shape[1:] != (len(self.target_names),):
+            raise BatchError(
+                f"rows: expected {len(self.target_names)} columns, the targets of the batches, "
+                f"found shape {rows.shape}"
+            )
+        self._targets = HeldRows(self._dataset.rows_per_era, rows)
+        self._target_columns = _Columns(None, rows.shape[1])
 
     def release(self) -> None:
         """Release the buffers that no array shows any more."""
@@ -243,7 +262,7 @@ class _Columns:
     def are_all(self) -> bool:
         return self._columns is None
 
-    def gather(self, space: StitchedArray, numbers: Int64, out: Array) -> None:
+    def gather(self, space: StitchedArray | HeldRows, numbers: Int64, out: Array) -> None:
         """Copy rows of these numbers into `out`, one after another."""
         for low in range(0, len(numbers), _MAX_AT_ONCE):
             some = slice(low, low + _MAX_AT_ONCE)

@@ -18,7 +18,7 @@ from datetime import date
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -46,6 +46,12 @@ class TrainConfig:
     targets : tuple of str
         The targets to train on. The first one is the main target: its scores decide which epoch is
         the best. A single name is taken as a list of one.
+    target_transform : str
+        What becomes of the targets that are trained on, in each era by itself: "rank", ranks
+        between 0 and 1; "gaussian", ranks mapped to a normal distribution; "residual:BENCHMARK",
+        what a least-squares fit on a benchmark of the dataset leaves over, where rows without a
+        value of it count as unlabelled; or several of these, joined by "+", from left to right.
+        Scores are those of the targets as they are.
     validation_eras : int, float, str, tuple of str or None
         The eras to validate on, out of those in which the main target has labels: the last so many;
         a share between 0 and 1, the last ones; a range such as "0575-0700" or
@@ -80,8 +86,23 @@ class TrainConfig:
     dropout : float
         The share of the units that is dropped after each hidden layer. It applies to built-in
         models.
-    loss : "mse", "mae" or "huber"
+    loss : str
         The loss function. "huber" is linear beyond 0.25, the distance of two bins of a target.
+        "pearson" and "numerai_corr" are 1 less the correlation of each era of a batch; the second
+        has centred predictions and targets raised to the power 1.5. Or "package.module:function", a
+        function of yours.
+    target_weights : tuple of float
+        The weight of each target in the loss, in the order of `targets`. By default all weigh the
+        same.
+    corr_weight : float
+        The weight of 1 less the correlation of each era, added to the loss. This correlation, and
+        that of `std_weight`, is Pearson's with loss = "pearson", else that of "numerai_corr".
+    std_weight : float
+        The weight of the standard deviation of this correlation over the eras of a batch, added to
+        the loss.
+    exposure_weight : float
+        The weight of the exposure to features, added to the loss: the root mean square of the
+        correlations of predictions with each feature, in each era of a batch.
     learning_rate : float
         The learning rate of the optimizer.
     weight_decay : float
@@ -135,6 +156,7 @@ class TrainConfig:
 
     features: types.Features = "all"
     targets: types.Targets = ("target",)
+    target_transform: types.Transform = "none"
     validation_eras: types.OrAuto[types.Eras] = None
     embargo_eras: types.EmbargoEras = "auto"
     allow_overlap: types.Flag = False
@@ -149,7 +171,11 @@ class TrainConfig:
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
     dropout: types.ShareOr0 = 0.3
-    loss: Literal["mse", "mae", "huber"] = "mse"
+    loss: types.Loss = "mse"
+    target_weights: types.Weights = ()
+    corr_weight: types.NotNegative = 0.0
+    std_weight: types.NotNegative = 0.0
+    exposure_weight: types.NotNegative = 0.0
     learning_rate: types.Positive = 1e-3
     weight_decay: types.NotNegative = 1.0
 
@@ -296,12 +322,17 @@ def _check(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
         kept = {name: getattr(model, name) for name in checkable}
     except ValidationError as error:
         for name, expected, found in faults_in(error, known, checkable):
-            value, choices = values[name], known[name].get("enum", ())
-            advice = nearest(value, choices) if isinstance(value, str) else ""
+            value = values[name]
+            advice = nearest(value, _choices(known[name])) if isinstance(value, str) else ""
             if _holds_date(value):
                 advice = "; write dates in quotes"
             faults[name] = f"{name}: expected {expected}, found {found}{advice}"
     return kept if not faults else {}, [faults[name] for name in values if name in faults]
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    """Return the words among the values that a JSON schema allows."""
+    return [word for part in (schema, *schema.get("anyOf", ())) for word in part.get("enum", ())]
 
 
 def _holds_date(value: object) -> bool:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetPydanticSchema, 
 
 from .monitor import MONITORS
 from .object_reference import is_reference
+from .target_transforms import TargetTransform
 
 AUTO = "auto"
 """The value of a key that is left open, in a file: TOML has no null."""
@@ -87,6 +88,18 @@ def _check_reference(value: str) -> str:
     return value
 
 
+def _check_weights(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Refuse weights of which the first, that of the target that is scored, is 0."""
+    if values and not values[0]:
+        raise ValueError
+    return values
+
+
+def _check_transform(value: str) -> str:
+    TargetTransform.parse(value)
+    return value
+
+
 def _to_json(value: object) -> object:
     """Return tables, tuples and numpy's scalars as JSON has them, and other values unchanged."""
     try:
@@ -152,6 +165,28 @@ Eras = (
 )
 Monitor = Annotated[
     str, AfterValidator(_check_monitor), Field(json_schema_extra={"enum": list(MONITORS)})
+]
+Loss = (
+    Literal["mse", "mae", "huber", "pearson", "numerai_corr"]
+    | Annotated[
+        str,
+        AfterValidator(_check_reference),
+        Field(description='the name of a function such as "my_module:my_loss"'),
+    ]
+)
+Weights = Annotated[
+    tuple[NotNegative, ...],
+    BeforeValidator(_list_to_tuple),
+    AfterValidator(_check_weights),
+    Field(description="a list of numbers of 0 or more, the first above 0, such as [1, 0.5]"),
+]
+Transform = Annotated[
+    str,
+    AfterValidator(_check_transform),
+    Field(
+        description='"none", or "rank", "gaussian" or "residual:BENCHMARK", or several of these '
+        'joined by "+"'
+    ),
 ]
 ModelName = Annotated[Text, Field(description="the name of a model")]
 Table = Annotated[

@@ -53,6 +53,8 @@ class RunRecord(BaseModel):
         The largest number of epochs to train.
     features, targets : tuple of str
         Columns that the model reads, and those that it learns to predict.
+    target_transform : str
+        What becomes of the targets that it learns to predict.
     main_target : str
         The target that is scored.
     named_targets : tuple of str
@@ -92,6 +94,9 @@ class RunRecord(BaseModel):
         eras of its folds.
     benchmark_digest : str or None
         A checksum of the monitored benchmark in the validation eras, if there is one.
+    residual_digest : str or None
+        A checksum of the benchmarks in the training eras to which residuals are taken, if there are
+        some.
 
     Raises
     ------
@@ -109,6 +114,7 @@ class RunRecord(BaseModel):
     model: str
     model_digest: str | None = None
     begun_with: dict[str, Any] | None = None
+    target_transform: str = "none"
     monitor: str = "val_corr_mean"
     monitored_against: str | None = None
     kept_epoch: Literal["best", "last"] = "best"
@@ -136,6 +142,7 @@ class RunRecord(BaseModel):
     targets_digest: str | None = None
     labels_digest: str | None = None
     benchmark_digest: str | None = None
+    residual_digest: str | None = None
 
     _values: dict[str, Any] = PrivateAttr()
     _fold: Fold | None = PrivateAttr()

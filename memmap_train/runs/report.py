@@ -32,6 +32,8 @@ class TrainPlan:
         The first and the last era of each side: "0001 to 0232".
     embargo : str or None
         Assumptions of the automatic embargo, if they aren't obvious.
+    transform : str or None
+        How targets are transformed, and how many rows have no benchmark for it, if they are.
     monitored : str or None
         The monitored score and what it refers to, if that is something beside the targets.
     n_features, n_targets, n_parameters : int
@@ -63,6 +65,7 @@ class TrainPlan:
     train_range: str
     validation_range: str
     embargo: str | None = None
+    transform: str | None = None
     monitored: str | None = None
     n_features: int
     n_targets: int
@@ -188,6 +191,7 @@ def plan_text(plan: TrainPlan) -> str:
     """Return the plan of a training as lines of text."""
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
+    transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
     return (
         f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
@@ -196,7 +200,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"validation  {counted(plan.n_validation_rows, 'row')}, "
         f"{counted(plan.n_validation_eras, 'era')} ({plan.validation_range}); "
         f"{counted(plan.n_embargo_eras, 'era')} between them left out\n"
-        f"{embargo}{monitor}"
+        f"{embargo}{transform}{monitor}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"
@@ -296,7 +300,7 @@ class Reporter:
     Attributes
     ----------
     seconds_between_reports : float
-        The least time between two calls of `step` or `validation`.
+        The least time between two calls of `transforming`, `step` or `validation`: the interval.
     """
 
     seconds_between_reports = 0.1
@@ -306,6 +310,9 @@ class Reporter:
 
     def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
         """Receive the report of a fold that is trained, or was trained before."""
+
+    def transforming(self, rows_done: int, n_rows: int) -> None:
+        """Receive the state of the transform of targets, at most once per interval."""
 
     def started(self, plan: TrainPlan) -> None:
         """Receive the plan of the training, once, before the first step."""
@@ -318,7 +325,7 @@ class Reporter:
         rows_per_second: float,
         data_wait: float,
     ) -> None:
-        """Receive the state of the running epoch, at most once per `seconds_between_reports`.
+        """Receive the state of the running epoch, at most once per interval.
 
         Parameters
         ----------
@@ -334,7 +341,7 @@ class Reporter:
         """
 
     def validation(self, rows_done: int, n_rows: int) -> None:
-        """Receive the state of a validation, at most once per `seconds_between_reports`."""
+        """Receive the state of a validation, at most once per interval."""
 
     def scored(self, row: Mapping[str, float]) -> None:
         """Receive the scores inside an epoch: the columns of `history.csv`, without times."""

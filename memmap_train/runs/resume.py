@@ -12,21 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..dataset.dataset import Dataset
 from ..dataset.manifest_file import enclosing_dataset
-from ..errors import DatasetError, RunError
+from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .config import TrainConfig
 from .files import CONFIG_NAME
 from .folds import Fold
 from .lock import holding
-from .monitor import further_score
 from .record import VERSION_KEYS, RunRecord
 from .run import Run, begin_run, enclosing_run, find_run
 from .selection import selection_record
+from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
@@ -39,6 +37,7 @@ _DATASET_KEYS = (
     "targets_digest",
     "labels_digest",
     "benchmark_digest",
+    "residual_digest",
 )
 # In what words a fold was asked for, and which named targets its targets equalled then (an alias
 # ends where a later era differs): eras are compared, and the labels in them.
@@ -130,7 +129,7 @@ def finished_result(run: Run, record: RunRecord) -> dict[str, Any] | None:
 
 def dataset_record(dataset: Dataset, folds: Sequence[Fold]) -> dict[str, Any]:
     """Return the entries of `config.json` for a dataset: its path, its eras and their digests."""
-    used = _used(dataset, folds)
+    used = used_dataset(dataset, folds)
     return {
         "dataset": str(dataset.directory.resolve()),
         "dataset_digest": dataset.manifest.digest,
@@ -144,44 +143,12 @@ def begun_record(record: RunRecord, dataset: Dataset, folds: Sequence[Fold]) -> 
     """Return the record of a run that begins now: with a digest of its labels.
 
     The manifest has digests of whole files, in which the labels of other targets may change. So it
-    is with the benchmark that is monitored against, if one is.
+    is with the benchmarks that the run uses, if it uses some.
     """
-    changes = {"labels_digest": _labels_digest(dataset, folds, record.targets)}
-    if benchmark := _monitored_benchmark(record):
-        changes["benchmark_digest"] = _benchmark_digest(dataset, folds, benchmark)
+    changes = {"labels_digest": labels_digest(dataset, folds, record.targets)}
+    for used in used_benchmarks(record):
+        changes[used.key] = used.digest(dataset, folds)
     return record.changed(**changes)
-
-
-def _used(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:
-    """Return the eras that folds train on or score."""
-    return dataset.select([era for fold in folds for era in (*fold.train, *fold.validation)])
-
-
-def _labels_digest(dataset: Dataset, folds: Sequence[Fold], targets: Sequence[str]) -> str:
-    """Return one digest of some targets in the eras of folds; these are read."""
-    used = _used(dataset, folds)
-    return _values_digest(used, "targets", dataset.target_columns(targets))
-
-
-def _monitored_benchmark(record: RunRecord) -> str | None:
-    return None if further_score(record.monitor) == "fnc" else record.monitored_against
-
-
-def _benchmark_digest(dataset: Dataset, folds: Sequence[Fold], benchmark: str) -> str:
-    """Return a digest of a benchmark in the validation eras of folds; these are read."""
-    validation = dataset.select([era for fold in folds for era in fold.validation])
-    return _values_digest(validation, "benchmarks", dataset.benchmark_columns([benchmark]))
-
-
-def _values_digest(dataset: Dataset, array: str, columns: tuple[int, ...] | None) -> str:
-    """Return one digest of columns of an array in all eras of a dataset."""
-    digest = Checksum()
-    for era in dataset.eras:
-        values = np.asarray(getattr(dataset[era], array))
-        values = np.ascontiguousarray(values if columns is None else values[:, columns])
-        digest.update(json.dumps([era, len(values)]).encode())
-        digest.update(values.reshape(-1).view(np.uint8).data)
-    return digest.text
 
 
 def check_same_dataset(run: Run, dataset: Dataset) -> str | None:
@@ -234,21 +201,18 @@ def _changed_values(
     changed = []
     labels = old.labels_digest  # runs of earlier versions have none
     if targets_digest != old.targets_digest and not (
-        labels and _labels_digest(dataset, folds, old.targets) == labels
+        labels and labels_digest(dataset, folds, old.targets) == labels
     ):
         changed.append("targets")
-    benchmark = _monitored_benchmark(old)
-    if benchmark is None:
-        return changed
-    try:
-        digest = _benchmark_digest(dataset, folds, benchmark)
-    except DatasetError as error:
-        raise RunError(
-            f"{old.dataset}: the run monitors {old.monitor} against a benchmark that is gone: "
-            f"{error}"
-        ) from error
-    if digest != old.benchmark_digest:
-        changed.append(f"values of {benchmark!r}")
+    for used in used_benchmarks(old):
+        try:
+            digest = used.digest(dataset, folds)
+        except DatasetError as error:
+            raise RunError(
+                f"{old.dataset}: the run {used.what_for} a benchmark that is gone: {error}"
+            ) from error
+        if digest != old.to_json().get(used.key):
+            changed.append(f"values of {listed(used.names)}")
     return changed
 
 

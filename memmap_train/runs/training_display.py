@@ -50,6 +50,9 @@ class _CountingReporter(Reporter):
         self._plan: TrainPlan | None = None
         self._n_epochs_done = 0
 
+    def transforming(self, rows_done: int, n_rows: int) -> None:
+        self._progress("targets", rows_done, n_rows)
+
     def started(self, plan: TrainPlan) -> None:
         self._plan, self._n_epochs_done = plan, plan.epochs_done
 
@@ -113,6 +116,10 @@ class TrainingDisplay(Reporter):
         """Show that a fold was trained before."""
         if report.already_finished:
             self._print(f"fold {number} of {n_folds}: already finished")
+
+    def transforming(self, rows_done: int, n_rows: int) -> None:
+        """Move the bar of the transform of targets."""
+        self._bars("targets", rows_done, n_rows)
 
     def started(self, plan: TrainPlan) -> None:
         """Show what is about to be trained."""

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from ..runs.object_reference import user_code
+from .losses.batch_loss import try_loss
 from .model import brings_model, build
 from .predictor import Predictor
 from .resolve import Setup
@@ -34,10 +35,11 @@ def compile_model(setup: Setup) -> tuple[TrainStep, Predictor]:
     Raises
     ------
     ConfigError
-        The user's model can't be made, or fails on rows of this dataset's shapes.
+        The user's model or loss can't be made, or fails on rows of this dataset's shapes.
     """
     config, model = setup.config, make_model(setup)
     n_features, n_targets = len(setup.batches.feature_names), len(config.targets)
+    try_loss(config, n_features, n_targets)
     if not brings_model(config):
         return (
             TrainStep(model, n_features, n_targets, config),

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ..errors import ConfigError
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
-from ..runs.object_reference import describe_error
+from ..runs.object_reference import describe_error, is_reference
 from ..runs.run import Run
 from ..runs.state import TrainingProgress
 from .model import brings_model
@@ -52,17 +52,22 @@ def failure_of_model(
 ) -> Exception:
     """Return the error in one line for a model that fails while it computes.
 
-    A built-in model fails only for want of memory; anything else is a bug and stays as it is.
+    A built-in model with a built-in loss fails only for want of memory; anything else is a bug and
+    stays as it is.
     """
     is_short = isinstance(error, tf.errors.ResourceExhaustedError)
-    if not (is_short or brings_model(config)):
+    if not (is_short or brings_model(config) or is_reference(config.loss)):
         found: Exception = error
         return found
     advice = f"lower batch_size (now {config.batch_size:,}), or " if is_short else ""
-    advice += "change the model"
+    own = (
+        [f"model: {config.model}"] if brings_model(config) or not is_reference(config.loss) else []
+    )
+    own += [f"loss: {config.loss}"] if is_reference(config.loss) else []
+    advice += f"change the {' or the '.join(text.partition(':')[0] for text in own)}"
     if kept := newest_step(checkpoint_dir):
         advice += f"; --resume continues after step {kept:,}, the last that was saved"
-    return ConfigError(f"model: {config.model} fails: {describe_error(error)}; {advice}")
+    return ConfigError(f"{' or '.join(own)} fails: {describe_error(error)}; {advice}")
 
 
 def _is_float(array: npt.NDArray[Any]) -> bool:

@@ -15,6 +15,7 @@ from ..errors import ConfigError, listed, nearest
 from ..runs.config import TrainConfig
 from ..runs.lineage import SUFFIX
 from ..runs.object_reference import is_reference
+from ..runs.target_transforms import TargetTransform
 from ..system.resources import available_memory
 from ..text import in_bytes
 from .startup import wrong_backend
@@ -23,7 +24,6 @@ from .user_models import build_own
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
 _FEATURE_STD = 0.125**0.5
-_TARGET_MEAN = 0.5
 # Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
 # saved, and the best epoch's.
 _TRAINED_BYTES = 28
@@ -36,7 +36,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        The keys `model`, `model_params`, `hidden` and `dropout` are used.
+        The keys `model`, `model_params`, `hidden`, `dropout` and `target_transform` are used.
 
     Returns
     -------
@@ -61,7 +61,9 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     outputs = keras.layers.Dense(
         n_targets,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=keras.initializers.Constant(_TARGET_MEAN),
+        bias_initializer=keras.initializers.Constant(
+            TargetTransform.parse(config.target_transform).mean
+        ),
         name="targets",
     )(x)
     model = keras.Model(inputs, outputs, name=config.model)

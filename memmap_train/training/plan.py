@@ -8,6 +8,7 @@ from typing import Any
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
+from ..runs.transform_benchmarks import transform_line
 from .predictor import BLOCK_ROWS
 from .resolve import Setup
 
@@ -34,6 +35,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         train_range=f"{fold.train[0]} to {fold.train[-1]}",
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
+        transform=transform_line(batches.dataset, config.target_transform),
         monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),

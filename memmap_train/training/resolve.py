@@ -22,11 +22,14 @@ from ..loading.window_sampler import ORDER_VERSION
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, split
 from ..runs.lineage import SUFFIX
+from ..runs.loss_keys import check_loss
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
 from ..runs.run import Run
 from ..runs.score_references import check_reference, monitored_reference
+from ..runs.target_transforms import TargetTransform
+from ..runs.transform_benchmarks import check_benchmarks
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
 from .model import check_model_name
@@ -149,6 +152,7 @@ def prepare(
     reference = monitored_reference(dataset, config.monitor, reference)
     if choice.kept_epoch == "best":
         check_reference(dataset, config.monitor, reference, fold.validation)
+    check_benchmarks(dataset.select(fold.train), TargetTransform.parse(config.target_transform))
     check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
     batches = _resolve_loading(dataset, run, config, fold)
     if initial is None and config.model.endswith(SUFFIX):
@@ -172,6 +176,7 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
+    check_loss(config, eras_per_batch=0)
     if 0 < config.patience <= config.plateau_patience:
         raise ConfigError(
             f"plateau_patience: {config.plateau_patience}, expected less than patience "
@@ -260,7 +265,9 @@ def _record_of(
         "named_targets": [aliases.get(name, name) for name in resolved.targets],
         "order_version": ORDER_VERSION,
         **dataset_record(dataset, [choice.fold]),
-        "own_code_version": digest_of_code([resolved.model, *code, *resolved.callbacks]),
+        "own_code_version": digest_of_code(
+            [resolved.model, *code, *resolved.callbacks, resolved.loss]
+        ),
         "memmap_train_version": __version__,
         "python_version": platform.python_version(),
         "numpy_version": np.__version__,

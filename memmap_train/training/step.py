@@ -16,6 +16,7 @@ import tensorflow as tf
 from ..errors import RunError
 from ..runs.config import TrainConfig
 from ..system.buffers import ALIGNMENT
+from .losses.batch_loss import BatchLoss
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -38,10 +39,6 @@ _STATEFUL_OPS = frozenset(
     )
 )
 
-# Errors beyond one bin of a target (bins are 0.25 apart) count linearly. With Keras's delta of 1,
-# which no error reaches, "huber" would be half of "mse".
-_HUBER_DELTA = 0.25
-
 
 class TrainStep:
     """A model, its optimizer, and the compiled function that moves both by one batch.
@@ -51,10 +48,16 @@ class TrainStep:
     model : keras.Model
     n_features, n_targets : int
     config : TrainConfig
-        The keys `batch_size`, `loss`, `learning_rate`, `weight_decay` and `fill_missing` are used.
+        The keys `batch_size`, `learning_rate`, `weight_decay` and `fill_missing` are used, and
+        those of `BatchLoss`.
+    n_eras : int
+        The number of eras in a batch, contiguous blocks of equally many rows; 1 for batches of
+        rows.
     """
 
-    def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
+    def __init__(
+        self, model: Any, n_features: int, n_targets: int, config: TrainConfig, n_eras: int = 1
+    ) -> None:
         self.model = model
         # Keras's Adam decouples weight decay from the gradient, as AdamW does, if it is set.
         adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
@@ -68,7 +71,7 @@ class TrainStep:
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
         self._trained = _identities(model)
-        self._run = self._compile(n_features, n_targets, config)
+        self._run = self._compile(n_features, n_targets, config, BatchLoss(config, n_eras))
         known = {id(variable) for variable in self._known_variables()}
         traced = self._run.get_concrete_function()
         # Keras's global seed generator, or a plain variable in a layer: no list has these. They
@@ -98,7 +101,7 @@ class TrainStep:
 
     @property
     def sums(self) -> tuple[float, float]:
-        """The loss summed over labels, and the labels, since the first step of the run."""
+        """The loss summed over what counts in it, labels or eras, and their number, of the run."""
         loss, labels = self._sums.numpy().tolist()
         return loss, labels
 
@@ -168,7 +171,9 @@ class TrainStep:
     def _own_variables(self) -> list[Any]:
         return [self._sums, *([] if self._left_out is None else [self._left_out])]
 
-    def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
+    def _compile(
+        self, n_features: int, n_targets: int, config: TrainConfig, loss_of: BatchLoss
+    ) -> Any:
         model, optimizer, sums, left_out = self.model, self.optimizer, self._sums, self._left_out
         signature = [
             tf.TensorSpec((config.batch_size, n_features), tf.float32),
@@ -178,19 +183,18 @@ class TrainStep:
         @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
         def run(x: Any, y: Any) -> None:
             with tf.GradientTape() as tape:
-                predictions = model(filled(x, config.fill_missing), training=True)
-                loss, labels = masked_loss(config.loss, predictions, y)
+                features = filled(x, config.fill_missing)
+                loss = loss_of(model(features, training=True), y, features)
                 # With the penalties that layers of a user's model add, if any: each may be a number
                 # for every row, whose sum counts, as for Keras's `fit`.
                 added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]
-                of_batch = loss / tf.cast(tf.maximum(labels, 1), tf.float32)
-                mean = optimizer.scale_loss(tf.add_n([of_batch, *added]))
+                mean = optimizer.scale_loss(tf.add_n([loss.mean, *added]))
             variables, counted = model.trainable_variables, optimizer.iterations.value
             before = None if left_out is None else tf.identity(counted)
             optimizer.apply(tape.gradient(mean, variables), variables)
             if left_out is not None:
                 left_out.assign_add(1 - tf.cast(counted - before, tf.int64))
-            sums.assign_add(tf.stack([tf.cast(loss, tf.float64), tf.cast(labels, tf.float64)]))
+            sums.assign_add(tf.stack([tf.cast(loss.total, tf.float64), loss.count]))
 
         return run
 
@@ -226,35 +230,6 @@ def _stateful_ops(graph: Any) -> tuple[str, ...]:
         *(node for function in graph.library.function for node in function.node_def),
     ]
     return tuple(sorted({node.op for node in nodes} & _STATEFUL_OPS))
-
-
-def masked_loss(kind: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
-    """Return the loss summed over the labels of a batch, and their number.
-
-    Parameters
-    ----------
-    kind : {"mse", "mae", "huber"}
-    predictions, targets : tensor of float32, shape (rows, targets)
-        A target of NaN is no label: it adds nothing to either sum, and nothing to a gradient.
-
-    Returns
-    -------
-    tuple of tensor
-        Two scalars, float32 and int64: float32 has no number between 16,777,216 and the next but
-        one.
-    """
-    labelled = tf.math.is_finite(targets)
-    # Before the subtraction: the gradient of a NaN that is masked later is NaN all the same.
-    error = tf.where(labelled, targets, predictions) - predictions
-    if kind == "mae":
-        loss = tf.abs(error)
-    elif kind == "huber":
-        size = tf.abs(error)
-        linear = _HUBER_DELTA * (size - 0.5 * _HUBER_DELTA)
-        loss = tf.where(size < _HUBER_DELTA, 0.5 * tf.square(error), linear)
-    else:
-        loss = tf.square(error)
-    return tf.reduce_sum(loss), tf.math.count_nonzero(labelled)
 
 
 def filled(features: Any, fill_missing: float | None) -> Any:

@@ -33,6 +33,7 @@ from .model import require_tensorflow
 from .plan import plan_of
 from .resolve import Setup, prepare
 from .results import report_again
+from .transformed_targets import hold_transformed_targets
 
 
 def train_run(
@@ -98,6 +99,7 @@ def train_run(
             return report_again(run, result, report)
     # Before a new run has a folder: what the user brings may be refused.
     compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
+    hold_transformed_targets(setup, user_path(run_dir), report)
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])

@@ -45,7 +45,7 @@ def test_the_defaults_that_are_shown_make_a_configuration_file() -> None:
 
 def test_limits_and_choices_are_shown() -> None:
     assert "Expected: a number from 0 to below 1." in entries()["dropout"]
-    assert 'Expected: "mse" or "mae" or "huber".' in entries()["loss"]
+    assert 'Expected: "mse" or "mae" or "huber" or "pearson" or' in entries()["loss"]
     assert 'Expected: a whole number of 1 or more, or "auto".' in entries()["window_size"]
 
 

@@ -16,6 +16,7 @@ import memmap_train as mt
 from memmap_train.errors import BatchError
 from memmap_train.loading.batches import Batches
 from memmap_train.loading.direct_files import PROCESS_FILES
+from memmap_train.loading.stitched_map import StitchedArray
 from memmap_train.loading.window_sampler import WindowSampler
 from memmap_train.system.thread_lock import ThreadLock
 
@@ -104,6 +105,7 @@ def test_a_worker_that_is_forked_while_a_stream_reads_gets_its_batches(
         next(stream)
         reader, sampler = batches.reader, batches.sampler
         assert isinstance(sampler, WindowSampler)
+        assert isinstance(reader._targets, StitchedArray)
         locks = [
             sampler._lock,
             reader._features._lock,

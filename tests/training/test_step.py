@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pytest
-import tensorflow as tf
 
 from memmap_train.errors import (
     ConfigError,
@@ -15,7 +14,7 @@ from memmap_train.errors import (
 )
 from memmap_train.system.buffers import BufferPool
 from memmap_train.training.model import build
-from memmap_train.training.step import TrainStep, as_tensor, masked_loss
+from memmap_train.training.step import TrainStep, as_tensor
 from tests.support.errors import refused
 from tests.support.training_data import (
     numpy_loss,
@@ -85,38 +84,6 @@ def some_targets(rows: int, columns: int, seed: int = 0) -> npt.NDArray[np.float
     targets = generator.choice([0, 0.25, 0.5, 0.75, 1], (rows, columns)).astype(np.float32)
     targets[generator.random(targets.shape) < 0.3] = np.nan
     return targets
-
-
-@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
-def test_the_loss_is_that_of_labelled_cells(kind: str) -> None:
-    predictions = np.random.default_rng([1]).normal(0.5, 0.5, (50, 3)).astype(np.float32)
-    targets = some_targets(50, 3)
-    expected, n_labels = numpy_loss(kind, predictions, targets)
-    loss, labels = masked_loss(kind, tf.constant(predictions), tf.constant(targets))
-    assert float(loss) == pytest.approx(expected, rel=1e-6)
-    assert int(labels) == n_labels
-    assert 0 < n_labels < targets.size
-
-
-def test_labels_beyond_the_whole_numbers_of_float32_are_counted() -> None:
-    n_rows = 2**24 + 100
-    targets = np.zeros((n_rows, 1), np.float32)
-    targets[:: 2**20] = np.nan
-    _, labels = masked_loss("mse", tf.zeros((n_rows, 1)), tf.constant(targets))
-    assert int(labels) == n_rows - 17
-    assert int(np.float32(n_rows - 17)) != n_rows - 17
-
-
-@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
-def test_missing_labels_have_no_gradient(kind: str) -> None:
-    predictions = tf.Variable(np.full((50, 3), 0.4, np.float32))
-    targets = some_targets(50, 3)
-    with tf.GradientTape() as tape:
-        loss, _ = masked_loss(kind, predictions, tf.constant(targets))
-    gradient = tape.gradient(loss, predictions).numpy()
-    assert np.isfinite(gradient).all()
-    assert not gradient[np.isnan(targets)].any()
-    assert gradient[~np.isnan(targets)].all()
 
 
 def linear_step(batch_size: int = 16, n_targets: int = 2, **changes: Any) -> TrainStep:

@@ -1,0 +1,164 @@
+"""The loss of a batch as a configuration asks for it: a main loss, and terms added to it.
+
+Takes a configuration and the number of eras in a batch; returns a function of tensors.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from ...errors import ConfigError
+from ...runs.config import TrainConfig
+from ...runs.loss_keys import CORRELATIONS
+from ...runs.object_reference import is_reference, resolve_reference, user_code
+from .era_correlations import era_correlations
+from .penalties import rms_exposures, spread_over_eras
+from .row_losses import row_losses
+
+OwnLoss = Callable[[Any, Any, Any], Any]
+"""A loss of the user's: of predictions and targets of shape (eras, rows, targets) and features of
+shape (eras, rows, features), a number for each target or one for all of them."""
+
+
+class LossOfBatch(NamedTuple):
+    """The loss of one batch.
+
+    Attributes
+    ----------
+    mean : tensor of float32, shape ()
+        What a step minimises, without what layers add.
+    total, count : tensor of float32 and float64, shape ()
+        The mean of an epoch is the sum of its totals by that of its counts.
+    """
+
+    mean: Any
+    total: Any
+    count: Any
+
+
+class BatchLoss:
+    """The loss of batches.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The keys `loss`, `target_weights`, `corr_weight`, `std_weight` and `exposure_weight` are
+        used.
+    n_eras : int
+        The number of eras in a batch, contiguous blocks of equally many rows; 1 for a batch of
+        rows.
+
+    Raises
+    ------
+    ConfigError
+        There is no loss of the user's by that name.
+    """
+
+    def __init__(self, config: TrainConfig, n_eras: int = 1) -> None:
+        self._config, self._n_eras = config, n_eras
+        self._own: OwnLoss | None = None
+        if is_reference(config.loss):
+            self._own = resolve_reference("loss", config.loss)
+            if not callable(self._own):
+                raise ConfigError(
+                    f"loss: {config.loss!r} is a {type(self._own).__name__}, expected a function "
+                    "loss(predictions, targets, features) that returns a tensor"
+                )
+
+    def __call__(self, predictions: Any, targets: Any, features: Any) -> LossOfBatch:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        predictions, targets : tensor of float32, shape (eras x rows, targets)
+            A target of NaN is no label: it adds nothing to the loss, and nothing to a gradient.
+        features : tensor of float32, shape (eras x rows, features)
+        """
+        config = self._config
+        predictions, targets, features = (
+            tf.reshape(values, (self._n_eras, -1, values.shape[1]))
+            for values in (predictions, targets, features)
+        )
+        if self._own is not None:
+            main = self._of_own(self._own, predictions, targets, features)
+        elif config.loss in CORRELATIONS:
+            correlations, counts = era_correlations(config.loss, predictions, targets)
+            main = self._of_cells(tf.where(counts, 1 - correlations, 0), counts)
+        else:
+            losses = row_losses(config.loss, predictions, targets)
+            main = self._of_cells(losses, tf.math.is_finite(targets))
+        if not (config.corr_weight or config.std_weight or config.exposure_weight):
+            return main
+        mean = main.mean + self._added(predictions, targets, features)
+        return LossOfBatch(mean, mean * tf.cast(main.count, tf.float32), main.count)
+
+    def _added(self, predictions: Any, targets: Any, features: Any) -> Any:
+        """Return the terms that are added to the main loss."""
+        config, added = self._config, []
+        if config.corr_weight or config.std_weight:
+            kind = "pearson" if config.loss == "pearson" else "numerai_corr"
+            correlations, counts = era_correlations(kind, predictions, targets)
+            if config.corr_weight:
+                lacking = self._of_cells(tf.where(counts, 1 - correlations, 0), counts).mean
+                added.append(config.corr_weight * lacking)
+            if config.std_weight:
+                deviations, defined = spread_over_eras(correlations, counts)
+                added.append(config.std_weight * self._of_cells(deviations, defined).mean)
+        if config.exposure_weight:
+            exposures, counts = rms_exposures(predictions, targets, features)
+            added.append(config.exposure_weight * self._of_cells(exposures, counts).mean)
+        return tf.add_n(added)
+
+    def _of_cells(self, losses: Any, counts: Any) -> LossOfBatch:
+        """Return the mean of losses, which are 0 where they don't count; targets come last."""
+        weights = self._config.target_weights
+        if not weights:
+            total, count = tf.reduce_sum(losses), tf.math.count_nonzero(counts)
+            mean = total / tf.cast(tf.maximum(count, 1), tf.float32)
+            return LossOfBatch(mean, total, tf.cast(count, tf.float64))
+        total = tf.reduce_sum(losses * tf.constant(weights, tf.float32))
+        n_of_target = tf.math.count_nonzero(counts, axis=list(range(counts.shape.rank - 1)))
+        count = tf.reduce_sum(tf.cast(n_of_target, tf.float64) * weights)
+        mean = total / tf.cast(tf.where(count > 0, count, 1), tf.float32)
+        return LossOfBatch(mean, total, count)
+
+    def _of_own(self, own: OwnLoss, predictions: Any, targets: Any, features: Any) -> LossOfBatch:
+        """Return the user's loss; in the mean of an epoch it counts by labels."""
+        name, weights, n_targets = self._config.loss, self._config.target_weights, targets.shape[2]
+        with user_code(f"loss: {name} failed"):
+            found = tf.convert_to_tensor(own(predictions, targets, features))
+        if not found.dtype.is_floating or found.shape not in ((), (n_targets,)):
+            raise ConfigError(
+                f"loss: {name} returned a tensor of {found.dtype.name} and shape {found.shape}, "
+                f"expected float32 and shape ({n_targets},), a number for each target, or ()"
+            )
+        found = tf.cast(found, tf.float32)
+        if weights and found.shape.rank == 0:
+            raise ConfigError(
+                f"loss: {name} returned one number for all targets, which target_weights can't "
+                f"weigh; return a tensor of shape ({n_targets},), or leave target_weights out"
+            )
+        labelled = tf.math.is_finite(targets)
+        if weights:
+            mean = tf.reduce_sum(found * tf.constant(weights, tf.float32)) / sum(weights)
+        else:
+            mean = tf.reduce_mean(found)
+        count = tf.math.count_nonzero(labelled, dtype=tf.float64)
+        return LossOfBatch(mean, mean * tf.cast(count, tf.float32), count)
+
+
+def try_loss(config: TrainConfig, n_features: int, n_targets: int, n_eras: int = 1) -> None:
+    """Trace a loss of the user's on a batch's shapes, apart from the model.
+
+    Raises
+    ------
+    ConfigError
+        It can't be found, it fails, or it returns something else than a loss.
+    """
+    if not is_reference(config.loss):
+        return
+    of_targets = tf.TensorSpec((config.batch_size, n_targets), tf.float32)
+    features = tf.TensorSpec((config.batch_size, n_features), tf.float32)
+    loss_of = tf.function(BatchLoss(config, n_eras), autograph=False)
+    loss_of.get_concrete_function(of_targets, of_targets, features)

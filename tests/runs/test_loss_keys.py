@@ -1,0 +1,51 @@
+"""Keys of the loss that don't suit each other, the targets or the batches."""
+
+from typing import Any
+
+import pytest
+
+from memmap_train.errors import ConfigError
+from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.loss_keys import check_loss
+from tests.support.errors import refused
+
+
+def test_there_must_be_a_weight_for_each_target() -> None:
+    for weights in ((), (1.0,)):
+        check_loss(TrainConfig(target_weights=weights), eras_per_batch=0)
+    config = TrainConfig(targets=("a", "b"), target_weights=(1.0, 0.5))
+    check_loss(config, eras_per_batch=0)
+    with refused(ConfigError, "target_weights: expected 2", "'a', 'b'", "found 1"):
+        check_loss(TrainConfig(targets=("a", "b"), target_weights=(1.0,)), eras_per_batch=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "least", "named"),
+    [
+        ({"loss": "pearson"}, 1, "with loss = 'pearson'"),
+        ({"loss": "numerai_corr"}, 1, "with loss = 'numerai_corr'"),
+        ({"corr_weight": 0.1}, 1, "with corr_weight above 0"),
+        ({"exposure_weight": 0.1}, 1, "with exposure_weight above 0"),
+        ({"std_weight": 0.1}, 2, "with std_weight above 0"),
+        ({"loss": "pearson", "std_weight": 0.1}, 2, "loss = 'pearson' and std_weight above 0"),
+    ],
+)
+def test_what_is_computed_within_eras_needs_batches_of_them(
+    changes: dict[str, Any], least: int, named: str
+) -> None:
+    config = TrainConfig(**changes)
+    for eras_per_batch in range(least):
+        with refused(
+            ConfigError,
+            f"eras_per_batch: expected {least} or more",
+            named,
+            f"found {eras_per_batch}",
+        ):
+            check_loss(config, eras_per_batch)
+    check_loss(config, eras_per_batch=least)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "mine:loss"])
+def test_a_loss_of_rows_takes_any_batches(loss: str) -> None:
+    for eras_per_batch in (0, 1, 8):
+        check_loss(TrainConfig(loss=loss), eras_per_batch)
