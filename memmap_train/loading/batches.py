@@ -8,19 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from ..arguments import flag, instance
+from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..dataset.selection import Selection
 from ..errors import BatchError, listed
 from ..system.memory_budget import PROCESS_MEMORY, MemoryBudget
 from ..text import in_bytes
+from .era_sampler import EraSampler
+from .era_weights import EraWeights, RowWeights
+from .era_windows import shuffling_of_eras
 from .gather import Batch, PoolReader
-from .placement import Placement, placement_of
-from .sampler import CheckedSampler, Sampler, check_within, whole
-from .shuffle_quality import Shuffling, choose_windows, pool_for_window, shuffling_of
+from .placement import placement_of
+from .plans import Storage, plan_of
+from .sampler import Sampler, check_within, whole
+from .shuffle_quality import Shuffling, shuffling_of
 from .stream import Stream
 from .window_sampler import WindowSampler
 
-_NUMBERS_BYTES = 64  # of each row of a pool while it is filled: where it is, and where it goes
 MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
@@ -31,27 +35,37 @@ class Batches:
     ----------
     dataset : Dataset
     batch_size : int
-        Rows of a batch.
+        Rows of a batch, of any eras. Or else:
+    eras_per_batch, rows_per_era : int
+        Different eras of a batch, and rows of each: a contiguous block of x and of y. With 0 rows
+        it is the whole era, filled up to the largest era's rows by rows of its own whose targets
+        are NaN.
+    era_weights : str, sequence of float, or mapping of str to float, optional
+        How large a part of the training each era is: "rows" (the default), "equal",
+        "half_life:52", "file:weights.csv", a number for each era, or a mapping of eras to numbers;
+        see `loading.era_weights`. In batches of eras it decides how often an era comes, in batches
+        of rows it gives `row_weights`.
     seed : int
         0 or more; the same seed gives the same batches on any machine.
     features, targets : str or list of str, optional
         A feature set, or names; by default all, in the manifest's order.
     window_size : int, optional
-        Rows that are drawn and read together; 1 is a global shuffle. By default it is chosen from
-        the dataset's size and the memory available.
+        Rows that are drawn and read together; 1 is a global shuffle, or random rows of each era.
+        By default it is chosen from the dataset's size and the memory available.
     pool_batches : int, optional
         Batches that are shuffled together; by default so many that windows inflate the gradient's
-        variance by at most 5 % at an intra-era correlation of 0.01.
+        variance by at most 5 % at an intra-era correlation of 0.01. For batches of eras, those
+        that are read together.
     memory : int, optional
         MB that two pools of buffers may take where window and pool are chosen (a pool has two
         batches at least). By default it is half of the available memory, or what features that fit
         into memory leave of it. Decoded batches of an int8 store take more.
     drop_remainder : bool
         Leave out the rows that don't fill a last batch. False makes every row come exactly once
-        per epoch, in a last batch that may be short.
+        per epoch, in a last batch that may be short; with batches of eras that is possible where
+        they are whole.
     sampler : Sampler, optional
-        A sampler of your own, in place of `batch_size`, `seed`, `window_size`, `pool_batches`,
-        `memory` and `drop_remainder`.
+        A sampler of your own, in place of all sizes, weights, seed and `drop_remainder`.
     memory_budget : MemoryBudget, optional
         Measures the available memory and reserves the buffers' part of it; by default
         that of the process.
@@ -83,8 +97,8 @@ class Batches:
     Raises
     ------
     BatchError, DatasetError
-        A size is out of range, a batch is larger than the data, pools are larger than memory, or a
-        name is unknown.
+        A size is out of range, a batch is larger than the data, an era has too few rows, weights
+        make no sense, pools are larger than memory, or a name is unknown.
 
     Notes
     -----
@@ -94,6 +108,9 @@ class Batches:
     `len(batches)` is the number of steps of an epoch. Whatever asks for no more than these, as
     ``for``, ``list``, ``zip``, ``reversed`` and PyTorch's ``DataLoader(batches, batch_size=None)``
     do, gets epoch 0 each time; `epoch` gives any other one, and `torch_batches` goes through all.
+
+    An epoch of batches of eras has as many rows as the dataset, less a part of a batch; where they
+    are whole, as many blocks as there are eras. `eras_of` names the eras of a batch.
     """
 
     def __init__(
@@ -101,6 +118,9 @@ class Batches:
         dataset: Dataset,
         *,
         batch_size: int | None = None,
+        eras_per_batch: int | None = None,
+        rows_per_era: int | None = None,
+        era_weights: EraWeights | None = None,
         seed: int | None = None,
         features: Selection = None,
         targets: Selection = None,
@@ -114,36 +134,27 @@ class Batches:
         advice = "; open a path with memmap_train.open_dataset"
         instance("dataset", dataset, Dataset, BatchError, advice)
         instance("memory_budget", memory_budget, MemoryBudget, BatchError)
-        drop_remainder = flag("drop_remainder", drop_remainder)
+        plan = plan_of(
+            sampler=sampler,
+            batch_size=batch_size,
+            eras_per_batch=eras_per_batch,
+            rows_per_era=rows_per_era,
+            era_weights=era_weights,
+            seed=seed,
+            window_size=window_size,
+            pool_batches=pool_batches,
+            memory=memory,
+            drop_remainder=flag("drop_remainder", drop_remainder),
+        )
         self.dataset, self._budget = dataset, memory_budget
         self._columns = dataset.feature_columns(features), dataset.target_columns(targets)
         n_columns = len(dataset.feature_names if self._columns[0] is None else self._columns[0])
         row_bytes = n_columns * dataset.manifest.store_dtype.itemsize
         self.placement = placement_of(dataset, memory_budget)
-        self._sampler: Sampler
-        self.sampler: Sampler
-        if sampler is None:
-            sampler, self.reasons = _window_sampler(
-                dataset,
-                self.placement,
-                row_bytes,
-                batch_size=whole("batch_size", batch_size),
-                seed=whole("seed", seed, least=0),
-                window_size=window_size,
-                pool_batches=pool_batches,
-                memory=memory,
-                drop_remainder=drop_remainder,
-            )
-            self.sampler = self._sampler = sampler
-        else:
-            given = (batch_size, seed, window_size, pool_batches, memory)
-            if any(value is not None for value in given) or not drop_remainder:
-                raise BatchError(
-                    "sampler: a sampler of your own decides on the rows alone; leave out "
-                    "batch_size, seed, window_size, pool_batches, memory and drop_remainder"
-                )
-            self.sampler, self.reasons = sampler, ()
-            self._sampler = CheckedSampler(sampler, dataset.rows_per_era)
+        planned = plan.planned(Storage(dataset, self.placement, row_bytes))
+        self.sampler, self.reasons = planned.sampler, planned.reasons
+        self._sampler = planned.trusted
+        self._row_weights = RowWeights(self._sampler, planned.row_weights)
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
@@ -164,13 +175,19 @@ class Batches:
         return self._windows.pool_batches
 
     @property
-    def _windows(self) -> WindowSampler:
-        if not isinstance(self.sampler, WindowSampler):
+    def _windows(self) -> WindowSampler | EraSampler:
+        if not isinstance(self.sampler, WindowSampler | EraSampler):
             raise BatchError(
                 f"{type(self.sampler).__name__}, the sampler of these batches, is your own: only "
                 "it knows its windows and pools"
             )
         return self.sampler
+
+    @property
+    def are_even(self) -> bool:
+        """Whether all batches are known to have `batch_size` rows."""
+        sampler = self.sampler
+        return isinstance(sampler, WindowSampler | EraSampler) and sampler.drop_remainder
 
     def _check_pools_fit(self) -> None:
         """Raise a BatchError unless memory holds two pools."""
@@ -191,7 +208,10 @@ class Batches:
     @cached_property
     def shuffling(self) -> Shuffling:
         """How well window and pool shuffle, compared with a global shuffle."""
-        return shuffling_of(self._windows)
+        sampler = self._windows
+        if isinstance(sampler, EraSampler):
+            return shuffling_of_eras(sampler)
+        return shuffling_of(sampler)
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
@@ -212,6 +232,37 @@ class Batches:
         for fill in self.reader.fills(part, x, y, n_parts=1):
             fill()
         return self.reader.decode(x), y
+
+    def eras_of(self, step: int) -> tuple[str, ...]:
+        """Return the eras of a batch of eras, in the order of its blocks of rows.
+
+        Raises
+        ------
+        BatchError
+            These are no batches of eras, or the step is negative.
+        """
+        if not isinstance(self.sampler, EraSampler):
+            raise BatchError(
+                "eras_of: expected batches of eras, found rows of any eras in each batch; make "
+                "them with Batches(dataset, eras_per_batch=..., rows_per_era=...)"
+            )
+        return self.sampler.eras_of(step)
+
+    def row_weights(self, step: int) -> Float32:
+        """Return what the loss of each row of a batch is to be multiplied by.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows,)
+            By `era_weights` where these are batches of rows: 1 in the mean over all rows of the
+            dataset. In batches of eras, which have their weights by how often an era comes, all 1.
+
+        Raises
+        ------
+        BatchError
+            The step is negative.
+        """
+        return self._row_weights.of_step(step)
 
     def __getitems__(self, steps: list[int]) -> list[Batch]:
         """Raise an error if PyTorch's DataLoader would make batches of these batches.
@@ -301,47 +352,3 @@ def as_batches(data: Batches | Dataset, arguments: Mapping[str, Any]) -> Batches
             " give them to Batches(...)"
         )
     return data
-
-
-def _window_sampler(
-    dataset: Dataset,
-    placement: Placement,
-    row_bytes: int,
-    *,
-    batch_size: int,
-    seed: int,
-    window_size: int | None,
-    pool_batches: int | None,
-    memory: int | None,
-    drop_remainder: bool,
-) -> tuple[WindowSampler, tuple[str, ...]]:
-    """Return the sampler of windows, and why window and pool are chosen so."""
-    most_bytes = placement.buffer_bytes
-    if memory is not None:
-        most_bytes = whole("memory", memory) * 1_000_000
-    if pool_batches is not None:
-        pool_batches = whole("pool_batches", pool_batches)
-    reasons: tuple[str, ...] = ()
-    if window_size is None:
-        choice = choose_windows(
-            dataset.rows_per_era,
-            batch_size=batch_size,
-            row_bytes=dataset.feature_bytes // dataset.n_rows,
-            buffered_row_bytes=row_bytes + _NUMBERS_BYTES,
-            memory=most_bytes,
-            window_bytes=placement.window_bytes(dataset),
-            pool_batches=pool_batches,
-        )
-        window_size, pool_batches = choice.window_size, choice.pool_batches
-        reasons = choice.reasons
-    elif pool_batches is None:
-        pool_batches = pool_for_window(whole("window_size", window_size))
-    sampler = WindowSampler(
-        dataset.rows_per_era,
-        batch_size=batch_size,
-        window_size=window_size,
-        pool_batches=pool_batches,
-        drop_remainder=drop_remainder,
-        seed=seed,
-    )
-    return sampler, reasons

@@ -2,12 +2,15 @@
 
 from ..text import counted, in_bytes
 from .batches import Batches
+from .era_sampler import EraSampler
 from .window_sampler import WindowSampler
 
 
 def shuffling_line(batches: Batches) -> str:
     """Return the window, the pool, and how well they shuffle."""
     sampler = batches.sampler
+    if isinstance(sampler, EraSampler):
+        return _era_line(batches, sampler)
     if not isinstance(sampler, WindowSampler):
         return f"{type(sampler).__name__}, a sampler of your own"
     quality = batches.shuffling
@@ -20,9 +23,24 @@ def shuffling_line(batches: Batches) -> str:
     )
 
 
+def _era_line(batches: Batches, sampler: EraSampler) -> str:
+    """Return the eras of a batch, the rows of each, and how often an era comes."""
+    rows = f"{sampler.block_rows:,} rows of each, window {counted(batches.window_size, 'row')}"
+    if sampler.has_whole_eras:
+        rows = f"all rows of each, up to {sampler.block_rows:,}"
+    blocks = sampler.blocks_per_epoch
+    least, most = f"{blocks.min():,.3g}", f"{blocks.max():,.3g}"
+    times = least if least == most else f"{least} to {most}"
+    return (
+        f"{counted(sampler.eras_per_batch, 'era')} per batch, {rows}, pool "
+        f"{counted(batches.pool_batches, 'batch', 'batches')}; each of "
+        f"{counted(len(sampler.eras), 'era')} {times} times per epoch"
+    )
+
+
 def shuffling_details(batches: Batches) -> list[str]:
     """Return sizes, the share of pairs of rows of one era, and the reasons of window and pool."""
-    if not isinstance(batches.sampler, WindowSampler):
+    if not isinstance(batches.sampler, WindowSampler | EraSampler):
         return []
     row_bytes = batches.dataset.feature_bytes // batches.dataset.n_rows
     quality = batches.shuffling

@@ -23,6 +23,7 @@ from ..system.buffers import BufferPool
 from ..system.file_access import advise
 from ..system.memory_budget import Reservation
 from ..system.resources import n_cores
+from .columns import Columns
 from .direct_files import DirectFiles
 from .held_rows import HeldRows
 from .sampler import Pool
@@ -34,8 +35,6 @@ _SAMPLED_WINDOWS = 64  # windows of a pool that are checked for being in memory
 _MAX_THREADS = 4  # more threads don't copy faster
 _DISK_THREADS = 8  # a disk needs this many requests at once to reach its full rate
 _MIN_WINDOW_ROWS = 8  # on average: shorter windows aren't worth a request to the disk
-_MAX_AT_ONCE = 1024  # rows gathered in one call, which can't be interrupted
-_SCATTERED_BYTES = 2**18  # gathered before they are scattered: within a core's own cache
 
 
 class PoolReader:
@@ -63,8 +62,8 @@ class PoolReader:
         self._dataset = dataset
         self._direct = np.zeros(len(dataset.eras), np.bool_)
         self._direct[list(direct_eras)] = True
-        self._feature_columns = _Columns(feature_columns, len(dataset.feature_names))
-        self._target_columns = _Columns(target_columns, len(dataset.target_names))
+        self._feature_columns = Columns(feature_columns, len(dataset.feature_names))
+        self._target_columns = Columns(target_columns, len(dataset.target_names))
         self.feature_names = self._feature_columns.names(dataset.feature_names)
         self.target_names = self._target_columns.names(dataset.target_names)
         self._store_dtype = dataset.manifest.store_dtype
@@ -108,7 +107,7 @@ class PoolReader:
                 f"found shape {rows.shape}"
             )
         self._targets = HeldRows(self._dataset.rows_per_era, rows)
-        self._target_columns = _Columns(None, rows.shape[1])
+        self._target_columns = Columns(None, rows.shape[1])
 
     def release(self) -> None:
         """Release the buffers that no array shows any more."""
@@ -192,11 +191,10 @@ class PoolReader:
         target_rows = rows + np.repeat(self._targets.first[pool.eras], pool.lengths)
         feature_rows = rows + np.repeat(self._features.first[pool.eras], pool.lengths)
         parts = _parts(pool.n_rows, n_parts)
-        gather = partial(self._target_columns.gather, self._targets)
-        of_place = _of_place(pool, target_rows)
+        of_place, padded = _of_place(pool, target_rows), _padded_places(pool)
         found: list[Callable[[], None]] = []
         if y.size:  # a dataset may have no targets
-            found = [partial(gather, of_place[p], y[p]) for p in parts]
+            found = [partial(self._gather_targets, of_place[p], padded[p], y[p]) for p in parts]
         in_windows = pool.n_rows >= _MIN_WINDOW_ROWS * len(pool.lengths)
         if not is_direct.any() and (self._feature_columns.are_all or not in_windows):
             gather = partial(self._feature_columns.gather, self._features)
@@ -215,13 +213,22 @@ class PoolReader:
         read = partial(self._read_directly, pool, offsets, x)
         return found + [partial(read, windows[a:b]) for a, b in pairwise([*edges, len(windows)])]
 
+    def _gather_targets(self, numbers: Int64, padded: Mask, y: Float32) -> None:
+        """Copy the targets of rows of these numbers, one after another; none of padded rows."""
+        self._target_columns.gather(self._targets, numbers, y)
+        y[padded] = np.nan
+
     def _read_directly(self, pool: Pool, offsets: Int64, x: Array, windows: Int64) -> None:
         """Read windows of a pool with direct I/O; copy their rows to their places."""
+        held = (-1, -1)  # the era and the first row of the rows that were read last
+        rows: Array = np.empty(0)
         for window in windows.tolist():
             start, length = int(pool.starts[window]), int(pool.lengths[window])
-            rows = self._files.get(int(pool.eras[window])).rows(start, start + length)
+            era = int(pool.eras[window])
+            if held != (era, start) or len(rows) < length:
+                held, rows = (era, start), self._files.get(era).rows(start, start + length)
             places = pool.places[offsets[window] : offsets[window] + length]
-            self._feature_columns.put(rows, x, places)
+            self._feature_columns.put(rows[:length], x, places)
 
     def _are_direct(self, pool: Pool) -> Mask:
         """Return for each window whether it is read with direct I/O; the same within an era."""
@@ -242,58 +249,19 @@ class PoolReader:
         return self.decode(x), y
 
 
-class _Columns:
-    """Columns to take from rows: all of them, a contiguous range, or any."""
-
-    def __init__(self, columns: tuple[int, ...] | None, n_columns: int) -> None:
-        self._columns: slice | Int64 | None = None
-        if columns is not None:
-            self._columns = np.array(columns)
-            if columns == tuple(range(columns[0], columns[0] + len(columns))):
-                self._columns = slice(columns[0], columns[0] + len(columns))
-        self._n = n_columns if columns is None else len(columns)
-
-    def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        if isinstance(self._columns, slice):
-            return names[self._columns]
-        return names if self._columns is None else tuple(names[i] for i in self._columns)
-
-    @property
-    def are_all(self) -> bool:
-        return self._columns is None
-
-    def gather(self, space: StitchedArray | HeldRows, numbers: Int64, out: Array) -> None:
-        """Copy rows of these numbers into `out`, one after another."""
-        for low in range(0, len(numbers), _MAX_AT_ONCE):
-            some = slice(low, low + _MAX_AT_ONCE)
-            if self._columns is None:
-                space.take(numbers[some], out[some])
-            else:
-                space.take_columns(numbers[some], self._columns, out[some])
-
-    def scatter(self, space: StitchedArray, buffer: Array, numbers: Int64, places: Int64) -> None:
-        """Copy rows of these numbers to their places in a buffer."""
-        at_once = min(_MAX_AT_ONCE, max(1, _SCATTERED_BYTES // (self._n * buffer.itemsize)))
-        rows = np.empty((min(at_once, len(numbers)), self._n), buffer.dtype)
-        for low in range(0, len(numbers), at_once):
-            to = places[low : low + at_once]
-            self.gather(space, numbers[low : low + at_once], rows[: len(to)])
-            buffer[to] = rows[: len(to)]
-
-    def put(self, rows: Array, buffer: Array, places: Int64) -> None:
-        """Copy whole rows to their places in a buffer."""
-        if self._columns is None:
-            buffer[places] = rows
-        elif isinstance(self._columns, slice):
-            buffer[places] = rows[:, self._columns]
-        else:
-            buffer[places] = rows.take(self._columns, axis=1)
-
-
 def _of_place(pool: Pool, numbers: Int64) -> Int64:
     """Return the numbers of a pool's rows, ordered by their places in the buffer."""
     found = np.empty_like(numbers)
     found[pool.places] = numbers
+    return found
+
+
+def _padded_places(pool: Pool) -> Mask:
+    """Return for each place of a buffer whether its row only fills up a batch."""
+    if pool.padding is None:
+        return np.zeros(pool.n_rows, np.bool_)
+    found = np.empty(pool.n_rows, np.bool_)
+    found[pool.places] = np.repeat(pool.padding, pool.lengths)
     return found
 
 

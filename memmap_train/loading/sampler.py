@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from ..arguments import whole_number
-from ..arrays import Int32, Int64
+from ..arrays import Int32, Int64, Mask
 from ..errors import BatchError, shown
 
 _MAX_SHOWN = 8  # numbers of an array in a message
@@ -33,12 +33,16 @@ class Pool:
         Rows of each window.
     places : ndarray of int64, shape (rows,)
         The row in the pool's buffer of each of the windows' rows, in order: a permutation.
+    padding : ndarray of bool, shape (windows,), optional
+        Windows whose rows only fill up a batch: all of their targets are NaN. By default none. If
+        they begin where the window before them begins and aren't longer, they aren't read again.
     """
 
     eras: Int32
     starts: Int64
     lengths: Int64
     places: Int64
+    padding: Mask | None = None
 
     @property
     def n_rows(self) -> int:
@@ -56,6 +60,7 @@ class Pool:
             self.starts[window] + offset,
             np.ones(len(chosen), np.int64),
             self.places[chosen] - low,
+            None if self.padding is None else self.padding[window],
         )
 
 
@@ -83,8 +88,8 @@ class StepLocation:
 class Sampler(Protocol):
     """Which rows make up which batch: a pure function of the step.
 
-    `WindowSampler` is the one that `Batches` uses by itself; another one is given as
-    ``Batches(dataset, sampler=...)``. Steps count on over epochs, and each belongs to a pool:
+    `WindowSampler` and `EraSampler` are those that `Batches` uses by itself; another one is given
+    as ``Batches(dataset, sampler=...)``. Steps count on over epochs, and each belongs to a pool:
     windows of rows that are read together, while the pool before is used. A batch is a range of
     rows of its pool's buffer. Rows may come in several batches, or in none.
 
@@ -93,8 +98,8 @@ class Sampler(Protocol):
 
     Notes
     -----
-    For a sampler of whole eras, for example, a pool is some batches of 8 eras, each era a window of
-    512 rows. For one of a rank in a distributed training it is the part that the rank reads.
+    For a sampler of eras, for example, a pool is some batches of 8 eras, each era 512 rows in some
+    windows. For one of a rank in a distributed training it is the part that the rank reads.
     """
 
     @property
@@ -228,6 +233,11 @@ def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:
             f"expected windows within their eras, found {lengths[window]} rows from row "
             f"{starts[window]} on of an era of {rows_per_era[eras[window]]} rows"
         )
+    if not _is_mask(pool.padding, len(eras)):
+        return (
+            f"padding: expected None or an array of bool, one for each of the {len(eras):,} "
+            f"windows, found {_array(pool.padding)}"
+        )
     if len(places) != lengths.sum() or len(places) > max_rows:
         return (
             f"places: expected one for each of the windows' {lengths.sum():,} rows, {max_rows:,} "
@@ -236,3 +246,10 @@ def _fault(pool: Pool, rows_per_era: Int64, max_rows: int) -> str | None:
     if places.min() < 0 or places.max() >= len(places) or (np.bincount(places) != 1).any():
         return f"places: expected a permutation of 0 to {len(places) - 1:,}"
     return None
+
+
+def _is_mask(padding: object, n_windows: int) -> bool:
+    """Return True if a pool's padding is None, or a bool for each window."""
+    if not isinstance(padding, np.ndarray):
+        return padding is None
+    return bool(padding.dtype == np.bool_) and padding.shape == (n_windows,)

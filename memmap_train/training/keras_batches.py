@@ -22,7 +22,6 @@ from ..loading.batches import Batches, as_batches
 from ..loading.gather import Batch
 from ..loading.sampler import whole
 from ..loading.stream import Stream
-from ..loading.window_sampler import WindowSampler
 from ..system.thread_lock import ThreadLock
 
 _log = logging.getLogger("memmap_train")
@@ -103,9 +102,7 @@ def _pipeline(feed: "_Feed", batches: Batches) -> "tf.data.Dataset":
     # default graph), and with them would keep the stream's buffers. Iterators and derived datasets
     # hold on to the dataset, and only the dataset holds on to the feed.
     feed_of = weakref.ref(feed)
-    sampler = batches.sampler
-    is_even = isinstance(sampler, WindowSampler) and sampler.drop_remainder
-    rows = batches.batch_size if is_even else None
+    rows = batches.batch_size if batches.are_even else None
     shapes = ((rows, len(batches.feature_names)), (rows, len(batches.target_names)))
 
     def begin() -> np.int64:

@@ -192,6 +192,28 @@ def test_a_state_of_other_batches_is_refused(toys: dict[str, Path]) -> None:
         loader.load_state_dict(own)
 
 
+@pytest.mark.parametrize("rows_per_era", [10, 0])
+def test_batches_of_eras_resume_in_the_middle_of_an_epoch(
+    toys: dict[str, Path], rows_per_era: int
+) -> None:
+    dataset = mt.open_dataset(toys["int8"])
+    eras = [era for era, n in zip(dataset.eras, dataset.rows_per_era, strict=True) if n > 10]
+    options: dict[str, Any] = {"eras_per_batch": 2, "rows_per_era": rows_per_era, "seed": 5}
+    options |= {"window_size": 4, "era_weights": "equal"}
+    batches = mt.Batches(dataset.select(eras), **options)
+    loader, again = (mt.torch_batches(dataset.select(eras), **options) for _ in range(2))
+    n = len(batches)
+    assert_same(copied(loader), steps_of(batches, 0, n))
+    next(iter(loader))
+    again.load_state_dict(loader.state_dict())
+    assert_same(copied(again), steps_of(batches, n + 1, 2 * n))
+    with_workers = DataLoader(again, batch_size=None, num_workers=2)
+    assert_same(copied(with_workers), steps_of(batches, 2 * n, 3 * n))
+    ranks = [mt.torch_batches(batches, rank=rank, world_size=2) for rank in range(2)]
+    expected = steps_of(batches, 0, n // 2 * 2)
+    assert_same([pair for rank in ranks for pair in copied(rank)], expected)
+
+
 # -- ranks ----------------------------------------------------------------------------------------
 
 

@@ -460,3 +460,21 @@ def test_batches_of_another_sampler_may_have_any_size(dataset: mt.Dataset) -> No
     data = mt.keras_batches(mt.Batches(dataset, sampler=Own()))
     assert data.element_spec[0].shape[0] is None
     assert [len(x) for x, _ in data] == [100, 100, 58]
+
+
+@pytest.mark.parametrize("rows_per_era", [10, 0])
+def test_batches_of_eras_come_in_their_order(any_store: mt.Dataset, rows_per_era: int) -> None:
+    """Their shape is known, and ``fit`` takes them; whole eras are padded."""
+    eras = [era for era, n in zip(any_store.eras, any_store.rows_per_era, strict=True) if n > 10]
+    options: dict[str, Any] = {"eras_per_batch": 2, "rows_per_era": rows_per_era, "seed": 5}
+    batches = mt.Batches(any_store.select(eras), **options)
+    data = mt.keras_batches(any_store.select(eras), **options)
+    assert data.element_spec[0].shape == (batches.batch_size, 9)
+    assert len(data) == len(batches)
+    model = recorder()
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
+    assert_same(model.trained, [batches[step] for step in range(2 * len(batches))])
+    if not rows_per_era:
+        assert any(np.isnan(y).any() for _, y in model.trained)
+        last = mt.keras_batches(any_store.select(eras), drop_remainder=False, **options)
+        assert last.element_spec[0].shape[0] is None
