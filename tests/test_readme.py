@@ -124,11 +124,13 @@ def test_every_named_flag_exists() -> None:
 
 
 def test_the_documented_configuration_is_valid(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    path = tmp_path / "run.toml"
-    path.write_text(text)
-    assert len(tomllib.loads(text)) >= 5
-    assert TrainConfig.load(path) != TrainConfig()
+    texts = blocks("toml")
+    assert len(texts) == 2
+    for text in texts:
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        assert len(tomllib.loads(text)) >= 5
+        assert TrainConfig.load(path) != TrainConfig()
 
 
 def test_the_tree_names_every_module() -> None:

@@ -62,7 +62,18 @@ class TrainConfig:
     allow_overlap : bool
         Whether an embargo is permitted that is too short for the targets.
     batch_size : int
-        The number of rows per step.
+        The number of rows per step. In batches of eras it follows from them.
+    eras_per_batch : int
+        The number of different eras in a batch, a block of rows of each. 0: a batch has rows of any
+        eras.
+    rows_per_era : int
+        The number of rows of each era in a batch of eras. 0: the whole era; smaller eras are filled
+        up with rows that count as unlabelled.
+    era_weights : str
+        How large a part of the training each era is: "rows", as its rows; "equal"; "half_life:52",
+        halved with every 52 eras that it is older than the newest one; or "file:weights.csv", a
+        file with the columns era,weight. It decides how often an era comes in batches of eras, and
+        weighs the loss in batches of rows.
     window_size : int or None
         The number of contiguous rows of an era that are drawn and read together; 1 is a global
         shuffle. By default it suits the dataset and the memory.
@@ -162,6 +173,9 @@ class TrainConfig:
     allow_overlap: types.Flag = False
 
     batch_size: types.AtLeast1 = 4096
+    eras_per_batch: types.AtLeast0 = 0
+    rows_per_era: types.AtLeast0 = 0
+    era_weights: types.EraWeights = "rows"
     window_size: types.OrAuto[types.AtLeast1] = None
     pool_batches: types.OrAuto[types.AtLeast1] = None
     memory: types.OrAuto[types.AtLeast1] = None

@@ -129,6 +129,14 @@ AtLeast1 = _Scalar[Annotated[int, Field(ge=1)]]
 EmbargoEras = AtLeast0 | Literal["auto"]
 Seed = _Scalar[Annotated[int, Field(ge=0, le=_MAX_SEED)]]
 
+EraWeights = Annotated[
+    str,
+    Field(
+        pattern=r"^(rows|equal|half_life:.+|file:.+)$",
+        description='"rows", "equal", "half_life:52" (a number of eras) or "file:weights.csv"',
+    ),
+]
+
 Number = _Number[float]
 NotNegative = _Number[Annotated[float, Field(ge=0)]]
 Positive = _Number[Annotated[float, Field(gt=0)]]

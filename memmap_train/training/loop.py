@@ -16,8 +16,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from ..arrays import Float32
 from ..errors import ConfigError, ShardError, listed
 from ..loading.stream import Stream
+from ..runs.batch_keys import weighs_rows
 from ..runs.monitor import is_better, learning_rate_after
 from ..runs.report import Pace, Reporter, TrainReport
 from ..runs.run import Run
@@ -51,6 +53,7 @@ class TrainingLoop:
         config = setup.config
         self._run, self._setup, self._config, self._step = run, setup, config, step
         self._batches, self._report = setup.batches, report
+        self._weighs_rows = weighs_rows(config)
         self._pace = Pace(report.seconds_between_reports)
         self._warnings = RunWarnings(run.path, report)
         # First of all: an update of the dataset may replace files of targets at any time.
@@ -174,7 +177,10 @@ class TrainingLoop:
     def _train_step(self, stream: Stream) -> None:
         clock = self._clock
         began, waited = time.perf_counter(), stream.wait_seconds
-        batch = next(stream)
+        batch: tuple[Float32, ...] = next(stream)
+        if self._weighs_rows:
+            step = self._progress.epochs_done * len(self._batches) + clock.steps
+            batch = (*batch, self._batches.row_weights(step))
         with self._callbacks.uninterrupted():
             self._callbacks.batch_begin(clock.steps)
             self._is_whole = False

@@ -18,11 +18,10 @@ from .._version import __version__
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError
 from ..loading.batches import Batches
-from ..loading.window_sampler import ORDER_VERSION
+from ..runs.batch_keys import check_batches_and_loss
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, split
 from ..runs.lineage import SUFFIX
-from ..runs.loss_keys import check_loss
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
@@ -34,6 +33,7 @@ from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
 from .model import check_model_name
 from .predictor import check_missing
+from .run_batches import batches_of_run, order_record
 from .startup import n_compute_threads
 
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
@@ -154,7 +154,7 @@ def prepare(
         check_reference(dataset, config.monitor, reference, fold.validation)
     check_benchmarks(dataset.select(fold.train), TargetTransform.parse(config.target_transform))
     check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
-    batches = _resolve_loading(dataset, run, config, fold)
+    batches = batches_of_run(dataset, run, config, fold)
     if initial is None and config.model.endswith(SUFFIX):
         initial = find_initial(checked_path(config.model, ConfigError).resolve(), run)
     if initial is not None and not initial.is_resumed and not config.allow_overlap:
@@ -164,6 +164,7 @@ def prepare(
         model=config.model if initial is None else str(initial.path),
         validation_eras=fold.validation,
         embargo_eras=fold.embargo_eras,
+        batch_size=batches.batch_size,
         window_size=batches.window_size,
         pool_batches=batches.pool_batches,
     )
@@ -176,7 +177,7 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
-    check_loss(config, eras_per_batch=0)
+    check_batches_and_loss(config)
     if 0 < config.patience <= config.plateau_patience:
         raise ConfigError(
             f"plateau_patience: {config.plateau_patience}, expected less than patience "
@@ -222,27 +223,6 @@ def _resolve_fold(
     return _FoldChoice(fold, asked, kept_epoch)
 
 
-def _resolve_loading(dataset: Dataset, run: Run | None, config: TrainConfig, fold: Fold) -> Batches:
-    """Return the batches of a fold's eras to train on; a run keeps how it shuffles.
-
-    The choice of window and pool may depend on the memory that is free: it is made once in a run.
-    """
-    record = run.record if run else None
-    batches = Batches(
-        dataset.select(fold.train),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        features=config.features,
-        targets=config.targets,
-        window_size=config.window_size or (record.window_size if record else None),
-        pool_batches=config.pool_batches or (record.pool_batches if record else None),
-        memory=config.memory,
-    )
-    if record and config.memory is not None and config.memory != record.memory:
-        _check_memory(config.memory, 2 * batches.pool_bytes)
-    return batches
-
-
 def _record_of(
     dataset: Dataset,
     resolved: TrainConfig,
@@ -263,7 +243,7 @@ def _record_of(
         "kept_epoch": choice.kept_epoch,
         "main_target": resolved.targets[0],
         "named_targets": [aliases.get(name, name) for name in resolved.targets],
-        "order_version": ORDER_VERSION,
+        **order_record(resolved, dataset.select(choice.fold.train)),
         **dataset_record(dataset, [choice.fold]),
         "own_code_version": digest_of_code(
             [resolved.model, *code, *resolved.callbacks, resolved.loss]
@@ -284,13 +264,3 @@ def _asks_for_the_same_fold(recorded: Mapping[str, Any], asked: Mapping[str, Any
         f"asked_{key}" in recorded and value in (recorded[f"asked_{key}"], recorded[key])
         for key, value in asked.items()
     )
-
-
-def _check_memory(memory: int, buffer_bytes: int) -> None:
-    """Refuse less memory than a run's buffers take: the pools that it shuffles stay as they are."""
-    if buffer_bytes > memory * 1_000_000:
-        raise ConfigError(
-            f"memory: expected {-(-buffer_bytes // 1_000_000):,} MB or more, which the run's "
-            f"buffers take, found {memory:,}; how a run shuffles can't change: leave memory out, "
-            "or begin a new run with another --run"
-        )

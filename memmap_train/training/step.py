@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import RunError
+from ..runs.batch_keys import weighs_rows
 from ..runs.config import TrainConfig
 from ..system.buffers import ALIGNMENT
 from .losses.batch_loss import BatchLoss
@@ -49,15 +50,10 @@ class TrainStep:
     n_features, n_targets : int
     config : TrainConfig
         The keys `batch_size`, `learning_rate`, `weight_decay` and `fill_missing` are used, and
-        those of `BatchLoss`.
-    n_eras : int
-        The number of eras in a batch, contiguous blocks of equally many rows; 1 for batches of
-        rows.
+        those of `BatchLoss` and `weighs_rows`.
     """
 
-    def __init__(
-        self, model: Any, n_features: int, n_targets: int, config: TrainConfig, n_eras: int = 1
-    ) -> None:
+    def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
         self.model = model
         # Keras's Adam decouples weight decay from the gradient, as AdamW does, if it is set.
         adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
@@ -71,7 +67,7 @@ class TrainStep:
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
         self._trained = _identities(model)
-        self._run = self._compile(n_features, n_targets, config, BatchLoss(config, n_eras))
+        self._run = self._compile(n_features, n_targets, config)
         known = {id(variable) for variable in self._known_variables()}
         traced = self._run.get_concrete_function()
         # Keras's global seed generator, or a plain variable in a layer: no list has these. They
@@ -84,9 +80,17 @@ class TrainStep:
         self.unsaved = _stateful_ops(traced.graph.as_graph_def())
         """Names of operations that keep hidden state, which can't be saved."""
 
-    def __call__(self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> None:
-        """Do a step with a batch; the arrays may be overwritten once nothing refers to them."""
-        self._run(as_tensor(x), as_tensor(y))
+    def __call__(
+        self,
+        x: npt.NDArray[np.float32],
+        y: npt.NDArray[np.float32],
+        *row_weights: npt.NDArray[np.float32],
+    ) -> None:
+        """Do a step with a batch; the arrays may be overwritten once nothing refers to them.
+
+        Where the configuration weighs rows, the batch's weights are the third array.
+        """
+        self._run(as_tensor(x), as_tensor(y), *map(tf.convert_to_tensor, row_weights))
 
     @property
     def count(self) -> int:
@@ -171,20 +175,21 @@ class TrainStep:
     def _own_variables(self) -> list[Any]:
         return [self._sums, *([] if self._left_out is None else [self._left_out])]
 
-    def _compile(
-        self, n_features: int, n_targets: int, config: TrainConfig, loss_of: BatchLoss
-    ) -> Any:
+    def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
         model, optimizer, sums, left_out = self.model, self.optimizer, self._sums, self._left_out
         signature = [
             tf.TensorSpec((config.batch_size, n_features), tf.float32),
             tf.TensorSpec((config.batch_size, n_targets), tf.float32),
         ]
+        if weighs_rows(config):
+            signature.append(tf.TensorSpec((config.batch_size,), tf.float32))
+        loss_of = BatchLoss(config)
 
         @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-        def run(x: Any, y: Any) -> None:
+        def run(x: Any, y: Any, *row_weights: Any) -> None:
             with tf.GradientTape() as tape:
                 features = filled(x, config.fill_missing)
-                loss = loss_of(model(features, training=True), y, features)
+                loss = loss_of(model(features, training=True), y, features, *row_weights)
                 # With the penalties that layers of a user's model add, if any: each may be a number
                 # for every row, whose sum counts, as for Keras's `fit`.
                 added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]

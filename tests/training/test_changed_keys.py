@@ -32,6 +32,9 @@ CHANGES: dict[str, Any] = {
     "embargo_eras": 9,
     "allow_overlap": True,
     "batch_size": 32,
+    "eras_per_batch": 4,
+    "rows_per_era": 16,
+    "era_weights": "equal",
     "window_size": 5,
     "pool_batches": 3,
     "memory": 7,
@@ -87,17 +90,20 @@ def test_the_test_changes_every_key() -> None:
     assert all(getattr(same, key) != value for key, value in CHANGES.items())
 
 
-NEED_ERAS = {"corr_weight", "std_weight", "exposure_weight"}  # this run has batches of rows
+# Keys that need batches of eras, which the run doesn't have.
+NEED_ERAS = {"rows_per_era", "corr_weight", "std_weight", "exposure_weight"}
 
 
-@pytest.mark.parametrize("key", sorted(CHANGES.keys() - TAKE_EFFECT - NEED_ERAS))
+@pytest.mark.parametrize("key", sorted(CHANGES.keys() - TAKE_EFFECT))
 def test_a_key_that_affects_results_is_refused_and_the_run_stays_as_it_was(
     key: str, stopped: Path, sample: Path
 ) -> None:
-    before = contents(stopped)
+    before, changes = contents(stopped), {key: CHANGES[key]}
+    if key in NEED_ERAS:
+        changes["eras_per_batch"] = CHANGES["eras_per_batch"]
     for command in (train_run, dry_run):
         with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
-            command(sample, stopped, small_config(**{key: CHANGES[key]}), resume=True)
+            command(sample, stopped, small_config(**changes), resume=True)
         assert contents(stopped) == before
 
 

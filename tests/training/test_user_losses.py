@@ -108,6 +108,8 @@ def test_a_loss_that_fails_later_ends_the_run_in_one_line(
         ({"target_weights": (1.0, 2.0)}, "target_weights: expected 1"),
         ({"loss": "pearson"}, "eras_per_batch: expected 1 or more with loss = 'pearson'"),
         ({"std_weight": 0.1}, "eras_per_batch: expected 2 or more with std_weight"),
+        ({"loss": "mine:f", "era_weights": "equal"}, "era_weights: expected 'rows' with batches"),
+        ({"rows_per_era": 8}, "rows_per_era: expected 0 in batches of rows, found 8"),
     ],
 )
 def test_a_loss_that_doesnt_suit_the_run_is_refused(

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ...errors import ConfigError
+from ...runs.batch_keys import CORRELATIONS
 from ...runs.config import TrainConfig
-from ...runs.loss_keys import CORRELATIONS
 from ...runs.object_reference import is_reference, resolve_reference, user_code
 from .era_correlations import era_correlations
 from .penalties import rms_exposures, spread_over_eras
@@ -44,9 +44,7 @@ class BatchLoss:
     ----------
     config : TrainConfig
         The keys `loss`, `target_weights`, `corr_weight`, `std_weight` and `exposure_weight` are
-        used.
-    n_eras : int
-        The number of eras in a batch, contiguous blocks of equally many rows; 1 for a batch of
+        used, and `eras_per_batch`: a batch of eras consists of contiguous blocks of equally many
         rows.
 
     Raises
@@ -55,8 +53,8 @@ class BatchLoss:
         There is no loss of the user's by that name.
     """
 
-    def __init__(self, config: TrainConfig, n_eras: int = 1) -> None:
-        self._config, self._n_eras = config, n_eras
+    def __init__(self, config: TrainConfig) -> None:
+        self._config, self._n_eras = config, max(1, config.eras_per_batch)
         self._own: OwnLoss | None = None
         if is_reference(config.loss):
             self._own = resolve_reference("loss", config.loss)
@@ -66,7 +64,9 @@ class BatchLoss:
                     "loss(predictions, targets, features) that returns a tensor"
                 )
 
-    def __call__(self, predictions: Any, targets: Any, features: Any) -> LossOfBatch:
+    def __call__(
+        self, predictions: Any, targets: Any, features: Any, row_weights: Any = None
+    ) -> LossOfBatch:
         """Return the loss of a batch.
 
         Parameters
@@ -74,6 +74,8 @@ class BatchLoss:
         predictions, targets : tensor of float32, shape (eras x rows, targets)
             A target of NaN is no label: it adds nothing to the loss, and nothing to a gradient.
         features : tensor of float32, shape (eras x rows, features)
+        row_weights : tensor of float32, shape (rows,), optional
+            What the losses of rows are multiplied by, in a batch of rows; 1 in the mean.
         """
         config = self._config
         predictions, targets, features = (
@@ -87,6 +89,8 @@ class BatchLoss:
             main = self._of_cells(tf.where(counts, 1 - correlations, 0), counts)
         else:
             losses = row_losses(config.loss, predictions, targets)
+            if row_weights is not None:
+                losses *= row_weights[:, tf.newaxis]
             main = self._of_cells(losses, tf.math.is_finite(targets))
         if not (config.corr_weight or config.std_weight or config.exposure_weight):
             return main
@@ -148,7 +152,7 @@ class BatchLoss:
         return LossOfBatch(mean, mean * tf.cast(count, tf.float32), count)
 
 
-def try_loss(config: TrainConfig, n_features: int, n_targets: int, n_eras: int = 1) -> None:
+def try_loss(config: TrainConfig, n_features: int, n_targets: int) -> None:
     """Trace a loss of the user's on a batch's shapes, apart from the model.
 
     Raises
@@ -160,5 +164,5 @@ def try_loss(config: TrainConfig, n_features: int, n_targets: int, n_eras: int =
         return
     of_targets = tf.TensorSpec((config.batch_size, n_targets), tf.float32)
     features = tf.TensorSpec((config.batch_size, n_features), tf.float32)
-    loss_of = tf.function(BatchLoss(config, n_eras), autograph=False)
+    loss_of = tf.function(BatchLoss(config), autograph=False)
     loss_of.get_concrete_function(of_targets, of_targets, features)

@@ -1,5 +1,6 @@
 """Losses of a batch: value and gradient against float64 numpy and differences."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def computed(
     compiles: bool = False,
 ) -> tuple[float, Array, float, float]:
     """Return the mean, its gradient, the total and the count."""
-    loss_of, variable = BatchLoss(config, n_eras), tf.Variable(predictions)
+    loss_of = BatchLoss(replace(config, eras_per_batch=n_eras))
+    variable = tf.Variable(predictions)
 
     def run() -> Any:
         with tf.GradientTape() as tape:

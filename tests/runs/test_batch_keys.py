@@ -1,22 +1,22 @@
 """Keys of the loss that don't suit each other, the targets or the batches."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from memmap_train.errors import ConfigError
+from memmap_train.runs.batch_keys import check_batches_and_loss
 from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.loss_keys import check_loss
 from tests.support.errors import refused
 
 
 def test_there_must_be_a_weight_for_each_target() -> None:
     for weights in ((), (1.0,)):
-        check_loss(TrainConfig(target_weights=weights), eras_per_batch=0)
-    config = TrainConfig(targets=("a", "b"), target_weights=(1.0, 0.5))
-    check_loss(config, eras_per_batch=0)
+        check_batches_and_loss(TrainConfig(target_weights=weights))
+    check_batches_and_loss(TrainConfig(targets=("a", "b"), target_weights=(1.0, 0.5)))
     with refused(ConfigError, "target_weights: expected 2", "'a', 'b'", "found 1"):
-        check_loss(TrainConfig(targets=("a", "b"), target_weights=(1.0,)), eras_per_batch=0)
+        check_batches_and_loss(TrainConfig(targets=("a", "b"), target_weights=(1.0,)))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_what_is_computed_within_eras_needs_batches_of_them(
             named,
             f"found {eras_per_batch}",
         ):
-            check_loss(config, eras_per_batch)
-    check_loss(config, eras_per_batch=least)
+            check_batches_and_loss(replace(config, eras_per_batch=eras_per_batch))
+    check_batches_and_loss(replace(config, eras_per_batch=least))
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "mine:loss"])
 def test_a_loss_of_rows_takes_any_batches(loss: str) -> None:
     for eras_per_batch in (0, 1, 8):
-        check_loss(TrainConfig(loss=loss), eras_per_batch)
+        check_batches_and_loss(TrainConfig(loss=loss, eras_per_batch=eras_per_batch))
