@@ -18,7 +18,7 @@ from datetime import date
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -94,6 +94,12 @@ class TrainConfig:
     hidden : tuple of int
         The units of each hidden layer, from the features on, or of each block of a "resnet". An
         empty list makes a linear model. It applies to built-in models.
+    activation : str
+        The activation function of hidden layers: "relu", "gelu", "silu", "leaky_relu", "elu" or
+        "tanh". It applies to built-in models.
+    normalization : "none", "batch" or "layer"
+        What normalises each hidden layer of an "mlp" before its activation: the mean and the
+        variance of each unit over a batch, or of each row over the layer's units.
     dropout : float
         The share of the units that is dropped after each hidden layer. It applies to built-in
         models.
@@ -116,6 +122,11 @@ class TrainConfig:
         correlations of predictions with each feature, in each era of a batch.
     learning_rate : float
         The learning rate of the optimizer.
+    warmup_steps : int
+        The number of first steps in which the learning rate rises to `learning_rate`, step by step.
+    schedule : "constant" or "cosine"
+        The learning rate after the warm-up: as it is, or falling to 0 at the end of the last of all
+        `epochs`, along half a period of a cosine.
     weight_decay : float
         The share of each weight (biases excepted) that a step takes off, times the learning rate.
     plateau_patience : int
@@ -184,6 +195,8 @@ class TrainConfig:
     model: types.ModelName = "mlp"
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
+    activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
+    normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
     loss: types.Loss = "mse"
     target_weights: types.Weights = ()
@@ -191,6 +204,8 @@ class TrainConfig:
     std_weight: types.NotNegative = 0.0
     exposure_weight: types.NotNegative = 0.0
     learning_rate: types.Positive = 1e-3
+    warmup_steps: types.AtLeast0 = 0
+    schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: types.NotNegative = 1.0
 
     plateau_patience: types.AtLeast0 = 0

@@ -65,6 +65,8 @@ class RunRecord(BaseModel):
         A digest of the saved model's file.
     begun_with : dict or None
         The lineage of the saved model; see `lineage`.
+    schedule : str
+        The schedule of the learning rate.
     monitor : str
         The score that decides which epoch is the best.
     monitored_against : str or None
@@ -115,6 +117,7 @@ class RunRecord(BaseModel):
     model_digest: str | None = None
     begun_with: dict[str, Any] | None = None
     target_transform: str = "none"
+    schedule: str = "constant"
     monitor: str = "val_corr_mean"
     monitored_against: str | None = None
     kept_epoch: Literal["best", "last"] = "best"

@@ -23,6 +23,7 @@ from .folds import Fold
 from .lock import holding
 from .record import VERSION_KEYS, RunRecord
 from .run import Run, begin_run, enclosing_run, find_run
+from .schedule import COSINE
 from .selection import selection_record
 from .used_values import labels_digest, used_benchmarks, used_dataset
 
@@ -254,6 +255,11 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
     ]
     if record.epochs < run.record.epochs:
         changed.append(f"epochs: {run.record.epochs} in the run, {record.epochs} now (only more)")
+    elif record.epochs > run.record.epochs and record.schedule == COSINE:
+        changed.append(
+            f"epochs: {run.record.epochs} in the run, {record.epochs} now (schedule = {COSINE!r} "
+            "ends with them)"
+        )
     if changed:
         raise RunError(
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "

@@ -24,6 +24,7 @@ from ..runs.monitor import is_better, learning_rate_after
 from ..runs.report import Pace, Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.run_warnings import RunWarnings
+from ..runs.schedule import scheduled_rate
 from ..runs.state import Best, Clock, Row, State, TrainingProgress
 from ..runs.state_store import StateStore
 from .callback_state import Memory
@@ -53,6 +54,7 @@ class TrainingLoop:
         config = setup.config
         self._run, self._setup, self._config, self._step = run, setup, config, step
         self._batches, self._report = setup.batches, report
+        self._n_steps = config.epochs * len(setup.batches)
         self._weighs_rows = weighs_rows(config)
         self._pace = Pace(report.seconds_between_reports)
         self._warnings = RunWarnings(run.path, report)
@@ -80,7 +82,7 @@ class TrainingLoop:
 
     def finish(self) -> TrainReport:
         """Train until the last epoch or until patience ends; write the results."""
-        first_step, end = self._step.count, self._config.epochs * len(self._batches)
+        first_step, end = self._step.count, self._n_steps
         self._report.started(
             plan_of(self._setup, self._step.model, first_step, self._progress.epochs_done)
         )
@@ -163,8 +165,7 @@ class TrainingLoop:
         if not self._clock.begun:
             with self._callbacks.uninterrupted():
                 if config.plateau_patience:
-                    scores = [row[config.monitor] for row in self._progress.history]
-                    self._step.learning_rate = learning_rate_after(scores, config)
+                    self._step.learning_rate = self._highest_rate()
                 self._callbacks.epoch_begin(self._progress.epochs_done)
                 self._clock.begun = True
         if not self._step.trains_all_it_should:
@@ -174,13 +175,21 @@ class TrainingLoop:
                 f"(--set model={self._run.model_path}) or a function that builds it"
             )
 
+    def _highest_rate(self) -> float:
+        """Return the learning rate of the running epoch, apart from warm-up and schedule."""
+        scores = [row[self._config.monitor] for row in self._progress.history]
+        return learning_rate_after(scores, self._config)
+
     def _train_step(self, stream: Stream) -> None:
         clock = self._clock
         began, waited = time.perf_counter(), stream.wait_seconds
         batch: tuple[Float32, ...] = next(stream)
+        step = self._progress.epochs_done * len(self._batches) + clock.steps
         if self._weighs_rows:
-            step = self._progress.epochs_done * len(self._batches) + clock.steps
             batch = (*batch, self._batches.row_weights(step))
+        rate = scheduled_rate(step, self._n_steps, self._highest_rate(), self._config)
+        if rate is not None:
+            self._step.learning_rate = rate
         with self._callbacks.uninterrupted():
             self._callbacks.batch_begin(clock.steps)
             self._is_whole = False

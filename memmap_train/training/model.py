@@ -36,7 +36,8 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        The keys `model`, `model_params`, `hidden`, `dropout` and `target_transform` are used.
+        The keys `model`, `model_params`, `hidden`, `activation`, `normalization`, `dropout` and
+        `target_transform` are used.
 
     Returns
     -------
@@ -118,10 +119,16 @@ def require_tensorflow() -> None:
 
 
 def _mlp(x: Any, config: TrainConfig) -> Any:
+    layers, kind = keras.layers, _NORMALIZATIONS[config.normalization]
     for number, units in enumerate(config.hidden, start=1):
-        x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
+        if kind is None:
+            x = layers.Dense(units, activation=config.activation, name=f"hidden_{number}")(x)
+        else:
+            x = layers.Dense(units, name=f"hidden_{number}")(x)
+            x = kind(name=f"normalised_{number}")(x)
+            x = layers.Activation(config.activation, name=f"activation_{number}")(x)
         if config.dropout:
-            x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+            x = layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
     return x
 
 
@@ -131,7 +138,7 @@ def _resnet(x: Any, config: TrainConfig) -> Any:
         x = layers.Dense(config.hidden[0], name="stem")(x)
     for number, units in enumerate(config.hidden, start=1):
         y = layers.BatchNormalization(name=f"normalised_{number}")(x)
-        y = layers.Dense(units, activation="relu", name=f"hidden_{number}")(y)
+        y = layers.Dense(units, activation=config.activation, name=f"hidden_{number}")(y)
         if config.dropout:
             y = layers.Dropout(config.dropout, name=f"dropout_{number}")(y)
         y = layers.Dense(units, name=f"residual_{number}")(y)
@@ -146,6 +153,13 @@ def _linear(x: Any, config: TrainConfig) -> Any:
     return x
 
 
+_NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "none": None,
+        "batch": keras.layers.BatchNormalization,
+        "layer": keras.layers.LayerNormalization,
+    }
+)
 _BODIES: Mapping[str, Callable[[Any, TrainConfig], Any]] = MappingProxyType(
     {"mlp": _mlp, "linear": _linear, "resnet": _resnet}
 )

@@ -26,6 +26,7 @@ from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
 from ..runs.run import Run
+from ..runs.schedule import check_schedule
 from ..runs.score_references import check_reference, monitored_reference
 from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import check_benchmarks
@@ -155,6 +156,7 @@ def prepare(
     check_benchmarks(dataset.select(fold.train), TargetTransform.parse(config.target_transform))
     check_missing(dataset.select([*fold.train, *fold.validation]), config.fill_missing)
     batches = batches_of_run(dataset, run, config, fold)
+    check_schedule(config, config.epochs * len(batches))
     if initial is None and config.model.endswith(SUFFIX):
         initial = find_initial(checked_path(config.model, ConfigError).resolve(), run)
     if initial is not None and not initial.is_resumed and not config.allow_overlap:

@@ -183,6 +183,30 @@ def test_hidden_layers_are_those_of_the_configuration() -> None:
     assert len(build(20, 2, small_config(model="linear")).get_weights()) == 2
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"])
+def test_hidden_layers_have_the_activation_of_the_configuration(activation: str) -> None:
+    for name in ("mlp", "resnet"):
+        model = build(20, 1, small_config(model=name, hidden=(7, 5), activation=activation))
+        for number in (1, 2):
+            layer = model.get_layer(f"hidden_{number}")
+            assert layer.activation is keras.activations.get(activation)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+def test_hidden_layers_are_normalised_before_their_activation(kind: str) -> None:
+    config = small_config(hidden=(7, 5), dropout=0.0, normalization=kind, activation="tanh")
+    model = build(20, 1, config)
+    names = [layer.name for layer in model.layers[2:]]
+    of_layers = [[f"{what}_{n}" for what in ("hidden", "normalised", "activation")] for n in (1, 2)]
+    assert names == [*of_layers[0], *of_layers[1], "targets"]
+    x = np.random.default_rng([6]).random((500, 20), np.float32)
+    inner = keras.Model(model.input, model.get_layer("normalised_2").output)
+    values = np.asarray(inner(x, training=True))
+    axis = 0 if kind == "batch" else 1
+    np.testing.assert_allclose(values.mean(axis=axis), 0, atol=1e-3)
+    np.testing.assert_allclose(values.std(axis=axis), 1, atol=0.1)
+
+
 def test_an_unknown_model_is_refused() -> None:
     with refused(ConfigError, "'mpl'", "did you mean 'mlp'?"):
         build(20, 2, small_config(model="mpl"))
