@@ -192,7 +192,7 @@ def test_every_python_example_is_tested() -> None:
     assert {name: n for name, n in examples.items() if n} == {
         TOP: 4,
         DATASET: 2,
-        LOADING: 1,
+        LOADING: 2,
         SCORING: 1,
         TRAINING: 3,
     }
@@ -275,12 +275,17 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     sources = [sampled / "train.parquet", sampled / "validation.parquet"]
     mt.convert(sources, "data/shards", features_json="features.json")
     assert unlabelled()
-    (example,) = blocks("python", DOCUMENTS[LOADING])
+    of_rows, of_eras = blocks("python", DOCUMENTS[LOADING])
     names: dict[str, Any] = {}
-    exec(example, names)
+    exec(of_rows, names)
     x, y = names["x"], names["y"]
     assert (x.shape, y.shape) == ((4096, 6), (4096, 1))
     assert not np.isnan(y).any()
+    exec(of_eras.replace("512", "64"), names)
+    assert names["x"].shape == (4 * 300, 12)
+    assert names["by_era"][123][0].shape == (8 * 64, 12)
+    assert len(set(names["by_era"].eras_of(123))) == 8
+    assert len(names["recent"]) == len(names["by_era"])
 
 
 def test_the_example_of_a_users_loss_can_be_trained_with(

@@ -113,7 +113,7 @@ class EraSampler:
         drop_remainder: bool,
         seed: int,
     ) -> None:
-        self.eras = dict(eras)
+        self.eras, self._labels = dict(eras), tuple(eras)
         self.eras_per_batch = whole("eras_per_batch", eras_per_batch)
         self.rows_per_era = whole("rows_per_era", rows_per_era, least=0)
         self.window_size = whole("window_size", window_size)
@@ -184,9 +184,8 @@ class EraSampler:
     def eras_of(self, step: int) -> tuple[str, ...]:
         """Return the labels of the eras of a step's batch, in the order of its blocks."""
         epoch, step_in_epoch, _ = self._steps.find(step)
-        labels = list(self.eras)
         low, high = self._blocks_of(step_in_epoch)
-        return tuple(labels[era] for era in self._eras_of_epoch(epoch)[low:high].tolist())
+        return tuple(self._labels[era] for era in self._eras_of_epoch(epoch)[low:high].tolist())
 
     def pool(self, epoch: int, pool: int) -> Pool:
         """Return one pool of an epoch."""
@@ -274,7 +273,7 @@ class EraSampler:
         share = self.weights[heaviest] / self.weights.sum()
         if share * self.eras_per_batch > 1 + _ROUNDING:
             raise BatchError(
-                f"era_weights: era {list(self.eras)[heaviest]!r} has {share:.1%} of the weights; "
+                f"era_weights: era {self._labels[heaviest]!r} has {share:.1%} of the weights; "
                 f"expected {1 / self.eras_per_batch:.1%} at most, since a batch has "
                 f"{self.eras_per_batch:,} different eras; choose fewer eras_per_batch, or other "
                 "weights ('equal' always fits)"

@@ -23,6 +23,9 @@ BY_ROWS, EQUAL, HALF_LIFE, FROM_FILE = "rows", "equal", "half_life:", "file:"
 EraWeights = str | Sequence[float] | Mapping[str, float]
 """What era weights may be given as; see `era_weights`."""
 
+MAX_WEIGHT = 1e12
+"""Sums of larger weights, and their quotients, would not be exact enough."""
+
 _COLUMNS = ["era", "weight"]
 _EXPECTED = "'rows', 'equal', 'half_life:52', 'file:weights.csv', or a number for each era"
 
@@ -49,7 +52,7 @@ def era_weights(
     Returns
     -------
     ndarray of float64, shape (eras,)
-        Finite, 0 or more, with a sum above 0.
+        0 to `MAX_WEIGHT`, with a sum above 0.
 
     Raises
     ------
@@ -232,8 +235,8 @@ def _read(path: Path) -> list[tuple[str, str]]:
 def _number(where: str, value: Any) -> float:
     """Return a weight as a float, once it is checked."""
     number = _as_float(value)
-    if number is None or not 0 <= number < np.inf:
-        raise BatchError(f"{where}: expected a weight, 0 or more, found {shown(value)}")
+    if number is None or not 0 <= number <= MAX_WEIGHT:
+        raise BatchError(f"{where}: expected a weight, 0 to {MAX_WEIGHT:g}, found {shown(value)}")
     return number
 
 

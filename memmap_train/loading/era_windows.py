@@ -11,12 +11,13 @@ import numpy as np
 
 from ..text import counted, in_bytes
 from .era_sampler import EraSampler
-from .shuffle_quality import Shuffling, WindowChoice
+from .shuffle_quality import WINDOW_BYTES, Shuffling, WindowChoice
 
 _MIN_BLOCK_WINDOWS = 8
 """A block is drawn from so many places of its era: the order of its rows may have a meaning."""
 _POOL_BATCHES, _MIN_POOL_BATCHES = 16, 2
 """Reading a pool at once disturbs a training less than reading batch by batch."""
+_MAX_POOL_ROWS = 2**18  # limits pools of whole eras: the first batch waits for its pool
 
 
 def choose_era_windows(
@@ -47,16 +48,19 @@ def choose_era_windows(
     """
     window = ceil(window_bytes / row_bytes)
     reason = f"window: {in_bytes(window_bytes)}, which are read at nearly full speed"
-    most = block_rows if has_whole_eras else max(1, block_rows // _MIN_BLOCK_WINDOWS)
-    if window > most:
-        window = most
-        reason = "window: a whole era"
-        if not has_whole_eras:
+    if window >= block_rows:
+        window, reason = block_rows, f"window: all {block_rows:,} rows of a block"
+    # A disk that needs larger requests would take many times as long for several places.
+    if not has_whole_eras and window_bytes <= WINDOW_BYTES:
+        most = max(1, block_rows // _MIN_BLOCK_WINDOWS)
+        if window > most:
+            window = most
             reason = f"window: the rows of a block come from {_MIN_BLOCK_WINDOWS} places of its era"
+    wanted = min(_POOL_BATCHES, max(_MIN_POOL_BATCHES, _MAX_POOL_ROWS // batch_size))
     affordable = memory // (2 * batch_size * buffered_row_bytes)
-    pool = min(_POOL_BATCHES, max(_MIN_POOL_BATCHES, affordable))
+    pool = min(wanted, max(_MIN_POOL_BATCHES, affordable))
     pool_reason = f"pool: {counted(pool, 'batch', 'batches')}, which are read together"
-    if affordable < _POOL_BATCHES:
+    if affordable < wanted:
         pool_reason = f"pool: as large as {in_bytes(memory)} of memory for two of them allow"
     return WindowChoice(window, pool, (reason, pool_reason))
 
@@ -73,14 +77,16 @@ def shuffling_of_eras(sampler: EraSampler) -> Shuffling:
     total = rows.sum()
     share = sampler.blocks_per_epoch / sampler.blocks_per_epoch.sum()
     in_block = rows if sampler.has_whole_eras else np.full_like(rows, sampler.block_rows)
-    n_rows = sampler.eras_per_batch * float((share * in_block).sum())
-    pairs = sampler.eras_per_batch * float((share * in_block * (in_block - 1)).sum())
+    n_eras, mean = sampler.eras_per_batch, float((share * in_block).sum())
+    n_rows = n_eras * mean
+    pairs = n_eras * float((share * in_block * (in_block - 1)).sum())
+    all_pairs = pairs + n_eras * (n_eras - 1) * mean**2
     ideal = float((rows * (rows - 1)).sum() / (total * (total - 1))) if total > 1 else 0.0
     absent = (1 - n_rows / total) ** rows if n_rows < total else np.zeros_like(rows)
     return Shuffling(
-        same_era_rate=min(1.0, pairs / (n_rows * (n_rows - 1))) if n_rows > 1 else 0.0,
+        same_era_rate=pairs / all_pairs if all_pairs else 0.0,
         ideal_same_era_rate=ideal,
-        eras_per_batch=float(sampler.eras_per_batch),
+        eras_per_batch=float(n_eras),
         ideal_eras_per_batch=float((1 - absent).sum()),
         batch_size=round(n_rows),
     )

@@ -14,6 +14,7 @@ BY_DEFAULT = (
     "subsetting",
     "verifying",
     "reading",
+    "eras",
     "scaling",
     "peers",
     "cold",

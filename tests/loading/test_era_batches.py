@@ -309,6 +309,45 @@ def test_era_weights_of_batches_of_rows_are_weights_of_their_loss(toys: dict[str
     np.testing.assert_array_equal(copy.row_weights(7), batches.row_weights(7))
 
 
+@pytest.mark.parametrize("rows_per_era", [10, 0])
+@pytest.mark.parametrize("given", ["half_life:30", "file:weights.csv"])
+def test_eras_that_are_not_selected_have_no_influence(
+    make_toy: MakeToy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_per_era: int,
+    given: str,
+) -> None:
+    """Neither their files, which may be gone, nor their weights."""
+    monkeypatch.chdir(tmp_path)
+    path = make_toy(n_features=N_FEATURES, n_targets=N_TARGETS)
+    chosen = ["0001", "0003", "0005", "0010"]
+
+    def read(weight_of_others: float) -> list[Batch]:
+        weights = {era: 3.0 if era in chosen else weight_of_others for era in ERAS}
+        lines = "".join(f"{era},{weight}\n" for era, weight in weights.items())
+        Path("weights.csv").write_text("era,weight\n" + lines)
+        batches = mt.Batches(
+            mt.open_dataset(path).select(chosen),
+            eras_per_batch=2,
+            rows_per_era=rows_per_era,
+            seed=5,
+            era_weights=given,
+        )
+        for era in set(ERAS) - set(chosen):
+            for file in (path / f"era-{era}").iterdir():
+                file.rename(file.with_suffix(".away"))
+        found = copied(batches.stream(end=2 * len(batches)))
+        for file in path.rglob("*.away"):
+            file.rename(file.with_suffix(".npy"))
+        return found
+
+    first, second = read(1.0), read(1e6)
+    assert len(first) >= 2
+    for one, other in zip(first, second, strict=True):
+        assert_same(one, other)
+
+
 # -- what is said of them -------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Tests of the reader: a pool's windows, copied from maps to their places in a buffer."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memmap_train as mt
+from memmap_train.dataset.direct_array import DirectArray
 from memmap_train.errors import ShardError
 from memmap_train.loading.gather import PoolReader
 from memmap_train.loading.sampler import Pool
@@ -82,6 +84,52 @@ def test_parts_write_no_position_twice(toys: dict[str, Path]) -> None:
         touched += (x != -1).all(axis=1)
         touched += 100 * (y != -1).all(axis=1)
     assert set(touched) == {101}
+
+
+@pytest.mark.parametrize("direct_eras", [(), (0, 2), (2,)])
+def test_padding_has_features_and_no_targets(
+    toys: dict[str, Path], direct_eras: tuple[int, ...]
+) -> None:
+    reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None, direct_eras)
+    pool = make_pool([(0, 0, 20), (0, 0, 12), (0, 20, 20), (2, 8, 30)])
+    pool = replace(pool, padding=np.array([True, False, False, False]))
+    x, y = reader.buffers(pool.n_rows)
+    fill_all(reader, pool, x, y)
+    expected_x, expected_y = expected(pool)
+    is_padding = np.zeros(pool.n_rows, np.bool_)
+    is_padding[pool.places[:12]] = True  # sorted: the shorter window is the first one
+    np.testing.assert_array_equal(x, expected_x)
+    np.testing.assert_array_equal(y[~is_padding], expected_y[~is_padding])
+    assert np.isnan(y[is_padding]).all()
+    part = pool.only(5, 40)
+    assert part.padding is not None
+    assert part.padding[np.argsort(part.places)].tolist() == is_padding[5:40].tolist()
+
+
+def test_rows_that_repeat_the_window_before_are_read_once(
+    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, int]] = []
+    rows = DirectArray.rows
+
+    def noted(self: DirectArray, start: int, stop: int) -> Any:
+        read.append((start, stop))
+        return rows(self, start, stop)
+
+    monkeypatch.setattr(DirectArray, "rows", noted)
+    reader = PoolReader(mt.open_dataset(toys["coordinates"]), None, None, [0, 2])
+    eras, starts, lengths = np.array([[0, 0, 0, 2, 2], [0, 0, 20, 20, 20], [20, 9, 20, 9, 30]])
+    pool = Pool(eras.astype(np.int32), starts, lengths, np.arange(88)[::-1].copy())
+    x, y = reader.buffers(88)
+    for fill in reader.fills(pool, x, y, 1):
+        fill()
+    assert read == [
+        (0, 20),
+        (20, 40),
+        (20, 29),
+        (20, 50),
+    ]  # not of a shorter window, or another era
+    np.testing.assert_array_equal(x, expected(pool)[0])
 
 
 @pytest.mark.parametrize("store", ["float32", "int8"])

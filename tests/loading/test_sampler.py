@@ -102,6 +102,9 @@ def test_numbers_of_windows_are_refused_with_another_sampler(toys: dict[str, Pat
     sampler = EraSampler(dataset.rows_per_era, 2)
     for options in (
         {"batch_size": 20},
+        {"eras_per_batch": 2},
+        {"rows_per_era": 10},
+        {"era_weights": "equal"},
         {"seed": 0},
         {"window_size": 1},
         {"pool_batches": 2},
@@ -214,6 +217,12 @@ def test_a_wrong_answer_about_steps_is_an_error_at_once(
         (lambda p: replace(p, starts=moved(p.starts, -1)), "from row -1 on of an era of"),
         (lambda p: replace(p, starts=moved(p.starts, 10**6)), "from row 1000000 on of an era of"),
         (lambda p: replace(p, lengths=moved(p.lengths, 0)), "found 0 rows from row"),
+        (lambda p: replace(p, padding=np.ones(3, np.bool_)), "padding: expected None or an array"),
+        (
+            lambda p: replace(p, padding=p.lengths),
+            "padding: expected None or an array of bool, one",
+        ),
+        (lambda p: replace(p, padding=[True]), "windows, found [True] (list)"),
         (lambda p: replace(p, places=p.places[:-1]), "places: expected one for each"),
         (lambda p: replace(p, places=moved(p.places, 0)), "places: expected a permutation"),
         (lambda p: replace(p, places=moved(p.places, -1)), "places: expected a permutation"),
