@@ -8,8 +8,8 @@ from .era_correlations import unit_vectors
 
 _LEAST = 1e-12
 """A variance, or a mean of squares, that counts as 0: the root of 0 has no gradient."""
-_SAME = 1e-8
-"""The variance of a feature that counts as constant, as a share of its squared mean."""
+_SAME = 1e-6
+"""The variance of a feature that counts as constant, as a share of its mean square."""
 
 
 def spread_over_eras(scores: Any, counts: Any) -> tuple[Any, Any]:
@@ -57,18 +57,20 @@ def rms_exposures(predictions: Any, targets: Any, features: Any) -> tuple[Any, A
         Whether at least two rows of the era count, and a feature varies in them.
     """
     used = tf.reduce_any(tf.math.is_finite(targets), axis=-1)
-    weights = tf.cast(used, tf.float32)[..., tf.newaxis]
-    n_rows = tf.maximum(tf.reduce_sum(weights, axis=1, keepdims=True), 1)
-    mean = tf.reduce_sum(features * weights, axis=1, keepdims=True) / n_rows
-    centred = (features - mean) * weights
-    squares = tf.reduce_sum(tf.square(centred), axis=1)
-    varies = squares > _SAME * (n_rows * tf.square(mean))[:, 0]
+    weights = tf.cast(used, tf.float32)[:, tf.newaxis]
+    n_rows = tf.maximum(tf.reduce_sum(weights, axis=-1), 1)
+    # Less the first row: constants become 0, and no digits are lost where sums are subtracted.
+    features -= features[:, :1]
+    sums, squares = tf.matmul(weights, features)[:, 0], tf.matmul(weights, features**2)[:, 0]
+    spreads = squares - tf.square(sums) / n_rows
+    varies = spreads > _SAME * squares
     n_features = tf.reduce_sum(tf.cast(varies, tf.float32), axis=-1, keepdims=True)
 
     predictions = tf.transpose(predictions, (0, 2, 1))
     own, _ = unit_vectors(predictions, tf.broadcast_to(used[:, tf.newaxis], tf.shape(predictions)))
-    products = tf.square(tf.matmul(own, centred))  # of shape (eras, targets, features)
-    shares = tf.where(varies, 1 / tf.where(varies, squares, 1), 0)
+    # Of shape (eras, targets, features): unit vectors have a mean of 0, so features needn't.
+    products = tf.square(tf.matmul(own, features))
+    shares = tf.where(varies, 1 / tf.where(varies, spreads, 1), 0)
     mean_squares = tf.linalg.matvec(products, shares) / tf.maximum(n_features, 1)
     counts = tf.broadcast_to(n_features >= 1, tf.shape(mean_squares))
     return _root(mean_squares), counts

@@ -194,6 +194,24 @@ def test_a_constant_feature_is_left_out_of_exposures() -> None:
     assert np.isfinite(gradient).all()
 
 
+def test_features_that_are_almost_constant_have_exposures() -> None:
+    """One row of 5,000 differs: the variance is a 50,000th of the square of the mean."""
+    config = TrainConfig(exposure_weight=1.0)
+    predictions, targets, features = batch(16, n_targets=1, n_eras=2, n_rows=5000)
+    features[:, 0] = 1
+    features[[3, 5000], 0] = 0.75
+    features[:, 1] = 1  # constant where there are labels
+    targets[0], features[0, 1] = np.nan, 0.25
+    expected = batch_loss(config, predictions, targets, features, 2)
+    assert computed(config, predictions, targets, features, 2)[0] == pytest.approx(
+        expected, rel=1e-5
+    )
+    predictions[[3, 5000]] += 10
+    moved = batch_loss(config, predictions, targets, features, 2)
+    assert moved > expected + 0.05
+    assert computed(config, predictions, targets, features, 2)[0] == pytest.approx(moved, rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["pearson", "numerai_corr"])
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
 def test_the_scale_of_predictions_doesnt_matter_to_a_correlation(kind: str, scale: float) -> None:
