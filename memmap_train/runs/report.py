@@ -334,7 +334,7 @@ class Reporter:
         rows : int
             Rows of these steps.
         loss : float
-            Mean over the epoch's labels so far.
+            Mean over what has counted in the epoch so far: labels, or eras.
         rows_per_second : float
         data_wait : float
             Share of the epoch's time so far spent waiting for data, 0 to 1.

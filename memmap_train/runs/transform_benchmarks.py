@@ -4,7 +4,7 @@ Takes the eras to train on; the manifest alone is read.
 """
 
 from ..dataset.dataset import Dataset
-from ..errors import ConfigError
+from ..errors import ConfigError, listed
 from ..text import counted
 from .target_transforms import TargetTransform
 
@@ -20,13 +20,19 @@ def check_benchmarks(train: Dataset, transform: TargetTransform) -> None:
         None of the rows has a value of it.
     """
     train.benchmark_columns(transform.benchmarks or None)
-    for name in transform.benchmarks:
-        if not train.benchmark_eras(name):
-            raise ConfigError(
-                f"target_transform: no row of the {counted(len(train.eras), 'era')} to train on "
-                f"({train.eras[0]} to {train.eras[-1]}) of {train.path} has a value of {name!r}, "
-                "to which residuals are taken; train on other eras, or take another benchmark"
-            )
+    if len(eras_without(train, transform)) == len(train.eras):
+        raise ConfigError(
+            f"target_transform: no row of the {counted(len(train.eras), 'era')} to train on "
+            f"({train.eras[0]} to {train.eras[-1]}) of {train.path} has a value of "
+            f"{listed(transform.benchmarks)}, to which residuals are taken; train on other eras, "
+            "or take another benchmark"
+        )
+
+
+def eras_without(train: Dataset, transform: TargetTransform) -> tuple[str, ...]:
+    """Return the eras in which no row has a value of some benchmark: none of them has a label."""
+    known = [set(train.benchmark_eras(name)) for name in transform.benchmarks]
+    return tuple(era for era in train.eras if not all(era in eras for eras in known))
 
 
 def transform_line(train: Dataset, text: str) -> str | None:
@@ -50,4 +56,6 @@ def transform_line(train: Dataset, text: str) -> str | None:
                 f"{lacking:,} of {counted(train.n_rows, 'row')} ({lacking / train.n_rows:.1%}) "
                 f"have no value of {name} and count as unlabelled"
             )
+    if without := eras_without(train, transform):
+        parts.append(f"{len(without):,} of {counted(len(train.eras), 'era')} have none: left out")
     return "; ".join(parts)

@@ -43,7 +43,12 @@ from .results import draw_missing
 from .train import checked_plan, train_run
 
 # Of a fold's own record; a run of folds has those of all its folds.
-_OF_ONE_FOLD = ("train_eras", "embargoed_eras", "asked_validation_eras")
+_OF_ONE_FOLD = (
+    "train_eras",
+    "embargoed_eras",
+    "eras_without_benchmark",
+    "asked_validation_eras",
+)
 
 
 def train_folds(

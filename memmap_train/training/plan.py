@@ -17,7 +17,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     """Return the plan of a training that begins after the given steps and epochs."""
     config, batches, fold = setup.config, setup.batches, setup.fold
     validation = setup.dataset.select(fold.validation)
-    manifest = setup.dataset.manifest
+    manifest, trained = setup.dataset.manifest, batches.dataset.eras
     automatic, note = automatic_embargo(
         setup.dataset.eras,
         config.targets,
@@ -27,15 +27,15 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     reference = setup.record.monitored_against
     n_features, n_parameters = len(batches.feature_names), model.count_params()
     return TrainPlan(
-        n_train_eras=len(fold.train),
+        n_train_eras=len(trained),
         n_train_rows=batches.dataset.n_rows,
         n_validation_eras=len(fold.validation),
         n_validation_rows=validation.n_rows,
         n_embargo_eras=len(fold.embargo),
-        train_range=f"{fold.train[0]} to {fold.train[-1]}",
+        train_range=f"{trained[0]} to {trained[-1]}",
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
-        transform=transform_line(batches.dataset, config.target_transform),
+        transform=transform_line(setup.dataset.select(fold.train), config.target_transform),
         monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),

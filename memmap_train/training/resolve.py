@@ -170,7 +170,7 @@ def prepare(
         window_size=batches.window_size,
         pool_batches=batches.pool_batches,
     )
-    record = _record_of(dataset, resolved, choice, initial, reference)
+    record = _record_of(dataset, resolved, choice, batches, initial, reference)
     return Setup(dataset, resolved, fold, batches, record, initial)
 
 
@@ -229,6 +229,7 @@ def _record_of(
     dataset: Dataset,
     resolved: TrainConfig,
     choice: _FoldChoice,
+    batches: Batches,
     initial: InitialModel | None,
     reference: str | None,
 ) -> RunRecord:
@@ -245,7 +246,7 @@ def _record_of(
         "kept_epoch": choice.kept_epoch,
         "main_target": resolved.targets[0],
         "named_targets": [aliases.get(name, name) for name in resolved.targets],
-        **order_record(resolved, dataset.select(choice.fold.train)),
+        **order_record(resolved, choice.fold, batches),
         **dataset_record(dataset, [choice.fold]),
         "own_code_version": digest_of_code(
             [resolved.model, *code, *resolved.callbacks, resolved.loss]

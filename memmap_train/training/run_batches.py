@@ -15,6 +15,8 @@ from ..loading.window_sampler import ORDER_VERSION
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
 from ..runs.run import Run
+from ..runs.target_transforms import TargetTransform
+from ..runs.transform_benchmarks import eras_without
 from ..system.checksum import Checksum
 
 
@@ -22,10 +24,13 @@ def batches_of_run(dataset: Dataset, run: Run | None, config: TrainConfig, fold:
     """Return the batches of a fold's eras to train on; a run keeps how it shuffles.
 
     The choice of window and pool may depend on the memory that is free: it is made once in a run.
+    Eras that have no label once targets are transformed are left out.
     """
     record = run.record if run else None
+    train = dataset.select(fold.train)
+    without = eras_without(train, TargetTransform.parse(config.target_transform))
     batches = Batches(
-        dataset.select(fold.train),
+        train.select([era for era in train.eras if era not in without]),
         batch_size=None if config.eras_per_batch else config.batch_size,
         eras_per_batch=config.eras_per_batch or None,
         rows_per_era=config.rows_per_era if config.eras_per_batch else None,
@@ -42,27 +47,27 @@ def batches_of_run(dataset: Dataset, run: Run | None, config: TrainConfig, fold:
     return batches
 
 
-def order_record(config: TrainConfig, train: Dataset) -> dict[str, Any]:
+def order_record(config: TrainConfig, fold: Fold, batches: Batches) -> dict[str, Any]:
     """Return what is recorded of the order of rows, besides the configuration.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    train : Dataset
-        The training eras.
 
     Returns
     -------
-    dict of str to int or str
-        The version of the sampler, and a checksum of the eras' weights if a file has them.
+    dict of str to int, str or list of str
+        The version of the sampler; training eras that are left out, if residuals are taken; and
+        a checksum of the eras' weights, if a file has them.
     """
-    version = ERA_ORDER_VERSION if config.eras_per_batch else ORDER_VERSION
-    if not config.era_weights.startswith(FROM_FILE):
-        return {"order_version": version}
-    eras = dict(zip(train.eras, train.rows_per_era, strict=True))
-    known = [shard.era for shard in train.manifest.shards]
-    weights = era_weights(config.era_weights, eras, known)
-    return {"order_version": version, "era_weights_digest": Checksum(weights.tobytes()).text}
+    found: dict[str, Any] = {"order_version": ORDER_VERSION}
+    if config.eras_per_batch:
+        found["order_version"] = ERA_ORDER_VERSION
+    train = batches.dataset
+    if TargetTransform.parse(config.target_transform).benchmarks:
+        found["eras_without_benchmark"] = [era for era in fold.train if era not in train]
+    if config.era_weights.startswith(FROM_FILE):
+        eras = dict(zip(train.eras, train.rows_per_era, strict=True))
+        known = [shard.era for shard in train.manifest.shards]
+        weights = era_weights(config.era_weights, eras, known)
+        found["era_weights_digest"] = Checksum(weights.tobytes()).text
+    return found
 
 
 def _check_memory(memory: int, buffer_bytes: int) -> None:
