@@ -3,40 +3,44 @@
 Takes a `TrainConfig`; pure functions, no TensorFlow.
 """
 
-from typing import TYPE_CHECKING
-
 from ..errors import ConfigError, listed
+from .config import TrainConfig
 from .object_reference import is_reference
-
-if TYPE_CHECKING:
-    from .config import TrainConfig
 
 CORRELATIONS = ("pearson", "numerai_corr")
 """Losses that are 1 less a correlation within each era."""
 BY_ROWS = "rows"
 """The era weights with which all rows weigh the same."""
+_DEFAULT_BATCH_SIZE = TrainConfig().batch_size
 _ADDED = ("corr_weight", "std_weight", "exposure_weight")
 
 
-def weighs_rows(config: "TrainConfig") -> bool:
+def weighs_rows(config: TrainConfig) -> bool:
     """Return True if the loss weighs rows by their eras, as in batches of rows of any eras."""
     return config.era_weights != BY_ROWS and not config.eras_per_batch
 
 
-def check_batches_and_loss(config: "TrainConfig") -> None:
+def check_batches_and_loss(config: TrainConfig) -> None:
     """Check that keys of batches, of their loss and of targets suit each other.
 
     Raises
     ------
     ConfigError
-        Rows of each era are asked for in batches of rows; there are more or fewer weights than
-        targets; what is computed within eras, or over several of them, has none; or a loss of the
-        user's would have to weigh rows.
+        Rows of each era are asked for in batches of rows, or another number of rows than those of a
+        batch's eras; there are more or fewer weights than targets; what is computed within eras, or
+        over several of them, has none; or a loss of the user's would have to weigh rows.
     """
     if config.rows_per_era and not config.eras_per_batch:
         raise ConfigError(
             f"rows_per_era: expected 0 in batches of rows, found {config.rows_per_era}; set "
             "eras_per_batch too, or leave rows_per_era out"
+        )
+    n_rows = config.eras_per_batch * config.rows_per_era
+    if n_rows and config.batch_size not in (n_rows, _DEFAULT_BATCH_SIZE):
+        raise ConfigError(
+            f"batch_size: expected {n_rows:,} with eras_per_batch = {config.eras_per_batch} and "
+            f"rows_per_era = {config.rows_per_era}, found {config.batch_size:,}; leave it out, it "
+            "follows from them"
         )
     n_weights, n_targets = len(config.target_weights), len(config.targets)
     if n_weights not in (0, n_targets):

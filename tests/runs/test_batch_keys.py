@@ -11,6 +11,15 @@ from memmap_train.runs.config import TrainConfig
 from tests.support.errors import refused
 
 
+def test_the_size_of_batches_of_eras_follows_from_them() -> None:
+    for size in (32, TrainConfig().batch_size):
+        check_batches_and_loss(TrainConfig(eras_per_batch=4, rows_per_era=8, batch_size=size))
+    with refused(ConfigError, "batch_size: expected 32 with", "found 64", "leave it out"):
+        check_batches_and_loss(TrainConfig(eras_per_batch=4, rows_per_era=8, batch_size=64))
+    with refused(ConfigError, "rows_per_era: expected 0 in batches of rows", "found 8"):
+        check_batches_and_loss(TrainConfig(rows_per_era=8))
+
+
 def test_there_must_be_a_weight_for_each_target() -> None:
     for weights in ((), (1.0,)):
         check_batches_and_loss(TrainConfig(target_weights=weights))

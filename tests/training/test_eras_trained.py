@@ -34,7 +34,7 @@ LAST_TRAINED = 12  # eras of 80 rows
 
 def era_config(**changes: Any) -> TrainConfig:
     """Return a configuration of batches of 4 eras, 16 rows of each: 15 steps an epoch."""
-    values = {"eras_per_batch": 4, "rows_per_era": 16, "loss": "numerai_corr"}
+    values = {"eras_per_batch": 4, "rows_per_era": 16, "batch_size": 4096, "loss": "numerai_corr"}
     return small_config(**(values | changes))
 
 
@@ -129,7 +129,9 @@ def test_weights_of_eras_weigh_rows_in_batches_of_rows(
 ) -> None:
     dataset = mt.open_dataset(sample)
     column = dataset.target_names.index("target")
-    config = unmoving(eras_per_batch=0, rows_per_era=0, loss=loss, era_weights="half_life:3")
+    config = unmoving(
+        eras_per_batch=0, rows_per_era=0, batch_size=64, loss=loss, era_weights="half_life:3"
+    )
     train_run(sample, tmp_path / "run", config)
     of_eras, predict = [], outputs(tmp_path / "run")
     for era in dataset.eras[:LAST_TRAINED]:
@@ -146,7 +148,13 @@ def test_weights_of_eras_weigh_rows_in_batches_of_rows(
     "changes",
     [
         {"std_weight": 0.1, "exposure_weight": 0.1, "target_transform": "gaussian"},
-        {"eras_per_batch": 0, "rows_per_era": 0, "loss": "mse", "era_weights": "equal"},
+        {
+            "eras_per_batch": 0,
+            "rows_per_era": 0,
+            "batch_size": 64,
+            "loss": "mse",
+            "era_weights": "equal",
+        },
         {"rows_per_era": 0, "era_weights": "equal", "epochs": 5},
     ],
     ids=["eras", "weighted rows", "whole eras"],
