@@ -204,8 +204,8 @@ def test_a_window_is_chosen_for_the_rows_of_a_block(make_toy: MakeToy) -> None:
     dataset = mt.open_dataset(path)
     common: dict[str, Any] = {"eras_per_batch": 2, "seed": 0}
     batches = mt.Batches(dataset, rows_per_era=200, **common)
-    assert (batches.window_size, batches.pool_batches) == (25, 16)
-    assert "8 places of its era" in batches.reasons[0]
+    assert (batches.window_size, batches.pool_batches) == (50, 16)
+    assert "4 places of its era" in batches.reasons[0]
     assert mt.Batches(dataset, rows_per_era=3, **common).window_size == 1
     whole_eras = mt.Batches(dataset, rows_per_era=0, **common)
     assert whole_eras.window_size == 205  # 262,144 bytes
@@ -215,7 +215,7 @@ def test_a_window_is_chosen_for_the_rows_of_a_block(make_toy: MakeToy) -> None:
     assert "1.0 MB of memory" in little.reasons[1]
     given = mt.Batches(dataset, rows_per_era=200, window_size=7, **common)
     assert (given.window_size, given.pool_batches, given.reasons) == (7, 16, ())
-    chosen = mt.Batches(dataset, rows_per_era=200, window_size=25, **common)
+    chosen = mt.Batches(dataset, rows_per_era=200, window_size=50, **common)
     assert_same(chosen[3], batches[3])
 
 

@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "drop_remainder": True,
     "seed": 11,
 }
-GOLDEN = "1d7da77ee14c740f7195faec07db6ace3bf34e7d86f8fafa0b3ab79e91eadf81"
+GOLDEN = "e394b79025219f5971e13a69cb585a3c331990adfd763e8c1b8ee44b8465d715"
 
 
 def make(rows: list[int], **options: Any) -> EraSampler:
@@ -284,6 +284,19 @@ def test_windows_are_in_file_order_and_part_of_a_pool_is_a_slice_of_its_buffer(
     high = data.draw(st.integers(low + 1, pool.n_rows))
     for found, expected in zip(filled(pool.only(low, high), rows), filled(pool, rows), strict=True):
         np.testing.assert_array_equal(found, expected[low:high])
+
+
+def test_windows_that_divide_a_block_are_read_whole() -> None:
+    """Except where an era's rows end, and from the block on that goes through them again."""
+    rows, n_pieces = [5_570 + era for era in range(40)], []
+    for window_size in (128, 100):
+        sampler = make(
+            rows, weights=rows, rows_per_era=512, window_size=window_size, pool_batches=999
+        )
+        pool = sampler.pool(3, 0)
+        n_pieces.append(len(pool.lengths) / (sampler.steps_per_epoch * 3))
+    assert n_pieces[0] < 4.4
+    assert n_pieces[1] > 5.9
 
 
 def test_padding_follows_the_window_whose_rows_it_repeats() -> None:
