@@ -425,5 +425,10 @@ def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("memmap_train.loading.batches.MIN_AVAILABLE", 1000)
+    little = MemoryBudget(lambda: 2000)
     with refused(BatchError, "pools of 3 batches of 20 rows take", "fewer pool_batches"):
-        make(toys["float32"], memory_budget=MemoryBudget(lambda: 2000))
+        make(toys["float32"], memory_budget=little)
+    # Pools of 360 bytes, three decoded batches of 720 bytes.
+    with refused(BatchError, "two are in use, and decoded batches 2.2 kB; expected 2.0 kB at most"):
+        make(toys["int8"], pool_batches=2, memory_budget=little)
+    make(toys["int8"], pool_batches=2, rows_per_era=5, memory_budget=little)
