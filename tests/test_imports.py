@@ -187,6 +187,12 @@ EXCEPTIONS = {
         "conversion.parquet.handle",
         "conversion.parquet.writer",
     },
+    "numerai.submission.live_ids": {  # to read ids
+        "conversion.parquet.file",
+        "conversion.parquet.handle",
+        "conversion.parquet.row_labels",
+    },
+    "numerai.submission.submit": {"conversion.parquet.prediction_reader"},  # to read a file
     "scoring.inputs": {"training.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file

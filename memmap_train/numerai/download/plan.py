@@ -107,7 +107,7 @@ def make_plan(
         Numerai can't be reached, or has no such version or file; or a file is in the folder that
         wasn't downloaded.
     """
-    offered = _by_version(list_files(round_number))
+    offered = files_by_version(list_files(round_number))
     if version not in offered:
         raise NumeraiError(
             f"Numerai has no version {version!r}{nearest(version, offered)}; it has "
@@ -142,7 +142,7 @@ def check_space(plan: DownloadPlan) -> None:
         )
 
 
-def _by_version(names: Iterable[str]) -> dict[str, list[str]]:
+def files_by_version(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the sorted names of files by version; versions are sorted by their numbers."""
     found: dict[str, list[str]] = {}
     for version, _, name in sorted(full.partition("/") for full in names):
