@@ -26,6 +26,11 @@ from .http_requests import log_reason, shortened
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
+KEY_ADVICE = (
+    "check the key in NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY, which may be wrong, expired or "
+    "without a scope that is needed"
+)
+"""What to do if Numerai refuses what was asked with a key."""
 _LIST = """query($round: Int $tournament: Int) {
     listDatasets(round: $round tournament: $tournament)
 }"""
@@ -130,18 +135,36 @@ def ask(
     DependencyError
         numerapi isn't installed.
     """
+    answer = answer_to(text, variables, keys, wait)
+    if answer.data is not None:
+        return answer.data
+    if answer.is_refused:
+        advice = "" if keys is None else f"; {KEY_ADVICE}"
+        raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}{advice}")
+    raise NumeraiError(
+        f"Numerai doesn't answer the question for {what}: {answer.reason}; check the network, or "
+        "try again later"
+    )
+
+
+def answer_to(
+    text: str,
+    variables: Mapping[str, Any],
+    keys: tuple[str, str] | None = None,
+    wait: Wait = time.sleep,
+) -> Answer:
+    """Ask the API like `ask`, but return what came of it, a refusal too.
+
+    Raises
+    ------
+    DependencyError
+        numerapi isn't installed.
+    """
     waits = list(RETRY_SECONDS)
     while True:
         answer = ask_once(text, variables, keys)
-        if answer.data is not None:
-            return answer.data
-        if answer.is_refused:
-            raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}")
-        if not waits:
-            raise NumeraiError(
-                f"Numerai doesn't answer the question for {what}: {answer.reason}; check the "
-                "network, or try again later"
-            )
+        if answer.data is not None or answer.is_refused or not waits:
+            return answer
         wait(waits.pop(0))
 
 
