@@ -189,7 +189,10 @@ def ask_once(
     except TimeoutError:
         return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
-        return Answer(None, shortened(str(error) or "no reason is given"), is_refused=True)
+        said = str(error) or "no reason is given"
+        for key in keys or ():  # a server could repeat what it was sent
+            said = said.replace(key, "…")
+        return Answer(None, shortened(said), is_refused=True)
     data = result.get("data") if isinstance(result, dict) else None
     if isinstance(data, dict):
         return Answer(data)

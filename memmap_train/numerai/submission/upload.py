@@ -6,8 +6,10 @@ the model has says whether it has arrived. If a user stops it, the log says the 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import NumeraiError
 from ..api import TOURNAMENT, Answer, Wait, ask, ask_once
@@ -68,13 +70,10 @@ def upload(
     NumeraiError
         The key isn't valid, the file isn't taken, or nothing is made of it.
     """
-    try:
+    with before_submission(payload.path):
         before = destination.existing(model_id, keys, wait)
         filename = _send(payload, destination, model_id, keys, report, wait)
         payload.check_unchanged()
-    except KeyboardInterrupt:
-        _log.warning("%s: stopped before the end; nothing was submitted", payload.path)
-        raise
     variables = {"filename": filename, "tournament": TOURNAMENT, "modelId": model_id}
     look = _Look(destination, filename, model_id, keys, before)
     try:
@@ -82,6 +81,16 @@ def upload(
         return _created(payload, answer, look, wait)
     except KeyboardInterrupt:
         _log.warning("%s: %s", payload.path, look.words_when_stopped(wait))
+        raise
+
+
+@contextmanager
+def before_submission(path: Path) -> Iterator[None]:
+    """Say that nothing was submitted if the user stops the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _log.warning("%s: stopped before anything was submitted", path)
         raise
 
 
