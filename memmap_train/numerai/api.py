@@ -18,11 +18,12 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import DependencyError, NumeraiError, shown
 from .http_requests import log_reason, shortened
 
+_T = TypeVar("_T")
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
@@ -185,7 +186,7 @@ def ask_once(
             return client.raw_query(text, dict(variables), keys is not None, retries=1)
 
     try:
-        result = _within(ANSWER_SECONDS, post)
+        result = within(ANSWER_SECONDS, post)
     except TimeoutError:
         return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
@@ -221,9 +222,15 @@ def _client(keys: tuple[str, str] | None) -> Any:
         root.removeHandler(handler)
 
 
-def _within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Return what a function returns; it goes on in a thread of its own if it takes too long."""
-    future: Future[Any] = Future()
+def within(seconds: float, function: Callable[[], _T]) -> _T:
+    """Return what a function returns; it goes on in a thread of its own if it takes too long.
+
+    Raises
+    ------
+    TimeoutError
+        It takes longer.
+    """
+    future: Future[_T] = Future()
 
     def run() -> None:
         try:

@@ -22,7 +22,7 @@ from memmap_train.numerai.submission.upload import Submission, upload
 from tests.support.errors import refused
 from tests.support.numerai_account import MODEL_ID, Account
 from tests.support.numerai_faults import Fault
-from tests.support.numerai_server import NumeraiServer
+from tests.support.numerai_server import GraphQLError, NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 
@@ -286,9 +286,26 @@ def test_a_refused_submission_is_not_repeated(
     server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
     del server.resolvers[KINDS[kind].create_field]
-    with refused(NumeraiError, "Numerai refuses the ", "Cannot query field"):
+    with refused(NumeraiError, "Numerai refuses the ", "Cannot query field", "nothing was"):
         send(path, account, kind)
     assert created(account, kind) == 1
+
+
+@every_kind
+def test_a_refusal_of_what_was_made_all_the_same_is_none(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    """GraphQL allows errors beside data, and numerapi then drops the data."""
+    field = KINDS[kind].create_field
+    make = server.resolvers[field]
+
+    def make_and_complain(variables: dict[str, Any]) -> Any:
+        make(variables)
+        raise GraphQLError("a part of the answer is missing")
+
+    server.resolvers[field] = make_and_complain
+    made, _ = send(path, account, kind)
+    check_once(server, account, made, kind)
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(account: Account, tmp_path: Path) -> None:
