@@ -253,6 +253,18 @@ def test_an_answer_that_cannot_be_looked_for_says_so(
     assert (len(made_by(account, kind)), created(account, kind)) == (1, 1)
 
 
+def test_a_key_that_may_not_read_submissions_is_enough_to_submit(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    """Only a lost answer needs the list of submissions."""
+    del server.resolvers["submissions"]
+    made, _ = send(path, account)
+    check_once(server, account, made, "predictions")
+    server.fail(Fault("graphql", name="create_submission", cut_after=3))
+    with refused(NumeraiError, "isn't known: Numerai doesn't tell what the model has"):
+        send(path, account)
+
+
 @pytest.mark.parametrize("kind", ["predictions", "model"])
 def test_something_new_of_another_file_is_not_taken_for_this_one(
     server: NumeraiServer, account: Account, path: Path, kind: str

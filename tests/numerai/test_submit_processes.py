@@ -169,6 +169,26 @@ def test_a_stopped_submission_says_whether_it_has_arrived(
     assert len(account.submissions) + len(account.pickles) == n_asked == n_made
 
 
+def test_a_stop_does_not_wait_for_a_network_that_is_gone(
+    server: NumeraiServer, account: Account
+) -> None:
+    """Neither the last step nor the look for what has arrived is answered."""
+    silence = Silence(server)
+
+    def answer_nothing_more() -> None:
+        server.fail(*[Fault("graphql", first=silence)] * 9)
+        silence()
+
+    server.fail(Fault("graphql", name="createComputePickleUpload", first=answer_nothing_more))
+    with process(server, MODEL, f"{QUICK}upload.STOP_SECONDS = 0.1\n") as child:
+        assert silence.reached.wait(MAX_WAIT_SECONDS)
+        child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=MAX_WAIT_SECONDS)
+    silence.go_on.set()
+    assert child.returncode == 130
+    assert MAYBE in error
+
+
 def test_a_submission_whose_answer_is_lost_is_not_sent_again(
     server: NumeraiServer, account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:

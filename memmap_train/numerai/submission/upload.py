@@ -178,7 +178,7 @@ class _Look:
     filename: str
     model_id: str
     keys: Keys
-    before: Existing
+    before: Existing | None
 
     def __call__(self, wait: Wait, seconds: Sequence[float] = ()) -> Submission | None:
         """Return what was made of the file; None if there is nothing.
@@ -197,6 +197,8 @@ class _Look:
         waits = list(seconds)
         while True:
             now = self.destination.existing(self.model_id, self.keys, wait)
+            if now is None or self.before is None:
+                raise NumeraiError("Numerai doesn't tell what the model has")
             new = {key: name for key, name in now.items() if key not in self.before}
             for key, name in new.items():
                 if name in (self.filename, None):
