@@ -193,6 +193,8 @@ EXCEPTIONS = {
         "conversion.parquet.row_labels",
     },
     "numerai.submission.submit": {"conversion.parquet.prediction_reader"},  # to read a file
+    "numerai.week.dataset": {"conversion.conversion", "conversion.report"},  # to update it
+    "numerai.week.live": {"conversion.conversion"},  # to convert the live rows
     "scoring.inputs": {"training.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file

@@ -12,6 +12,7 @@ def add_numerai_commands(commands: Any) -> None:
     """Add the commands that deal with Numerai."""
     _add_download(commands)
     _add_export(commands)
+    _add_week(commands)
 
 
 def _add_download(commands: Any) -> None:
@@ -81,4 +82,18 @@ def _add_export(commands: Any) -> None:
     )
     export.add_argument(
         "--image", action="store_true", help="try it with the image's numpy and pandas"
+    )
+
+
+def _add_week(commands: Any) -> None:
+    """Add the command `week`."""
+    week = add_command(
+        commands,
+        "week",
+        "do Numerai's week unattended: download, predict, submit, once each, and safe to repeat",
+        "memmap-train week week.toml --dry-run",
+    )
+    week.add_argument("config", metavar="CONFIG", help="a TOML file")
+    week.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )
