@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DependencyError, NumeraiError, shown
-from .http_requests import log_reason, shortened
+from .http_requests import NO_OBJECT_REASON, log_reason, request_reason, shortened
 
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
@@ -152,10 +152,13 @@ def ask_once(
 
     Raises
     ------
+    NumeraiError
+        ``~/.netrc`` would replace the keys.
     DependencyError
         numerapi isn't installed.
     """
     client, log = _client(keys), list[str]()
+    _refuse_netrc()
 
     def post() -> Any:
         with _log_of_this_thread(log):
@@ -167,6 +170,10 @@ def ask_once(
         return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
         return Answer(None, shortened(str(error) or "no reason is given"), is_refused=True)
+    except OSError as error:  # of a file of certificates, for example
+        return Answer(None, request_reason(error))
+    except (TypeError, RecursionError):  # numerapi has looked into something else
+        return Answer(None, NO_OBJECT_REASON)
     data = result.get("data") if isinstance(result, dict) else None
     if isinstance(data, dict):
         return Answer(data)
@@ -193,6 +200,18 @@ def _client(keys: tuple[str, str] | None) -> Any:
         )
     finally:
         root.removeHandler(handler)
+
+
+def _refuse_netrc() -> None:
+    """Raise a NumeraiError if requests would send a password of ``~/.netrc`` and no key."""
+    from numerapi import base_api
+    from requests.utils import get_netrc_auth
+
+    if get_netrc_auth(base_api.API_TOURNAMENT_URL) is not None:
+        raise NumeraiError(
+            "~/.netrc: its entry for Numerai's server, or its default one, would be sent to "
+            "Numerai in place of the key; remove it, or let the variable NETRC name another file"
+        )
 
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:
