@@ -1,10 +1,14 @@
 """Numerai's week on loopback: a round, live rows, models, finished runs, a configuration."""
 
+import io
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from memmap_train.numerai.week.clock import Clock
 from memmap_train.numerai.week.report import WeekReport
@@ -111,6 +115,29 @@ class NumeraiWeek:
         """Do the week in this process."""
         used = clock or FakeClock(datetime.now(UTC))
         return week(self.config, progress=False, clock=used.clock, **options)
+
+    def refresh_live(self, seed: int = 1) -> list[str]:
+        """Give the server other live rows, of another round; return their ids."""
+        table = pq.read_table(self.sample / "live.parquet")
+        ids = [f"n{seed:x}{number:014x}" for number in range(len(table))]
+        place = table.column_names.index("id")
+        table = table.set_column(place, "id", pa.array(ids))
+        file = io.BytesIO()
+        pq.write_table(table, file)
+        self.server.put_file("v5.3/live.parquet", file.getvalue())
+        return ids
+
+    def uploaded_ids(self, name: str) -> list[str]:
+        """Return the ids in a file of predictions that was uploaded."""
+        header, *lines = self.server.uploads[name].decode().splitlines()
+        assert header == "id,prediction"
+        return [line.split(",")[0] for line in lines]
+
+    def texts(self) -> str:
+        """Return the content of all files that a week has written, as text."""
+        files = [path for path in self.state.rglob("*") if path.is_file()]
+        files += [path for path in (self.folder / "data").glob(".*") if path.is_file()]
+        return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
     def sent(self) -> dict[str, list[str]]:
         """Return the names of all submissions, by model, those without any left out."""

@@ -6,7 +6,7 @@ The package's warnings are in the file too. A file that can't be written ends no
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -62,7 +62,8 @@ def logging_into(folder: Path) -> Iterator[Log]:
         yield Log(handler)
     finally:
         package.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what is left in the buffer doesn't fit on the disk either
+            handler.close()
 
 
 class _LogFile(RotatingFileHandler):
