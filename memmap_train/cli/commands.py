@@ -335,6 +335,16 @@ def _export(arguments: argparse.Namespace) -> None:
     print(exported_text(report))
 
 
+def _submit(arguments: argparse.Namespace) -> None:
+    from ..numerai.submission.submit import submit
+    from ..numerai.submission.text import describe_submission, submission_text
+
+    report = submit(**_options(arguments), progress=True)
+    _print_found(arguments, report, submission_text, describe_submission)
+    if report.problem is not None:
+        raise NumeraiError(f"{report.path}: it was sent, and {report.problem}")
+
+
 def _week(arguments: argparse.Namespace) -> None:
     from ..numerai.week.report import failures_text, week_text
     from ..numerai.week.week import week  # needs pydantic and pyarrow
@@ -361,5 +371,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "report": _report,
     "download": _download,
     "export": _export,
+    "submit": _submit,
     "week": _week,
 }

@@ -29,6 +29,7 @@ from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.live_rows import make_live
+from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.report import report_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
@@ -400,7 +401,7 @@ def test_an_upload_that_takes_too_long_is_refused(
 def test_too_much_memory_is_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(description: dict[str, Any], *others: Any) -> Path:
+    def greedy(description: dict[str, Any], *others: Any, **named: Any) -> Path:
         path = tmp_path / "greedy.pkl"
         code = "(lambda a, b=None: bytearray(5 * 10**9))"
         path.write_bytes(b"cbuiltins\neval\n(V" + code.encode() + b"\ntR.")
@@ -428,5 +429,6 @@ def test_another_python_makes_the_file_without_any_package(tmp_path: Path) -> No
         _, python = find_python(other)
     except ExportError:
         pytest.skip(f"no Python {other} on this machine")
-    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path)
+    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path, version=other)
     assert b"_make_function" in path.read_bytes()
+    assert read_mark(path) == UploadMark(python=other, made_by=f"memmap-train {mt.__version__}")

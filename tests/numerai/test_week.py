@@ -104,7 +104,7 @@ def test_the_next_round_is_another_submission(numerai: NumeraiWeek) -> None:
 def test_the_dataset_is_updated_after_the_submissions(numerai: NumeraiWeek) -> None:
     numerai.write_config('dataset = "data/shards"\n' + CONFIG)
     report = numerai.run()
-    assert [outcome.what for outcome in report.outcomes] == ["the round", "first", "the dataset"]
+    assert [outcome.what for outcome in report.outcomes] == ["Numerai", "first", "the dataset"]
     dataset = mt.open_dataset(numerai.folder / "data" / "shards")
     assert len(dataset.eras) == 24
     assert dataset.manifest.dtype == "int8"
@@ -311,7 +311,7 @@ def test_nothing_is_sent_while_the_list_of_submissions_cannot_be_had(numerai: Nu
     numerai.server.fail(*[Fault("graphql", "submissions", status=500)] * 3)
     (failed,) = numerai.run().failures
     assert failed.what == "first"
-    assert "Numerai doesn't answer the question for the model's submissions" in failed.text
+    assert "Numerai doesn't answer the question for what the model has" in failed.text
     assert not numerai.sent()
 
 
@@ -324,7 +324,7 @@ def test_predictions_that_numerai_would_refuse_are_not_sent(
 
     monkeypatch.setattr("memmap_train.numerai.week.predictions.write_predictions", constant)
     (failed,) = numerai.run().failures
-    assert "Numerai wouldn't accept these predictions" in failed.text
+    assert "submission must have non-zero standard deviation" in failed.text
     assert not numerai.sent()
 
 

@@ -148,11 +148,16 @@ def files_by_version(names: Iterable[str]) -> dict[str, list[str]]:
     for version, _, name in sorted(full.partition("/") for full in names):
         if _FILE_NAME.fullmatch(name):
             found.setdefault(version, []).append(name)
+    return {version: found[version] for version in sorted(found, key=version_numbers)}
 
-    def order(version: str) -> list[int]:
-        return [int(number) for number in re.findall(r"\d+", version)]
 
-    return {version: found[version] for version in sorted(found, key=order)}
+def version_numbers(version: str) -> list[int]:
+    """Return the numbers in the name of a version, by which versions are sorted.
+
+    >>> sorted(["v5.10", "v5.9"], key=version_numbers)
+    ['v5.9', 'v5.10']
+    """
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _selected(

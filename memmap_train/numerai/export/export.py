@@ -116,7 +116,9 @@ def export(
         check_can_try(version, tester, needs_keras=needs_keras)
         report("exporting", 1, 4)
         modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
-        pickled = make_pickle(_description(models, neutral), modules, interpreter, folder)
+        pickled = make_pickle(
+            _description(models, neutral), modules, interpreter, folder, version=version
+        )
         report("trying", 2, 4)
         if rows is None:
             make_live(folder / "live.parquet", _all_features(found_runs[0], models, neutral))

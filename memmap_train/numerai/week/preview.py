@@ -14,9 +14,8 @@ from .dataset import FILES as DATASET_FILES
 from .live import FILES as LIVE_FILES
 from .live import LIVE, is_of_earlier_round
 from .ready import finished_runs
-from .report import Outcome
+from .report import DATASET, LIVE_ROWS, ROUND, Outcome
 from .uploads import wanted_upload
-from .waiting import shown_time
 
 
 def preview(context: Context) -> tuple[Outcome, ...]:
@@ -33,14 +32,14 @@ def _previewed(context: Context) -> Iterator[Outcome]:
         try:
             found = current_round()
         except MemmapTrainError as error:
-            yield Outcome("the round", str(error), has_failed=True)
+            yield Outcome(ROUND, str(error), has_failed=True)
         else:
-            yield Outcome("the round", _round_text(context, found))
-            yield _outcome("the live rows", partial(_live, context, found))
+            yield Outcome(ROUND, _round_text(context, found))
+            yield _outcome(LIVE_ROWS, partial(_live, context, found))
             for model in models:
                 yield _outcome(model.name, partial(_predictions, context, model, found))
     if config.dataset is not None:
-        yield _outcome("the dataset", partial(_dataset, context, config.dataset))
+        yield _outcome(DATASET, partial(_dataset, context, config.dataset))
 
 
 def _outcome(what: str, act: Callable[[], str]) -> Outcome:
@@ -61,11 +60,8 @@ def _upload(context: Context, model: ModelConfig) -> str:
 def _round_text(context: Context, found: Round) -> str:
     now = context.clock.now()
     if found.is_open(now):
-        return f"{found.number} is open until {shown_time(found.closes)}"
-    when = f"opens at {shown_time(found.opens)}"
-    if now >= found.closes:
-        when = f"has closed at {shown_time(found.closes)}"
-    return f"{found.number} {when}; would wait for {context.config.wait_minutes:g} minutes at most"
+        return found.words(now)
+    return f"{found.words(now)}; would wait for {context.config.wait_minutes:g} minutes at most"
 
 
 def _live(context: Context, found: Round) -> str:

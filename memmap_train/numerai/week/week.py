@@ -29,10 +29,10 @@ from .log import Log, logging_into
 from .predictions import submit_predictions
 from .preview import preview
 from .ready import finished_runs
-from .report import Outcome, WeekReport
+from .report import DATASET, LIVE_ROWS, ROUND, Outcome, WeekReport
 from .state import State
 from .uploads import upload_model
-from .waiting import open_round, shown_time
+from .waiting import open_round
 
 LOCK_NAME = ".lock"
 
@@ -118,7 +118,7 @@ def _outcomes(context: Context) -> tuple[Outcome, ...]:
         outcomes += _outcomes_of_round(context, deadline)
     if config.dataset is not None:
         update = partial(update_dataset, context, config.dataset)
-        outcomes.append(_attempted(context, "the dataset", update))
+        outcomes.append(_attempted(context, DATASET, update))
     return tuple(outcomes)
 
 
@@ -142,11 +142,11 @@ def _outcomes_of_round(context: Context, deadline: datetime) -> list[Outcome]:
     try:
         found = open_round(is_done, deadline, context.clock, context.log)
     except NumeraiError as error:
-        return [_said(context, Outcome("the round", str(error), has_failed=True))]
+        return [_said(context, Outcome(ROUND, str(error), has_failed=True))]
     if found is None:
-        return [Outcome("the round", "none is open, and nothing is to be submitted")]
-    text = f"{found.number} is open until {shown_time(found.closes)}"
-    outcomes = [_said(context, Outcome("the round", text))]
+        return [Outcome(ROUND, "no round is open, and nothing is left to submit")]
+    text = found.words(context.clock.now())
+    outcomes = [_said(context, Outcome(ROUND, text))]
     left = []
     for model in models:
         sent = state.predictions(found.number, model.name).sent
@@ -159,7 +159,7 @@ def _outcomes_of_round(context: Context, deadline: datetime) -> list[Outcome]:
     try:
         live = live_rows(context, found, min(deadline, found.closes))
     except (MemmapTrainError, OSError) as error:
-        failed = Outcome("the live rows", _reason(error), has_failed=True)
+        failed = Outcome(LIVE_ROWS, _reason(error), has_failed=True)
         return [*outcomes, _said(context, failed)]
     outcomes += [
         _attempted(context, model.name, partial(submit_predictions, context, model, found, live))
