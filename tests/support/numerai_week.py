@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import memmap_train as mt
 from memmap_train.numerai.week.clock import Clock
 from memmap_train.numerai.week.report import WeekReport
 from memmap_train.numerai.week.week import week
@@ -139,6 +141,18 @@ class NumeraiWeek:
         files += [path for path in (self.folder / "data").glob(".*") if path.is_file()]
         return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
+    def last_upload(self) -> str:
+        """Return the name of the file that was uploaded last."""
+        return list(self.server.uploads)[-1]
+
+    def start_again(self) -> None:
+        """Forget all that a week has done, here and at Numerai."""
+        for made in self.submissions.values():
+            made.clear()
+        self.server.uploads.clear()
+        for folder in (self.state, self.folder / "data"):
+            shutil.rmtree(folder)
+
     def sent(self) -> dict[str, list[str]]:
         """Return the names of all submissions, by model, those without any left out."""
         return {
@@ -197,3 +211,12 @@ def copy_run(source: Path, target: Path) -> None:
     """Copy a run."""
     target.parent.mkdir(exist_ok=True)
     shutil.copytree(source, target)
+
+
+def quick_predictions(runs: object, dataset: Path, out: Path, **options: object) -> None:
+    """Write predictions of all rows of a dataset without a model; in place of the product's own."""
+    del runs, options
+    found = mt.open_dataset(dataset)
+    ids = [name.decode() for era in found for name in np.asarray(found[era].ids).tolist()]
+    rows = (f"{name},{(row + 0.5) / len(ids)}\n" for row, name in enumerate(ids))
+    out.write_text("id,prediction\n" + "".join(rows))
