@@ -67,8 +67,8 @@ class NumeraiWeek:
     ----------
     submissions : dict of str to list
         By model, as the API lists them.
-    uploads : dict of str to str
-        The names of model uploads, by model.
+    uploads : dict of str to list
+        Model uploads, by model; the last one is run.
     """
 
     def __init__(self, server: NumeraiServer, folder: Path, sample: Path) -> None:
@@ -77,7 +77,7 @@ class NumeraiWeek:
         self.round: Any = {}
         self.open_round(1334, self.now - HOUR, self.now + HOUR)
         self.submissions: dict[str, list[dict[str, str]]] = {name: [] for name in MODELS}
-        self.uploads: dict[str, str] = {}
+        self.uploads: dict[str, list[dict[str, str]]] = {name: [] for name in MODELS}
         for name in ("features.json", "live.parquet", "train.parquet", "validation.parquet"):
             server.put_file(f"v5.3/{name}", (sample / name).read_bytes())
         server.resolvers |= {
@@ -86,9 +86,14 @@ class NumeraiWeek:
             "submission_upload_auth": self._authorize,
             "create_submission": self._create,
             "submissions": lambda variables: self.submissions[_name(variables)],
+            "computePickleUploadAuth": self._authorize,
+            "createComputePickleUpload": self._create_upload,
+            "computePickleDockerImages": lambda variables: [
+                {"id": f"image-{number}", "name": f"Python 3.{number}"} for number in range(10, 15)
+            ],
+            "computePickleDataVersions": lambda variables: [{"id": "data", "name": "v5.3"}],
         }
-        server.private_fields |= {"account", "submission_upload_auth", "create_submission"}
-        server.private_fields |= {"submissions"}
+        server.private_fields |= server.resolvers.keys() - {"listDatasets", "dataset", "rounds"}
 
     @property
     def config(self) -> Path:
@@ -147,7 +152,7 @@ class NumeraiWeek:
 
     def start_again(self) -> None:
         """Forget all that a week has done, here and at Numerai."""
-        for made in self.submissions.values():
+        for made in (*self.submissions.values(), *self.uploads.values()):
             made.clear()
         self.server.uploads.clear()
         for folder in (self.state, self.folder / "data"):
@@ -169,9 +174,7 @@ class NumeraiWeek:
                     "id": model_id,
                     "name": name,
                     "tournament": 8,
-                    "computePickleUpload": (
-                        {"filename": self.uploads[name]} if name in self.uploads else None
-                    ),
+                    "computePickleUpload": next(iter(self.uploads[name][-1:]), None),
                 }
                 for name, model_id in MODELS.items()
             ]
@@ -190,6 +193,11 @@ class NumeraiWeek:
         }
         made.append(submission)
         return {"id": submission["id"]}
+
+    def _create_upload(self, variables: dict[str, Any]) -> dict[str, str]:
+        made = self.uploads[_name(variables)]
+        made.append({**variables, "id": f"upload-{len(made)}"})
+        return {"id": made[-1]["id"]}
 
 
 def _name(variables: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from ..submission.account import find_model
 from ..submission.rounds import Round, current_round
 from .config import ModelConfig
 from .context import Context
-from .dataset import FILES as DATASET_FILES
+from .dataset import files_of_dataset
 from .live import FILES as LIVE_FILES
-from .live import LIVE, is_of_earlier_round
+from .live import LIVE, objection
 from .ready import finished_runs
 from .report import DATASET, LIVE_ROWS, ROUND, Outcome
 from .uploads import wanted_upload
@@ -73,9 +73,7 @@ def _live(context: Context, found: Round) -> str:
         dry_run=True,
     ).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
-    if is_of_earlier_round(context, file, found):
-        return f"{LIVE} at Numerai is still that of an earlier round"
-    return f"would fetch {in_bytes(plan.wanted_bytes)}"
+    return objection(context, file, found) or f"would fetch {in_bytes(plan.wanted_bytes)}"
 
 
 def _predictions(context: Context, model: ModelConfig, found: Round) -> str:
@@ -88,6 +86,6 @@ def _predictions(context: Context, model: ModelConfig, found: Round) -> str:
 
 
 def _dataset(context: Context, dataset: str) -> str:
-    version = context.config.version
-    plan = download(DATASET_FILES, version=version, out=context.data, dry_run=True).plan
+    files, version = files_of_dataset(context.config), context.config.version
+    plan = download(files, version=version, out=context.data, dry_run=True).plan
     return f"{dataset} would be updated; would fetch {in_bytes(plan.wanted_bytes)}"

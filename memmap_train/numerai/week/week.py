@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from ...arguments import flag
+from ...dataset.format import FILE_NAME as MANIFEST_NAME
 from ...errors import ConfigError, MemmapTrainError, NumeraiError
 from ...progress import ProgressOption
+from ...runs.run import enclosing_run
 from ...system.locks import Lock, LockHeldError
 from ...system.paths import checked_path
 from ..submission.account import find_model, read_keys
@@ -73,6 +75,7 @@ def week(
     path = checked_path(config, ConfigError)
     found, keys = read_config(path), read_keys()
     folder = Path(found.folder)
+    _check_folder(folder)
     if flag("dry_run", dry_run):
         context = Context(found, State(folder), Log(), clock, keys, progress)
         return WeekReport(preview(context), is_dry_run=True, log=str(folder / LOG_NAME))
@@ -86,6 +89,14 @@ def week(
         except KeyboardInterrupt:
             log.note("stopped; the same command goes on")
             raise
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a ConfigError if the folder of a week belongs to something else."""
+    is_dataset, run = (folder / MANIFEST_NAME).exists(), enclosing_run(folder / LOCK_NAME)
+    if is_dataset or run is not None:
+        what = "a dataset" if is_dataset else f"part of the run {run}"
+        raise ConfigError(f"folder: {folder} is {what}; name another folder for the week's files")
 
 
 @contextmanager
@@ -124,11 +135,14 @@ def _outcomes(context: Context) -> tuple[Outcome, ...]:
 
 def _say_early(context: Context) -> None:
     """Say what is wrong with models now, before the wait for the round."""
+    asks = True
     for model in context.config.models:
         try:
             finished_runs(model)
-            find_model(model.name, context.keys)
+            if asks:
+                find_model(model.name, context.keys)
         except MemmapTrainError as error:
+            asks = asks and not isinstance(error, NumeraiError)  # one answer is enough
             context.log.say(f"{model.name}: {error}")
 
 
