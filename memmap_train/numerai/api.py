@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import DependencyError, NumeraiError, shown
-from .http_requests import log_reason, shortened
+from .http_requests import NO_OBJECT_REASON, log_reason, request_reason, shortened
 
 _T = TypeVar("_T")
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
@@ -176,10 +176,13 @@ def ask_once(
 
     Raises
     ------
+    NumeraiError
+        ``~/.netrc`` would replace the keys.
     DependencyError
         numerapi isn't installed.
     """
     client, log = _client(keys), list[str]()
+    _refuse_netrc()
 
     def post() -> Any:
         with _log_of_this_thread(log):
@@ -194,6 +197,10 @@ def ask_once(
         for key in keys or ():  # a server could repeat what it was sent
             said = said.replace(key, "…")
         return Answer(None, shortened(said), is_refused=True)
+    except OSError as error:  # of a file of certificates, for example
+        return Answer(None, request_reason(error))
+    except (TypeError, RecursionError):  # numerapi has looked into something else
+        return Answer(None, NO_OBJECT_REASON)
     data = result.get("data") if isinstance(result, dict) else None
     if isinstance(data, dict):
         return Answer(data)
@@ -220,6 +227,18 @@ def _client(keys: tuple[str, str] | None) -> Any:
         )
     finally:
         root.removeHandler(handler)
+
+
+def _refuse_netrc() -> None:
+    """Raise a NumeraiError if requests would send a password of ``~/.netrc`` and no key."""
+    from numerapi import base_api
+    from requests.utils import get_netrc_auth
+
+    if get_netrc_auth(base_api.API_TOURNAMENT_URL) is not None:
+        raise NumeraiError(
+            "~/.netrc: its entry for Numerai's server, or its default one, would be sent to "
+            "Numerai in place of the key; remove it, or let the variable NETRC name another file"
+        )
 
 
 def within(seconds: float, function: Callable[[], _T]) -> _T:

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,10 @@ def test_a_model_with_layers_of_the_user_carries_them_and_needs_keras(
     (layer,) = report.keras_layers
     assert layer.startswith("Doubled ")
     assert "needs TensorFlow and Keras in the image, for Doubled" in report_text(report)
+    assert report.versions["keras"] == keras.__version__
+    assert "not tried with the image's Keras 3.1" in report_text(report)
+    in_image = replace(report, versions=report.versions | {"keras": IMAGES[OWN]["keras"]})
+    assert "not tried" not in report_text(in_image)
     assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
