@@ -272,6 +272,23 @@ def test_the_scores_of_diagnostics_are_waited_for(account: Account, path: Path) 
     assert (described["status"], described["scores"]) == ("done", report.scores)
 
 
+def test_the_reason_of_failed_diagnostics_is_said(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    make = server.resolvers["createDiagnostics"]
+
+    def make_badly(variables: dict[str, Any]) -> Any:
+        made = make(variables)
+        account.diagnostics[-1] |= {"message": "no\nvalidation ids", "trainedOnVal": True}
+        return made
+
+    server.resolvers["createDiagnostics"] = make_badly
+    account.statuses = ["error"]
+    report = submit("diagnostics", path, wait=True)
+    assert report.problem == "Numerai says 'error': no validation ids"
+    assert "trained on validation eras" in report.log[1]
+
+
 @pytest.mark.parametrize("status", ["Success", "Failed"])
 def test_the_validation_of_a_model_is_waited_for(
     account: Account, model: Path, status: str

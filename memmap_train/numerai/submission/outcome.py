@@ -158,11 +158,13 @@ def look_at_diagnostics(
     scores = {
         name: float(found[name]) for name in _SCORES if isinstance(found.get(name), int | float)
     }
-    log = [shortened(str(found["message"]))] if found.get("message") else []
+    log = []
     if found.get("erasAcceptedCount"):
         log.append(f"eras that were accepted: {found['erasAcceptedCount']}")
     if found.get("trainedOnVal"):
         log.append("Numerai takes the model for one that was trained on validation eras")
+    if found.get("message"):  # the last line, which is the reason of a failure
+        log.append(shortened(str(found["message"])))
     return Outcome(_word(found.get("status")), None, scores, tuple(log))
 
 
