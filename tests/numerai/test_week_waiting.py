@@ -68,7 +68,7 @@ def test_a_round_that_opens_meanwhile_is_returned_as_soon_as_it_does(
     assert set(clock.waits) == {POLL_SECONDS}
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
-        "round 1335 opens at 2026-12-01 12:00 UTC; waiting until 2026-12-01 13:00 UTC"
+        "round 1335 isn't open before 2026-12-01 12:00 UTC; waiting until 2026-12-01 13:00 UTC"
     )
 
 
@@ -88,12 +88,12 @@ def test_after_the_wait_it_is_said_that_no_round_has_opened(
     assert look(clock, 90, done) is None
     assert clock.now == WEDNESDAY + HOUR
     assert capsys.readouterr().err.endswith(
-        "round 1335 has closed at 2026-12-01 13:00 UTC, no other is open: nothing to submit\n"
+        "round 1335 is closed since 2026-12-01 13:00 UTC: nothing to submit\n"
     )
 
 
 def test_a_round_that_closed_without_a_submission_is_an_error(account: Account) -> None:
-    with refused(NumeraiError, "round 1335 has closed at", "not everything was submitted"):
+    with refused(NumeraiError, "round 1335 is closed since", "not everything was submitted"):
         look(FakeClock(THURSDAY), 0)
     with refused(NumeraiError, "not everything was submitted"):
         look(FakeClock(THURSDAY - HOUR), 30)
@@ -108,7 +108,7 @@ def test_no_round_is_waited_for_that_cannot_open_yet(
     if is_done is done:
         assert look(clock, 90, is_done) is None
     else:
-        with refused(NumeraiError, "has closed"):
+        with refused(NumeraiError, "is closed"):
             look(clock, 90, is_done)
     account.round = round_of(1336, WEDNESDAY)
     assert look(clock, 90, is_done) is None

@@ -54,7 +54,7 @@ def open_round(
         else:
             if found.is_open(now):
                 return found
-            text = _text(found, now)
+            text = found.words(now)
             if now >= deadline or _next_opening(found, now) > deadline:
                 _check_not_missed(found, now, text, is_done)
                 log.say(f"{text}: nothing to submit")
@@ -93,9 +93,3 @@ def _check_not_missed(
 def _next_opening(found: Round, now: datetime) -> datetime:
     """Return the earliest time at which a round can be open."""
     return found.opens if now < found.opens else found.opens + BETWEEN_ROUNDS
-
-
-def _text(found: Round, now: datetime) -> str:
-    if now < found.opens:
-        return f"round {found.number} opens at {shown_time(found.opens)}"
-    return f"round {found.number} has closed at {shown_time(found.closes)}, no other is open"
