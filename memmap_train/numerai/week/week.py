@@ -150,24 +150,23 @@ def _outcomes_of_round(context: Context, deadline: datetime) -> list[Outcome]:
     """Submit the predictions of all models for the round that is open, or that opens in time."""
     models, state = context.config.of_kind("predictions"), context.state
 
-    def is_done(found: Round) -> bool:
-        return all(state.predictions(found.number, model.name).sent for model in models)
+    def missing(found: Round) -> list[str]:
+        sent = ((model.name, state.predictions(found.number, model.name).sent) for model in models)
+        return [name for name, submission in sent if not submission]
 
     try:
-        found = open_round(is_done, deadline, context.clock, context.log)
+        found = open_round(missing, deadline, context.clock, context.log)
     except NumeraiError as error:
         return [_said(context, Outcome(ROUND, str(error), has_failed=True))]
     if found is None:
         return [Outcome(ROUND, "no round is open, and nothing is left to submit")]
     text = found.words(context.clock.now())
     outcomes = [_said(context, Outcome(ROUND, text))]
-    left = []
+    left = [model for model in models if model.name in missing(found)]
     for model in models:
-        sent = state.predictions(found.number, model.name).sent
-        if sent:
+        if model not in left:
+            sent = state.predictions(found.number, model.name).sent
             outcomes.append(_said(context, Outcome(model.name, f"already submitted as {sent}")))
-        else:
-            left.append(model)
     if not left:
         return outcomes
     try:
