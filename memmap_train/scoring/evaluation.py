@@ -131,13 +131,14 @@ def evaluate(
         predicted = _predicted(found, data, labelled, asked, report)
         kept = _kept_eras(predicted, labelled, on)
         own_eras = _benchmark_eras(data, on.benchmark, kept)
-        scored = [
-            ScoredModel(kept[name], partial(_of_era, model.values))
-            for name, model in predicted.items()
-        ]
+        scored = []
+        for name, its in predicted.items():
+            values = {**its.before, **its.values}
+            scored.append(ScoredModel(kept[name], values, partial(_of_era, values)))
         if own_eras:
             column = on.options.benchmarks.index(str(on.benchmark))
-            scored.append(ScoredModel(own_eras, partial(_of_benchmark, column)))
+            known = data.benchmark_eras(str(on.benchmark))
+            scored.append(ScoredModel(own_eras, known, partial(_of_benchmark, column)))
         tables = score_eras(data, scored, on.options, report)
     models = tuple(
         model_scores(on, name, kept[name], table, predicted[name])
