@@ -1,14 +1,14 @@
 """The predictions of one model for the rows of a dataset, from a file or from memory.
 
-Takes a path or a `Predictions`; returns a `ModelPredictions`. What a file lacks, and what the
-dataset lacks of it, is said in its notes.
+Takes a path, a data frame or a `Predictions`; returns a `ModelPredictions`. What a file lacks, and
+what the dataset lacks of it, is said in its notes.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,13 +88,33 @@ def predictions_in_file(
     """
     from ..conversion.parquet.prediction_reader import read_predictions  # needs pyarrow
 
-    blocks = read_predictions(
-        path,
-        id_names=tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
-        era_names=tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
-    )
+    blocks = read_predictions(path, **_column_names(dataset))
     matched = match_rows(blocks, dataset, str(path), report)
     return _matched_model(matched, dataset, labelled, wanted, path)
+
+
+def predictions_in_frame(
+    frame: Any,
+    name: str,
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
+) -> ModelPredictions:
+    """Take the predictions in a data frame, as `predictions_in_file` takes those in a file."""
+    from ..conversion.parquet.prediction_reader import read_frame  # needs pyarrow
+
+    blocks = read_frame(frame, name, **_column_names(dataset))
+    matched = match_rows(blocks, dataset, name, report)
+    return _matched_model(matched, dataset, labelled, wanted, None)
+
+
+def _column_names(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """Return the names that columns of ids and of eras may have."""
+    return {
+        "id_names": tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
+        "era_names": tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
+    }
 
 
 def predictions_in_memory(
