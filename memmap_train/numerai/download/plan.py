@@ -113,7 +113,7 @@ def make_plan(
         Numerai can't be reached, or has no such version or file; or a file is in the folder that
         wasn't downloaded.
     """
-    offered = _by_version(list_files(round_number))
+    offered = files_by_version(list_files(round_number))
     if version not in offered:
         raise NumeraiError(
             f"Numerai has no version {version!r}{nearest(version, offered)}; it has "
@@ -150,17 +150,22 @@ def check_space(plan: DownloadPlan) -> None:
         )
 
 
-def _by_version(names: Iterable[str]) -> dict[str, list[str]]:
+def files_by_version(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the sorted names of files by version; versions are sorted by their numbers."""
     found: dict[str, list[str]] = {}
     for version, _, name in sorted(full.partition("/") for full in names):
         if _VERSION.fullmatch(version) and _FILE_NAME.fullmatch(name):
             found.setdefault(version, []).append(name)
+    return {version: found[version] for version in sorted(found, key=version_numbers)}
 
-    def order(version: str) -> list[int]:
-        return [int(number) for number in re.findall(r"\d+", version)]
 
-    return {version: found[version] for version in sorted(found, key=order)}
+def version_numbers(version: str) -> list[int]:
+    """Return the numbers in the name of a version, by which versions are sorted.
+
+    >>> sorted(["v5.10", "v5.9"], key=version_numbers)
+    ['v5.9', 'v5.10']
+    """
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _selected(
