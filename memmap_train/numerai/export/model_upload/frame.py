@@ -111,6 +111,8 @@ def floats_of(frame: Any, rows: Any, places: npt.NDArray[np.intp]) -> npt.NDArra
 
 def rows_of_eras(frame: Any) -> list[npt.NDArray[np.intp]]:
     """Return the rows of each era; all rows where the frame has no eras."""
+    if not len(frame):
+        return []
     eras = _labels_of(frame, "era")
     if eras is None:
         return [np.arange(len(frame))]
