@@ -253,13 +253,17 @@ def test_the_status_of_predictions_is_waited_for(account: Account, path: Path) -
     assert "Numerai says: on-time" in submission_text(report)
 
 
-def test_late_predictions_are_a_problem(account: Account, path: Path) -> None:
-    account.statuses = ["late"]
-    assert submit("predictions", path, wait=True).problem == "Numerai says 'late'"
+@pytest.mark.parametrize("status", ["late", "Queued"])
+def test_predictions_that_do_not_count_are_a_problem(
+    account: Account, path: Path, status: str
+) -> None:
+    account.statuses = ["pending", status]
+    expected = f"it is {status!r}: Numerai doesn't count it for this round"
+    assert submit("predictions", path, wait=True).problem == expected
 
 
 def test_the_scores_of_diagnostics_are_waited_for(account: Account, path: Path) -> None:
-    account.statuses = ["pending", "done"]
+    account.statuses = ["queued", "pending", "done"]
     report = submit("diagnostics", path, wait=True)
     assert report.scores == {
         "validationCorrMean": 0.025,
@@ -297,6 +301,7 @@ def test_the_validation_of_a_model_is_waited_for(
     report = submit("model", model, wait=True)
     assert report.status == status
     assert report.log == (
+        "runs: enabled",
         "2026-11-29T10:00:00Z running",
         "ended No currently open rounds!",
     )
