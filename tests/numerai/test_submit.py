@@ -101,6 +101,19 @@ def test_predictions_in_a_parquet_file_are_sent_as_csv(
     assert {file.name for file in tmp_path.iterdir()} == {"p.parquet", "same.csv"}
 
 
+def test_a_folder_for_temporary_files_that_is_missing_is_named(
+    server: NumeraiServer, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_predictions(tmp_path / "p.parquet")
+    (tmp_path / "live.parquet").write_bytes(live_parquet())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with refused(NumeraiError, "p.parquet: its rows can't be written to", "set TMPDIR"):
+        submit("predictions", path, live=tmp_path / "live.parquet")
+    with refused(NumeraiError, "live.parquet can't be downloaded to", "--live FILE"):
+        submit("predictions", path)
+    assert nothing_sent(server, account)
+
+
 def test_the_index_of_pandas_may_be_the_ids(
     server: NumeraiServer, account: Account, tmp_path: Path
 ) -> None:
