@@ -136,6 +136,19 @@ def test_a_live_file_is_read_in_place_of_a_download(
     assert not server.of_kind("get")
 
 
+def test_a_live_file_of_an_earlier_round_is_refused(
+    server: NumeraiServer, account: Account, tmp_path: Path, path: Path
+) -> None:
+    """Its ids are those of the predictions, but Numerai has other live rows by now."""
+    live = tmp_path / "data" / "live.parquet"
+    mt.download(["live.parquet"], version="v5.10", out=live.parent, progress=False)
+    assert submit("predictions", path, live=live).id == "submission-0"
+    server.put_file("v5.10/live.parquet", live_parquet([*IDS[1:], "new"]))
+    with refused(NumeraiError, "expected Numerai's v5.10/live.parquet of now, found an earlier"):
+        submit("predictions", path, live=live)
+    assert len(account.submissions) == 1
+
+
 def test_the_live_rows_of_the_newest_version_are_downloaded(
     server: NumeraiServer, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
