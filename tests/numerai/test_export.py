@@ -224,7 +224,7 @@ def test_live_files_that_are_none_are_refused(
     frame = pd.read_parquet(live_file)
     gone = next(name for name in frame if name.startswith("feature"))
     frame.drop(columns=gone).to_parquet(other)
-    with refused(ExportError, "lacks 1 of the 8 features", gone):
+    with refused(ExportError, "expected the 8 features of the run, 1 are missing", gone):
         mt.export(run, out, live=other)
     frame.iloc[:0].to_parquet(other)
     with refused(ExportError, "found 0"):
