@@ -406,3 +406,29 @@ def test_a_refused_submission_is_an_error_after_its_report(
     assert json.loads(out)["log"][-1] == "ended No currently open rounds!"
     assert error.startswith("error: model.pkl: it was sent, and Numerai says 'Failed': ended")
     assert len(error.splitlines()) == 1
+
+
+ABSURD = ["x", "~nobody/x", "a\0b", "x" * 5000, "https://x.y/z", "-", "/dev/null", ".", "é\n"]
+
+
+@pytest.mark.parametrize("option", ["file", "--model", "--live", "--data-version"])
+@pytest.mark.parametrize("kind", ["predictions", "model"])
+def test_an_absurd_value_is_one_line(
+    server: NumeraiServer,
+    account: Account,
+    tmp_path: Path,
+    kind: str,
+    option: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {path.name for path in tmp_path.iterdir()}
+    for value in ABSURD:
+        file = "p.csv" if kind == "predictions" else "model.pkl"
+        further = [] if option == "file" else [f"{option}={value}"]
+        assert main(arguments(kind, value if option == "file" else file, *further)) == 1, value
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.startswith("error: ")
+        assert len(error.splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == files
+    assert not server.of_kind("put")

@@ -375,7 +375,7 @@ def test_predictions_that_numerai_would_refuse_are_not_sent(
 
     monkeypatch.setattr("memmap_train.numerai.week.predictions.write_predictions", constant)
     (failed,) = numerai.run().failures
-    assert "submission must have non-zero standard deviation" in failed.text
+    assert "Numerai's validators refuse it (invalid_submission_values)" in failed.text
     assert not numerai.sent()
 
 
