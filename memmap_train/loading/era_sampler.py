@@ -19,7 +19,7 @@ one are filled up with *padding*: their own rows once more, which the reader giv
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import ceil
 from typing import Any
 
@@ -163,11 +163,11 @@ class EraSampler:
         """The mean number of blocks of each era in an epoch."""
         return self._schedule.quotas
 
-    @property
+    @cached_property
     def max_pool_rows(self) -> int:
         """Rows of the largest pool."""
-        largest = ceil(self.steps_per_epoch / self._steps.pools_per_epoch)
-        return min(largest * self.eras_per_batch, self._n_blocks) * self.block_rows
+        ranges_of_blocks = map(self._blocks_of_pool, range(self._steps.pools_per_epoch))
+        return max(high - low for low, high in ranges_of_blocks) * self.block_rows
 
     def locate(self, step: int) -> StepLocation:
         """Return the location of a step, counted over all epochs.
@@ -178,7 +178,7 @@ class EraSampler:
             The step is negative.
         """
         epoch, step_in_epoch, pool = self._steps.find(step)
-        first, _ = self._blocks_of(self._steps.first_step(pool))
+        first, _ = self._blocks_of_pool(pool)
         low, high = ((block - first) * self.block_rows for block in self._blocks_of(step_in_epoch))
         return StepLocation(epoch, pool, low, high, self._steps.next_pool_step(epoch, pool))
 
@@ -191,8 +191,7 @@ class EraSampler:
     def pool(self, epoch: int, pool: int) -> Pool:
         """Return one pool of an epoch."""
         plan = self._epoch(epoch)
-        low, _ = self._blocks_of(self._steps.first_step(pool))
-        _, high = self._blocks_of(self._steps.first_step(pool + 1) - 1)
+        low, high = self._blocks_of_pool(pool)
         eras, numbers = plan.eras[low:high], plan.numbers[low:high]
         n_rows = self._grid.rows[eras]
         begins = numbers * self.rows_per_era % n_rows
@@ -216,6 +215,11 @@ class EraSampler:
         """Return the first block of a step's batch, and the one after its last."""
         first = step_in_epoch * self.eras_per_batch
         return first, min(first + self.eras_per_batch, self._n_blocks)
+
+    def _blocks_of_pool(self, pool: int) -> tuple[int, int]:
+        """Return the first block of a pool within its epoch, and the one after its last."""
+        first_step, next_step = (self._steps.first_step(number) for number in (pool, pool + 1))
+        return self._blocks_of(first_step)[0], self._blocks_of(next_step - 1)[1]
 
     def _eras_of_epoch(self, epoch: int) -> Int32:
         with self._lock:  # two threads that need the same epoch compute it once
