@@ -28,7 +28,8 @@ SIZE = Size(
     scored_eras=2,
 )
 SMALLER: dict[str, dict[str, Any]] = {
-    "eras": {"ERAS": 2, "ROWS": 8, "_STEPS": 3},
+    "eras": {"ERAS": 2, "ROWS": 8},
+    "exporting": {"FEATURES": 12, "HIDDEN": (4,), "ROWS": 300},
     "geometry": {"_MEMORY": (512,)},
     "joining": {"_N_ERAS": 6, "_ERA_ROWS": 40},
     "learning": {

@@ -25,6 +25,7 @@ from .shuffle_quality import Shuffling, shuffling_of
 from .stream import Stream
 from .window_sampler import WindowSampler
 
+_DECODED_BATCHES = 3  # the caller's, the next one, and the one that is being decoded
 MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
@@ -158,7 +159,7 @@ class Batches:
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
-        self._check_pools_fit()
+        self._check_buffers_fit(n_columns)
         self.direct_eras = self.placement.direct_eras(dataset, 2 * self.pool_bytes)
         self.reader = self._new_reader()
         self.feature_names = self.reader.feature_names
@@ -189,14 +190,18 @@ class Batches:
         sampler = self.sampler
         return isinstance(sampler, WindowSampler | EraSampler) and sampler.drop_remainder
 
-    def _check_pools_fit(self) -> None:
-        """Raise a BatchError unless memory holds two pools."""
+    def _check_buffers_fit(self, n_columns: int) -> None:
+        """Raise a BatchError unless memory holds two pools, and the batches decoded from them."""
         available = self.placement.available
-        if 2 * self.pool_bytes > max(available, MIN_AVAILABLE):
+        decoded_bytes = 0
+        if self.dataset.manifest.scale is not None:
+            decoded_bytes = _DECODED_BATCHES * self.batch_size * n_columns * 4
+        if 2 * self.pool_bytes + decoded_bytes > max(available, MIN_AVAILABLE):
             n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
+            decoded = f", and decoded batches {in_bytes(decoded_bytes)}" if decoded_bytes else ""
             raise BatchError(
                 f"pools of {n_batches:,} batches of {self.batch_size:,} rows take "
-                f"{in_bytes(self.pool_bytes)} each, and two are in use; expected "
+                f"{in_bytes(self.pool_bytes)} each, and two are in use{decoded}; expected "
                 f"{in_bytes(available)} at most, the memory available: take fewer pool_batches, "
                 "smaller batches or fewer features"
             )

@@ -3,12 +3,15 @@
 A pure function of seed and step, like `window_sampler`. Which eras make up a batch, and how often
 each of them comes, is the plan of `era_schedule`. The rows of a block are drawn in *windows*:
 
-1. in each epoch the windows of each era are permuted and laid end to end, in a circle;
-2. the era's blocks are successive sections of that circle, from a random row of it on.
+1. in each epoch the rows of each era are cut into windows, from a random row on: after the last
+   row the first one follows;
+2. the windows are permuted, except for the last one if it is short, and laid end to end;
+3. the era's blocks are successive sections of that line, which begins again where it ends.
 
-So the rows of a block are different ones. In an epoch the rows of an era come equally often, up to
-one time; and as the sections begin anywhere, all rows of an era come equally often in expectation,
-exactly. With weights by rows that is so for all rows of all eras.
+So the rows of a block are different ones, and a window whose rows divide those of a block is read
+whole. In an epoch the rows of an era come equally often, up to one time; and as the windows begin
+anywhere, all rows of an era come equally often in expectation, exactly. With weights by rows that
+is so for all rows of all eras.
 
 A block of a *whole era* has the era's rows in their order. Eras that are smaller than the largest
 one are filled up with *padding*: their own rows once more, which the reader gives no targets.
@@ -16,7 +19,7 @@ one are filled up with *padding*: their own rows once more, which the reader giv
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import ceil
 from typing import Any
 
@@ -57,14 +60,14 @@ class _Epoch:
         Each block's era, batch by batch, and how many blocks of that era come before it.
     line : Line
         The windows of each era, in the order in which they are used.
-    begins : ndarray of int64, shape (eras,)
-        The row of an era's windows with which its first block begins.
+    first_rows : ndarray of int64, shape (eras,), optional
+        The row of each era with which its first window begins; by default the first.
     """
 
     eras: Int32
     numbers: Int64
     line: Line
-    begins: Int64
+    first_rows: Int64 | None = None
 
 
 class EraSampler:
@@ -121,7 +124,6 @@ class EraSampler:
         self.drop_remainder, self.weights = drop_remainder, weights
         self.seed = whole("seed", seed, least=0)
         self._grid = WindowGrid(list(self.eras.values()), window_size)
-        self._first_row = np.cumsum(self._grid.rows) - self._grid.rows
         self._check_sizes()
         self.block_rows = self.rows_per_era or int(self._grid.rows.max())
         self.batch_size = self.eras_per_batch * self.block_rows
@@ -149,8 +151,7 @@ class EraSampler:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments: an epoch's plan is computed faster than it is sent."""
         options = {name: getattr(self, name) for name in _OPTIONS}
-        again = partial(EraSampler, **options)
-        return again, (self.eras,)
+        return partial(EraSampler, **options), (self.eras,)
 
     @property
     def has_whole_eras(self) -> bool:
@@ -162,11 +163,11 @@ class EraSampler:
         """The mean number of blocks of each era in an epoch."""
         return self._schedule.quotas
 
-    @property
+    @cached_property
     def max_pool_rows(self) -> int:
         """Rows of the largest pool."""
-        largest = ceil(self.steps_per_epoch / self._steps.pools_per_epoch)
-        return min(largest * self.eras_per_batch, self._n_blocks) * self.block_rows
+        ranges_of_blocks = map(self._blocks_of_pool, range(self._steps.pools_per_epoch))
+        return max(high - low for low, high in ranges_of_blocks) * self.block_rows
 
     def locate(self, step: int) -> StepLocation:
         """Return the location of a step, counted over all epochs.
@@ -177,7 +178,7 @@ class EraSampler:
             The step is negative.
         """
         epoch, step_in_epoch, pool = self._steps.find(step)
-        first, _ = self._blocks_of(self._steps.first_step(pool))
+        first, _ = self._blocks_of_pool(pool)
         low, high = ((block - first) * self.block_rows for block in self._blocks_of(step_in_epoch))
         return StepLocation(epoch, pool, low, high, self._steps.next_pool_step(epoch, pool))
 
@@ -190,35 +191,35 @@ class EraSampler:
     def pool(self, epoch: int, pool: int) -> Pool:
         """Return one pool of an epoch."""
         plan = self._epoch(epoch)
-        low, _ = self._blocks_of(self._steps.first_step(pool))
-        _, high = self._blocks_of(self._steps.first_step(pool + 1) - 1)
+        low, high = self._blocks_of_pool(pool)
         eras, numbers = plan.eras[low:high], plan.numbers[low:high]
         n_rows = self._grid.rows[eras]
-        begins = (plan.begins[eras] + numbers * self.rows_per_era) % n_rows
-        # A block is a section of its era's circle, which it may go round more than once.
+        begins = numbers * self.rows_per_era % n_rows
+        # A block is a section of its era's line, which it may go through more than once.
         laps = (begins + self.block_rows - 1) // n_rows + 1
         block = np.repeat(np.arange(len(eras)), laps)
         lap = ranges(np.zeros_like(laps), laps)
         eras, n_rows, begins = eras[block], n_rows[block], begins[block]
         starts = np.maximum(begins, lap * n_rows)
         stops = np.minimum(begins + self.block_rows, (lap + 1) * n_rows)
-        cut = self._grid.cut(
-            plan.line, self._first_row[eras] + starts - lap * n_rows, stops - starts
-        )
+        firsts = self._grid.first_row[eras] + starts - lap * n_rows
+        cut = self._grid.cut(plan.line, firsts, stops - starts)
+        if plan.first_rows is not None:
+            cut = self._grid.turned(cut, plan.first_rows)
         places = block * self.block_rows + starts - begins
+        places = ranges(places[cut.sections] + cut.offsets, cut.lengths)
         is_padding = (starts - begins >= n_rows)[cut.sections] if self.has_whole_eras else None
-        return Pool(
-            cut.eras,
-            cut.starts,
-            cut.lengths,
-            ranges(places[cut.sections] + cut.offsets, cut.lengths),
-            is_padding,
-        )
+        return Pool(cut.eras, cut.starts, cut.lengths, places, is_padding)
 
     def _blocks_of(self, step_in_epoch: int) -> tuple[int, int]:
         """Return the first block of a step's batch, and the one after its last."""
         first = step_in_epoch * self.eras_per_batch
         return first, min(first + self.eras_per_batch, self._n_blocks)
+
+    def _blocks_of_pool(self, pool: int) -> tuple[int, int]:
+        """Return the first block of a pool within its epoch, and the one after its last."""
+        first_step, next_step = (self._steps.first_step(number) for number in (pool, pool + 1))
+        return self._blocks_of(first_step)[0], self._blocks_of(next_step - 1)[1]
 
     def _eras_of_epoch(self, epoch: int) -> Int32:
         with self._lock:  # two threads that need the same epoch compute it once
@@ -235,15 +236,15 @@ class EraSampler:
             return self._epochs[epoch]
 
     def _plan(self, epoch: int) -> _Epoch:
-        grid = self._grid
+        grid, windows, first_rows = self._grid, self._grid.windows(), None
         eras = self._eras_of_epoch(epoch)
-        windows, begins = grid.windows(), np.zeros_like(grid.rows)
         if not self.has_whole_eras:
             random = np.random.default_rng([_WINDOWS, epoch, 0, self.seed])
-            begins = random.integers(grid.rows)
-            for first, last in zip(grid.first_window, grid.last_window, strict=True):
-                random.shuffle(windows[first:last])
-        return _Epoch(eras, _numbers(eras), grid.line(windows), begins)
+            first_rows = random.integers(grid.rows)
+            ends = grid.last_window - (grid.rows % grid.window_rows > 0)
+            for first, end in zip(grid.first_window, ends, strict=True):
+                random.shuffle(windows[first:end])
+        return _Epoch(eras, _numbers(eras), grid.line(windows), first_rows)
 
     def _check_sizes(self) -> None:
         """Raise a BatchError unless there are enough eras, and rows in each of them."""

@@ -13,7 +13,7 @@ from ..text import counted, in_bytes
 from .era_sampler import EraSampler
 from .shuffle_quality import WINDOW_BYTES, Shuffling, WindowChoice
 
-_MIN_BLOCK_WINDOWS = 8
+_BLOCK_WINDOWS = 4
 """A block is drawn from so many places of its era: the order of its rows may have a meaning."""
 _POOL_BATCHES, _MIN_POOL_BATCHES = 16, 2
 """Reading a pool at once disturbs a training less than reading batch by batch."""
@@ -46,16 +46,18 @@ def choose_era_windows(
     window_bytes : int
         Size of a window that is read at nearly full speed.
     """
-    window = ceil(window_bytes / row_bytes)
-    reason = f"window: {in_bytes(window_bytes)}, which are read at nearly full speed"
-    if window >= block_rows:
-        window, reason = block_rows, f"window: all {block_rows:,} rows of a block"
+    fastest = most = ceil(window_bytes / row_bytes)
     # A disk that needs larger requests would take many times as long for several places.
     if not has_whole_eras and window_bytes <= WINDOW_BYTES:
-        most = max(1, block_rows // _MIN_BLOCK_WINDOWS)
-        if window > most:
-            window = most
-            reason = f"window: the rows of a block come from {_MIN_BLOCK_WINDOWS} places of its era"
+        most = max(1, block_rows // _BLOCK_WINDOWS)
+    window = min(fastest, most, block_rows)
+    reason = f"window: {in_bytes(window_bytes)}, which are read at nearly full speed"
+    if window == block_rows:
+        reason = f"window: all {block_rows:,} rows of a block"
+    elif window < fastest:
+        reason = f"window: the rows of a block come from {_BLOCK_WINDOWS} places of its era"
+    if not has_whole_eras:
+        window = _divisor(block_rows, window, most)
     wanted = min(_POOL_BATCHES, max(_MIN_POOL_BATCHES, _MAX_POOL_ROWS // batch_size))
     affordable = memory // (2 * batch_size * buffered_row_bytes)
     pool = min(wanted, max(_MIN_POOL_BATCHES, affordable))
@@ -63,6 +65,22 @@ def choose_era_windows(
     if affordable < wanted:
         pool_reason = f"pool: as large as {in_bytes(memory)} of memory for two of them allow"
     return WindowChoice(window, pool, (reason, pool_reason))
+
+
+def _divisor(block_rows: int, window: int, most: int) -> int:
+    """Return a window near a wanted one that divides a block, so that blocks cut no window.
+
+    It is larger if it isn't above `most`, or else at least half of the wanted one, if possible.
+
+    >>> [_divisor(512, window, 128) for window in (74, 64, 128, 1)], _divisor(510, 74, 80)
+    ([128, 64, 128, 1], 51)
+    >>> _divisor(509, 74, 127)
+    74
+    """
+    divisors = [rows for rows in range(1, block_rows + 1) if block_rows % rows == 0]
+    larger = [rows for rows in divisors if window <= rows <= min(most, 2 * window)]
+    smaller = [rows for rows in divisors if window / 2 <= rows < window]
+    return min(larger, default=max(smaller, default=window))
 
 
 def shuffling_of_eras(sampler: EraSampler) -> Shuffling:

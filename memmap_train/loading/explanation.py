@@ -30,11 +30,13 @@ def _era_line(batches: Batches, sampler: EraSampler) -> str:
         rows = f"all rows of each, up to {sampler.block_rows:,}"
     blocks = sampler.blocks_per_epoch
     least, most = f"{blocks.min():,.3g}", f"{blocks.max():,.3g}"
-    times = least if least == most else f"{least} to {most}"
+    times = f"{least} to {most} times" if least != most else f"{least} times"
+    if least == most == "1":
+        times = "once"
     return (
         f"{counted(sampler.eras_per_batch, 'era')} per batch, {rows}, pool "
         f"{counted(batches.pool_batches, 'batch', 'batches')}; each of "
-        f"{counted(len(sampler.eras), 'era')} {times} times per epoch"
+        f"{counted(len(sampler.eras), 'era')} {times} per epoch"
     )
 
 

@@ -32,6 +32,8 @@ class WindowGrid:
     window_rows : int
         Rows of a window that isn't the last one of its era.
     n_rows, n_windows : int
+    first_row : ndarray of int64, shape (eras,)
+        Rows of all eras before each one.
     first_window, last_window : ndarray of int64, shape (eras,)
         The first window of each era, and the one after its last one.
 
@@ -46,6 +48,7 @@ class WindowGrid:
         if not len(self.rows) or self.rows.min() < 1:
             raise BatchError("rows_per_era: expected at least one era, and rows in every era")
         self.n_rows = int(self.rows.sum())
+        self.first_row: Int64 = np.cumsum(self.rows) - self.rows
         self.window_rows = min(window_size, int(self.rows.max()))
         windows_per_era = -(-self.rows // self.window_rows)
         self.last_window: Int64 = np.cumsum(windows_per_era)
@@ -91,6 +94,31 @@ class WindowGrid:
         skipped = np.maximum(-offsets, 0)
         n_rows = np.minimum(n_rows, lengths[section] - offsets) - skipped
         return Cut(eras, first_rows + skipped, n_rows, section, offsets + skipped)
+
+    def turned(self, cut: "Cut", first_rows: Int64) -> "Cut":
+        """Return windows of rows that are numbered from other rows on, as windows of their files.
+
+        Parameters
+        ----------
+        cut : Cut
+        first_rows : ndarray of int64, shape (eras,)
+            The row of each era that is number 0. After the era's last row its first one follows: a
+            window that holds both becomes two.
+        """
+        starts, n_rows = cut.starts + first_rows[cut.eras], self.rows[cut.eras]
+        before = np.clip(n_rows - starts, 0, cut.lengths)  # rows before the era's end
+        windows = np.concatenate([np.flatnonzero(before), np.flatnonzero(before < cut.lengths)])
+        is_after = np.arange(len(windows)) >= np.count_nonzero(before)
+        eras, before = cut.eras[windows], before[windows]
+        starts = np.where(is_after, np.maximum(starts - n_rows, 0)[windows], starts[windows])
+        _, order = _sorted_with_positions(self.first_row[eras] + starts)
+        return Cut(
+            eras[order],
+            starts[order],
+            np.where(is_after, cut.lengths[windows] - before, before)[order],
+            cut.sections[windows][order],
+            (cut.offsets[windows] + np.where(is_after, before, 0))[order],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ def keras_batches(
       fail: they compare it with every target. ``fit`` doesn't show its model to the data, so this
       can't be an error; where there are several targets, a warning names them.
     - Missing targets arrive as NaN, and one NaN makes the loss NaN: choose labelled eras
-      (``dataset.labelled_eras(target)``), or mask them in your loss.
+      (``dataset.labelled_eras(target)``), or mask them in your loss. Batches of whole eras have
+      such rows at the end of each era's block.
     - ``predict`` of a model returns rows in the order of these batches, which are shuffled; use
       `memmap_train.predict` for rows in the dataset's order.
 

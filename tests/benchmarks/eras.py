@@ -19,7 +19,6 @@ from .sources import Size, make_dataset
 ERAS, ROWS = 8, 512
 _ROWS, _OF_ERAS, _RANDOM, _WHOLE = "rows", "eras", "eras, random rows", "whole eras"
 _WAYS = (_ROWS, _OF_ERAS, _WHOLE)
-_STEPS = 100
 
 
 def run(directory: Path, size: Size) -> None:
@@ -57,7 +56,7 @@ def _rows(dataset: mt.Dataset, direct: bool, repeats: int) -> list[list[str]]:
     for _ in range(repeats):
         beside = 0.0
         for name, some in batches.items():
-            rate = measure(some, direct=direct, n_steps=min(_STEPS, len(some)))
+            rate = measure(some, direct=direct)
             real = _real_share(some)
             rows_per_second = rate.rows_per_second * real
             beside = rows_per_second if name == _ROWS else beside

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import memmap_train as mt
 from memmap_train.errors import BatchError
@@ -204,8 +206,8 @@ def test_a_window_is_chosen_for_the_rows_of_a_block(make_toy: MakeToy) -> None:
     dataset = mt.open_dataset(path)
     common: dict[str, Any] = {"eras_per_batch": 2, "seed": 0}
     batches = mt.Batches(dataset, rows_per_era=200, **common)
-    assert (batches.window_size, batches.pool_batches) == (25, 16)
-    assert "8 places of its era" in batches.reasons[0]
+    assert (batches.window_size, batches.pool_batches) == (50, 16)
+    assert "4 places of its era" in batches.reasons[0]
     assert mt.Batches(dataset, rows_per_era=3, **common).window_size == 1
     whole_eras = mt.Batches(dataset, rows_per_era=0, **common)
     assert whole_eras.window_size == 205  # 262,144 bytes
@@ -215,7 +217,7 @@ def test_a_window_is_chosen_for_the_rows_of_a_block(make_toy: MakeToy) -> None:
     assert "1.0 MB of memory" in little.reasons[1]
     given = mt.Batches(dataset, rows_per_era=200, window_size=7, **common)
     assert (given.window_size, given.pool_batches, given.reasons) == (7, 16, ())
-    chosen = mt.Batches(dataset, rows_per_era=200, window_size=25, **common)
+    chosen = mt.Batches(dataset, rows_per_era=200, window_size=50, **common)
     assert_same(chosen[3], batches[3])
 
 
@@ -232,6 +234,43 @@ def test_two_pools_of_buffers_are_reused(make_toy: MakeToy) -> None:
             for _ in range(4 * len(batches)):
                 next(stream)
     assert sizes == []
+
+
+options = st.fixed_dictionaries(
+    {
+        "eras_per_batch": st.integers(1, len(LARGE)),
+        "rows_per_era": st.integers(0, min(LARGE.values())),
+        "era_weights": st.sampled_from(["equal", [1.0, 0.6, 1.0, 0.9, 1.0, 0.2]]),
+        "window_size": st.integers(1, 90),
+        "pool_batches": st.integers(1, 5),
+        "seed": st.integers(0, 2**40),
+    }
+)
+
+
+@settings(max_examples=40)
+@given(options, st.sampled_from(STORES), st.booleans(), st.integers(0, 30))
+def test_any_batches_are_what_their_sampler_says(
+    toys: dict[str, Path], options: dict[str, Any], store: str, from_disk: bool, start: int
+) -> None:
+    """A stream from any step on, and each step alone, compared with the toy's own rows."""
+    assume(options["era_weights"] == "equal" or options["eras_per_batch"] <= 4)
+    budget = LITTLE_MEMORY if from_disk else MemoryBudget(lambda: 10**9)
+    batches = make(toys[store], memory_budget=budget, **options)
+    sampler, eras = batches.sampler, list(LARGE)
+    with batches.stream(start, start + 4) as stream:
+        for step, batch in enumerate(stream, start=start):
+            place = sampler.locate(step)
+            pool = sampler.pool(place.epoch, place.pool).only(place.low, place.high)
+            rows = [toy_era(eras[era]) for era in pool.eras]
+            x = np.stack([of_era[row] for (of_era, _), row in zip(rows, pool.starts, strict=True)])
+            y = np.stack([of_era[row] for (_, of_era), row in zip(rows, pool.starts, strict=True)])
+            if pool.padding is not None:
+                y[pool.padding] = np.nan
+            order = np.argsort(pool.places)
+            np.testing.assert_array_equal(batch[0], x[order])
+            np.testing.assert_array_equal(batch[1], y[order])
+            assert_same(batches[step], batch)
 
 
 # -- weights --------------------------------------------------------------------------------------
@@ -279,8 +318,8 @@ def test_weights_come_from_a_file_with_all_eras_of_the_dataset(
 
 
 def test_whole_eras_come_equally_often_by_rows(toys: dict[str, Path]) -> None:
-    for given in (None, "rows", "equal"):
-        found = blocks_of(whole(toys["int8"], era_weights=given), 10)
+    for weights in (None, "rows", "equal"):
+        found = blocks_of(whole(toys["int8"], era_weights=weights), 10)
         assert set(found.values()) == {1}
     heavy = whole(toys["int8"], era_weights=[5, 1, 1, 1, 1, 1], eras_per_batch=2)
     assert blocks_of(heavy, 10)["0001"] == 3
@@ -361,7 +400,7 @@ def test_batches_of_eras_are_described(toys: dict[str, Path]) -> None:
     assert "fit into" in reading_line(batches)
     whole_line = shuffling_line(whole(toys["int8"]))
     assert whole_line == (
-        "2 eras per batch, all rows of each, up to 77, pool 3 batches; each of 6 eras 1 times per "
+        "2 eras per batch, all rows of each, up to 77, pool 3 batches; each of 6 eras once per "
         "epoch"
     )
     assert batches.shuffling.same_era_rate == pytest.approx(9 / 19)
@@ -425,5 +464,10 @@ def test_pools_larger_than_memory_are_refused(
     toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("memmap_train.loading.batches.MIN_AVAILABLE", 1000)
+    little = MemoryBudget(lambda: 2000)
     with refused(BatchError, "pools of 3 batches of 20 rows take", "fewer pool_batches"):
-        make(toys["float32"], memory_budget=MemoryBudget(lambda: 2000))
+        make(toys["float32"], memory_budget=little)
+    # Pools of 360 bytes, three decoded batches of 720 bytes.
+    with refused(BatchError, "two are in use, and decoded batches 2.2 kB; expected 2.0 kB at most"):
+        make(toys["int8"], pool_batches=2, memory_budget=little)
+    make(toys["int8"], pool_batches=2, rows_per_era=5, memory_budget=little)

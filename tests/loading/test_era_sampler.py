@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "drop_remainder": True,
     "seed": 11,
 }
-GOLDEN = "1d7da77ee14c740f7195faec07db6ace3bf34e7d86f8fafa0b3ab79e91eadf81"
+GOLDEN = "e394b79025219f5971e13a69cb585a3c331990adfd763e8c1b8ee44b8465d715"
 
 
 def make(rows: list[int], **options: Any) -> EraSampler:
@@ -44,7 +44,7 @@ def cases(draw: st.DrawFn) -> tuple[list[int], dict[str, Any]]:
     """Draw rows per era and options: blocks of a row and of whole eras, windows of all lengths."""
     rows = draw(st.lists(st.integers(1, 30), min_size=1, max_size=12))
     n_eras = draw(st.integers(1, len(rows)))
-    rows_per_era = draw(st.integers(0, min(rows)))
+    rows_per_era = draw(st.just(0) | st.integers(1, min(rows)))
     # So that no era has a larger share than a batch has of it.
     equal = [1.0] * len(rows)
     possible = [equal, [1.0 if i < n_eras else 0.3 for i in range(len(rows))]]
@@ -258,11 +258,28 @@ def test_positions_cover_the_pools_exactly(case: tuple[list[int], Any], number: 
         assert place.epoch == number
         assert place.low == ends.get(place.pool, 0)
         ends[place.pool] = place.high
+        following = sampler.locate(place.next_pool_step)
+        before = sampler.locate(place.next_pool_step - 1)
+        assert following.low == 0
+        assert (before.epoch, before.pool) == (place.epoch, place.pool)
         sizes[place.pool] = sizes.get(place.pool, 0) + 1
     assert ends == {pool: sampler.pool(number, pool).n_rows for pool in ends}
     assert max(ends.values()) == sampler.max_pool_rows
     assert max(sizes.values()) <= sampler.pool_batches
     assert max(sizes.values()) - min(sizes.values()) <= 1
+
+
+@pytest.mark.parametrize("pool_batches", [1, 2, 3, 9])
+@pytest.mark.parametrize("n_eras", [3, 5, 6, 7])
+def test_a_short_last_batch_makes_its_pool_smaller(n_eras: int, pool_batches: int) -> None:
+    rows = list(range(5, 5 + n_eras))
+    options = {"eras_per_batch": 2, "rows_per_era": 0, "drop_remainder": False}
+    sampler = make(rows, weights=[1] * n_eras, pool_batches=pool_batches, **options)
+    steps = range(sampler.steps_per_epoch)
+    sizes = {place.pool: place.high for place in map(sampler.locate, steps)}
+    assert sum(sizes.values()) == n_eras * max(rows)
+    assert sizes == {pool: sampler.pool(0, pool).n_rows for pool in sizes}
+    assert sampler.max_pool_rows == max(sizes.values())
 
 
 @given(cases(), st.data())
@@ -284,6 +301,19 @@ def test_windows_are_in_file_order_and_part_of_a_pool_is_a_slice_of_its_buffer(
     high = data.draw(st.integers(low + 1, pool.n_rows))
     for found, expected in zip(filled(pool.only(low, high), rows), filled(pool, rows), strict=True):
         np.testing.assert_array_equal(found, expected[low:high])
+
+
+def test_windows_that_divide_a_block_are_read_whole() -> None:
+    """Except where an era's rows end, and from the block on that goes through them again."""
+    rows, n_pieces = [5_570 + era for era in range(40)], []
+    for window_size in (128, 100):
+        sampler = make(
+            rows, weights=rows, rows_per_era=512, window_size=window_size, pool_batches=999
+        )
+        pool = sampler.pool(3, 0)
+        n_pieces.append(len(pool.lengths) / (sampler.steps_per_epoch * 3))
+    assert n_pieces[0] < 4.4
+    assert n_pieces[1] > 5.9
 
 
 def test_padding_follows_the_window_whose_rows_it_repeats() -> None:
@@ -372,6 +402,24 @@ def test_random_rows_of_seven_million_are_drawn_in_bounded_memory() -> None:
         tracemalloc.stop()
     assert len(np.unique(filled(pool, rows)[0])) > 0.99 * pool.n_rows
     assert peak_of_a_pool < 20 * 8 * pool.n_rows  # by the pool's rows, not by the dataset's
+
+
+def test_the_plans_of_past_epochs_are_dropped() -> None:
+    rows = [5_000] * 40
+    sampler = make(rows, weights=rows, rows_per_era=50, window_size=1, pool_batches=9)
+    tracemalloc.start()
+    try:
+        sampler.pool(0, 0)
+        of_one = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 12):
+            sampler.pool(number, 0)
+        for number in range(200):
+            sampler.eras_of(number * sampler.steps_per_epoch)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert of_one > 8 * sum(rows)
+    assert held < 2.5 * of_one
 
 
 # -- what is refused ------------------------------------------------------------------------------

@@ -24,17 +24,19 @@ def chosen(**changes: Any) -> WindowChoice:
     return choose_era_windows(**{**WIDE, **changes})
 
 
-def test_a_window_is_read_at_full_speed_or_an_eighth_of_a_block() -> None:
-    assert chosen().window_size == 64
-    assert "8 places of its era" in chosen().reasons[0]
-    assert chosen(row_bytes=14_220).window_size == 19
-    assert "262.1 kB, which are read at nearly full speed" in chosen(row_bytes=14_220).reasons[0]
+def test_a_window_is_read_at_full_speed_or_a_fourth_of_a_block() -> None:
+    assert chosen().window_size == 128
+    assert "262.1 kB, which are read at nearly full speed" in chosen().reasons[0]
+    assert chosen(row_bytes=14_220).window_size == 32  # 455 kB; 19 rows would be cut
+    narrow = chosen(row_bytes=780)
+    assert narrow.window_size == 128
+    assert "4 places of its era" in narrow.reasons[0]
     assert chosen(block_rows=3, batch_size=24).window_size == 1
 
 
 def test_a_disk_that_needs_large_requests_reads_a_block_from_one_place() -> None:
     slow = chosen(window_bytes=2**20)
-    assert slow.window_size == 295
+    assert slow.window_size == 256
     assert chosen(window_bytes=2**22).window_size == 512
     assert chosen(window_bytes=2**22).reasons[0] == "window: all 512 rows of a block"
 

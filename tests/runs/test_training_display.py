@@ -59,8 +59,15 @@ def test_rows_of_an_earlier_process_do_not_count_as_speed(
     assert "epoch 2: 900 of 1,000 rows (90%), 10 rows/s, 10 s left" in out
 
 
+def test_the_transform_of_targets_has_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay(sys.stderr, seconds_between_lines=0) as shown:
+        shown.transforming(20, 40)
+    assert "targets: 20 of 40 rows (50%)" in capsys.readouterr().err
+
+
 def tell(reporter: Reporter) -> None:
     """Tell a reporter of an epoch in which something goes wrong."""
+    reporter.transforming(20, 40)
     reporter.started(plan())
     reporter.step(4, 400, 0.06, 100.0, 0.1)
     reporter.warning("the disk is full")
@@ -97,7 +104,12 @@ def test_a_callable_gets_the_rows_of_epochs_and_validations(
     calls: list[tuple[str, int, int]] = []
     with reporter(lambda *call: calls.append(call)) as counting:
         tell(counting)
-    assert calls == [("epoch 1", 400, 1000), ("validation", 30, 50), ("epoch 2", 100, 1000)]
+    assert calls == [
+        ("targets", 20, 40),
+        ("epoch 1", 400, 1000),
+        ("validation", 30, 50),
+        ("epoch 2", 100, 1000),
+    ]
     assert caplog.messages == ["the disk is full"]
 
 

@@ -158,6 +158,21 @@ def test_a_full_disk_is_said_in_one_line(
         )
 
 
+def test_the_rows_that_are_transformed_are_reported(
+    benchmarked: Callable[..., Path], tmp_path: Path
+) -> None:
+    class Listener(Reporter):
+        seconds_between_reports = 0.0
+
+        def transforming(self, rows_done: int, n_rows: int) -> None:
+            seen.append((rows_done, n_rows))
+
+    seen: list[tuple[int, int]] = []
+    config = small_config(target_transform=TEXT, epochs=1)
+    train_run(benchmarked(), tmp_path / "run", config, report=Listener())
+    assert seen == [((n + 1) * ROWS_PER_ERA, 11 * ROWS_PER_ERA) for n in range(11)]
+
+
 def test_no_byte_of_other_eras_is_read_to_transform(
     benchmarked: Callable[..., Path], tmp_path: Path, opened: list[str]
 ) -> None:
