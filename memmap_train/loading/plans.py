@@ -155,6 +155,7 @@ class EraPlan:
             buffered_row_bytes=storage.buffered_row_bytes,
             memory=storage.buffer_bytes(self.memory),
             window_bytes=storage.placement.window_bytes(dataset),
+            from_disk=not storage.placement.fits,
         )
         sampler = EraSampler(
             dict(zip(dataset.eras, dataset.rows_per_era, strict=True)),

@@ -12,6 +12,7 @@ import memmap_train as mt
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.rates import measure
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY, MemoryBudget
 
 from .measuring import print_table
 from .sources import Size, make_dataset
@@ -51,7 +52,9 @@ def run(directory: Path, size: Size) -> None:
 def _rows(dataset: mt.Dataset, direct: bool, repeats: int) -> list[list[str]]:
     # Single rows are never read with direct I/O.
     ways = _WAYS if direct else (*_WAYS, _RANDOM)
-    batches = {name: _batches(dataset, name) for name in ways}
+    # As in a machine that the dataset doesn't fit into.
+    budget = MemoryBudget(lambda: dataset.feature_bytes) if direct else PROCESS_MEMORY
+    batches = {name: _batches(dataset, name, memory_budget=budget) for name in ways}
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for _ in range(repeats):
         beside = 0.0
@@ -80,8 +83,8 @@ def _rows(dataset: mt.Dataset, direct: bool, repeats: int) -> list[list[str]]:
     return lines
 
 
-def _batches(dataset: mt.Dataset, name: str) -> mt.Batches:
-    options: dict[str, Any] = {"seed": 1, "targets": ["target"]}
+def _batches(dataset: mt.Dataset, name: str, **options: Any) -> mt.Batches:
+    options |= {"seed": 1, "targets": ["target"]}
     if name == _ROWS:
         return mt.Batches(dataset, batch_size=ERAS * ROWS, **options)
     if name == _WHOLE:
