@@ -25,7 +25,6 @@ from .shuffle_quality import Shuffling, shuffling_of
 from .stream import Stream
 from .window_sampler import WindowSampler
 
-_DECODED_BATCHES = 3  # the caller's, the next one, and the one that is being decoded
 MIN_AVAILABLE = 100_000_000  # bytes of memory, whatever the system says
 
 
@@ -152,14 +151,15 @@ class Batches:
         n_columns = len(dataset.feature_names if self._columns[0] is None else self._columns[0])
         row_bytes = n_columns * dataset.manifest.store_dtype.itemsize
         self.placement = placement_of(dataset, memory_budget)
-        planned = plan.planned(Storage(dataset, self.placement, row_bytes))
+        storage = Storage(dataset, self.placement, row_bytes)
+        planned = plan.planned(storage)
         self.sampler, self.reasons = planned.sampler, planned.reasons
         self._sampler = planned.trusted
         self._row_weights = RowWeights(self._sampler, planned.row_weights)
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
         self.pool_bytes = row_bytes * self._sampler.max_pool_rows
-        self._check_buffers_fit(n_columns)
+        self._check_buffers_fit(storage.decoded_bytes(self.batch_size))
         self.direct_eras = self.placement.direct_eras(dataset, 2 * self.pool_bytes)
         self.reader = self._new_reader()
         self.feature_names = self.reader.feature_names
@@ -190,12 +190,9 @@ class Batches:
         sampler = self.sampler
         return isinstance(sampler, WindowSampler | EraSampler) and sampler.drop_remainder
 
-    def _check_buffers_fit(self, n_columns: int) -> None:
+    def _check_buffers_fit(self, decoded_bytes: int) -> None:
         """Raise a BatchError unless memory holds two pools, and the batches decoded from them."""
         available = self.placement.available
-        decoded_bytes = 0
-        if self.dataset.manifest.scale is not None:
-            decoded_bytes = _DECODED_BATCHES * self.batch_size * n_columns * 4
         if 2 * self.pool_bytes + decoded_bytes > max(available, MIN_AVAILABLE):
             n_batches = -(-self._sampler.max_pool_rows // self.batch_size)
             decoded = f", and decoded batches {in_bytes(decoded_bytes)}" if decoded_bytes else ""

@@ -11,10 +11,11 @@ import numpy as np
 
 from ..text import counted, in_bytes
 from .era_sampler import EraSampler
-from .shuffle_quality import WINDOW_BYTES, Shuffling, WindowChoice
+from .shuffle_quality import Shuffling, WindowChoice
 
 _BLOCK_WINDOWS = 4
-"""A block is drawn from so many places of its era: the order of its rows may have a meaning."""
+"""A block comes from so many places of its era, where the disk allows it: the order of its rows may
+have a meaning."""
 _POOL_BATCHES, _MIN_POOL_BATCHES = 16, 2
 """Reading a pool at once disturbs a training less than reading batch by batch."""
 _MAX_POOL_ROWS = 2**18  # limits pools of whole eras: the first batch waits for its pool
@@ -29,6 +30,7 @@ def choose_era_windows(
     buffered_row_bytes: int,
     memory: int,
     window_bytes: int,
+    from_disk: bool,
 ) -> WindowChoice:
     """Choose windows that are read at full speed, and pools that fit into memory.
 
@@ -45,12 +47,13 @@ def choose_era_windows(
         Bytes that two pools may take.
     window_bytes : int
         Size of a window that is read at nearly full speed.
+    from_disk : bool
+        Whether rows come from the disk in each epoch: smaller windows would take longer.
     """
-    fastest = most = ceil(window_bytes / row_bytes)
-    # A disk that needs larger requests would take many times as long for several places.
-    if not has_whole_eras and window_bytes <= WINDOW_BYTES:
+    fastest, most = ceil(window_bytes / row_bytes), block_rows
+    if not has_whole_eras and not from_disk:
         most = max(1, block_rows // _BLOCK_WINDOWS)
-    window = min(fastest, most, block_rows)
+    window = min(fastest, most)
     reason = f"window: {in_bytes(window_bytes)}, which are read at nearly full speed"
     if window == block_rows:
         reason = f"window: all {block_rows:,} rows of a block"

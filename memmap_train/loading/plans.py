@@ -8,6 +8,8 @@ memory and the disk.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..arrays import Float32, Float64
 from ..dataset.dataset import Dataset
 from ..errors import BatchError, shown
@@ -19,6 +21,7 @@ from .sampler import CheckedSampler, Sampler, whole
 from .shuffle_quality import choose_windows, pool_for_window
 from .window_sampler import WindowSampler
 
+_DECODED_BATCHES = 3  # the caller's, the next one, and the one that is being decoded
 _NUMBERS_BYTES = 64  # of each row of a pool while it is filled: where it is, and where it goes
 
 
@@ -48,11 +51,20 @@ class Storage:
         """Bytes of memory that a row of a pool takes while the pool is filled."""
         return self.row_bytes + _NUMBERS_BYTES
 
-    def buffer_bytes(self, memory: int | None) -> int:
+    def decoded_bytes(self, batch_size: int) -> int:
+        """Return the bytes of the batches that are decoded at a time."""
+        manifest = self.dataset.manifest
+        if manifest.scale is None:
+            return 0
+        n_columns = self.row_bytes // manifest.store_dtype.itemsize
+        return _DECODED_BATCHES * batch_size * n_columns * np.dtype(np.float32).itemsize
+
+    def pool_bytes(self, memory: int | None, batch_size: int) -> int:
         """Return the bytes that two pools may take; `memory` is in MB."""
-        if memory is None:
-            return self.placement.buffer_bytes
-        return whole("memory", memory) * 1_000_000
+        if memory is not None:
+            return whole("memory", memory) * 1_000_000
+        free = self.placement.available - self.decoded_bytes(batch_size)
+        return max(0, min(self.placement.buffer_bytes, free))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ class RowPlan:
     def planned(self, storage: Storage) -> Planned:
         """Return the sampler of windows, and why window and pool are chosen so."""
         batch_size, seed = whole("batch_size", self.batch_size), whole("seed", self.seed, least=0)
-        most_bytes = storage.buffer_bytes(self.memory)
+        most_bytes = storage.pool_bytes(self.memory, batch_size)
         window_size, pool_batches = self.window_size, _pool(self.pool_batches)
         reasons: tuple[str, ...] = ()
         if window_size is None:
@@ -144,17 +156,19 @@ class EraPlan:
         eras_per_batch = whole("eras_per_batch", self.eras_per_batch)
         rows_per_era = whole("rows_per_era", self.rows_per_era, least=0)
         block_rows = rows_per_era or max(dataset.rows_per_era)
+        batch_size = eras_per_batch * block_rows
         given = BY_ROWS if self.era_weights is None else self.era_weights
         if rows_per_era == WHOLE_ERAS and _is_by_rows(given):
             given = EQUAL  # each row comes as often as its era
         choice = choose_era_windows(
             block_rows=block_rows,
             has_whole_eras=rows_per_era == WHOLE_ERAS,
-            batch_size=eras_per_batch * block_rows,
+            batch_size=batch_size,
             row_bytes=storage.file_row_bytes,
             buffered_row_bytes=storage.buffered_row_bytes,
-            memory=storage.buffer_bytes(self.memory),
+            memory=storage.pool_bytes(self.memory, batch_size),
             window_bytes=storage.placement.window_bytes(dataset),
+            from_disk=not storage.placement.fits,
         )
         sampler = EraSampler(
             dict(zip(dataset.eras, dataset.rows_per_era, strict=True)),

@@ -12,11 +12,13 @@ import memmap_train as mt
 from memmap_train.loading.page_cache import read_ahead
 from memmap_train.loading.rates import measure
 from memmap_train.system.direct_io import can_read_directly
+from memmap_train.system.memory_budget import PROCESS_MEMORY, MemoryBudget
 
 from .measuring import print_table
 from .sources import Size, make_dataset
 
 ERAS, ROWS = 8, 512
+_EPOCHS = 3  # the first batches use fresh memory
 _ROWS, _OF_ERAS, _RANDOM, _WHOLE = "rows", "eras", "eras, random rows", "whole eras"
 _WAYS = (_ROWS, _OF_ERAS, _WHOLE)
 
@@ -51,12 +53,16 @@ def run(directory: Path, size: Size) -> None:
 def _rows(dataset: mt.Dataset, direct: bool, repeats: int) -> list[list[str]]:
     # Single rows are never read with direct I/O.
     ways = _WAYS if direct else (*_WAYS, _RANDOM)
-    batches = {name: _batches(dataset, name) for name in ways}
+    batches = {}
+    for name in ways:
+        # As in a machine that the dataset doesn't fit into.
+        budget = MemoryBudget(lambda: dataset.feature_bytes) if direct else PROCESS_MEMORY
+        batches[name] = _batches(dataset, name, memory_budget=budget)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for _ in range(repeats):
         beside = 0.0
         for name, some in batches.items():
-            rate = measure(some, direct=direct)
+            rate = measure(some, direct=direct, n_steps=_EPOCHS * len(some))
             real = _real_share(some)
             rows_per_second = rate.rows_per_second * real
             beside = rows_per_second if name == _ROWS else beside
@@ -80,8 +86,8 @@ def _rows(dataset: mt.Dataset, direct: bool, repeats: int) -> list[list[str]]:
     return lines
 
 
-def _batches(dataset: mt.Dataset, name: str) -> mt.Batches:
-    options: dict[str, Any] = {"seed": 1, "targets": ["target"]}
+def _batches(dataset: mt.Dataset, name: str, **options: Any) -> mt.Batches:
+    options |= {"seed": 1, "targets": ["target"]}
     if name == _ROWS:
         return mt.Batches(dataset, batch_size=ERAS * ROWS, **options)
     if name == _WHOLE:

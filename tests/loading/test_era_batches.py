@@ -221,6 +221,22 @@ def test_a_window_is_chosen_for_the_rows_of_a_block(make_toy: MakeToy) -> None:
     assert_same(chosen[3], batches[3])
 
 
+@pytest.mark.parametrize("sizes", [{"batch_size": 600}, {"eras_per_batch": 2, "rows_per_era": 0}])
+def test_chosen_pools_leave_memory_for_decoded_batches(
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch, sizes: dict[str, Any]
+) -> None:
+    """Which take more than half of it: 600 rows of 1,600 bytes each, three times."""
+    monkeypatch.setattr("memmap_train.loading.batches.MIN_AVAILABLE", 1000)
+    path = make_toy({f"{era:04}": 300 for era in range(40)}, n_features=400, store="int8")
+    dataset = mt.open_dataset(path)
+    enough = MemoryBudget(lambda: 4_600_000)
+    batches = mt.Batches(dataset, seed=0, memory_budget=enough, **sizes)
+    assert 2 * batches.pool_bytes + 3 * 600 * 1_600 <= 4_600_000
+    assert batches.pool_batches >= 2
+    with refused(BatchError, "and decoded batches 2.9 MB; expected 3.0 MB at most"):
+        mt.Batches(dataset, seed=0, memory_budget=MemoryBudget(lambda: 3_000_000), **sizes)
+
+
 def test_two_pools_of_buffers_are_reused(make_toy: MakeToy) -> None:
     """However many steps are read."""
     path = make_toy({f"{era:04}": 300 + era for era in range(20)}, n_features=40)

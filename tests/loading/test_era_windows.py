@@ -17,6 +17,7 @@ WIDE: dict[str, Any] = {
     "buffered_row_bytes": 3_619,
     "memory": 4_000_000_000,
     "window_bytes": WINDOW_BYTES,
+    "from_disk": False,
 }
 
 
@@ -34,11 +35,12 @@ def test_a_window_is_read_at_full_speed_or_a_fourth_of_a_block() -> None:
     assert chosen(block_rows=3, batch_size=24).window_size == 1
 
 
-def test_a_disk_that_needs_large_requests_reads_a_block_from_one_place() -> None:
-    slow = chosen(window_bytes=2**20)
-    assert slow.window_size == 256
-    assert chosen(window_bytes=2**22).window_size == 512
-    assert chosen(window_bytes=2**22).reasons[0] == "window: all 512 rows of a block"
+def test_a_block_comes_from_fewer_places_where_the_disk_needs_large_requests() -> None:
+    assert chosen(from_disk=True).window_size == 128
+    assert chosen(from_disk=True, row_bytes=1_050).window_size == 256
+    assert chosen(from_disk=True, window_bytes=2**20).window_size == 512
+    slow = chosen(from_disk=True, window_bytes=2**22)
+    assert (slow.window_size, slow.reasons[0]) == (512, "window: all 512 rows of a block")
 
 
 def test_whole_eras_are_read_in_windows_that_bound_scratch_memory() -> None:
