@@ -57,5 +57,7 @@ def transform_line(train: Dataset, text: str) -> str | None:
                 f"have no value of {name} and count as unlabelled"
             )
     if without := eras_without(train, transform):
-        parts.append(f"{len(without):,} of {counted(len(train.eras), 'era')} have none: left out")
+        parts.append(
+            f"{len(without):,} of {counted(len(train.eras), 'era')} without any are left out"
+        )
     return "; ".join(parts)

@@ -1,6 +1,9 @@
 """Interrupted trainings and their results."""
 
 import csv
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from memmap_train.runs.config import TrainConfig
 from tests.support.training_data import newest_checkpoint
 
 TIMES = ("seconds", "rows_per_second", "data_wait")
@@ -46,3 +50,20 @@ def results(run_dir: Path) -> dict[str, Any]:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def train_killed(dataset: Path, run_dir: Path, config: TrainConfig, call: str) -> None:
+    """Train in a process of its own, which is killed at a call of its reporter; see `Script`."""
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from memmap_train.runs.config import TrainConfig
+from memmap_train.training.train import train_run
+from tests.support.training_data import Script
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+config = TrainConfig(**{config.to_dict()!r})
+train_run({str(dataset)!r}, {str(run_dir)!r}, config, report=Script({call!r}, die))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (run_dir / "state.json").exists()

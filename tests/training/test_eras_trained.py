@@ -1,11 +1,8 @@
 """Trainings on batches of eras, and with weights of eras: the loss, resume, folds, refusals."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from tests.support.errors import refused
 from tests.support.loss_references import batch_loss
 from tests.support.toy import write_toy
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
-from tests.support.training_runs import interrupt, results
+from tests.support.training_runs import interrupt, results, train_killed
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -177,20 +174,8 @@ def test_a_run_that_was_stopped_ends_like_one_that_wasnt(
 def test_a_run_that_was_killed_ends_like_one_that_wasnt(sample: Path, tmp_path: Path) -> None:
     config = era_config()
     train_run(sample, tmp_path / "whole", config)
-    code = f"""
-import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.support.training_data import Script, small_config
-from memmap_train.training.train import train_run
-die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-config = small_config(
-    eras_per_batch=4, rows_per_era=16, loss="numerai_corr", checkpoint_steps=4
-)
-train_run({str(sample)!r}, {str(tmp_path / "run")!r}, config, report=Script("step 23", die))
-"""
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert not os.path.exists(tmp_path / "run" / "state.json")
+    killed = replace(config, checkpoint_steps=4)
+    train_killed(sample, tmp_path / "run", killed, "step 23")
     resumed = Script()
     train_run(sample, tmp_path / "run", config, resume=True, report=resumed)
     assert resumed.plan is not None

@@ -6,9 +6,6 @@ import json
 import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ from tests.support.training_data import (
     Script,
     small_config,
 )
-from tests.support.training_runs import interrupt, read_csv, results, weights
+from tests.support.training_runs import interrupt, read_csv, results, train_killed, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -93,18 +90,8 @@ def test_all_state_survives_interruptions(name: str, sample: Path, tmp_path: Pat
 def test_a_killed_run_ends_like_one_that_wasnt(
     finished: tuple[Path, TrainReport], sample: Path, tmp_path: Path
 ) -> None:
-    code = f"""
-import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.support.training_data import Script, small_config
-from memmap_train.training.train import train_run
-die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-train_run({str(sample)!r}, {str(tmp_path / "run")!r}, small_config(checkpoint_steps=4),
-      report=Script("step 23", die))
-"""
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert not (tmp_path / "run" / "state.json").exists()
+    killed = small_config(checkpoint_steps=4)
+    train_killed(sample, tmp_path / "run", killed, "step 23")
     resumed = Script()
     train_run(sample, tmp_path / "run", small_config(), resume=True, report=resumed)
     assert resumed.plan is not None

@@ -1,5 +1,6 @@
 """Trainings with a warm-up or a schedule: the rate of every step, whatever interrupts them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from memmap_train.runs.schedule import scheduled_rate
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config
-from tests.support.training_runs import interrupt, read_csv, results
+from tests.support.training_runs import interrupt, read_csv, results, train_killed
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -36,6 +37,15 @@ def test_every_step_has_its_rate_in_a_run_that_was_stopped_too(
         rates = [float(row["learning_rate"]) for row in rows]
         expected = [scheduled_rate(step, N_STEPS, 0.01, config) or 0.01 for step in range(N_STEPS)]
         assert rates == pytest.approx(expected, rel=1e-6)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+def test_a_run_that_was_killed_ends_like_one_that_wasnt(sample: Path, tmp_path: Path) -> None:
+    config = small_config(warmup_steps=4, schedule="cosine")
+    train_run(sample, tmp_path / "whole", config)
+    killed = replace(config, checkpoint_steps=4)
+    train_killed(sample, tmp_path / "run", killed, "step 23")
+    train_run(sample, tmp_path / "run", config, resume=True)
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 

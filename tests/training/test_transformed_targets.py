@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from memmap_train.training.transformed_targets import (
 from tests.support.errors import refused
 from tests.support.toy_benchmarks import with_benchmarks
 from tests.support.training_data import N_ERAS, ROWS_PER_ERA, Script, small_config
-from tests.support.training_runs import interrupt, results, weights
+from tests.support.training_runs import interrupt, results, train_killed, weights
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -213,17 +213,8 @@ def test_a_stopped_and_a_killed_run_end_like_one_that_wasnt(
     train_run(dataset, tmp_path / "run", config, resume=True, report=script)
     assert script.warnings == []
     assert results(tmp_path / "run") == results(tmp_path / "whole")
-    code = f"""
-import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.support.training_data import Script, small_config
-from memmap_train.training.train import train_run
-die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-config = small_config(target_transform={TEXT!r}, checkpoint_steps=4)
-train_run({str(dataset)!r}, {str(tmp_path / "killed")!r}, config, report=Script("step 23", die))
-"""
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
-    assert killed.returncode < 0, killed.stderr.decode()
+    killed = replace(config, checkpoint_steps=4)
+    train_killed(dataset, tmp_path / "killed", killed, "step 23")
     train_run(dataset, tmp_path / "killed", config, resume=True)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
@@ -299,7 +290,7 @@ def test_rows_without_a_benchmark_are_said_in_one_line(
     config = small_config(target_transform=TEXT, epochs=1)
     line = (
         "residual:known+gaussian; 168 of 960 rows (17.5%) have no value of known and count as "
-        "unlabelled; 1 of 12 eras have none: left out"
+        "unlabelled; 1 of 12 eras without any are left out"
     )
     assert dry_run(dataset, tmp_path / "run", config).transform == line
     train_run(dataset, tmp_path / "run", config, report=TrainingDisplay(sys.stderr))
