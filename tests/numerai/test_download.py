@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -270,19 +271,17 @@ def test_an_api_that_does_not_answer_is_asked_again_and_then_named(
     server.fail(fault, fault)
     fetch(tmp_path / "data", "live.parquet")
     server.fail(fault, fault, fault)
-    with refused(NumeraiError, "doesn't answer the question for the list", said, "try again"):
+    with refused(NumeraiError, "doesn't answer the request for the list", said, "try again"):
         fetch(tmp_path / "other", "live.parquet")
     assert not (tmp_path / "other").exists()
 
 
 def test_a_refusal_is_not_repeated(server: NumeraiServer, tmp_path: Path) -> None:
     server.fail(Fault("graphql", status=401))
-    with refused(NumeraiError, "Numerai refuses the question", "401 Client Error"):
+    with refused(NumeraiError, "Numerai refuses the request", "401 Client Error"):
         fetch(tmp_path, "live.parquet")
     del server.resolvers["listDatasets"]
-    with refused(
-        NumeraiError, "refuses the question for the list of its files: Cannot query field"
-    ):
+    with refused(NumeraiError, "refuses the request for the list of its files: Cannot query field"):
         fetch(tmp_path, "live.parquet")
     assert len(server.seen) == 2
 
@@ -350,3 +349,13 @@ def test_without_the_extra_the_error_names_it(
     with refused(DependencyError, "numerapi", "pip install 'memmap-train[numerai]'"):
         fetch(tmp_path / "data", "live.parquet")
     assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_pyarrow_cannot_name_is_refused_before_anything_is_fetched(
+    server: NumeraiServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"not-\xff-UTF-8")
+    with refused(NumeraiError, "its path isn't UTF-8", "name another --out"):
+        fetch(folder, "live.parquet")
+    assert not server.seen
+    assert not folder.exists()

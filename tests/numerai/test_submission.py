@@ -94,6 +94,8 @@ def test_keys_come_from_the_environment() -> None:
         ({"NUMERAI_PUBLIC_ID": "A"}, "and NUMERAI_SECRET_KEY is not set"),
         ({"NUMERAI_PUBLIC_ID": " ", "NUMERAI_SECRET_KEY": "B"}, "NUMERAI_PUBLIC_ID is not set"),
         ({"NUMERAI_PUBLIC_ID": "A", "NUMERAI_SECRET_KEY": "B C"}, "found other characters"),
+        ({"NUMERAI_PUBLIC_ID": "A", "NUMERAI_SECRET_KEY": '"B"'}, "SECRET_KEY: expected letters"),
+        ({"NUMERAI_PUBLIC_ID": "'A'", "NUMERAI_SECRET_KEY": "B"}, "quotation marks; leave them"),
         ({"NUMERAI_PUBLIC_ID": "Ä", "NUMERAI_SECRET_KEY": "B"}, "found other characters"),
     ],
 )

@@ -362,7 +362,7 @@ def test_nothing_is_sent_while_the_list_of_submissions_cannot_be_had(numerai: Nu
     numerai.server.fail(*[Fault("graphql", "submissions", status=500)] * 3)
     (failed,) = numerai.run().failures
     assert failed.what == "first"
-    assert "Numerai doesn't answer the question for what the model has" in failed.text
+    assert "Numerai doesn't answer the request for what the model has" in failed.text
     assert not numerai.sent()
 
 

@@ -77,6 +77,7 @@ def download(
     if round_number is not None:
         round_number = whole_number("round_number", round_number, least=1, most=MAX_ROUND)
     folder = checked_path(out, NumeraiError)
+    _check_encoding(folder)
     if folder.exists() and not folder.is_dir():
         raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
     with reporting(progress, "B") as report:
@@ -84,6 +85,16 @@ def download(
             plan = make_plan(wanted, version, folder, round_number)
             return DownloadReport(plan, is_dry_run=True, received_bytes=0)
         return _download(wanted, version, folder, round_number, report)
+
+
+def _check_encoding(folder: Path) -> None:
+    """Raise a NumeraiError if pyarrow couldn't open the files of a folder to check them."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise NumeraiError(
+            f"{folder}: its path isn't UTF-8, and pyarrow opens no others; name another --out"
+        ) from None
 
 
 def _download(

@@ -98,7 +98,7 @@ def _told(
     answer = answer_to(text, variables, keys, wait)
     if answer.data is None and not answer.is_refused:
         raise NumeraiError(
-            f"Numerai doesn't answer the question for what the model has: {answer.reason}; check "
+            f"Numerai doesn't answer the request for what the model has: {answer.reason}; check "
             "the network, or try again later"
         )
     return answer.data
