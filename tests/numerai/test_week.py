@@ -183,6 +183,16 @@ def test_live_rows_that_are_replaced_in_the_round_are_predicted_again(
     assert numerai.uploaded_ids(name) == ids
 
 
+def test_a_download_of_another_process_is_waited_for(numerai: NumeraiWeek) -> None:
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", "wait_minutes = 30"))
+    lock = Lock(numerai.folder / "data" / ".numerai.lock")
+    clock = FakeClock(numerai.now)
+    clock.at(numerai.now + HOUR / 60, lock.release)
+    assert not numerai.run(clock).failures
+    assert clock.waits == [30.0, 30.0]
+    assert "another process is downloading" in (numerai.state / "week.log").read_text()
+
+
 # -- several models, and what fails for one of them
 
 
