@@ -197,6 +197,8 @@ EXCEPTIONS = {
         "conversion.parquet.file",
         "conversion.parquet.prediction_reader",
     },
+    "numerai.week.dataset": {"conversion.conversion", "conversion.report"},  # to update it
+    "numerai.week.live": {"conversion.conversion"},  # to convert the live rows
     "scoring.inputs": {"training.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file

@@ -345,6 +345,16 @@ def _submit(arguments: argparse.Namespace) -> None:
         raise NumeraiError(f"{report.path}: it was sent, and {report.problem}")
 
 
+def _week(arguments: argparse.Namespace) -> None:
+    from ..numerai.week.report import failures_text, week_text
+    from ..numerai.week.week import week  # needs pydantic and pyarrow
+
+    report = week(**_options(arguments), progress=True)
+    print(week_text(report))
+    if report.failures:
+        raise NumeraiError(failures_text(report))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -362,4 +372,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "download": _download,
     "export": _export,
     "submit": _submit,
+    "week": _week,
 }

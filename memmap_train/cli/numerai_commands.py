@@ -13,6 +13,7 @@ def add_numerai_commands(commands: Any) -> None:
     _add_download(commands)
     _add_export(commands)
     _add_submit(commands)
+    _add_week(commands)
 
 
 def _add_download(commands: Any) -> None:
@@ -121,4 +122,18 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument("--json", action="store_true", help="print as JSON")
     submit.set_defaults(
         resume_hint="if nothing above says that it has arrived, run the same command again"
+    )
+
+
+def _add_week(commands: Any) -> None:
+    """Add the command `week`."""
+    week = add_command(
+        commands,
+        "week",
+        "do Numerai's week unattended: download, predict, submit, once each, and safe to repeat",
+        "memmap-train week week.toml --dry-run",
+    )
+    week.add_argument("config", metavar="CONFIG", help="a TOML file")
+    week.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )

@@ -3,7 +3,9 @@
 Takes a run; of a run of folds the last fold's model counts, which predicts all later eras.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from .ensemble import check_folds, check_model, load
 from .model import require_tensorflow
 from .numpy_operations import NumpyOperations, numpy_operations
 from .predictor import BLOCK_ROWS
+from .saved_configuration import argument_defaults, has_own_code
 from .step import as_tensor
 from .user_models import read_model
 
@@ -35,7 +38,10 @@ class LastModel:
     content : bytes
         The file of the model; empty where operations do.
     modules : tuple of str
-        The user's modules that may define its layers.
+        The user's modules that may define its layers; empty where all layers are Keras's.
+    defaults : dict of str to dict
+        Default values of the arguments of the model's classes, see `saved_configuration`; empty
+        where operations do.
     """
 
     run: Run
@@ -44,6 +50,7 @@ class LastModel:
     operations: NumpyOperations
     content: bytes
     modules: tuple[str, ...]
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def last_model(run: Run) -> LastModel:
@@ -68,14 +75,17 @@ def last_model(run: Run) -> LastModel:
     except ConfigError as error:
         raise RunError(str(error)) from error
     operations = numpy_operations(model)
-    modules = tuple(dict.fromkeys(name.partition(":")[0] for name in code))
+    content, modules = b"", tuple(dict.fromkeys(name.partition(":")[0] for name in code))
+    if operations.unknown:
+        content = part.model_path.read_bytes()
     return LastModel(
         run=part,
         features=part.record.features,
         fill_missing=part.record.fill_missing,
         operations=operations,
-        content=part.model_path.read_bytes() if operations.unknown else b"",
-        modules=modules if operations.unknown else (),
+        content=content,
+        modules=modules if content and has_own_code(content) else (),
+        defaults=argument_defaults(content) if content else {},
     )
 
 

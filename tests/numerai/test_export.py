@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.live_rows import make_live
+from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.report import report_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
@@ -205,6 +207,10 @@ def test_a_model_with_layers_of_the_user_carries_them_and_needs_keras(
     (layer,) = report.keras_layers
     assert layer.startswith("Doubled ")
     assert "needs TensorFlow and Keras in the image, for Doubled" in report_text(report)
+    assert report.versions["keras"] == keras.__version__
+    assert "not tried with the image's Keras 3.1" in report_text(report)
+    in_image = replace(report, versions=report.versions | {"keras": IMAGES[OWN]["keras"]})
+    assert "not tried" not in report_text(in_image)
     assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
@@ -400,7 +406,7 @@ def test_an_upload_that_takes_too_long_is_refused(
 def test_too_much_memory_is_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(description: dict[str, Any], *others: Any) -> Path:
+    def greedy(description: dict[str, Any], *others: Any, **named: Any) -> Path:
         path = tmp_path / "greedy.pkl"
         code = "(lambda a, b=None: bytearray(5 * 10**9))"
         path.write_bytes(b"cbuiltins\neval\n(V" + code.encode() + b"\ntR.")
@@ -428,5 +434,6 @@ def test_another_python_makes_the_file_without_any_package(tmp_path: Path) -> No
         _, python = find_python(other)
     except ExportError:
         pytest.skip(f"no Python {other} on this machine")
-    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path)
+    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path, version=other)
     assert b"_make_function" in path.read_bytes()
+    assert read_mark(path) == UploadMark(python=other, made_by=f"memmap-train {mt.__version__}")

@@ -12,6 +12,7 @@ import pytest
 
 from memmap_train.errors import ExportError, NumeraiError
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
+from memmap_train.numerai.export.mark import write_marked
 from memmap_train.numerai.submission.pickle_python import pickle_python
 from tests.support.errors import refused
 
@@ -53,6 +54,11 @@ def own_function() -> object:
 
 def test_the_python_of_this_process_is_found(tmp_path: Path) -> None:
     assert pickle_python(write(tmp_path / "m.pkl", own_function())) == OWN
+
+
+def test_a_mark_says_which_python_made_an_upload(tmp_path: Path) -> None:
+    write_marked(write(tmp_path / "m.pkl", own_function()), tmp_path / "marked.pkl", "3.99")
+    assert pickle_python(tmp_path / "marked.pkl") == "3.99"
 
 
 @pytest.mark.parametrize("version", IMAGES)

@@ -22,7 +22,7 @@ from memmap_train.numerai.submission.upload import Submission, upload
 from tests.support.errors import refused
 from tests.support.numerai_account import MODEL_ID, Account
 from tests.support.numerai_faults import Fault
-from tests.support.numerai_server import NumeraiServer
+from tests.support.numerai_server import GraphQLError, NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 
@@ -253,6 +253,18 @@ def test_an_answer_that_cannot_be_looked_for_says_so(
     assert (len(made_by(account, kind)), created(account, kind)) == (1, 1)
 
 
+def test_a_key_that_may_not_read_submissions_is_enough_to_submit(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    """Only a lost answer needs the list of submissions."""
+    del server.resolvers["submissions"]
+    made, _ = send(path, account)
+    check_once(server, account, made, "predictions")
+    server.fail(Fault("graphql", name="create_submission", cut_after=3))
+    with refused(NumeraiError, "isn't known: Numerai doesn't tell what the model has"):
+        send(path, account)
+
+
 @pytest.mark.parametrize("kind", ["predictions", "model"])
 def test_something_new_of_another_file_is_not_taken_for_this_one(
     server: NumeraiServer, account: Account, path: Path, kind: str
@@ -286,9 +298,26 @@ def test_a_refused_submission_is_not_repeated(
     server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
     del server.resolvers[KINDS[kind].create_field]
-    with refused(NumeraiError, "Numerai refuses the ", "Cannot query field"):
+    with refused(NumeraiError, "Numerai refuses the ", "Cannot query field", "nothing was"):
         send(path, account, kind)
     assert created(account, kind) == 1
+
+
+@every_kind
+def test_a_refusal_of_what_was_made_all_the_same_is_none(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    """GraphQL allows errors beside data, and numerapi then drops the data."""
+    field = KINDS[kind].create_field
+    make = server.resolvers[field]
+
+    def make_and_complain(variables: dict[str, Any]) -> Any:
+        make(variables)
+        raise GraphQLError("a part of the answer is missing")
+
+    server.resolvers[field] = make_and_complain
+    made, _ = send(path, account, kind)
+    check_once(server, account, made, kind)
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(account: Account, tmp_path: Path) -> None:

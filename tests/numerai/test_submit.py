@@ -76,6 +76,18 @@ def test_predictions_are_checked_and_submitted(
     assert (report.status, report.problem, report.is_dry_run) == (None, None, False)
 
 
+def test_an_upload_reports_its_progress(
+    account: Account, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memmap_train.numerai.submission.payload.PIECE_BYTES", 500)
+    seen: list[tuple[str, int, int]] = []
+    n_bytes = path.stat().st_size
+    submit("predictions", path, progress=lambda *progress: seen.append(progress))
+    uploading = [progress for progress in seen if progress[0] == "uploading"]
+    assert uploading[0] == ("uploading", 500, n_bytes)
+    assert uploading[-1] == ("uploading", n_bytes, n_bytes)
+
+
 def test_predictions_in_a_parquet_file_are_sent_as_csv(
     server: NumeraiServer, account: Account, tmp_path: Path
 ) -> None:

@@ -213,7 +213,7 @@ def test_a_file_is_read_in_blocks(suffix: str, tmp_path: Path) -> None:
 
 @only_linux
 def test_one_era_is_in_memory_at_a_time(tmp_path: Path) -> None:
-    write_sample(tmp_path, n_eras=40, rows_per_era=1000, n_features=300)
+    write_sample(tmp_path, n_eras=40, rows_per_era=1000, n_features=900)
     sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
     mt.convert(sources, tmp_path / "shards", dtype="float32")
     dataset = mt.open_dataset(tmp_path / "shards")
@@ -230,5 +230,5 @@ def test_one_era_is_in_memory_at_a_time(tmp_path: Path) -> None:
         found, peak = alone(evaluate_much, *arguments)
         assert found == n_eras
         peaks.append(peak)
-    # Thirty eras of features take 36 MB.
-    assert peaks[1] - peaks[0] < 15_000_000
+    # Thirty eras of features take 108 MB, and a sample of the peak may miss 15 MB.
+    assert peaks[1] - peaks[0] < 50_000_000

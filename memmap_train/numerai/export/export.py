@@ -116,7 +116,11 @@ def export(
         check_can_try(version, tester, needs_keras=needs_keras)
         report("exporting", 1, 4)
         modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
-        pickled = make_pickle(_description(models, neutral), modules, interpreter, folder)
+        # The user's modules import Keras, which the tester has.
+        pickler = tester if modules else interpreter
+        pickled = make_pickle(
+            _description(models, neutral), modules, pickler, folder, version=version
+        )
         report("trying", 2, 4)
         if rows is None:
             make_live(folder / "live.parquet", _all_features(found_runs[0], models, neutral))
@@ -188,7 +192,7 @@ def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) 
             "fill_missing": model.fill_missing,
         }
         if model.operations.unknown:
-            values |= {"keras_file": model.content, "classes": {}}
+            values |= {"keras_file": model.content, "classes": {}, "defaults": model.defaults}
         else:
             values["operations"] = [
                 (name, reads, writes, {key: _plain(value) for key, value in parameters.items()})

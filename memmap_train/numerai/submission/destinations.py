@@ -9,13 +9,12 @@ Source: numerapi 3.1.1, `upload_predictions`, `upload_diagnostics`, `model_uploa
 of models that there are, example-scripts, numerai/agents/skills/numerai-model-upload/SKILL.md.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import NumeraiError
-from ..api import Wait, answer_to, ask
+from ..api import Wait, answer_to
 from .account import Keys
 
 Existing = dict[str, str | None]
@@ -35,7 +34,7 @@ class Destination:
     create_field, create : str
         The field, and the change, that makes something of the file.
     existing : callable
-        Returns what a model has, by its id.
+        Returns what a model has, by its id; None if the API refuses to tell.
     """
 
     noun: str
@@ -43,7 +42,7 @@ class Destination:
     address: str
     create_field: str
     create: str
-    existing: Callable[[str, Keys, Wait], Existing]
+    existing: Callable[[str, Keys, Wait], Existing | None]
 
 
 def _address(field: str, *, is_of_tournament: bool) -> str:
@@ -63,32 +62,46 @@ def _create(field: str, further: str = "") -> str:
     }}"""
 
 
-def _submissions(model_id: str, keys: Keys, wait: Wait = time.sleep) -> Existing:
+def _submissions(model_id: str, keys: Keys, wait: Wait) -> Existing | None:
     """Return the submissions of a model."""
     text = "query($modelId: String) { submissions(modelId: $modelId) { id filename } }"
-    variables = {"modelId": model_id}
-    answer = ask("the model's submissions", text, variables, keys=keys, wait=wait)
-    return _files_by_id(answer.get("submissions"))
+    data = _told(text, {"modelId": model_id}, keys, wait)
+    return None if data is None else _files_by_id(data.get("submissions"))
 
 
-def _diagnostics(model_id: str, keys: Keys, wait: Wait = time.sleep) -> Existing:
+def _diagnostics(model_id: str, keys: Keys, wait: Wait) -> Existing | None:
     """Return the newest diagnostics of a model, whose file the API doesn't name."""
     text = "query($modelId: String!) { diagnostics(modelId: $modelId) { id } }"
-    answer = answer_to(text, {"modelId": model_id}, keys, wait)
-    if answer.is_refused:  # the model has none
-        return {}
-    if answer.data is None:
-        raise NumeraiError(
-            f"Numerai doesn't answer the question for the model's diagnostics: {answer.reason}"
-        )
-    return _files_by_id(answer.data.get("diagnostics"))
+    data = _told(text, {"modelId": model_id}, keys, wait)
+    return None if data is None else _files_by_id(data.get("diagnostics"))
 
 
-def _model_uploads(model_id: str, keys: Keys, wait: Wait = time.sleep) -> Existing:
+def _model_uploads(model_id: str, keys: Keys, wait: Wait) -> Existing | None:
     """Return the model upload that a model runs."""
     text = "query { account { models { id computePickleUpload { id filename } } } }"
-    answer = ask("the model's uploads", text, {}, keys=keys, wait=wait)
-    return _files_by_id(model_of(answer, model_id).get("computePickleUpload"))
+    data = _told(text, {}, keys, wait)
+    if data is None:
+        return None
+    return _files_by_id(model_of(data, model_id).get("computePickleUpload"))
+
+
+def _told(
+    text: str, variables: Mapping[str, Any], keys: Keys, wait: Wait
+) -> Mapping[str, Any] | None:
+    """Return what the API answers; None if it refuses to, since the key lacks a scope for example.
+
+    Raises
+    ------
+    NumeraiError
+        No answer comes.
+    """
+    answer = answer_to(text, variables, keys, wait)
+    if answer.data is None and not answer.is_refused:
+        raise NumeraiError(
+            f"Numerai doesn't answer the question for what the model has: {answer.reason}; check "
+            "the network, or try again later"
+        )
+    return answer.data
 
 
 def model_of(answer: Mapping[str, Any], model_id: str) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """The version of Python that made a model upload, found in its bytes; nothing is unpickled.
 
-A function that is pickled by value carries its bytecode, whose instructions differ between minor
-versions of Python: by their numbers, and by the empty cache entries that follow some of them.
+Uploads that `export` made have a mark. In others, a function that is pickled by value carries its
+bytecode, whose instructions differ between minor versions of Python: by their numbers, and by the
+empty cache entries that follow some of them.
 
 Notes
 -----
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import NumeraiError
+from ..export.mark import read_mark
 
 _PROTOCOL = b"\x80"  # the first byte of a pickle since protocol 2
 _INTEGERS = frozenset(("BININT", "BININT1", "BININT2"))
@@ -91,6 +93,9 @@ def pickle_python(path: Path) -> str:
     expected = "expected a function that cloudpickle has pickled, as `memmap-train export` does"
     found: Counter[str] = Counter()
     try:
+        mark = read_mark(path)
+        if mark is not None:
+            return mark.python
         with open(path, "rb") as file:
             if file.read(1) != _PROTOCOL:
                 raise NumeraiError(f"{path}: not a pickle; {expected}")

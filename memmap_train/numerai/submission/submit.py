@@ -7,7 +7,7 @@ Numerai, the checks that need their answers, and last the upload.
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from .prediction_file import as_csv, read_prediction_file
 from .report import Kind, SubmitReport
 from .rounds import Round, current_round
 from .runtime import choose_data_version, choose_image
-from .upload import Submission, upload
+from .upload import Submission, before_submission, upload
 
 _DESTINATIONS = {"predictions": PREDICTIONS, "diagnostics": DIAGNOSTICS, "model": MODEL}
 _LOOKS = {
@@ -105,7 +105,9 @@ def submit(
     wait, keys, submission = flag("wait", wait), read_keys(), None
     prepare = _prepared_model if kind == "model" else _prepared_predictions
     try:
-        with reporting(progress, "B") as report, prepare(order, keys, report) as prepared:
+        with reporting(progress, "B") as report, ExitStack() as stack:
+            with before_submission(order.path):
+                prepared = stack.enter_context(prepare(order, keys, report))
             if order.is_dry_run:
                 return prepared.report
             submission = _upload(prepared, keys, report)

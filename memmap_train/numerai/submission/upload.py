@@ -6,11 +6,13 @@ the model has says whether it has arrived. If a user stops it, the log says the 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import NumeraiError
-from ..api import TOURNAMENT, Answer, Wait, ask, ask_once
+from ..api import TOURNAMENT, Answer, Wait, ask, ask_once, within
 from ..http_requests import request_reason, without_password
 from .account import Keys
 from .destinations import Destination, Existing
@@ -18,6 +20,7 @@ from .payload import Body, Payload
 
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # waits before the file is sent again
 LOOK_SECONDS = (1.0, 4.0)  # waits before it is looked again what has arrived
+STOP_SECONDS = 10.0  # that a user who stops the last step waits to learn what has arrived
 TIMEOUT_SECONDS = (10.0, 600.0)  # to connect; for an answer
 
 _log = logging.getLogger(__name__)
@@ -68,13 +71,10 @@ def upload(
     NumeraiError
         The key isn't valid, the file isn't taken, or nothing is made of it.
     """
-    try:
+    with before_submission(payload.path):
         before = destination.existing(model_id, keys, wait)
         filename = _send(payload, destination, model_id, keys, report, wait)
         payload.check_unchanged()
-    except KeyboardInterrupt:
-        _log.warning("%s: stopped before the end; nothing was submitted", payload.path)
-        raise
     variables = {"filename": filename, "tournament": TOURNAMENT, "modelId": model_id}
     look = _Look(destination, filename, model_id, keys, before)
     try:
@@ -82,6 +82,16 @@ def upload(
         return _created(payload, answer, look, wait)
     except KeyboardInterrupt:
         _log.warning("%s: %s", payload.path, look.words_when_stopped(wait))
+        raise
+
+
+@contextmanager
+def before_submission(path: Path) -> Iterator[None]:
+    """Say that nothing was submitted if the user stops the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _log.warning("%s: stopped before anything was submitted", path)
         raise
 
 
@@ -135,21 +145,29 @@ def _created(payload: Payload, answer: Answer, look: "_Look", wait: Wait) -> Sub
     created = answer.data.get(look.destination.create_field) if answer.data else None
     if isinstance(created, dict) and isinstance(created.get("id"), str):
         return Submission(created["id"], look.filename)
-    if answer.is_refused:
-        raise NumeraiError(f"{payload.path}: Numerai refuses the {noun}: {answer.reason}")
     try:
-        found = look(wait)
+        found = look(wait, () if answer.is_refused else LOOK_SECONDS)
     except NumeraiError as error:
+        if answer.is_refused:
+            raise _refused(payload, noun, answer) from None
         raise NumeraiError(
             f"{payload.path}: whether the {noun} has arrived isn't known: {error}; look at the "
             "model at numer.ai before sending it again"
         ) from None
+    if found is None and answer.is_refused:  # which an answer may say that isn't one
+        raise _refused(payload, noun, answer)
     if found is None:
         raise NumeraiError(
             f"{payload.path}: Numerai didn't confirm the {noun} ({answer.reason or 'no id came'}), "
             "and the model has none of this file; the same command sends it again"
         )
     return found
+
+
+def _refused(payload: Payload, noun: str, answer: Answer) -> NumeraiError:
+    return NumeraiError(
+        f"{payload.path}: Numerai refuses the {noun}: {answer.reason}; nothing was submitted"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +178,27 @@ class _Look:
     filename: str
     model_id: str
     keys: Keys
-    before: Existing
+    before: Existing | None
 
-    def __call__(self, wait: Wait) -> Submission | None:
-        """Return what was made of the file; None if there is nothing, after several looks.
+    def __call__(self, wait: Wait, seconds: Sequence[float] = ()) -> Submission | None:
+        """Return what was made of the file; None if there is nothing.
+
+        Parameters
+        ----------
+        wait : callable
+        seconds : sequence of float
+            Waits before further looks.
 
         Raises
         ------
         NumeraiError
             It can't be told.
         """
-        waits = list(LOOK_SECONDS)
+        waits = list(seconds)
         while True:
             now = self.destination.existing(self.model_id, self.keys, wait)
+            if now is None or self.before is None:
+                raise NumeraiError("Numerai doesn't tell what the model has")
             new = {key: name for key, name in now.items() if key not in self.before}
             for key, name in new.items():
                 if name in (self.filename, None):
@@ -187,8 +213,8 @@ class _Look:
         """Return what has become of a file whose last step was stopped."""
         noun = self.destination.noun
         try:
-            found = self(wait)
-        except NumeraiError:
+            found = within(STOP_SECONDS, lambda: self(wait, LOOK_SECONDS))
+        except (NumeraiError, TimeoutError):
             found = None
         if found is None:
             return f"stopped while the {noun} was made, which may arrive; look at the model first"

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+MAX_FAULT = 400  # characters
+
 
 class _Blocked(importlib.abc.MetaPathFinder):
     """Lets packages be absent."""
@@ -41,7 +43,7 @@ def main() -> None:
     except MemoryError:
         report["fault"] = "it needs more memory than Numerai has"
     except Exception as error:  # whatever the upload raises, Numerai would end with
-        report["fault"] = " ".join(f"{type(error).__name__}: {error}".split())
+        report["fault"] = _shortened(" ".join(f"{type(error).__name__}: {error}".split()))
     Path(order["report"]).write_text(json.dumps(report), "utf-8")
 
 
@@ -68,7 +70,8 @@ def _tried(order: dict[str, Any]) -> dict[str, Any]:
         del found
         gc.collect()
         np.save(order["raw"], model.raw_outputs(live))
-    versions = {"numpy": np.__version__, "pandas": pd.__version__}
+    packages = {"numpy": np, "pandas": pd, "keras": sys.modules.get("keras")}
+    versions = {name: package.__version__ for name, package in packages.items() if package}
     return {"seconds": seconds, "peak_bytes": peak, "fault": fault, "versions": versions}
 
 
@@ -86,6 +89,11 @@ def _fault_of(found: Any, live: Any, pd: Any) -> str | None:
     if len(values) > 1 and not values.std() > 0:
         return "all predictions are equal"
     return None
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle, if it is long: Keras names the reason at the end."""
+    return text if len(text) <= MAX_FAULT else f"{text[: MAX_FAULT // 3]} … {text[-MAX_FAULT:]}"
 
 
 def _limit_memory(n_bytes: int) -> None:
