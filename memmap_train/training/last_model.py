@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Float32
-from ..errors import ConfigError, RunError
+from ..dataset.dataset import open_dataset
+from ..errors import ConfigError, MemmapTrainError, RunError
 from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
 from ..runs.run import Run, read_run
@@ -34,6 +35,7 @@ class LastModel:
     features : tuple of str
         The features that the model reads, in its order.
     fill_missing : float or None
+        What a missing feature becomes; None: the middle, as `conversion` has it.
     operations : NumpyOperations
     content : bytes
         The file of the model; empty where operations do.
@@ -81,12 +83,21 @@ def last_model(run: Run) -> LastModel:
     return LastModel(
         run=part,
         features=part.record.features,
-        fill_missing=part.record.fill_missing,
+        fill_missing=_fill_missing(part),
         operations=operations,
         content=content,
         modules=modules if content and has_own_code(content) else (),
         defaults=argument_defaults(content) if content else {},
     )
+
+
+def _fill_missing(run: Run) -> float | None:
+    """Return what a missing feature has become in training."""
+    try:
+        missing = open_dataset(run.record.dataset).manifest.missing
+    except MemmapTrainError:  # it is gone
+        return run.record.fill_missing
+    return run.record.fill_missing if missing == "nan" else None
 
 
 def outputs_of(last: LastModel, features: Float32) -> Float32:

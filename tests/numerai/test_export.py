@@ -1,7 +1,6 @@
 """Model uploads of whole runs give what `convert` and `predict` give, or an error of one line."""
 
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from memmap_train.errors import (
 from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
-from memmap_train.numerai.export.live_rows import make_live
 from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.report import report_text
 from memmap_train.numerai.export.trial import make_pickle
@@ -37,7 +35,7 @@ from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import begin_run
 from tests.support.errors import refused
-from tests.support.random_models import make_run
+from tests.support.live_parity import assert_parity, loaded, with_dataset
 from tests.support.run_records import run_record
 
 pytest_plugins = ["tests.support.training_fixtures"]
@@ -54,35 +52,9 @@ def run(sample: Path, features: list[str], tmp_path: Path) -> Path:
     return with_dataset(tmp_path / "run", features, sample)
 
 
-def with_dataset(path: Path, features: list[str], dataset: Path, **config: Any) -> Path:
-    make_run(path, features, **config)
-    begin_run(path, run_record(features=features, **{"dataset": str(dataset)} | config))
-    return path
-
-
 @pytest.fixture
 def live_file(sample_files: Path) -> Path:
     return sample_files / "live.parquet"
-
-
-def loaded(path: Path) -> Any:
-    return pickle.loads(path.read_bytes())
-
-
-def assert_parity(upload: Path, runs: list[Path], live_file: Path, live: Path, **how: Any) -> None:
-    """Check an upload against `convert` and `predict` of the same rows."""
-    predict, frame = loaded(upload), pd.read_parquet(live_file)
-    raw = predict.raw_outputs(frame)
-    for number, run in enumerate(runs):
-        expected = mt.predict(run, live, raw=True)
-        assert expected.ids.tolist() == frame.index.tolist()
-        scale = max(1.0, float(np.abs(expected.values).max()))
-        np.testing.assert_allclose(raw[:, number], expected.values, rtol=0, atol=1e-6 * scale)
-    found = predict(frame)["prediction"].to_numpy()
-    ranks = mt.predict(runs, live, **how).values
-    # Rows whose outputs differ by less than the tolerance may change places.
-    np.testing.assert_allclose(found, ranks, rtol=0, atol=3 / len(frame))
-    assert np.count_nonzero(np.abs(found - ranks) > 1e-9) <= len(frame) // 20
 
 
 def test_live_rows_get_what_convert_and_predict_give(
@@ -138,25 +110,6 @@ def test_of_a_run_of_folds_the_last_model_predicts(
     assert_parity(tmp_path / "m.pkl", [run.path], live_file, live)
     raw = loaded(tmp_path / "m.pkl").raw_outputs(pd.read_parquet(live_file))[:, 0]
     assert not np.allclose(raw, mt.predict(first, live, raw=True).values, atol=1e-3)
-
-
-def test_parity_holds_at_the_width_of_numerais_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["accoutered", "unnatural", "sidelong", "hexagonal", "agile", "braggart", "inbred"]
-    names = [
-        f"feature_{words[n % 7]}_{words[n // 7 % 7]}_{words[n // 49 % 7]}{n}" for n in range(3555)
-    ]
-    monkeypatch.setattr(live_rows, "MADE_ROWS", 600)
-    live_file = tmp_path / "live.parquet"
-    make_live(live_file, names)
-    live = mt.convert(live_file, tmp_path / "live", dtype="int8", workers=1).dataset.path
-    run = with_dataset(tmp_path / "run", names[::-1], live)
-    report = mt.export(run, tmp_path / "m.pkl", live=live_file)
-    assert (report.n_rows, report.n_features) == (600, 3555)
-    model = keras.models.load_model(run / "model.keras")
-    assert model.input_shape == (None, 3555)
-    assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
 def test_the_upload_holds_no_path_and_none_of_the_package(run: Path, tmp_path: Path) -> None:
@@ -271,7 +224,7 @@ def test_live_files_that_are_none_are_refused(
     frame = pd.read_parquet(live_file)
     gone = next(name for name in frame if name.startswith("feature"))
     frame.drop(columns=gone).to_parquet(other)
-    with refused(ExportError, "lacks 1 of the 8 features", gone):
+    with refused(ExportError, "expected the 8 features of the run, 1 are missing", gone):
         mt.export(run, out, live=other)
     frame.iloc[:0].to_parquet(other)
     with refused(ExportError, "found 0"):

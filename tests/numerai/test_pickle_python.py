@@ -5,16 +5,19 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cloudpickle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memmap_train.errors import ExportError, NumeraiError
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.mark import write_marked
 from memmap_train.numerai.submission.pickle_python import pickle_python
-from tests.support.errors import refused
+from tests.support.errors import line_of, refused
 
 CODE = """
 import math
@@ -50,6 +53,9 @@ def own_function() -> object:
     names: dict[str, object] = {"__name__": "__main__"}
     exec(CODE, names)
     return names["make"]([b"x" * 100, 1, 2, 3, 4, 5, 6, b"y" * 100])  # type: ignore[operator]
+
+
+OWN_PICKLE = cloudpickle.dumps(own_function())
 
 
 def test_the_python_of_this_process_is_found(tmp_path: Path) -> None:
@@ -132,9 +138,10 @@ def test_bytecode_of_another_python_is_refused(tmp_path: Path) -> None:
         (pickle.dumps({"weights": b"x" * 1000}), "no function in it"),
         (cloudpickle.dumps(own_function())[:-40], "not a whole pickle"),
         (b"\x80\x05\xff\xff", "not a whole pickle"),
+        (b"\x80\x05\x8e" + b"\xff" * 7 + b"\x0f", "it is cut short"),  # bytes of a huge length
         (b"\x80", "not a whole pickle"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_what_is_no_upload_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(content)
@@ -150,3 +157,16 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     write(tmp_path / "m.pkl", [Evil(), own_function()])
     assert pickle_python(tmp_path / "m.pkl") == f"3.{sys.version_info.minor}"
     assert not (tmp_path / "run").exists()
+
+
+@given(st.lists(st.tuples(st.integers(2, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damage_gives_one_line_or_a_version(damage: list[tuple[int, int]]) -> None:
+    content = bytearray(OWN_PICKLE)
+    for place, value in damage:
+        content[2 + place % (len(content) - 2)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.pkl")
+        path.write_bytes(content)
+        found: list[str] = []
+        line = line_of(lambda: found.append(pickle_python(path)))
+        assert line or found == [OWN]

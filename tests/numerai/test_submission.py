@@ -281,6 +281,19 @@ def test_something_new_of_another_file_is_not_taken_for_this_one(
         send(path, account, kind)
 
 
+def test_an_upload_that_replaces_another_under_its_id_is_found(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    send(path, account, "model")
+
+    def replace(variables: dict[str, Any]) -> None:
+        account.pickles[-1]["filename"] = variables["filename"]
+
+    server.resolvers["createComputePickleUpload"] = replace
+    made, _ = send(path, account, "model")
+    assert (made.id, made.filename) == ("pickle-0", account.pickles[-1]["filename"])
+
+
 def test_an_earlier_submission_of_the_same_name_is_not_taken_for_this_one(
     server: NumeraiServer, account: Account, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

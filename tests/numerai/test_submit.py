@@ -101,6 +101,19 @@ def test_predictions_in_a_parquet_file_are_sent_as_csv(
     assert {file.name for file in tmp_path.iterdir()} == {"p.parquet", "same.csv"}
 
 
+def test_a_folder_for_temporary_files_that_is_missing_is_named(
+    server: NumeraiServer, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_predictions(tmp_path / "p.parquet")
+    (tmp_path / "live.parquet").write_bytes(live_parquet())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with refused(NumeraiError, "p.parquet: its rows can't be written to", "set TMPDIR"):
+        submit("predictions", path, live=tmp_path / "live.parquet")
+    with refused(NumeraiError, "live.parquet can't be downloaded to", "--live FILE"):
+        submit("predictions", path)
+    assert nothing_sent(server, account)
+
+
 def test_the_index_of_pandas_may_be_the_ids(
     server: NumeraiServer, account: Account, tmp_path: Path
 ) -> None:
@@ -121,6 +134,19 @@ def test_a_live_file_is_read_in_place_of_a_download(
     (tmp_path / "live.parquet").write_bytes(live_parquet(is_index=is_index))
     assert submit("predictions", path, live=tmp_path / "live.parquet").id == "submission-0"
     assert not server.of_kind("get")
+
+
+def test_a_live_file_of_an_earlier_round_is_refused(
+    server: NumeraiServer, account: Account, tmp_path: Path, path: Path
+) -> None:
+    """Its ids are those of the predictions, but Numerai has other live rows by now."""
+    live = tmp_path / "data" / "live.parquet"
+    mt.download(["live.parquet"], version="v5.10", out=live.parent, progress=False)
+    assert submit("predictions", path, live=live).id == "submission-0"
+    server.put_file("v5.10/live.parquet", live_parquet([*IDS[1:], "new"]))
+    with refused(NumeraiError, "expected Numerai's v5.10/live.parquet of now, found an earlier"):
+        submit("predictions", path, live=live)
+    assert len(account.submissions) == 1
 
 
 def test_the_live_rows_of_the_newest_version_are_downloaded(
@@ -253,13 +279,17 @@ def test_the_status_of_predictions_is_waited_for(account: Account, path: Path) -
     assert "Numerai says: on-time" in submission_text(report)
 
 
-def test_late_predictions_are_a_problem(account: Account, path: Path) -> None:
-    account.statuses = ["late"]
-    assert submit("predictions", path, wait=True).problem == "Numerai says 'late'"
+@pytest.mark.parametrize("status", ["late", "Queued"])
+def test_predictions_that_do_not_count_are_a_problem(
+    account: Account, path: Path, status: str
+) -> None:
+    account.statuses = ["pending", status]
+    expected = f"it is {status!r}: Numerai doesn't count it for this round"
+    assert submit("predictions", path, wait=True).problem == expected
 
 
 def test_the_scores_of_diagnostics_are_waited_for(account: Account, path: Path) -> None:
-    account.statuses = ["pending", "done"]
+    account.statuses = ["queued", "pending", "done"]
     report = submit("diagnostics", path, wait=True)
     assert report.scores == {
         "validationCorrMean": 0.025,
@@ -272,6 +302,23 @@ def test_the_scores_of_diagnostics_are_waited_for(account: Account, path: Path) 
     assert (described["status"], described["scores"]) == ("done", report.scores)
 
 
+def test_the_reason_of_failed_diagnostics_is_said(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    make = server.resolvers["createDiagnostics"]
+
+    def make_badly(variables: dict[str, Any]) -> Any:
+        made = make(variables)
+        account.diagnostics[-1] |= {"message": "no\nvalidation ids", "trainedOnVal": True}
+        return made
+
+    server.resolvers["createDiagnostics"] = make_badly
+    account.statuses = ["error"]
+    report = submit("diagnostics", path, wait=True)
+    assert report.problem == "Numerai says 'error': no validation ids"
+    assert "trained on validation eras" in report.log[1]
+
+
 @pytest.mark.parametrize("status", ["Success", "Failed"])
 def test_the_validation_of_a_model_is_waited_for(
     account: Account, model: Path, status: str
@@ -280,6 +327,7 @@ def test_the_validation_of_a_model_is_waited_for(
     report = submit("model", model, wait=True)
     assert report.status == status
     assert report.log == (
+        "runs: enabled",
         "2026-11-29T10:00:00Z running",
         "ended No currently open rounds!",
     )

@@ -70,15 +70,27 @@ def process(
 
 
 class Silence:
-    """Lets the server keep an answer back, and says when the question has come."""
+    """Lets the server keep an answer back, and sends a signal when the question has come.
 
-    def __init__(self, server: NumeraiServer) -> None:
-        self._server = server
-        self.reached, self.go_on = threading.Event(), threading.Event()
+    Parameters
+    ----------
+    server : NumeraiServer
+    send : callable
+        Sends the signal.
+    """
+
+    def __init__(self, server: NumeraiServer, send: Callable[[], object]) -> None:
+        self._server, self._send = server, send
+        self.go_on = threading.Event()
 
     def __call__(self) -> None:
-        self.reached.set()
+        self._send()
         self._server.wait(self.go_on)
+
+
+def interrupt(number: int = signal.SIGINT) -> None:
+    """Send a signal to this process, in whose main thread a command runs."""
+    os.kill(os.getpid(), number)
 
 
 def at_the_account(server: NumeraiServer, silence: Silence) -> None:
@@ -147,46 +159,60 @@ def test_a_stopped_submission_says_whether_it_has_arrived(
     server: NumeraiServer,
     account: Account,
     tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
     command: list[str],
     where: Callable[[NumeraiServer, Silence], None],
     said: str,
     n_made: int,
 ) -> None:
-    """Ctrl-C while the server is silent; the server then does what it was asked for."""
-    silence = Silence(server)
+    """A signal comes while the server is silent; the server then does what it was asked for."""
+    number = signal.SIGTERM if where is at_the_file else signal.SIGINT
+    silence = Silence(server, lambda: interrupt(number))
     where(server, silence)
     files = {path.name for path in tmp_path.iterdir()}
-    with process(server, command) as child:
-        assert silence.reached.wait(MAX_WAIT_SECONDS)
-        child.send_signal(signal.SIGTERM if where is at_the_file else signal.SIGINT)
-        out, error = child.communicate(timeout=MAX_WAIT_SECONDS)
+    assert main(command) == 130
+    out, error = capfd.readouterr()
     silence.go_on.set()
-    assert (child.returncode, out) == (130, "")
-    assert error == f"warning: {command[2]}: {said}\n{HINT}"
+    assert (out, error) == ("", f"warning: {command[2]}: {said}\n{HINT}")
     assert {path.name for path in tmp_path.iterdir()} == files
     server.close()  # which waits until all is done
     n_asked = account.created("create_submission") + account.created("createComputePickleUpload")
     assert len(account.submissions) + len(account.pickles) == n_asked == n_made
 
 
-def test_a_stop_does_not_wait_for_a_network_that_is_gone(
+def test_a_stopped_process_says_whether_it_has_arrived(
     server: NumeraiServer, account: Account
 ) -> None:
+    reached = threading.Event()
+    silence = Silence(server, reached.set)
+    after_it_is_made(server, silence)
+    with process(server, MODEL) as child:
+        assert reached.wait(MAX_WAIT_SECONDS)
+        child.send_signal(signal.SIGINT)
+        out, error = child.communicate(timeout=MAX_WAIT_SECONDS)
+    silence.go_on.set()
+    assert (child.returncode, out) == (130, "")
+    assert error == f"warning: model.pkl: {ARRIVED}\n{HINT}"
+
+
+def test_a_stop_does_not_wait_for_a_network_that_is_gone(
+    server: NumeraiServer,
+    account: Account,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Neither the last step nor the look for what has arrived is answered."""
-    silence = Silence(server)
+    monkeypatch.setattr("memmap_train.numerai.submission.upload.STOP_SECONDS", 0.1)
+    silence = Silence(server, interrupt)
 
     def answer_nothing_more() -> None:
-        server.fail(*[Fault("graphql", first=silence)] * 9)
+        server.fail(*[Fault("graphql", first=lambda: server.wait(silence.go_on))] * 9)
         silence()
 
     server.fail(Fault("graphql", name="createComputePickleUpload", first=answer_nothing_more))
-    with process(server, MODEL, f"{QUICK}upload.STOP_SECONDS = 0.1\n") as child:
-        assert silence.reached.wait(MAX_WAIT_SECONDS)
-        child.send_signal(signal.SIGINT)
-        _, error = child.communicate(timeout=MAX_WAIT_SECONDS)
+    assert main(MODEL) == 130
     silence.go_on.set()
-    assert child.returncode == 130
-    assert MAYBE in error
+    assert MAYBE in capfd.readouterr().err
 
 
 def test_a_submission_whose_answer_is_lost_is_not_sent_again(
@@ -338,11 +364,12 @@ def test_no_key_is_in_the_dump_of_a_crash(
 ) -> None:
     """The process crashes while the question that carries the key is under way."""
     monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
-    silence = Silence(server)
+    reached = threading.Event()
+    silence = Silence(server, reached.set)
     before_it_is_made(server, silence)
     no_core = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
     with process(server, MODEL, no_core + QUICK) as child:
-        assert silence.reached.wait(MAX_WAIT_SECONDS)
+        assert reached.wait(MAX_WAIT_SECONDS)
         os.kill(child.pid, signal.SIGABRT)
         out, error = child.communicate(timeout=MAX_WAIT_SECONDS)
     silence.go_on.set()
@@ -379,3 +406,29 @@ def test_a_refused_submission_is_an_error_after_its_report(
     assert json.loads(out)["log"][-1] == "ended No currently open rounds!"
     assert error.startswith("error: model.pkl: it was sent, and Numerai says 'Failed': ended")
     assert len(error.splitlines()) == 1
+
+
+ABSURD = ["x", "~nobody/x", "a\0b", "x" * 5000, "https://x.y/z", "-", "/dev/null", ".", "é\n"]
+
+
+@pytest.mark.parametrize("option", ["file", "--model", "--live", "--data-version"])
+@pytest.mark.parametrize("kind", ["predictions", "model"])
+def test_an_absurd_value_is_one_line(
+    server: NumeraiServer,
+    account: Account,
+    tmp_path: Path,
+    kind: str,
+    option: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {path.name for path in tmp_path.iterdir()}
+    for value in ABSURD:
+        file = "p.csv" if kind == "predictions" else "model.pkl"
+        further = [] if option == "file" else [f"{option}={value}"]
+        assert main(arguments(kind, value if option == "file" else file, *further)) == 1, value
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.startswith("error: ")
+        assert len(error.splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == files
+    assert not server.of_kind("put")

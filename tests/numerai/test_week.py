@@ -11,7 +11,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.errors import NumeraiError
+from memmap_train.errors import ConfigError, NumeraiError
 from memmap_train.numerai.week.report import WeekReport, failures_text
 from memmap_train.system.locks import Lock
 from tests.support.errors import refused
@@ -104,13 +104,22 @@ def test_the_next_round_is_another_submission(numerai: NumeraiWeek) -> None:
 def test_the_dataset_is_updated_after_the_submissions(numerai: NumeraiWeek) -> None:
     numerai.write_config('dataset = "data/shards"\n' + CONFIG)
     report = numerai.run()
-    assert [outcome.what for outcome in report.outcomes] == ["the round", "first", "the dataset"]
+    assert [outcome.what for outcome in report.outcomes] == ["Numerai", "first", "the dataset"]
     dataset = mt.open_dataset(numerai.folder / "data" / "shards")
     assert len(dataset.eras) == 24
     assert dataset.manifest.dtype == "int8"
     names = [seen.names[0] for seen in numerai.server.of_kind("get")]
     assert names.index("v5.3/live.parquet") < names.index("v5.3/train.parquet")
     assert "up to date" in outcomes(numerai.run())["the dataset"]
+
+
+def test_benchmarks_are_joined_to_the_dataset(numerai: NumeraiWeek) -> None:
+    name = "meta_model.parquet"
+    numerai.server.put_file(f"v5.3/{name}", (numerai.sample / name).read_bytes())
+    numerai.write_config(f'dataset = "data/shards"\nbenchmarks = ["{name}"]\n' + CONFIG)
+    assert not numerai.run().failures
+    dataset = mt.open_dataset(numerai.folder / "data" / "shards")
+    assert dataset.benchmark_names == ("numerai_meta_model",)
 
 
 def test_a_dry_run_writes_and_sends_nothing(numerai: NumeraiWeek) -> None:
@@ -230,6 +239,41 @@ def test_equal_reasons_are_said_once(numerai: NumeraiWeek, monkeypatch: pytest.M
 # -- what ends the command
 
 
+@pytest.mark.parametrize("folder", ["shards", "runs/one", "runs/one/week"])
+def test_a_folder_of_something_else_is_refused(numerai: NumeraiWeek, folder: str) -> None:
+    mt.convert(numerai.sample / "live.parquet", numerai.folder / "shards", progress=False)
+    numerai.write_config(f'folder = "{folder}"\n' + CONFIG)
+    before = everything(numerai.folder)
+    with refused(ConfigError, "folder: ", "name another folder"):
+        numerai.run()
+    assert everything(numerai.folder) == before
+
+
+def test_a_week_is_stopped_while_it_waits(
+    numerai: NumeraiWeek, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", "wait_minutes = 90"))
+    numerai.open_round(1334, numerai.now + HOUR, numerai.now + 2 * HOUR)
+    clock = FakeClock(numerai.now)
+    clock.at(numerai.now + HOUR / 2, stop)
+    monkeypatch.setattr("memmap_train.numerai.week.week.system_clock", lambda: clock.clock)
+    assert main(["week", str(numerai.config)]) == 130
+    assert "isn't open before" in capsys.readouterr().err
+    assert not numerai.sent()
+    assert {path.name for path in numerai.state.iterdir()} == {"week.log"}
+
+
+def test_a_round_that_opens_meanwhile_gets_its_submission(numerai: NumeraiWeek) -> None:
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", "wait_minutes = 90"))
+    clock = FakeClock(numerai.now - 2 * HOUR)
+    assert not numerai.run(clock).failures
+    assert clock.now == numerai.now - HOUR
+    assert len(numerai.sent()["first"]) == 1
+
+
 def test_missing_keys_are_found_before_anything_is_written_or_asked(
     numerai: NumeraiWeek, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +355,7 @@ def test_nothing_is_sent_while_the_list_of_submissions_cannot_be_had(numerai: Nu
     numerai.server.fail(*[Fault("graphql", "submissions", status=500)] * 3)
     (failed,) = numerai.run().failures
     assert failed.what == "first"
-    assert "Numerai doesn't answer the question for the model's submissions" in failed.text
+    assert "Numerai doesn't answer the question for what the model has" in failed.text
     assert not numerai.sent()
 
 
@@ -324,7 +368,7 @@ def test_predictions_that_numerai_would_refuse_are_not_sent(
 
     monkeypatch.setattr("memmap_train.numerai.week.predictions.write_predictions", constant)
     (failed,) = numerai.run().failures
-    assert "Numerai wouldn't accept these predictions" in failed.text
+    assert "Numerai's validators refuse it (invalid_submission_values)" in failed.text
     assert not numerai.sent()
 
 

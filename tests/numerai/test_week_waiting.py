@@ -37,18 +37,18 @@ def round_of(number: int, opens: datetime) -> dict[str, object]:
     }
 
 
-def done(found: Round) -> bool:
-    return True
+def done(found: Round) -> list[str]:
+    return []
 
 
-def not_done(found: Round) -> bool:
-    return False
+def not_done(found: Round) -> list[str]:
+    return ["first", "second"]
 
 
 def look(
-    clock: FakeClock, minutes: float, is_done: Callable[[Round], bool] = not_done
+    clock: FakeClock, minutes: float, missing: Callable[[Round], list[str]] = not_done
 ) -> Round | None:
-    return open_round(is_done, clock.now + timedelta(minutes=minutes), clock.clock, Log())
+    return open_round(missing, clock.now + timedelta(minutes=minutes), clock.clock, Log())
 
 
 def test_an_open_round_is_not_waited_for(account: Account) -> None:
@@ -68,7 +68,7 @@ def test_a_round_that_opens_meanwhile_is_returned_as_soon_as_it_does(
     assert set(clock.waits) == {POLL_SECONDS}
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
-        "round 1335 opens at 2026-12-01 12:00 UTC; waiting until 2026-12-01 13:00 UTC"
+        "round 1335 isn't open before 2026-12-01 12:00 UTC; waiting until 2026-12-01 13:00 UTC"
     )
 
 
@@ -88,30 +88,32 @@ def test_after_the_wait_it_is_said_that_no_round_has_opened(
     assert look(clock, 90, done) is None
     assert clock.now == WEDNESDAY + HOUR
     assert capsys.readouterr().err.endswith(
-        "round 1335 has closed at 2026-12-01 13:00 UTC, no other is open: nothing to submit\n"
+        "round 1335 is closed since 2026-12-01 13:00 UTC: nothing to submit\n"
     )
 
 
 def test_a_round_that_closed_without_a_submission_is_an_error(account: Account) -> None:
-    with refused(NumeraiError, "round 1335 has closed at", "not everything was submitted"):
+    with refused(
+        NumeraiError, "round 1335 is closed since", "without a submission for 'first', 'second'"
+    ):
         look(FakeClock(THURSDAY), 0)
-    with refused(NumeraiError, "not everything was submitted"):
+    with refused(NumeraiError, without):
         look(FakeClock(THURSDAY - HOUR), 30)
 
 
-@pytest.mark.parametrize("is_done", [done, not_done])
+@pytest.mark.parametrize("missing", [done, not_done])
 def test_no_round_is_waited_for_that_cannot_open_yet(
-    account: Account, is_done: Callable[[Round], bool]
+    account: Account, missing: Callable[[Round], list[str]]
 ) -> None:
     """Right after a round has closed, and long before one opens."""
     clock = FakeClock(TUESDAY + 2 * HOUR)
-    if is_done is done:
-        assert look(clock, 90, is_done) is None
+    if missing is done:
+        assert look(clock, 90, missing) is None
     else:
-        with refused(NumeraiError, "has closed"):
-            look(clock, 90, is_done)
+        with refused(NumeraiError, "is closed"):
+            look(clock, 90, missing)
     account.round = round_of(1336, WEDNESDAY)
-    assert look(clock, 90, is_done) is None
+    assert look(clock, 90, missing) is None
     assert clock.waits == []
 
 

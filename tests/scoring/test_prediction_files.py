@@ -156,6 +156,30 @@ def test_ids_that_repeat_in_other_eras_need_the_era(tmp_path: Path) -> None:
         mt.evaluate(path, dataset)
 
 
+def test_turnover_counts_from_an_era_without_labels(tmp_path: Path) -> None:
+    """The era before the second labelled one has no labels, and the same ids."""
+    tickers = list("abcdef")
+    days = ["2024-01-05"] * 6 + ["2024-01-12"] * 6 + ["2024-01-19"] * 6
+    codes = np.arange(18) % 5
+    table = pd.DataFrame({"era": days, "id": tickers * 3, "feature_a": codes.astype("int8")})
+    table["target"] = np.where(table["era"] == "2024-01-12", np.nan, codes / 4)
+    table.to_parquet(tmp_path / "source.parquet", index=False)
+    report = mt.convert(tmp_path / "source.parquet", tmp_path / "dataset", workers=1)
+    dataset = report.dataset
+    forward, backward = np.arange(6) / 8, np.arange(6)[::-1] / 8
+    values = np.concatenate([forward, forward, backward])
+    predictions = table[["era", "id"]].assign(prediction=values)
+    predictions.to_csv(tmp_path / "all.csv", index=False)
+    (model,) = mt.evaluate(tmp_path / "all.csv", dataset).models
+    assert model.eras == ("2024-01-05", "2024-01-19")
+    np.testing.assert_allclose(model.exposures.turnover, [np.nan, 2.0])
+    assert any("1 era without labels left out" in note for note in model.notes)
+    labelled = predictions[predictions["era"] != "2024-01-12"]
+    labelled.to_csv(tmp_path / "labelled.csv", index=False)
+    (model,) = mt.evaluate(tmp_path / "labelled.csv", dataset).models
+    assert np.isnan(model.exposures.turnover).all()
+
+
 def test_an_id_that_the_dataset_has_twice_cannot_be_matched(tmp_path: Path) -> None:
     dataset = convert_ids(tmp_path, list("abcdee"), ["0001"] * 6)
     write_by_id(tmp_path / "predictions.csv", list("abcde"))

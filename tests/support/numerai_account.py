@@ -136,6 +136,7 @@ class Account:
                 "filename": variables["filename"],
                 "dataVersionId": variables["dataVersionId"],
                 "dockerImageId": variables["dockerImageId"],
+                "triggerStatus": "enabled",
                 "triggers": [
                     {
                         "id": "t",

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import memmap_train as mt
 from memmap_train.numerai.week.clock import Clock
 from memmap_train.numerai.week.report import WeekReport
 from memmap_train.numerai.week.week import week
@@ -65,8 +67,8 @@ class NumeraiWeek:
     ----------
     submissions : dict of str to list
         By model, as the API lists them.
-    uploads : dict of str to str
-        The names of model uploads, by model.
+    uploads : dict of str to list
+        Model uploads, by model; the last one is run.
     """
 
     def __init__(self, server: NumeraiServer, folder: Path, sample: Path) -> None:
@@ -75,7 +77,7 @@ class NumeraiWeek:
         self.round: Any = {}
         self.open_round(1334, self.now - HOUR, self.now + HOUR)
         self.submissions: dict[str, list[dict[str, str]]] = {name: [] for name in MODELS}
-        self.uploads: dict[str, str] = {}
+        self.uploads: dict[str, list[dict[str, str]]] = {name: [] for name in MODELS}
         for name in ("features.json", "live.parquet", "train.parquet", "validation.parquet"):
             server.put_file(f"v5.3/{name}", (sample / name).read_bytes())
         server.resolvers |= {
@@ -84,9 +86,14 @@ class NumeraiWeek:
             "submission_upload_auth": self._authorize,
             "create_submission": self._create,
             "submissions": lambda variables: self.submissions[_name(variables)],
+            "computePickleUploadAuth": self._authorize,
+            "createComputePickleUpload": self._create_upload,
+            "computePickleDockerImages": lambda variables: [
+                {"id": f"image-{number}", "name": f"Python 3.{number}"} for number in range(10, 15)
+            ],
+            "computePickleDataVersions": lambda variables: [{"id": "data", "name": "v5.3"}],
         }
-        server.private_fields |= {"account", "submission_upload_auth", "create_submission"}
-        server.private_fields |= {"submissions"}
+        server.private_fields |= server.resolvers.keys() - {"listDatasets", "dataset", "rounds"}
 
     @property
     def config(self) -> Path:
@@ -139,6 +146,18 @@ class NumeraiWeek:
         files += [path for path in (self.folder / "data").glob(".*") if path.is_file()]
         return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
+    def last_upload(self) -> str:
+        """Return the name of the file that was uploaded last."""
+        return list(self.server.uploads)[-1]
+
+    def start_again(self) -> None:
+        """Forget all that a week has done, here and at Numerai."""
+        for made in (*self.submissions.values(), *self.uploads.values()):
+            made.clear()
+        self.server.uploads.clear()
+        for folder in (self.state, self.folder / "data"):
+            shutil.rmtree(folder)
+
     def sent(self) -> dict[str, list[str]]:
         """Return the names of all submissions, by model, those without any left out."""
         return {
@@ -155,9 +174,7 @@ class NumeraiWeek:
                     "id": model_id,
                     "name": name,
                     "tournament": 8,
-                    "computePickleUpload": (
-                        {"filename": self.uploads[name]} if name in self.uploads else None
-                    ),
+                    "computePickleUpload": next(iter(self.uploads[name][-1:]), None),
                 }
                 for name, model_id in MODELS.items()
             ]
@@ -176,6 +193,11 @@ class NumeraiWeek:
         }
         made.append(submission)
         return {"id": submission["id"]}
+
+    def _create_upload(self, variables: dict[str, Any]) -> dict[str, str]:
+        made = self.uploads[_name(variables)]
+        made.append({**variables, "id": f"upload-{len(made)}"})
+        return {"id": made[-1]["id"]}
 
 
 def _name(variables: dict[str, Any]) -> str:
@@ -197,3 +219,12 @@ def copy_run(source: Path, target: Path) -> None:
     """Copy a run."""
     target.parent.mkdir(exist_ok=True)
     shutil.copytree(source, target)
+
+
+def quick_predictions(runs: object, dataset: Path, out: Path, **options: object) -> None:
+    """Write predictions of all rows of a dataset without a model; in place of the product's own."""
+    del runs, options
+    found = mt.open_dataset(dataset)
+    ids = [name.decode() for era in found for name in np.asarray(found[era].ids).tolist()]
+    rows = (f"{name},{(row + 0.5) / len(ids)}\n" for row, name in enumerate(ids))
+    out.write_text("id,prediction\n" + "".join(rows))

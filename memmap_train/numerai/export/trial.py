@@ -179,15 +179,21 @@ def _run(
         "KERAS_BACKEND": "tensorflow",
     }
     command = [python, "-I", "-B", str(_HERE / "processes" / f"{name}.py"), str(order_path)]
-    return subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=MAX_SECONDS,
-    )
+    # The trial ends when the other end of its stdin is closed, be it because this process is gone.
+    reading, writing = os.pipe()
+    try:
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=reading,
+            timeout=MAX_SECONDS,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _last_line(done: "subprocess.CompletedProcess[str]") -> str:

@@ -19,7 +19,9 @@ from ...errors import MemmapTrainError, NumeraiError, listed
 from ...progress import Progress
 from ..api import list_files
 from ..download.download import download
+from ..download.folder import read_record
 from ..download.plan import files_by_version
+from ..download.transfer import Source, look
 
 LIVE_FILE = "live.parquet"
 _IDS_AT_ONCE = 2**14
@@ -40,10 +42,13 @@ def live_ids(path: Path | None, progress: Progress) -> Ids:
     SourceError
         The file can't be read.
     NumeraiError
-        It has no ids or repeats one; or it can't be downloaded.
+        It has no ids, repeats one, or was downloaded and is another one at Numerai by now; or it
+        can't be downloaded.
     """
     if path is not None:
-        return ids_in_file(path)
+        ids = ids_in_file(path)
+        _check_current(path)
+        return ids
     version = newest_version()
     try:
         with tempfile.TemporaryDirectory(prefix="memmap-train-live-") as folder:
@@ -56,6 +61,23 @@ def live_ids(path: Path | None, progress: Progress) -> Ids:
             f"{LIVE_FILE} can't be downloaded to {tempfile.gettempdir()}: {error.strerror}; name "
             "one: --live FILE"
         ) from error
+
+
+def _check_current(path: Path) -> None:
+    """Raise a NumeraiError if a live file was downloaded, and isn't Numerai's any more.
+
+    Whether a user's own file is that of this round isn't known.
+    """
+    items = read_record(path.parent).get(path.name, [])
+    known = next((item for item in items if item.is_at(path)), None)
+    if known is None or not known.etag:
+        return
+    remote = look(Source(known.name, None))
+    if (remote.etag, remote.n_bytes) != (known.etag, known.n_bytes):
+        raise NumeraiError(
+            f"{path}: expected Numerai's {known.name} of now, found an earlier one; download it "
+            "again, and predict its rows"
+        )
 
 
 def newest_version() -> str:

@@ -26,11 +26,13 @@ from .upload import Submission
 POLL_SECONDS = 15.0
 MAX_POLLS = 240  # an hour
 _UNDER_WAY = frozenset(
-    ("", "none", "pending", "queueing", "created", "new", "running", "processing", "validating")
+    (
+        *("", "none", "new", "created", "queued", "pending", "started", "running", "processing"),
+        *("validating", "scoring", "in progress", "in_progress"),
+    )
 )
-_FAILED = frozenset(
-    ("error", "errored", "failed", "failure", "invalid", "rejected", "late", "queued", "cancelled")
-)
+_FAILED = frozenset(("error", "errored", "failed", "failure", "invalid", "rejected", "cancelled"))
+_NOT_FOR_THIS_ROUND = frozenset(("late", "queued"))  # of predictions
 _SCORES = (
     "validationCorrMean",
     "validationCorrStd",
@@ -116,6 +118,8 @@ def wait_for(
                 f"{submission.filename} has arrived with the id {submission.id}, and what becomes "
                 f"of it isn't known: {error}"
             ) from None
+        if outcome is not None and outcome.problem is not None:
+            return outcome
         if outcome is not None and outcome.status.lower() not in _UNDER_WAY:
             return _decided(outcome)
         said = outcome.status if outcome is not None and outcome.status else "nothing yet"
@@ -141,7 +145,10 @@ def look_at_predictions(
     answer = ask("the status of the submission", _LATEST, {}, keys=keys, wait=wait)
     for item in model_of(answer, model_id).get("latestSubmissions") or []:
         if isinstance(item, dict) and item.get("filename") == submission.filename:
-            return Outcome(_word(item.get("status")))
+            word = _word(item.get("status"))
+            if word.lower() in _NOT_FOR_THIS_ROUND:
+                return Outcome(word, f"it is {word!r}: Numerai doesn't count it for this round")
+            return Outcome(word)
     return None
 
 
@@ -158,11 +165,13 @@ def look_at_diagnostics(
     scores = {
         name: float(found[name]) for name in _SCORES if isinstance(found.get(name), int | float)
     }
-    log = [shortened(str(found["message"]))] if found.get("message") else []
+    log = []
     if found.get("erasAcceptedCount"):
         log.append(f"eras that were accepted: {found['erasAcceptedCount']}")
     if found.get("trainedOnVal"):
         log.append("Numerai takes the model for one that was trained on validation eras")
+    if found.get("message"):  # the last line, which is the reason of a failure
+        log.append(shortened(str(found["message"])))
     return Outcome(_word(found.get("status")), None, scores, tuple(log))
 
 
@@ -172,12 +181,9 @@ def look_at_model(submission: Submission, model_id: str, keys: Keys, wait: Wait)
     found = model_of(answer, model_id).get("computePickleUpload")
     if not isinstance(found, dict) or str(found.get("id")) != submission.id:
         return None
-    log = [
-        line
-        for trigger in found.get("triggers") or []
-        for status in trigger.get("statuses") or []
-        if (line := _line(status))
-    ]
+    log = [f"runs: {found['triggerStatus']}"] if found.get("triggerStatus") else []
+    for trigger in found.get("triggers") or []:
+        log += [_line(status) for status in trigger.get("statuses") or []]
     return Outcome(_word(found.get("validationStatus")), None, {}, tuple(log))
 
 

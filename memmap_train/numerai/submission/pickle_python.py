@@ -10,11 +10,13 @@ Source: CPython's `opcode._inline_cache_entries` of 3.11.7, 3.12.1 and 3.13.0; f
 code object's values, `types.CodeType` and cloudpickle 3.1.2, `_code_reduce`.
 """
 
+import os
 import pickletools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ...errors import NumeraiError
 from ..export.mark import read_mark
@@ -126,7 +128,8 @@ def _bytecodes(path: Path) -> Iterator[bytes]:
     """Yield the bytecode of the functions in a pickle, found by the integers before it."""
     n_integers = 0
     with open(path, "rb") as file:
-        for opcode, argument, _ in pickletools.genops(file):
+        reader: Any = _Reader(file)
+        for opcode, argument, _ in pickletools.genops(reader):
             if opcode.name in _INTEGERS:
                 n_integers += 1
                 continue
@@ -134,3 +137,17 @@ def _bytecodes(path: Path) -> Iterator[bytes]:
             n_integers = 0
             if is_code and isinstance(argument, bytes) and 0 < len(argument) <= _MAX_CODE_BYTES:
                 yield argument
+
+
+class _Reader:
+    """An open file as `pickletools` reads it; a length beyond its end allocates no memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._n_bytes = file, os.fstat(file.fileno()).st_size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, n_bytes: int) -> bytes:
+        """Return the next bytes."""
+        if n_bytes > self._n_bytes - self.tell():
+            raise ValueError("it is cut short")
+        return self._file.read(n_bytes)

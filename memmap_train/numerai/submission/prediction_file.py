@@ -7,7 +7,7 @@ documents no other format for uploads.
 import csv
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ...arrays import Float64, Ids
 from ...conversion.parquet.file import read_file_info
 from ...conversion.parquet.prediction_reader import PREDICTION, read_predictions
 from ...dataset.ids import ID_COLUMN
-from ...errors import MemmapTrainError, NumeraiError, listed
+from ...errors import NumeraiError, listed
 from .payload import Payload, payload
 
 HEADER = (ID_COLUMN, PREDICTION)
@@ -92,18 +92,18 @@ def as_csv(file: PredictionFile) -> Iterator[Payload]:
     if file.is_csv:
         yield file.payload
         return
-    try:
-        with tempfile.TemporaryDirectory(prefix="memmap-train-submit-") as folder:
-            path = Path(folder, "predictions.csv")
+    with ExitStack() as stack:
+        try:
+            made = tempfile.TemporaryDirectory(prefix="memmap-train-submit-")
+            path = Path(stack.enter_context(made), "predictions.csv")
             _write_csv(path, file)
-            yield replace(payload(path), name=f"{file.payload.path.stem}.csv")
-    except OSError as error:
-        if isinstance(error, MemmapTrainError):
-            raise
-        raise NumeraiError(
-            f"{file.payload.path}: its rows can't be written to {tempfile.gettempdir()} as CSV: "
-            f"{error.strerror}; set TMPDIR to a folder with free space"
-        ) from error
+            sent = replace(payload(path), name=f"{file.payload.path.stem}.csv")
+        except OSError as error:
+            raise NumeraiError(
+                f"{file.payload.path}: its rows can't be written to {tempfile.gettempdir()} as "
+                f"CSV: {error.strerror}; set TMPDIR to a folder with free space"
+            ) from error
+        yield sent
 
 
 def _write_csv(path: Path, file: PredictionFile) -> None:

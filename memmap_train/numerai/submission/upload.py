@@ -199,7 +199,7 @@ class _Look:
             now = self.destination.existing(self.model_id, self.keys, wait)
             if now is None or self.before is None:
                 raise NumeraiError("Numerai doesn't tell what the model has")
-            new = {key: name for key, name in now.items() if key not in self.before}
+            new = dict(now.items() - self.before.items())
             for key, name in new.items():
                 if name in (self.filename, None):
                     return Submission(key, self.filename)

@@ -48,6 +48,10 @@ _Runs = Annotated[
 _Targets = Annotated[
     _Names, pydantic.Field(description='a list of different names such as ["target"]')
 ]
+_Files = Annotated[
+    _Names,
+    pydantic.Field(description='a list of different files such as ["meta_model.parquet"]'),
+]
 _Share = Annotated[float, pydantic.Field(ge=0, le=1, description="a number from 0 to 1")]
 _Minutes = Annotated[float, pydantic.Field(ge=0, le=MAX_WAIT_MINUTES)]
 _ModelName = Annotated[
@@ -101,6 +105,8 @@ class WeekConfig:
         The dataset of train and validation, which is updated; None: they aren't downloaded.
     dtype, missing, feature_set, targets
         The options of `convert` that the dataset was made with; the live rows take the first two.
+    benchmarks : tuple of str or None
+        Files of benchmarks of this version, which are downloaded and joined to that dataset.
     wait_minutes : float
         How long to wait for the round, and for its live rows.
     models : tuple of ModelConfig
@@ -114,6 +120,7 @@ class WeekConfig:
     missing: Literal["0.5", "nan"] | None = None
     feature_set: Text | None = None
     targets: _Targets | None = None
+    benchmarks: _Files | None = None
     wait_minutes: _Minutes = 90.0
     models: tuple[ModelConfig, ...]
 

@@ -3,11 +3,16 @@
 from ...conversion.conversion import convert
 from ...conversion.report import report_text
 from ..download.download import download
+from .config import WeekConfig
 from .context import Context
 from .live import FEATURES
 
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
-FILES = (FEATURES, TRAIN, VALIDATION)
+
+
+def files_of_dataset(config: WeekConfig) -> tuple[str, ...]:
+    """Return the names of the files that the dataset is made of."""
+    return (FEATURES, TRAIN, VALIDATION, *(config.benchmarks or ()))
 
 
 def update_dataset(context: Context, dataset: str) -> str:
@@ -19,7 +24,12 @@ def update_dataset(context: Context, dataset: str) -> str:
         The files can't be fetched or converted; a rerun goes on.
     """
     config = context.config
-    download(FILES, version=config.version, out=context.data, progress=context.progress)
+    download(
+        files_of_dataset(config),
+        version=config.version,
+        out=context.data,
+        progress=context.progress,
+    )
     report = convert(
         [context.data / TRAIN, context.data / VALIDATION],
         dataset,
@@ -28,6 +38,7 @@ def update_dataset(context: Context, dataset: str) -> str:
         feature_set=config.feature_set,
         targets=config.targets,
         missing=config.missing,
+        benchmarks=[context.data / name for name in config.benchmarks or ()] or None,
         progress=context.progress,
     )
     return report_text(report).splitlines()[0]

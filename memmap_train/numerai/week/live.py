@@ -73,13 +73,18 @@ def live_rows(context: Context, found: Round, deadline: datetime) -> LiveRows:
     return LiveRows(path, live.digest, folder / name)
 
 
-def is_of_earlier_round(context: Context, file: PlannedFile, found: Round) -> bool:
-    """Return True if a live file at Numerai isn't that of this round yet."""
+def objection(context: Context, file: PlannedFile, found: Round) -> str:
+    """Return why a live file at Numerai isn't that of this round yet; empty if it is."""
     etag, n_bytes = file.remote.etag, file.remote.n_bytes
     if context.state.is_of_another_round(etag, n_bytes, found.number):
-        return True
+        return f"{LIVE} at Numerai is still that of an earlier round than {found.number}"
     is_old = file.state == "unchanged" and file.path.stat().st_mtime < found.opens.timestamp()
-    return is_old and context.state.live(found.number) is None
+    if is_old and context.state.live(found.number) is None:
+        return (
+            f"{LIVE} at Numerai hasn't changed since {file.path} was downloaded, before round "
+            f"{found.number} opened (if that is this round's, remove it)"
+        )
+    return ""
 
 
 def short(digest: str) -> str:
@@ -98,9 +103,9 @@ def _fetched(context: Context, found: Round, deadline: datetime) -> Live:
         now = context.clock.now()
         try:
             live = _fetch(context, found)
-            if live is not None:
+            if isinstance(live, Live):
                 return live
-            reason = f"{LIVE} at Numerai is still that of an earlier round than {found.number}"
+            reason = live
             if now >= deadline:
                 raise NumeraiError(f"{reason}; run the same command again before the round closes")
         except NumeraiError as error:
@@ -113,13 +118,14 @@ def _fetched(context: Context, found: Round, deadline: datetime) -> Live:
         context.clock.wait(seconds_to_wait(deadline, now))
 
 
-def _fetch(context: Context, found: Round) -> Live | None:
-    """Download the files of the round if they are there; return what the live file is."""
+def _fetch(context: Context, found: Round) -> Live | str:
+    """Download the files of the round; return what the live file is, or why it isn't there yet."""
     version, out, number = context.config.version, context.data, found.number
     plan = download(FILES, version=version, out=out, round_number=number, dry_run=True).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
-    if is_of_earlier_round(context, file, found):
-        return None
+    reason = objection(context, file, found)
+    if reason:
+        return reason
     download(FILES, version=version, out=out, round_number=number, progress=context.progress)
     there = downloaded(file.path, read_record(out))
     if there is None:

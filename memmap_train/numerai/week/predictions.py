@@ -11,9 +11,10 @@ from ...errors import NumeraiError
 from ...training.predictions import write_predictions
 from ...training.startup import start_tensorflow
 from ..submission.account import find_model
+from ..submission.destinations import PREDICTIONS
 from ..submission.rounds import Round
 from ..submission.submit import submit
-from .arrival import arrived_submission
+from .arrival import look_for
 from .config import ModelConfig
 from .context import Context
 from .live import PREDICTIONS_FOLDER, LiveRows, short
@@ -31,12 +32,11 @@ def submit_predictions(context: Context, model: ModelConfig, found: Round, live:
         Something isn't as it should be; what was done until then is kept for a rerun.
     """
     number, begun = found.number, context.state.predictions(found.number, model.name)
-    name = f"{model.name}-{number}-"
-    model_id = find_model(model.name, context.keys)
-    there = arrived_submission(name, begun.sending_since, model_id, context.keys)
-    if there is not None:
-        context.state.set_predictions(number, model.name, sent=there)
-        return f"already submitted, found at Numerai as {there}"
+    name, model_id = f"{model.name}-{number}-", find_model(model.name, context.keys)
+    there = look_for(name, begun, PREDICTIONS, model_id, context.keys)
+    if there.id is not None:
+        context.state.set_predictions(number, model.name, sent=there.id)
+        return f"already submitted, found at Numerai as {there.id}"
     work = _predicted(context, model, found, live)
     path = _folder(context) / work.file
     now = context.clock.now()
@@ -45,7 +45,7 @@ def submit_predictions(context: Context, model: ModelConfig, found: Round, live:
             f"round {number} has closed at {shown_time(found.closes)}, before the predictions were "
             f"submitted; they are in {path}"
         )
-    context.state.set_predictions(number, model.name, sending_since=now.isoformat())
+    context.state.set_predictions(number, model.name, is_begun=True, known=there.known)
     report = submit(
         "predictions", path, model=model.name, live=live.path, progress=context.progress
     )

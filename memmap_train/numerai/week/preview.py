@@ -10,13 +10,12 @@ from ..submission.account import find_model
 from ..submission.rounds import Round, current_round
 from .config import ModelConfig
 from .context import Context
-from .dataset import FILES as DATASET_FILES
+from .dataset import files_of_dataset
 from .live import FILES as LIVE_FILES
-from .live import LIVE, is_of_earlier_round
+from .live import LIVE, objection
 from .ready import finished_runs
-from .report import Outcome
+from .report import DATASET, LIVE_ROWS, ROUND, Outcome
 from .uploads import wanted_upload
-from .waiting import shown_time
 
 
 def preview(context: Context) -> tuple[Outcome, ...]:
@@ -33,14 +32,14 @@ def _previewed(context: Context) -> Iterator[Outcome]:
         try:
             found = current_round()
         except MemmapTrainError as error:
-            yield Outcome("the round", str(error), has_failed=True)
+            yield Outcome(ROUND, str(error), has_failed=True)
         else:
-            yield Outcome("the round", _round_text(context, found))
-            yield _outcome("the live rows", partial(_live, context, found))
+            yield Outcome(ROUND, _round_text(context, found))
+            yield _outcome(LIVE_ROWS, partial(_live, context, found))
             for model in models:
                 yield _outcome(model.name, partial(_predictions, context, model, found))
     if config.dataset is not None:
-        yield _outcome("the dataset", partial(_dataset, context, config.dataset))
+        yield _outcome(DATASET, partial(_dataset, context, config.dataset))
 
 
 def _outcome(what: str, act: Callable[[], str]) -> Outcome:
@@ -61,11 +60,8 @@ def _upload(context: Context, model: ModelConfig) -> str:
 def _round_text(context: Context, found: Round) -> str:
     now = context.clock.now()
     if found.is_open(now):
-        return f"{found.number} is open until {shown_time(found.closes)}"
-    when = f"opens at {shown_time(found.opens)}"
-    if now >= found.closes:
-        when = f"has closed at {shown_time(found.closes)}"
-    return f"{found.number} {when}; would wait for {context.config.wait_minutes:g} minutes at most"
+        return found.words(now)
+    return f"{found.words(now)}; would wait for {context.config.wait_minutes:g} minutes at most"
 
 
 def _live(context: Context, found: Round) -> str:
@@ -77,9 +73,7 @@ def _live(context: Context, found: Round) -> str:
         dry_run=True,
     ).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
-    if is_of_earlier_round(context, file, found):
-        return f"{LIVE} at Numerai is still that of an earlier round"
-    return f"would fetch {in_bytes(plan.wanted_bytes)}"
+    return objection(context, file, found) or f"would fetch {in_bytes(plan.wanted_bytes)}"
 
 
 def _predictions(context: Context, model: ModelConfig, found: Round) -> str:
@@ -92,6 +86,6 @@ def _predictions(context: Context, model: ModelConfig, found: Round) -> str:
 
 
 def _dataset(context: Context, dataset: str) -> str:
-    version = context.config.version
-    plan = download(DATASET_FILES, version=version, out=context.data, dry_run=True).plan
+    files, version = files_of_dataset(context.config), context.config.version
+    plan = download(files, version=version, out=context.data, dry_run=True).plan
     return f"{dataset} would be updated; would fetch {in_bytes(plan.wanted_bytes)}"

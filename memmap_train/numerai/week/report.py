@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from ...text import counted
 
+ROUND, LIVE_ROWS, DATASET = "Numerai", "the live rows", "the dataset"
+"""The parts of a week that aren't those of a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -12,7 +15,7 @@ class Outcome:
     Attributes
     ----------
     what : str
-        "the round", the name of a model, or "the dataset".
+        The name of a model, or one of the names above.
     text : str
         What was done, or why it wasn't.
     has_failed : bool

@@ -43,8 +43,10 @@ class Work:
         A digest of all that the file follows from; another one is another file.
     file, digest : str
         The name of the file, and the digest of its content.
-    sending_since : str
-        When sending it was begun, as an ISO time in UTC; empty before that.
+    is_begun : bool
+        Whether sending it was begun.
+    known : tuple of str
+        The ids at Numerai that the model had before.
     sent : str
         Its id at Numerai; empty before it has arrived.
     """
@@ -52,7 +54,8 @@ class Work:
     made_of: str = ""
     file: str = ""
     digest: str = ""
-    sending_since: str = ""
+    is_begun: bool = False
+    known: tuple[str, ...] = ()
     sent: str = ""
 
 
@@ -85,10 +88,10 @@ class State:
         try:
             self._live = {name: Live(**item) for name, item in values["live"].items()}
             self._predictions = {
-                number: {name: Work(**item) for name, item in models.items()}
+                number: {name: _work(item) for name, item in models.items()}
                 for number, models in values["predictions"].items()
             }
-            self._uploads = {name: Work(**item) for name, item in values["uploads"].items()}
+            self._uploads = {name: _work(item) for name, item in values["uploads"].items()}
         except (KeyError, TypeError, AttributeError):
             raise self._damaged("it isn't what this version writes") from None
 
@@ -120,14 +123,14 @@ class State:
         """Return what was done for a model upload."""
         return self._uploads.get(model, Work())
 
-    def set_predictions(self, round_number: int, model: str, **changes: str) -> Work:
+    def set_predictions(self, round_number: int, model: str, **changes: Any) -> Work:
         """Record what was done for a model in a round."""
         new = replace(self.predictions(round_number, model), **changes)
         self._predictions.setdefault(str(round_number), {})[model] = new
         self._save()
         return new
 
-    def set_upload(self, model: str, **changes: str) -> Work:
+    def set_upload(self, model: str, **changes: Any) -> Work:
         """Record what was done for a model upload."""
         self._uploads[model] = new = replace(self.upload(model), **changes)
         self._save()
@@ -156,3 +159,7 @@ class State:
             f"{self._path}: damaged: {what}; remove it: what was sent is recognized at Numerai by "
             "its name"
         )
+
+
+def _work(values: dict[str, Any]) -> Work:
+    return Work(**{**values, "known": tuple(values["known"])})

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from ...training.startup import start_tensorflow
 from ..export.export import export
+from ..submission.account import find_model
+from ..submission.destinations import MODEL
 from ..submission.submit import submit
-from .arrival import has_arrived
+from .arrival import look_for
 from .config import ModelConfig
 from .context import Context
 from .live import short
 from .ready import digest_of, finished_runs
+from .state import Work
 
 UPLOADS_FOLDER = "uploads"
 
@@ -38,18 +41,28 @@ def upload_model(context: Context, model: ModelConfig) -> str:
         return f"already uploaded as {work.sent}"
     # Named by what it is made of, so that it is recognized at Numerai whatever happens here.
     name = f"{model.name}-{short(made_of)}"
-    if has_arrived(name, model.name, context.keys):
-        context.state.set_upload(model.name, made_of=made_of, file=f"{name}.pkl", sent=name)
-        return f"already uploaded, found at Numerai as {name}"
+    begun = work if work.made_of == made_of else Work()
+    model_id = find_model(model.name, context.keys)
+    there = look_for(name, begun, MODEL, model_id, context.keys)
+    if there.id is not None:
+        context.state.set_upload(model.name, made_of=made_of, file=f"{name}.pkl", sent=there.id)
+        return f"already uploaded, found at Numerai as {there.id}"
     path = _exported(context, model, name)
     context.state.set_upload(
         model.name,
         made_of=made_of,
         file=path.name,
-        sending_since=context.clock.now().isoformat(),
+        is_begun=True,
+        known=there.known,
         sent="",
     )
-    report = submit("model", path, model=model.name, progress=context.progress)
+    report = submit(
+        "model",
+        path,
+        model=model.name,
+        data_version=context.config.version,
+        progress=context.progress,
+    )
     sent = report.id or ""
     context.state.set_upload(model.name, sent=sent)
     for other in path.parent.glob(f"{model.name}-*.pkl"):

@@ -1,8 +1,8 @@
 """Waits for the round to open; says so if none opens in time.
 
 Takes what the current round is from Numerai, again and again; returns the open round, or None if
-there is nothing to do before the next one. Whether a round missed its submissions decides between
-None and an error.
+there is nothing to do before the next one. A round that has closed without a submission is an
+error.
 
 Notes
 -----
@@ -10,10 +10,10 @@ Source: docs.numer.ai, Submissions: a round opens once a day from Tuesday to Sat
 that may vary, and is open for an hour at least.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from ...errors import NumeraiError
+from ...errors import NumeraiError, listed
 from ..submission.rounds import Round, current_round
 from .clock import Clock
 from .log import Log
@@ -24,14 +24,14 @@ BETWEEN_ROUNDS = timedelta(hours=20)
 
 
 def open_round(
-    is_done: Callable[[Round], bool], deadline: datetime, clock: Clock, log: Log
+    missing: Callable[[Round], Sequence[str]], deadline: datetime, clock: Clock, log: Log
 ) -> Round | None:
     """Return the round that is open, as soon as one is; None if there is nothing to wait for.
 
     Parameters
     ----------
-    is_done : callable
-        Whether all was submitted for a round.
+    missing : callable
+        Returns the models without a submission for a round.
     deadline : datetime
         When to stop waiting.
     clock : Clock
@@ -40,7 +40,7 @@ def open_round(
     Raises
     ------
     NumeraiError
-        The round has closed, and something wasn't submitted; or Numerai doesn't answer.
+        The round has closed without a submission for a model; or Numerai doesn't answer.
     """
     said = ""
     while True:
@@ -54,9 +54,10 @@ def open_round(
         else:
             if found.is_open(now):
                 return found
-            text = _text(found, now)
+            text = found.words(now)
             if now >= deadline or _next_opening(found, now) > deadline:
-                _check_not_missed(found, now, text, is_done)
+                if now >= found.closes and missing(found):
+                    raise _missed(text, missing(found))
                 log.say(f"{text}: nothing to submit")
                 return None
         if text != said:
@@ -80,22 +81,13 @@ def shown_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_not_missed(
-    found: Round, now: datetime, text: str, is_done: Callable[[Round], bool]
-) -> None:
-    if now >= found.closes and not is_done(found):
-        raise NumeraiError(
-            f"{text}, and not everything was submitted for it; the same command submits in the "
-            "next one, `memmap-train submit` sends a late submission"
-        )
+def _missed(text: str, models: Sequence[str]) -> NumeraiError:
+    return NumeraiError(
+        f"{text}, without a submission for {listed(models)}; the same command submits in the next "
+        "round"
+    )
 
 
 def _next_opening(found: Round, now: datetime) -> datetime:
     """Return the earliest time at which a round can be open."""
     return found.opens if now < found.opens else found.opens + BETWEEN_ROUNDS
-
-
-def _text(found: Round, now: datetime) -> str:
-    if now < found.opens:
-        return f"round {found.number} opens at {shown_time(found.opens)}"
-    return f"round {found.number} has closed at {shown_time(found.closes)}, no other is open"

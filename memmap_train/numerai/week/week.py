@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from ...arguments import flag
+from ...dataset.format import FILE_NAME as MANIFEST_NAME
 from ...errors import ConfigError, MemmapTrainError, NumeraiError
 from ...progress import ProgressOption
+from ...runs.run import enclosing_run
 from ...system.locks import Lock, LockHeldError
 from ...system.paths import checked_path
 from ..submission.account import find_model, read_keys
@@ -29,10 +31,10 @@ from .log import Log, logging_into
 from .predictions import submit_predictions
 from .preview import preview
 from .ready import finished_runs
-from .report import Outcome, WeekReport
+from .report import DATASET, LIVE_ROWS, ROUND, Outcome, WeekReport
 from .state import State
 from .uploads import upload_model
-from .waiting import open_round, shown_time
+from .waiting import open_round
 
 LOCK_NAME = ".lock"
 
@@ -73,6 +75,7 @@ def week(
     path = checked_path(config, ConfigError)
     found, keys = read_config(path), read_keys()
     folder = Path(found.folder)
+    _check_folder(folder)
     if flag("dry_run", dry_run):
         context = Context(found, State(folder), Log(), clock, keys, progress)
         return WeekReport(preview(context), is_dry_run=True, log=str(folder / LOG_NAME))
@@ -86,6 +89,14 @@ def week(
         except KeyboardInterrupt:
             log.note("stopped; the same command goes on")
             raise
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a ConfigError if the folder of a week belongs to something else."""
+    is_dataset, run = (folder / MANIFEST_NAME).exists(), enclosing_run(folder / LOCK_NAME)
+    if is_dataset or run is not None:
+        what = "a dataset" if is_dataset else f"part of the run {run}"
+        raise ConfigError(f"folder: {folder} is {what}; name another folder for the week's files")
 
 
 @contextmanager
@@ -118,17 +129,20 @@ def _outcomes(context: Context) -> tuple[Outcome, ...]:
         outcomes += _outcomes_of_round(context, deadline)
     if config.dataset is not None:
         update = partial(update_dataset, context, config.dataset)
-        outcomes.append(_attempted(context, "the dataset", update))
+        outcomes.append(_attempted(context, DATASET, update))
     return tuple(outcomes)
 
 
 def _say_early(context: Context) -> None:
     """Say what is wrong with models now, before the wait for the round."""
+    asks = True
     for model in context.config.models:
         try:
             finished_runs(model)
-            find_model(model.name, context.keys)
+            if asks:
+                find_model(model.name, context.keys)
         except MemmapTrainError as error:
+            asks = asks and not isinstance(error, NumeraiError)  # one answer is enough
             context.log.say(f"{model.name}: {error}")
 
 
@@ -136,30 +150,29 @@ def _outcomes_of_round(context: Context, deadline: datetime) -> list[Outcome]:
     """Submit the predictions of all models for the round that is open, or that opens in time."""
     models, state = context.config.of_kind("predictions"), context.state
 
-    def is_done(found: Round) -> bool:
-        return all(state.predictions(found.number, model.name).sent for model in models)
+    def missing(found: Round) -> list[str]:
+        sent = ((model.name, state.predictions(found.number, model.name).sent) for model in models)
+        return [name for name, submission in sent if not submission]
 
     try:
-        found = open_round(is_done, deadline, context.clock, context.log)
+        found = open_round(missing, deadline, context.clock, context.log)
     except NumeraiError as error:
-        return [_said(context, Outcome("the round", str(error), has_failed=True))]
+        return [_said(context, Outcome(ROUND, str(error), has_failed=True))]
     if found is None:
-        return [Outcome("the round", "none is open, and nothing is to be submitted")]
-    text = f"{found.number} is open until {shown_time(found.closes)}"
-    outcomes = [_said(context, Outcome("the round", text))]
-    left = []
+        return [Outcome(ROUND, "no round is open, and nothing is left to submit")]
+    text = found.words(context.clock.now())
+    outcomes = [_said(context, Outcome(ROUND, text))]
+    left = [model for model in models if model.name in missing(found)]
     for model in models:
-        sent = state.predictions(found.number, model.name).sent
-        if sent:
+        if model not in left:
+            sent = state.predictions(found.number, model.name).sent
             outcomes.append(_said(context, Outcome(model.name, f"already submitted as {sent}")))
-        else:
-            left.append(model)
     if not left:
         return outcomes
     try:
         live = live_rows(context, found, min(deadline, found.closes))
     except (MemmapTrainError, OSError) as error:
-        failed = Outcome("the live rows", _reason(error), has_failed=True)
+        failed = Outcome(LIVE_ROWS, _reason(error), has_failed=True)
         return [*outcomes, _said(context, failed)]
     outcomes += [
         _attempted(context, model.name, partial(submit_predictions, context, model, found, live))

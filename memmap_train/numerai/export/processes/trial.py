@@ -12,7 +12,9 @@ import gc
 import importlib.abc
 import inspect
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ class _Blocked(importlib.abc.MetaPathFinder):
 def main() -> None:
     """Try the pickle, and write what was found."""
     order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit_memory(order["memory_bytes"])
     sys.meta_path.insert(0, _Blocked(order["blocked"]))
     report: dict[str, Any] = {"fault": None, "seconds": None, "peak_bytes": None}
@@ -94,6 +97,12 @@ def _fault_of(found: Any, live: Any, pd: Any) -> str | None:
 def _shortened(text: str) -> str:
     """Return a text without its middle, if it is long: Keras names the reason at the end."""
     return text if len(text) <= MAX_FAULT else f"{text[: MAX_FAULT // 3]} … {text[-MAX_FAULT:]}"
+
+
+def _end_with_parent() -> None:
+    """End this process when the other end of its stdin is closed, by a parent that was killed."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def _limit_memory(n_bytes: int) -> None:
