@@ -28,6 +28,7 @@ SIZE = Size(
     scored_eras=2,
 )
 SMALLER: dict[str, dict[str, Any]] = {
+    "exporting": {"FEATURES": 12, "HIDDEN": (4,), "ROWS": 300},
     "geometry": {"_MEMORY": (512,)},
     "joining": {"_N_ERAS": 6, "_ERA_ROWS": 40},
     "learning": {

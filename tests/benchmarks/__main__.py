@@ -19,7 +19,7 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "learning", "joining", "scoring", "geometry")
+NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry")
 """The last four take minutes, `geometry` 25 GB of disk too."""
 
 

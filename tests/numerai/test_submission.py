@@ -173,6 +173,19 @@ def test_a_file_that_is_not_taken_is_sent_again(
     assert len(server.of_kind("put")) == 3
 
 
+@pytest.mark.parametrize("address", ["http://", "/upload/x", "ftp://127.0.0.1/x", 7])
+def test_an_address_that_is_none_is_one_line(
+    server: NumeraiServer, account: Account, path: Path, address: object
+) -> None:
+    server.resolvers["submission_upload_auth"] = lambda variables: {
+        "filename": "x",
+        "url": address,
+    }
+    with refused(NumeraiError, "can't be sent to Numerai", "nothing was submitted"):
+        send(path, account, "predictions")
+    assert not account.submissions
+
+
 @every_kind
 def test_a_file_that_is_never_taken_is_not_submitted(
     server: NumeraiServer, account: Account, path: Path, kind: str

@@ -435,7 +435,7 @@ def test_an_unknown_model_is_named(
         (b"id,era,prediction\na,1,0.5\n", NumeraiError, "found 'id', 'era', 'prediction'"),
         (b"prediction,id\n0.5,a\n", NumeraiError, "found 'prediction', 'id'"),
         (b",prediction\na,0.5\n", NumeraiError, "expected the columns id and prediction"),
-        (b"id,prediction\n", SourceError, "has no rows"),
+        (b"id,prediction\n", SourceError, "there are no rows"),
         (b"id,prediction\na,high\n", SourceError, "row 1: column 'prediction' is 'high'"),
         (b"id,prediction\na,0.5\nb,\n", SourceError, "row 2: "),
         (b"id,prediction\na,nan\n", SourceError, "row 1: the prediction"),

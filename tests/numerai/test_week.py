@@ -249,6 +249,13 @@ def test_a_folder_of_something_else_is_refused(numerai: NumeraiWeek, folder: str
     assert everything(numerai.folder) == before
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(numerai: NumeraiWeek) -> None:
+    numerai.state.write_text("a file")
+    with refused(NumeraiError, "the week's files can't be written there", "name another folder"):
+        numerai.run()
+    assert numerai.state.read_text() == "a file"
+
+
 def test_a_week_is_stopped_while_it_waits(
     numerai: NumeraiWeek, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

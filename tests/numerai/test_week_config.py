@@ -70,6 +70,7 @@ def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
         (HEAD + '[[models]]\nname = "a/b"\nruns = ["r"]', "name: expected a name of letters, "),
         (HEAD + '[[models]]\nname = "a"\nruns = "r"', "runs: expected a list of different"),
         (HEAD + '[[models]]\nname = "a"\nruns = ["r", "r"]', "runs: expected a list of different"),
+        (HEAD + 'missing = "nan"\n' + MODEL, 'missing: "nan" needs dtype = "float32"'),
         ("version = ", "not TOML"),
     ],
 )

@@ -15,7 +15,8 @@ from memmap_train.numerai.week import state as state_module
 from memmap_train.numerai.week.state import State, Work
 from tests.support.errors import refused
 from tests.support.numerai_faults import Fault
-from tests.support.numerai_week import CONFIG, NumeraiWeek, quick_predictions
+from tests.support.numerai_server import MAX_WAIT_SECONDS
+from tests.support.numerai_week import CONFIG, HOUR, NumeraiWeek, quick_predictions
 
 pytest_plugins = [
     "tests.support.numerai_fixtures",
@@ -233,6 +234,23 @@ predictions.write_predictions = quick_predictions
     assert n_sent == (module == "predictions")
     assert not numerai.run().failures
     check_submitted_once(numerai)
+    assert not (numerai.state / ".lock").exists()
+
+
+def test_a_process_that_waits_for_the_round_stops_at_once(numerai: NumeraiWeek) -> None:
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", "wait_minutes = 90"))
+    numerai.open_round(1334, numerai.now + HOUR, numerai.now + 2 * HOUR)
+    command = numerai.server.command(["week", str(numerai.config)])
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        line = child.stderr.readline()
+        child.send_signal(signal.SIGTERM)
+        out, error = child.communicate(timeout=MAX_WAIT_SECONDS)
+    assert "round 1334 isn't open before" in line
+    assert (child.returncode, out) == (130, "")
+    assert error == "\nstopped; run the same command again to resume\n"
     assert not (numerai.state / ".lock").exists()
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def test_a_model_is_exported_and_uploaded_without_a_round(numerai: NumeraiWeek) 
     numerai.write_config(UPLOAD)
     numerai.round = None
     report = numerai.run()
-    assert [str(outcome) for outcome in report.outcomes] == [
-        "first: uploaded the model as upload-0"
-    ]
+    (outcome,) = report.outcomes
+    image = f"Python 3.{sys.version_info.minor}"
+    assert str(outcome) == f"first: uploaded the model as upload-0 (image {image!r}, data v5.3)"
     (upload,) = numerai.uploads["first"]
     assert upload["dataVersionId"] == "data"
     predict = pickle.loads(numerai.server.uploads[upload["filename"]])

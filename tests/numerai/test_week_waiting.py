@@ -93,9 +93,8 @@ def test_after_the_wait_it_is_said_that_no_round_has_opened(
 
 
 def test_a_round_that_closed_without_a_submission_is_an_error(account: Account) -> None:
-    with refused(
-        NumeraiError, "round 1335 is closed since", "without a submission for 'first', 'second'"
-    ):
+    without = "without a submission for 'first', 'second'"
+    with refused(NumeraiError, "round 1335 is closed since", without):
         look(FakeClock(THURSDAY), 0)
     with refused(NumeraiError, without):
         look(FakeClock(THURSDAY - HOUR), 30)

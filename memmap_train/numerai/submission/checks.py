@@ -5,9 +5,8 @@ wrong and where. The only module that uses pandas, since the validators do.
 
 Notes
 -----
-Source: numerai-tools 0.7.2, `numerai_tools.submissions`. Two checks are stricter. Ids that aren't
-of the round are refused here and dropped there. The values 0 and 1, which its message excludes and
-its code accepts, are refused.
+Source: numerai-tools 0.7.2, `numerai_tools.submissions`. Ids that aren't of the round are refused
+here and dropped there. The values 0 and 1, which its message excludes, are accepted as by its code.
 """
 
 from collections.abc import Iterator
@@ -59,7 +58,6 @@ def check_live(path: Path, ids: Ids, values: Float64, universe: Ids) -> None:
     frame = pd.DataFrame({"id": np.char.decode(ids, "utf-8").astype(object), _PREDICTION: values})
     with _refusals(path, ids, values, _AGAIN, universe):
         validators.validate_submission_numerai(names, frame)
-    _check_open_interval(path, values)
 
 
 def check_validation(path: Path, ids: Ids, values: Float64) -> None:
@@ -81,7 +79,6 @@ def check_validation(path: Path, ids: Ids, values: Float64) -> None:
         raise NumeraiError(f"{path}: ids that occur more than once: {_named(repeated)}; {advice}")
     with _refusals(path, ids, values, advice):
         validators.validate_values(pd.DataFrame({_PREDICTION: values}), _PREDICTION)
-    _check_open_interval(path, values)
 
 
 def _validators() -> Any:
@@ -127,15 +124,6 @@ def _missing(ids: Ids, universe: Ids) -> str:
     if not len(missing):
         return ""
     return f"; {len(missing):,} of {len(universe):,} live ids are missing: {_named(missing)}"
-
-
-def _check_open_interval(path: Path, values: Float64) -> None:
-    n_ends = int(((values <= 0) | (values >= 1)).sum())
-    if n_ends:
-        raise NumeraiError(
-            f"{path}: expected predictions between 0 and 1, both excluded as Numerai says, found "
-            f"{n_ends:,} of {len(values):,} that are 0 or 1; rank them as (rank - 0.5) / rows"
-        )
 
 
 def _named(ids: Ids) -> str:

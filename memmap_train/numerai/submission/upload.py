@@ -127,7 +127,9 @@ def _send(
                 if response.ok:
                     return str(place["filename"])
                 reason = f"the server answers {response.status_code} {response.reason or ''}"
-        except requests.RequestException as error:
+        except NumeraiError:  # of the payload
+            raise
+        except (OSError, ValueError) as error:  # ValueError: of an address that isn't one
             reason = request_reason(error)
         payload.check_unchanged()
         if not waits:

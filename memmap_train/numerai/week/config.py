@@ -153,6 +153,8 @@ def read_config(path: Path) -> WeekConfig:
         faults += [f"models, number {number}: {fault}" for fault in of_model]
         if not of_model:
             models.append(ModelConfig(**found))
+    if kept.get("missing") == "nan" and kept.get("dtype") != "float32":
+        faults.append('missing: "nan" needs dtype = "float32"')
     faults += _faults_between(models)
     if faults:
         raise ConfigError(f"{path}: {'; '.join(faults)}")

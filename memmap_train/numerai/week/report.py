@@ -72,5 +72,5 @@ def failures_text(report: WeekReport) -> str:
     for outcome in failed:
         names.setdefault(outcome.text, []).append(outcome.what)
     text = "; ".join(f"{', '.join(names[reason])}: {reason}" for reason in names)
-    rest = "" if report.is_dry_run else f"; the same command goes on, the log is {report.log}"
+    rest = "" if report.is_dry_run else f"; the log is {report.log}"
     return f"{of_all}: {text}{rest}"

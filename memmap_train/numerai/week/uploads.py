@@ -68,7 +68,7 @@ def upload_model(context: Context, model: ModelConfig) -> str:
     for other in path.parent.glob(f"{model.name}-*.pkl"):
         if other != path and other.stem.rpartition("-")[0] == model.name:
             other.unlink(missing_ok=True)
-    return f"uploaded the model as {sent}"
+    return f"uploaded the model as {sent} (image {report.image!r}, data {report.data_version})"
 
 
 def _exported(context: Context, model: ModelConfig, name: str) -> Path:

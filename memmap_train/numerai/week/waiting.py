@@ -83,8 +83,8 @@ def shown_time(time: datetime) -> str:
 
 def _missed(text: str, models: Sequence[str]) -> NumeraiError:
     return NumeraiError(
-        f"{text}, without a submission for {listed(models)}; the same command submits in the next "
-        "round"
+        f"{text}, without a submission for {listed(models)}; run the same command when the next "
+        "round opens"
     )
 
 

@@ -109,7 +109,10 @@ def _holding(folder: Path) -> Iterator[None]:
             f"{folder}: another process does this week{held.holder}; wait for its end{held.advice}"
         ) from None
     except OSError as error:
-        raise NumeraiError(f"{folder}: can't be written to: {error.strerror}") from error
+        raise NumeraiError(
+            f"{folder}: the week's files can't be written there: {error.strerror}; name another "
+            "folder in the configuration"
+        ) from error
     try:
         yield
     finally:
