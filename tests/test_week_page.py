@@ -6,7 +6,6 @@ compared with what the command prints, except for numbers; a line `…` stands f
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,7 @@ ROWS = 300
 
 
 @pytest.fixture
-def account(
-    server: NumeraiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Account]:
+def account(server: NumeraiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
     """Return an account at a server that has the sample's files, in an empty working folder."""
     account = open_account(server, monkeypatch)
     server.files.clear()
