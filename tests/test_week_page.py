@@ -43,7 +43,7 @@ def account(server: NumeraiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def commands_and_outputs() -> list[tuple[list[str], str]]:
     """Return the page's blocks of commands, each with the output that follows it."""
-    found = re.findall(r"```sh\n(memmap-train .*?)```\n\n```\n(.*?)```", WEEK, re.DOTALL)
+    found = re.findall(r"```sh\n(memmap-train [^`]*)```[^`]*```\n([^`]*)```", WEEK)
     return [(block.splitlines(), output) for block, output in found]
 
 
@@ -74,6 +74,11 @@ def test_the_commands_of_the_week_print_what_the_page_shows(
     (pickle,), (submission,) = account.pickles, account.submissions
     assert server.uploads[pickle["filename"]] == Path("model.pkl").read_bytes()
     assert server.uploads[submission["filename"]] == Path("predictions.csv").read_bytes()
+    (config,) = re.findall(r"```toml\n(.*?)```", WEEK, re.DOTALL)
+    Path("week.toml").write_text(config)
+    for _ in range(2):  # the second time there is nothing to do
+        assert main(["week", "week.toml"]) == 0, capsys.readouterr().err
+    assert len(account.submissions) == 2
 
 
 def test_the_same_commands_in_the_next_week_fetch_and_convert_what_is_new(
