@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_faults import Fault
 from tests.support.numerai_server import NumeraiServer
+from tests.support.numerai_week import make_finished_run
 
-pytest_plugins = ["tests.support.numerai_fixtures"]
+pytest_plugins = ["tests.support.numerai_fixtures", "tests.support.training_fixtures"]
 
 
 def states(report: mt.types.DownloadReport) -> dict[str, str]:
@@ -359,3 +361,17 @@ def test_a_folder_that_pyarrow_cannot_name_is_refused_before_anything_is_fetched
         fetch(folder, "live.parquet")
     assert not server.seen
     assert not folder.exists()
+
+
+def test_nothing_is_downloaded_into_a_dataset_or_a_run(
+    server: NumeraiServer, tmp_path: Path, sample: Path
+) -> None:
+    dataset, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(sample, dataset)
+    make_finished_run(run, list(mt.open_dataset(sample).feature_names), dataset=str(sample))
+    before = visible(dataset), visible(run)
+    for folder, what in ((dataset, "dataset"), (dataset / "era-0001", "dataset"), (run, "run")):
+        with refused(NumeraiError, f"it belongs to the {what}", "name another --out"):
+            fetch(folder, "live.parquet")
+    assert (visible(dataset), visible(run)) == before
+    assert not server.seen
