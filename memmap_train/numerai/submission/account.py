@@ -69,7 +69,13 @@ def find_model(name: str, keys: Keys) -> str:
             "Numerai's answer to the request for the account's models holds none; the key may "
             "lack the scope to read user information"
         )
-    ids = {model["name"]: model["id"] for model in models if model.get("tournament") == TOURNAMENT}
+    ids = {
+        str(model["name"]): model["id"]
+        for model in models
+        if isinstance(model, dict)
+        and model.get("tournament") == TOURNAMENT
+        and {"name", "id"} <= model.keys()
+    }
     if name not in ids:
         raise NumeraiError(
             f"the account has no model {name!r}{nearest(name, ids)}; it has "
