@@ -29,6 +29,7 @@ __all__ = [
     "open_run",
     "predict",
     "split",
+    "submit",
     "torch_batches",
     "train",
     "types",
@@ -53,6 +54,7 @@ _HOMES = {
     "open_run": "training.trained_run",
     "predict": "training.predictions",
     "split": "runs.folds",
+    "submit": "numerai.submission.submit",
     "torch_batches": "loading.torch_batches",
     "train": "training.trained_run",
     "verify": "dataset.verify",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from .loading.torch_batches import torch_batches
     from .numerai.download.download import download
     from .numerai.export.export import export
+    from .numerai.submission.submit import submit
     from .runs.config import TrainConfig
     from .runs.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate

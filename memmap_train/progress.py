@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from .errors import ArgumentError, shown
+from .text import in_bytes, in_time
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -142,15 +143,20 @@ class ProgressBar:
         now = time.monotonic()
         if now - self._shown >= self._seconds_between_lines:
             self._shown = now
-            rate = (done - self._initial) / max(now - self._started, 1e-9)
-            left = (self._total - done) / max(rate, 1e-9)
-            print(
-                f"{self._what}: {done:,} of {self._total:,} {self._unit} "
-                f"({done / max(self._total, 1):.0%}), {rate:,.0f} {self._unit}/s, "
-                f"{left:,.0f} s left{', ' + note if note else ''}",
-                file=self._file,
-                flush=True,
-            )
+            print(self._line(done, now - self._started, note), file=self._file, flush=True)
+
+    def _line(self, done: int, seconds: float, note: str) -> str:
+        """Return the line that says how much is done, and what is left at this speed."""
+        rate = (done - self._initial) / max(seconds, 1e-9)
+        if self._unit == "B":
+            amount, speed = f"{in_bytes(done)} of {in_bytes(self._total)}", f"{in_bytes(rate)}/s"
+        else:
+            amount = f"{done:,} of {self._total:,} {self._unit}"
+            speed = f"{rate:,.0f} {self._unit}/s"
+        parts = [f"{self._what}: {amount} ({done / max(self._total, 1):.0%})", speed]
+        if rate > 0:
+            parts.append(f"{in_time((self._total - done) / rate)} left")
+        return ", ".join([*parts, note] if note else parts)
 
     def finish(self) -> None:
         """Close a bar whose work is done, even if the last updates weren't shown."""
@@ -195,12 +201,13 @@ class ProgressBars:
     ) -> None:
         """Show how much of a stage is done; a new name finishes the stage before.
 
-        `initial` is how much of it was done by an earlier process.
+        `initial` is how much of it was done by an earlier process; by default, what is done at the
+        first call of the stage.
         """
         if what != self._what or self._bar is None:
             self.finish()
             self._what = what
-            self._bar = ProgressBar(what, total, self._unit, initial, **self._options)
+            self._bar = ProgressBar(what, total, self._unit, initial or done, **self._options)
         self._bar.update(done, note)
 
     def finish(self) -> None:

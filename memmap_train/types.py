@@ -31,6 +31,7 @@ __all__ = [
     "Shard",
     "StepLocation",
     "Stream",
+    "SubmitReport",
     "Summary",
     "TargetScores",
     "TorchBatches",
@@ -63,6 +64,7 @@ _HOMES = {
     "Shard": "dataset.shard",
     "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
+    "SubmitReport": "numerai.submission.report",
     "Summary": "runs.summary",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from .numerai.download.part import RemoteFile
     from .numerai.download.plan import DownloadPlan, PlannedFile
     from .numerai.export.report import ExportReport
+    from .numerai.submission.report import SubmitReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.statistics import ScoreStatistics

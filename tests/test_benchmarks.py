@@ -37,6 +37,7 @@ SIZE = Size(
     machine_stores=("int8:all/medium",),
 )
 SMALLER: dict[str, dict[str, Any]] = {
+    "exporting": {"FEATURES": 12, "HIDDEN": (4,), "ROWS": 300},
     "geometry": {"_MEMORY": (512,)},
     "joining": {"_N_ERAS": 6, "_ERA_ROWS": 40},
     "learning": {

@@ -92,8 +92,30 @@ def test_lines_are_shown_elsewhere_if_requested(
     with ProgressBars("B", seconds_between_lines=0) as told:
         work(told)
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("reading: 40 of 100 B (40%), ")
-    assert second.startswith("writing: 5 of 10 B (50%), ")
+    assert first == "reading: 40 B of 100 B (40%), 0 B/s"
+    assert second == "writing: 5 B of 10 B (50%), 0 B/s"
+
+
+def test_lines_have_the_speed_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier process has done counts for no speed: a download is resumed at 4 of 5 GB."""
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with ProgressBars("B", seconds_between_lines=1) as told:
+        told("downloading", 4_000_000_000, 5_000_000_000)
+        now[0] = 10
+        told("downloading", 4_010_000_000, 5_000_000_000)
+    assert capsys.readouterr().err == (
+        "downloading: 4.0 GB of 5.0 GB (80%), 1.0 MB/s, 16 min left\n"
+    )
+    with ProgressBars(seconds_between_lines=1) as told:
+        told("reading", 0, 6000)
+        now[0] = 30
+        told("reading", 1000, 6000, "era 0001")
+    assert capsys.readouterr().err == (
+        "reading: 1,000 of 6,000 rows (17%), 50 rows/s, 2 min left, era 0001\n"
+    )
 
 
 def test_a_notebook_shows_bars(

@@ -18,7 +18,7 @@ from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
 from ..dataset.dataset import open_dataset
 from ..dataset.verify import verify
-from ..errors import ConfigError, ShardError
+from ..errors import ConfigError, NumeraiError, ShardError
 from ..loading.bench import bench, bench_text
 from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
@@ -335,6 +335,26 @@ def _export(arguments: argparse.Namespace) -> None:
     print(exported_text(report))
 
 
+def _submit(arguments: argparse.Namespace) -> None:
+    from ..numerai.submission.submit import submit
+    from ..numerai.submission.text import describe_submission, submission_text
+
+    report = submit(**_options(arguments), progress=True)
+    _print_found(arguments, report, submission_text, describe_submission)
+    if report.problem is not None:
+        raise NumeraiError(f"{report.path}: it was sent, and {report.problem}")
+
+
+def _week(arguments: argparse.Namespace) -> None:
+    from ..numerai.week.report import failures_text, week_text
+    from ..numerai.week.week import week  # needs pydantic and pyarrow
+
+    report = week(**_options(arguments), progress=True)
+    print(week_text(report))
+    if report.failures:
+        raise NumeraiError(failures_text(report))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sample": _sample,
     "plan": _plan,
@@ -351,4 +371,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "report": _report,
     "download": _download,
     "export": _export,
+    "submit": _submit,
+    "week": _week,
 }

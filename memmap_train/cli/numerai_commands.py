@@ -12,6 +12,8 @@ def add_numerai_commands(commands: Any) -> None:
     """Add the commands that deal with Numerai."""
     _add_download(commands)
     _add_export(commands)
+    _add_submit(commands)
+    _add_week(commands)
 
 
 def _add_download(commands: Any) -> None:
@@ -81,4 +83,57 @@ def _add_export(commands: Any) -> None:
     )
     export.add_argument(
         "--image", action="store_true", help="try it with the image's numpy and pandas"
+    )
+
+
+def _add_submit(commands: Any) -> None:
+    """Add the command `submit`."""
+    submit = add_command(
+        commands,
+        "submit",
+        "check predictions or a model upload, and send them to Numerai; the keys come from the "
+        "environment, NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY",
+        "memmap-train submit predictions predictions.csv --model my_model --wait",
+    )
+    submit.add_argument(
+        "kind",
+        choices=("predictions", "diagnostics", "model"),
+        metavar="KIND",
+        help="predictions (of this round's live rows), diagnostics (predictions of validation "
+        "rows, which Numerai scores) or model (an upload, which Numerai runs every day)",
+    )
+    submit.add_argument("file", metavar="FILE", help="as predict or export writes it")
+    submit.add_argument("--model", required=True, metavar="NAME", help="of the model at Numerai")
+    submit.add_argument(
+        "--live",
+        metavar="FILE",
+        help="with predictions, the live.parquet that was predicted (default: that of the newest "
+        "version is downloaded)",
+    )
+    submit.add_argument(
+        "--data-version",
+        metavar="VERSION",
+        help="with a model, the data that Numerai runs it with, such as v5.3 (default: the newest)",
+    )
+    submit.add_argument(
+        "--wait", action="store_true", help="wait for what becomes of it, for an hour at most"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="check everything, and send nothing")
+    submit.add_argument("--json", action="store_true", help="print as JSON")
+    submit.set_defaults(
+        resume_hint="if nothing above says that it has arrived, run the same command again"
+    )
+
+
+def _add_week(commands: Any) -> None:
+    """Add the command `week`."""
+    week = add_command(
+        commands,
+        "week",
+        "do Numerai's week unattended: download, predict, submit, once each, and safe to repeat",
+        "memmap-train week week.toml --dry-run",
+    )
+    week.add_argument("config", metavar="CONFIG", help="a TOML file")
+    week.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )

@@ -1,1 +1,1 @@
-"""The way to Numerai and from it: the only user of numerapi and cloudpickle."""
+"""The way to Numerai and from it: the only user of numerapi, numerai-tools and cloudpickle."""

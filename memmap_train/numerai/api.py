@@ -18,14 +18,20 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import DependencyError, NumeraiError, shown
-from .http_requests import log_reason, shortened
+from .http_requests import NO_OBJECT_REASON, log_reason, request_reason, shortened
 
+_T = TypeVar("_T")
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
+KEY_ADVICE = (
+    "check the key in NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY, which may be wrong, expired or "
+    "without a scope that is needed"
+)
+"""What to do if Numerai refuses what was asked with a key."""
 _LIST = """query($round: Int $tournament: Int) {
     listDatasets(round: $round tournament: $tournament)
 }"""
@@ -130,18 +136,36 @@ def ask(
     DependencyError
         numerapi isn't installed.
     """
+    answer = answer_to(text, variables, keys, wait)
+    if answer.data is not None:
+        return answer.data
+    if answer.is_refused:
+        advice = "" if keys is None else f"; {KEY_ADVICE}"
+        raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}{advice}")
+    raise NumeraiError(
+        f"Numerai doesn't answer the question for {what}: {answer.reason}; check the network, or "
+        "try again later"
+    )
+
+
+def answer_to(
+    text: str,
+    variables: Mapping[str, Any],
+    keys: tuple[str, str] | None = None,
+    wait: Wait = time.sleep,
+) -> Answer:
+    """Ask the API like `ask`, but return what came of it, a refusal too.
+
+    Raises
+    ------
+    DependencyError
+        numerapi isn't installed.
+    """
     waits = list(RETRY_SECONDS)
     while True:
         answer = ask_once(text, variables, keys)
-        if answer.data is not None:
-            return answer.data
-        if answer.is_refused:
-            raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}")
-        if not waits:
-            raise NumeraiError(
-                f"Numerai doesn't answer the question for {what}: {answer.reason}; check the "
-                "network, or try again later"
-            )
+        if answer.data is not None or answer.is_refused or not waits:
+            return answer
         wait(waits.pop(0))
 
 
@@ -152,21 +176,31 @@ def ask_once(
 
     Raises
     ------
+    NumeraiError
+        ``~/.netrc`` would replace the keys.
     DependencyError
         numerapi isn't installed.
     """
     client, log = _client(keys), list[str]()
+    _refuse_netrc()
 
     def post() -> Any:
         with _log_of_this_thread(log):
             return client.raw_query(text, dict(variables), keys is not None, retries=1)
 
     try:
-        result = _within(ANSWER_SECONDS, post)
+        result = within(ANSWER_SECONDS, post)
     except TimeoutError:
         return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
-        return Answer(None, shortened(str(error) or "no reason is given"), is_refused=True)
+        said = str(error) or "no reason is given"
+        for key in keys or ():  # a server could repeat what it was sent
+            said = said.replace(key, "…")
+        return Answer(None, shortened(said), is_refused=True)
+    except OSError as error:  # of a file of certificates, for example
+        return Answer(None, request_reason(error))
+    except (TypeError, RecursionError):  # numerapi has looked into something else
+        return Answer(None, NO_OBJECT_REASON)
     data = result.get("data") if isinstance(result, dict) else None
     if isinstance(data, dict):
         return Answer(data)
@@ -195,9 +229,27 @@ def _client(keys: tuple[str, str] | None) -> Any:
         root.removeHandler(handler)
 
 
-def _within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Return what a function returns; it goes on in a thread of its own if it takes too long."""
-    future: Future[Any] = Future()
+def _refuse_netrc() -> None:
+    """Raise a NumeraiError if requests would send a password of ``~/.netrc`` and no key."""
+    from numerapi import base_api
+    from requests.utils import get_netrc_auth
+
+    if get_netrc_auth(base_api.API_TOURNAMENT_URL) is not None:
+        raise NumeraiError(
+            "~/.netrc: its entry for Numerai's server, or its default one, would be sent to "
+            "Numerai in place of the key; remove it, or let the variable NETRC name another file"
+        )
+
+
+def within(seconds: float, function: Callable[[], _T]) -> _T:
+    """Return what a function returns; it goes on in a thread of its own if it takes too long.
+
+    Raises
+    ------
+    TimeoutError
+        It takes longer.
+    """
+    future: Future[_T] = Future()
 
     def run() -> None:
         try:

@@ -6,7 +6,7 @@ models that have predictions of the same rows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,21 @@ from .model_table import ModelTable, ScoreOptions
 
 @dataclass(frozen=True, slots=True)
 class ScoredModel:
-    """A model to score: its eras, and a function that returns the predictions of one of them.
+    """A model to score, and a function that returns its predictions of one era.
 
-    The function takes an era and its shard, and returns an array of shape (rows,), NaN where a row
-    has no prediction.
+    Attributes
+    ----------
+    eras : tuple of str
+        The eras to score.
+    predicted : collection of str
+        All eras that it predicts: turnover compares an era with the one before, scored or not.
+    predictions : callable
+        Takes an era and its shard, and returns an array of shape (rows,), NaN where a row has no
+        prediction.
     """
 
     eras: tuple[str, ...]
+    predicted: Container[str]
     predictions: Callable[[str, Shard], npt.NDArray[np.floating]]
 
 
@@ -83,7 +91,7 @@ def score_eras(
     chosen = options.benchmarks
     benchmark_columns = list(dataset.benchmark_columns(list(chosen)) or ()) if chosen else []
     eras = [era for era in dataset.eras if any(era in place for place in places)]
-    before: tuple[str, Shard] | None = None
+    era_before = dict(zip(dataset.eras[1:], dataset.eras, strict=False))
     n_done, n_rows = 0, sum(dataset.entry(era).rows for era in eras)
     for era in eras:
         report("scoring", n_done, n_rows)
@@ -102,9 +110,9 @@ def score_eras(
         )
         _score_targets(found, options)
         _score_exposures(found)
-        if before is not None and dataset.eras.index(era) == dataset.eras.index(before[0]) + 1:
-            _score_turnover(found, [models[number] for number in present], era, shard, before)
-        before = era, shard
+        if era in era_before:
+            own = [models[number] for number in present]
+            _score_turnover(found, own, shard, dataset, era_before[era])
         n_done += shard.n_rows
     report("scoring", n_rows, n_rows)
     return tables
@@ -218,12 +226,14 @@ def _score_exposures(era: _Era) -> None:
 def _score_turnover(
     found: _Era,
     models: Sequence[ScoredModel],
-    era: str,
     shard: Shard,
-    before: tuple[str, Shard],
+    dataset: Dataset,
+    era_before: str,
 ) -> None:
     """Fill in the turnover from the era before, for models that predict both."""
-    era_before, shard_before = before
+    if not any(era_before in model.predicted for model in models):
+        return
+    shard_before = dataset[era_before]
     if shard.ids is None or shard_before.ids is None:
         return
     if not np.isin(shard.ids, shard_before.ids).any():
@@ -231,7 +241,7 @@ def _score_turnover(
     for number, (table, place, model) in enumerate(
         zip(found.tables, found.places, models, strict=True)
     ):
-        if era_before not in model.eras:
+        if era_before not in model.predicted:
             continue
         now = found.predictions[:, number]
         then = model.predictions(era_before, shard_before).astype(np.float64)

@@ -29,8 +29,13 @@ from ..runs.selection import DatasetOrPath, opened
 from ..runs.validation_eras import named_eras
 from ..text import counted
 from .era_scores import ScoredModel, score_eras
-from .inputs import found_models
-from .model_predictions import ModelPredictions, predictions_in_file, predictions_in_memory
+from .inputs import Frame, found_models
+from .model_predictions import (
+    ModelPredictions,
+    predictions_in_file,
+    predictions_in_frame,
+    predictions_in_memory,
+)
 from .model_records import ScoredOn, model_scores
 from .model_table import ScoreOptions
 from .records import Evaluation, ModelScores
@@ -57,8 +62,10 @@ def evaluate(
     ----------
     models : model, sequence of models, or mapping of str to model
         A model is a run, the path of a run's folder or of a file of predictions (parquet or CSV),
-        or what `predict` returned. A mapping gives names; otherwise a model's name is the end of
-        its path. The first model is the one that others are compared with.
+        what `predict` returned, or a data frame with ids (a column, or the index), predictions and
+        perhaps eras: of pandas, Polars or Arrow, or any other with ``__arrow_c_stream__``. A
+        mapping gives names; otherwise a model's name is the end of its path. The first model is the
+        one that others are compared with.
     dataset : Dataset or path
         A selection of eras, such as ``dataset.select(eras)``, restricts the scores to these eras.
     targets : str or sequence of str, optional
@@ -131,13 +138,14 @@ def evaluate(
         predicted = _predicted(found, data, labelled, asked, report)
         kept = _kept_eras(predicted, labelled, on)
         own_eras = _benchmark_eras(data, on.benchmark, kept)
-        scored = [
-            ScoredModel(kept[name], partial(_of_era, model.values))
-            for name, model in predicted.items()
-        ]
+        scored = []
+        for name, its in predicted.items():
+            values = {**its.before, **its.values}
+            scored.append(ScoredModel(kept[name], values, partial(_of_era, values)))
         if own_eras:
             column = on.options.benchmarks.index(str(on.benchmark))
-            scored.append(ScoredModel(own_eras, partial(_of_benchmark, column)))
+            known = data.benchmark_eras(str(on.benchmark))
+            scored.append(ScoredModel(own_eras, known, partial(_of_benchmark, column)))
         tables = score_eras(data, scored, on.options, report)
     models = tuple(
         model_scores(on, name, kept[name], table, predicted[name])
@@ -265,6 +273,10 @@ def _predicted(
     for name, model in found.items():
         if isinstance(model, Path):
             predicted[name] = predictions_in_file(model, dataset, labelled, wanted, report)
+        elif isinstance(model, Frame):
+            predicted[name] = predictions_in_frame(
+                model.frame, name, dataset, labelled, wanted, report
+            )
         elif not isinstance(model, Run):
             predicted[name] = predictions_in_memory(model, dataset, labelled, wanted, report)
     for name, its_eras in of_runs.items():

@@ -1,12 +1,13 @@
 """What is evaluated: runs, files of predictions, and predictions in memory, each with a name.
 
-Takes what a caller passed; returns opened runs, paths of files and `Predictions`, by a short name
-that no two share. A path that is neither a run nor a file is an error before any work.
+Takes what a caller passed; returns opened runs, paths of files, `Predictions` and data frames, by a
+short name that no two share. A path that is neither a run nor a file is an error before any work.
 """
 
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,28 @@ from ..runs.files import CONFIG_NAME
 from ..runs.run import Run, read_run
 from ..system.paths import checked_path
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A data frame of predictions."""
+
+    frame: Any
+
+
 if TYPE_CHECKING:
     from ..training.predictions import Predictions
 
+    Model = Run | Path | Predictions | Frame
 
-def found_models(models: Any) -> "dict[str, Run | Path | Predictions]":
+
+def found_models(models: Any) -> "dict[str, Model]":
     """Return the models by their names.
 
     Parameters
     ----------
     models : model, sequence of models, or mapping of str to model
-        A model is a run, a path of a run's folder or of a file of predictions, or a `Predictions`.
+        A model is a run, a path of a run's folder or of a file of predictions, a `Predictions`, or
+        a data frame of predictions: any object with the method ``__arrow_c_stream__``.
         A mapping gives the names; otherwise a model's name is the end of its path.
 
     Raises
@@ -40,15 +52,19 @@ def found_models(models: Any) -> "dict[str, Run | Path | Predictions]":
         if wrong := [name for name in models if not (isinstance(name, str) and name.strip())]:
             raise ArgumentError(f"a model's name is {shown(wrong[0])}, expected text")
         return {name: _found(model) for name, model in models.items()} or _none_named()
-    if isinstance(models, str | os.PathLike | Predictions):
+    if isinstance(models, str | os.PathLike | Predictions) or _is_frame(models):
         models = [models]
     if not isinstance(models, Sequence):
         raise ArgumentError(
             f"the models are {shown(models)}, expected a run, the path of a run or of a file of "
-            "predictions, predictions, or several of these"
+            "predictions, predictions, a data frame of them, or several of these"
         )
     found = [_found(model) for model in models]
     return dict(zip(_short_names(found), found, strict=True)) or _none_named()
+
+
+def _is_frame(model: Any) -> bool:
+    return hasattr(model, "__arrow_c_stream__")
 
 
 def _none_named() -> Any:
@@ -58,15 +74,18 @@ def _none_named() -> Any:
     )
 
 
-def _found(model: Any) -> "Run | Path | Predictions":
+def _found(model: Any) -> "Model":
     """Return an opened run, the path of a file, or predictions as they are."""
     if not isinstance(model, str | os.PathLike):
         from ..training.predictions import Predictions
 
         if isinstance(model, Predictions):
             return model
+        if _is_frame(model):
+            return Frame(model)
         raise ArgumentError(
-            f"a model is {shown(model)}, expected a run, a path or what `predict` returned"
+            f"a model is {shown(model)}, expected a run, a path, what `predict` returned or a data "
+            "frame (of pandas 2.2 or newer, Polars or Arrow)"
         )
     path = checked_path(model, RunError)
     if not path.exists():
@@ -83,7 +102,7 @@ def _found(model: Any) -> "Run | Path | Predictions":
     return read_run(path)
 
 
-def _short_names(models: "Sequence[Run | Path | Predictions]") -> list[str]:
+def _short_names(models: "Sequence[Model]") -> list[str]:
     """Return a name for each model: the end of its path, with so much of it that names differ."""
     paths = [_path_of(model) for model in models]
     names = {path: path.name for path in paths}
@@ -100,7 +119,7 @@ def _short_names(models: "Sequence[Run | Path | Predictions]") -> list[str]:
     return texts
 
 
-def _path_of(model: "Run | Path | Predictions") -> Path:
+def _path_of(model: "Model") -> Path:
     if isinstance(model, Run):
         return model.path.absolute()
     if isinstance(model, Path):

@@ -1,13 +1,14 @@
 """The predictions of one model for the rows of a dataset, from a file or from memory.
 
-Takes a path or a `Predictions`; returns a `ModelPredictions`. What a file lacks, and what the
-dataset lacks of it, is said in its notes.
+Takes a path, a data frame or a `Predictions`; returns a `ModelPredictions`. What a file lacks, and
+what the dataset lacks of it, is said in its notes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class ModelPredictions:
     kind : "run", "folds" or "predictions"
     values : mapping of str to ndarray of float64 or float32, shape (rows,)
         The predictions by era, in the order of its rows; NaN where a row has no prediction.
+    before : mapping of str to ndarray, shape (rows,)
+        Likewise, of eras that aren't scored and precede one that is: turnover needs them.
     provenance : Provenance or None
     notes : tuple of str
         Sentences about what isn't covered.
@@ -45,6 +48,7 @@ class ModelPredictions:
     values: Mapping[str, Floats]
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
+    before: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +88,33 @@ def predictions_in_file(
     """
     from ..conversion.parquet.prediction_reader import read_predictions  # needs pyarrow
 
-    blocks = read_predictions(
-        path,
-        id_names=tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
-        era_names=tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
-    )
+    blocks = read_predictions(path, **_column_names(dataset))
     matched = match_rows(blocks, dataset, str(path), report)
-    return _matched_model(matched, labelled, wanted, path)
+    return _matched_model(matched, dataset, labelled, wanted, path)
+
+
+def predictions_in_frame(
+    frame: Any,
+    name: str,
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    report: Progress,
+) -> ModelPredictions:
+    """Take the predictions in a data frame, as `predictions_in_file` takes those in a file."""
+    from ..conversion.parquet.prediction_reader import read_frame  # needs pyarrow
+
+    blocks = read_frame(frame, name, **_column_names(dataset))
+    matched = match_rows(blocks, dataset, name, report)
+    return _matched_model(matched, dataset, labelled, wanted, None)
+
+
+def _column_names(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """Return the names that columns of ids and of eras may have."""
+    return {
+        "id_names": tuple(dict.fromkeys((dataset.manifest.id_column, ID_COLUMN))),
+        "era_names": tuple(dict.fromkeys((dataset.manifest.era_column, ERA_COLUMN))),
+    }
 
 
 def predictions_in_memory(
@@ -112,7 +136,7 @@ def predictions_in_memory(
     else:
         blocks = (_block(source, era, of_era) for era, of_era in values.items())
         matched = match_rows(blocks, dataset, repr(predictions), report)
-    return _matched_model(matched, labelled, wanted, None)
+    return _matched_model(matched, dataset, labelled, wanted, None)
 
 
 def _block(source: Dataset, era: str, values: Floats) -> _Block:
@@ -126,11 +150,23 @@ def _block(source: Dataset, era: str, values: Floats) -> _Block:
     return _Block((era,), np.zeros(len(values), np.int32), np.asarray(ids), values.astype(float))
 
 
+def eras_before(dataset: Dataset, eras: Collection[str]) -> list[str]:
+    """Return the eras of a dataset that precede one of these eras, and aren't among them."""
+    return [before for before, era in pairwise(dataset.eras) if era in eras and before not in eras]
+
+
 def _matched_model(
-    matched: MatchedRows, labelled: Sequence[str], wanted: Sequence[str], path: Path | None
+    matched: MatchedRows,
+    dataset: Dataset,
+    labelled: Sequence[str],
+    wanted: Sequence[str],
+    path: Path | None,
 ) -> ModelPredictions:
     """Return the predictions of the wanted eras, with notes about what isn't covered."""
     values = {era: matched.values[era] for era in wanted if era in matched.values}
+    before = {
+        era: matched.values[era] for era in eras_before(dataset, values) if era in matched.values
+    }
     notes = ["it is unknown which eras these predictions' model was trained on: all are scored"]
     if matched.n_surplus_rows:
         eras = matched.surplus_eras
@@ -154,4 +190,4 @@ def _matched_model(
             f"{len(covered):,} of {counted(len(wanted), 'era')} with labels covered "
             f"({covered[0]} to {covered[-1]})"
         )
-    return ModelPredictions(path, "predictions", values, notes=tuple(notes))
+    return ModelPredictions(path, "predictions", values, notes=tuple(notes), before=before)

@@ -17,7 +17,7 @@ from ..runs.folds import Fold
 from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted
-from .model_predictions import ModelPredictions
+from .model_predictions import ModelPredictions, eras_before
 from .records import ModelKind, Provenance
 
 
@@ -88,7 +88,7 @@ def run_eras(run: Run, dataset: Dataset, asked: Sequence[str] | None) -> RunEras
 def predictions_of_run(
     run: Run, dataset: Dataset, eras: RunEras, report: Progress
 ) -> ModelPredictions:
-    """Predict the eras that a run is scored on.
+    """Predict the eras that a run is scored on, and eras without labels right before them.
 
     Raises
     ------
@@ -97,20 +97,28 @@ def predictions_of_run(
     """
     from ..training.predictions import predict  # needs TensorFlow
 
-    predicted = predict(run.path, dataset.select(eras.eras), progress=report)
+    labelled = set(dataset.labelled_eras(run.record.main_target))
+    before = [era for era in eras_before(dataset, eras.eras) if era not in labelled]
+    chosen = {*eras.eras, *before}
+    wanted = [era for era in dataset.eras if era in chosen]
+    predicted = predict(run.path, dataset.select(wanted), progress=report)
     bounds = pairwise(predicted.dataset.row_offsets)
     values = {
         era: predicted.values[low:high]
         for era, (low, high) in zip(predicted.dataset.eras, bounds, strict=True)
     }
+    unscored = {era: values.pop(era) for era in before if era in values}
     notes = [*eras.notes]
-    if predicted.left_out:
+    left_out = [era for era in predicted.left_out if era not in before]
+    if left_out:
         notes.append(
-            f"{counted(len(predicted.left_out), 'era')} ({predicted.left_out[0]} to "
-            f"{predicted.left_out[-1]}) left out: no fold predicts them"
+            f"{counted(len(left_out), 'era')} ({left_out[0]} to {left_out[-1]}) left out: no fold "
+            "predicts them"
         )
     kind: ModelKind = "folds" if run.folds else "run"
-    return ModelPredictions(run.path, kind, values, provenance_of(run), tuple(notes))
+    return ModelPredictions(
+        run.path, kind, values, provenance_of(run), tuple(notes), before=unscored
+    )
 
 
 def provenance_of(run: Run) -> Provenance:

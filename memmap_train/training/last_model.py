@@ -3,12 +3,15 @@
 Takes a run; of a run of folds the last fold's model counts, which predicts all later eras.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Float32
-from ..errors import ConfigError, RunError
+from ..dataset.dataset import open_dataset
+from ..errors import ConfigError, MemmapTrainError, RunError
 from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
 from ..runs.run import Run, read_run
@@ -16,6 +19,7 @@ from .ensemble import check_folds, check_model, load
 from .model import require_tensorflow
 from .numpy_operations import NumpyOperations, numpy_operations
 from .predictor import BLOCK_ROWS
+from .saved_configuration import argument_defaults, has_own_code
 from .step import as_tensor
 from .user_models import read_model
 
@@ -31,11 +35,15 @@ class LastModel:
     features : tuple of str
         The features that the model reads, in its order.
     fill_missing : float or None
+        What a missing feature becomes; None: the middle, as `conversion` has it.
     operations : NumpyOperations
     content : bytes
         The file of the model; empty where operations do.
     modules : tuple of str
-        The user's modules that may define its layers.
+        The user's modules that may define its layers; empty where all layers are Keras's.
+    defaults : dict of str to dict
+        Default values of the arguments of the model's classes, see `saved_configuration`; empty
+        where operations do.
     """
 
     run: Run
@@ -44,6 +52,7 @@ class LastModel:
     operations: NumpyOperations
     content: bytes
     modules: tuple[str, ...]
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def last_model(run: Run) -> LastModel:
@@ -68,15 +77,27 @@ def last_model(run: Run) -> LastModel:
     except ConfigError as error:
         raise RunError(str(error)) from error
     operations = numpy_operations(model)
-    modules = tuple(dict.fromkeys(name.partition(":")[0] for name in code))
+    content, modules = b"", tuple(dict.fromkeys(name.partition(":")[0] for name in code))
+    if operations.unknown:
+        content = part.model_path.read_bytes()
     return LastModel(
         run=part,
         features=part.record.features,
-        fill_missing=part.record.fill_missing,
+        fill_missing=_fill_missing(part),
         operations=operations,
-        content=part.model_path.read_bytes() if operations.unknown else b"",
-        modules=modules if operations.unknown else (),
+        content=content,
+        modules=modules if content and has_own_code(content) else (),
+        defaults=argument_defaults(content) if content else {},
     )
+
+
+def _fill_missing(run: Run) -> float | None:
+    """Return what a missing feature has become in training."""
+    try:
+        missing = open_dataset(run.record.dataset).manifest.missing
+    except MemmapTrainError:  # it is gone
+        return run.record.fill_missing
+    return run.record.fill_missing if missing == "nan" else None
 
 
 def outputs_of(last: LastModel, features: Float32) -> Float32:

@@ -19,8 +19,8 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "learning", "joining", "scoring", "geometry", "machines")
-"""The last five take minutes, `geometry` 25 GB of disk too; `machines` as long as its data take."""
+NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry", "machines")
+"""The last five take minutes; `geometry` takes 25 GB of disk, `machines` what its stores take."""
 
 
 def main() -> None:

@@ -352,6 +352,8 @@ QUICK = {
     "report": "report {names} --out new.html",
     "download": "download {files} --version v5.3 --out new",
     "export": "export {runs} --out new.pkl",
+    "submit": "submit {kind} {file} --model first",
+    "week": "week {config} --dry-run",
 }
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices
@@ -393,8 +395,8 @@ def test_an_absurd_value_is_accepted_or_refused_in_one_line(
     is_text = may_be_empty or action.type in (None, Path)
     for value in ABSURD_TEXTS if is_text else [*ABSURD_TEXTS, *ABSURD_NUMBERS]:
         given = {"sources": sample / "train.parquet", "dataset": shards, "directory": "new"}
-        given |= dict.fromkeys(("directories", "runs", "models", "names"), "nothing")
-        given["files"] = "live.parquet"
+        given |= dict.fromkeys(("directories", "runs", "models", "names", "config"), "nothing")
+        given |= {"files": "live.parquet", "kind": "predictions", "file": "nothing.csv"}
         arguments = [part.format(**given) for part in QUICK[command].split()]
         if action.option_strings:
             arguments.append(f"{action.option_strings[0]}={value}")
@@ -442,7 +444,7 @@ def test_a_label_that_the_terminal_cannot_show_is_no_error(tmp_path: Path) -> No
         ("convert --out d", "required: SOURCE"),
         ("convert --out d --benchmarks", "argument --benchmarks: expected at least one argument"),
         ("nonsense", "argument COMMAND: expected one of 'sample', 'plan', "),
-        ("nonsense", "'download', 'export', found 'nonsense'\n"),
+        ("nonsense", "'download', 'export', 'submit', 'week', found 'nonsense'\n"),
         ("conver a --out b", "found 'conver'; did you mean 'convert'?"),
         ("convert a --out b --dtype int4", "expected one of 'float32', 'int8', found 'int4'"),
         ("convert a --out b --over", "unexpected option '--over'; did you mean '--overwrite'?"),

@@ -1,10 +1,10 @@
 """Model uploads of whole runs give what `convert` and `predict` give, or an error of one line."""
 
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ from memmap_train.errors import (
 from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
-from memmap_train.numerai.export.live_rows import make_live
+from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.report import report_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import begin_run
 from tests.support.errors import refused
-from tests.support.random_models import make_run
+from tests.support.live_parity import assert_parity, loaded, with_dataset
 from tests.support.run_records import run_record
 
 pytest_plugins = ["tests.support.training_fixtures"]
@@ -52,35 +52,9 @@ def run(sample: Path, features: list[str], tmp_path: Path) -> Path:
     return with_dataset(tmp_path / "run", features, sample)
 
 
-def with_dataset(path: Path, features: list[str], dataset: Path, **config: Any) -> Path:
-    make_run(path, features, **config)
-    begin_run(path, run_record(features=features, **{"dataset": str(dataset)} | config))
-    return path
-
-
 @pytest.fixture
 def live_file(sample_files: Path) -> Path:
     return sample_files / "live.parquet"
-
-
-def loaded(path: Path) -> Any:
-    return pickle.loads(path.read_bytes())
-
-
-def assert_parity(upload: Path, runs: list[Path], live_file: Path, live: Path, **how: Any) -> None:
-    """Check an upload against `convert` and `predict` of the same rows."""
-    predict, frame = loaded(upload), pd.read_parquet(live_file)
-    raw = predict.raw_outputs(frame)
-    for number, run in enumerate(runs):
-        expected = mt.predict(run, live, raw=True)
-        assert expected.ids.tolist() == frame.index.tolist()
-        scale = max(1.0, float(np.abs(expected.values).max()))
-        np.testing.assert_allclose(raw[:, number], expected.values, rtol=0, atol=1e-6 * scale)
-    found = predict(frame)["prediction"].to_numpy()
-    ranks = mt.predict(runs, live, **how).values
-    # Rows whose outputs differ by less than the tolerance may change places.
-    np.testing.assert_allclose(found, ranks, rtol=0, atol=3 / len(frame))
-    assert np.count_nonzero(np.abs(found - ranks) > 1e-9) <= len(frame) // 20
 
 
 def test_live_rows_get_what_convert_and_predict_give(
@@ -138,25 +112,6 @@ def test_of_a_run_of_folds_the_last_model_predicts(
     assert not np.allclose(raw, mt.predict(first, live, raw=True).values, atol=1e-3)
 
 
-def test_parity_holds_at_the_width_of_numerais_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["accoutered", "unnatural", "sidelong", "hexagonal", "agile", "braggart", "inbred"]
-    names = [
-        f"feature_{words[n % 7]}_{words[n // 7 % 7]}_{words[n // 49 % 7]}{n}" for n in range(3555)
-    ]
-    monkeypatch.setattr(live_rows, "MADE_ROWS", 600)
-    live_file = tmp_path / "live.parquet"
-    make_live(live_file, names)
-    live = mt.convert(live_file, tmp_path / "live", dtype="int8", workers=1).dataset.path
-    run = with_dataset(tmp_path / "run", names[::-1], live)
-    report = mt.export(run, tmp_path / "m.pkl", live=live_file)
-    assert (report.n_rows, report.n_features) == (600, 3555)
-    model = keras.models.load_model(run / "model.keras")
-    assert model.input_shape == (None, 3555)
-    assert_parity(tmp_path / "m.pkl", [run], live_file, live)
-
-
 def test_the_upload_holds_no_path_and_none_of_the_package(run: Path, tmp_path: Path) -> None:
     mt.export(run, tmp_path / "m.pkl")
     content = (tmp_path / "m.pkl").read_bytes()
@@ -205,6 +160,10 @@ def test_a_model_with_layers_of_the_user_carries_them_and_needs_keras(
     (layer,) = report.keras_layers
     assert layer.startswith("Doubled ")
     assert "needs TensorFlow and Keras in the image, for Doubled" in report_text(report)
+    assert report.versions["keras"] == keras.__version__
+    assert "not tried with the image's Keras 3.1" in report_text(report)
+    in_image = replace(report, versions=report.versions | {"keras": IMAGES[OWN]["keras"]})
+    assert "not tried" not in report_text(in_image)
     assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
@@ -265,7 +224,7 @@ def test_live_files_that_are_none_are_refused(
     frame = pd.read_parquet(live_file)
     gone = next(name for name in frame if name.startswith("feature"))
     frame.drop(columns=gone).to_parquet(other)
-    with refused(ExportError, "lacks 1 of the 8 features", gone):
+    with refused(ExportError, "expected the 8 features of the run, 1 are missing", gone):
         mt.export(run, out, live=other)
     frame.iloc[:0].to_parquet(other)
     with refused(ExportError, "found 0"):
@@ -400,7 +359,7 @@ def test_an_upload_that_takes_too_long_is_refused(
 def test_too_much_memory_is_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(description: dict[str, Any], *others: Any) -> Path:
+    def greedy(description: dict[str, Any], *others: Any, **named: Any) -> Path:
         path = tmp_path / "greedy.pkl"
         code = "(lambda a, b=None: bytearray(5 * 10**9))"
         path.write_bytes(b"cbuiltins\neval\n(V" + code.encode() + b"\ntR.")
@@ -428,5 +387,6 @@ def test_another_python_makes_the_file_without_any_package(tmp_path: Path) -> No
         _, python = find_python(other)
     except ExportError:
         pytest.skip(f"no Python {other} on this machine")
-    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path)
+    path = make_pickle({"models": [], "neutralize": None}, [], python, tmp_path, version=other)
     assert b"_make_function" in path.read_bytes()
+    assert read_mark(path) == UploadMark(python=other, made_by=f"memmap-train {mt.__version__}")

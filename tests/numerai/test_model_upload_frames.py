@@ -1,9 +1,12 @@
 """Live frames of all kinds, as Numerai's runner might pass them."""
 
+import inspect
+import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,8 +71,6 @@ def test_predictions_are_ranks_of_a_frame_with_the_index_id() -> None:
 
 
 def test_the_runner_counts_two_parameters_and_benchmarks_change_nothing() -> None:
-    import inspect
-
     predict, frame = upload(MODEL), live()
     assert list(inspect.signature(predict).parameters) == [
         "live_features",
@@ -100,6 +101,15 @@ class OwnFrame(pd.DataFrame):
         lambda f: f.rename_axis(None),
         lambda f: f.reset_index(),
         lambda f: f.astype({"era": "category"}),
+        lambda f: f.astype(dict.fromkeys(NAMES, pd.ArrowDtype(pa.int8()))),
+        lambda f: f.convert_dtypes(dtype_backend="pyarrow"),
+        lambda f: f.astype(dict.fromkeys(NAMES, "category")),
+        lambda f: f.astype(dict.fromkeys(NAMES, "float16")),
+        lambda f: pd.concat([f, f[["era", "feature_a"]].assign(feature_a=3)], axis=1),
+        lambda f: f.set_index("era", append=True),
+        lambda f: f.set_index("era", append=True).swaplevel(),
+        lambda f: f.assign(era=None),
+        lambda f: f.set_axis(pd.CategoricalIndex(f.columns), axis=1),
         OwnFrame,
     ],
 )
@@ -112,7 +122,7 @@ def test_columns_of_any_kind_in_any_order_give_the_same(changed: Any) -> None:
     pd.testing.assert_frame_equal(frame, before)
 
 
-@pytest.mark.parametrize("kind", ["float64", "Int8", "object"])
+@pytest.mark.parametrize("kind", ["float64", "Int8", "object", "int8[pyarrow]"])
 @pytest.mark.parametrize("fill", [None, 0.25])
 def test_a_missing_feature_is_the_middle_or_what_the_run_says(kind: str, fill: Any) -> None:
     frame = live()
@@ -129,6 +139,39 @@ def test_all_features_missing_are_all_in_the_middle() -> None:
     frame[NAMES] = np.nan
     raw = upload(MODEL).raw_outputs(frame)
     np.testing.assert_allclose(raw, 0.5 * (1 + 0.31 - 0.173), rtol=1e-6)
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, pd.NA])
+def test_a_feature_without_any_value_is_in_the_middle(nothing: Any) -> None:
+    raw = upload(MODEL).raw_outputs(live().assign(feature_a=nothing))
+    assert raw.tolist() == upload(MODEL).raw_outputs(live().assign(feature_a=2)).tolist()
+
+
+def test_a_frame_without_rows_gives_one_without_rows() -> None:
+    found = upload(MODEL)(live().iloc[:0])
+    assert (len(found), list(found.columns), found.index.name) == (0, ["prediction"], "id")
+
+
+def test_ids_that_come_twice_are_kept() -> None:
+    frame = live().set_axis(pd.Index(["n1", "n2"] * 15, name="id"), axis=0)
+    assert upload(MODEL)(frame).index.tolist() == frame.index.tolist()
+
+
+def test_what_the_runner_writes_is_a_submission() -> None:
+    """The steps of Numerai's runner, from the parquet file to the CSV file."""
+    frame, predict = live(30, ("1", "2")), upload(MODEL)
+    file = io.BytesIO()
+    frame.to_parquet(file)
+    frame = pd.read_parquet(file)
+    assert len(inspect.signature(predict).parameters) == 2
+    for benchmarks in (None, pd.DataFrame({"v53_lgbm": 0.5}, frame.index)):
+        found = predict(frame, benchmarks)
+        assert type(found) is pd.DataFrame
+        assert not found.isna().any().any()
+        assert found.iloc[:, 0].between(0, 1).all()
+        lines = found.to_csv(index=True).splitlines()
+        assert lines[0] == "id,prediction"
+        assert [line.partition(",")[0] for line in lines[1:]] == frame.index.tolist()
 
 
 def test_each_era_is_ranked_alone_whatever_the_order_of_rows() -> None:

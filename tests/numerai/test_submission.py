@@ -1,4 +1,4 @@
-"""Tests of the steps of a submission: keys, model, round, upload. Nothing leaves this machine."""
+"""Tests of the steps of an upload: keys, model, round, file, what has arrived. All on loopback."""
 
 import logging
 import traceback
@@ -10,21 +10,33 @@ import pytest
 
 from memmap_train.errors import NumeraiError
 from memmap_train.numerai.submission.account import Keys, find_model, read_keys
+from memmap_train.numerai.submission.destinations import (
+    DIAGNOSTICS,
+    MODEL,
+    PREDICTIONS,
+    Destination,
+)
+from memmap_train.numerai.submission.payload import payload
 from memmap_train.numerai.submission.rounds import current_round
-from memmap_train.numerai.submission.upload import Submission, upload_predictions
+from memmap_train.numerai.submission.upload import Submission, upload
 from tests.support.errors import refused
 from tests.support.numerai_account import MODEL_ID, Account
 from tests.support.numerai_faults import Fault
-from tests.support.numerai_server import NumeraiServer
+from tests.support.numerai_server import GraphQLError, NumeraiServer
 
 pytest_plugins = ["tests.support.numerai_fixtures"]
 
 CONTENT = b"id,prediction\n" + b"a,0.5\n" * 20_000
 
 
+KINDS = {"predictions": PREDICTIONS, "diagnostics": DIAGNOSTICS, "model": MODEL}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
 @pytest.fixture
 def account(server: NumeraiServer, monkeypatch: pytest.MonkeyPatch) -> Account:
     monkeypatch.setattr("memmap_train.numerai.submission.upload.RETRY_SECONDS", (0.0,) * 3)
+    monkeypatch.setattr("memmap_train.numerai.submission.upload.LOOK_SECONDS", (0.0,) * 2)
     return Account(server)
 
 
@@ -34,23 +46,38 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "predictions.csv"
 
 
-def upload(path: Path, account: Account, keys: Keys | None = None) -> tuple[Submission, int]:
-    """Upload a file; return the submission and the bytes that were reported."""
+def send(
+    path: Path, account: Account, kind: str = "predictions", keys: Keys | None = None
+) -> tuple[Submission, int]:
+    """Upload a file; return what was made of it, and the bytes that were reported."""
     sent: list[int] = []
-    submission = upload_predictions(path, MODEL_ID, keys or account.keys, sent.append)
-    return submission, sum(sent)
+    further = {"dataVersionId": "d", "dockerImageId": "i"} if kind == "model" else {}
+    made = upload(
+        payload(path), KINDS[kind], MODEL_ID, keys or account.keys, sent.append, further=further
+    )
+    return made, sum(sent)
 
 
-def check_once(server: NumeraiServer, account: Account, submission: Submission) -> None:
-    """Check that the file is there, and that there is one submission of it."""
-    assert server.uploads[submission.filename] == CONTENT
-    assert [made["filename"] for made in account.submissions] == [submission.filename]
-    assert [made["id"] for made in account.submissions] == [submission.id]
+def made_by(account: Account, kind: str) -> list[dict[str, Any]]:
+    """Return what the server has made of the files of a kind."""
+    return {
+        "predictions": account.submissions,
+        "diagnostics": account.diagnostics,
+        "model": account.pickles,
+    }[kind]
 
 
-def created(server: NumeraiServer) -> int:
-    """Return how often the server was asked to make a submission."""
-    return sum("create_submission" in seen.names for seen in server.of_kind("graphql"))
+def check_once(server: NumeraiServer, account: Account, made: Submission, kind: str) -> None:
+    """Check that the file is there, and that one thing was made of it."""
+    assert server.uploads[made.filename] == CONTENT
+    (found,) = made_by(account, kind)
+    assert found["id"] == made.id
+    assert found.get("filename", found.get("uploaded")) == made.filename
+
+
+def created(account: Account, kind: str = "predictions") -> int:
+    """Return how often the server was asked to make something."""
+    return account.created(KINDS[kind].create_field)
 
 
 # -- the account
@@ -122,84 +149,227 @@ def test_a_round_without_times_is_refused(account: Account, value: Any, said: st
 # -- the upload
 
 
+@every_kind
 def test_a_file_is_uploaded_and_submitted_once(
-    server: NumeraiServer, account: Account, path: Path
+    server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
-    submission, sent = upload(path, account)
-    check_once(server, account, submission)
+    made, sent = send(path, account, kind)
+    check_once(server, account, made, kind)
     assert sent == len(CONTENT)
     assert server.of_kind("put")[0].headers["content-length"] == str(len(CONTENT))
     assert "authorization" not in server.of_kind("put")[0].headers
 
 
+@every_kind
 @pytest.mark.parametrize("status", [403, 500, None], ids=["expired", "busy", "cut"])
 def test_a_file_that_is_not_taken_is_sent_again(
-    server: NumeraiServer, account: Account, path: Path, status: int | None
+    server: NumeraiServer, account: Account, path: Path, status: int | None, kind: str
 ) -> None:
     fault = Fault("put", status=status, drop=status is None)
     server.fail(fault, fault)
-    submission, sent = upload(path, account)
-    check_once(server, account, submission)
+    made, sent = send(path, account, kind)
+    check_once(server, account, made, kind)
     assert sent == len(CONTENT)
     assert len(server.of_kind("put")) == 3
 
 
+@pytest.mark.parametrize("address", ["http://", "/upload/x", "ftp://127.0.0.1/x", 7])
+def test_an_address_that_is_none_is_one_line(
+    server: NumeraiServer, account: Account, path: Path, address: object
+) -> None:
+    server.resolvers["submission_upload_auth"] = lambda variables: {
+        "filename": "x",
+        "url": address,
+    }
+    with refused(NumeraiError, "can't be sent to Numerai", "nothing was submitted"):
+        send(path, account, "predictions")
+    assert not account.submissions
+
+
+@every_kind
 def test_a_file_that_is_never_taken_is_not_submitted(
-    server: NumeraiServer, account: Account, path: Path
+    server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
     """A client that doesn't look at the status would get the id of an empty submission."""
     server.fail(*[Fault("put", status=403)] * 4)
     with refused(NumeraiError, "can't be sent", "answers 403 Forbidden, 4 times", "nothing was"):
-        upload(path, account)
-    assert (account.submissions, created(server)) == ([], 0)
+        send(path, account, kind)
+    assert (made_by(account, kind), created(account, kind)) == ([], 0)
 
 
+@every_kind
 def test_an_answer_that_is_lost_is_looked_for(
-    server: NumeraiServer, account: Account, path: Path
+    server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
-    """The submission is made, and the connection ends before its id has come."""
-    server.fail(Fault("graphql", name="create_submission", cut_after=3))
-    submission, _ = upload(path, account)
-    check_once(server, account, submission)
-    assert created(server) == 1
+    """It is made, and the connection ends before its id has come."""
+    field: str = KINDS[kind].create_field
+    server.fail(Fault("graphql", name=field, cut_after=3))
+    made, _ = send(path, account, kind)
+    check_once(server, account, made, kind)
+    assert created(account, kind) == 1
 
 
-def test_a_submission_that_has_not_arrived_is_an_error(
-    server: NumeraiServer, account: Account, path: Path
+@every_kind
+def test_what_arrives_late_is_looked_for_again(
+    server: NumeraiServer, account: Account, path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.fail(Fault("graphql", name="create_submission", status=502))
-    with refused(NumeraiError, "didn't confirm the submission (502", "sends it again"):
-        upload(path, account)
-    assert (account.submissions, created(server)) == ([], 1)
-    submission, _ = upload(path, account)
-    check_once(server, account, submission)
+    """The server makes it only after the client has looked for the first time."""
+    destination: Destination = KINDS[kind]
+    late = server.resolvers[destination.create_field]
+    asked: list[dict[str, Any]] = []
+    server.resolvers[destination.create_field] = asked.append
+    monkeypatch.setattr("memmap_train.numerai.submission.upload.LOOK_SECONDS", (7.0, 7.0))
+
+    def wait(seconds: float) -> None:
+        assert seconds == 7.0
+        late(asked.pop())
+
+    further = {"dataVersionId": "d", "dockerImageId": "i"} if kind == "model" else {}
+    made = upload(
+        payload(path),
+        destination,
+        MODEL_ID,
+        account.keys,
+        lambda n: None,
+        further=further,
+        wait=wait,
+    )
+    check_once(server, account, made, kind)
+    assert created(account, kind) == 1
 
 
+@every_kind
+def test_what_has_not_arrived_is_an_error(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    server.fail(Fault("graphql", name=KINDS[kind].create_field, status=502))
+    with refused(NumeraiError, "didn't confirm the ", "(502", "sends it again"):
+        send(path, account, kind)
+    assert (made_by(account, kind), created(account, kind)) == ([], 1)
+    made, _ = send(path, account, kind)
+    check_once(server, account, made, kind)
+
+
+@every_kind
 def test_an_answer_that_cannot_be_looked_for_says_so(
-    server: NumeraiServer, account: Account, path: Path
+    server: NumeraiServer, account: Account, path: Path, kind: str
 ) -> None:
-    server.fail(Fault("graphql", name="create_submission", cut_after=3))
-    server.fail(*[Fault("graphql", name="submissions", status=500)] * 3)
+    look = {"predictions": "submissions", "diagnostics": "diagnostics", "model": "account"}[kind]
+    broken = [Fault("graphql", name=look, status=500)] * 3
+
+    def break_looks() -> None:
+        server.fail(*broken)
+
+    server.fail(Fault("graphql", name=KINDS[kind].create_field, cut_after=3, first=break_looks))
     with refused(NumeraiError, "has arrived isn't known", "before sending it again"):
-        upload(path, account)
-    assert (len(account.submissions), created(server)) == (1, 1)
+        send(path, account, kind)
+    assert (len(made_by(account, kind)), created(account, kind)) == (1, 1)
 
 
-def test_a_refused_submission_is_not_repeated(
+def test_a_key_that_may_not_read_submissions_is_enough_to_submit(
     server: NumeraiServer, account: Account, path: Path
 ) -> None:
-    del server.resolvers["create_submission"]
-    with refused(NumeraiError, "Numerai refuses the submission: Cannot query field"):
-        upload(path, account)
-    assert created(server) == 1
+    """Only a lost answer needs the list of submissions."""
+    del server.resolvers["submissions"]
+    made, _ = send(path, account)
+    check_once(server, account, made, "predictions")
+    server.fail(Fault("graphql", name="create_submission", cut_after=3))
+    with refused(NumeraiError, "isn't known: Numerai doesn't tell what the model has"):
+        send(path, account)
+
+
+@pytest.mark.parametrize("kind", ["predictions", "model"])
+def test_something_new_of_another_file_is_not_taken_for_this_one(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    """Another process submits for the same model at this moment."""
+    field = KINDS[kind].create_field
+    make = server.resolvers[field]
+
+    def of_another(variables: dict[str, Any]) -> Any:
+        make({**variables, "filename": "other.csv"})
+
+    server.resolvers[field] = of_another
+    with refused(NumeraiError, "isn't known: the model has a new one, of another file"):
+        send(path, account, kind)
+
+
+def test_an_upload_that_replaces_another_under_its_id_is_found(
+    server: NumeraiServer, account: Account, path: Path
+) -> None:
+    send(path, account, "model")
+
+    def replace(variables: dict[str, Any]) -> None:
+        account.pickles[-1]["filename"] = variables["filename"]
+
+    server.resolvers["createComputePickleUpload"] = replace
+    made, _ = send(path, account, "model")
+    assert (made.id, made.filename) == ("pickle-0", account.pickles[-1]["filename"])
+
+
+def test_an_earlier_submission_of_the_same_name_is_not_taken_for_this_one(
+    server: NumeraiServer, account: Account, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server could give the same name to the same file twice."""
+    monkeypatch.setattr(server, "of_kind", lambda kind: [])
+    send(path, account)
+    server.fail(Fault("graphql", name="create_submission", status=502))
+    with refused(NumeraiError, "the model has none of this file"):
+        send(path, account)
+    assert len({made["filename"] for made in account.submissions}) == 1
+
+
+@every_kind
+def test_a_refused_submission_is_not_repeated(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    del server.resolvers[KINDS[kind].create_field]
+    with refused(NumeraiError, "Numerai refuses the ", "Cannot query field", "nothing was"):
+        send(path, account, kind)
+    assert created(account, kind) == 1
+
+
+@every_kind
+def test_a_refusal_of_what_was_made_all_the_same_is_none(
+    server: NumeraiServer, account: Account, path: Path, kind: str
+) -> None:
+    """GraphQL allows errors beside data, and numerapi then drops the data."""
+    field = KINDS[kind].create_field
+    make = server.resolvers[field]
+
+    def make_and_complain(variables: dict[str, Any]) -> Any:
+        make(variables)
+        raise GraphQLError("a part of the answer is missing")
+
+    server.resolvers[field] = make_and_complain
+    made, _ = send(path, account, kind)
+    check_once(server, account, made, kind)
 
 
 def test_a_file_that_is_missing_or_empty_is_refused(account: Account, tmp_path: Path) -> None:
     with refused(NumeraiError, "none.csv: can't be read: No such file"):
-        upload(tmp_path / "none.csv", account)
+        send(tmp_path / "none.csv", account)
     (tmp_path / "empty.csv").touch()
     with refused(NumeraiError, "empty.csv: it is empty"):
-        upload(tmp_path / "empty.csv", account)
+        send(tmp_path / "empty.csv", account)
+    with refused(NumeraiError, "expected a file, found a folder"):
+        send(tmp_path, account)
+
+
+@pytest.mark.parametrize("change", [b"longer" * 20_000, b"short", None])
+def test_a_file_that_changes_while_it_is_sent_is_not_submitted(
+    server: NumeraiServer, account: Account, path: Path, change: bytes | None
+) -> None:
+    def write() -> None:
+        if change is None:
+            path.unlink()
+        else:
+            path.write_bytes(change)
+
+    server.fail(Fault("graphql", name="submission_upload_auth", first=write))
+    with refused(NumeraiError, "can't be read" if change is None else "was changed since it was"):
+        send(path, account)
+    assert (account.submissions, created(account)) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +395,7 @@ def test_no_secret_is_in_an_error_or_a_log(
     caplog.set_level(logging.DEBUG, "numerapi")
     server.fail(*faults)
     with pytest.raises(NumeraiError) as caught:
-        upload(path, account)
+        send(path, account)
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(account.keys)
     told += "".join(capfd.readouterr())
     for secret in (*server.keys, "X-Amz-Signature"):

@@ -156,6 +156,30 @@ def test_ids_that_repeat_in_other_eras_need_the_era(tmp_path: Path) -> None:
         mt.evaluate(path, dataset)
 
 
+def test_turnover_counts_from_an_era_without_labels(tmp_path: Path) -> None:
+    """The era before the second labelled one has no labels, and the same ids."""
+    tickers = list("abcdef")
+    days = ["2024-01-05"] * 6 + ["2024-01-12"] * 6 + ["2024-01-19"] * 6
+    codes = np.arange(18) % 5
+    table = pd.DataFrame({"era": days, "id": tickers * 3, "feature_a": codes.astype("int8")})
+    table["target"] = np.where(table["era"] == "2024-01-12", np.nan, codes / 4)
+    table.to_parquet(tmp_path / "source.parquet", index=False)
+    report = mt.convert(tmp_path / "source.parquet", tmp_path / "dataset", workers=1)
+    dataset = report.dataset
+    forward, backward = np.arange(6) / 8, np.arange(6)[::-1] / 8
+    values = np.concatenate([forward, forward, backward])
+    predictions = table[["era", "id"]].assign(prediction=values)
+    predictions.to_csv(tmp_path / "all.csv", index=False)
+    (model,) = mt.evaluate(tmp_path / "all.csv", dataset).models
+    assert model.eras == ("2024-01-05", "2024-01-19")
+    np.testing.assert_allclose(model.exposures.turnover, [np.nan, 2.0])
+    assert any("1 era without labels left out" in note for note in model.notes)
+    labelled = predictions[predictions["era"] != "2024-01-12"]
+    labelled.to_csv(tmp_path / "labelled.csv", index=False)
+    (model,) = mt.evaluate(tmp_path / "labelled.csv", dataset).models
+    assert np.isnan(model.exposures.turnover).all()
+
+
 def test_an_id_that_the_dataset_has_twice_cannot_be_matched(tmp_path: Path) -> None:
     dataset = convert_ids(tmp_path, list("abcdee"), ["0001"] * 6)
     write_by_id(tmp_path / "predictions.csv", list("abcde"))
@@ -213,7 +237,7 @@ def test_a_file_is_read_in_blocks(suffix: str, tmp_path: Path) -> None:
 
 @only_linux
 def test_one_era_is_in_memory_at_a_time(tmp_path: Path) -> None:
-    write_sample(tmp_path, n_eras=40, rows_per_era=1000, n_features=300)
+    write_sample(tmp_path, n_eras=40, rows_per_era=1000, n_features=900)
     sources = [tmp_path / "train.parquet", tmp_path / "validation.parquet"]
     mt.convert(sources, tmp_path / "shards", dtype="float32")
     dataset = mt.open_dataset(tmp_path / "shards")
@@ -230,5 +254,5 @@ def test_one_era_is_in_memory_at_a_time(tmp_path: Path) -> None:
         found, peak = alone(evaluate_much, *arguments)
         assert found == n_eras
         peaks.append(peak)
-    # Thirty eras of features take 36 MB.
-    assert peaks[1] - peaks[0] < 15_000_000
+    # Thirty eras of features take 108 MB, and a sample of the peak may miss 15 MB.
+    assert peaks[1] - peaks[0] < 50_000_000

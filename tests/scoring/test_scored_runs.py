@@ -10,9 +10,11 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
+from memmap_train.dataset.dataset import Dataset
 from memmap_train.errors import FoldError, RunError
+from memmap_train.progress import ignore
 from memmap_train.runs.run import read_run
-from memmap_train.scoring.run_predictions import run_eras
+from memmap_train.scoring.run_predictions import RunEras, predictions_of_run, run_eras
 from memmap_train.types import TrainedRun
 from tests.support.errors import refused
 from tests.support.run_records import RECORD
@@ -84,6 +86,23 @@ def test_the_file_that_predict_writes_has_the_scores_of_its_run(
             other.by_target["target"].corr, first.by_target["target"].corr, atol=1e-12
         )
     assert found.difference("written", "one").mean == pytest.approx(0, abs=1e-12)
+
+
+def test_an_era_without_labels_right_before_a_scored_one_is_predicted_too(
+    run: TrainedRun, run_of_folds: TrainedRun, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turnover needs it; it isn't scored, and isn't left out of the folds in so many words."""
+    dataset = mt.open_dataset(sample)
+    *others, before, last = dataset.eras
+    monkeypatch.setattr(Dataset, "labelled_eras", lambda self, target: (*others, last))
+    for trained in (run, run_of_folds):
+        chosen = RunEras((others[-1], last), ())
+        found = predictions_of_run(read_run(trained.path), dataset, chosen, ignore)
+        expected = mt.predict(trained, dataset.select([before]))
+        assert list(found.values) == [others[-1], last]
+        assert list(found.before) == [before]
+        np.testing.assert_allclose(found.before[before], expected.values, atol=1e-7)
+        assert found.notes == ()
 
 
 def test_a_file_of_training_eras_is_scored_as_it_is_and_that_is_said(

@@ -1,7 +1,8 @@
-"""The rows of a file of predictions, parquet or CSV: eras, ids and numbers, a block at a time.
+"""The rows of predictions in a parquet or CSV file or a data frame: eras, ids and numbers.
 
-Takes a path and the names that the columns may have; yields numpy arrays in the file's order. The
-file's first bytes say what it is, not its name. Only the columns that are needed are decoded.
+Takes a path or a frame and the names that the columns may have; yields numpy arrays in its order, a
+block at a time. A file's first bytes say what it is, not its name. Only the columns that are needed
+are decoded.
 """
 
 import re
@@ -38,9 +39,7 @@ _MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 2**16
 _BLOCK_BYTES = 2**19  # of a CSV file that are parsed at once; Arrow parses dozens ahead
 _NUMBERS = frozenset(("integer", "float", "decimal"))
-_EXPECTED = (
-    "expected a parquet or CSV file with ids and predictions, as `memmap-train predict` writes it"
-)
+_EXPECTED = "expected ids and predictions, as `memmap-train predict` writes them"
 _WRONG_VALUE = re.compile(r"In CSV column #(\d+): Row #(\d+): .*invalid value '(.*)'", re.DOTALL)
 _WRONG_WIDTH = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
 _UNNAMED = ("__index_level_0__", "")  # an index without a name, in parquet and in CSV
@@ -109,14 +108,69 @@ def read_predictions(
     if not head:
         raise SourceError(f"{path}: the file is empty; expected predictions: ids and numbers")
     read = _read_parquet if head == _MAGIC else _read_csv
+    yield from _checked_rows(path, read(path, id_names, era_names))
+
+
+def read_frame(
+    frame: Any, name: str, *, id_names: Sequence[str], era_names: Sequence[str]
+) -> Iterator[PredictionRows]:
+    """Yield the rows of a frame of pandas or Polars, of an Arrow table, or the like.
+
+    Parameters
+    ----------
+    frame : object
+        With the method ``__arrow_c_stream__``, which gives its columns without a copy.
+    name : str
+        The frame in messages.
+    id_names, era_names : sequence of str
+        As for `read_predictions`; an index of pandas is a column too.
+
+    Raises
+    ------
+    SourceError
+        As `read_predictions`.
+
+    Notes
+    -----
+    Source: the Arrow PyCapsule interface.
+    """
+    yield from _checked_rows(name, _read_frame(frame, name, id_names, era_names))
+
+
+def _checked_rows(
+    path: Path | str, batches: Iterator[tuple[PredictionColumns, Any]]
+) -> Iterator[PredictionRows]:
     begin = 0
-    for columns, batch in read(path, id_names, era_names):
+    for columns, batch in batches:
         if len(batch):
             yield _rows(path, columns, batch, begin)
             begin += len(batch)
     pa.default_memory_pool().release_unused()  # a caller sorts what it has, in as much memory
     if not begin:
-        raise SourceError(f"{path}: the file has no rows; expected predictions: ids and numbers")
+        raise SourceError(f"{path}: there are no rows; expected predictions: ids and numbers")
+
+
+def _read_frame(
+    frame: Any, name: str, id_names: Sequence[str], era_names: Sequence[str]
+) -> Iterator[tuple[PredictionColumns, Any]]:
+    with _one_line_errors(name):
+        reader = pa.RecordBatchReader.from_stream(frame)
+    with closing(reader):
+        kinds = [(field.name, kind_of(field)) for field in reader.schema]
+        names = [*id_names, *_named_index(reader.schema), *_UNNAMED]
+        columns = _choose(name, kinds, names, era_names)
+        wanted = [name for name in (columns.era, columns.id, columns.prediction) if name]
+        with _one_line_errors(name):
+            for batch in reader:
+                for low in range(0, len(batch), _ROWS_AT_ONCE):
+                    rows = pa.Table.from_batches([batch.slice(low, _ROWS_AT_ONCE)])
+                    yield columns, rows.select(wanted)
+
+
+def _named_index(schema: Any) -> list[str]:
+    """Return the columns that are the index of a frame of pandas."""
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in index if isinstance(name, str)]  # others are ranges
 
 
 def _read_parquet(
@@ -125,9 +179,8 @@ def _read_parquet(
     info = read_file_info(path)
     # Buffers filled in advance would be kept until the file is closed.
     with closing(pq.ParquetFile(path, pre_buffer=False)) as file:
-        index = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
-        index = [name for name in index if isinstance(name, str)]  # others are ranges
-        columns = _choose(path, info.kinds, [*id_names, *index, *_UNNAMED], era_names)
+        names = [*id_names, *_named_index(file.schema_arrow), *_UNNAMED]
+        columns = _choose(path, info.kinds, names, era_names)
         wanted = [name for name in (columns.era, columns.id, columns.prediction) if name]
         with _one_line_errors(path):
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted, use_threads=False):
@@ -161,7 +214,7 @@ def _opened_csv(path: Path, types: dict[str, Any], wanted: Sequence[str] = ()) -
 
 
 def _choose(
-    path: Path,
+    path: Path | str,
     kinds: Sequence[tuple[str, str]],
     id_names: Sequence[str],
     era_names: Sequence[str],
@@ -205,7 +258,7 @@ def _choose(
     return PredictionColumns(row_id, era, prediction)
 
 
-def _rows(path: Path, columns: PredictionColumns, batch: Any, begin: int) -> PredictionRows:
+def _rows(path: Path | str, columns: PredictionColumns, batch: Any, begin: int) -> PredictionRows:
     """Return the rows of a batch, checked; `begin` rows of the file are before it."""
     values = _values(path, batch[columns.prediction], columns.prediction, begin)
     texts = _texts(path, batch[columns.id], columns.id, "an id", begin)
@@ -219,7 +272,7 @@ def _rows(path: Path, columns: PredictionColumns, batch: Any, begin: int) -> Pre
     return PredictionRows(tuple(labels), codes, as_fixed_width(texts), values)
 
 
-def _values(path: Path, column: Any, name: str, begin: int) -> npt.NDArray[np.float64]:
+def _values(path: Path | str, column: Any, name: str, begin: int) -> npt.NDArray[np.float64]:
     array = as_plain_array(column)
     if not pa.types.is_floating(array.type):
         array = array.cast(pa.float64(), safe=False)
@@ -235,7 +288,7 @@ def _values(path: Path, column: Any, name: str, begin: int) -> npt.NDArray[np.fl
     return values
 
 
-def _texts(path: Path, column: Any, name: str, what: str, begin: int) -> Any:
+def _texts(path: Path | str, column: Any, name: str, what: str, begin: int) -> Any:
     array = nan_as_null(as_plain_array(column))
     row = int(np.argmax(null_mask(array))) if array.null_count else None
     if row is None:
@@ -261,7 +314,7 @@ def _offsets(texts: Any) -> npt.NDArray[np.int64]:
 
 
 @contextmanager
-def _one_line_errors(path: Path, names: Sequence[str] = ()) -> Iterator[None]:
+def _one_line_errors(path: Path | str, names: Sequence[str] = ()) -> Iterator[None]:
     """Turn an error of Arrow into one of ours; `names` are those of a CSV file's columns."""
     try:
         yield

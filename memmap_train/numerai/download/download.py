@@ -107,8 +107,7 @@ def _download(
             for file in plan.files:
                 if file.state == "unchanged":
                     remove_part(file.path)
-            missing = [file for file in plan.files if file.state != "unchanged"]
-            n_bytes = receive_all(missing, round_number, publish_one, progress)
+            n_bytes = receive_all(plan.fetched, round_number, publish_one, progress)
     finally:
         if not existed:
             _remove_if_empty(folder)

@@ -1,10 +1,13 @@
 """A folder of downloads: which files of it were downloaded, what they are, and how they get there.
 
-`.numerai.json` in the folder names each downloaded file with its ETag, length and time. A file that
-it doesn't name, or that was changed since, is the user's own and isn't replaced.
+`.numerai.json` in the folder names each downloaded file with its ETag, length and time, and a
+checksum of both ends. A file that it doesn't name, or that was changed since, is the user's own and
+isn't replaced. Where only the time differs (the folder was copied, or lies on a drive that rounds
+times), the checksum decides: a parquet file of another content has another footer, at its end.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,26 +15,31 @@ from pathlib import Path
 
 from ...errors import NumeraiError, RunError
 from ...runs.files import read_json, write_json
+from ...system.checksum import Checksum
 from ...system.durable import sync_directory
 from ...system.locks import Lock, LockHeldError
 from .part import RemoteFile, part_path, remove_part, unwritable
 
 RECORD_NAME, LOCK_NAME = ".numerai.json", ".numerai.lock"
+END_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A downloaded file: what it was at Numerai, and the time by which it is recognized here."""
+    """A downloaded file: what it was at Numerai, and by what it is recognized here."""
 
     name: str
     etag: str
     n_bytes: int
     mtime_ns: int
+    ends: str = ""  # of its first and last `END_BYTES`
 
     def is_at(self, path: Path) -> bool:
         """Return True if the file at a path is this one."""
         status = path.lstat()
-        return (status.st_size, status.st_mtime_ns) == (self.n_bytes, self.mtime_ns)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != self.n_bytes:
+            return False
+        return status.st_mtime_ns == self.mtime_ns or _ends(path, self.n_bytes) == self.ends
 
 
 Record = dict[str, list[Downloaded]]
@@ -83,9 +91,12 @@ def downloaded(path: Path, record: Record) -> Downloaded | None:
     """
     if not os.path.lexists(path):
         return None
-    for item in record.get(path.name, []):
-        if path.is_file() and item.is_at(path):
-            return item
+    try:
+        for item in record.get(path.name, []):
+            if item.is_at(path):
+                return item
+    except OSError as error:
+        raise NumeraiError(f"{path}: can't be read: {error.strerror}") from error
     raise NumeraiError(
         f"{path}: it is there and wasn't downloaded by memmap-train, or was changed since; move it "
         "away, or name another --out"
@@ -102,7 +113,8 @@ def publish(path: Path, remote: RemoteFile, record: Record) -> None:
     """
     part = part_path(path)
     try:
-        new = Downloaded(remote.name, remote.etag, remote.n_bytes, part.stat().st_mtime_ns)
+        time, ends = part.stat().st_mtime_ns, _ends(part, remote.n_bytes)
+        new = Downloaded(remote.name, remote.etag, remote.n_bytes, time, ends)
         old = downloaded(path, record)
         # Recorded before it is moved, beside the old one: a kill in between leaves a known file.
         record[path.name] = [new] if old is None else [new, old]
@@ -115,3 +127,12 @@ def publish(path: Path, remote: RemoteFile, record: Record) -> None:
             raise
         raise unwritable(path, error) from error
     remove_part(path)
+
+
+def _ends(path: Path, n_bytes: int) -> str:
+    """Return the checksum of both ends of a file of so many bytes."""
+    with open(path, "rb", buffering=0) as file:
+        digest = Checksum(file.read(END_BYTES))
+        file.seek(max(0, n_bytes - END_BYTES))
+        digest.update(file.read(END_BYTES))
+    return digest.text

@@ -66,6 +66,8 @@ def receive_all(
             daemon=True,  # one that waits for a server must not keep the process
         ).start()
     try:
+        if files:
+            progress("downloading", done, total)  # what is there already counts for no speed
         while n_running:
             event = events.get()
             if isinstance(event, int):

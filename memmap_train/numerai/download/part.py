@@ -46,6 +46,14 @@ def _state_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part.json")
 
 
+def part_bytes(path: Path) -> int:
+    """Return the bytes of a file's part, whatever it is a part of; 0 without one."""
+    try:
+        return part_path(path).stat().st_size
+    except OSError:
+        return 0
+
+
 def durable_bytes(path: Path, remote: RemoteFile) -> int:
     """Return the bytes of a file's part after which it can be continued; 0 if it can't be."""
     try:

@@ -14,7 +14,7 @@ from ...system.resources import free_disk
 from ...text import in_bytes
 from ..api import list_files
 from .folder import Downloaded, downloaded, read_record
-from .part import RemoteFile, durable_bytes
+from .part import RemoteFile, durable_bytes, part_bytes
 from .transfer import Source, look
 
 DEFAULT_FILES = (
@@ -30,6 +30,7 @@ DEFAULT_FILES = (
 """The files of a version that training, scoring and predicting need, small ones first."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # no folder, and no hidden file
+_VERSION = re.compile(r"[\w.-]+")
 
 State = Literal["unchanged", "resume", "fetch"]
 
@@ -88,6 +89,11 @@ class DownloadPlan:
     free_bytes: int
 
     @property
+    def fetched(self) -> tuple[PlannedFile, ...]:
+        """The files that aren't there as they are at Numerai."""
+        return tuple(file for file in self.files if file.state != "unchanged")
+
+    @property
     def wanted_bytes(self) -> int:
         """Bytes that have to be fetched."""
         return sum(file.remote.n_bytes - file.present_bytes for file in self.files)
@@ -107,7 +113,7 @@ def make_plan(
         Numerai can't be reached, or has no such version or file; or a file is in the folder that
         wasn't downloaded.
     """
-    offered = _by_version(list_files(round_number))
+    offered = files_by_version(list_files(round_number))
     if version not in offered:
         raise NumeraiError(
             f"Numerai has no version {version!r}{nearest(version, offered)}; it has "
@@ -134,7 +140,9 @@ def make_plan(
 
 def check_space(plan: DownloadPlan) -> None:
     """Raise a NumeraiError if what is to be fetched doesn't fit on the disk."""
-    if plan.wanted_bytes > plan.free_bytes:
+    # A part of anything else than what is to be fetched is emptied first.
+    emptied = sum(part_bytes(file.path) - file.present_bytes for file in plan.fetched)
+    if plan.wanted_bytes > plan.free_bytes + emptied:
         raise NumeraiError(
             f"{plan.folder}: the download needs {in_bytes(plan.wanted_bytes)}, and the disk has "
             f"{in_bytes(plan.free_bytes)} free; free some, name fewer files, or name an --out on "
@@ -142,17 +150,22 @@ def check_space(plan: DownloadPlan) -> None:
         )
 
 
-def _by_version(names: Iterable[str]) -> dict[str, list[str]]:
+def files_by_version(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the sorted names of files by version; versions are sorted by their numbers."""
     found: dict[str, list[str]] = {}
     for version, _, name in sorted(full.partition("/") for full in names):
-        if _FILE_NAME.fullmatch(name):
+        if _VERSION.fullmatch(version) and _FILE_NAME.fullmatch(name):
             found.setdefault(version, []).append(name)
+    return {version: found[version] for version in sorted(found, key=version_numbers)}
 
-    def order(version: str) -> list[int]:
-        return [int(number) for number in re.findall(r"\d+", version)]
 
-    return {version: found[version] for version in sorted(found, key=order)}
+def version_numbers(version: str) -> list[int]:
+    """Return the numbers in the name of a version, by which versions are sorted.
+
+    >>> sorted(["v5.10", "v5.9"], key=version_numbers)
+    ['v5.9', 'v5.10']
+    """
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _selected(

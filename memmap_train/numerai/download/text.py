@@ -39,8 +39,7 @@ def describe_download(report: DownloadReport) -> dict[str, Any]:
 def download_text(report: DownloadReport) -> str:
     """Return the report as lines to read."""
     plan = report.plan
-    fetched = [file for file in plan.files if file.state != "unchanged"]
-    changed = f"{len(fetched):,} of {counted(len(plan.files), 'file')}"
+    changed = f"{len(plan.fetched):,} of {counted(len(plan.files), 'file')}"
     if report.is_dry_run:
         head = (
             f"{changed} would be fetched, {in_bytes(plan.wanted_bytes)}; the disk has "

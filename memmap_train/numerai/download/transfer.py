@@ -19,20 +19,26 @@ from typing import Any
 
 from ...errors import NumeraiError
 from ..api import Wait, file_address
-from ..http_requests import request_reason, without_password
+from ..http_requests import CERTIFICATE_REASON, request_reason, without_password
 from .part import Part, RemoteFile, durable_bytes
 from .stopping import Stopper
 
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Waits after tries in a row that brought nothing new; after the last one it is an error."""
 TIMEOUT_SECONDS = (10.0, 60.0)  # to connect; between two pieces of an answer
+MAX_RETRY_AFTER = 60.0  # seconds: what a server may ask to wait, at most
 PIECE_BYTES = 2**16  # what a cut connection loses at most
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _BUSY = (408, 425, 429)
 
 
 class _TryAgainError(Exception):
-    """A try failed; the text says why. The next one may succeed."""
+    """A try failed; the text says why. The next one may succeed, after so many seconds."""
+
+    def __init__(self, reason: str, seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 class _AddressError(_TryAgainError):
@@ -75,24 +81,29 @@ class Source:
 
         if self._address is None:
             self._address = file_address(self.name, self._round_number, self.wait)
-        try:
-            with requests.Session() as session:
-                session.auth = without_password
-                with session.get(
-                    self._address,
-                    headers={"Accept-Encoding": "identity", **headers},
-                    stream=True,
-                    timeout=TIMEOUT_SECONDS,
-                ) as response:
-                    _check_status(response)
+        with requests.Session() as session:
+            session.auth = without_password
+            with self._response(session, headers) as response:
+                _check_status(response)
+                try:
                     yield response
-        except requests.exceptions.SSLError:
-            raise NumeraiError(
-                f"{self.name}: the certificate of the server isn't accepted; check the clock and "
-                "the network's proxy"
-            ) from None
-        except requests.RequestException as error:
-            raise _TryAgainError(request_reason(error)) from None
+                except requests.RequestException as error:
+                    raise _TryAgainError(request_reason(error)) from None
+
+    def _response(self, session: Any, headers: dict[str, str]) -> Any:
+        """Return a response whose body isn't read yet."""
+        try:
+            return session.get(
+                self._address,
+                headers={"Accept-Encoding": "identity", **headers},
+                stream=True,
+                timeout=TIMEOUT_SECONDS,
+            )
+        except (OSError, ValueError) as error:  # ValueError: of an address that isn't one
+            reason = request_reason(error)
+            if reason == CERTIFICATE_REASON:
+                raise NumeraiError(f"{self.name}: {reason}") from None
+            raise _TryAgainError(reason) from None
 
     def failed(self, error: _TryAgainError) -> None:
         """Wait before the next try, or give up.
@@ -110,7 +121,7 @@ class Source:
                 "same command resumes"
             )
         self._failures += 1
-        self.wait(RETRY_SECONDS[self._failures - 1])
+        self.wait(max(error.seconds, RETRY_SECONDS[self._failures - 1]))
 
     def succeeded(self) -> None:
         """Forget the failures: a try has brought something new."""
@@ -227,7 +238,9 @@ def _check_status(response: Any) -> None:
         raise _ChangedError("it changes while it is fetched")
     if 400 <= status < 500 and status not in _BUSY:
         raise _AddressError(said)
-    raise _TryAgainError(said)
+    asked = response.headers.get("Retry-After", "")
+    seconds = float(asked) if _NUMBER.fullmatch(asked) else 0.0
+    raise _TryAgainError(said, min(seconds, MAX_RETRY_AFTER))
 
 
 def _extent(response: Any) -> tuple[int, int]:
@@ -236,7 +249,7 @@ def _extent(response: Any) -> tuple[int, int]:
         raise _TryAgainError("the server compresses it, although it was asked not to")
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else 0
+        return 0, int(length) if _NUMBER.fullmatch(length) else 0
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return (int(found[1]), int(found[3])) if found else (-1, 0)
 

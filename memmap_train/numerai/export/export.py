@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ...arguments import flag
 from ...dataset.dataset import open_dataset
+from ...dataset.manifest_file import enclosing_dataset
 from ...dataset.selection import Selection
 from ...errors import ExportError, MemmapTrainError, RunError
 from ...progress import Progress, ProgressOption, reporting
@@ -105,6 +106,9 @@ def export(
 
     with reporting(progress) as report, _temporary_folder() as folder:
         models = [last_model(run) for run in found_runs]
+        wanted = _features_of(models, neutral)
+        if rows is not None:
+            rows.check_names(wanted)
         keras_layers = tuple(
             dict.fromkeys(name for model in models for name in model.operations.unknown)
         )
@@ -116,10 +120,14 @@ def export(
         check_can_try(version, tester, needs_keras=needs_keras)
         report("exporting", 1, 4)
         modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
-        pickled = make_pickle(_description(models, neutral), modules, interpreter, folder)
+        # The user's modules import Keras, which the tester has.
+        pickler = tester if modules else interpreter
+        pickled = make_pickle(
+            _description(models, neutral), modules, pickler, folder, version=version
+        )
         report("trying", 2, 4)
         if rows is None:
-            make_live(folder / "live.parquet", _all_features(found_runs[0], models, neutral))
+            make_live(folder / "live.parquet", _all_features(found_runs[0], wanted))
             rows = LiveRows(folder / "live.parquet")
         trial = try_pickle(pickled, rows.path, tester, folder, needs_keras=needs_keras)
         difference = _compared(models, rows, trial, report)
@@ -155,6 +163,9 @@ def _checked_out(out_path: str | os.PathLike[str]) -> Path:
         raise RunError(f"{what}: the folder can't be written to; choose another one")
     if enclosing_run(out) is not None:
         raise RunError(f"{what}: it is a run's folder; choose another one")
+    dataset = enclosing_dataset(out)
+    if dataset is not None:
+        raise RunError(f"{what}: it lies in the dataset {dataset}; choose another folder")
     return out
 
 
@@ -188,7 +199,7 @@ def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) 
             "fill_missing": model.fill_missing,
         }
         if model.operations.unknown:
-            values |= {"keras_file": model.content, "classes": {}}
+            values |= {"keras_file": model.content, "classes": {}, "defaults": model.defaults}
         else:
             values["operations"] = [
                 (name, reads, writes, {key: _plain(value) for key, value in parameters.items()})
@@ -203,16 +214,19 @@ def _plain(value: Any) -> Any:
     return packed(value) if isinstance(value, np.ndarray) else value
 
 
-def _all_features(
-    run: Run, models: Sequence["LastModel"], neutral: dict[str, Any] | None
-) -> list[str]:
+def _features_of(models: Sequence["LastModel"], neutral: dict[str, Any] | None) -> list[str]:
+    """Return the features that an upload reads."""
+    others = neutral["features"] if neutral else ()
+    return list(dict.fromkeys([*(name for model in models for name in model.features), *others]))
+
+
+def _all_features(run: Run, wanted: Sequence[str]) -> list[str]:
     """Return the features of made rows: all of the dataset, as a live file has them."""
     try:
         names = open_dataset(run.record.dataset).feature_names
     except MemmapTrainError:  # it is gone: the run's own features do
         names = ()
-    others = (name for model in models for name in model.features)
-    return list(dict.fromkeys([*names, *others, *(neutral["features"] if neutral else ())]))
+    return list(dict.fromkeys([*names, *wanted]))
 
 
 def _compared(

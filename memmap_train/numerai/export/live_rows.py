@@ -59,22 +59,23 @@ class LiveRows:
                 f"{self.n_rows:,}; name live.parquet"
             )
 
-    def features(self, names: Sequence[str], fill_missing: float | None) -> npt.NDArray[np.float32]:
-        """Return features of all rows as in training, shape (rows, features).
-
-        Raises
-        ------
-        ExportError
-            The file lacks some of them.
-        SourceError
-            A value that isn't a code.
-        """
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise an ExportError if the file lacks some features."""
         missing = [name for name in names if name not in self._info.types]
         if missing:
             raise ExportError(
                 f"{self.path}: expected the {len(names):,} features of the run, {len(missing):,} "
                 f"are missing: {listed(missing, 3)}; name the live file of the same data version"
             )
+
+    def features(self, names: Sequence[str], fill_missing: float | None) -> npt.NDArray[np.float32]:
+        """Return features of all rows as in training, shape (rows, features).
+
+        Raises
+        ------
+        SourceError
+            A value that isn't a code.
+        """
         found = np.empty((self.n_rows, len(names)), np.float32)
         handle, low = ParquetHandle(self._info), 0
         try:

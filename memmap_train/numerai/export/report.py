@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...text import counted, in_bytes
+from .images import IMAGES
 
 MAX_SECONDS = 600.0
 """How long Numerai lets an upload run."""
@@ -37,7 +38,7 @@ class ExportReport:
         The largest difference of a model's own outputs from the run's, relative to the largest
         output if that is above 1.
     versions : dict of str to str
-        Versions of numpy and pandas that it was tried with.
+        Versions of numpy and pandas that it was tried with, and of Keras if it needs that.
     """
 
     path: str
@@ -73,4 +74,9 @@ def report_text(report: ExportReport) -> str:
         lines.append(
             f"needs TensorFlow and Keras in the image, for {', '.join(report.keras_layers)}"
         )
+        of_image = IMAGES[report.python]["keras"]
+        if report.versions["keras"] != of_image:
+            lines.append(
+                f"not tried with the image's Keras {of_image}, which may not open it: add --image"
+            )
     return "\n  ".join(lines)

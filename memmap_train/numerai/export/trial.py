@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DependencyError, ExportError
+from .mark import write_marked
 from .report import MAX_BYTES, MAX_SECONDS
 
 _HERE = Path(__file__).parent
@@ -48,7 +49,12 @@ class Trial:
 
 
 def make_pickle(
-    description: dict[str, Any], modules: Sequence[str], python: str, folder: Path
+    description: dict[str, Any],
+    modules: Sequence[str],
+    python: str,
+    folder: Path,
+    *,
+    version: str,
 ) -> Path:
     """Pickle a model upload with an interpreter of the version that is to load it.
 
@@ -61,6 +67,8 @@ def make_pickle(
     python : str
     folder : Path
         A temporary folder.
+    version : str
+        The interpreter's minor version, which the upload is marked with.
 
     Raises
     ------
@@ -76,11 +84,13 @@ def make_pickle(
         "cloudpickle": str(cloudpickle_folder()),
         "path": [os.getcwd(), *(path for path in sys.path if path)] if modules else [],
         "modules": list(modules),
-        "out": str(folder / "model.pkl"),
+        "out": str(folder / "pickled.pkl"),
     }
     done = _run(python, "pickling", order, folder)
-    if done.returncode or not (folder / "model.pkl").exists():
+    if done.returncode or not (folder / "pickled.pkl").exists():
         raise ExportError(f"{python}: the models can't be pickled: {_last_line(done)}")
+    write_marked(folder / "pickled.pkl", folder / "model.pkl", version)
+    (folder / "pickled.pkl").unlink()
     return folder / "model.pkl"
 
 
@@ -169,15 +179,21 @@ def _run(
         "KERAS_BACKEND": "tensorflow",
     }
     command = [python, "-I", "-B", str(_HERE / "processes" / f"{name}.py"), str(order_path)]
-    return subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        timeout=MAX_SECONDS,
-    )
+    # The trial ends when the other end of its stdin is closed, be it because this process is gone.
+    reading, writing = os.pipe()
+    try:
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=reading,
+            timeout=MAX_SECONDS,
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _last_line(done: "subprocess.CompletedProcess[str]") -> str:

@@ -1,93 +1,131 @@
-"""Predictions, checked as Numerai's validators check them, before anything is sent.
+"""Predictions, checked by Numerai's own validators before anything is sent.
 
-Takes the columns of a file as arrays; returns nothing, or raises a `NumeraiError` with all faults.
+Takes the columns of a file as arrays; returns nothing, or raises a `NumeraiError` that says what is
+wrong and where. The only module that uses pandas, since the validators do.
 
 Notes
 -----
-Source: numerai-tools 0.7.2, `submissions.validate_submission_numerai`, to which a test compares
-these checks. Two are stricter: ids that aren't of the round are refused here and dropped there, and
-the values 0 and 1, which its message excludes, are refused here.
+Source: numerai-tools 0.7.2, `numerai_tools.submissions`. Ids that aren't of the round are refused
+here and dropped there. The values 0 and 1, which its message excludes, are accepted as by its code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ...errors import NumeraiError, listed
+from ...arrays import Float64, Ids
+from ...dataset.ids import ID_COLUMN, positions_of, repeated_ids
+from ...errors import DependencyError, NumeraiError, listed
+from ...text import counted
 
-HEADER = ("id", "prediction")
+_PREDICTION = "prediction"
+_MAX_NAMED = 3
+_AGAIN = "predict the live rows of this round again"
 
 
-def check_predictions(
-    where: str,
-    header: Sequence[str],
-    ids: npt.NDArray[np.str_],
-    values: npt.NDArray[np.float64],
-    universe: npt.NDArray[np.str_],
-) -> None:
-    """Check the predictions of a file.
+def check_live(path: Path, ids: Ids, values: Float64, universe: Ids) -> None:
+    """Check the predictions of a round's live rows.
 
     Parameters
     ----------
-    where : str
+    path : Path
         The file, for the message.
-    header : sequence of str
-        The names of all its columns.
-    ids : ndarray of str, shape (rows,)
+    ids : ndarray of bytes, shape (rows,)
     values : ndarray of float64, shape (rows,)
-        NaN where the file has no number.
-    universe : ndarray of str, shape (live rows,)
+    universe : ndarray of bytes, shape (live rows,)
         The ids of the round, each once.
 
     Raises
     ------
     NumeraiError
         Numerai would refuse the file, or drop rows of it.
+    DependencyError
+        numerai-tools isn't installed.
     """
-    if tuple(header) != HEADER:
-        raise NumeraiError(
-            f"{where}: expected the columns id and prediction, found {listed(header)}; "
-            "`memmap-train predict` writes them so without --era"
-        )
-    faults = [*_faults_of_ids(ids, universe), *_faults_of_values(values)]
-    if faults:
-        raise NumeraiError(
-            f"{where}: Numerai wouldn't accept these predictions: {'; '.join(faults)}; predict the "
-            "live rows of this round again"
-        )
-
-
-def _faults_of_ids(ids: npt.NDArray[np.str_], universe: npt.NDArray[np.str_]) -> list[str]:
-    faults = []
-    found, counts = np.unique(ids, return_counts=True)
-    repeated = found[counts > 1]
-    if len(repeated):
-        faults.append(f"ids that occur more than once: {_named(repeated)}")
-    missing = np.setdiff1d(universe, found, assume_unique=True)
-    if len(missing):
-        faults.append(
-            f"{len(missing):,} of {len(universe):,} live ids are missing: {_named(missing)}"
-        )
-    surplus = np.setdiff1d(found, universe, assume_unique=True)
+    surplus = ids[positions_of(ids, universe) < 0]
     if len(surplus):
-        faults.append(f"ids that aren't of the live rows: {_named(surplus)}")
-    return faults
+        raise NumeraiError(
+            f"{path}: {len(surplus):,} of {counted(len(ids), 'id')} aren't live ones of this "
+            f"round: {_named(surplus)}{_missing(ids, universe)}; {_AGAIN}"
+        )
+    validators = _validators()
+    import pandas as pd
+
+    names = pd.Series(np.char.decode(universe, "utf-8"), name=ID_COLUMN, dtype=object)
+    frame = pd.DataFrame({"id": np.char.decode(ids, "utf-8").astype(object), _PREDICTION: values})
+    with _refusals(path, ids, values, _AGAIN, universe):
+        validators.validate_submission_numerai(names, frame)
 
 
-def _faults_of_values(values: npt.NDArray[np.float64]) -> list[str]:
-    n_missing = int(np.isnan(values).sum())
-    if n_missing:
-        return [f"{n_missing:,} of {len(values):,} predictions are no numbers"]
-    if not len(values):
-        return ["there are none"]
-    low, high = values.min(), values.max()
-    if low <= 0 or high >= 1:
-        return [f"expected values between 0 and 1, both excluded, found {low:.6g} to {high:.6g}"]
-    if low == high:
-        return [f"all are {low:.6g}"]
-    return []
+def check_validation(path: Path, ids: Ids, values: Float64) -> None:
+    """Check predictions for diagnostics, whose ids are those of validation rows.
+
+    The ids aren't compared with Numerai's validation file, which is large; Numerai does so.
+
+    Raises
+    ------
+    NumeraiError, DependencyError
+        The same as for `check_live`.
+    """
+    validators = _validators()
+    import pandas as pd
+
+    advice = "predict the validation rows again"
+    repeated = repeated_ids(ids)
+    if len(repeated):
+        raise NumeraiError(f"{path}: ids that occur more than once: {_named(repeated)}; {advice}")
+    with _refusals(path, ids, values, advice):
+        validators.validate_values(pd.DataFrame({_PREDICTION: values}), _PREDICTION)
 
 
-def _named(ids: npt.NDArray[np.str_]) -> str:
-    return listed((str(item) for item in ids), most=3)
+def _validators() -> Any:
+    try:
+        from numerai_tools import submissions  # with scikit-learn, which takes a second
+    except ImportError as error:
+        raise DependencyError(
+            f"numerai-tools is needed to check predictions, and can't be imported ({error}): "
+            "pip install 'memmap-train[numerai]'"
+        ) from error
+    return submissions
+
+
+@contextmanager
+def _refusals(
+    path: Path, ids: Ids, values: Float64, advice: str, universe: Ids | None = None
+) -> Iterator[None]:
+    """Turn a validator's AssertionError into one line, with what was found."""
+    try:
+        yield
+    except AssertionError as error:
+        code, _, reason = " ".join(str(error).split()).partition(": ")
+        found = _of_values(values) if "values" in code else _of_ids(ids, universe)
+        raise NumeraiError(
+            f"{path}: Numerai's validators refuse it ({code}): {reason.rstrip('.')}{found}; "
+            f"{advice}"
+        ) from None
+
+
+def _of_values(values: Float64) -> str:
+    return f"; found {values.min():.6g} to {values.max():.6g}, std {values.std():.2g}"
+
+
+def _of_ids(ids: Ids, universe: Ids | None) -> str:
+    repeated = repeated_ids(ids)
+    missing = "" if universe is None else _missing(ids, universe)
+    return f"; more than once: {_named(repeated)}{missing}" if len(repeated) else missing
+
+
+def _missing(ids: Ids, universe: Ids) -> str:
+    """Return which live ids are missing, as the end of a message."""
+    missing = universe[positions_of(universe, np.unique(ids)) < 0]
+    if not len(missing):
+        return ""
+    return f"; {len(missing):,} of {len(universe):,} live ids are missing: {_named(missing)}"
+
+
+def _named(ids: Ids) -> str:
+    head = listed(name.decode("utf-8", "replace") for name in ids[:_MAX_NAMED].tolist())
+    return f"{head} and {len(ids) - _MAX_NAMED:,} more" if len(ids) > _MAX_NAMED else head

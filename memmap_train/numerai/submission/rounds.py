@@ -11,6 +11,8 @@ _ROUND = """query($tournament: Int!) {
     rounds(tournament: $tournament number: 0) { number openTime closeTime closeStakingTime }
 }"""
 
+_MINUTES = "%Y-%m-%d %H:%M"
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -30,6 +32,18 @@ class Round:
     def is_open(self, now: datetime) -> bool:
         """Return True if submissions count at this time."""
         return self.opens <= now < self.closes
+
+    def words(self, now: datetime) -> str:
+        """Return the state of the round in words.
+
+        >>> day = datetime(2026, 11, 28, 12, tzinfo=UTC)
+        >>> Round(7, day, day).words(day)
+        'round 7 is closed since 2026-11-28 12:00 UTC'
+        """
+        if now < self.opens:
+            return f"round {self.number} isn't open before {self.opens:{_MINUTES}} UTC"
+        state = "open until" if self.is_open(now) else "closed since"
+        return f"round {self.number} is {state} {self.closes:{_MINUTES}} UTC"
 
 
 def current_round() -> Round:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...dataset.eras import weekly_era_number
 from ...dataset.selection import ALL
+from ...runs.monitor import FURTHER_SCORES, further_score
 from .chart import Chart
 from .chart_cells import (
     corr_by_proportion,
@@ -259,9 +260,17 @@ def _targets(subject: Subject) -> Iterator[Chart]:
 
 
 def _learning(subject: Subject) -> Iterator[Chart]:
+    monitored = [
+        str(model.provenance.config.get("monitor"))
+        for model in subject.models
+        if model.provenance is not None
+    ]
+    further = [f"val_{score}_mean" for score in FURTHER_SCORES]
+    further += [column for column in monitored if further_score(column) is not None]
     for column, title, axis, digits in (
         ("loss", "Loss of training", "loss", 5),
         ("val_corr_mean", "Validation score by epoch", "mean numerai_corr", 4),
+        *(_further_curve(column) for column in dict.fromkeys(further)),
     ):
         cells = history_by_epoch(subject, column)
         if cells is not None:
@@ -273,3 +282,14 @@ def _learning(subject: Subject) -> Iterator[Chart]:
                 axes=("epoch", axis),
                 digits=digits,
             )
+
+
+def _further_curve(column: str) -> tuple[str, str, str, int]:
+    """Return the title, the axis and the digits of a column such as val_bmc_mean, after it.
+
+    >>> _further_curve("val_bmc_max_drawdown")
+    ('val_bmc_max_drawdown', 'Validation BMC by epoch: max drawdown', 'max drawdown of BMC', 4)
+    """
+    _, score, statistic = column.split("_", 2)
+    name, statistic = score.upper(), statistic.replace("_", " ")
+    return column, f"Validation {name} by epoch: {statistic}", f"{statistic} of {name}", 4

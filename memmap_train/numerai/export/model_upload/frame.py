@@ -101,15 +101,22 @@ def floats_of(frame: Any, rows: Any, places: npt.NDArray[np.intp]) -> npt.NDArra
     has_plain_dtypes = all(
         isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in part.dtypes
     )
-    missing = {} if has_plain_dtypes else {"na_value": np.nan}
-    return np.array(part.to_numpy(dtype=np.float32, **missing), np.float32, order="C")
+    if has_plain_dtypes:
+        return np.array(part.to_numpy(dtype=np.float32), np.float32, order="C")
+    found = np.empty(part.shape, np.float32)
+    for place in range(part.shape[1]):  # of columns with objects only alone pd.NA becomes NaN
+        found[:, place] = part.iloc[:, place].to_numpy(dtype=np.float32, na_value=np.nan)
+    return found
 
 
 def rows_of_eras(frame: Any) -> list[npt.NDArray[np.intp]]:
     """Return the rows of each era; all rows where the frame has no eras."""
-    if "era" not in frame.columns:
+    if not len(frame):
+        return []
+    eras = _labels_of(frame, "era")
+    if eras is None:
         return [np.arange(len(frame))]
-    codes, _ = frame["era"].factorize()  # -1 where it is missing
+    codes, _ = eras.factorize()  # -1 where it is missing
     order = np.argsort(codes, kind="stable")
     ordered = codes[order]
     return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
@@ -118,7 +125,21 @@ def rows_of_eras(frame: Any) -> list[npt.NDArray[np.intp]]:
 def with_ids(frame: Any, values: npt.NDArray[np.float64]) -> Any:
     """Return predictions as a plain DataFrame whose index is named `id`."""
     # The runner refuses subclasses of DataFrame; an index makes a plain one.
-    index = frame.index if "id" not in frame.columns else frame.set_index("id").index
-    found = index.rename("id").to_frame(name="prediction")
+    index = _labels_of(frame, "id")
+    found = (frame.index if index is None else index).rename("id").to_frame(name="prediction")
     found["prediction"] = values
     return found
+
+
+def _labels_of(frame: Any, name: str) -> Any:
+    """Return a column, the first of this name, or a level of the index; None without either.
+
+    It is an index; of an index of several levels those of this name alone count.
+    """
+    places = np.flatnonzero(frame.columns == name)
+    if len(places):
+        column = frame.columns[places[0]]
+        return frame.iloc[:, places[:1]].set_index(column).index
+    if name in frame.index.names:
+        return frame.index.get_level_values(name)
+    return None

@@ -3,7 +3,8 @@
 Takes what the models are, as plain values; returns the function. A description is a dict::
 
     models      a list of dicts: features [names], fill_missing, and either operations and output,
-                or keras_file (the bytes of a .keras file) and classes {name: class}
+                or keras_file (the bytes of a .keras file), classes {name: class} and defaults
+                (see `keras_file.opened_model`)
     neutralize  None, or a dict: features [names], proportion
 """
 
@@ -70,7 +71,7 @@ def raw_outputs(models: list[dict[str, Any]], frame: Any) -> npt.NDArray[np.floa
 def _runner(model: dict[str, Any]) -> Callable[[npt.NDArray[np.float32]], Any]:
     """Return the forward pass of a model."""
     if "keras_file" in model:
-        opened = opened_model(model["keras_file"], model["classes"])
+        opened = opened_model(model["keras_file"], model["classes"], model["defaults"])
         return lambda block: outputs_of(opened, block)
     return lambda block: run_operations(model["operations"], model["output"], block)
 

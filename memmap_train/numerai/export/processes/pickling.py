@@ -21,7 +21,8 @@ def main() -> None:
     """Write the pickle that the order asks for."""
     order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     cloudpickle = _imported("cloudpickle", Path(order["cloudpickle"]))
-    sys.path[:0] = [order["code"], *order["path"]]
+    sys.path.insert(0, order["code"])
+    sys.path += order["path"]  # after the interpreter's own packages, which fit it
     sys.path_hooks.insert(0, lambda path: _finder(path, order["code"]))
     own = [importlib.import_module(name) for name in order["modules"]]
     if importlib.util.find_spec("numpy") is None:

@@ -12,10 +12,14 @@ import gc
 import importlib.abc
 import inspect
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
+
+MAX_FAULT = 400  # characters
 
 
 class _Blocked(importlib.abc.MetaPathFinder):
@@ -33,6 +37,7 @@ class _Blocked(importlib.abc.MetaPathFinder):
 def main() -> None:
     """Try the pickle, and write what was found."""
     order = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit_memory(order["memory_bytes"])
     sys.meta_path.insert(0, _Blocked(order["blocked"]))
     report: dict[str, Any] = {"fault": None, "seconds": None, "peak_bytes": None}
@@ -41,7 +46,7 @@ def main() -> None:
     except MemoryError:
         report["fault"] = "it needs more memory than Numerai has"
     except Exception as error:  # whatever the upload raises, Numerai would end with
-        report["fault"] = " ".join(f"{type(error).__name__}: {error}".split())
+        report["fault"] = _shortened(" ".join(f"{type(error).__name__}: {error}".split()))
     Path(order["report"]).write_text(json.dumps(report), "utf-8")
 
 
@@ -68,7 +73,8 @@ def _tried(order: dict[str, Any]) -> dict[str, Any]:
         del found
         gc.collect()
         np.save(order["raw"], model.raw_outputs(live))
-    versions = {"numpy": np.__version__, "pandas": pd.__version__}
+    packages = {"numpy": np, "pandas": pd, "keras": sys.modules.get("keras")}
+    versions = {name: package.__version__ for name, package in packages.items() if package}
     return {"seconds": seconds, "peak_bytes": peak, "fault": fault, "versions": versions}
 
 
@@ -86,6 +92,17 @@ def _fault_of(found: Any, live: Any, pd: Any) -> str | None:
     if len(values) > 1 and not values.std() > 0:
         return "all predictions are equal"
     return None
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle, if it is long: Keras names the reason at the end."""
+    return text if len(text) <= MAX_FAULT else f"{text[: MAX_FAULT // 3]} … {text[-MAX_FAULT:]}"
+
+
+def _end_with_parent() -> None:
+    """End this process when the other end of its stdin is closed, by a parent that was killed."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def _limit_memory(n_bytes: int) -> None:

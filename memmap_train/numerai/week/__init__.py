@@ -1,0 +1,1 @@
+"""Numerai's week, unattended: each step is made once, whatever interrupts it."""

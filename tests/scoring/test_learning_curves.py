@@ -1,0 +1,44 @@
+"""The learning curves of a report: which columns of history.csv are drawn."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from memmap_train.scoring.records import ModelScores
+from memmap_train.scoring.report.sections import sections
+from memmap_train.scoring.report.subject import subject_of
+from tests.support.evaluations import synthetic_evaluation
+
+COMMON = ["learning-loss", "learning-val-corr-mean"]
+
+
+def monitoring(model: ModelScores, monitor: str, columns: dict[str, float]) -> ModelScores:
+    """Return a model whose run monitored a score, with columns added to its histories."""
+    provenance = model.provenance
+    assert provenance is not None
+    histories: Any = tuple(
+        tuple({**row, **columns} for row in history) for history in provenance.histories
+    )
+    config = {**provenance.config, "monitor": monitor}
+    return replace(model, provenance=replace(provenance, config=config, histories=histories))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "added"),
+    [
+        ("val_corr_mean", []),
+        ("val_bmc_mean", ["learning-val-bmc-mean"]),
+        ("val_mmc_sharpe", ["learning-val-mmc-mean", "learning-val-mmc-sharpe"]),
+        ("val_fnc_max_drawdown", ["learning-val-fnc-mean", "learning-val-fnc-max-drawdown"]),
+    ],
+)
+def test_a_monitored_further_score_has_a_curve(monitor: str, added: list[str]) -> None:
+    evaluation = synthetic_evaluation(n_eras=20, names=["first"], kinds=["run"])
+    score = monitor.split("_")[1]
+    columns = {f"val_{score}_{name}": 0.5 for name in ("mean", "sharpe", "max_drawdown")}
+    (model,) = evaluation.models
+    model = monitoring(model, monitor, columns if added else {})
+    subject = subject_of(replace(evaluation, models=(model,)))
+    (learning,) = (section for section in sections(subject) if section.name == "learning")
+    assert [chart.name for chart in learning.charts] == COMMON + added
