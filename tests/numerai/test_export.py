@@ -29,7 +29,7 @@ from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.mark import UploadMark, read_mark
-from memmap_train.numerai.export.report import report_text
+from memmap_train.numerai.export.text import export_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
@@ -159,11 +159,11 @@ def test_a_model_with_layers_of_the_user_carries_them_and_needs_keras(
     report = mt.export(run, tmp_path / "m.pkl", live=live_file)
     (layer,) = report.keras_layers
     assert layer.startswith("Doubled ")
-    assert "needs TensorFlow and Keras in the image, for Doubled" in report_text(report)
+    assert "needs TensorFlow and Keras in the image, for Doubled" in export_text(report)
     assert report.versions["keras"] == keras.__version__
-    assert "not tried with the image's Keras 3.1" in report_text(report)
+    assert "not tried with the image's Keras 3.1" in export_text(report)
     in_image = replace(report, versions=report.versions | {"keras": IMAGES[OWN]["keras"]})
-    assert "not tried" not in report_text(in_image)
+    assert "not tried" not in export_text(in_image)
     assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
