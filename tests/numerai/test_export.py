@@ -279,6 +279,31 @@ def test_an_interpreter_without_pandas_needs_an_environment(
         mt.export(run, tmp_path / "m.pkl")
 
 
+def test_no_program_that_an_export_starts_gets_the_key(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = subprocess.run, list[dict[str, str]]()
+
+    def watched(command: list[str], **options: Any) -> Any:
+        seen.append(options["env"])
+        if "pip" in command:
+            return subprocess.CompletedProcess(command, 0, "", "")
+        if "venv" in command:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.symlink_to(sys.executable)
+            return subprocess.CompletedProcess(command, 0, "", "")
+        return original([sys.executable, *command[1:]], **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"):
+        monkeypatch.setenv(name, "KEY-OF-TEST")
+    mt.export(run, tmp_path / "m.pkl", image=True)
+    assert len(seen) == 5  # the environment, pip, the look at it, the pickle, the trial
+    assert all("PATH" in environment for environment in seen)
+    assert "KEY-OF-TEST" not in str(seen)
+
+
 def test_an_environment_that_cannot_be_made_is_one_line(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,12 @@ def _check_folder(folder: Path) -> None:
         ) from None
     if folder.exists() and not folder.is_dir():
         raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            raise NumeraiError(
+                f"{place}: it is a link to {os.readlink(place)}, which isn't there; make that "
+                "folder, or name another --out"
+            )
     dataset, run = enclosing_dataset(folder), enclosing_run(folder / RECORD_NAME)
     if dataset is not None or run is not None:
         what = f"the run {run}" if dataset is None else f"the dataset {dataset}"

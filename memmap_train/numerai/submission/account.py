@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from ...errors import NumeraiError, listed, nearest
 from ..api import TOURNAMENT, Answer, answer_to, data_of
+from ..environment import PUBLIC_ID, SECRET_KEY
 
-PUBLIC_ID, SECRET_KEY = "NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"
 _QUOTES = frozenset("\"'`")  # Docker's files of variables keep them
 _MODELS = "query { account { models { id name tournament } } }"
 
