@@ -96,6 +96,7 @@ def _add_export(commands: Any) -> None:
         action="store_true",
         help="try it with the numpy and pandas of that image, which are installed for a moment",
     )
+    export.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _add_submit(commands: Any) -> None:
@@ -155,3 +156,4 @@ def _add_week(commands: Any) -> None:
     week.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )
+    week.add_argument("--json", action="store_true", help="print as JSON")
