@@ -88,6 +88,18 @@ def test_only_what_is_needed_is_downloaded(numerai: NumeraiWeek) -> None:
     }
 
 
+def test_a_submission_of_the_user_is_replaced_if_it_was_sent_before(numerai: NumeraiWeek) -> None:
+    own = {"id": "own", "filename": "7-predictions.csv", "insertedAt": numerai.now.isoformat()}
+    numerai.submissions["first"].append(own)
+    numerai.run()
+    assert [item["id"] for item in numerai.submissions["first"]] == ["own", "first-1"]
+    numerai.submissions["first"].append(own | {"id": "later"})
+    numerai.run()
+    shutil.rmtree(numerai.state)
+    numerai.run()
+    assert numerai.submissions["first"][-1]["id"] == "later"
+
+
 def test_the_next_round_is_another_submission(numerai: NumeraiWeek) -> None:
     numerai.run()
     numerai.open_round(1335, numerai.now - HOUR, numerai.now + HOUR)

@@ -29,9 +29,16 @@ SETTINGS = WeekConfig(
         ("/w/data: is a file; name another --out", "name another `data` in the configuration"),
         ("/w/data/shards: full; choose another --out", "another `dataset` in the configuration"),
         ("/w/week/live/1: full; choose another --out", "another `folder` in the configuration"),
-        ("x; choose --out, or replace it with --overwrite", "configuration, or remove it"),
+        ("x; choose --out, or replace it with --overwrite", "configuration, or remove the folder"),
         ("x; use --dtype float32", "use `dtype` float32"),
         ("`memmap-train convert --out X` makes it", "`memmap-train convert --out X` makes it"),
+        (
+            "x: it lacks 'pandas'; add --image (image=True), which makes an environment of the "
+            "image's versions",
+            "x: it lacks 'pandas'; install them there",
+        ),
+        ("x: damaged; convert its sources again with --overwrite", "damaged; remove the folder"),
+        ("x: update it, or replace the dataset with --overwrite", "it, or remove the folder"),
         ("two\n lines", "two lines"),
     ],
 )

@@ -45,16 +45,16 @@ def _previewed(context: Context) -> Iterator[Outcome]:
 
 def _previewed_round(context: Context) -> Iterator[Outcome]:
     """Yield what would be done for the round that is open, or may open in time."""
-    now, minutes = context.clock.now(), context.config.wait_minutes
+    now = context.clock.now()
     try:
         found = current_round()
         is_open = found.is_open(now)
-        deadline = now + timedelta(minutes=minutes)
+        deadline = now + timedelta(minutes=context.config.wait_minutes)
         end = "" if is_open else end_of_wait(found, now, deadline, context.missing)
     except MemmapTrainError as error:
         yield Outcome(ROUND, reason(error, context.config), has_failed=True)
         return
-    wait = "" if is_open or end else f"; would wait for {minutes:g} minutes at most"
+    wait = "" if is_open else _wait(context)
     yield Outcome(ROUND, end or f"{found.words(now)}{wait}")
     if end:
         return
@@ -63,6 +63,10 @@ def _previewed_round(context: Context) -> Iterator[Outcome]:
     for model in context.config.of_kind("predictions"):
         act = partial(_predictions, context, model, found if is_open else None)
         yield _outcome(context, model.name, act)
+
+
+def _wait(context: Context) -> str:
+    return f"; would wait for {context.config.wait_minutes:g} minutes at most"
 
 
 def _outcome(context: Context, what: str, act: Callable[[], str]) -> Outcome:
@@ -90,7 +94,9 @@ def _live(context: Context, found: Round) -> str:
     ).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
     text = objection(context, file, found)
-    return f"{text}; would wait" if text else f"would fetch {in_bytes(plan.wanted_bytes)}"
+    if text:
+        return f"{text}{_wait(context)}"
+    return f"would fetch {in_bytes(plan.wanted_bytes)}"
 
 
 def _predictions(context: Context, model: ModelConfig, found: Round | None) -> str:

@@ -17,7 +17,7 @@ _KEYS = {
     "--target": "targets",
 }
 _WITHOUT_KEY = (
-    (r"replace (it|the dataset) with --overwrite", r"remove \1"),
+    (r"(replace (it|the dataset)|convert its sources again) with --overwrite", "remove the folder"),
     (r"--python ([\d.]+) \(python='[\d.]+'\)", r'python = "\1"'),
     (r"add --image \(image=True\), which makes an environment of .*", "install them there"),
 )
