@@ -214,7 +214,7 @@ INTERLEAVED = Rows(
 )
 
 
-@settings(deadline=None, max_examples=35, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=some_rows(), layout=layouts)
 @example(rows=INTERLEAVED, layout=Layout([2], [1, 2, 3, 4, 5, 6], 1, 0, 2, 1, 1))
 @example(rows=INTERLEAVED, layout=Layout([0, 7], [3], 2, 300, 2, 2, 3))

@@ -163,7 +163,7 @@ FILLED = Case(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases())
 @example(case=FILLED)
 def test_a_subset_equals_the_conversion_of_its_sources(

@@ -114,14 +114,15 @@ def test_live_rows_of_any_kind_get_what_convert_and_predict_give(
     assert len(np.unique(raw)) > N_ROWS // 2
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
 def test_parity_holds_at_the_width_of_numerais_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = made_names(3555)
     monkeypatch.setattr(live_rows, "MADE_ROWS", 600)
     live_file = tmp_path / "live.parquet"
     make_live(live_file, names)
-    live = mt.convert(live_file, tmp_path / "live", dtype="int8", workers=1).dataset.path
+    live = mt.convert(live_file, tmp_path / "live", dtype=dtype, workers=1).dataset.path
     run = with_dataset(tmp_path / "run", names[::-1], live)
     report = mt.export(run, tmp_path / "m.pkl", live=live_file)
     assert (report.n_rows, report.n_features) == (600, 3555)

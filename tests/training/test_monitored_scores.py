@@ -120,7 +120,7 @@ def test_the_monitored_score_decides_best_epoch_plateau_and_patience(
     assert len(set(values)) > 1
 
 
-@pytest.mark.parametrize("score", ["bmc", "fnc"])
+@pytest.mark.parametrize("score", FURTHER_SCORES)
 def test_a_monitored_score_survives_interruptions(score: str, scored: Path, tmp_path: Path) -> None:
     config = small_config(
         monitor=f"val_{score}_mean", epochs=3, validation_steps=4, plateau_patience=1
@@ -237,7 +237,7 @@ def folds_config(score: str, **changes: Any) -> mt.TrainConfig:
     )
 
 
-@pytest.mark.parametrize("score", ["fnc", "mmc"])
+@pytest.mark.parametrize("score", FURTHER_SCORES)
 def test_folds_have_the_monitored_score_out_of_fold(
     score: str, scored: Path, tmp_path: Path
 ) -> None:

@@ -158,7 +158,7 @@ def test_layouts_that_were_forgotten_are_parsed_again(tmp_path: Path) -> None:
             assert np.array_equal(out[taken], codes[taken][:, rows])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_features_of_random_files_are_those_that_were_written(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
