@@ -43,7 +43,7 @@ __all__ = [
 _HOMES = {
     "Batch": "loading.gather",
     "DownloadPlan": "numerai.download.plan",
-    "DownloadReport": "numerai.download.download",
+    "DownloadReport": "numerai.download.report",
     "Evaluation": "scoring.records",
     "ExportReport": "numerai.export.report",
     "Exposures": "scoring.records",
@@ -81,9 +81,9 @@ if TYPE_CHECKING:
     from .loading.sampler import Pool, Sampler, StepLocation
     from .loading.stream import Stream
     from .loading.torch_batches import TorchBatches
-    from .numerai.download.download import DownloadReport
     from .numerai.download.part import RemoteFile
     from .numerai.download.plan import DownloadPlan, PlannedFile
+    from .numerai.download.report import DownloadReport
     from .numerai.export.report import ExportReport
     from .numerai.submission.report import SubmitReport
     from .progress import Progress

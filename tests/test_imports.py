@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -42,6 +43,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def imports(path: Path) -> tuple[set[str], set[str]]:
     """Return all imports of a module: top-level packages, and modules of this package."""
     others, ours = set(), set()
@@ -120,6 +122,8 @@ def test_commands_that_train_nothing_load_no_pydantic(command: str, toys: dict[s
     code = f"""
 import contextlib, io
 from memmap_train.cli.commands import main
+from memmap_train.loading import rates
+rates._COPIED_BYTES, rates._DISK_SECONDS = 1_000_000, 0.02
 with contextlib.redirect_stdout(io.StringIO()):
     assert main({arguments}) == 0
 """

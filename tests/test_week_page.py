@@ -104,3 +104,11 @@ def test_the_notebook_cell_predicts_and_submits(account: Account, server: Numera
     assert names["run"].history["epoch"].tolist() == [1]
     (submission,) = account.submissions
     assert len(server.uploads[submission["filename"]].splitlines()) == 1 + ROWS
+
+
+def test_the_line_for_cron_is_the_one_that_is_tested() -> None:
+    about = (Path(__file__).parent.parent / "memmap_train/numerai/week/README.md").read_text()
+    (line,), (tested,) = (
+        re.findall(r"```crontab\n(.*?)```", text, re.DOTALL) for text in (WEEK, about)
+    )
+    assert line == tested

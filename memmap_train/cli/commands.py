@@ -327,12 +327,12 @@ def _download(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from ..numerai.export.export import export  # needs pydantic and pyarrow
-    from ..numerai.export.report import report_text as exported_text
+    from ..numerai.export.text import describe_export, export_text
 
     start_tensorflow(user_path(arguments.out_path).parent)
     with _bars("steps") as bars:
         report = export(**_options(arguments), progress=bars)
-    print(exported_text(report))
+    _print_found(arguments, report, export_text, describe_export)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
@@ -346,11 +346,11 @@ def _submit(arguments: argparse.Namespace) -> None:
 
 
 def _week(arguments: argparse.Namespace) -> None:
-    from ..numerai.week.report import failures_text, week_text
+    from ..numerai.week.text import describe_week, failures_text, week_text
     from ..numerai.week.week import week  # needs pydantic and pyarrow
 
     report = week(**_options(arguments), progress=True)
-    print(week_text(report))
+    _print_found(arguments, report, week_text, describe_week)
     if report.failures:
         raise NumeraiError(failures_text(report))
 

@@ -114,6 +114,11 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "--raw", action="store_true", help="the model's own output, not ranks per era in (0, 1)"
     )
+    add_neutralization(parser)
+
+
+def add_neutralization(parser: argparse.ArgumentParser) -> None:
+    """Add the options of predictions that are made neutral to features."""
     parser.add_argument(
         "--neutralize",
         metavar="SET",

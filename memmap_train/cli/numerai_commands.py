@@ -1,10 +1,11 @@
 """The declaration of the commands that speak to Numerai, and of their help.
 
-Takes the commands of a parser; adds to them. Imports nothing else of the package.
+Takes the commands of a parser; adds to them. Imports nothing of the package but its parser's parts.
 """
 
 from typing import Any
 
+from .model_commands import add_neutralization
 from .strict_parser import add_command
 
 
@@ -71,17 +72,7 @@ def _add_export(commands: Any) -> None:
         metavar="FILE",
         help="the upload; its name ends in .pkl",
     )
-    export.add_argument(
-        "--neutralize",
-        metavar="SET",
-        help="subtract what the features of this set explain in each era, and rank the rest again",
-    )
-    export.add_argument(
-        "--proportion",
-        type=float,
-        metavar="P",
-        help="with --neutralize, the share that is subtracted, from 0 to 1 (default: 1)",
-    )
+    add_neutralization(export)
     export.add_argument(
         "--live", metavar="FILE", help="try it on this live.parquet (default: on made rows)"
     )
@@ -96,6 +87,7 @@ def _add_export(commands: Any) -> None:
         action="store_true",
         help="try it with the numpy and pandas of that image, which are installed for a moment",
     )
+    export.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _add_submit(commands: Any) -> None:
@@ -155,3 +147,4 @@ def _add_week(commands: Any) -> None:
     week.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )
+    week.add_argument("--json", action="store_true", help="print as JSON")

@@ -136,7 +136,17 @@ def ask(
     DependencyError
         numerapi isn't installed.
     """
-    answer = answer_to(text, variables, keys, wait)
+    return data_of(what, answer_to(text, variables, keys, wait), keys)
+
+
+def data_of(what: str, answer: Answer, keys: tuple[str, str] | None = None) -> dict[str, Any]:
+    """Return the values of the fields of an answer.
+
+    Raises
+    ------
+    NumeraiError
+        There are none.
+    """
     if answer.data is not None:
         return answer.data
     if answer.is_refused:

@@ -14,6 +14,7 @@ import numpy as np
 import memmap_train as mt
 from memmap_train.numerai.export import live_rows
 from memmap_train.runs.run import begin_run, read_run
+from memmap_train.training.startup import start_tensorflow
 from tests.support.run_records import run_record
 
 from .measuring import Job, Spent, in_turn, print_table, timed
@@ -24,6 +25,7 @@ ROWS, FEATURES, HIDDEN = 7_000, 3_555, (1_024, 512)
 
 def run(directory: Path, size: Size) -> None:
     """Print a table of both."""
+    start_tensorflow(directory)
     folder = directory / "exporting"
     shutil.rmtree(folder, ignore_errors=True)
     features = [f"feature_{number}" for number in range(FEATURES)]
@@ -50,6 +52,7 @@ def _make_run(path: Path, features: list[str]) -> None:
 
 
 def _predict(path: Path, n_rows: int) -> Mapping[str, Spent]:
+    start_tensorflow(path)
     from memmap_train.training.last_model import last_model, outputs_of
 
     last = last_model(read_run(path))

@@ -563,7 +563,11 @@ def test_a_closed_stderr_does_not_end_the_work(shards: Path, closed: str) -> Non
     if closed == "full":
         os.close(writer)
         writer = os.open("/dev/full", os.O_WRONLY)
-    command = [sys.executable, "-m", "memmap_train"]
+    quick = "from memmap_train.loading import rates; rates._COPIED_BYTES = 1_000_000; "
+    quick += (
+        "rates._DISK_SECONDS = 0.02; from memmap_train.__main__ import run_process; run_process()"
+    )
+    command = [sys.executable, "-c", quick]
     for arguments, code, said in (
         (["bench", str(shards), "--batch-size", "50"], 0, "rows/s"),
         (["inspect", f"{shards}.not"], 1, ""),

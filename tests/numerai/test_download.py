@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,45 @@ def test_a_file_as_folder_is_refused(server: NumeraiServer, tmp_path: Path) -> N
     with refused(NumeraiError, "can't be written"):
         fetch(tmp_path / "file/in", "live.parquet")
     assert server.seen == []
+
+
+@pytest.mark.parametrize("name", ["live.parquet.part", "live.parquet.part.json", RECORD_NAME])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(
+    server: NumeraiServer,
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], None],
+    dry_run: bool,
+) -> None:
+    make(tmp_path / name)
+    with refused(NumeraiError, f"{name}: expected a plain file", "move it away"):
+        fetch(tmp_path, "live.parquet", dry_run=dry_run)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert not server.of_kind("get")
+
+
+def test_a_part_that_is_a_link_is_refused(server: NumeraiServer, tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    own.write_text("mine")
+    out = tmp_path / "data"
+    out.mkdir()
+    (out / "live.parquet.part").symlink_to(own)
+    with refused(NumeraiError, "live.parquet.part: expected a plain file"):
+        fetch(out, "live.parquet")
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize("below", ["", "in"])
+def test_a_folder_that_is_a_dangling_link_is_one_line(
+    server: NumeraiServer, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "nowhere")
+    with refused(NumeraiError, f"data: it is a link to {tmp_path}/nowhere, which isn't there"):
+        fetch(tmp_path / "data" / below, "live.parquet")
+    assert server.seen == []
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_disk_that_is_too_small_is_found_out_first(

@@ -29,7 +29,7 @@ from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.mark import UploadMark, read_mark
-from memmap_train.numerai.export.report import report_text
+from memmap_train.numerai.export.text import export_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds import Fold
 from memmap_train.runs.record import fold_record
@@ -159,11 +159,11 @@ def test_a_model_with_layers_of_the_user_carries_them_and_needs_keras(
     report = mt.export(run, tmp_path / "m.pkl", live=live_file)
     (layer,) = report.keras_layers
     assert layer.startswith("Doubled ")
-    assert "needs TensorFlow and Keras in the image, for Doubled" in report_text(report)
+    assert "needs TensorFlow and Keras in the image, for Doubled" in export_text(report)
     assert report.versions["keras"] == keras.__version__
-    assert "not tried with the image's Keras 3.1" in report_text(report)
+    assert "not tried with the image's Keras 3.1" in export_text(report)
     in_image = replace(report, versions=report.versions | {"keras": IMAGES[OWN]["keras"]})
-    assert "not tried" not in report_text(in_image)
+    assert "not tried" not in export_text(in_image)
     assert_parity(tmp_path / "m.pkl", [run], live_file, live)
 
 
@@ -277,6 +277,31 @@ def test_an_interpreter_without_pandas_needs_an_environment(
     monkeypatch.setattr(images, "_says", lambda python, code: "pandas pyarrow")
     with refused(ExportError, "lacks 'pandas', 'pyarrow'", "--image"):
         mt.export(run, tmp_path / "m.pkl")
+
+
+def test_no_program_that_an_export_starts_gets_the_key(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = subprocess.run, list[dict[str, str]]()
+
+    def watched(command: list[str], **options: Any) -> Any:
+        seen.append(options["env"])
+        if "pip" in command:
+            return subprocess.CompletedProcess(command, 0, "", "")
+        if "venv" in command:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.symlink_to(sys.executable)
+            return subprocess.CompletedProcess(command, 0, "", "")
+        return original([sys.executable, *command[1:]], **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"):
+        monkeypatch.setenv(name, "KEY-OF-TEST")
+    mt.export(run, tmp_path / "m.pkl", image=True)
+    assert len(seen) == 5  # the environment, pip, the look at it, the pickle, the trial
+    assert all("PATH" in environment for environment in seen)
+    assert "KEY-OF-TEST" not in str(seen)
 
 
 def test_an_environment_that_cannot_be_made_is_one_line(

@@ -1,4 +1,4 @@
-"""Tests of the JSON of `download` and `submit`: its keys are those that their READMEs list."""
+"""Tests of the JSON of the commands about Numerai: its keys are those that their READMEs list."""
 
 import json
 import re
@@ -10,8 +10,13 @@ import memmap_train
 from memmap_train.cli.commands import main
 from tests.support.numerai_server import NumeraiServer
 from tests.support.numerai_submissions import open_account, write_model, write_predictions
+from tests.support.numerai_week import CONFIG, NumeraiWeek
 
-pytest_plugins = ["tests.support.numerai_fixtures"]
+pytest_plugins = [
+    "tests.support.numerai_fixtures",
+    "tests.support.numerai_week_fixtures",
+    "tests.support.training_fixtures",
+]
 
 NUMERAI = Path(memmap_train.__file__).parent / "numerai"
 
@@ -51,3 +56,31 @@ def test_the_keys_of_a_submission_are_documented_and_the_same_for_all_kinds(
     assert sorted(found) == sorted(documented("submission"))
     assert (found["kind"], found["dry_run"], found["id"]) == (kind, True, None)
     assert isinstance(found["round"], int if kind == "predictions" else type(None))
+
+
+def test_the_keys_of_an_export_are_documented(
+    numerai: NumeraiWeek, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = numerai.folder / "runs" / "one", tmp_path / "model.pkl"
+    assert main(["export", str(run), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found) == sorted(documented("export"))
+    assert (found["path"], found["bytes"]) == (str(out), out.stat().st_size)
+    assert sorted(found["versions"]) == ["numpy", "pandas"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_keys_of_a_week_are_documented(
+    numerai: NumeraiWeek, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    if code:
+        numerai.write_config(CONFIG.replace("runs/one", "runs/two"))
+    assert main(["week", str(numerai.config), "--dry-run", "--json"]) == code
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert sorted(found) == sorted(documented("week"))
+    text = (NUMERAI / "week" / "README.md").read_text("utf-8")
+    assert all(f"`{key}`" in text for key in found["parts"][0])
+    failed = {part["what"]: part["has_failed"] for part in found["parts"]}
+    assert failed == {"Numerai": False, "the live rows": False, "first": bool(code)}
+    assert printed.err.count("error: ") == code

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ConfigError, NumeraiError
-from memmap_train.numerai.week.report import WeekReport, failures_text
+from memmap_train.numerai.week.report import WeekReport
+from memmap_train.numerai.week.text import failures_text
 from memmap_train.system.locks import Lock
 from tests.support.errors import refused
 from tests.support.numerai_faults import Fault
@@ -85,6 +88,18 @@ def test_only_what_is_needed_is_downloaded(numerai: NumeraiWeek) -> None:
     }
 
 
+def test_a_submission_of_the_user_is_replaced_if_it_was_sent_before(numerai: NumeraiWeek) -> None:
+    own = {"id": "own", "filename": "7-predictions.csv", "insertedAt": numerai.now.isoformat()}
+    numerai.submissions["first"].append(own)
+    numerai.run()
+    assert [item["id"] for item in numerai.submissions["first"]] == ["own", "first-1"]
+    numerai.submissions["first"].append(own | {"id": "later"})
+    numerai.run()
+    shutil.rmtree(numerai.state)
+    numerai.run()
+    assert numerai.submissions["first"][-1]["id"] == "later"
+
+
 def test_the_next_round_is_another_submission(numerai: NumeraiWeek) -> None:
     numerai.run()
     numerai.open_round(1335, numerai.now - HOUR, numerai.now + HOUR)
@@ -137,6 +152,41 @@ def test_a_dry_run_writes_and_sends_nothing(numerai: NumeraiWeek) -> None:
     assert "already submitted" in outcomes(numerai.run(dry_run=True))["first"]
 
 
+def closed_round(numerai: NumeraiWeek, wait_minutes: int, hours_ago: float) -> None:
+    """Let the last round be closed."""
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", f"wait_minutes = {wait_minutes}"))
+    opens = numerai.now - hours_ago * HOUR - HOUR
+    numerai.open_round(1334, opens, opens + HOUR)
+
+
+def test_a_dry_run_after_a_round_has_closed_fails_as_a_week_does(numerai: NumeraiWeek) -> None:
+    closed_round(numerai, 90, hours_ago=1)
+    expected, found = numerai.run(), numerai.run(dry_run=True)
+    assert found.outcomes == expected.outcomes
+    assert ["without a submission for 'first'" in failed.text for failed in found.failures] == [
+        True
+    ]
+
+
+def test_a_dry_run_after_all_was_submitted_says_that_nothing_is_left(numerai: NumeraiWeek) -> None:
+    numerai.run()
+    closed_round(numerai, 90, hours_ago=1)
+    report = numerai.run(dry_run=True)
+    assert report.outcomes == numerai.run().outcomes
+    assert report.outcomes[0].text.endswith("UTC: nothing to submit")
+
+
+def test_a_dry_run_before_the_next_round_says_what_it_would_wait_for(
+    numerai: NumeraiWeek,
+) -> None:
+    closed_round(numerai, 90, hours_ago=22)
+    report = numerai.run(dry_run=True)
+    assert not report.failures
+    assert [outcome.what for outcome in report.outcomes] == ["Numerai", "first"]
+    assert report.outcomes[0].text.endswith("would wait for 90 minutes at most")
+    assert report.outcomes[1].text == "would predict and submit if a round opens"
+
+
 # -- live rows of this round
 
 
@@ -151,7 +201,7 @@ def test_live_rows_of_the_last_round_are_waited_for(numerai: NumeraiWeek) -> Non
     assert numerai.uploaded_ids(second) == ids
     assert 10 * 60 <= sum(clock.waits) < 11 * 60
     log = (numerai.state / "week.log").read_text()
-    assert log.count("is still that of an earlier round than 1335; trying again until") == 1
+    assert log.count("isn't that of round 1335 yet, but of an earlier one; trying again until") == 1
 
 
 def test_live_rows_that_do_not_come_are_an_error_and_no_submission(numerai: NumeraiWeek) -> None:
@@ -242,10 +292,50 @@ def test_one_model_that_fails_does_not_stop_the_others(
     assert error.startswith("error: 1 of 4 parts failed: second: ")
     assert "the run isn't finished" in error
     assert "first: submitted" in printed.out
-    assert "second: failed: " in printed.out
     assert "the dataset: " in printed.out
+    assert "second" not in printed.out
     assert not any(line.startswith("error") for line in said)
-    assert (numerai.state / "week.log").read_text().splitlines() == said
+    log = (numerai.state / "week.log").read_text()
+    assert "Z second: failed: " in log
+    assert set(said) <= set(log.splitlines())
+
+
+def test_nothing_is_printed_twice(numerai: NumeraiWeek, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a week that succeeds, and of one in which a model fails."""
+    numerai.write_config(CONFIG + SECOND)
+    assert main(["week", str(numerai.config)]) == 1
+    printed = capsys.readouterr()
+    lines = [re.sub(r"^\S+ \S+Z ", "", line) for line in printed.err.splitlines()]
+    assert printed.out.splitlines() == [
+        numerai_line(numerai),
+        "first: submitted 80 predictions as first-0",
+    ]
+    assert lines[:2] == [
+        "the live rows of round 1334 are there",
+        "first: predicted the live rows of round 1334",
+    ]
+    assert [line.partition(":")[0] for line in lines[2:]] == ["error"]
+    assert printed.err.count("runs/two") == 1
+    log = [line[21:] for line in (numerai.state / "week.log").read_text().splitlines()]
+    assert set(printed.out.splitlines()) < set(log)
+    assert len(set(log)) == len(log)
+
+
+def numerai_line(numerai: NumeraiWeek) -> str:
+    """Return the line of the open round."""
+    closes = datetime.fromisoformat(numerai.round["closeStakingTime"])
+    return f"Numerai: round 1334 is open until {closes:%Y-%m-%d %H:%M} UTC"
+
+
+def test_a_week_in_which_all_fails_prints_one_line_to_each_stream(
+    numerai: NumeraiWeek, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numerai.round = None
+    assert main(["week", str(numerai.config)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "nothing was done\n"
+    assert printed.err.startswith("error: 1 of 1 part failed: Numerai: ")
+    assert printed.err.count("\n") == 1
 
 
 def test_a_model_without_its_features_in_the_live_rows_fails(numerai: NumeraiWeek) -> None:
@@ -260,25 +350,55 @@ def test_a_model_without_its_features_in_the_live_rows_fails(numerai: NumeraiWee
 def test_a_model_that_the_account_lacks_fails_and_is_said_before_the_wait(
     numerai: NumeraiWeek, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    numerai.write_config(CONFIG.replace('name = "first"', 'name = "frist"'))
-    report = numerai.run()
+    text = CONFIG.replace('name = "first"', 'name = "frist"')
+    numerai.write_config(text.replace("wait_minutes = 0", "wait_minutes = 90"))
+    report = numerai.run(FakeClock(numerai.now - 2 * HOUR))
     assert "did you mean 'first'?" in report.failures[0].text
     first, *_ = capsys.readouterr().err.splitlines()
     assert "frist: the account has no model 'frist'" in first
     assert not (numerai.state / "predictions").exists()
 
 
-def test_equal_reasons_are_said_once(numerai: NumeraiWeek, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMERAI_SECRET_KEY", "ANOTHER")
+def test_equal_reasons_are_said_once(numerai: NumeraiWeek) -> None:
+    numerai.server.fail(*[Fault("graphql", "account", status=500)] * 99)
     copy_run(numerai.folder / "runs" / "one", numerai.folder / "runs" / "two")
     numerai.write_config(CONFIG + SECOND)
     text = failures_text(numerai.run())
-    assert text.count("Your session is invalid or expired") == 1
+    assert text.count("Numerai doesn't answer the request for the account's models") == 1
     assert text.startswith("2 of 3 parts failed: first, second: ")
-    assert "ANOTHER" not in text + numerai.texts()
+    assert numerai.server.heal() > 0
 
 
 # -- what ends the command
+
+
+@pytest.mark.parametrize("wait_minutes", [0, 90])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_key_that_is_refused_is_an_error_at_once_without_a_round_too(
+    numerai: NumeraiWeek,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    wait_minutes: int,
+    options: list[str],
+) -> None:
+    monkeypatch.setenv("NUMERAI_SECRET_KEY", "ANOTHER")
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", f"wait_minutes = {wait_minutes}"))
+    numerai.open_round(1335, numerai.now + HOUR / 2, numerai.now + 2 * HOUR)
+    assert main(["week", str(numerai.config), *options]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: Numerai refuses the request for the account's models: ")
+    assert "Your session is invalid or expired" in printed.err
+    assert printed.err.count("\n") == 1
+    assert [seen.names for seen in numerai.server.seen] == [("account",)]
+    assert "ANOTHER" not in printed.err + numerai.texts()
+    assert options or "Your session is invalid" in (numerai.state / "week.log").read_text()
+
+
+def test_a_key_that_may_not_read_the_account_is_an_error(numerai: NumeraiWeek) -> None:
+    numerai.server.resolvers["account"] = lambda variables: None
+    with refused(NumeraiError, "lack the scope to read user information"):
+        numerai.run()
 
 
 @pytest.mark.parametrize("folder", ["shards", "runs/one", "runs/one/week"])
@@ -384,7 +504,7 @@ def test_a_log_that_cannot_be_written_ends_nothing(
     numerai.state.mkdir()
     (numerai.state / "week.log").symlink_to("/dev/full")
     assert not numerai.run().failures
-    assert len(capsys.readouterr().err.splitlines()) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format_version": 9}', '{"format_version": 1}'])
@@ -393,8 +513,9 @@ def test_a_damaged_state_says_what_to_do_and_is_not_needed(
 ) -> None:
     numerai.run()
     (numerai.state / "state.json").write_text(content)
-    with refused(NumeraiError, "state.json: damaged", "remove it"):
+    with refused(NumeraiError, "state.json: damaged: ", "remove it") as found:
         numerai.run()
+    assert str(found.value).count("state.json") == 1
     (numerai.state / "state.json").unlink()
     report = numerai.run()
     assert outcomes(report)["first"] == "already submitted, found at Numerai as first-0"

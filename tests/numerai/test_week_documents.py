@@ -21,7 +21,8 @@ def blocks(language: str) -> list[str]:
 
 
 def keys_in_tables() -> list[str]:
-    rows = re.findall(r"^\| (`[^|]*) \| ", WEEK, re.MULTILINE)
+    configuration, _, _ = WEEK.partition("`--json` prints")
+    rows = re.findall(r"^\| (`[^|]*) \| ", configuration, re.MULTILINE)
     return [key for row in rows for key in re.findall(r"`(\w+)`", row)]
 
 

@@ -1,6 +1,7 @@
 """Tests of model uploads in a week: exported once after each training, and sent once."""
 
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 import memmap_train as mt
+from memmap_train.cli.commands import main
 from memmap_train.errors import ExportError
+from memmap_train.numerai import week
 from memmap_train.numerai.week.state import State
 from tests.support.numerai_submissions import write_model
 from tests.support.numerai_week import CONFIG, NumeraiWeek, make_finished_run
@@ -129,6 +132,30 @@ def test_a_week_killed_at_any_step_ends_in_one_upload(
     assert not numerai.run().failures
     assert not numerai.run().failures
     assert len(uploaded(numerai)) == 1
+
+
+def words(line: str) -> list[str]:
+    """Return the words of a line without numbers, ids, paths and units."""
+    found = re.findall(r"[^\s()]+", line)
+    return [word for word in found if not re.search(r"\d|/|-0$|^[kMG]?B,?$", word)]
+
+
+def test_the_readme_shows_what_the_command_prints(
+    numerai: NumeraiWeek, quick: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = '[[models]]\nname = "second"\nruns = ["runs/one"]\nupload = "model"\n'
+    numerai.write_config('dataset = "shards"\n' + CONFIG + models)
+    assert main(["week", str(numerai.config)]) == 0
+    numerai.start_again()
+    capsys.readouterr()
+    assert main(["week", str(numerai.config)]) == 0
+    printed = capsys.readouterr().out
+    text = Path(week.__file__).with_name("README.md").read_text("utf-8")
+    _, _, shown = text.partition("```\n\n```\n")
+    shown = shown.partition("```")[0].replace("my_model", "first").replace("our_model", "second")
+    assert [words(line) for line in printed.splitlines()] == [
+        words(line) for line in shown.splitlines()
+    ]
 
 
 def test_an_export_that_fails_does_not_stop_the_predictions(

@@ -47,14 +47,15 @@ def not_done(found: Round) -> list[str]:
 
 def look(
     clock: FakeClock, minutes: float, missing: Callable[[Round], list[str]] = not_done
-) -> Round | None:
-    return open_round(missing, clock.now + timedelta(minutes=minutes), clock.clock, Log())
+) -> Round | str:
+    end = clock.now + timedelta(minutes=minutes)
+    return open_round(missing, end, clock.clock, Log(), before_wait=list)
 
 
 def test_an_open_round_is_not_waited_for(account: Account) -> None:
     clock = FakeClock(TUESDAY + HOUR / 2)
     found = look(clock, 90)
-    assert found is not None
+    assert isinstance(found, Round)
     assert (found.number, clock.waits) == (1335, [])
 
 
@@ -63,7 +64,7 @@ def test_a_round_that_opens_meanwhile_is_returned_as_soon_as_it_does(
 ) -> None:
     """Numerai names the round before it opens."""
     clock = FakeClock(TUESDAY - HOUR / 2)
-    assert look(clock, 90) is not None
+    assert isinstance(look(clock, 90), Round)
     assert clock.now == TUESDAY
     assert set(clock.waits) == {POLL_SECONDS}
     (line,) = capsys.readouterr().err.splitlines()
@@ -77,19 +78,15 @@ def test_the_next_round_is_waited_for_while_numerai_names_the_last_one(account: 
     opens = WEDNESDAY + HOUR / 4
     clock.at(opens, lambda: account.__setattr__("round", round_of(1336, opens)))
     found = look(clock, 90, done)
-    assert found is not None
+    assert isinstance(found, Round)
     assert found.number == 1336
 
 
-def test_after_the_wait_it_is_said_that_no_round_has_opened(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_the_wait_it_is_said_that_no_round_has_opened(account: Account) -> None:
     clock = FakeClock(WEDNESDAY - HOUR / 2)
-    assert look(clock, 90, done) is None
+    text = "round 1335 has been closed since 2026-12-01 13:00 UTC: nothing to submit"
+    assert look(clock, 90, done) == text
     assert clock.now == WEDNESDAY + HOUR
-    assert capsys.readouterr().err.endswith(
-        "round 1335 has been closed since 2026-12-01 13:00 UTC: nothing to submit\n"
-    )
 
 
 def test_a_round_that_closed_without_a_submission_is_an_error(account: Account) -> None:
@@ -107,12 +104,12 @@ def test_no_round_is_waited_for_that_cannot_open_yet(
     """Right after a round has closed, and long before one opens."""
     clock = FakeClock(TUESDAY + 2 * HOUR)
     if missing is done:
-        assert look(clock, 90, missing) is None
+        assert isinstance(look(clock, 90, missing), str)
     else:
         with refused(NumeraiError, "has been closed"):
             look(clock, 90, missing)
     account.round = round_of(1336, WEDNESDAY)
-    assert look(clock, 90, missing) is None
+    assert isinstance(look(clock, 90, missing), str)
     assert clock.waits == []
 
 
@@ -121,7 +118,7 @@ def test_numerai_may_be_silent_for_a_while(
 ) -> None:
     server.fail(*[Fault("graphql", "rounds", status=500)] * 6)
     clock = FakeClock(TUESDAY + HOUR / 2)
-    assert look(clock, 10) is not None
+    assert isinstance(look(clock, 10), Round)
     assert clock.waits == [POLL_SECONDS] * 2
     assert capsys.readouterr().err.count("doesn't answer the request for the current round") == 1
 

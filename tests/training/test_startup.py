@@ -25,8 +25,10 @@ NOT_IN_THE_ENVIRONMENT = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "KERAS_HOME",
 def run_train(
     dataset: Path, run: Path, *arguments: str, prepare: str = "pass", **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `memmap-train train` in a process of its own, after some code."""
-    code = f"import sys; {prepare}; from memmap_train.__main__ import main; sys.exit(main())"
+    """Run `memmap-train train` in a process of its own, after some code; it makes no report."""
+    code = f"import sys; {prepare}; import memmap_train.runs.report_process as reports; "
+    code += "reports.charts_are_installed = lambda: False; "
+    code += "from memmap_train.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "train", str(dataset), "--run", str(run)]
     command += [part for setting in SETTINGS for part in ("--set", setting)]
     kept = {name: os.environ[name] for name in os.environ if name not in NOT_IN_THE_ENVIRONMENT}

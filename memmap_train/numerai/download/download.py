@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...arguments import flag, instance, names, whole_number
@@ -14,26 +13,10 @@ from ...system.paths import checked_path
 from .folder import RECORD_NAME, holding, publish, read_record
 from .parallel import receive_all
 from .part import RemoteFile, remove_part
-from .plan import DownloadPlan, PlannedFile, check_space, make_plan
+from .plan import PlannedFile, check_space, make_plan
+from .report import DownloadReport
 
 MAX_ROUND = 2**31 - 1  # of GraphQL's Int
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadReport:
-    """What a download has done, or would do.
-
-    Attributes
-    ----------
-    plan : DownloadPlan
-    is_dry_run : bool
-    received_bytes : int
-        Bytes that came over the network, those of broken tries included.
-    """
-
-    plan: DownloadPlan
-    is_dry_run: bool
-    received_bytes: int
 
 
 def download(
@@ -97,6 +80,12 @@ def _check_folder(folder: Path) -> None:
         ) from None
     if folder.exists() and not folder.is_dir():
         raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            raise NumeraiError(
+                f"{place}: it is a link to {os.readlink(place)}, which isn't there; make that "
+                "folder, or name another --out"
+            )
     dataset, run = enclosing_dataset(folder), enclosing_run(folder / RECORD_NAME)
     if dataset is not None or run is not None:
         what = f"the run {run}" if dataset is None else f"the dataset {dataset}"

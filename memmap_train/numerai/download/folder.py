@@ -71,9 +71,21 @@ def holding(folder: Path) -> Iterator[None]:
 
 
 def read_record(folder: Path) -> Record:
-    """Return what was downloaded into a folder; nothing if its record is missing or damaged."""
+    """Return what was downloaded into a folder; nothing if its record is missing or damaged.
+
+    Raises
+    ------
+    NumeraiError
+        Something else than a file lies in the record's place.
+    """
+    path = folder / RECORD_NAME
+    if path.exists() and not path.is_file():
+        raise NumeraiError(
+            f"{path}: expected a plain file, the record of downloads, found something else; move "
+            "it away, or name another --out"
+        )
     try:
-        data = read_json(folder / RECORD_NAME)
+        data = read_json(path)
         return {
             name: [Downloaded(**item) for item in items] for name, items in data["files"].items()
         }

@@ -4,6 +4,8 @@ A part is continued only if the remote file is still the same, by ETag and lengt
 the bytes that are known to be on the disk: neither a killed process nor a power cut leaves a hole.
 """
 
+import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,19 @@ def part_path(path: Path) -> Path:
 
 def _state_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part.json")
+
+
+def check_part(path: Path) -> None:
+    """Raise a NumeraiError if something else than a plain file lies where a file's part goes.
+
+    A pipe, for example, would be waited for, and a link moved to the file's name.
+    """
+    for part in (part_path(path), _state_path(path)):
+        if os.path.lexists(part) and not stat.S_ISREG(part.lstat().st_mode):
+            raise NumeraiError(
+                f"{part}: expected a plain file, the part of {path.name} that has arrived, found "
+                "something else; move it away, or name another --out"
+            )
 
 
 def part_bytes(path: Path) -> int:

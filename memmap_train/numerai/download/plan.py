@@ -14,7 +14,7 @@ from ...system.resources import free_disk
 from ...text import in_bytes
 from ..api import list_files
 from .folder import Downloaded, downloaded, read_record
-from .part import RemoteFile, durable_bytes, part_bytes
+from .part import RemoteFile, check_part, durable_bytes, part_bytes
 from .transfer import Source, look
 
 DEFAULT_FILES = (
@@ -124,6 +124,7 @@ def make_plan(
     planned = []
     for name in names:
         there = downloaded(folder / name, record)
+        check_part(folder / name)
         remote = look(Source(f"{version}/{name}", round_number))
         planned.append(_planned(folder / name, remote, there))
     return DownloadPlan(

@@ -3,8 +3,8 @@
 from typing import Any
 
 from ...text import counted, in_bytes
-from .download import DownloadReport
 from .plan import PlannedFile
+from .report import DownloadReport
 
 
 def describe_download(report: DownloadReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ...errors import ExportError, listed
+from ..environment import without_keys
 
 IMAGES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -95,7 +96,11 @@ def _says(python: str, code: str) -> str | None:
     """Return what an interpreter prints, None if it fails."""
     try:
         done = subprocess.run(
-            [python, "-I", "-c", code], capture_output=True, text=True, timeout=_SECONDS
+            [python, "-I", "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            env=without_keys(),
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -139,7 +144,7 @@ def make_environment(version: str, python: str, folder: Path, *, needs_keras: bo
 
 def _run(command: list[str], what: str) -> None:
     """Run a command; `what` begins the error."""
-    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: text for name, text in without_keys().items() if name != "PYTHONPATH"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_BUILD_SECONDS, env=environment

@@ -1,9 +1,6 @@
-"""The report of an exported model upload, as values and as text."""
+"""The report of an exported model upload, and Numerai's limits."""
 
 from dataclasses import dataclass
-
-from ...text import counted, in_bytes
-from .images import IMAGES
 
 MAX_SECONDS = 600.0
 """How long Numerai lets an upload run."""
@@ -53,30 +50,3 @@ class ExportReport:
     peak_bytes: int | None
     largest_difference: float
     versions: dict[str, str]
-
-
-def report_text(report: ExportReport) -> str:
-    """Return a report as text."""
-    rows = f"{report.n_rows:,} x {report.n_features:,}"
-    tried = f"rows of {report.live}" if report.live else "made rows"
-    memory = "unknown memory"
-    if report.peak_bytes is not None:
-        memory = f"{in_bytes(report.peak_bytes)} (limit {in_bytes(MAX_BYTES)})"
-    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    lines = [
-        f"{report.path}: {counted(report.n_models, 'model')}, {in_bytes(report.n_bytes)}; choose "
-        f"the image for Python {report.python}",
-        f"tried on {rows} {tried} with {versions}: {report.seconds:.1f} s on one thread (limit "
-        f"{MAX_SECONDS:.0f} s), {memory}",
-        f"the models' own outputs differ by {report.largest_difference:.1g} at most",
-    ]
-    if report.keras_layers:
-        lines.append(
-            f"needs TensorFlow and Keras in the image, for {', '.join(report.keras_layers)}"
-        )
-        of_image = IMAGES[report.python]["keras"]
-        if report.versions["keras"] != of_image:
-            lines.append(
-                f"not tried with the image's Keras {of_image}, which may not open it: add --image"
-            )
-    return "\n  ".join(lines)

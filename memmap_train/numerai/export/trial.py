@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DependencyError, ExportError
+from ..environment import without_keys
 from .mark import write_marked
 from .report import MAX_BYTES, MAX_SECONDS
 
@@ -172,7 +173,7 @@ def _run(
     order_path = folder / f"{name}.json"
     order_path.write_text(json.dumps(order), "utf-8")
     environment = {
-        **os.environ,
+        **without_keys(),
         **dict.fromkeys((*_ONE_THREAD, *_TF_THREADS), "1"),
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 
 from ...errors import NumeraiError, listed, nearest
-from ..api import TOURNAMENT, ask
+from ..api import TOURNAMENT, Answer, answer_to, data_of
+from ..environment import PUBLIC_ID, SECRET_KEY
 
-PUBLIC_ID, SECRET_KEY = "NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"
 _QUOTES = frozenset("\"'`")  # Docker's files of variables keep them
 _MODELS = "query { account { models { id name tournament } } }"
 
@@ -62,24 +62,41 @@ def find_model(name: str, keys: Keys) -> str:
     NumeraiError
         There is no such model, the key isn't valid, or Numerai doesn't answer.
     """
-    account = ask("the account's models", _MODELS, {}, keys=keys).get("account")
+    ids = _models_of(answer_to(_MODELS, {}, keys), keys)
+    if name not in ids:
+        raise NumeraiError(
+            f"the account has no model {name!r}{nearest(name, ids)}; it has "
+            f"{listed(sorted(ids), most=20) or 'none in this tournament'}"
+        )
+    return ids[name]
+
+
+def check_key(keys: Keys) -> None:
+    """Raise an error if Numerai refuses the key; a Numerai that doesn't answer refuses nothing.
+
+    Raises
+    ------
+    NumeraiError
+        The key isn't valid, or lacks the scope to read user information.
+    """
+    answer = answer_to(_MODELS, {}, keys)
+    if answer.is_refused or answer.data is not None:
+        _models_of(answer, keys)
+
+
+def _models_of(answer: Answer, keys: Keys) -> dict[str, str]:
+    """Return the ids of the account's models by their names."""
+    account = data_of("the account's models", answer, keys).get("account")
     models = account.get("models") if isinstance(account, dict) else None
     if not isinstance(models, list):
         raise NumeraiError(
             "Numerai's answer to the request for the account's models holds none; the key may "
             "lack the scope to read user information"
         )
-    ids = {
-        str(model["name"]): model["id"]
+    return {
+        str(model["name"]): str(model["id"])
         for model in models
         if isinstance(model, dict)
         and model.get("tournament") == TOURNAMENT
         and {"name", "id"} <= model.keys()
     }
-    if name not in ids:
-        raise NumeraiError(
-            f"the account has no model {name!r}{nearest(name, ids)}; it has "
-            f"{listed(sorted(ids), most=20) or 'none in this tournament'}"
-        )
-    found: str = ids[name]
-    return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...progress import ProgressOption
 from ..submission.account import Keys
+from ..submission.rounds import Round
 from .clock import Clock
 from .config import WeekConfig
 from .log import Log
@@ -41,3 +42,8 @@ class Context:
     def data(self) -> Path:
         """The folder of downloads."""
         return Path(self.config.data)
+
+    def missing(self, found: Round) -> list[str]:
+        """Return the models whose predictions weren't submitted for a round."""
+        names = [model.name for model in self.config.of_kind("predictions")]
+        return [name for name in names if not self.state.predictions(found.number, name).sent]

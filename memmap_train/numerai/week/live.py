@@ -18,6 +18,7 @@ from ..download.folder import downloaded, read_record
 from ..download.plan import PlannedFile
 from ..submission.rounds import Round
 from .context import Context
+from .reason import reason
 from .state import MAX_ROUNDS, Live
 from .waiting import seconds_to_wait, shown_time
 
@@ -77,7 +78,7 @@ def objection(context: Context, file: PlannedFile, found: Round) -> str:
     """Return why a live file at Numerai isn't that of this round yet; empty if it is."""
     etag, n_bytes = file.remote.etag, file.remote.n_bytes
     if context.state.is_of_another_round(etag, n_bytes, found.number):
-        return f"{LIVE} at Numerai is still that of an earlier round than {found.number}"
+        return f"{LIVE} at Numerai isn't that of round {found.number} yet, but of an earlier one"
     is_old = file.state == "unchanged" and file.path.stat().st_mtime < found.opens.timestamp()
     if is_old and context.state.live(found.number) is None:
         return (
@@ -105,16 +106,16 @@ def _fetched(context: Context, found: Round, deadline: datetime) -> Live:
             live = _fetch(context, found)
             if isinstance(live, Live):
                 return live
-            reason = live
+            text = live
             if now >= deadline:
-                raise NumeraiError(f"{reason}; run the same command again before the round closes")
+                raise NumeraiError(f"{text}; run the same command again before the round closes")
         except NumeraiError as error:
             if now >= deadline:
                 raise
-            reason = str(error)
-        if reason != said:
-            context.log.say(f"{reason}; trying again until {shown_time(deadline)}")
-            said = reason
+            text = reason(error, context.config)
+        if text != said:
+            context.log.say(f"{text}; trying again until {shown_time(deadline)}")
+            said = text
         context.clock.wait(seconds_to_wait(deadline, now))
 
 
@@ -123,9 +124,9 @@ def _fetch(context: Context, found: Round) -> Live | str:
     version, out, number = context.config.version, context.data, found.number
     plan = download(FILES, version=version, out=out, round_number=number, dry_run=True).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
-    reason = objection(context, file, found)
-    if reason:
-        return reason
+    text = objection(context, file, found)
+    if text:
+        return text
     download(FILES, version=version, out=out, round_number=number, progress=context.progress)
     there = downloaded(file.path, read_record(out))
     if there is None:

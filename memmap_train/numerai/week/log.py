@@ -39,7 +39,7 @@ class Log:
             self._file.handle(record)
 
     def note(self, text: str) -> None:
-        """Write a line to the file alone: the command line says it itself."""
+        """Write a line to the file alone: the command says it itself at the end."""
         if self._file is not None:
             self._file.handle(_record(text))
 

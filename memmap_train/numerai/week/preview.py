@@ -1,12 +1,13 @@
 """A dry run of a week: what would be downloaded, predicted and sent. Writes and sends nothing."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 
 from ...errors import MemmapTrainError
 from ...text import in_bytes
 from ..download.download import download
-from ..submission.account import find_model
+from ..submission.account import check_key, find_model
 from ..submission.rounds import Round, current_round
 from .config import ModelConfig
 from .context import Context
@@ -14,39 +15,65 @@ from .dataset import files_of_dataset
 from .live import FILES as LIVE_FILES
 from .live import LIVE, objection
 from .ready import finished_runs
+from .reason import reason
 from .report import DATASET, LIVE_ROWS, ROUND, Outcome
 from .uploads import wanted_upload
+from .waiting import end_of_wait
 
 
 def preview(context: Context) -> tuple[Outcome, ...]:
-    """Return what a week would do; what would fail has failed."""
+    """Return what a week would do; what would fail has failed.
+
+    Raises
+    ------
+    NumeraiError
+        Numerai refuses the key.
+    """
     return tuple(_previewed(context))
 
 
 def _previewed(context: Context) -> Iterator[Outcome]:
     config = context.config
+    check_key(context.keys)
     for model in config.of_kind("model"):
-        yield _outcome(model.name, partial(_upload, context, model))
-    models = config.of_kind("predictions")
-    if models:
-        try:
-            found = current_round()
-        except MemmapTrainError as error:
-            yield Outcome(ROUND, str(error), has_failed=True)
-        else:
-            yield Outcome(ROUND, _round_text(context, found))
-            yield _outcome(LIVE_ROWS, partial(_live, context, found))
-            for model in models:
-                yield _outcome(model.name, partial(_predictions, context, model, found))
+        yield _outcome(context, model.name, partial(_upload, context, model))
+    if config.of_kind("predictions"):
+        yield from _previewed_round(context)
     if config.dataset is not None:
-        yield _outcome(DATASET, partial(_dataset, context, config.dataset))
+        yield _outcome(context, DATASET, partial(_dataset, context, config.dataset))
 
 
-def _outcome(what: str, act: Callable[[], str]) -> Outcome:
+def _previewed_round(context: Context) -> Iterator[Outcome]:
+    """Yield what would be done for the round that is open, or may open in time."""
+    now = context.clock.now()
+    try:
+        found = current_round()
+        is_open = found.is_open(now)
+        deadline = now + timedelta(minutes=context.config.wait_minutes)
+        end = "" if is_open else end_of_wait(found, now, deadline, context.missing)
+    except MemmapTrainError as error:
+        yield Outcome(ROUND, reason(error, context.config), has_failed=True)
+        return
+    wait = "" if is_open else _wait(context)
+    yield Outcome(ROUND, end or f"{found.words(now)}{wait}")
+    if end:
+        return
+    if is_open:
+        yield _outcome(context, LIVE_ROWS, partial(_live, context, found))
+    for model in context.config.of_kind("predictions"):
+        act = partial(_predictions, context, model, found if is_open else None)
+        yield _outcome(context, model.name, act)
+
+
+def _wait(context: Context) -> str:
+    return f"; would wait for {context.config.wait_minutes:g} minutes at most"
+
+
+def _outcome(context: Context, what: str, act: Callable[[], str]) -> Outcome:
     try:
         return Outcome(what, act())
     except MemmapTrainError as error:
-        return Outcome(what, str(error), has_failed=True)
+        return Outcome(what, reason(error, context.config), has_failed=True)
 
 
 def _upload(context: Context, model: ModelConfig) -> str:
@@ -55,13 +82,6 @@ def _upload(context: Context, model: ModelConfig) -> str:
     if work.sent and work.made_of == wanted_upload(model):
         return f"already uploaded as {work.sent}"
     return "would be exported and uploaded"
-
-
-def _round_text(context: Context, found: Round) -> str:
-    now = context.clock.now()
-    if found.is_open(now):
-        return found.words(now)
-    return f"{found.words(now)}; would wait for {context.config.wait_minutes:g} minutes at most"
 
 
 def _live(context: Context, found: Round) -> str:
@@ -73,16 +93,20 @@ def _live(context: Context, found: Round) -> str:
         dry_run=True,
     ).plan
     (file,) = (file for file in plan.files if file.path.name == LIVE)
-    return objection(context, file, found) or f"would fetch {in_bytes(plan.wanted_bytes)}"
+    text = objection(context, file, found)
+    if text:
+        return f"{text}{_wait(context)}"
+    return f"would fetch {in_bytes(plan.wanted_bytes)}"
 
 
-def _predictions(context: Context, model: ModelConfig, found: Round) -> str:
-    sent = context.state.predictions(found.number, model.name).sent
+def _predictions(context: Context, model: ModelConfig, found: Round | None) -> str:
+    """Return what would be done for a model in a round; None: in one that may open in time."""
+    sent = context.state.predictions(found.number, model.name).sent if found else ""
     if sent:
         return f"already submitted as {sent}"
     finished_runs(model)
     find_model(model.name, context.keys)
-    return "would predict and submit"
+    return "would predict and submit" if found else "would predict and submit if a round opens"
 
 
 def _dataset(context: Context, dataset: str) -> str:

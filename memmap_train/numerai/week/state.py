@@ -81,8 +81,8 @@ class State:
             values = read_json(self._path)
         except (FileNotFoundError, NotADirectoryError):
             return
-        except RunError as error:
-            raise self._damaged(str(error).split(";")[0]) from None
+        except RunError:
+            raise self._damaged("it can't be read, or isn't a JSON object") from None
         if values.get("format_version") != FORMAT_VERSION:
             raise self._damaged(f"expected format_version {FORMAT_VERSION}")
         try:

@@ -1,6 +1,6 @@
 """Waits for the round to open; says so if none opens in time.
 
-Takes what the current round is from Numerai, again and again; returns the open round, or None if
+Takes what the current round is from Numerai, again and again; returns the open round, or why
 there is nothing to do before the next one. A round that has closed without a submission is an
 error.
 
@@ -23,10 +23,18 @@ BETWEEN_ROUNDS = timedelta(hours=20)
 """Shortest time from one opening to the next: they are a day apart, and the hour varies."""
 
 
+Missing = Callable[[Round], Sequence[str]]
+"""A function that returns the models without a submission for a round."""
+
+
 def open_round(
-    missing: Callable[[Round], Sequence[str]], deadline: datetime, clock: Clock, log: Log
-) -> Round | None:
-    """Return the round that is open, as soon as one is; None if there is nothing to wait for.
+    missing: Missing,
+    deadline: datetime,
+    clock: Clock,
+    log: Log,
+    before_wait: Callable[[], object],
+) -> Round | str:
+    """Return the round that is open, as soon as one is; or why there is nothing to wait for.
 
     Parameters
     ----------
@@ -36,6 +44,8 @@ def open_round(
         When to stop waiting.
     clock : Clock
     log : Log
+    before_wait : callable
+        Called before the first wait.
 
     Raises
     ------
@@ -54,16 +64,32 @@ def open_round(
         else:
             if found.is_open(now):
                 return found
+            end = end_of_wait(found, now, deadline, missing)
+            if end:
+                return end
             text = found.words(now)
-            if now >= deadline or _next_opening(found, now) > deadline:
-                if now >= found.closes and missing(found):
-                    raise _missed(text, missing(found))
-                log.say(f"{text}: nothing to submit")
-                return None
+        if not said:
+            before_wait()
         if text != said:
             log.say(f"{text}; waiting until {shown_time(deadline)}")
             said = text
         clock.wait(seconds_to_wait(deadline, now))
+
+
+def end_of_wait(found: Round, now: datetime, deadline: datetime, missing: Missing) -> str:
+    """Return why a round that isn't open isn't waited for; empty if the next one may open in time.
+
+    Raises
+    ------
+    NumeraiError
+        It has closed without a submission for a model.
+    """
+    if now < deadline and _next_opening(found, now) <= deadline:
+        return ""
+    text = found.words(now)
+    if now >= found.closes and missing(found):
+        raise _missed(text, missing(found))
+    return f"{text}: nothing to submit"
 
 
 def seconds_to_wait(deadline: datetime, now: datetime) -> float:

@@ -19,8 +19,7 @@ from ...progress import ProgressOption
 from ...runs.run import enclosing_run
 from ...system.locks import Lock, LockHeldError
 from ...system.paths import checked_path
-from ..submission.account import find_model, read_keys
-from ..submission.rounds import Round
+from ..submission.account import check_key, find_model, read_keys
 from .clock import Clock, system_clock
 from .config import read_config
 from .context import Context
@@ -31,6 +30,7 @@ from .log import Log, logging_into
 from .predictions import submit_predictions
 from .preview import preview
 from .ready import finished_runs
+from .reason import reason
 from .report import DATASET, LIVE_ROWS, ROUND, Outcome, WeekReport
 from .state import State
 from .uploads import upload_model
@@ -69,7 +69,8 @@ def week(
     ConfigError
         The configuration isn't valid.
     NumeraiError
-        There are no keys, another process does the same, or the folder can't be written to.
+        There are no keys, or Numerai refuses them; another process does the same, or the folder
+        can't be written to.
     """
     clock = clock or system_clock()
     path = checked_path(config, ConfigError)
@@ -123,7 +124,7 @@ def _outcomes(context: Context) -> tuple[Outcome, ...]:
     """Do all steps; return what came of each."""
     config, minutes = context.config, timedelta(minutes=context.config.wait_minutes)
     deadline = context.clock.now() + minutes
-    _say_early(context)
+    check_key(context.keys)
     outcomes = [
         _attempted(context, model.name, partial(upload_model, context, model))
         for model in config.of_kind("model")
@@ -137,46 +138,43 @@ def _outcomes(context: Context) -> tuple[Outcome, ...]:
 
 
 def _say_early(context: Context) -> None:
-    """Say what is wrong with models now, before the wait for the round."""
+    """Say what is wrong with models that predict, before the wait for the round."""
     asks = True
-    for model in context.config.models:
+    for model in context.config.of_kind("predictions"):
         try:
             finished_runs(model)
             if asks:
                 find_model(model.name, context.keys)
         except MemmapTrainError as error:
             asks = asks and not isinstance(error, NumeraiError)  # one answer is enough
-            context.log.say(f"{model.name}: {error}")
+            context.log.say(f"{model.name}: {reason(error, context.config)}")
 
 
 def _outcomes_of_round(context: Context, deadline: datetime) -> list[Outcome]:
     """Submit the predictions of all models for the round that is open, or that opens in time."""
     models, state = context.config.of_kind("predictions"), context.state
-
-    def missing(found: Round) -> list[str]:
-        sent = ((model.name, state.predictions(found.number, model.name).sent) for model in models)
-        return [name for name, submission in sent if not submission]
-
+    before_wait = partial(_say_early, context)
     try:
-        found = open_round(missing, deadline, context.clock, context.log)
+        found = open_round(context.missing, deadline, context.clock, context.log, before_wait)
     except NumeraiError as error:
-        return [_said(context, Outcome(ROUND, str(error), has_failed=True))]
-    if found is None:
-        return [Outcome(ROUND, "no round is open, and nothing is left to submit")]
+        return [_noted(context, Outcome(ROUND, str(error), has_failed=True))]
+    if isinstance(found, str):
+        return [_noted(context, Outcome(ROUND, found))]
     text = found.words(context.clock.now())
-    outcomes = [_said(context, Outcome(ROUND, text))]
-    left = [model for model in models if model.name in missing(found)]
+    outcomes = [_noted(context, Outcome(ROUND, text))]
+    missing = context.missing(found)
+    left = [model for model in models if model.name in missing]
     for model in models:
         if model not in left:
             sent = state.predictions(found.number, model.name).sent
-            outcomes.append(_said(context, Outcome(model.name, f"already submitted as {sent}")))
+            outcomes.append(_noted(context, Outcome(model.name, f"already submitted as {sent}")))
     if not left:
         return outcomes
     try:
         live = live_rows(context, found, min(deadline, found.closes))
     except (MemmapTrainError, OSError) as error:
-        failed = Outcome(LIVE_ROWS, _reason(error), has_failed=True)
-        return [*outcomes, _said(context, failed)]
+        failed = Outcome(LIVE_ROWS, reason(error, context.config), has_failed=True)
+        return [*outcomes, _noted(context, failed)]
     outcomes += [
         _attempted(context, model.name, partial(submit_predictions, context, model, found, live))
         for model in left
@@ -189,17 +187,11 @@ def _attempted(context: Context, what: str, act: Callable[[], str]) -> Outcome:
     try:
         outcome = Outcome(what, act())
     except (MemmapTrainError, OSError) as error:
-        outcome = Outcome(what, _reason(error), has_failed=True)
-    return _said(context, outcome)
+        outcome = Outcome(what, reason(error, context.config), has_failed=True)
+    return _noted(context, outcome)
 
 
-def _said(context: Context, outcome: Outcome) -> Outcome:
-    context.log.say(str(outcome))
+def _noted(context: Context, outcome: Outcome) -> Outcome:
+    """Write an outcome into the log; the report says it at the end."""
+    context.log.note(str(outcome))
     return outcome
-
-
-def _reason(error: Exception) -> str:
-    """Return an error in one line; one of the system with the file that it is about."""
-    if isinstance(error, OSError) and not isinstance(error, MemmapTrainError):
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
