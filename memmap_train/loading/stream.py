@@ -45,7 +45,7 @@ class Stream(Iterator[Batch]):
         self._decoding: dict[int, Future[Batch]] = {}
         self._lock = ThreadLock()
         executors = (self._threads, self._decoder)
-        self._stop = weakref.finalize(self, _shut_down, self._process, executors)
+        self._finalizer = weakref.finalize(self, _abandon, self._process, executors)
 
     def __next__(self) -> Batch:
         with self._lock:  # threads that share a stream get each batch once
@@ -72,7 +72,9 @@ class Stream(Iterator[Batch]):
 
     def close(self) -> None:
         """Stop the threads and release the buffers; batches that callers hold stay valid."""
-        self._stop()
+        if self._finalizer.detach() and os.getpid() == self._process:
+            for executor in (self._threads, self._decoder):
+                executor.shutdown(wait=False, cancel_futures=True)
         self._pools.clear()
         self._decoding.clear()
 
@@ -96,7 +98,7 @@ class Stream(Iterator[Batch]):
                 "the stream belongs to the process that this one was forked from; make another "
                 "here with batches.stream(start=step)"
             )
-        if not self._stop.alive:
+        if not self._finalizer.alive:
             raise BatchError("the stream is closed; make another with batches.stream(start=step)")
 
     def _decoded(self, step: int) -> Batch:
@@ -214,8 +216,8 @@ def _key(place: StepLocation) -> tuple[int, int]:
     return place.epoch, place.pool
 
 
-def _shut_down(process: int, executors: Sequence[ThreadPool]) -> None:
+def _abandon(process: int, executors: Sequence[ThreadPool]) -> None:
     if os.getpid() != process:
         return  # a forked child has none of the threads, and their locks may be held
     for executor in executors:
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.abandon()

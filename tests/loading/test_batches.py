@@ -591,6 +591,24 @@ def test_a_dropped_stream_ends_its_threads(toys: dict[str, Path], store: str) ->
     assert_same(held, take(make(toys[store]).stream(), 4))
 
 
+def test_a_stream_may_be_collected_while_its_thread_plans_a_pool(
+    toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector may run in that thread, in the midst of anything."""
+    stream = make(toys["float32"]).stream()
+    next(stream)
+    held, threads = [stream], stream._threads
+    del stream
+    monkeypatch.setattr(threads, "_adjust_thread_count", held.clear)
+    planning = threading.Thread(target=threads.submit, args=[int], daemon=True)
+    planning.start()
+    planning.join(60)
+    assert not held
+    assert not planning.is_alive()
+    with all_threads_end() as ending:
+        ending += threads._threads
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_an_epoch_that_is_left_early_ends_its_threads(toys: dict[str, Path], store: str) -> None:
     with all_threads_end() as threads:

@@ -52,6 +52,32 @@ def test_a_pool_without_a_thread_raises_our_error(allow: Allow) -> None:
         ThreadPool(8)
 
 
+def test_a_pool_may_be_abandoned_in_the_midst_of_its_own_submit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There the garbage collector may run, while the locks of the pool are held."""
+    threads = ThreadPool(1)
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        holding.set()
+        release.wait(60)
+
+    running, waiting = threads.submit(hold), threads.submit(int)
+    assert holding.wait(60)
+    monkeypatch.setattr(threads, "_adjust_thread_count", threads.abandon)
+    submitting = threading.Thread(target=threads.submit, args=[int], daemon=True)
+    submitting.start()
+    submitting.join(60)
+    assert not submitting.is_alive()
+    assert waiting.cancelled()
+    release.set()
+    assert running.result(60) is None
+    for thread in threads._threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 COMMANDS = {
     "convert": "convert {files}/train.parquet {files}/validation.parquet --out made --workers 3",
     "subset": "convert {sample} --out made --feature-set small --workers 3",
