@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,21 @@ def no_reports() -> Iterator[None]:
     """Let trainings of this process make no report: each takes a process that starts TensorFlow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("memmap_train.runs.report_process.charts_are_installed", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_loopback() -> Iterator[None]:
+    """Let no name be looked up but those of this machine: tests never touch the network."""
+    look_up = socket.getaddrinfo
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host not in (None, "", "localhost", "::1") and not str(host).startswith("127."):
+            raise socket.gaierror(socket.EAI_NONAME, f"{host}: tests reach loopback alone")
+        return look_up(host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", look_up_here)
         yield
 
 

@@ -1,22 +1,29 @@
 """Tests that all benchmarks run, at sizes too small to measure anything."""
 
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from memmap_train.__main__ import main
+from memmap_train.runs import report_process
 from memmap_train.system.resources import available_memory
 from tests.benchmarks import __main__, measuring
 from tests.benchmarks.__main__ import NAMES
+from tests.benchmarks.commands import Ran, run_command
 from tests.benchmarks.measuring import Spent, alone
 from tests.benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
-from tests.benchmarks.sources import Size
+from tests.benchmarks.sources import Size, make_sources
 
 SIZE = Size(
     eras=6,
@@ -26,6 +33,8 @@ SIZE = Size(
     wide_rows=12_000,
     wide_features=40,
     scored_eras=2,
+    machine_gigabytes=(8,),
+    machine_stores=("int8:all/medium",),
 )
 SMALLER: dict[str, dict[str, Any]] = {
     "eras": {"ERAS": 2, "ROWS": 8},
@@ -51,6 +60,15 @@ SMALLER: dict[str, dict[str, Any]] = {
     "scoring": {"ROWS": 300, "FEATURES": (12,)},
     "training": {"BATCH_SIZE": 16, "REPEATS": 1},
     "verifying": {"evict": lambda files: None, "_MEMORY_BYTES": 1000},  # RAM disks are warm
+    "machines": {
+        "evict": lambda files: None,
+        "memory_group": lambda limit_bytes: nullcontext(NoGroup()),
+        "make_sources": lambda directory, size: make_sources(
+            directory, replace(size, eras=30, rows_per_era=400)
+        ),
+        "_SPARE_BYTES": 0,
+        "_WRITTEN_BYTES": 1000,
+    },
     "cold": {
         "BATCH_SIZE": 16,
         "_NAIVE_SECONDS": 0.01,
@@ -78,16 +96,27 @@ def run_here(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     return work(*arguments), 0
 
 
+def run_command_here(*arguments: object, group: MemoryGroup | None = None) -> Ran:
+    """Run a command in this process: TensorFlow takes seconds to start."""
+    stdout = io.StringIO()
+    with patch.object(sys, "argv", ["memmap-train", *map(str, arguments)]), redirect_stdout(stdout):
+        code = main()
+    assert not code, arguments
+    return Ran(0.1, 0, stdout.getvalue(), None)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("learning", "peers", "training"):
+    if name in ("learning", "machines", "peers", "training"):
         pytest.importorskip("keras")
     module = importlib.import_module(f"tests.benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)
     for where in (measuring, module):
         monkeypatch.setattr(where, "alone", run_here, raising=False)
+        monkeypatch.setattr(where, "run_command", run_command_here, raising=False)
+    monkeypatch.setattr(report_process, "charts_are_installed", lambda: False)  # no page either
     for constant, value in SMALLER.get(name, {}).items():
         monkeypatch.setattr(module, constant, value)
     module.run(tmp_path, SIZE)
@@ -137,6 +166,26 @@ def test_a_measurement_in_a_memory_group_has_the_memory_of_the_group(tmp_path: P
     except NoMemoryGroupError as error:
         pytest.skip(str(error))
     assert not group.folder.exists()
+
+
+def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
+    ran = run_command("--version")
+    assert ran.failure is None
+    assert ran.stdout.startswith("memmap-train ")
+    ran = run_command("inspect", tmp_path / "absent")
+    assert ran.failure is not None
+    assert ran.failure.startswith("exit code 1: error: ")
+
+
+def test_a_command_has_the_memory_of_its_group() -> None:
+    try:
+        with memory_group(4_000_000) as group:  # too few for Python
+            ran = run_command("--version", group=group)
+            assert ran.failure is not None
+            assert ran.failure.startswith(f"exit code {-signal.SIGKILL}: ")
+            assert group.kills() == 1
+    except NoMemoryGroupError as error:
+        pytest.skip(str(error))
 
 
 def test_a_memory_group_is_removed_after_an_error_too() -> None:

@@ -21,7 +21,7 @@ def _add_download(commands: Any) -> None:
     download = add_command(
         commands,
         "download",
-        "download Numerai's files, whole or not at all, and only what changed; no key is needed",
+        "download Numerai's files: only what changed, each whole or not at all; no key is needed",
         "memmap-train download --version v5.3 --out data",
     )
     download.add_argument(
@@ -32,9 +32,9 @@ def _add_download(commands: Any) -> None:
         "and the benchmark models)",
     )
     download.add_argument(
-        "--version", required=True, metavar="VERSION", help="of the data, such as v5.3"
+        "--version", required=True, metavar="VERSION", help="the version of the data, such as v5.3"
     )
-    download.add_argument("--out", required=True, metavar="DIR", help="where the files go")
+    download.add_argument("--out", required=True, metavar="DIR", help="the folder for the files")
     download.add_argument(
         "--round",
         dest="round_number",
@@ -59,9 +59,18 @@ def _add_export(commands: Any) -> None:
         "memmap-train export runs/first --out model.pkl --python 3.12",
     )
     export.add_argument(
-        "runs", nargs="+", metavar="RUN", help="several are the mean of their ranks"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder; of several, the mean of their ranks is predicted",
     )
-    export.add_argument("--out", dest="out_path", required=True, metavar="FILE", help="FILE.pkl")
+    export.add_argument(
+        "--out",
+        dest="out_path",
+        required=True,
+        metavar="FILE",
+        help="the upload; its name ends in .pkl",
+    )
     export.add_argument(
         "--neutralize",
         metavar="SET",
@@ -79,10 +88,13 @@ def _add_export(commands: Any) -> None:
     export.add_argument(
         "--python",
         metavar="VERSION",
-        help="the Python of the image that runs it, such as 3.12 (default: this one)",
+        help="the Python of the image that runs it, such as 3.12 (default: the one that "
+        "runs this command)",
     )
     export.add_argument(
-        "--image", action="store_true", help="try it with the image's numpy and pandas"
+        "--image",
+        action="store_true",
+        help="try it with the numpy and pandas of that image, which are installed for a moment",
     )
 
 
@@ -102,8 +114,10 @@ def _add_submit(commands: Any) -> None:
         help="predictions (of this round's live rows), diagnostics (predictions of validation "
         "rows, which Numerai scores) or model (an upload, which Numerai runs every day)",
     )
-    submit.add_argument("file", metavar="FILE", help="as predict or export writes it")
-    submit.add_argument("--model", required=True, metavar="NAME", help="of the model at Numerai")
+    submit.add_argument("file", metavar="FILE", help="a file as predict or export writes it")
+    submit.add_argument(
+        "--model", required=True, metavar="NAME", help="the model's name at Numerai"
+    )
     submit.add_argument(
         "--live",
         metavar="FILE",
@@ -116,7 +130,9 @@ def _add_submit(commands: Any) -> None:
         help="with a model, the data that Numerai runs it with, such as v5.3 (default: the newest)",
     )
     submit.add_argument(
-        "--wait", action="store_true", help="wait for what becomes of it, for an hour at most"
+        "--wait",
+        action="store_true",
+        help="wait until Numerai has decided on it, for an hour at most",
     )
     submit.add_argument("--dry-run", action="store_true", help="check everything, and send nothing")
     submit.add_argument("--json", action="store_true", help="print as JSON")
@@ -130,10 +146,12 @@ def _add_week(commands: Any) -> None:
     week = add_command(
         commands,
         "week",
-        "do Numerai's week unattended: download, predict, submit, once each, and safe to repeat",
+        "do Numerai's week unattended: download, predict, submit; it is safe to repeat",
         "memmap-train week week.toml --dry-run",
     )
-    week.add_argument("config", metavar="CONFIG", help="a TOML file")
+    week.add_argument(
+        "config", metavar="CONFIG", help="a TOML file that names data, models and runs"
+    )
     week.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write and send nothing"
     )

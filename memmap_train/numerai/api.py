@@ -80,7 +80,7 @@ def list_files(round_number: int | None = None) -> list[str]:
     names = ask("the list of its files", _LIST, variables).get("listDatasets")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise NumeraiError(
-            f"Numerai's answer to the question for the list of its files: expected names, found "
+            f"Numerai's answer to the request for the list of its files: expected names, found "
             f"{shown(names)}; try again later"
         )
     return names
@@ -141,9 +141,9 @@ def ask(
         return answer.data
     if answer.is_refused:
         advice = "" if keys is None else f"; {KEY_ADVICE}"
-        raise NumeraiError(f"Numerai refuses the question for {what}: {answer.reason}{advice}")
+        raise NumeraiError(f"Numerai refuses the request for {what}: {answer.reason}{advice}")
     raise NumeraiError(
-        f"Numerai doesn't answer the question for {what}: {answer.reason}; check the network, or "
+        f"Numerai doesn't answer the request for {what}: {answer.reason}; check the network, or "
         "try again later"
     )
 
@@ -185,7 +185,7 @@ def ask_once(
     _refuse_netrc()
 
     def post() -> Any:
-        with _log_of_this_thread(log):
+        with _log_of_this_thread(log, keys):
             return client.raw_query(text, dict(variables), keys is not None, retries=1)
 
     try:
@@ -193,9 +193,7 @@ def ask_once(
     except TimeoutError:
         return Answer(None, f"nothing came within {ANSWER_SECONDS:.0f} s")
     except ValueError as error:  # the API's own message
-        said = str(error) or "no reason is given"
-        for key in keys or ():  # a server could repeat what it was sent
-            said = said.replace(key, "…")
+        said = _without_keys(str(error), keys) or "no reason is given"
         return Answer(None, shortened(said), is_refused=True)
     except OSError as error:  # of a file of certificates, for example
         return Answer(None, request_reason(error))
@@ -264,15 +262,26 @@ def within(seconds: float, function: Callable[[], _T]) -> _T:
     return future.result()
 
 
+def _without_keys(text: str, keys: tuple[str, str] | None) -> str:
+    """Return a text of the API, which could repeat the keys that it was sent."""
+    for key in keys or ():
+        text = text.replace(key, "…")
+    return text
+
+
 @contextmanager
-def _log_of_this_thread(messages: list[str]) -> Iterator[None]:
-    """Collect what numerapi logs in this thread, which then isn't printed as a last resort."""
+def _log_of_this_thread(messages: list[str], keys: tuple[str, str] | None) -> Iterator[None]:
+    """Collect what numerapi logs in this thread, which then isn't printed as a last resort.
+
+    The messages go on to the user's own handlers, without the keys.
+    """
     thread, log = threading.get_ident(), logging.getLogger("numerapi")
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
-                messages.append(record.getMessage())
+                record.msg, record.args = _without_keys(record.getMessage(), keys), ()
+                messages.append(record.msg)
 
     collector = Collector()
     log.addHandler(collector)

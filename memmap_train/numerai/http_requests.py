@@ -11,6 +11,7 @@ _SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
 _STATUS_REASON = re.compile(r"Http Error: (\d+ .*?)(?: for url.*)?$", re.DOTALL)
 _NO_JSON = re.compile(r"(Expecting|Invalid|Extra|Unterminated) .*\(char \d+\)$", re.DOTALL)
 _HEADINGS = ("Oops, something went wrong: ", "Error Connecting: ", "Timeout Error: ")  # numerapi's
+_CUT = ("Connection broken", "Connection aborted")
 CERTIFICATE_REASON = (
     "the certificate of the server isn't accepted; check the clock, the network's proxy and "
     "REQUESTS_CA_BUNDLE"
@@ -51,6 +52,8 @@ def log_reason(message: str) -> str:
     '500 Server Error: Oops'
     >>> log_reason("Error Connecting: HTTPPool(url): (Caused by E('<x>: [Errno 111] Refused'))")
     'Refused'
+    >>> log_reason("Error Connecting: ('Connection aborted.', RemoteDisconnected('Remote end'))")
+    'the connection was cut'
     >>> log_reason("Oops, something went wrong: Expecting value: line 1 column 1 (char 0)")
     "the answer isn't a JSON object"
     """
@@ -61,7 +64,7 @@ def log_reason(message: str) -> str:
         return shortened(found[1].strip())
     for heading in _HEADINGS:
         message = message.removeprefix(heading)
-    if "Connection broken" in message:
+    if any(words in message for words in _CUT):
         return "the connection was cut"
     return NO_OBJECT_REASON if _NO_JSON.search(message) else shortened(message)
 

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [NAME…] [--dir FOLDER] [--rows N] [--eras N]`."""
+"""`python -m tests.benchmarks [NAME…] [--dir FOLDER] [--rows N] [--eras N] …`."""
 
 import argparse
 import tempfile
@@ -20,8 +20,8 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry")
-"""The last four take minutes, `geometry` 25 GB of disk too."""
+NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry", "machines")
+"""The last five take minutes; `geometry` takes 25 GB of disk, `machines` what its stores take."""
 
 
 def main() -> None:
@@ -35,8 +35,32 @@ def main() -> None:
     parser.add_argument(
         "--eras", type=int, default=Size().scored_eras, help="of scoring (default: %(default)s)"
     )
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="Numerai's parquet files for machines"
+    )
+    parser.add_argument(
+        "--gigabytes",
+        type=float,
+        nargs="+",
+        default=Size().machine_gigabytes,
+        help="memory of machines (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stores",
+        nargs="+",
+        default=Size().machine_stores,
+        metavar="DTYPE:STORED[/TRAINED]",
+        help="stores of machines, by their feature sets (default: %(default)s)",
+    )
     arguments = parser.parse_args()
-    size = replace(Size(), wide_rows=arguments.rows, scored_eras=arguments.eras)
+    size = replace(
+        Size(),
+        wide_rows=arguments.rows,
+        scored_eras=arguments.eras,
+        machine_data=arguments.data,
+        machine_gigabytes=tuple(arguments.gigabytes),
+        machine_stores=tuple(arguments.stores),
+    )
     with tempfile.TemporaryDirectory() as temporary:
         # A folder of our own: what is in the way of a measurement is removed.
         directory = (arguments.dir or Path(temporary)) / "memmap-train-benchmarks"

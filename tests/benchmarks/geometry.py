@@ -5,11 +5,7 @@ runs as a user runs it, and its memory is sampled from outside. This takes minut
 disk, so it is run by name only; `--rows` makes it smaller.
 """
 
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +13,8 @@ import numpy as np
 from memmap_train.system.resources import available_memory, free_disk
 
 from . import limits
-from .measuring import alone, peak_memory, print_table
+from .commands import run_command
+from .measuring import alone, print_table
 from .sources import WIDE_ROW_BYTES, WIDE_TARGETS, Size, make_wide
 
 _MEMORY = (512, 1000, 2000)  # MB promised
@@ -79,16 +76,8 @@ def run(directory: Path, size: Size) -> None:
 def _convert(source: Path, out: Path, dtype: str, memory: int) -> tuple[float, int]:
     """Return the seconds that the command takes from start to end, and its peak of memory."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "memmap_train", "convert", str(source), "--out", str(out)]
-    os.sync()  # it doesn't wait for what others have written
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, "--dtype", dtype, "--memory", str(memory)], stdout=subprocess.DEVNULL
-    )
-    with peak_memory(process.pid) as peak:
-        code = process.wait()
-    seconds = time.perf_counter() - started
+    ran = run_command("convert", source, "--out", out, "--dtype", dtype, "--memory", memory)
     shutil.rmtree(out, ignore_errors=True)
-    if code:
-        raise SystemExit(f"error: convert ended with exit code {code}")
-    return seconds, peak()
+    if ran.failure:
+        raise SystemExit(f"error: convert: {ran.failure}")
+    return ran.seconds, ran.peak_bytes

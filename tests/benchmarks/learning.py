@@ -1,7 +1,7 @@
 """The effect of shuffling: validation scores of one training on rows in different orders."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,7 +16,7 @@ from memmap_train.runs.folds import split
 from .measuring import print_table
 from .sources import Size, make_dataset
 
-SHAPE = {"eras": 300, "rows_per_era": 2000, "features": 64}  # as `memmap-train sample` makes it
+SHAPE: Mapping[str, Any] = {"eras": 300, "rows_per_era": 2000, "features": 64}  # the sample's
 N_SEEDS, EPOCHS, BATCH_SIZE = 6, 4, 4096
 SMALL_MEMORY = 24  # MB for pools: a fifth of the rows that are trained on
 

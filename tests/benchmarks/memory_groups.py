@@ -7,7 +7,7 @@ group's limit. Making a group takes root, or a folder of groups that belongs to 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,11 @@ class MemoryGroup:
     def enter(self) -> None:
         """Move this process into the group."""
         (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """Return a command line whose process enters the group before it runs another one."""
+        enter = 'echo $$ >"$0" && exec "$@"'
+        return ["sh", "-c", enter, str(self.folder / "cgroup.procs"), *arguments]
 
     def refusals(self) -> int:
         """Return how often the limit was reached, so that page cache was dropped."""

@@ -41,6 +41,12 @@ class Size:
         Size of the one row group of `geometry`; by default as in v5.3.
     scored_eras : int
         Number of eras of `scoring`.
+    machine_data : Path or None
+        Folder of the parquet files of `machines`; by default the sample's.
+    machine_gigabytes : tuple of float
+        Memory of each machine.
+    machine_stores : tuple of str
+        ``dtype:stored`` or ``dtype:stored/trained``, two names of feature sets.
     """
 
     eras: int = 96
@@ -50,6 +56,16 @@ class Size:
     wide_rows: int = 2**20
     wide_features: int = 3_555
     scored_eras: int = 100
+    machine_data: Path | None = None
+    machine_gigabytes: tuple[float, ...] = (8, 13)
+    machine_stores: tuple[str, ...] = (
+        "int8:all",
+        "int8:all/medium",
+        "int8:medium",
+        "int8:small",
+        "float32:medium",
+        "float32:small",
+    )
 
 
 def make_sources(directory: Path, size: Size) -> list[Path]:

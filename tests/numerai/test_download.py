@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_faults import Fault
 from tests.support.numerai_server import NumeraiServer
+from tests.support.numerai_week import make_finished_run
 
-pytest_plugins = ["tests.support.numerai_fixtures"]
+pytest_plugins = ["tests.support.numerai_fixtures", "tests.support.training_fixtures"]
 
 
 def states(report: mt.types.DownloadReport) -> dict[str, str]:
@@ -255,7 +258,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     [
         (Fault("graphql", status=500), "500 Server Error: Internal Server Error"),
         (Fault("graphql", status=502), "502 Server Error: Bad Gateway"),
-        (Fault("graphql", drop=True), "Remote end closed connection"),
+        (Fault("graphql", drop=True), "the connection was cut"),
         (Fault("graphql", body=b"<html>"), "the answer isn't a JSON object"),
         (Fault("graphql", body=b"3"), "the answer isn't a JSON object"),
         (Fault("graphql", body=b"[" * 100_000), "the answer isn't a JSON object"),
@@ -270,19 +273,17 @@ def test_an_api_that_does_not_answer_is_asked_again_and_then_named(
     server.fail(fault, fault)
     fetch(tmp_path / "data", "live.parquet")
     server.fail(fault, fault, fault)
-    with refused(NumeraiError, "doesn't answer the question for the list", said, "try again"):
+    with refused(NumeraiError, "doesn't answer the request for the list", said, "try again"):
         fetch(tmp_path / "other", "live.parquet")
     assert not (tmp_path / "other").exists()
 
 
 def test_a_refusal_is_not_repeated(server: NumeraiServer, tmp_path: Path) -> None:
     server.fail(Fault("graphql", status=401))
-    with refused(NumeraiError, "Numerai refuses the question", "401 Client Error"):
+    with refused(NumeraiError, "Numerai refuses the request", "401 Client Error"):
         fetch(tmp_path, "live.parquet")
     del server.resolvers["listDatasets"]
-    with refused(
-        NumeraiError, "refuses the question for the list of its files: Cannot query field"
-    ):
+    with refused(NumeraiError, "refuses the request for the list of its files: Cannot query field"):
         fetch(tmp_path, "live.parquet")
     assert len(server.seen) == 2
 
@@ -350,3 +351,27 @@ def test_without_the_extra_the_error_names_it(
     with refused(DependencyError, "numerapi", "pip install 'memmap-train[numerai]'"):
         fetch(tmp_path / "data", "live.parquet")
     assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_pyarrow_cannot_name_is_refused_before_anything_is_fetched(
+    server: NumeraiServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"not-\xff-UTF-8")
+    with refused(NumeraiError, "its path isn't UTF-8", "name another --out"):
+        fetch(folder, "live.parquet")
+    assert not server.seen
+    assert not folder.exists()
+
+
+def test_nothing_is_downloaded_into_a_dataset_or_a_run(
+    server: NumeraiServer, tmp_path: Path, sample: Path
+) -> None:
+    dataset, run = tmp_path / "shards", tmp_path / "run"
+    shutil.copytree(sample, dataset)
+    make_finished_run(run, list(mt.open_dataset(sample).feature_names), dataset=str(sample))
+    before = visible(dataset), visible(run)
+    for folder, what in ((dataset, "dataset"), (dataset / "era-0001", "dataset"), (run, "run")):
+        with refused(NumeraiError, f"it belongs to the {what}", "name another --out"):
+            fetch(folder, "live.parquet")
+    assert (visible(dataset), visible(run)) == before
+    assert not server.seen

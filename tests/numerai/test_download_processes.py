@@ -171,7 +171,7 @@ def test_a_refused_connection_is_one_line(server: NumeraiServer, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: Numerai doesn't answer the question for the list of its files: Connection refused; "
+        "error: Numerai doesn't answer the request for the list of its files: Connection refused; "
         "check the network, or try again later\n"
     )
     assert not (tmp_path / "data").exists()

@@ -95,7 +95,7 @@ def test_certificates_that_are_not_there_are_named(
     with refused(NumeraiError, f"{FULL}: can't be fetched", "certificate", "none.pem"):
         fetch(tmp_path / "data", NAME)
     monkeypatch.setattr("numerapi.base_api.API_TOURNAMENT_URL", "https://127.0.0.1:9/")
-    with refused(NumeraiError, "doesn't answer the question", "certificate", "none.pem"):
+    with refused(NumeraiError, "doesn't answer the request", "certificate", "none.pem"):
         fetch(tmp_path / "data", NAME)
 
 

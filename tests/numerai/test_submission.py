@@ -15,6 +15,7 @@ from memmap_train.numerai.submission.destinations import (
     MODEL,
     PREDICTIONS,
     Destination,
+    model_of,
 )
 from memmap_train.numerai.submission.payload import payload
 from memmap_train.numerai.submission.rounds import current_round
@@ -94,6 +95,8 @@ def test_keys_come_from_the_environment() -> None:
         ({"NUMERAI_PUBLIC_ID": "A"}, "and NUMERAI_SECRET_KEY is not set"),
         ({"NUMERAI_PUBLIC_ID": " ", "NUMERAI_SECRET_KEY": "B"}, "NUMERAI_PUBLIC_ID is not set"),
         ({"NUMERAI_PUBLIC_ID": "A", "NUMERAI_SECRET_KEY": "B C"}, "found other characters"),
+        ({"NUMERAI_PUBLIC_ID": "A", "NUMERAI_SECRET_KEY": '"B"'}, "SECRET_KEY: expected letters"),
+        ({"NUMERAI_PUBLIC_ID": "'A'", "NUMERAI_SECRET_KEY": "B"}, "quotation marks; leave them"),
         ({"NUMERAI_PUBLIC_ID": "Ä", "NUMERAI_SECRET_KEY": "B"}, "found other characters"),
     ],
 )
@@ -111,6 +114,19 @@ def test_a_model_is_found_by_its_name(account: Account) -> None:
     account.models.clear()
     with refused(NumeraiError, "it has none in this tournament"):
         find_model("first", account.keys)
+
+
+@pytest.mark.parametrize("item", [None, "first", {"tournament": 8}, {"name": "first"}])
+def test_models_that_are_none_are_passed_over(
+    server: NumeraiServer, account: Account, item: object
+) -> None:
+    model = {"id": "7", "name": "first", "tournament": 8}
+    server.resolvers["account"] = lambda variables: {"models": [item, model]}
+    assert find_model("first", account.keys) == "7"
+    server.resolvers["account"] = lambda variables: {"models": [item]}
+    with refused(NumeraiError, "no model 'first'; it has none in this tournament"):
+        find_model("first", account.keys)
+    assert model_of({"account": {"models": [item, model]}}, "7") == model
 
 
 def test_a_wrong_key_is_refused_once(server: NumeraiServer, account: Account) -> None:

@@ -40,6 +40,11 @@ def test_ids_of_another_round_are_counted_and_named() -> None:
         check([f"m{number}" for number in range(40)])
 
 
+def test_the_file_of_the_live_ids_is_named() -> None:
+    with refused(NumeraiError, "again, if that is this round's live.parquet", "rows of train.parq"):
+        check_live(PATH, IDS[1:], VALUES[1:], IDS, live=Path("train.parquet"))
+
+
 @pytest.mark.parametrize(
     ("ids", "said"),
     [

@@ -1,6 +1,7 @@
 """Tests of `submit`: what is sent to Numerai, and what is refused before. All on loopback."""
 
 import csv
+import gzip
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -177,7 +178,9 @@ def test_a_dry_run_does_all_but_the_upload(
 def test_a_closed_round_is_refused(server: NumeraiServer, account: Account, path: Path) -> None:
     account.open_round(is_open=False)
     with refused(
-        NumeraiError, "p.csv: round 1334 is closed since 2020-01-06 14:30 UTC; nothing was", "next"
+        NumeraiError,
+        "p.csv: round 1334 has been closed since 2020-01-06 14:30 UTC; nothing was",
+        "next",
     ):
         submit("predictions", path)
     assert nothing_sent(server, account)
@@ -260,7 +263,7 @@ def test_what_numerai_does_not_offer_is_said(account: Account, model: Path) -> N
     with refused(NumeraiError, "offers the data 'newest', none of which is known", "--data-ver"):
         submit("model", model)
     account.images = []
-    with refused(NumeraiError, "the question for the images of model uploads holds none"):
+    with refused(NumeraiError, "the request for the images of model uploads holds none"):
         submit("model", model)
 
 
@@ -443,8 +446,15 @@ def test_an_unknown_model_is_named(
         (b"id,prediction\n,0.5\n", SourceError, "row 1 has no value in column 'id'"),
         (b"PAR1 is how it begins", SourceError, "the parquet file is cut short"),
         (b'"id' * 9000, NumeraiError, "expected the columns id and prediction"),
+        (b"id;prediction\r", NumeraiError, "found 'id;prediction'; write exactly these two"),
+        (b"a" * 9000, NumeraiError, f"found '{'a' * 60}…'; write"),
+        (
+            gzip.compress(b"id,prediction\na,0.5\n"),
+            NumeraiError,
+            "compressed with gzip; decompress",
+        ),
     ],
-    ids=range(14),
+    ids=range(17),
 )
 def test_a_file_that_holds_no_predictions_is_refused(
     server: NumeraiServer,

@@ -326,16 +326,22 @@ def test_no_key_is_in_any_output(
 
 
 def test_a_key_that_the_server_repeats_is_not_printed(
-    server: NumeraiServer, account: Account, capfd: pytest.CaptureFixture[str]
+    server: NumeraiServer,
+    account: Account,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)  # as user code may, and numerapi logs what the server says
     message = f"no access with {'$'.join(server.keys)}"
     body = json.dumps({"errors": [{"message": message}]}).encode()
     server.fail(Fault("graphql", name="account", body=body))
     assert main(arguments()) == 1
     out, error = capfd.readouterr()
     assert out + error.partition(";")[0] == (
-        "error: Numerai refuses the question for the account's models: no access with …$…"
+        "error: Numerai refuses the request for the account's models: no access with …$…"
     )
+    assert "no access with …$…" in caplog.text
+    assert not any(key in caplog.text for key in server.keys)
 
 
 BUG = """

@@ -183,6 +183,48 @@ def test_live_rows_that_are_replaced_in_the_round_are_predicted_again(
     assert numerai.uploaded_ids(name) == ids
 
 
+@pytest.mark.parametrize("change", ["file", "run", "configuration"])
+def test_predictions_that_are_not_those_wanted_are_made_again(
+    numerai: NumeraiWeek, change: str, live: Path
+) -> None:
+    """The first week predicts and can't submit; then something is another."""
+    numerai.server.fail(*[Fault("put", status=500)] * 4)
+    assert numerai.run().failures
+    (path,) = (numerai.state / "predictions").iterdir()
+    before, run = path.read_bytes(), numerai.folder / "runs" / "one"
+    if change == "file":
+        path.write_bytes(before.replace(b"0.5", b"0.4"))
+        assert path.read_bytes() != before
+    elif change == "run":
+        features = list(mt.open_dataset(live).feature_names[:4])
+        shutil.rmtree(run)
+        make_finished_run(run, features)
+    else:
+        numerai.write_config(CONFIG + 'neutralize = "small"\n')
+    assert not numerai.run().failures
+    (name,) = numerai.sent()["first"]
+    assert (numerai.server.uploads[name] == before) == (change == "file")
+
+
+def test_predictions_that_are_there_are_not_made_again(
+    numerai: NumeraiWeek, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numerai.server.fail(*[Fault("put", status=500)] * 4)
+    assert numerai.run().failures
+    monkeypatch.delattr("memmap_train.numerai.week.predictions.write_predictions")
+    assert not numerai.run().failures
+
+
+def test_a_download_of_another_process_is_waited_for(numerai: NumeraiWeek) -> None:
+    numerai.write_config(CONFIG.replace("wait_minutes = 0", "wait_minutes = 30"))
+    lock = Lock(numerai.folder / "data" / ".numerai.lock")
+    clock = FakeClock(numerai.now)
+    clock.at(numerai.now + HOUR / 60, lock.release)
+    assert not numerai.run(clock).failures
+    assert clock.waits == [30.0, 30.0]
+    assert "another process is downloading" in (numerai.state / "week.log").read_text()
+
+
 # -- several models, and what fails for one of them
 
 
@@ -335,6 +377,7 @@ def test_a_state_that_cannot_be_written_is_one_line(
     assert not numerai.run().failures
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_log_that_cannot_be_written_ends_nothing(
     numerai: NumeraiWeek, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,7 +405,7 @@ def test_nothing_is_sent_while_the_list_of_submissions_cannot_be_had(numerai: Nu
     numerai.server.fail(*[Fault("graphql", "submissions", status=500)] * 3)
     (failed,) = numerai.run().failures
     assert failed.what == "first"
-    assert "Numerai doesn't answer the question for what the model has" in failed.text
+    assert "Numerai doesn't answer the request for what the model has" in failed.text
     assert not numerai.sent()
 
 

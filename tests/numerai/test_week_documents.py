@@ -13,8 +13,7 @@ from memmap_train.numerai.week.log import MAX_BYTES, MAX_OLD_FILES
 from memmap_train.numerai.week.state import MAX_ROUNDS
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "memmap_train" / "numerai" / "README.md").read_text()
-WEEK = TEXT[TEXT.index("\n## The week\n") :]
+WEEK = (ROOT / "memmap_train" / "numerai" / "week" / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

@@ -88,13 +88,13 @@ def test_after_the_wait_it_is_said_that_no_round_has_opened(
     assert look(clock, 90, done) is None
     assert clock.now == WEDNESDAY + HOUR
     assert capsys.readouterr().err.endswith(
-        "round 1335 is closed since 2026-12-01 13:00 UTC: nothing to submit\n"
+        "round 1335 has been closed since 2026-12-01 13:00 UTC: nothing to submit\n"
     )
 
 
 def test_a_round_that_closed_without_a_submission_is_an_error(account: Account) -> None:
     without = "without a submission for 'first', 'second'"
-    with refused(NumeraiError, "round 1335 is closed since", without):
+    with refused(NumeraiError, "round 1335 has been closed since", without):
         look(FakeClock(THURSDAY), 0)
     with refused(NumeraiError, without):
         look(FakeClock(THURSDAY - HOUR), 30)
@@ -109,7 +109,7 @@ def test_no_round_is_waited_for_that_cannot_open_yet(
     if missing is done:
         assert look(clock, 90, missing) is None
     else:
-        with refused(NumeraiError, "is closed"):
+        with refused(NumeraiError, "has been closed"):
             look(clock, 90, missing)
     account.round = round_of(1336, WEDNESDAY)
     assert look(clock, 90, missing) is None
@@ -123,14 +123,14 @@ def test_numerai_may_be_silent_for_a_while(
     clock = FakeClock(TUESDAY + HOUR / 2)
     assert look(clock, 10) is not None
     assert clock.waits == [POLL_SECONDS] * 2
-    assert capsys.readouterr().err.count("doesn't answer the question for the current round") == 1
+    assert capsys.readouterr().err.count("doesn't answer the request for the current round") == 1
 
 
 def test_numerai_that_stays_silent_is_an_error_after_the_wait(
     server: NumeraiServer, account: Account
 ) -> None:
     server.fail(*[Fault("graphql", "rounds", status=500)] * 99)
-    with refused(NumeraiError, "doesn't answer the question for the current round"):
+    with refused(NumeraiError, "doesn't answer the request for the current round"):
         look(FakeClock(TUESDAY), 2)
     assert server.heal() > 0
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...arguments import flag, instance, names, whole_number
+from ...dataset.manifest_file import enclosing_dataset
 from ...errors import ArgumentError, NumeraiError
 from ...progress import Progress, ProgressOption, reporting
+from ...runs.run import enclosing_run
 from ...system.paths import checked_path
-from .folder import holding, publish, read_record
+from .folder import RECORD_NAME, holding, publish, read_record
 from .parallel import receive_all
 from .part import RemoteFile, remove_part
 from .plan import DownloadPlan, PlannedFile, check_space, make_plan
@@ -77,13 +79,28 @@ def download(
     if round_number is not None:
         round_number = whole_number("round_number", round_number, least=1, most=MAX_ROUND)
     folder = checked_path(out, NumeraiError)
-    if folder.exists() and not folder.is_dir():
-        raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
+    _check_folder(folder)
     with reporting(progress, "B") as report:
         if flag("dry_run", dry_run):
             plan = make_plan(wanted, version, folder, round_number)
             return DownloadReport(plan, is_dry_run=True, received_bytes=0)
         return _download(wanted, version, folder, round_number, report)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a NumeraiError if no files can be downloaded into a folder, or none should be."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise NumeraiError(
+            f"{folder}: its path isn't UTF-8, and pyarrow opens no others; name another --out"
+        ) from None
+    if folder.exists() and not folder.is_dir():
+        raise NumeraiError(f"{folder}: it is a file; name a folder for --out")
+    dataset, run = enclosing_dataset(folder), enclosing_run(folder / RECORD_NAME)
+    if dataset is not None or run is not None:
+        what = f"the run {run}" if dataset is None else f"the dataset {dataset}"
+        raise NumeraiError(f"{folder}: it belongs to {what}; name another --out")
 
 
 def _download(

@@ -145,8 +145,8 @@ def check_space(plan: DownloadPlan) -> None:
     if plan.wanted_bytes > plan.free_bytes + emptied:
         raise NumeraiError(
             f"{plan.folder}: the download needs {in_bytes(plan.wanted_bytes)}, and the disk has "
-            f"{in_bytes(plan.free_bytes)} free; free some, name fewer files, or name an --out on "
-            "another disk"
+            f"{in_bytes(plan.free_bytes)} free; free some, name fewer files, or choose a "
+            "folder on another disk"
         )
 
 

@@ -119,12 +119,7 @@ def export(
             tester = make_environment(version, interpreter, folder / "env", needs_keras=needs_keras)
         check_can_try(version, tester, needs_keras=needs_keras)
         report("exporting", 1, 4)
-        modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
-        # The user's modules import Keras, which the tester has.
-        pickler = tester if modules else interpreter
-        pickled = make_pickle(
-            _description(models, neutral), modules, pickler, folder, version=version
-        )
+        pickled = _pickled(models, neutral, (interpreter, tester), folder, version)
         report("trying", 2, 4)
         if rows is None:
             make_live(folder / "live.parquet", _all_features(found_runs[0], wanted))
@@ -188,6 +183,20 @@ def _neutral_features(
     names = dataset.feature_names
     chosen = names if columns is None else [names[column] for column in columns]
     return {"features": list(chosen), "proportion": wanted.proportion}
+
+
+def _pickled(
+    models: Sequence["LastModel"],
+    neutral: dict[str, Any] | None,
+    interpreters: tuple[str, str],
+    folder: Path,
+    version: str,
+) -> Path:
+    """Return a pickle of the models; `interpreters` are one of the version, and the tester."""
+    modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
+    # The user's modules import Keras, which the tester has.
+    pickler = interpreters[1] if modules else interpreters[0]
+    return make_pickle(_description(models, neutral), modules, pickler, folder, version=version)
 
 
 def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from ...errors import NumeraiError, listed, nearest
 from ..api import TOURNAMENT, ask
 
 PUBLIC_ID, SECRET_KEY = "NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"
+_QUOTES = frozenset("\"'`")  # Docker's files of variables keep them
 _MODELS = "query { account { models { id name tournament } } }"
 
 
@@ -42,6 +43,10 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> Keys:
             "key at numer.ai under Settings, with the scope to upload submissions"
         )
     for name, value in found.items():
+        if _QUOTES.intersection(value):
+            raise NumeraiError(
+                f"{name}: expected letters and digits, found quotation marks; leave them out"
+            )
         if not (value.isascii() and value.isprintable()) or " " in value:
             raise NumeraiError(
                 f"{name}: expected letters and digits, found other characters; copy the key again"
@@ -61,10 +66,16 @@ def find_model(name: str, keys: Keys) -> str:
     models = account.get("models") if isinstance(account, dict) else None
     if not isinstance(models, list):
         raise NumeraiError(
-            "Numerai's answer to the question for the account's models holds none; the key may "
+            "Numerai's answer to the request for the account's models holds none; the key may "
             "lack the scope to read user information"
         )
-    ids = {model["name"]: model["id"] for model in models if model.get("tournament") == TOURNAMENT}
+    ids = {
+        str(model["name"]): model["id"]
+        for model in models
+        if isinstance(model, dict)
+        and model.get("tournament") == TOURNAMENT
+        and {"name", "id"} <= model.keys()
+    }
     if name not in ids:
         raise NumeraiError(
             f"the account has no model {name!r}{nearest(name, ids)}; it has "

@@ -26,7 +26,9 @@ _MAX_NAMED = 3
 _AGAIN = "predict the live rows of this round again"
 
 
-def check_live(path: Path, ids: Ids, values: Float64, universe: Ids) -> None:
+def check_live(
+    path: Path, ids: Ids, values: Float64, universe: Ids, *, live: Path | None = None
+) -> None:
     """Check the predictions of a round's live rows.
 
     Parameters
@@ -37,6 +39,8 @@ def check_live(path: Path, ids: Ids, values: Float64, universe: Ids) -> None:
     values : ndarray of float64, shape (rows,)
     universe : ndarray of bytes, shape (live rows,)
         The ids of the round, each once.
+    live : Path, optional
+        The user's file that holds them, for the message.
 
     Raises
     ------
@@ -45,18 +49,21 @@ def check_live(path: Path, ids: Ids, values: Float64, universe: Ids) -> None:
     DependencyError
         numerai-tools isn't installed.
     """
+    advice = _AGAIN
+    if live is not None:
+        advice = f"predict the rows of {live} again, if that is this round's live.parquet"
     surplus = ids[positions_of(ids, universe) < 0]
     if len(surplus):
         raise NumeraiError(
             f"{path}: {len(surplus):,} of {counted(len(ids), 'id')} aren't live ones of this "
-            f"round: {_named(surplus)}{_missing(ids, universe)}; {_AGAIN}"
+            f"round: {_named(surplus)}{_missing(ids, universe)}; {advice}"
         )
     validators = _validators()
     import pandas as pd
 
     names = pd.Series(np.char.decode(universe, "utf-8"), name=ID_COLUMN, dtype=object)
     frame = pd.DataFrame({"id": np.char.decode(ids, "utf-8").astype(object), _PREDICTION: values})
-    with _refusals(path, ids, values, _AGAIN, universe):
+    with _refusals(path, ids, values, advice, universe):
         validators.validate_submission_numerai(names, frame)
 
 

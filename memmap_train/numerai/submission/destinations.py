@@ -98,7 +98,7 @@ def _told(
     answer = answer_to(text, variables, keys, wait)
     if answer.data is None and not answer.is_refused:
         raise NumeraiError(
-            f"Numerai doesn't answer the question for what the model has: {answer.reason}; check "
+            f"Numerai doesn't answer the request for what the model has: {answer.reason}; check "
             "the network, or try again later"
         )
     return answer.data
@@ -108,7 +108,8 @@ def model_of(answer: Mapping[str, Any], model_id: str) -> Mapping[str, Any]:
     """Return a model of the account from an answer; an empty mapping if it isn't there."""
     account = answer.get("account")
     models = account.get("models") if isinstance(account, dict) else None
-    found = [model for model in models or [] if model.get("id") == model_id]
+    named = [model for model in models or [] if isinstance(model, dict)]
+    found = [model for model in named if model.get("id") == model_id]
     return found[0] if found else {}
 
 

@@ -22,7 +22,9 @@ from .payload import Payload, payload
 
 HEADER = (ID_COLUMN, PREDICTION)
 _PARQUET = b"PAR1"
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZ": "bzip2"}
 _MAX_LINE = 10_000  # bytes of the first line that are looked at
+_MAX_NAME = 60  # characters of a column's name in a message
 _ROWS_AT_ONCE = 2**14
 
 
@@ -58,13 +60,19 @@ def read_prediction_file(path: Path) -> PredictionFile:
     """
     found = payload(path)
     with open(path, "rb") as file:
-        is_csv = file.read(len(_PARQUET)) != _PARQUET
+        head = file.read(len(_PARQUET))
+    is_csv, compression = head != _PARQUET, _COMPRESSED.get(head[:2])
+    if compression is not None:
+        raise NumeraiError(
+            f"{path}: expected a CSV or parquet file, found one compressed with {compression}; "
+            "decompress it first"
+        )
     names = _names_in_csv(path) if is_csv else [name for name, _ in read_file_info(path).kinds]
     # In a parquet file the columns are in any order, since the index of pandas is the last one.
     if (names if is_csv else sorted(names)) != list(HEADER):
         raise NumeraiError(
-            f"{path}: expected the columns id and prediction, found {listed(names) or 'none'}; "
-            "`memmap-train predict` writes them so without --era"
+            f"{path}: expected the columns id and prediction, found {_shown(names)}; write exactly "
+            "these two, separated by a comma, as `memmap-train predict` does without --era"
         )
     blocks = list(read_predictions(path, id_names=[ID_COLUMN], era_names=[]))
     ids = np.concatenate([block.ids for block in blocks])
@@ -78,6 +86,12 @@ def _names_in_csv(path: Path) -> list[str]:
         return next(csv.reader([line]), [])
     except csv.Error:
         return [line]
+
+
+def _shown(names: list[str]) -> str:
+    """Return columns for a message; of a file that is no CSV they may be long."""
+    short = [name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…" for name in names]
+    return listed(short) or "none"
 
 
 @contextmanager

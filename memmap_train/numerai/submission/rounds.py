@@ -38,12 +38,12 @@ class Round:
 
         >>> day = datetime(2026, 11, 28, 12, tzinfo=UTC)
         >>> Round(7, day, day).words(day)
-        'round 7 is closed since 2026-11-28 12:00 UTC'
+        'round 7 has been closed since 2026-11-28 12:00 UTC'
         """
         if now < self.opens:
             return f"round {self.number} isn't open before {self.opens:{_MINUTES}} UTC"
-        state = "open until" if self.is_open(now) else "closed since"
-        return f"round {self.number} is {state} {self.closes:{_MINUTES}} UTC"
+        state = "is open until" if self.is_open(now) else "has been closed since"
+        return f"round {self.number} {state} {self.closes:{_MINUTES}} UTC"
 
 
 def current_round() -> Round:

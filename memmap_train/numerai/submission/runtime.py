@@ -81,7 +81,7 @@ def _offered(what: str, text: str, field: str, keys: Keys) -> Sequence[Mapping[s
     items = ask(what, text, {}, keys=keys).get(field)
     found = [item for item in items or [] if isinstance(item, dict) and {"id", "name"} <= set(item)]
     if not found:
-        raise NumeraiError(f"Numerai's answer to the question for {what} holds none; try later")
+        raise NumeraiError(f"Numerai's answer to the request for {what} holds none; try later")
     return found
 
 

@@ -193,7 +193,8 @@ def _prepared_predictions(order: _Order, keys: Keys, progress: Progress) -> Iter
             "opens": found.opens,
             "closes": found.closes,
         }
-        check_live(order.path, file.ids, file.values, live_ids(order.live, progress))
+        universe = live_ids(order.live, progress)
+        check_live(order.path, file.ids, file.values, universe, live=order.live)
     with as_csv(file) as sent:
         yield _Prepared(order.report(sent, model_id, **details), sent)
 

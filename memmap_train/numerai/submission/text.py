@@ -1,6 +1,5 @@
 """The report of a submission, as text and as JSON."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +15,32 @@ _MODEL_NOTE = (
 
 def describe_submission(report: SubmitReport) -> dict[str, Any]:
     """Return the report as JSON data."""
-    times = {
-        name: None if value is None else value.isoformat()
-        for name, value in (("opens", report.opens), ("closes", report.closes))
+    return {
+        "kind": report.kind,
+        "path": report.path,
+        "bytes": report.n_bytes,
+        "n_rows": report.n_rows,
+        "model": report.model,
+        "model_id": report.model_id,
+        "dry_run": report.is_dry_run,
+        "round": report.round_number,
+        "round_is_open": report.round_is_open,
+        "opens": _iso(report.opens),
+        "closes": _iso(report.closes),
+        "python": report.python,
+        "image": report.image,
+        "data_version": report.data_version,
+        "id": report.id,
+        "filename": report.filename,
+        "status": report.status,
+        "problem": report.problem,
+        "scores": report.scores,
+        "log": list(report.log),
     }
-    return {**asdict(report), **times, "log": list(report.log)}
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def submission_text(report: SubmitReport) -> str:
