@@ -9,6 +9,7 @@ from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
 from ..runs.transform_benchmarks import transform_line
+from .precision import precision_line
 from .predictor import BLOCK_ROWS
 from .resolve import Setup
 
@@ -41,6 +42,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         n_targets=len(config.targets),
         n_parameters=n_parameters,
         model=config.model,
+        precision=precision_line(config.precision),
         buffer_bytes=2 * (batches.pool_bytes + BLOCK_ROWS * n_features * 4),
         # Adam keeps two numbers for each weight.
         state_bytes=3 * n_parameters * 4,
