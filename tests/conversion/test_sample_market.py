@@ -37,8 +37,8 @@ def slope(term: npt.NDArray[Any], era: Era) -> float:
 def weights(term: npt.NDArray[np.float32], era: Era) -> npt.NDArray[np.float64]:
     """Return the weights of a term that is a sum of features, products left out."""
     codes = era.features.astype(np.float64) - 2
-    found: npt.NDArray[np.float64] = np.linalg.lstsq(codes, term.astype(np.float64))[0]
-    return found
+    found = np.linalg.lstsq(codes, term.astype(np.float64))[0]
+    return np.asarray(found, np.float64)
 
 
 def test_features_and_ids_are_those_of_the_plain_sample_and_targets_are_not(
