@@ -18,6 +18,7 @@ from datetime import date
 from functools import cache
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -27,6 +28,9 @@ from ..system.paths import user_path
 from . import config_types as types
 from .config_file import PARAMS, read_file, read_overrides
 from .wording import faults_in
+
+VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none"})
+"""What runs of earlier versions did where they have no such key, unless it is the default."""
 
 _MAX_SHOWN = 200  # characters of a value in a message
 
@@ -97,6 +101,9 @@ class TrainConfig:
     activation : str
         The activation function of hidden layers: "relu", "gelu", "silu", "leaky_relu", "elu" or
         "tanh". It applies to built-in models.
+    additive : "none", "linear" or "quadratic"
+        What an "mlp" adds to the output of its hidden layers: nothing, a linear term of each
+        feature, or also a quadratic one. Few quadratic terms grow.
     normalization : "none", "batch" or "layer"
         What normalises each hidden layer of an "mlp" before its activation: the mean and the
         variance of each unit over a batch, or of each row over the layer's units.
@@ -131,7 +138,8 @@ class TrainConfig:
         The learning rate after the warm-up: as it is, or falling to 0 at the end of the last of all
         `epochs`, along half a period of a cosine.
     weight_decay : float
-        The share of each weight (biases excepted) that a step takes off, times the learning rate.
+        The share of each weight (except biases and `additive` terms) that a step takes off, times
+        the learning rate.
     plateau_patience : int
         The number of epochs without a better score after which the learning rate is lowered; the
         count then starts again. 0: never.
@@ -199,6 +207,7 @@ class TrainConfig:
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
+    additive: Literal["none", "linear", "quadratic"] = "quadratic"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

@@ -17,7 +17,7 @@ from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
-from .config import TrainConfig
+from .config import VALUES_BEFORE, TrainConfig
 from .files import CONFIG_NAME
 from .folds import Fold
 from .lock import holding
@@ -245,8 +245,8 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
     """
     if run.is_untrained():
         return
-    # A key that came later had its default before.
-    old = {**TrainConfig().to_dict(), **run.record.to_json()}
+    # A key that came later had its default before, or what is known of it.
+    old = {**TrainConfig().to_dict(), **VALUES_BEFORE, **run.record.to_json()}
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
     changed = [
         f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"

@@ -35,7 +35,7 @@ from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
 from ..system.paths import checked_path
-from .config import TrainConfig
+from .config import VALUES_BEFORE, TrainConfig
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
@@ -99,7 +99,8 @@ class Run:
         RunError
             The record has values that a configuration can't have.
         """
-        values = self.record.to_json() | ({"validation_eras": None} if self.folds else {})
+        values = {**VALUES_BEFORE, **self.record.to_json()}
+        values |= {"validation_eras": None} if self.folds else {}
         known = {key.name: values[key.name] for key in fields(TrainConfig) if key.name in values}
         try:
             return TrainConfig(**known)

@@ -18,6 +18,7 @@ from ..runs.batch_keys import weighs_rows
 from ..runs.config import TrainConfig
 from ..system.buffers import ALIGNMENT
 from .losses.batch_loss import BatchLoss
+from .models.mlp import undecayed
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -57,7 +58,7 @@ class TrainStep:
         self.model = model
         # Keras's Adam decouples weight decay from the gradient, as AdamW does, if it is set.
         adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
-        adam.exclude_from_weight_decay(var_names=["bias"])
+        adam.exclude_from_weight_decay(var_list=undecayed(model), var_names=["bias"])
         # Most gradients are too small for float16: as in Keras's `fit`, the loss is scaled, by as
         # much as no gradient becomes infinite with. A step in which one does is left out.
         scales = _computes_in_float16(model)

@@ -38,8 +38,8 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        The keys `model`, `model_params`, `hidden`, `activation`, `normalization`, `dropout`,
-        `precision` and `target_transform` are used.
+        The keys `model`, `model_params`, `hidden`, `activation`, `additive`, `normalization`,
+        `dropout`, `precision` and `target_transform` are used.
 
     Returns
     -------

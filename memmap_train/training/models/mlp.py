@@ -1,4 +1,4 @@
-"""The model "mlp": hidden layers one after another."""
+"""The model "mlp": hidden layers one after another, and beside them a term of each feature."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,10 +17,56 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+# Adam moves each weight by about the learning rate, however small the outputs are that it is to
+# make. These factors make the steps of the outputs as small, beside hidden layers and their rate.
+_HIDDEN_SHARE = 0.01
+_LINEAR_SHARE = 0.15  # divided by the root of the number of features
+_SQUARES_SHARE = 0.01
+_FIRST_GATE = 0.02
+_UNDECAYED = ("linear_terms", "gated_squares", "square_terms")
+
 
 def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
     """Return the outputs, shape (rows, targets), for standardised features."""
-    return head(n_targets, config)(hidden_layers(features, config))
+    hidden = hidden_layers(features, config)
+    if config.additive == "none":
+        return head(n_targets, config)(hidden)
+    layers = keras.layers
+    share = _LINEAR_SHARE / features.shape[-1] ** 0.5
+    parts = [
+        head(n_targets, config)(layers.Rescaling(_HIDDEN_SHARE, name="hidden_share")(hidden)),
+        layers.Rescaling(share, name="linear_share")(_terms(n_targets, "linear_terms")(features)),
+    ]
+    if config.additive == "quadratic":
+        squares = layers.Multiply(name="squares")([features, features])
+        # A product of two weights for each feature, both of which begin small: few of them grow.
+        gated = layers.BatchNormalization(
+            center=False,
+            gamma_initializer=keras.initializers.Constant(_FIRST_GATE),
+            name="gated_squares",
+        )(squares)
+        terms = _terms(n_targets, "square_terms")(gated)
+        parts.append(layers.Rescaling(_SQUARES_SHARE, name="squares_share")(terms))
+    return layers.Add(name="sum")(parts)
+
+
+def undecayed(model: Any) -> list[Any]:
+    """Return the weights of a model's additive terms: weight decay would shrink rare large ones.
+
+    Of a model that `mlp` hasn't made there are none.
+    """
+    return [
+        weight
+        for layer in model.layers
+        if layer.name in _UNDECAYED
+        for weight in layer.trainable_weights
+    ]
+
+
+def _terms(n_targets: int, name: str) -> Any:
+    return keras.layers.Dense(
+        n_targets, use_bias=False, kernel_initializer="zeros", dtype="float32", name=name
+    )
 
 
 def hidden_layers(x: Any, config: TrainConfig) -> Any:
