@@ -11,7 +11,6 @@ CORRELATIONS = ("pearson", "numerai_corr")
 """Losses that are 1 less a correlation within each era."""
 BY_ROWS = "rows"
 """The era weights with which all rows weigh the same."""
-_DEFAULT_BATCH_SIZE = TrainConfig().batch_size
 _ADDED = ("corr_weight", "std_weight", "exposure_weight")
 
 
@@ -36,7 +35,7 @@ def check_batches_and_loss(config: TrainConfig) -> None:
             "eras_per_batch too, or leave rows_per_era out"
         )
     n_rows = config.eras_per_batch * config.rows_per_era
-    if n_rows and config.batch_size not in (n_rows, _DEFAULT_BATCH_SIZE):
+    if n_rows and config.batch_size not in (n_rows, None):
         raise ConfigError(
             f"batch_size: expected {n_rows:,} with eras_per_batch = {config.eras_per_batch} and "
             f"rows_per_era = {config.rows_per_era}, found {config.batch_size:,}; leave it out, it "

@@ -29,7 +29,7 @@ from . import config_types as types
 from .config_file import PARAMS, read_file, read_overrides
 from .wording import faults_in
 
-VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none"})
+VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none", "schedule": "constant"})
 """What runs of earlier versions did where they have no such key, unless it is the default."""
 
 _MAX_SHOWN = 200  # characters of a value in a message
@@ -65,8 +65,9 @@ class TrainConfig:
         if all targets look 20 business days ahead, and 16 weeks or more otherwise.
     allow_overlap : bool
         Whether an embargo is permitted that is too short for the targets.
-    batch_size : int
-        The number of rows per step. In batches of eras it follows from them.
+    batch_size : int or None
+        The number of rows per step. In batches of eras it follows from them. By default it follows
+        from the number of training rows: see `defaults`.
     eras_per_batch : int
         The number of different eras in a batch, a block of rows of each. 0: a batch has rows of any
         eras.
@@ -194,7 +195,7 @@ class TrainConfig:
     embargo_eras: types.EmbargoEras = "auto"
     allow_overlap: types.Flag = False
 
-    batch_size: types.AtLeast1 = 4096
+    batch_size: types.OrAuto[types.AtLeast1] = None
     eras_per_batch: types.AtLeast0 = 0
     rows_per_era: types.AtLeast0 = 0
     era_weights: types.EraWeights = "rows"
@@ -218,13 +219,13 @@ class TrainConfig:
     exposure_weight: types.NotNegative = 0.0
     learning_rate: types.Positive = 1e-3
     warmup_steps: types.AtLeast0 = 0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "cosine"
     weight_decay: types.NotNegative = 1.0
 
     plateau_patience: types.AtLeast0 = 0
     plateau_factor: types.Share = 0.5
 
-    epochs: types.AtLeast1 = 10
+    epochs: types.AtLeast1 = 2
     monitor: types.Monitor = "val_corr_mean"
     patience: types.AtLeast0 = 3
     validation_steps: types.AtLeast0 = 0

@@ -83,7 +83,7 @@ class RunRecord(BaseModel):
         The eras of each fold, in a run of folds; the key is ``folds``.
     asked_folds, asked_rolling_eras, asked_embargo_eras, asked_validation_eras : any
         The options that the folds follow from.
-    fill_missing, window_size, pool_batches, memory, deterministic
+    fill_missing, batch_size, window_size, pool_batches, memory, deterministic
         The values of the configuration, with every default resolved.
     dataset : str
         The path of the dataset.
@@ -134,6 +134,7 @@ class RunRecord(BaseModel):
     asked_embargo_eras: int | str | None = None
     asked_validation_eras: Any = None
     fill_missing: float | None = None
+    batch_size: int | None = None
     window_size: int | None = None
     pool_batches: int | None = None
     memory: int | None = None

@@ -39,7 +39,8 @@ def scheduled_rate(step: int, n_steps: int, rate: float, config: "TrainConfig") 
     >>> config = TrainConfig(warmup_steps=2, schedule="cosine")
     >>> [round(scheduled_rate(step, 6, 1.0, config), 3) for step in range(6)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
-    >>> [scheduled_rate(step, 6, 1.0, TrainConfig(warmup_steps=2)) for step in range(4)]
+    >>> config = TrainConfig(warmup_steps=2, schedule="constant")
+    >>> [scheduled_rate(step, 6, 1.0, config) for step in range(4)]
     [0.5, 1.0, None, None]
     """
     warmup_steps = config.warmup_steps

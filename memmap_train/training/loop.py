@@ -204,7 +204,7 @@ class TrainingLoop:
     def _report_step(self) -> None:
         if not math.isfinite(self._step.sums[0]):
             self._check_convergence()
-        batch_size = self._config.batch_size
+        batch_size = self._batches.batch_size
         self._report.step(
             self._clock.steps,
             self._clock.steps * batch_size,
@@ -242,7 +242,7 @@ class TrainingLoop:
             step_scores = (*step_scores, self._scoring.row_at_step(row))
         row |= {
             "seconds": clock.seconds + clock.scored + time.perf_counter() - began,
-            "rows_per_second": clock.rows_per_second(config.batch_size),
+            "rows_per_second": clock.rows_per_second(self._batches.batch_size),
             "data_wait": clock.data_wait,
         }
         best = before.best

@@ -52,7 +52,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         best_bytes=n_parameters * 4,
         main_target=setup.main_target,
         named_target=setup.named_target,
-        batch_size=config.batch_size,
+        batch_size=batches.batch_size,
         shuffling=shuffling_line(batches),
         reading=reading_line(batches),
         steps_per_epoch=len(batches),

@@ -13,6 +13,7 @@ from ..loading.era_sampler import ERA_ORDER_VERSION
 from ..loading.era_weights import FROM_FILE, era_weights
 from ..loading.window_sampler import ORDER_VERSION
 from ..runs.config import TrainConfig
+from ..runs.defaults import suited_batch_size
 from ..runs.folds import Fold
 from ..runs.run import Run
 from ..runs.target_transforms import TargetTransform
@@ -29,9 +30,11 @@ def batches_of_run(dataset: Dataset, run: Run | None, config: TrainConfig, fold:
     record = run.record if run else None
     train = dataset.select(fold.train)
     without = eras_without(train, TargetTransform.parse(config.target_transform))
+    train = train.select([era for era in train.eras if era not in without])
+    batch_size = config.batch_size or (record.batch_size if record else None)
     batches = Batches(
-        train.select([era for era in train.eras if era not in without]),
-        batch_size=None if config.eras_per_batch else config.batch_size,
+        train,
+        batch_size=None if config.eras_per_batch else batch_size or suited_batch_size(train.n_rows),
         eras_per_batch=config.eras_per_batch or None,
         rows_per_era=config.rows_per_era if config.eras_per_batch else None,
         era_weights=config.era_weights,

@@ -43,6 +43,15 @@ def test_a_changed_configuration_is_refused_naming_all_changed_keys(run: Run) ->
     assert read_run(run.path).record == run.record
 
 
+def test_a_run_of_an_earlier_version_goes_on_with_what_it_did(run: Run) -> None:
+    # Its record has neither key; their defaults are others now.
+    config = run.train_config()
+    assert (config.additive, config.schedule) == ("none", "constant")
+    continue_run(run, run_record(additive="none", schedule="constant", epochs=9))
+    with refused(RunError, 'additive: "none" in the run, "quadratic" now'):
+        continue_run(run, run_record(additive="quadratic", schedule="constant", epochs=9))
+
+
 def test_the_configuration_of_an_untrained_run_may_change(tmp_path: Path) -> None:
     begun = begin_run(tmp_path / "begun", run_record())
     changed = run_record(learning_rate=0.1, epochs=2)

@@ -25,8 +25,8 @@ def test_a_rate_rises_to_the_highest_and_falls_almost_to_0(warmup_steps: int, n_
 
 
 def test_a_constant_rate_is_left_alone_after_the_warm_up() -> None:
-    assert scheduled_rate(0, 9, 0.5, TrainConfig()) is None
-    config = TrainConfig(warmup_steps=4)
+    assert scheduled_rate(0, 9, 0.5, TrainConfig(schedule="constant")) is None
+    config = TrainConfig(warmup_steps=4, schedule="constant")
     assert [scheduled_rate(step, 9, 0.5, config) for step in range(6)] == [
         0.125,
         0.25,

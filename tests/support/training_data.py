@@ -31,6 +31,7 @@ def small_config(**changes: Any) -> TrainConfig:
         "dropout": 0.2,
         "learning_rate": 0.01,
         "weight_decay": 0.1,
+        "schedule": "constant",
         "epochs": 2,
         "patience": 0,
         "validation_eras": 4,

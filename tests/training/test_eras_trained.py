@@ -31,7 +31,7 @@ LAST_TRAINED = 12  # eras of 80 rows
 
 def era_config(**changes: Any) -> TrainConfig:
     """Return a configuration of batches of 4 eras, 16 rows of each: 15 steps an epoch."""
-    values = {"eras_per_batch": 4, "rows_per_era": 16, "batch_size": 4096, "loss": "numerai_corr"}
+    values = {"eras_per_batch": 4, "rows_per_era": 16, "batch_size": None, "loss": "numerai_corr"}
     return small_config(**(values | changes))
 
 

@@ -178,7 +178,7 @@ def test_models_begin_near_the_middle_of_the_targets() -> None:
 
 
 def test_hidden_layers_are_those_of_the_configuration() -> None:
-    model = build(20, 2, small_config(hidden=(7, 5), dropout=0.0))
+    model = build(20, 2, small_config(hidden=(7, 5), dropout=0.0, additive="none"))
     assert [w.shape for w in model.get_weights()] == [(20, 7), (7,), (7, 5), (5,), (5, 2), (2,)]
     assert len(build(20, 2, small_config(model="linear")).get_weights()) == 2
 
@@ -194,7 +194,9 @@ def test_hidden_layers_have_the_activation_of_the_configuration(activation: str)
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])
 def test_hidden_layers_are_normalised_before_their_activation(kind: str) -> None:
-    config = small_config(hidden=(7, 5), dropout=0.0, normalization=kind, activation="tanh")
+    config = small_config(
+        hidden=(7, 5), dropout=0.0, additive="none", normalization=kind, activation="tanh"
+    )
     model = build(20, 1, config)
     names = [layer.name for layer in model.layers[2:]]
     of_layers = [[f"{what}_{n}" for what in ("hidden", "normalised", "activation")] for n in (1, 2)]

@@ -20,7 +20,7 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
 # Adam moves each weight by about the learning rate, however small the outputs are that it is to
 # make. These factors make the steps of the outputs as small, beside hidden layers and their rate.
 _HIDDEN_SHARE = 0.01
-_LINEAR_SHARE = 0.15  # divided by the root of the number of features
+_LINEAR_SHARE = 0.25  # divided by the root of the number of features
 _SQUARES_SHARE = 0.01
 _FIRST_GATE = 0.02
 _UNDECAYED = ("linear_terms", "gated_squares", "square_terms")

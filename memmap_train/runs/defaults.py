@@ -1,0 +1,27 @@
+"""Values that a training chooses for its dataset where the configuration leaves them open.
+
+Pure functions of sizes.
+"""
+
+_STEPS_PER_EPOCH = 1024
+_LEAST, _MOST = 256, 4096
+
+
+def suited_batch_size(n_rows: int) -> int:
+    """Return the rows of a batch for so many training rows, where `batch_size` is "auto".
+
+    What a net learns depends on the number of its steps: with the same learning rate, more rows
+    make larger batches, not more steps.
+
+    Returns
+    -------
+    int
+        The largest power of two, from 256 to 4,096, that makes 1,024 batches of the rows.
+
+    Examples
+    --------
+    >>> [suited_batch_size(n_rows) for n_rows in (10_000, 458_000, 600_000, 5_400_000)]
+    [256, 256, 512, 4096]
+    """
+    suited = 1 << (max(n_rows // _STEPS_PER_EPOCH, 1).bit_length() - 1)
+    return min(max(suited, _LEAST), _MOST)
