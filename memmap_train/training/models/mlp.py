@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from ...runs.config import TrainConfig
+from ...runs.target_transforms import TargetTransform
 from .heads import head
 
 _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
@@ -17,12 +18,11 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# Adam moves each weight by about the learning rate, however small the outputs are that it is to
-# make. These factors make the steps of the outputs as small, beside hidden layers and their rate.
-_HIDDEN_SHARE = 0.01
-_LINEAR_SHARE = 0.25  # divided by the root of the number of features
-_SQUARES_SHARE = 0.01
-_FIRST_GATE = 0.02
+# Adam moves each weight by about the learning rate at every step, however little a batch tells of it:
+# these factors make the outputs move as little. A step is relative to the noise of the gradient,
+# which falls with the root of a batch's rows. Quadratic terms have two such factors.
+_HIDDEN_SHARE, _LINEAR_SHARE, _SQUARES_SHARE = 0.7, 1.2, 70.0  # of a target's deviation
+_FIRST_GATE = 0.05
 _UNDECAYED = ("linear_terms", "gated_squares", "square_terms")
 
 
@@ -31,11 +31,15 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
     hidden = hidden_layers(features, config)
     if config.additive == "none":
         return head(n_targets, config)(hidden)
-    layers = keras.layers
-    share = _LINEAR_SHARE / features.shape[-1] ** 0.5
+    layers, noise = keras.layers, (config.batch_size or 1) ** -0.5
+    scale = TargetTransform.parse(config.target_transform).std
+
+    def part(outputs: Any, share: float, name: str) -> Any:
+        return layers.Rescaling(scale * share, dtype="float32", name=name)(outputs)
+
     parts = [
-        head(n_targets, config)(layers.Rescaling(_HIDDEN_SHARE, name="hidden_share")(hidden)),
-        layers.Rescaling(share, name="linear_share")(_terms(n_targets, "linear_terms")(features)),
+        head(n_targets, config)(part(hidden, _HIDDEN_SHARE * noise, "hidden_share")),
+        part(_terms(n_targets, "linear_terms")(features), _LINEAR_SHARE * noise, "linear_share"),
     ]
     if config.additive == "quadratic":
         squares = layers.Multiply(name="squares")([features, features])
@@ -46,7 +50,7 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
             name="gated_squares",
         )(squares)
         terms = _terms(n_targets, "square_terms")(gated)
-        parts.append(layers.Rescaling(_SQUARES_SHARE, name="squares_share")(terms))
+        parts.append(part(terms, _SQUARES_SHARE * noise**2, "squares_share"))
     return layers.Add(name="sum")(parts)
 
 
