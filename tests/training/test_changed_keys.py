@@ -43,6 +43,7 @@ CHANGES: dict[str, Any] = {
     "model_params": {"units": 3},
     "hidden": (9,),
     "activation": "gelu",
+    "additive": "linear",
     "normalization": "batch",
     "dropout": 0.3,
     "precision": "mixed_bfloat16",

@@ -412,7 +412,7 @@ def test_every_era_is_predicted_by_the_fold_that_it_belongs_to(
                 path / f"fold-{number:02}" / "model.keras", compile=False
             )
             for era in labels(predicted):
-                values = model(all_rows(dataset.select([era]))[0]).numpy()[:, 0]
+                values = model.predict(all_rows(dataset.select([era]))[0], verbose=0)[:, 0]
                 expected = values if raw else (rankdata(values) - 0.5) / ROWS_PER_ERA
                 mine = [row for row in rows if row["era"] == era]
                 assert [row["id"].encode() for row in mine] == np.asarray(dataset[era].ids).tolist()

@@ -18,9 +18,9 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# Adam moves each weight by about the learning rate at every step, however little a batch tells of it:
-# these factors make the outputs move as little. A step is relative to the noise of the gradient,
-# which falls with the root of a batch's rows. Quadratic terms have two such factors.
+# Adam moves each weight by about the learning rate at every step, however little a batch tells of
+# it: these factors make the outputs move as little. A step is relative to the noise of the
+# gradient, which falls with the root of a batch's rows. Quadratic terms have two such factors.
 _HIDDEN_SHARE, _LINEAR_SHARE, _SQUARES_SHARE = 0.7, 1.2, 70.0  # of a target's deviation
 _FIRST_GATE = 0.05
 _UNDECAYED = ("linear_terms", "gated_squares", "square_terms")
@@ -42,16 +42,17 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
         part(_terms(n_targets, "linear_terms")(features), _LINEAR_SHARE * noise, "linear_share"),
     ]
     if config.additive == "quadratic":
-        squares = layers.Multiply(name="squares")([features, features])
+        squares = layers.Multiply(dtype="float32", name="squares")([features, features])
         # A product of two weights for each feature, both of which begin small: few of them grow.
         gated = layers.BatchNormalization(
             center=False,
             gamma_initializer=keras.initializers.Constant(_FIRST_GATE),
+            dtype="float32",
             name="gated_squares",
         )(squares)
         terms = _terms(n_targets, "square_terms")(gated)
         parts.append(part(terms, _SQUARES_SHARE * noise**2, "squares_share"))
-    return layers.Add(name="sum")(parts)
+    return layers.Add(dtype="float32", name="sum")(parts)
 
 
 def undecayed(model: Any) -> list[Any]:
