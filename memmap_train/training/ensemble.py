@@ -20,8 +20,8 @@ from ..runs.lineage import code_of
 from ..runs.metrics import uniform_ranks
 from ..runs.object_reference import describe_error, user_code
 from ..runs.run import Run, read_run
-from .model import require_tensorflow
 from .predictor import Predictor, check_missing
+from .startup import require_tensorflow
 from .user_models import read_model
 
 

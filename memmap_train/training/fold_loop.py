@@ -37,9 +37,9 @@ from ..system.paths import user_path
 from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .initial_model import InitialModel
-from .model import require_tensorflow
 from .resolve import Setup, best_possible_score, prepare
 from .results import draw_missing
+from .startup import require_tensorflow
 from .train import checked_plan, train_run
 
 # Of a fold's own record; a run of folds has those of all its folds.

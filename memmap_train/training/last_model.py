@@ -16,10 +16,10 @@ from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
 from ..runs.run import Run, read_run
 from .ensemble import check_folds, check_model, load
-from .model import require_tensorflow
 from .numpy_operations import NumpyOperations, numpy_operations
 from .predictor import BLOCK_ROWS
 from .saved_configuration import argument_defaults, has_own_code
+from .startup import require_tensorflow
 from .step import as_tensor
 from .user_models import read_model
 

@@ -32,7 +32,7 @@ from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import check_benchmarks
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
-from .model import check_model_name
+from .models.build import check_model_name
 from .predictor import check_missing
 from .run_batches import batches_of_run, order_record
 from .startup import n_compute_threads

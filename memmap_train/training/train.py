@@ -29,10 +29,10 @@ from .callbacks import make_callbacks
 from .compiled import compile_model
 from .initial_model import InitialModel
 from .loop import TrainingLoop
-from .model import require_tensorflow
 from .plan import plan_of
 from .resolve import Setup, prepare
 from .results import report_again
+from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
 
