@@ -20,7 +20,7 @@ from memmap_train.numerai.export.export import _description
 from memmap_train.numerai.export.live_rows import make_live
 from memmap_train.numerai.export.model_upload.prediction import make_predict
 from memmap_train.runs.run import read_run
-from memmap_train.training.last_model import last_model
+from memmap_train.training.last_model import last_models
 from tests.support.live_parity import assert_equal_predictions, assert_parity, with_dataset
 
 SYLLABLES = ["ab", "cor", "den", "est", "fi", "gal", "hyp", "ile", "mor", "nu", "ous", "pre", "tis"]
@@ -109,7 +109,7 @@ def test_live_rows_of_any_kind_get_what_convert_and_predict_give(
     neutral = None
     if how:
         neutral = {"features": sets[how["neutralize"]], "proportion": how["proportion"]}
-    predict = make_predict(_description([last_model(read_run(run)) for run in runs], neutral))
+    predict = make_predict(_description([last_models(read_run(run)) for run in runs], neutral))
     raw = assert_equal_predictions(predict, runs, pd.read_parquet(live_file), live, **how)
     assert len(np.unique(raw)) > N_ROWS // 2
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from memmap_train.runs.report import FoldsReport, Reporter, TrainReport, folds_text, training_text
+from memmap_train.runs.report import FoldsReport, Reporter, TrainReport
+from memmap_train.runs.result_text import folds_text, training_text
 from memmap_train.runs.summary import Summary
 
 CORR = Summary(mean=0.03, std=0.025, sharpe=1.2, max_drawdown=0.01, positive=0.92, n_eras=40)
@@ -68,7 +69,7 @@ def test_a_share_of_the_possible_score_is_shown_only_if_it_makes_sense(
 def test_without_a_picture_the_report_says_how_to_get_one(
     is_installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "memmap_train.runs.report.find_spec"
+    name = "memmap_train.runs.result_text.find_spec"
     monkeypatch.setattr(name, lambda module: module if is_installed else None)
     last = training_text(replace(REPORT, chart_path=None)).splitlines()[-1]
     assert last.startswith("chart ")

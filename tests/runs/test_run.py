@@ -197,7 +197,7 @@ def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
     begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
     assert read_run(run.path).folds == folds
-    assert run.fold_path(2) == run.path / "fold-02"
+    assert read_run(run.path).part_paths == (run.path / "fold-01", run.path / "fold-02")
 
 
 def test_era_scores_are_restored_to_the_last_bit(run: Run) -> None:
