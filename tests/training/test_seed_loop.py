@@ -14,15 +14,19 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.runs.metrics import numerai_corr
-from memmap_train.runs.report import FoldsReport, TrainReport
+from memmap_train.runs.report import FoldsReport, Reporter, TrainReport
+from memmap_train.runs.run import begin_run
 from memmap_train.runs.seeds_report import SeedsReport
 from memmap_train.runs.summary import summary
 from memmap_train.training.fold_loop import train_folds
+from memmap_train.training.joint_scores import joint_scores
 from memmap_train.training.seed_loop import dry_run_seeds, train_seeds
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.files import contents
-from tests.support.training_data import ROWS_PER_ERA, Script, small_config
+from tests.support.random_models import make_run
+from tests.support.run_records import run_record
+from tests.support.training_data import ROWS_PER_ERA, Script, all_rows, small_config
 from tests.support.training_runs import interrupt, read_csv, results
 
 pytest_plugins = ["tests.support.training_fixtures"]
@@ -158,6 +162,34 @@ def test_a_run_of_seeds_opened_later_is_the_same(
         assert (run.folds, len(run.era_scores)) == ((), report.n_eras)
         with refused(RunError, "2 seeds", "run.seeds[0].model"):
             run.model()
+
+
+def test_all_targets_are_scored_together_and_the_further_score_that_is_monitored(
+    sample: Path, tmp_path: Path
+) -> None:
+    """The seeds have random weights, and two outputs."""
+    whole = mt.open_dataset(sample)
+    dataset, features = whole.select(whole.eras[3:6]), list(whole.feature_names)
+    targets = ["target", next(name for name in whole.target_names if name.endswith("60"))]
+    record: dict[str, Any] = {"features": features, "targets": targets, "seeds": [0, 1]}
+    record |= {"monitor": "val_fnc_mean", "monitored_against": "all", "dataset": str(sample)}
+    run = begin_run(tmp_path / "run", run_record(**record))
+    models = [
+        make_run(path, features[number:], seed=number) for number, path in enumerate(run.part_paths)
+    ]
+    scores = joint_scores(run, dataset, Reporter())
+    assert scores.corr.shape == (3, 2)
+    for row, era in enumerate(dataset.eras):
+        x, _ = all_rows(dataset.select([era]))
+        outputs = [model(x[:, number:]).numpy() for number, model in enumerate(models)]
+        for column, target in enumerate(targets):
+            ranks = sum((rankdata(of_seed[:, column]) - 0.5) / ROWS_PER_ERA for of_seed in outputs)
+            _, y = all_rows(dataset.select([era]), target)
+            assert scores.corr[row, column] == pytest.approx(numerai_corr(ranks / 2, y), abs=1e-6)
+    run.finish(dict.fromkeys(("corr_mean", "corr_std", "corr_sharpe"), 0.1))
+    (model,) = mt.evaluate(mt.predict(run.path, dataset), dataset, neutral_to="all").models
+    fnc = model.by_target["target"].fnc
+    np.testing.assert_allclose(scores.further["fnc"][:, 0], fnc, atol=1e-9)
 
 
 # -- stopped and resumed --------------------------------------------------------------------------
