@@ -16,7 +16,7 @@ from .files import read_json
 from .lock import is_running
 from .monitor import MONITORS, is_better
 from .record import FORMAT
-from .run import NewerRunError, read_run
+from .run import NewerRunError, Run, read_run
 
 _USUAL = "val_corr_mean"
 _NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")
@@ -50,7 +50,7 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     ----------
     folders : sequence of Path
         Each a run, or a folder whose direct subfolders are looked through for runs. Of a run of
-        folds that is named itself the folds are described too.
+        folds or seeds that is named itself these are described too.
 
     Returns
     -------
@@ -123,11 +123,11 @@ def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """Return the runs in a folder; in that of a run none but its folds."""
+    """Return the runs in a folder; in that of a run none but its folds or seeds."""
     if not folder.is_dir():
         return []
     if (folder / "config.json").exists():
-        return _begun_folds(folder)
+        return _begun_parts(folder)
     return sorted(
         path.parent
         for path in folder.glob("*/config.json")
@@ -135,13 +135,19 @@ def _runs_in(folder: Path) -> list[Path]:
     )
 
 
-def _begun_folds(folder: Path) -> list[Path]:
+def _begun_parts(folder: Path) -> list[Path]:
     try:
         run = read_run(folder)
-        paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
     except RunError:  # which is reported for the run itself
         return []
-    return [path for path in paths if (path / "config.json").exists()]
+    return [path for path in run.part_paths if (path / "config.json").exists()]
+
+
+def _with_histories(run: Run) -> list[Run]:
+    """Return the runs that have a history: the folds or seeds that have begun, or the run."""
+    if not run.part_paths:
+        return [run]
+    return [one for path in _begun_parts(run.path) for one in _with_histories(read_run(path))]
 
 
 def _is_other_config(path: Path) -> bool:
@@ -158,8 +164,8 @@ def _describe(path: Path) -> dict[str, Any]:
     try:
         run = read_run(path)
         result = run.read_result()
-        folds = [read_run(fold) for fold in _begun_folds(path)]
-        history = [epoch for one in folds or [run] for epoch in one.read_history()]
+        parts = [read_run(part) for part in _begun_parts(path)]
+        history = [epoch for one in _with_histories(run) for epoch in one.read_history()]
         monitor = run.record.monitor
         if monitor not in MONITORS:
             raise RunError(
@@ -175,11 +181,15 @@ def _describe(path: Path) -> dict[str, Any]:
             "most_epochs": run.record.epochs,
             "best_epoch": None,
             "folds": len(run.folds),
-            "folds_finished": sum(fold.read_result() is not None for fold in folds),
+            "folds_finished": 0,
+            "seeds": len(run.seeds),
+            "seeds_finished": 0,
         }
         if history:
             row["rows_per_second"] = history[-1]["rows_per_second"]
-        if run.folds:
+        if run.part_paths:
+            n_finished = sum(part.read_result() is not None for part in parts)
+            row["seeds_finished" if run.seeds else "folds_finished"] = n_finished
             scores = result or {}
             row |= {name: scores.get(name) for name in ("corr_mean", "corr_std", "corr_sharpe")}
             row["score"] = scores.get(monitor.removeprefix("val_"))
@@ -209,6 +219,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _cell(name: str, row: Mapping[str, Any]) -> str:
     value = row[name]
-    if name == "state" and row.get("folds"):
-        return f"{value}, {row['folds_finished']} of {row['folds']} folds"
+    for parts in ("seeds", "folds"):
+        if name == "state" and row.get(parts):
+            return f"{value}, {row[f'{parts}_finished']} of {row[parts]} {parts}"
     return "-" if value is None else _FORMATS.get(name, "{}").format(value)
