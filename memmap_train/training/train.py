@@ -136,7 +136,7 @@ def dry_run(
         See `train_run`.
     """
     run, setup, _ = _set_up(dataset, run_dir, config, None, None, None, resume=resume)
-    plan = checked_plan(run, setup, compile_model(setup)[0].model)
+    plan = checked_plan(run, setup, compile_model(setup)[0].trained.graph)
     if not plan.already_finished:
         check_free(user_path(run_dir))
     return plan
