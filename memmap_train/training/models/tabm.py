@@ -24,7 +24,9 @@ def tabm(features: Any, n_targets: int, config: TrainConfig) -> Any:
         x = MemberDense(members, units, is_first=number == 1, name=f"hidden_{number}")(x)
         x = layers.Activation(config.activation, name=f"activation_{number}")(x)
         if config.dropout:
-            x = layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+            # The same units of all members: drawing numbers takes more time than multiplying.
+            shape = (1, None, units)
+            x = layers.Dropout(config.dropout, noise_shape=shape, name=f"dropout_{number}")(x)
     start = TargetTransform.parse(config.target_transform).mean
     outputs = MemberOutputs(n_targets, start, dtype="float32", name="members")(x)
     return MeanOfMembers(dtype="float32", name="targets")(outputs)
