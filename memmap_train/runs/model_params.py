@@ -11,7 +11,8 @@ from ..errors import ConfigError, listed, nearest
 from . import config_types as types
 from .wording import faults_in
 
-_Params = Mapping[str, tuple[Any, Any]]  # the type and the default of each, by name
+# The type and the default of each, by name.
+_Params = Mapping[str, tuple[Any, Any]]
 
 _PARAMS: Mapping[str, _Params] = MappingProxyType(
     {

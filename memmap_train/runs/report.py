@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..text import counted, in_bytes
+from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
 
@@ -57,6 +58,8 @@ class TrainPlan:
     deterministic : bool
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
+    cost : TrainCost or None
+        What the training costs, in the plan of a dry run.
     """
 
     n_train_eras: int
@@ -88,6 +91,7 @@ class TrainPlan:
     epochs_done: int
     deterministic: bool
     already_finished: bool = False
+    cost: TrainCost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
