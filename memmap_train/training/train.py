@@ -91,7 +91,9 @@ def train_run(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, reference, resume=resume)
+    run, setup, warning = set_up_run(
+        dataset, run_dir, config, fold, initial, reference, resume=resume
+    )
     if run:
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -135,7 +137,7 @@ def dry_run(
     RunError, ConfigError, DatasetError, FoldError, BatchError
         See `train_run`.
     """
-    run, setup, _ = _set_up(dataset, run_dir, config, None, None, None, resume=resume)
+    run, setup, _ = set_up_run(dataset, run_dir, config, None, None, None, resume=resume)
     plan = checked_plan(run, setup, compile_model(setup)[0].model)
     if not plan.already_finished:
         check_free(user_path(run_dir))
@@ -151,7 +153,7 @@ def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
     return replace(plan, already_finished=is_finished)
 
 
-def _set_up(
+def set_up_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
@@ -161,7 +163,13 @@ def _set_up(
     *,
     resume: bool,
 ) -> tuple[Run | None, Setup, str | None]:
-    """Return the run to resume, if there is one, what is to be trained, and a warning."""
+    """Return the run to resume, if there is one, what is to be trained, and a warning.
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError
+        See `train_run`.
+    """
     require_tensorflow()
     check_outside(user_path(run_dir), is_fold=fold is not None)
     run = find_run(user_path(run_dir), resume=resume)

@@ -30,7 +30,7 @@ from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
 
 _log = logging.getLogger("memmap_train")
-_ONE_AT_A_TIME = ThreadLock()
+ONE_AT_A_TIME = ThreadLock()
 """Held while a model is trained: Keras's global seed belongs to the process."""
 
 
@@ -251,9 +251,9 @@ def train(
     from .fold_loop import train_folds
     from .train import train_run
 
-    if not _ONE_AT_A_TIME.is_free():
+    if not ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
-    with _ONE_AT_A_TIME, reporter(progress) as report:
+    with ONE_AT_A_TIME, reporter(progress) as report:
         result: TrainReport | FoldsReport
         if folds is None:
             result = train_run(dataset, run_dir, config, resume=resume, report=report)
