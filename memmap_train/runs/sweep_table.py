@@ -161,7 +161,7 @@ def _row(
     ]
     scores = [run["scores"][name] for run in counted_runs]
     score = float(np.mean(scores)) if scores else None
-    n_finished = sum(run["state"] == "finished" for run in runs)
+    finished = {Path(run["run"]).name for run in runs if run["state"] == "finished"}
     if not over_seeds:
         error = _error_over_eras(Path(counted_runs[0]["run"]), name) if counted_runs else None
     elif len(scores) > 1:
@@ -177,7 +177,7 @@ def _row(
         "standard_error_over": SEEDS if over_seeds else ERAS,
         "n_scores": len(scores),
         "n_trials": len(trials),
-        "n_finished": n_finished,
+        "n_finished": len(finished.difference(failures)),
         "state": _state(trials, runs, failures),
         "failures": failures,
         "runs": runs,

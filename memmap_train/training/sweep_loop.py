@@ -91,9 +91,9 @@ def train_sweep(
             report.trial(number, n_trials, trial.name)
             failure = None
             try:
-                done = _train_trial(path, trial, resolved, report)
-                if done.already_finished:
+                if _train_trial(path, trial, resolved, report).already_finished:
                     report.trial_done(number, n_trials, trial.name, "already finished")
+                    continue
             except (ConfigError, FoldError, BatchError) as error:
                 failure = str(error).removeprefix(f"{path / trial.name}: ")
             except (MemoryError, tf.errors.ResourceExhaustedError) as error:

@@ -43,6 +43,7 @@ _OF_BATCHES = (
     "memory",
 )
 """Keys that decide, with the number of features, how rows are shuffled."""
+_MODELS_AT_ONCE = 20  # that are made and wait to be collected, which takes a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def resolve_sweep(
         compiled.add(kind)
         plans.append(plan)
         finished.append(is_finished or stays_failed(path, trial))
-        gc.collect()
+        if len(plans) % _MODELS_AT_ONCE == 0:
+            gc.collect()
     if not all(finished):
         check_free(path)
     return ResolvedSweep(found, record, plans, all(finished))

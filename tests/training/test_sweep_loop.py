@@ -14,11 +14,11 @@ from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.run import read_run
 from memmap_train.runs.sweep_record import read_sweep
-from memmap_train.runs.training_display import TrainingDisplay
 from memmap_train.training import sweep_loop
 from memmap_train.training.sweep_loop import train_sweep
 from memmap_train.training.sweep_setup import resolve_sweep
 from memmap_train.training.train import train_run
+from memmap_train.training.trained_sweep import Sweep
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
@@ -45,6 +45,15 @@ def swept(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = train_sweep(sample, path, SWEPT, sweep_config())
     assert [trial.failure for trial in record.trials] == [None] * 4
     return path
+
+
+@pytest.fixture(autouse=True)
+def quick(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings after the first sweep neither draw nor collect: both take as long as epochs."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
+    for module in ("results", "fold_loop"):
+        monkeypatch.setattr(f"memmap_train.training.{module}.draw_run", lambda *_, **__: None)
+    monkeypatch.setattr(sweep_loop, "draw_sweep", lambda *_, **__: None)
 
 
 def without(swept: Path, path: Path, *names: str) -> Path:
@@ -160,10 +169,10 @@ BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any], type[Exception], tuple[s
         ("trial 002-hidden=1000000x1000000: hidden: ", "weights"),
     ),
     "other eras": (
-        {"targets": [["target"], ["target_60"]]},
-        {"validation_eras": 0.2},
+        {"targets": [["target"], ["target_alpha_60"]]},
+        {},
         FoldError,
-        ("trial 002-targets=target_60: expected the validation eras of 001-targets=target, ",),
+        ("trial 002-targets=target_alpha_60: expected the validation eras of 001-targets=",),
     ),
 }
 
@@ -193,9 +202,9 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "sweep"
-    options = [
-        f"{key}={json.dumps(value)}" for key, value in sweep_config().to_dict().items() if value
-    ]
+    settings = sweep_config().to_dict()
+    del settings["learning_rate"]
+    options = [f"{key}={json.dumps(value)}" for key, value in settings.items() if value]
     train = ["train", str(sample), "--run", str(path), "--quiet"]
     arguments = [*train, *(part for option in options for part in ("--set", option))]
     assert main([*arguments, "--set", "sweep.learning_rate=[1e30, 0.01]"]) == 1
@@ -222,6 +231,7 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(
 def let_fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
     """Let all trainings fail with an error; return the list of those that began."""
     begun: list[str] = []
+    monkeypatch.setattr("memmap_train.training.sweep_setup.compile_model", _only_make)
 
     def fail(dataset: object, run_dir: Path, *_: object, **__: object) -> None:
         begun.append(run_dir.name)
@@ -241,7 +251,7 @@ def test_a_model_that_is_too_large_for_the_memory_fails_alone(
     assert "too large for the memory: MemoryError: cannot allocate 9 GB" in str(
         record.trials[3].failure
     )
-    assert mt.sweep(sample, path, resume=True, progress=False).failures.keys() == set(NAMES)
+    assert Sweep(path).failures.keys() == set(NAMES)
 
 
 def test_a_full_disk_ends_a_sweep(
@@ -297,24 +307,14 @@ def test_each_trial_may_be_a_run_of_folds(
     assert "out-of-fold eras" in capsys.readouterr().out
 
 
-def test_the_table_and_the_best_run_are_had_from_python(sample: Path, swept: Path) -> None:
-    found = mt.sweep(sample, swept, resume=True, progress=False)
+def test_the_table_and_the_best_run_are_had_from_python(swept: Path) -> None:
+    found = Sweep(swept)
     rows = found.table()
     assert [row["n_scores"] for row in rows] == [2, 2]
     assert rows[0]["score"] > rows[1]["score"]
     assert found.best.path == swept / rows[0]["trials"][0]
     assert found.failures == {}
-    assert str(found).splitlines()[0].split() == "trial corr_mean ± n learning_rate state".split()
+    assert str(found).split()[:6] == ["trial", "corr_mean", "±", "n", "learning_rate", "state"]
     by_loss = found.table(by="loss")
     assert by_loss[0]["score"] < by_loss[1]["score"]
     assert found.chart_path == swept / "sweep.png"
-
-
-def test_the_display_says_which_trial_is_trained(
-    sample: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import sys
-
-    with TrainingDisplay(sys.stderr) as display:
-        train_sweep(sample, swept, resume=True, report=display)
-    assert f"trial 3 of 4: {NAMES[2]}: already finished" in capsys.readouterr().err
