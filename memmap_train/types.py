@@ -28,6 +28,7 @@ __all__ = [
     "Reporter",
     "Sampler",
     "ScoreStatistics",
+    "SeedsReport",
     "Shard",
     "StepLocation",
     "Stream",
@@ -62,6 +63,7 @@ _HOMES = {
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
     "ScoreStatistics": "runs.statistics",
+    "SeedsReport": "runs.seeds_report",
     "Shard": "dataset.shard",
     "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from .numerai.submission.report import SubmitReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.seeds_report import SeedsReport
     from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
     from .scoring.records import (

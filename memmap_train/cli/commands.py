@@ -24,17 +24,18 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.report import Reporter, plan_text, result_text
+from ..runs.report import Reporter
+from ..runs.result_text import result_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
 from ..training.startup import start_tensorflow
+from .dry_runs import dry_run
 from .parser import make_parser
 from .sweep_commands import dry_run_sweep, train_sweep
 from .terminal import print_json, run
 
 if TYPE_CHECKING:
-    from ..runs.config import TrainConfig
     from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
@@ -193,7 +194,6 @@ def _train(arguments: argparse.Namespace) -> None:
         (dry_run_sweep if arguments.dry_run else train_sweep)(arguments, request)
         return
     if arguments.dry_run:
-        dry_run = _dry_run if arguments.folds is None else _dry_run_folds
         dry_run(arguments, config)
         return
     from ..training.trained_run import train
@@ -203,47 +203,13 @@ def _train(arguments: argparse.Namespace) -> None:
             arguments.dataset,
             arguments.run,
             config,
+            seeds=arguments.seeds,
             folds=arguments.folds,
             rolling_eras=arguments.rolling,
             resume=arguments.resume,
             progress=reporter,
         )
     print(result_text(run.result))
-
-
-def _dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.train import dry_run  # needs TensorFlow
-
-    plan = dry_run(arguments.dataset, arguments.run, config, resume=arguments.resume)
-    print(plan_text(plan))
-    if plan.already_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-        return
-    checkpoint_bytes = plan.state_bytes + plan.best_bytes
-    print(
-        f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-        f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
-    )
-
-
-def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.fold_loop import dry_run_folds  # needs TensorFlow
-
-    plans, is_finished = dry_run_folds(
-        arguments.dataset,
-        arguments.run,
-        config,
-        folds=arguments.folds,
-        rolling_eras=arguments.rolling,
-        resume=arguments.resume,
-    )
-    for number, plan in enumerate(plans, start=1):
-        done = ": already finished" if plan.already_finished else ""
-        print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
-    if is_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-    else:
-        print(f"would write {arguments.run}: a run for each fold; nothing was written")
 
 
 def _runs(arguments: argparse.Namespace) -> None:
@@ -284,7 +250,9 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _predicted_text(out: str, report: "PredictReport") -> str:
     """Return the report of a prediction as text."""
-    by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
+    models = [counted(report.n_folds, "fold")] if report.n_folds else []
+    models += [counted(report.n_seeds, "seed")] if report.n_seeds else []
+    by = f" by the models of {' and '.join(models)}" if models else ""
     text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"
     if not report.left_out:
         return text

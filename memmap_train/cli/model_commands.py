@@ -65,6 +65,13 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="resume where the run was stopped")
     parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with so many seeds, the configuration's and the following ones, and predict "
+        "with the mean of their ranks; with --resume also more seeds than before",
+    )
+    parser.add_argument(
         "--folds",
         type=folds,
         metavar="N|numerai",

@@ -34,6 +34,7 @@ def train_sweep(arguments: argparse.Namespace, request: "Request") -> None:
             n_runs=request.n_runs,
             folds=arguments.folds,
             rolling_eras=arguments.rolling,
+            seeds=arguments.seeds,
             resume=arguments.resume,
             progress=reporter,
         )
@@ -62,6 +63,7 @@ def dry_run_sweep(arguments: argparse.Namespace, request: "Request") -> None:
         request.n_runs,
         arguments.folds,
         arguments.rolling,
+        arguments.seeds,
         resume=arguments.resume,
     )
     n_steps = n_bytes = 0

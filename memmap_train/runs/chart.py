@@ -39,7 +39,7 @@ def draw_run(
     run : Run
         Its `era_scores.csv` is written.
     best_epoch : int or None
-        Whose scores they are; None for a run of folds.
+        Whose scores they are; None for a run of folds or seeds.
     best_possible : float or None
         The best mean that a model can expect, drawn as a line.
     warn : callable
@@ -54,7 +54,9 @@ def draw_run(
         run.chart_path.unlink(missing_ok=True)  # of fewer epochs: worse than none
         target, folds = run.record.main_target, run.folds
         rows = [row for row in run.read_era_scores() if row[1] == target]
-        what = f"epoch {best_epoch}" if best_epoch else f"{len(folds)} folds, out of fold"
+        parts = [f"{len(run.seeds)} seeds together"] if run.seeds else []
+        parts += [f"{len(folds)} folds, out of fold"] if folds else []
+        what = ", ".join(parts) or f"epoch {best_epoch}"
         ends = list(accumulate(len(fold.validation) for fold in folds))
         return draw_scores(
             run.chart_path,

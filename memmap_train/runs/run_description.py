@@ -38,8 +38,8 @@ def describe_run(path: Path, by: str | None = None) -> dict[str, Any]:
         run = read_run(path)
         result = run.read_result()
         scores: Mapping[str, Any] = {}
-        folds = [read_run(fold) for fold in begun_folds(run)]
-        history = [epoch for one in folds or [run] for epoch in one.read_history()]
+        parts = [read_run(part) for part in begun_parts(run)]
+        history = [epoch for one in _with_histories(run) for epoch in one.read_history()]
         monitor = run.record.monitor
         if monitor not in MONITORS:
             raise RunError(
@@ -55,9 +55,13 @@ def describe_run(path: Path, by: str | None = None) -> dict[str, Any]:
             "most_epochs": run.record.epochs,
             "best_epoch": None,
             "folds": len(run.folds),
-            "folds_finished": sum(fold.read_result() is not None for fold in folds),
+            "folds_finished": 0,
+            "seeds": len(run.seeds),
+            "seeds_finished": 0,
         }
-        if run.folds:
+        if run.part_paths:
+            n_finished = sum(part.read_result() is not None for part in parts)
+            row["seeds_finished" if run.seeds else "folds_finished"] = n_finished
             scores = {f"val_{name}": value for name, value in (result or {}).items()}
         elif history:
             best = history[0]
@@ -86,10 +90,16 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def begun_folds(run: Run) -> list[Path]:
-    """Return the folders of the folds that have begun."""
-    paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
-    return [path for path in paths if (path / "config.json").exists()]
+def begun_parts(run: Run) -> list[Path]:
+    """Return the folders of the folds or seeds that have begun."""
+    return [path for path in run.part_paths if (path / "config.json").exists()]
+
+
+def _with_histories(run: Run) -> list[Run]:
+    """Return the runs that have a history: the folds or seeds that have begun, or the run."""
+    if not run.part_paths:
+        return [run]
+    return [one for path in begun_parts(run) for one in _with_histories(read_run(path))]
 
 
 def check_known(by: str | None, rows: Sequence[Mapping[str, Any]], where: str) -> None:

@@ -69,8 +69,8 @@ class SweepRecord(BaseModel):
         The number of random draws.
     config : dict
         The configuration that all trials share, apart from what is swept.
-    folds, rolling_eras
-        See `train`.
+    folds, rolling_eras, seeds
+        See `train`: each trial is a run of folds, or of seeds.
     eras : list of str
         The dataset's eras when the sweep began: later ones belong to no trial.
     trials : list of Trial
@@ -83,6 +83,7 @@ class SweepRecord(BaseModel):
     config: dict[str, Any]
     folds: int | Literal["numerai"] | None
     rolling_eras: int | None
+    seeds: int | None = None
     eras: list[str]
     trials: list[Trial]
 

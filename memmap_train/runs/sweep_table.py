@@ -7,6 +7,7 @@ the seed alone are one row. Folders are only read. Imports no TensorFlow.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..text import counted
 from .embargo import overlapping_eras
 from .report import TrainPlan
 from .run import Run, read_run
-from .run_description import check_known, describe_run
+from .run_description import begun_parts, check_known, describe_run
 from .score_files import era_score_columns
 from .sweep_record import SweepRecord, Trial, read_sweep, settings_text, value_text
 from .sweep_space import SEED
@@ -51,7 +52,8 @@ def describe_sweep(sweep_dir: Path, by: str | None = None) -> list[dict[str, Any
         `settings` (without the seed), `score_name`, `score` (the mean over trials that have one, of
         the best epoch by what they monitor), `standard_error` and `standard_error_over` ("seeds" or
         "eras"), `n_scores` (trials that have the score), `n_trials`, `n_finished`, `state`,
-        `failures` (reasons by trial) and `runs` (what `describe_runs` knows of each one that has
+        `score_together` (of a run of seeds, that of their common predictions), `failures` (reasons
+        by trial) and `runs` (what `describe_runs` knows of each one that has
         begun).
 
     Raises
@@ -69,11 +71,16 @@ def describe_sweep(sweep_dir: Path, by: str | None = None) -> list[dict[str, Any
         for trial in record.trials
         if (path / trial.name / "config.json").exists()
     }
-    found = list(described.values())
+    members = {
+        name: [describe_run(part, by) for part in begun_parts(read_run(path / name))]
+        for name, run in described.items()
+        if run.get("seeds")
+    }
+    found = [*described.values(), *chain(*members.values())]
     check_known(by, found, str(path))
     name = by or common_monitor(found) or _USUAL
-    over_seeds = any(len(trials) > 1 for trials in groups.values())
-    rows = [_row(path, trials, described, name, over_seeds) for trials in groups.values()]
+    over_seeds = record.seeds is not None or any(len(trials) > 1 for trials in groups.values())
+    rows = [_row(trials, described, members, name, over_seeds) for trials in groups.values()]
     return sorted_by(rows, "score", name)
 
 
@@ -82,15 +89,17 @@ def sweep_text(sweep_dir: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     record = read_sweep(user_path(sweep_dir))
     keys = varied_keys(record)
     name, over = rows[0]["score_name"], rows[0]["standard_error_over"]
-    head = ["trial", name.removeprefix("val_"), "±", *(["n"] if over == SEEDS else []), *keys]
-    table = [[*head, "state"]]
-    for row in rows:
-        n_scores = [str(row["n_scores"])] if over == SEEDS else []
-        values = [value_text(row["settings"].get(key)) for key in keys]
-        scores = [_number(row["score"]), _number(row["standard_error"])]
-        table.append([_numbers(row["trials"]), *scores, *n_scores, *values, row["state"]])
-    right = [False, True, True, *([True] if over == SEEDS else []), *(False for _ in (*keys, ""))]
-    lines = aligned(table, right)
+    numbers = {name.removeprefix("val_"): [_number(row["score"]) for row in rows]}
+    numbers["±"] = [_number(row["standard_error"]) for row in rows]
+    if over == SEEDS:
+        numbers["n"] = [str(row["n_scores"]) for row in rows]
+    if record.seeds is not None:
+        numbers["together"] = [_number(row["score_together"]) for row in rows]
+    words = {key: [value_text(row["settings"].get(key)) for row in rows] for key in keys}
+    words["state"] = [row["state"] for row in rows]
+    columns = {"trial": [_numbers(row["trials"]) for row in rows], **numbers, **words}
+    right = [name in numbers for name in columns]
+    lines = aligned([[*columns], *zip(*columns.values(), strict=True)], right)
     failures = {trial: why for row in rows for trial, why in row["failures"].items()}
     lines += [f"{trial}: failed: {reason}" for trial, reason in sorted(failures.items())]
     return "\n".join([*lines, *_notes(record, rows, name, over)])
@@ -129,7 +138,9 @@ def _notes(
     """Return what has to be known to read the table, a line each."""
     eras = "out-of-fold eras" if record.folds else "validation eras"
     notes = [f"score: {name} of the {eras}; ±: its standard error over {over}"]
-    if over == SEEDS:
+    if record.seeds is not None:
+        notes[0] += ", the mean of n; together: that of their common predictions"
+    elif over == SEEDS:
         notes[0] += ", the n trials that differ in the seed alone"
     else:
         notes[0] += ", which all trials share: it isn't that of a difference between trials"
@@ -144,9 +155,9 @@ def _notes(
 
 
 def _row(
-    path: Path,
     trials: Sequence[Trial],
     described: Mapping[str, Mapping[str, Any]],
+    members: Mapping[str, Sequence[Mapping[str, Any]]],
     name: str,
     over_seeds: bool,
 ) -> dict[str, Any]:
@@ -154,12 +165,19 @@ def _row(
     runs = [described[trial.name] for trial in trials if trial.name in described]
     failures = {trial.name: trial.failure for trial in trials if trial.failure is not None}
     failures |= {Path(run["run"]).name: run["problem"] for run in runs if run["problem"]}
+    whole = {
+        trial.name: described[trial.name]
+        for trial in trials
+        if trial.name in described and trial.name not in failures
+    }
     counted_runs = [
         run
-        for run in runs
-        if Path(run["run"]).name not in failures and run["scores"].get(name) is not None
+        for trial, of_trial in whole.items()
+        for run in members.get(trial, [of_trial])
+        if run["scores"].get(name) is not None
     ]
     scores = [run["scores"][name] for run in counted_runs]
+    together = [run["scores"].get(name) for trial, run in whole.items() if trial in members]
     score = float(np.mean(scores)) if scores else None
     finished = {Path(run["run"]).name for run in runs if run["state"] == "finished"}
     if not over_seeds:
@@ -176,6 +194,7 @@ def _row(
         "standard_error": error,
         "standard_error_over": SEEDS if over_seeds else ERAS,
         "n_scores": len(scores),
+        "score_together": together[0] if together else None,
         "n_trials": len(trials),
         "n_finished": len(finished.difference(failures)),
         "state": _state(trials, runs, failures),

@@ -16,7 +16,7 @@ from .files import read_json
 from .monitor import MONITORS
 from .record import FORMAT
 from .run import read_run
-from .run_description import begun_folds, check_known, describe_run
+from .run_description import begun_parts, check_known, describe_run
 from .sweep_record import SWEEP_FILE, is_sweep, read_sweep
 
 _USUAL = "val_corr_mean"
@@ -50,7 +50,7 @@ def describe_runs(folders: Sequence[Path], by: str | None = None) -> list[dict[s
     ----------
     folders : sequence of Path
         Each a run, or a folder whose direct subfolders are looked through for runs and sweeps. Of a
-        run of folds that is named itself the folds are described too.
+        run of folds or seeds that is named itself these are described too.
     by : str, optional
         The score to sort by, a column of `history.csv`; by default the monitored one.
 
@@ -142,12 +142,12 @@ def aligned(table: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """Return the runs in a folder; in that of a run none but its folds."""
+    """Return the runs in a folder; in that of a run none but its folds or seeds."""
     if not folder.is_dir():
         return []
     if (folder / "config.json").exists():
         try:
-            return begun_folds(read_run(folder))
+            return begun_parts(read_run(folder))
         except RunError:  # which is reported for the run itself
             return []
     runs = [path for path in folder.glob("*/config.json") if not _is_other_config(path)]
@@ -178,8 +178,9 @@ def _is_other_config(path: Path) -> bool:
 
 def _cell(name: str, row: Mapping[str, Any]) -> str:
     value = row[name]
-    if name == "state" and row.get("folds"):
-        return f"{value}, {row['folds_finished']} of {row['folds']} folds"
+    for parts in ("seeds", "folds"):
+        if name == "state" and row.get(parts):
+            return f"{value}, {row[f'{parts}_finished']} of {row[parts]} {parts}"
     if name == "state" and row.get("n_trials"):
         return f"{value}, {row['n_finished']} of {row['n_trials']} trials finished"
     return "-" if value is None else _FORMATS.get(name, "{}").format(value)

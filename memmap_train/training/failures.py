@@ -18,7 +18,7 @@ from ..runs.config import TrainConfig
 from ..runs.object_reference import describe_error, is_reference
 from ..runs.run import Run
 from ..runs.state import TrainingProgress
-from .model import brings_model
+from .models.build import brings_model
 from .step import TrainStep
 
 

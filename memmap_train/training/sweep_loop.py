@@ -17,12 +17,14 @@ from ..errors import BatchError, ConfigError, FoldError
 from ..runs.config import TrainConfig
 from ..runs.lock import holding
 from ..runs.object_reference import describe_error
-from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.report import Reporter
+from ..runs.result_text import AnyReport
 from ..runs.selection import DatasetOrPath, reopened
 from ..runs.sweep_chart import draw_sweep
 from ..runs.sweep_record import SweepRecord, Trial, write_sweep
 from ..system.paths import user_path
 from .fold_loop import train_folds
+from .seed_loop import train_seeds
 from .sweep_setup import ResolvedSweep, dataset_for, resolve_sweep, stays_failed
 from .train import train_run
 
@@ -36,6 +38,7 @@ def train_sweep(
     n_runs: int | None = None,
     folds: int | Literal["numerai"] | None = None,
     rolling_eras: int | None = None,
+    seeds: int | None = None,
     resume: bool = False,
     report: Reporter | None = None,
 ) -> SweepRecord:
@@ -56,6 +59,8 @@ def train_sweep(
         The number of random draws, without which all combinations are trained.
     folds, rolling_eras
         See `train_folds`: each trial is a run of folds.
+    seeds
+        See `train_seeds`: each trial is a run of seeds.
     resume : bool
         Resume a sweep: finished and failed trials stay as they are, the unfinished one resumes, and
         the others begin. A failed one whose folder was removed begins again. Values may be added.
@@ -79,7 +84,7 @@ def train_sweep(
     report = report or Reporter()
     path = user_path(sweep_dir)
     resolved = resolve_sweep(
-        dataset, path, swept, config, n_runs, folds, rolling_eras, resume=resume
+        dataset, path, swept, config, n_runs, folds, rolling_eras, seeds, resume=resume
     )
     record, n_trials = resolved.record, len(resolved.record.trials)
     with holding(path):
@@ -108,22 +113,16 @@ def train_sweep(
     return record
 
 
-def _train_trial(
-    path: Path, trial: Trial, resolved: ResolvedSweep, report: Reporter
-) -> TrainReport | FoldsReport:
+def _train_trial(path: Path, trial: Trial, resolved: ResolvedSweep, report: Reporter) -> AnyReport:
     """Train a trial, or resume it."""
     record = resolved.record
     # An update may have come while the trial before was trained.
     present = dataset_for(path, trial, reopened(resolved.dataset), record)
     run_dir, config = path / trial.name, record.config_of(trial)
-    if record.folds is None:
-        return train_run(present, run_dir, config, resume=True, report=report)
-    return train_folds(
-        present,
-        run_dir,
-        config,
-        folds=record.folds,
-        rolling_eras=record.rolling_eras,
-        resume=True,
-        report=report,
-    )
+    common: dict[str, Any] = {"resume": True, "report": report}
+    of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    if record.seeds is not None:
+        return train_seeds(present, run_dir, config, seeds=record.seeds, **of_folds, **common)
+    if record.folds is not None:
+        return train_folds(present, run_dir, config, **of_folds, **common)
+    return train_run(present, run_dir, config, **common)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..dataset.dataset import Dataset
-from ..errors import FoldError, MemmapTrainError, RunError
+from ..errors import ConfigError, FoldError, MemmapTrainError, RunError
 from ..runs.config import TrainConfig
 from ..runs.lock import check_free
 from ..runs.report import TrainPlan
@@ -30,8 +30,9 @@ from ..runs.sweep_record import (
 from ..runs.sweep_space import sweep_space, with_settings
 from .compiled import compile_model, make_model
 from .fold_loop import dry_run_folds
-from .model import require_tensorflow
 from .resolve import prepare
+from .seed_loop import dry_run_seeds
+from .startup import require_tensorflow
 from .train import checked_plan, set_up_run
 
 _OF_BATCHES = (
@@ -55,7 +56,7 @@ class ResolvedSweep:
     dataset : Dataset
     record : SweepRecord
     plans : list of list of TrainPlan
-        Of each trial the plan of its run, or of each of its folds.
+        Of each trial the plan of its run, or of each of its folds and seeds.
     is_finished : bool
         Whether nothing is to be done.
     """
@@ -72,8 +73,9 @@ def resolve_sweep(
     swept: Mapping[str, Any] | None,
     config: TrainConfig | None,
     n_runs: int | None,
-    folds: int | Literal["numerai"] | None,
-    rolling_eras: int | None,
+    folds: int | Literal["numerai"] | None = None,
+    rolling_eras: int | None = None,
+    seeds: int | None = None,
     *,
     resume: bool,
 ) -> ResolvedSweep:
@@ -90,10 +92,18 @@ def resolve_sweep(
     if config is None:
         config = known.train_config() if known else TrainConfig()
     space = sweep_space(swept or {}, n_runs)
-    if begun and (begun.folds, begun.rolling_eras) != (folds, rolling_eras):
-        raise RunError(
-            f"{path}: its trials have --folds {begun.folds} and --rolling {begun.rolling_eras}, "
-            f"found {folds} and {rolling_eras}; resume with the same, or choose another --run"
+    if begun is not None:
+        folds, rolling_eras = folds or begun.folds, rolling_eras or begun.rolling_eras
+        seeds = seeds or begun.seeds
+        if (begun.folds, begun.rolling_eras) != (folds, rolling_eras):
+            raise RunError(
+                f"{path}: its trials have --folds {begun.folds} and --rolling "
+                f"{begun.rolling_eras}, found {folds} and {rolling_eras}; resume without these, or "
+                "choose another --run"
+            )
+    if seeds is not None and space.seeds:
+        raise ConfigError(
+            "sweep.seed: --seeds gives seeds, too, and makes one run of them; leave one of both out"
         )
     found = opened(dataset)
     record = SweepRecord(
@@ -102,6 +112,7 @@ def resolve_sweep(
         config=config.to_dict(),
         folds=folds,
         rolling_eras=rolling_eras,
+        seeds=seeds,
         eras=begun.eras if begun else list(found.eras),
         trials=grown_trials(begun.trials if begun else [], space.settings(config.seed), path),
     )
@@ -127,19 +138,18 @@ def resolve_sweep(
 def _checked(
     path: Path, trial: Trial, found: Dataset, record: SweepRecord, *, compiles: bool
 ) -> tuple[list[TrainPlan], bool]:
-    """Check a trial; return the plan of its run, or of each fold, and whether it is finished."""
+    """Check a trial; return the plan of its run, or of each part, and whether it is finished."""
     run_dir, config = path / trial.name, record.config_of(trial)
     present = dataset_for(path, trial, found, record)
-    if record.folds is not None:
-        return dry_run_folds(
-            present,
-            run_dir,
-            config,
-            folds=record.folds,
-            rolling_eras=record.rolling_eras,
-            resume=True,
+    of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    if record.seeds is not None:
+        plans, is_finished = dry_run_seeds(
+            present, run_dir, config, seeds=record.seeds, **of_folds, resume=True
         )
-    run, setup, _ = set_up_run(present, run_dir, config, None, None, None, resume=True)
+        return [plan for of_seed in plans.values() for plan in of_seed], is_finished
+    if record.folds is not None:
+        return dry_run_folds(present, run_dir, config, **of_folds, resume=True)
+    run, setup, _ = set_up_run(present, run_dir, config, None, resume=True)
     # Compiling takes a second, and what it would show of others like it is the same.
     model = compile_model(setup)[0].model if compiles else make_model(setup)
     plan = checked_plan(run, setup, model)

@@ -112,6 +112,7 @@ def sweep(
     n_runs: int | None = None,
     folds: int | Literal["numerai"] | None = None,
     rolling_eras: int | None = None,
+    seeds: int | None = None,
     resume: bool = False,
     progress: bool | Progress | Reporter | None = None,
 ) -> Sweep:
@@ -135,6 +136,9 @@ def sweep(
         trained.
     folds, rolling_eras
         See `train`: each trial is a run of folds, and is scored out of fold.
+    seeds : int, optional
+        See `train`: each trial is a run of seeds, which predict together. (A list of seeds in
+        `swept` trains them one by one.)
     resume : bool
         Resume a sweep: the trial that was interrupted resumes, and those that are missing begin.
         Values may be added, and `n_runs` and `epochs` raised. A trial that has failed stays so
@@ -177,6 +181,7 @@ def sweep(
             n_runs=n_runs,
             folds=folds,
             rolling_eras=rolling_eras,
+            seeds=seeds,
             resume=resume,
             report=report,
         )

@@ -8,7 +8,8 @@ import pytest
 
 from memmap_train.errors import ConfigError
 from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.sweep_space import Range, sweep_space, with_settings
+from memmap_train.runs.sweep_range import Range
+from memmap_train.runs.sweep_space import sweep_space, with_settings
 from tests.support.errors import refused
 
 LISTS = {"dropout": [0, 0.5], "hidden": [[8], [8, 4], []], "seed": [3, 5]}

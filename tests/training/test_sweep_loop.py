@@ -51,7 +51,7 @@ def swept(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trainings after the first sweep neither draw nor collect: both take as long as epochs."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    for module in ("results", "fold_loop"):
+    for module in ("results", "fold_loop", "seed_loop"):
         monkeypatch.setattr(f"memmap_train.training.{module}.draw_run", lambda *_, **__: None)
     monkeypatch.setattr(sweep_loop, "draw_sweep", lambda *_, **__: None)
 
@@ -112,6 +112,8 @@ def test_a_finished_sweep_has_nothing_to_do(
     assert "4 trials, already finished; nothing to do" in last
     with refused(RunError, "its trials have --folds None", "found 2"):
         train_sweep(sample, path, folds=2, resume=True)
+    with refused(ConfigError, "sweep.seed: --seeds gives seeds, too"):
+        train_sweep(sample, path, seeds=2, resume=True)
     with refused(RunError, "no longer asked for: '003-learning_rate=0.001-seed=0'"):
         train_sweep(sample, path, {**SWEPT, "learning_rate": [0.01]}, resume=True)
     with refused(RunError, f"trial {NAMES[0]}", "the configuration differs", "hidden"):
@@ -122,7 +124,7 @@ def test_values_may_be_added_to_a_sweep(sample: Path, swept: Path, tmp_path: Pat
     path = without(swept, tmp_path / "sweep", NAMES[3])
     grown = {"dropout": [0.1], **SWEPT, "learning_rate": [0.1, 0.01, 0.001]}
     grown.pop("dropout")
-    resolved = resolve_sweep(sample, path, grown, None, None, None, None, resume=True)
+    resolved = resolve_sweep(sample, path, grown, None, None, resume=True)
     names = [trial.name for trial in resolved.record.trials]
     assert names[:4] == NAMES
     assert names[4:] == ["005-learning_rate=0.1-seed=0", "006-learning_rate=0.1-seed=1"]
@@ -137,7 +139,7 @@ def test_trials_with_batches_of_one_size_shuffle_alike(sample: Path, tmp_path: P
     swept = {"batch_size": [64, 128], "features": ["small", "all"]}
     config = sweep_config(window_size=None, pool_batches=None)
     path = tmp_path / "sweep"
-    resolved = resolve_sweep(sample, path, swept, config, None, None, None, resume=False)
+    resolved = resolve_sweep(sample, path, swept, config, None, resume=False)
     orders = [trial.order for trial in resolved.record.trials]
     assert orders[0] == orders[1]
     assert orders[2] == orders[3]
@@ -305,6 +307,26 @@ def test_each_trial_may_be_a_run_of_folds(
     assert row["standard_error"] > 0
     assert main(["runs", str(path)]) == 0
     assert "out-of-fold eras" in capsys.readouterr().out
+
+
+def test_each_trial_may_be_a_run_of_seeds(
+    sample: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep"
+    settings = {"learning_rate": [0.001]}
+    found = mt.sweep(sample, path, settings, sweep_config(), seeds=2, progress=False)
+    (row,) = found.table()
+    of_each = next(
+        row for row in Sweep(swept).table() if row["settings"] == {"learning_rate": 0.001}
+    )
+    for key in ("score", "standard_error", "standard_error_over", "n_scores"):
+        assert row[key] == of_each[key]
+    assert row["score_together"] == found.best.result.corr.mean
+    assert main(["runs", str(path)]) == 0
+    head, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["trial", "corr_mean", "±", "n", "together", "state"]
+    resolved = resolve_sweep(sample, path, None, None, None, resume=True)
+    assert resolved.is_finished
 
 
 def test_the_table_and_the_best_run_are_had_from_python(swept: Path) -> None:

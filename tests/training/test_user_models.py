@@ -20,7 +20,7 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.initial_model import InitialModel
-from memmap_train.training.model import build
+from memmap_train.training.models.build import build
 from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import train_run
 from tests.support.errors import refused

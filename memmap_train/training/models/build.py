@@ -11,15 +11,16 @@ from typing import Any
 
 import keras
 
-from ..errors import ConfigError, listed, nearest
-from ..runs.config import TrainConfig
-from ..runs.lineage import SUFFIX
-from ..runs.object_reference import is_reference
-from ..runs.target_transforms import TargetTransform
-from ..system.resources import available_memory
-from ..text import in_bytes
-from .startup import wrong_backend
-from .user_models import build_own
+from ...errors import ConfigError, listed, nearest
+from ...runs.config import TrainConfig
+from ...runs.lineage import SUFFIX
+from ...runs.object_reference import is_reference
+from ...system.resources import available_memory
+from ...text import in_bytes
+from ..user_models import build_own
+from .linear import linear
+from .mlp import mlp
+from .resnet import resnet
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
@@ -58,15 +59,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     x = keras.layers.Rescaling(
         1 / _FEATURE_STD, offset=-_FEATURE_MEAN / _FEATURE_STD, name="standardised"
     )(inputs)
-    x = _BODIES[config.model](x, config)
-    outputs = keras.layers.Dense(
-        n_targets,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=keras.initializers.Constant(
-            TargetTransform.parse(config.target_transform).mean
-        ),
-        name="targets",
-    )(x)
+    outputs = _BODIES[config.model](x, n_targets, config)
     model = keras.Model(inputs, outputs, name=config.model)
     if {weight.dtype for weight in model.weights} | {outputs.dtype} != {"float32"}:
         raise ConfigError(
@@ -106,60 +99,6 @@ def brings_model(config: TrainConfig) -> bool:
     return config.model not in _BODIES
 
 
-def require_tensorflow() -> None:
-    """Raise a ConfigError if Keras computes with something else, or in another type of number."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise wrong_backend(backend)
-    if keras.config.floatx() != "float32":
-        raise ConfigError(
-            f"Keras's floatx is {keras.config.floatx()!r}, expected 'float32'; call "
-            'keras.config.set_floatx("float32")'
-        )
-
-
-def _mlp(x: Any, config: TrainConfig) -> Any:
-    layers, kind = keras.layers, _NORMALIZATIONS[config.normalization]
-    for number, units in enumerate(config.hidden, start=1):
-        if kind is None:
-            x = layers.Dense(units, activation=config.activation, name=f"hidden_{number}")(x)
-        else:
-            x = layers.Dense(units, name=f"hidden_{number}")(x)
-            x = kind(name=f"normalised_{number}")(x)
-            x = layers.Activation(config.activation, name=f"activation_{number}")(x)
-        if config.dropout:
-            x = layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
-    return x
-
-
-def _resnet(x: Any, config: TrainConfig) -> Any:
-    layers = keras.layers
-    if config.hidden:
-        x = layers.Dense(config.hidden[0], name="stem")(x)
-    for number, units in enumerate(config.hidden, start=1):
-        y = layers.BatchNormalization(name=f"normalised_{number}")(x)
-        y = layers.Dense(units, activation=config.activation, name=f"hidden_{number}")(y)
-        if config.dropout:
-            y = layers.Dropout(config.dropout, name=f"dropout_{number}")(y)
-        y = layers.Dense(units, name=f"residual_{number}")(y)
-        if x.shape[-1] != units:
-            x = layers.Dense(units, use_bias=False, name=f"shortcut_{number}")(x)
-        x = layers.Add(name=f"block_{number}")([x, y])
-    return x
-
-
-def _linear(x: Any, config: TrainConfig) -> Any:
-    del config  # nothing of it concerns a linear model
-    return x
-
-
-_NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        "none": None,
-        "batch": keras.layers.BatchNormalization,
-        "layer": keras.layers.LayerNormalization,
-    }
-)
-_BODIES: Mapping[str, Callable[[Any, TrainConfig], Any]] = MappingProxyType(
-    {"mlp": _mlp, "linear": _linear, "resnet": _resnet}
+_BODIES: Mapping[str, Callable[[Any, int, TrainConfig], Any]] = MappingProxyType(
+    {"mlp": mlp, "linear": linear, "resnet": resnet}
 )
