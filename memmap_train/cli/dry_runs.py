@@ -83,7 +83,7 @@ def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") 
 
 
 def _print_cost(plans: Sequence[TrainPlan]) -> None:
-    """Print what is left to do costs, all together."""
+    """Print what the models cost that are left to train, if there are some."""
     costs = [plan.cost for plan in plans if plan.cost is not None]
     if costs:
         print(cost_text(costs))

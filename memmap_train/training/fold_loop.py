@@ -10,6 +10,7 @@ chosen by the very eras that it is scored on.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ from ..runs.resume import acquire_run, begun_record, finished_result
 from ..runs.run import Run, find_run, read_run
 from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
-from .part_plans import plans_of_parts
+from .part_plans import Preparation, plans_of_parts
 from .parts import datasets_of_parts, draw_all_missing, kept_initial, writing_results
 from .resolve import Setup, best_possible_score, prepare
 from .resolve_folds import ResolvedFolds, resolve_folds
@@ -127,15 +128,19 @@ def dry_run_folds(
     is_finished = run is not None and finished_result(run, resolved.record) is not None
     if not is_finished:
         check_free(user_path(run_dir))
-    parts = range(len(resolved.folds))
-    return plans_of_parts(parts, lambda i: setup_of_fold(resolved, i)), is_finished
+    return plans_of_parts(preparations_of(resolved)), is_finished
 
 
-def setup_of_fold(resolved: ResolvedFolds, i: int) -> tuple[Run | None, Setup]:
-    """Return the run of a fold, if it has begun, and its configuration resolved."""
-    of_fold = find_run(resolved.run.part_paths[i], resume=True) if resolved.run else None
-    shared = resolved.shared(resolved.folds[i], resolved.initial)
-    return of_fold, prepare(resolved.dataset, of_fold, resolved.configs[i], shared)
+def preparations_of(resolved: ResolvedFolds) -> list[Preparation]:
+    """Return what prepares each fold of those that are decided."""
+    run = resolved.run
+
+    def prepared(i: int) -> tuple[Run | None, Setup]:
+        of_fold = find_run(run.part_paths[i], resume=True) if run else None
+        shared = resolved.shared(resolved.folds[i], resolved.initial)
+        return of_fold, prepare(resolved.dataset, of_fold, resolved.configs[i], shared)
+
+    return [partial(prepared, i) for i in range(len(resolved.folds))]
 
 
 def _set_up(

@@ -21,6 +21,7 @@ from ..runs.cost import FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
 from ..runs.report import TrainPlan
 from ..runs.target_transforms import TargetTransform
 from ..system.resources import anonymous_memory
+from .compiled import compile_model
 from .failures import failure_of_model
 from .further_scores import further_scorer
 from .predictor import BLOCK_ROWS, Predictor
@@ -34,6 +35,13 @@ _SCORING_SECONDS = 1.5
 _MIN_STEPS = 3
 _SYNC_SECONDS = 0.1  # a GPU computes later than it is asked to: how often to wait for it
 _READ_SHARE = 0.05  # of features outside of memory, from which on steps are measured again
+
+
+def probed(setup: Setup, plan: TrainPlan) -> TrainCost:
+    """Compile a model, and measure what its training costs; see `probe`."""
+    began = time.perf_counter()
+    step, predictor = compile_model(setup)
+    return probe(setup, step, predictor, plan, time.perf_counter() - began)
 
 
 def probe(

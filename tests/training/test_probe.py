@@ -10,7 +10,6 @@ import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError
-from memmap_train.training import part_plans
 from memmap_train.training import probe as probe_module
 from memmap_train.training.compiled import compile_model
 from memmap_train.training.fold_loop import dry_run_folds
@@ -156,7 +155,7 @@ def test_folds_are_probed_once(
         calls.append(given[3])
         return original(*given)
 
-    monkeypatch.setattr(part_plans, "probe", noted)
+    monkeypatch.setattr(probe_module, "probe", noted)
     config = small_config(validation_eras=None)
     plans, _ = dry_run_folds(sample, tmp_path / "run", config, folds=2)
     assert calls == [replace(plans[-1], cost=None)]
