@@ -154,6 +154,9 @@ class TrainConfig:
         returns a callback.
     tensorboard : bool
         Whether a log for TensorBoard is written into the run's folder.
+    baseline : "ridge" or "none"
+        What is trained beside the model, on the same eras, features and targets, to compare it
+        with: a ridge regression, in a folder inside the run's. A "linear" model has none.
     seed : int
         The seed of the order of the rows, of the initial weights and of the dropout.
     deterministic : bool or None
@@ -219,6 +222,7 @@ class TrainConfig:
     validation_steps: types.AtLeast0 = 0
     callbacks: types.References = ()
     tensorboard: types.Flag = False
+    baseline: Literal["ridge", "none"] = "ridge"
     seed: types.Seed = 0
     deterministic: types.OrAuto[types.Flag] = None
     checkpoint_steps: types.AtLeast0 = 0

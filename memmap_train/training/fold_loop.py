@@ -128,7 +128,7 @@ def train_folds(
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
-        return _conclude(run, resolved, reports, report)
+        return conclude_folds(run, resolved.dataset, reports, report)
 
 
 def dry_run_folds(
@@ -308,11 +308,33 @@ def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> Fold
     return recorded_folds_report(run)
 
 
-def _conclude(
-    run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
+def conclude_folds(
+    run: Run,
+    dataset: Dataset,
+    reports: Sequence[TrainReport],
+    report: Reporter,
+    *,
+    draws: bool = True,
 ) -> FoldsReport:
-    """Put the scores of all folds together, and write them."""
-    best_possible = best_possible_score(resolved.dataset, run.record.main_target)
+    """Put the scores of all folds together, and write them.
+
+    Parameters
+    ----------
+    run : Run
+        A run of folds, all of which are finished.
+    dataset : Dataset
+    reports : sequence of TrainReport
+        Those of the folds, in order.
+    report : Reporter
+    draws : bool
+        Whether to draw the picture of the scores.
+
+    Raises
+    ------
+    RunError
+        They can't be written, which `resume` does again.
+    """
+    best_possible = best_possible_score(dataset, run.record.main_target)
     try:
         run.write_era_scores(
             row
@@ -320,9 +342,11 @@ def _conclude(
             for row in read_run(run.fold_path(number)).read_era_scores()
         )
         corr, pearson, further = recorded_summaries(run)
-        chart_path = draw_run(
-            run, best_epoch=None, best_possible=best_possible, warn=report.warning
-        )
+        chart_path = None
+        if draws:
+            chart_path = draw_run(
+                run, best_epoch=None, best_possible=best_possible, warn=report.warning
+            )
         result = FoldsReport(
             run_dir=str(run.path),
             n_eras=sum(len(fold.validation) for fold in run.folds),

@@ -6,6 +6,7 @@ Takes a resolved configuration with its model; returns a `TrainPlan`.
 from typing import Any
 
 from ..loading.explanation import reading_line, shuffling_line
+from ..runs.baseline import wants_baseline
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
 from ..runs.ridge_keys import RIDGE
@@ -38,6 +39,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
         transform=transform_line(setup.dataset.select(fold.train), config.target_transform),
+        baseline="a ridge regression, fitted afterwards" if wants_baseline(config) else None,
         monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),

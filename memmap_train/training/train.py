@@ -13,6 +13,7 @@ from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
 from ..runs.lock import check_free
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     acquire_run,
@@ -101,7 +102,7 @@ def train_run(
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
-            return report_again(run, result, report)
+            return report_again(run, result, report) if draws else recorded_report(run)
     # Before a new run has a folder: what the user brings may be refused.
     compiled = None
     if setup.config.model == RIDGE:

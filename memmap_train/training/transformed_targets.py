@@ -17,7 +17,8 @@ from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError, ShardError
 from ..runs.era_transform import transformed_era
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.target_transforms import TargetTransform
 from ..system.resources import nearest_existing
 from ..text import in_bytes
