@@ -20,7 +20,16 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry", "machines")
+NAMES = (
+    *BY_DEFAULT,
+    "exporting",
+    "learning",
+    "ridge",
+    "joining",
+    "scoring",
+    "geometry",
+    "machines",
+)
 """The last five take minutes; `geometry` takes 25 GB of disk, `machines` what its stores take."""
 
 
