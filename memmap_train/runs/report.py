@@ -12,6 +12,7 @@ from typing import Any
 
 from ..text import counted, in_bytes
 from .baseline_text import baseline_lines, baseline_scores, strengths_text
+from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
 
@@ -40,6 +41,8 @@ class TrainPlan:
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
+    precision : str or None
+        What hidden layers compute in, and whether that is slow here, if it isn't float32.
     buffer_bytes : int
         Bytes of data that training and validation hold at once.
     state_bytes : int
@@ -58,6 +61,8 @@ class TrainPlan:
         Whether the model is a ridge regression, made of sums without steps.
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
+    cost : TrainCost or None
+        What the training costs, in the plan of a dry run.
     """
 
     n_train_eras: int
@@ -75,6 +80,7 @@ class TrainPlan:
     n_targets: int
     n_parameters: int
     model: str
+    precision: str | None = None
     buffer_bytes: int
     state_bytes: int
     best_bytes: int
@@ -90,6 +96,7 @@ class TrainPlan:
     deterministic: bool
     in_closed_form: bool = False
     already_finished: bool = False
+    cost: TrainCost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +214,7 @@ def plan_text(plan: TrainPlan) -> str:
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
+    precision = "" if plan.precision is None else f"precision   {plan.precision}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
     baseline = "" if plan.baseline is None else f"baseline    {plan.baseline}\n"
     state = "weights, the optimizer's state and the best epoch's weights"
@@ -224,6 +232,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"{embargo}{transform}{monitor}{baseline}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
+        f"{precision}"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
