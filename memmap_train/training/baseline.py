@@ -44,25 +44,23 @@ def add_baseline(
     KeyboardInterrupt
         Raised after a checkpoint was saved, from which the same command continues.
     """
-    is_new = finished_baseline(run) is None
-    if is_new:
-        try:
+    try:
+        if finished_baseline(run) is None:
             _fit(run, dataset, report)
-        except (MemmapTrainError, OSError, MemoryError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            report.warning(
-                f"{run.baseline_path}: the ridge regression to compare with can't be fitted: "
-                f"{reason}; the run itself is finished, --resume tries again, and --set "
-                "baseline=none does without"
-            )
+        scores = baseline_scores(run)
+        if scores is None or scores == result.baseline:
             return result
-    scores = baseline_scores(run)
-    if scores is None or scores == result.baseline:
+        # Not finished before: the page of scores is to show it.
+        compared = replace(result, baseline=scores, already_finished=False)
+        run.finish(compared.to_json())
+    except (MemmapTrainError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        report.warning(
+            f"{run.baseline_path}: the ridge regression to compare with can't be fitted: {reason}; "
+            "the run itself is finished, --resume tries again, and --set baseline=none does without"
+        )
         return result
-    # The page of scores is to show it.
-    result = replace(result, baseline=scores, already_finished=False)
-    run.finish(result.to_json())
-    return result
+    return compared
 
 
 def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
