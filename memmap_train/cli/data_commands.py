@@ -39,6 +39,13 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument(
         "--features", dest="n_features", type=int, default=64, metavar="N", help="default: 64"
     )
+    parser.add_argument(
+        "--signal",
+        choices=("plain", "market"),
+        default="plain",
+        help="plain, which lasts; or as in markets: known to the benchmark models in part, "
+        "drifting, with a factor that pays in training and then harms",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
 
 

@@ -5,11 +5,12 @@ its folds or seeds.
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..runs.report import plan_text
+from ..runs.cost import cost_text
+from ..runs.report import TrainPlan, plan_text
 from ..runs.result_text import seed_plans_text
-from ..text import in_bytes
 
 if TYPE_CHECKING:
     from ..runs.config import TrainConfig
@@ -33,10 +34,10 @@ def _dry_run_of_one(arguments: argparse.Namespace, config: "TrainConfig | None")
     if plan.already_finished:
         print(f"{arguments.run}: already finished; nothing to do")
         return
-    checkpoint_bytes = plan.state_bytes + plan.best_bytes
+    _print_cost([plan])
     print(
         f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-        f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
+        "a picture, and checkpoints; nothing was written"
     )
 
 
@@ -57,6 +58,7 @@ def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") 
     if is_finished:
         print(f"{arguments.run}: already finished; nothing to do")
     else:
+        _print_cost(plans)
         print(f"would write {arguments.run}: a run for each fold; nothing was written")
 
 
@@ -76,4 +78,12 @@ def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") 
     if is_finished:
         print(f"{arguments.run}: already finished; nothing to do")
     else:
+        _print_cost([plan for of_seed in plans.values() for plan in of_seed])
         print(f"would write {arguments.run}: a run for each seed; nothing was written")
+
+
+def _print_cost(plans: Sequence[TrainPlan]) -> None:
+    """Print what the models cost that are left to train, if there are some."""
+    costs = [plan.cost for plan in plans if plan.cost is not None]
+    if costs:
+        print(cost_text(costs))

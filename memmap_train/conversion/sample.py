@@ -8,10 +8,11 @@ of the three (columns `era`, the benchmark models, `id`) and `meta_model.parquet
 `data_type`, `numerai_meta_model`, `id`; the last eras). Imports pyarrow only through
 `conversion.parquet`, and only when something is written.
 
-An era is a pure function of its number, its rows, the features and the seed. A sample of more eras
-begins with the same eras, apart from what changes with time in reality too: where validation
-begins, which eras have the data type `test`, which targets are known, and which eras have
-predictions of the benchmark models and of the meta model.
+An era is a pure function of its number, its rows, the features, the signal and the seed. A sample
+of more eras begins with the same eras, apart from what changes with time in reality too: where
+validation begins (and with it, in a market-like sample, the harm of a factor), which eras have the
+data type `test`, which targets are known, and which eras have predictions of the benchmark models
+and of the meta model.
 """
 
 from dataclasses import dataclass
@@ -23,14 +24,15 @@ from ..progress import Progress, ignore
 from ..system.paths import checked_path
 from ..system.resources import available_memory, free_disk
 from ..text import in_bytes
+from .sample_features import MAX_FEATURES, MIN_FEATURES
 from .sample_folder import (
     BENCHMARK_FILE_NAMES,
     SOURCE_NAMES,
     check_replaceable,
     files_moved_together,
 )
-from .sample_signal import MAX_FEATURES, MIN_FEATURES, TARGET_NAMES
-from .sample_writer import SampleShape, SampleWriter
+from .sample_signal import TARGET_NAMES
+from .sample_writer import PLAIN, SIGNAL_NAMES, SampleShape, SampleWriter
 
 _MAX_ERAS = 9_999  # labels have four digits
 
@@ -51,7 +53,8 @@ class SampleSummary:
     n_features : int
     best : float
         Mean per-era `numerai_corr` of `target`, over the validation eras that have labels, for a
-        model that knows the persistent signal and predicts it without noise.
+        model that predicts the persistent signal without noise; with the signal "market", that of
+        all terms whose payment is known beforehand, with the weights of the moment.
     """
 
     paths: tuple[Path, ...]
@@ -67,6 +70,7 @@ def write_sample(
     n_eras: int = 300,
     rows_per_era: int = 2_000,
     n_features: int = 64,
+    signal: str = PLAIN,
     seed: int = 0,
     progress: Progress = ignore,
 ) -> SampleSummary:
@@ -84,6 +88,8 @@ def write_sample(
         20 or more; the live era has as many.
     n_features : int
         5 to 50,000.
+    signal : str
+        "plain", which lasts, or "market": see `sample_signal` and `sample_market`.
     seed : int
         0 or more.
     progress : callable(what, rows done, rows in all), optional
@@ -104,13 +110,18 @@ def write_sample(
     _check("eras", n_eras, least=5, most=_MAX_ERAS)
     _check("rows-per-era", rows_per_era, least=20)
     _check("features", n_features, least=MIN_FEATURES, most=MAX_FEATURES)
+    if signal not in SIGNAL_NAMES:
+        raise ConfigError(
+            f"sample: --signal: expected {' or '.join(SIGNAL_NAMES)}, found {signal!r}; "
+            f"type: memmap-train sample DIR --signal {SIGNAL_NAMES[-1]}"
+        )
     _check("seed", seed, least=0)
     check_replaceable(folder)
     shape = SampleShape(n_eras, rows_per_era, n_features)
     try:
         _check_space(folder, shape)
         with files_moved_together(folder) as partial:
-            best = SampleWriter(partial, shape, seed, progress).write()
+            best = SampleWriter(partial, shape, signal, seed, progress).write()
     except OSError as error:
         raise ConfigError(
             f"can't write a sample into {directory}: expected a folder to write to, with space "

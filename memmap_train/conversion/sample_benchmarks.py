@@ -5,10 +5,13 @@ as ranks. Imports numpy alone, and does no I/O.
 
 How the predictions are made
 ----------------------------
-Each model is the persistent part of its target's signal plus an error. Per era, with each term of
-mean 0 and variance 1 over the rows, and with c the correlation between the two:
+Each model is a part of its target's signal plus an error. Per era, with each term of mean 0 and
+variance 1 over the rows, and with c the correlation with that part:
 
-    latent = c persistent + sqrt(1 - c**2) error
+    latent = c part + sqrt(1 - c**2) error
+
+The part that benchmark models know is the persistent one of a plain sample; the meta model knows
+what a perfect model predicts.
 
 The errors of benchmark models depend on the features with fixed weights, some of them common to all
 of the models, and on noise: such a model overrates the same features in every era. The error of the
@@ -21,7 +24,8 @@ Predictions of an era are a pure function of its number, its rows, the features 
 import numpy as np
 
 from ..arrays import Float32
-from .sample_signal import Era, integer_weights, mixed, standardised_sums
+from .sample_signal import Era
+from .sample_terms import integer_weights, mixed, standardised_sums
 
 BENCHMARK_NAMES = ("v0_lgbm_alpha20", "v0_lgbm_alpha60", "v0_lgbm_beta20")
 """Names as Numerai's (`v53_lgbm_ender20`), of a version and of targets that only a sample has."""
@@ -31,10 +35,7 @@ META_MODEL_NAME = "numerai_meta_model"
 _FOR_WEIGHTS = 3
 _FOR_PREDICTIONS = 4
 
-# Correlations with the persistent part of the target. A model that is trained on the default sample
-# reaches about 0.85: it contributes to each of these models.
-_KNOWN = (0.7, 0.65, 0.7)
-_KNOWN_TO_META_MODEL = 0.8
+_KNOWN_TO_META_MODEL = 0.8  # a correlation
 _COMMON_SHARE = 0.4  # of the errors' variance: common to all models
 _FEATURES_SHARE = 0.3  # of the rest: fixed weights of features; the last part is noise
 
@@ -47,11 +48,15 @@ class BenchmarkModels:
     n_features : int
     seed : int
         The seed of the sample.
+    correlations : tuple of float
+        That of each benchmark model with the part that it knows, in the order of `BENCHMARK_NAMES`.
     """
 
-    def __init__(self, n_features: int, seed: int) -> None:
+    def __init__(
+        self, n_features: int, seed: int, correlations: tuple[float, float, float]
+    ) -> None:
         rng = np.random.default_rng([_FOR_WEIGHTS, 0, 0, seed])
-        self._seed = seed
+        self._seed, self._correlations = seed, correlations
         n_models = len(BENCHMARK_NAMES)
         self._weights = [integer_weights(rng, n_features) for _ in range(1 + n_models)]
 
@@ -63,7 +68,7 @@ class BenchmarkModels:
         number : int
             The number of the era.
         era : Era
-            What `Signal.era` returns for the same number, features and seed.
+            What a signal's `era` returns for the same number, features and seed.
 
         Returns
         -------
@@ -80,13 +85,13 @@ class BenchmarkModels:
             mixed(common, mixed(weighted, line, share=_FEATURES_SHARE), share=_COMMON_SHARE)
             for weighted, line in zip(own, noise[:-1], strict=True)
         ]
-        persistent = (era.persistent, era.persistent, era.persistent_beta)
+        parts = (era.known, era.known, era.known_beta)
         latent = [
-            mixed(signal, error, share=known**2)
-            for signal, error, known in zip(persistent, errors, _KNOWN, strict=True)
+            mixed(part, error, share=correlation**2)
+            for part, error, correlation in zip(parts, errors, self._correlations, strict=True)
         ]
         error = mixed(errors[0], noise[-1], share=_COMMON_SHARE)
-        latent.append(mixed(era.persistent, error, share=_KNOWN_TO_META_MODEL**2))
+        latent.append(mixed(era.best, error, share=_KNOWN_TO_META_MODEL**2))
         ranked = _ranks(np.stack(latent)).T
         return ranked[:, :-1], ranked[:, -1:]
 

@@ -74,6 +74,10 @@ class Calendar:
         n_test = min(_TEST_ERAS, len(self.validation) // 3)
         return "test" if number > self.n_eras - n_test else "validation"
 
+    def moment(self, number: int) -> int:
+        """Return the place of an era in time: the live one comes after the last."""
+        return self.n_eras + 1 if number == LIVE else number
+
     def known(self, number: int, targets: Float32) -> Float32:
         """Return the targets of an era, with NaN in place of those that aren't known yet."""
         unknown = [

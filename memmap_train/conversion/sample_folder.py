@@ -13,7 +13,8 @@ from typing import Any
 
 from ..dataset.manifest_file import enclosing_dataset
 from ..errors import ConfigError, SourceError, listed
-from .sample_signal import MIN_FEATURES, TARGET_NAMES, feature_sets
+from .sample_features import MIN_FEATURES, feature_sets
+from .sample_signal import TARGET_NAMES
 from .schema import BEST_KEY
 
 SOURCE_NAMES = ("train.parquet", "validation.parquet", "live.parquet", "features.json")

@@ -1,4 +1,4 @@
-"""The synthetic signal of a sample: eras of Numerai-shaped features and targets.
+"""The plain synthetic signal of a sample: eras of Numerai-shaped features and targets.
 
 Takes the number of features and a seed; returns eras, and the predictions of a perfect model.
 Imports numpy alone, and does no I/O.
@@ -23,13 +23,14 @@ correlated with that of the alpha targets; half of the noise is common to all ta
 An era is a pure function of its number, its rows, the features and the seed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
-from ..arrays import Float32, Float64, Ids, Int8, Stored
+from ..arrays import Float32, Ids, Int8
+from .sample_features import Features, ids, rank_bins
+from .sample_terms import Products, integer_weights, mixed, standardised_sums
 
 TARGET_NAMES = (
     "target",  # the alias: equal to target_alpha_20 in every row
@@ -39,12 +40,8 @@ TARGET_NAMES = (
     "target_beta_60",
 )
 
-MIN_FEATURES = 5
-MAX_FEATURES = 50_000
-"""With more, sums could depend on their order; see `Signal`."""
-
 # The first number of a seed list: no two purposes share a stream (3 and 4: see
-# `sample_benchmarks`).
+# `sample_benchmarks`; 5 to 7: see `sample_market`).
 _FOR_SIGNAL = 1
 _FOR_ERA = 2
 
@@ -52,33 +49,16 @@ _FOR_ERA = 2
 # second spreads the scores of eras by about 0.02.
 _PERSISTENT = 0.053
 _ERA_SPECIFIC = 0.15
-_LINEAR_SHARE = 0.85  # of the persistent part's variance
 _ALPHA_IN_BETA = 0.8  # correlation of the beta targets' persistent part with the alpha targets'
 _COMMON_SHARE = 0.5  # of the noise's variance: common to all targets
-_MAX_PRODUCTS = 8
-
-_FAMILIES = (
-    "intelligence",
-    "charisma",
-    "strength",
-    "dexterity",
-    "constitution",
-    "wisdom",
-    "agility",
-    "serenity",
-)
-_MAX_LOADING = 0.25  # of a factor on a feature, beside noise uniform in 0..1
-
-# Shares of an era's rows below each of the four edges between bins.
-_FEATURE_EDGES = (0.2, 0.4, 0.6, 0.8)
-_TARGET_EDGES = (0.05, 0.25, 0.75, 0.95)
+_TARGET_EDGES = (0.05, 0.25, 0.75, 0.95)  # shares of an era's rows below each edge between bins
 
 
 @dataclass(frozen=True, slots=True)
 class Era:
     """The rows of one era.
 
-    Parameters
+    Attributes
     ----------
     features : ndarray of int8, shape (rows, features)
         Codes 0..4; column-major.
@@ -86,70 +66,83 @@ class Era:
         All known, in the order of `TARGET_NAMES`; column-major.
     ids : ndarray of S16, shape (rows,)
         `n` and 15 hexadecimal digits, ascending; no two rows of a sample share one.
-    persistent : ndarray of float32, shape (rows,)
+    best : ndarray of float32, shape (rows,)
         The predictions of a perfect model for `target`.
-    persistent_beta : ndarray of float32, shape (rows,)
-        The predictions of a perfect model for the beta targets.
+    known : ndarray of float32, shape (rows,)
+        The part of the signal of `target` that benchmark models know, of variance 1.
+    known_beta : ndarray of float32, shape (rows,)
+        The part of the signal of the beta targets that benchmark models know.
     """
 
     features: Int8
     targets: Float32
     ids: Ids
-    persistent: Float32
-    persistent_beta: Float32
+    best: Float32
+    known: Float32
+    known_beta: Float32
+
+
+class SampleSignal(Protocol):
+    """What makes the eras of a sample."""
+
+    benchmark_correlations: tuple[float, float, float]
+    """The correlation of each benchmark model's predictions with the part that it knows."""
+
+    def era(self, number: int, n_rows: int) -> Era:
+        """Make one era; the same arguments give the same era, in any order of the calls."""
 
 
 class Signal:
-    """The part of a sample that all eras share: how features and targets depend on each other.
+    """The part of a plain sample that all eras share: how targets depend on features.
 
     Parameters
     ----------
     n_features : int
     seed : int
 
-    Notes
-    -----
-    All weights are integers. Sums of integers are exact in float32 below 2**24, which some 50,000
-    features would reach, so no order of summation (number of BLAS threads) moves a row into
-    another bin.
+    Attributes
+    ----------
+    features : Features
+    alpha_weights, beta_weights : ndarray of float64, shape (features,)
+        Integers: see `sample_terms`.
+    products : Products
+        Of the persistent part of the alpha targets.
     """
+
+    # A model that is trained on the default sample reaches about 0.85: it contributes to each of
+    # these models.
+    benchmark_correlations = (0.7, 0.65, 0.7)
 
     def __init__(self, n_features: int, seed: int) -> None:
         rng = np.random.default_rng([_FOR_SIGNAL, 0, 0, seed])
         self._seed = seed
-        self._families = list(_families(n_features).values())
-        self._loadings = rng.uniform(-_MAX_LOADING, _MAX_LOADING, (n_features, 1))
-        self._alpha_weights = integer_weights(rng, n_features)
-        self._beta_weights = integer_weights(rng, n_features)
-        n_products = min(_MAX_PRODUCTS, n_features // 2)
-        self._left, self._right = rng.permutation(n_features)[: 2 * n_products].reshape(2, -1)
-        self._right[::2] = self._left[::2]  # every other product is a square
-        self._product_weights = rng.choice([-1, 1], n_products)
+        self.features = Features(n_features, rng)
+        self.alpha_weights = integer_weights(rng, n_features)
+        self.beta_weights = integer_weights(rng, n_features)
+        self.products = Products.drawn(rng, n_features)
 
     def era(self, number: int, n_rows: int) -> Era:
         """Make one era; the same arguments give the same era, in any order of the calls."""
-        rng = np.random.default_rng([_FOR_ERA, number, 0, self._seed])
-        ids = _ids(rng, number, n_rows)
-        codes = self._codes(rng, n_rows)
-        weights = [self._alpha_weights, self._beta_weights, integer_weights(rng, len(codes))]
+        rng, of_rows, codes = self.rows(number, n_rows)
+        weights = [self.alpha_weights, self.beta_weights, integer_weights(rng, len(codes))]
         alpha_linear, beta_linear, era_specific = standardised_sums(weights, codes)
-        alpha = self._with_products(alpha_linear, codes)
-        beta = mixed(alpha, beta_linear, share=_ALPHA_IN_BETA**2)
-
+        alpha = self.products.added(alpha_linear, codes)
+        beta = with_alpha(alpha, beta_linear)
         persistent = np.stack([alpha, alpha, beta, beta])  # of the four that aren't an alias
-        own_noise = rng.standard_normal(persistent.shape, dtype=np.float32)
-        common_noise = rng.standard_normal(n_rows, dtype=np.float32)
-        noise = mixed(common_noise, own_noise, share=_COMMON_SHARE)
-        latent = _PERSISTENT * persistent + _ERA_SPECIFIC * era_specific + noise
-        bins = rank_bins(latent, _TARGET_EDGES)
-        targets = np.concatenate([bins[:1], bins]) * np.float32(0.25)
+        noise = noise_of_targets(rng, n_rows)
         return Era(
             features=codes.T,
-            targets=targets.T,
-            ids=ids,
-            persistent=alpha,
-            persistent_beta=beta,
+            targets=binned(_PERSISTENT * persistent + _ERA_SPECIFIC * era_specific + noise),
+            ids=of_rows,
+            best=alpha,
+            known=alpha,
+            known_beta=beta,
         )
+
+    def rows(self, number: int, n_rows: int) -> tuple[np.random.Generator, Ids, Int8]:
+        """Return a generator for the rest of an era, ids, and codes of shape (features, rows)."""
+        rng = np.random.default_rng([_FOR_ERA, number, 0, self._seed])
+        return rng, ids(rng, number, n_rows), self.features.codes(rng, n_rows)
 
     def persistent(self, features: Int8) -> Float32:
         """Return a perfect model's predictions of `target` for all rows of one era.
@@ -164,133 +157,24 @@ class Signal:
         ndarray of float32, shape (rows,)
             An array of mean 0.
         """
-        (linear,) = standardised_sums([self._alpha_weights], features.T)
-        return self._with_products(linear, features.T)
-
-    def _codes(self, rng: np.random.Generator, n_rows: int) -> Int8:
-        """Return an era's features, shape (features, rows)."""
-        codes = np.empty((len(self._loadings), n_rows), np.int8)
-        # A family at a time, so that its values stay in the processor's cache between the steps.
-        for members in self._families:
-            factor = rng.standard_normal(n_rows, dtype=np.float32)
-            # Uniform and not normal, which takes five times as long and would look the same: only
-            # ranks are kept.
-            latent = rng.random((members.stop - members.start, n_rows), dtype=np.float32)
-            latent += self._loadings[members].astype(np.float32) * factor
-            codes[members] = rank_bins(latent, _FEATURE_EDGES)
-        return codes
-
-    def _with_products(self, linear: Float32, codes: Int8) -> Float32:
-        """Return the persistent part whose linear part is given."""
-        centre = np.int8(2)
-        products = (codes[self._left] - centre) * (codes[self._right] - centre)
-        (total,) = standardised_sums([self._product_weights], products)
-        return mixed(linear, total, share=_LINEAR_SHARE)
+        (linear,) = standardised_sums([self.alpha_weights], features.T)
+        return self.products.added(linear, features.T)
 
 
-def rank_bins(values: Float32, edges: Sequence[float]) -> Int8:
-    """Cut each line of values into bins of fixed shares, by rank.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (lines, rows)
-    edges : sequence of float
-        The share of rows below each edge, ascending.
-
-    Returns
-    -------
-    ndarray of int8, shape (lines, rows)
-        The number of edges below; equal values are ordered by their position.
-
-    Examples
-    --------
-    >>> rank_bins(np.array([[5, 3, 1, 4, 2]], np.float32), [0.2, 0.4, 0.6, 0.8])
-    array([[4, 2, 0, 3, 1]], dtype=int8)
-    >>> rank_bins(np.zeros((1, 5), np.float32), [0.2, 0.4, 0.6, 0.8])
-    array([[0, 1, 2, 3, 4]], dtype=int8)
-    """
-    n_rows = values.shape[1]
-    cuts = np.rint(np.multiply(edges, n_rows)).astype(np.intp)
-    ordered = np.sort(values, axis=1)  # vectorised, unlike argsort
-    bins = np.zeros(values.shape, np.int8)
-    for cut in cuts:
-        bins += values >= ordered[:, cut, np.newaxis]
-    # A value on both sides of a cut (about one line in 1,000) puts too many rows above it.
-    tied = (ordered[:, cuts] == ordered[:, cuts - 1]).any(axis=1)
-    for line in np.flatnonzero(tied):
-        ranked = np.argsort(values[line], kind="stable")
-        bins[line, ranked] = np.searchsorted(cuts, np.arange(n_rows), side="right")
-    return bins
+def with_alpha(alpha: Float32, beta_linear: Float32) -> Float32:
+    """Return a part of the beta targets' signal that is correlated with that of the alpha ones."""
+    return mixed(alpha, beta_linear, share=_ALPHA_IN_BETA**2)
 
 
-def _families(n_features: int) -> dict[str, slice]:
-    """Cut the features into runs that share a factor, of at least two features each."""
-    n_families = min(len(_FAMILIES), n_features // 2)
-    edges = [n_features * i // n_families for i in range(n_families + 1)]
-    return {
-        name: slice(start, stop)
-        for name, (start, stop) in zip(_FAMILIES, pairwise(edges), strict=False)
-    }
+def noise_of_targets(rng: np.random.Generator, n_rows: int) -> Float32:
+    """Return noise of shape (targets without the alias, rows), half of it common to all."""
+    own = rng.standard_normal((len(TARGET_NAMES) - 1, n_rows), dtype=np.float32)
+    common = rng.standard_normal(n_rows, dtype=np.float32)
+    return mixed(common, own, share=_COMMON_SHARE)
 
 
-def feature_sets(n_features: int) -> dict[str, list[str]]:
-    """Return overlapping sets of features, each in the order of the columns."""
-    families = _families(n_features)
-    every = [
-        f"feature_{family}_{number:04d}"
-        for family, members in families.items()
-        for number in range(1, 1 + members.stop - members.start)
-    ]
-    return {
-        "small": every[::4],
-        "medium": every[::2],
-        "all": every,
-        **{family: every[members] for family, members in families.items()},
-        "sunshine": every[::3],
-        "rain": every[::5],
-    }
-
-
-def integer_weights(rng: np.random.Generator, n_features: int) -> Float64:
-    """Return normal weights, as integers: see `Signal`."""
-    return np.rint(100 * rng.standard_normal(n_features))
-
-
-def standardised_sums(weights: Sequence[Stored], values: Int8) -> Float32:
-    """Return weighted sums of the columns' values, each of mean 0 and variance 1 over the rows.
-
-    Parameters
-    ----------
-    weights : sequence of ndarray, each of shape (columns,)
-    values : ndarray of int8, shape (columns, rows)
-
-    Returns
-    -------
-    ndarray of float32, shape (weights, rows)
-    """
-    sums = np.asarray(weights, np.float32) @ values.astype(np.float32)
-    mean = sums.mean(axis=1, keepdims=True, dtype=np.float64)
-    spread = sums.std(axis=1, keepdims=True, dtype=np.float64)
-    standardised: Float32 = ((sums - mean) / spread).astype(np.float32)
-    return standardised
-
-
-def mixed(first: Float32, second: Float32, *, share: float) -> Float32:
-    """Add two terms of variance 1, so that the first has this share of a variance of 1."""
-    return np.float32(share**0.5) * first + np.float32((1 - share) ** 0.5) * second
-
-
-def _ids(rng: np.random.Generator, number: int, n_rows: int) -> Ids:
-    """Return `n` and 15 hexadecimal digits per row: ascending, and unique over all eras.
-
-    The last four digits are the era's number, which keeps eras apart; the others grow by steps of
-    random length, which keeps rows apart.
-    """
-    step = 2**44 // n_rows
-    leading = np.arange(n_rows) * step + rng.integers(step, size=n_rows)
-    values = leading << 16 | number
-    digits = values[:, np.newaxis] >> np.arange(56, -4, -4) & 15
-    text = np.empty((n_rows, 16), np.uint8)
-    text[:, 0] = ord("n")
-    text[:, 1:] = np.frombuffer(b"0123456789abcdef", np.uint8)[digits]
-    return text.view("S16")[:, 0]
+def binned(latent: Float32) -> Float32:
+    """Return targets of shape (rows, targets), the alias included, of latent values in lines."""
+    bins = rank_bins(latent, _TARGET_EDGES)
+    targets: Float32 = np.concatenate([bins[:1], bins]) * np.float32(0.25)
+    return targets.T

@@ -18,12 +18,19 @@ from ..progress import Progress
 from ..runs.metrics import numerai_corr
 from .sample_benchmarks import BENCHMARK_NAMES, META_MODEL_NAME, BenchmarkModels
 from .sample_calendar import LIVE, Calendar
+from .sample_features import feature_sets
 from .sample_folder import features_json
-from .sample_signal import TARGET_NAMES, Era, Signal, feature_sets
+from .sample_market import Market
+from .sample_signal import TARGET_NAMES, Era, SampleSignal, Signal
 from .schema import BEST_KEY
 
 if TYPE_CHECKING:
     from .parquet.writer import SourceWriter  # needs pyarrow
+
+
+PLAIN, MARKET = "plain", "market"
+SIGNAL_NAMES = (PLAIN, MARKET)
+"""The signals that a sample may have, the first by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class SampleWriter:
     ----------
     folder : Path
     shape : SampleShape
+    signal : str
+        One of `SIGNAL_NAMES`.
     seed : int
     progress : callable(what, rows done, rows in all)
     """
@@ -64,12 +73,18 @@ class SampleWriter:
         self,
         folder: Path,
         shape: SampleShape,
+        signal: str,
         seed: int,
         progress: Progress,
     ) -> None:
         self._folder, self._shape, self._progress = folder, shape, progress
-        self._signal, self._calendar = Signal(shape.n_features, seed), Calendar(shape.n_eras)
-        self._models = BenchmarkModels(shape.n_features, seed)
+        self._calendar = Calendar(shape.n_eras)
+        self._signal: SampleSignal = (
+            Market(shape.n_features, seed, self._calendar)
+            if signal == MARKET
+            else Signal(shape.n_features, seed)
+        )
+        self._models = BenchmarkModels(shape.n_features, seed, self._signal.benchmark_correlations)
         self._rows_done = 0
 
     def write(self) -> float:
@@ -82,7 +97,7 @@ class SampleWriter:
             scores = []
             for number in calendar.validation:
                 era, targets = self._write_era(number, source, benchmarks, meta_model)
-                scores.append(numerai_corr(era.persistent, targets[:, 0]))
+                scores.append(numerai_corr(era.best, targets[:, 0]))
             best = float(np.nanmean(scores))
             for file in (source, benchmarks, meta_model):
                 file.add_metadata(BEST_KEY, repr(best))

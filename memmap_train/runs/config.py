@@ -103,6 +103,9 @@ class TrainConfig:
     dropout : float
         The share of the units that is dropped after each hidden layer. It applies to built-in
         models.
+    precision : "float32", "mixed_bfloat16" or "mixed_float16"
+        What the hidden layers of a built-in model compute in. Weights, outputs and the loss are
+        float32 in any case. The mixed ones are faster only where the hardware is made for them.
     loss : str
         The loss function. "huber" is linear beyond 0.25, the distance of two bins of a target.
         "pearson" and "numerai_corr" are 1 less the correlation of each era of a batch; the second
@@ -198,6 +201,7 @@ class TrainConfig:
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     loss: types.Loss = "mse"
     target_weights: types.Weights = ()
     corr_weight: types.NotNegative = 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..text import counted, in_bytes
+from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
 
@@ -36,6 +37,8 @@ class TrainPlan:
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
+    precision : str or None
+        What hidden layers compute in, and whether that is slow here, if it isn't float32.
     buffer_bytes : int
         Bytes of data that training and validation hold at once.
     state_bytes : int
@@ -52,6 +55,8 @@ class TrainPlan:
     deterministic : bool
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
+    cost : TrainCost or None
+        What the training costs, in the plan of a dry run.
     """
 
     n_train_eras: int
@@ -68,6 +73,7 @@ class TrainPlan:
     n_targets: int
     n_parameters: int
     model: str
+    precision: str | None = None
     buffer_bytes: int
     state_bytes: int
     best_bytes: int
@@ -82,6 +88,7 @@ class TrainPlan:
     epochs_done: int
     deterministic: bool
     already_finished: bool = False
+    cost: TrainCost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +196,7 @@ def plan_text(plan: TrainPlan) -> str:
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
+    precision = "" if plan.precision is None else f"precision   {plan.precision}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
     return (
         f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
@@ -200,6 +208,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"{embargo}{transform}{monitor}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
+        f"{precision}"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "

@@ -10,6 +10,7 @@ chosen by the very eras that it is scored on.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,12 +24,12 @@ from ..runs.resume import acquire_run, begun_record, finished_result
 from ..runs.run import Run, find_run, read_run
 from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
-from .compiled import make_model
+from .part_plans import Preparation, plans_of_parts
 from .parts import datasets_of_parts, draw_all_missing, kept_initial, writing_results
-from .resolve import best_possible_score, prepare
+from .resolve import Setup, best_possible_score, prepare
 from .resolve_folds import ResolvedFolds, resolve_folds
 from .startup import require_tensorflow
-from .train import checked_plan, train_run
+from .train import train_run
 
 
 def train_folds(
@@ -114,30 +115,32 @@ def dry_run_folds(
     rolling_eras: int | None = None,
     resume: bool = False,
 ) -> tuple[list[TrainPlan], bool]:
-    """Check what `train_folds` checks before its first step, and write nothing.
+    """Check what `train_folds` checks before its first step, measure the cost, and write nothing.
 
     Returns
     -------
     tuple of list of TrainPlan and bool
-        A plan for each fold; and whether all is finished, and nothing is to be done.
+        A plan for each fold, with its cost if there is something left to do; and whether all is
+        finished, and nothing is to be done.
     """
     resolved = _set_up(dataset, run_dir, config, folds, rolling_eras, resume=resume)
     run = resolved.run
     is_finished = run is not None and finished_result(run, resolved.record) is not None
     if not is_finished:
         check_free(user_path(run_dir))
-    return plans_of_folds(resolved), is_finished
+    return plans_of_parts(preparations_of(resolved)), is_finished
 
 
-def plans_of_folds(resolved: ResolvedFolds) -> list[TrainPlan]:
-    """Return a plan for each fold of those that are decided."""
-    run, plans = resolved.run, []
-    for i, (fold, config) in enumerate(zip(resolved.folds, resolved.configs, strict=True)):
+def preparations_of(resolved: ResolvedFolds) -> list[Preparation]:
+    """Return what prepares each fold of those that are decided."""
+    run = resolved.run
+
+    def prepared(i: int) -> tuple[Run | None, Setup]:
         of_fold = find_run(run.part_paths[i], resume=True) if run else None
-        shared = resolved.shared(fold, resolved.initial)
-        setup = prepare(resolved.dataset, of_fold, config, shared)
-        plans.append(checked_plan(of_fold, setup, make_model(setup)))
-    return plans
+        shared = resolved.shared(resolved.folds[i], resolved.initial)
+        return of_fold, prepare(resolved.dataset, of_fold, resolved.configs[i], shared)
+
+    return [partial(prepared, i) for i in range(len(resolved.folds))]
 
 
 def _set_up(

@@ -5,6 +5,7 @@ Takes a dataset and a configuration; writes the run's files; returns a `TrainRep
 """
 
 import os
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from .callbacks import make_callbacks
 from .compiled import compile_model
 from .loop import TrainingLoop
 from .plan import plan_of
+from .probe import probe
 from .resolve import Setup, Shared, prepare
 from .results import report_again
 from .startup import require_tensorflow
@@ -104,7 +106,7 @@ def dry_run(
     *,
     resume: bool = False,
 ) -> TrainPlan:
-    """Check what `train` checks before it compiles the first step; write nothing.
+    """Check what `train` checks before the first step, and measure what it costs; write nothing.
 
     Parameters
     ----------
@@ -114,7 +116,8 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        If a run is resumed, `first_step` is that of its newest checkpoint, which isn't read.
+        With its `cost`, unless the run is finished. If a run is resumed, `first_step` is that of
+        its newest checkpoint, which isn't read.
 
     Raises
     ------
@@ -122,10 +125,14 @@ def dry_run(
         See `train_run`.
     """
     run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
-    plan = checked_plan(run, setup, compile_model(setup)[0].model)
-    if not plan.already_finished:
-        check_free(user_path(run_dir))
-    return plan
+    began = time.perf_counter()
+    step, predictor = compile_model(setup)
+    compile_seconds = time.perf_counter() - began
+    plan = checked_plan(run, setup, step.model)
+    if plan.already_finished:
+        return plan
+    check_free(user_path(run_dir))
+    return replace(plan, cost=probe(setup, step, predictor, plan, compile_seconds))
 
 
 def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:

@@ -91,7 +91,7 @@ def transformed_targets(
     ShardError
         A file is missing, damaged, or another one than before.
     """
-    n_bytes, eras = dataset.n_rows * len(targets) * 4, _eras(dataset, targets, transform)
+    n_bytes, eras = dataset.n_rows * len(targets) * 4, transformed_eras(dataset, targets, transform)
     if n_bytes > MAX_IN_MEMORY:
         found = _in_a_file(eras, (dataset.n_rows, len(targets)), folder, progress)
     else:
@@ -109,7 +109,7 @@ def transformed_targets(
     return found
 
 
-def _eras(
+def transformed_eras(
     dataset: Dataset, targets: tuple[str, ...], transform: TargetTransform
 ) -> Iterator[Float32]:
     """Yield the transformed targets of each era."""

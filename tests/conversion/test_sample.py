@@ -22,7 +22,8 @@ import pytest
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.parquet.writer import SourceWriter
 from memmap_train.conversion.sample import SampleSummary, write_sample
-from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal, rank_bins
+from memmap_train.conversion.sample_features import rank_bins
+from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
 from memmap_train.runs.metrics import numerai_corr

@@ -20,6 +20,7 @@ from memmap_train.runs.metrics import numerai_corr
 
 PARTS = ("train", "validation", "live")
 ROWS, FEATURES, ERAS, SEED = 53, 12, 60, 7
+KNOWN = Signal.benchmark_correlations
 FIRST = 1 + 60 * 157 // 1_232  # Numerai's benchmark models begin with era 0158 of 1,232
 
 
@@ -79,13 +80,13 @@ def test_predictions_are_the_ranks_of_an_era_between_0_and_1(sample: Path) -> No
 
 
 def test_predictions_of_an_era_do_not_depend_on_other_eras_or_their_number() -> None:
-    signal, models = Signal(FEATURES, SEED), BenchmarkModels(FEATURES, SEED)
+    signal, models = Signal(FEATURES, SEED), BenchmarkModels(FEATURES, SEED, KNOWN)
     for number in (LIVE, 3):
         models.predictions(number, signal.era(number, 40))
     era = signal.era(2, 40)
     again = models.predictions(2, era)
-    fresh = BenchmarkModels(FEATURES, SEED).predictions(2, era)
-    other = BenchmarkModels(FEATURES, SEED + 1).predictions(2, era)
+    fresh = BenchmarkModels(FEATURES, SEED, KNOWN).predictions(2, era)
+    other = BenchmarkModels(FEATURES, SEED + 1, KNOWN).predictions(2, era)
     assert all(map(np.array_equal, again, fresh))
     assert not any(map(np.array_equal, again, other))
 
@@ -122,12 +123,12 @@ def test_every_file_of_the_smallest_sample_has_rows(tmp_path: Path) -> None:
 
 def test_benchmarks_reach_about_two_thirds_of_the_best_score_and_the_meta_model_more() -> None:
     """The default sample of 64 features: the scores of 150 eras, whose number is not the point."""
-    signal, models = Signal(64, 0), BenchmarkModels(64, 0)
+    signal, models = Signal(64, 0), BenchmarkModels(64, 0, KNOWN)
     scores, correlations = [], []
     for number in range(1, 151):
         era = signal.era(number, 2_000)
         benchmarks, meta_model = models.predictions(number, era)
-        predictions = np.column_stack([era.persistent, benchmarks, meta_model]).T
+        predictions = np.column_stack([era.best, benchmarks, meta_model]).T
         scores.append([numerai_corr(line, era.targets[:, 0]) for line in predictions])
         correlations.append(np.corrcoef(predictions))
     best, alpha_20, alpha_60, beta_20, meta_model_score = np.mean(scores, axis=0)

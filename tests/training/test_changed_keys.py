@@ -45,6 +45,7 @@ CHANGES: dict[str, Any] = {
     "activation": "gelu",
     "normalization": "batch",
     "dropout": 0.3,
+    "precision": "mixed_bfloat16",
     "loss": "mae",
     "target_weights": (2.0,),
     "corr_weight": 0.1,

@@ -529,17 +529,6 @@ def test_models_of_keras_2_are_recognized(
         train_run(sample, tmp_path / "run", small_config(model="mine:broken"))
 
 
-def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: Path) -> None:
-    for name in ("float64", "mixed_float16"):
-        keras.config.set_dtype_policy(name)
-        try:
-            with refused(ConfigError, f"policy is {name!r}", 'set_dtype_policy("float32")'):
-                train_run(sample, tmp_path / "run", small_config())
-        finally:
-            keras.config.set_dtype_policy("float32")
-    assert not (tmp_path / "run").exists()
-
-
 def test_unknown_parameters_of_a_function_are_named(
     mine: Any, sample: Path, tmp_path: Path
 ) -> None:

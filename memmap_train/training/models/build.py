@@ -17,6 +17,7 @@ from ...runs.lineage import SUFFIX
 from ...runs.object_reference import is_reference
 from ...system.resources import available_memory
 from ...text import in_bytes
+from ..precision import layers_in
 from ..user_models import build_own
 from .linear import linear
 from .mlp import mlp
@@ -37,8 +38,8 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     ----------
     n_features, n_targets : int
     config : TrainConfig
-        The keys `model`, `model_params`, `hidden`, `activation`, `normalization`, `dropout` and
-        `target_transform` are used.
+        The keys `model`, `model_params`, `hidden`, `activation`, `normalization`, `dropout`,
+        `precision` and `target_transform` are used.
 
     Returns
     -------
@@ -55,19 +56,17 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
     if is_reference(config.model):
         return build_own(n_features, n_targets, config)
     _check_size(n_features, n_targets, config)
-    inputs = keras.Input((n_features,), name="features")
-    x = keras.layers.Rescaling(
-        1 / _FEATURE_STD, offset=-_FEATURE_MEAN / _FEATURE_STD, name="standardised"
-    )(inputs)
-    outputs = _BODIES[config.model](x, n_targets, config)
-    model = keras.Model(inputs, outputs, name=config.model)
-    if {weight.dtype for weight in model.weights} | {outputs.dtype} != {"float32"}:
-        raise ConfigError(
-            f"model: {config.model!r} computes in float32, but Keras's policy is "
-            f"{keras.config.dtype_policy().name!r}; call "
-            'keras.config.set_dtype_policy("float32"), or bring a model of your own'
-        )
-    return model
+    with layers_in(config.precision):
+        inputs = keras.Input((n_features,), name="features")
+        # In float32: rounded to 8 bits, features below and above the middle would differ in size.
+        x = keras.layers.Rescaling(
+            1 / _FEATURE_STD,
+            offset=-_FEATURE_MEAN / _FEATURE_STD,
+            dtype="float32",
+            name="standardised",
+        )(inputs)
+        outputs = _BODIES[config.model](x, n_targets, config)
+        return keras.Model(inputs, outputs, name=config.model)
 
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
