@@ -113,6 +113,12 @@ def runs_text(rows: Sequence[Mapping[str, Any]], by: str | None = None) -> str:
     table = [[_COLUMNS[name] for name in columns]]
     table += [[_cell(name, row) for name in columns] for row in rows]
     lines = aligned(table, [name in {*_FORMATS, "epochs"} for name in columns])
+    lines += [
+        f"{row['run']}: numerai_corr of one seed {row['seed_corr_mean']:.4f} ± "
+        f"{row['seed_corr_standard_error']:.4f} (mean and standard error over {row['seeds']} seeds)"
+        for row in rows
+        if row.get("seed_corr_mean") is not None
+    ]
     lines += [row["problem"] for row in rows if row["problem"]]
     if by is not None:
         lines.append(f"score: {by} of the best epoch by what each run monitors")
