@@ -7,7 +7,7 @@ and scores are kept: what was interrupted continues with what is missing.
 from pathlib import Path
 
 from .learning_runs import SampleKey, SampleRuns, Scored
-from .learning_tables import draw_scores, print_scores
+from .learning_tables import draw_scores, print_differences, print_scores
 from .learning_variants import SIGNALS, variants
 from .measuring import alone
 from .sources import Size
@@ -31,11 +31,11 @@ def run(directory: Path, size: Size) -> None:
     for signal in SIGNALS:
         print_scores(
             f"Signal {signal}: {eras} eras of {rows_per_era:,} rows x {features:,} features, "
-            f"{size.learning_seeds} seeds (± standard error; p of paired t-tests over seeds)",
+            f"{size.learning_seeds} seeds, ± standard error",
             scores[signal],
             references[signal],
-            variants(size.learning_epochs),
         )
+    print_differences(scores, variants(size.learning_epochs))
     picture = directory / "learning" / "learning.png"
     draw_scores(picture, scores, references)
     print(f"picture     {picture}", flush=True)
