@@ -38,6 +38,7 @@ def recorded_report(run: Run) -> TrainReport:
             chart_path=_chart_of(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
+            strengths=result.get("strengths", {}),
         )
     except KeyError as error:
         raise _damaged(run, error) from None

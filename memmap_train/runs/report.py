@@ -36,6 +36,8 @@ class TrainPlan:
         How targets are transformed, and how many rows have no benchmark for it, if they are.
     monitored : str or None
         The monitored score and what it refers to, if that is something beside the targets.
+    baseline : str or None
+        What is trained afterwards to compare with, if anything is.
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
@@ -53,6 +55,8 @@ class TrainPlan:
     first_step, epochs_done : int
         Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
+    in_closed_form : bool
+        Whether the model is a ridge regression, made of sums without steps.
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
     """
@@ -67,6 +71,7 @@ class TrainPlan:
     embargo: str | None = None
     transform: str | None = None
     monitored: str | None = None
+    baseline: str | None = None
     n_features: int
     n_targets: int
     n_parameters: int
@@ -84,6 +89,7 @@ class TrainPlan:
     first_step: int
     epochs_done: int
     deterministic: bool
+    in_closed_form: bool = False
     already_finished: bool = False
 
 
@@ -114,6 +120,8 @@ class TrainReport:
         Whether the run was finished before, and nothing was done.
     report_path : str or None
         The page of the official scores; None if there is none.
+    strengths : mapping of str to float
+        Of a ridge regression, the strength for each target; empty for other models.
     """
 
     run_dir: str
@@ -128,10 +136,12 @@ class TrainReport:
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
+    strengths: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it."""
         return {
+            **({"strengths": dict(self.strengths)} if self.strengths else {}),
             "run_dir": self.run_dir,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
@@ -193,6 +203,12 @@ def plan_text(plan: TrainPlan) -> str:
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
+    baseline = "" if plan.baseline is None else f"baseline    {plan.baseline}\n"
+    state = "weights, the optimizer's state and the best epoch's weights"
+    if plan.in_closed_form:
+        state = "sums and weights"
+    more = f"{in_bytes(plan.state_bytes)} more "
+    more += "to solve" if plan.in_closed_form else "while a checkpoint is saved"
     return (
         f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
         f"({plan.train_range}); {counted(plan.steps_per_epoch, 'step')} of "
@@ -200,14 +216,13 @@ def plan_text(plan: TrainPlan) -> str:
         f"validation  {counted(plan.n_validation_rows, 'row')}, "
         f"{counted(plan.n_validation_eras, 'era')} ({plan.validation_range}); "
         f"{counted(plan.n_embargo_eras, 'era')} between them left out\n"
-        f"{embargo}{transform}{monitor}"
+        f"{embargo}{transform}{monitor}{baseline}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
-        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for weights, the optimizer's state and "
-        f"the best epoch's weights, {in_bytes(plan.state_bytes)} more while a checkpoint is saved"
+        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for {state}, {more}"
         + (f"\nresumed     after {counted(plan.first_step, 'step')}" if plan.first_step else "")
     )
 
@@ -222,7 +237,9 @@ def training_text(report: TrainReport) -> str:
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),
-        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}",
+        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}"
+        if not report.strengths
+        else f"{report.run_dir}: a ridge regression of strength {_strengths(report)}",
         f"validation  {_scores_text(report)}",
         *_further_lines(report),
     ]
@@ -250,6 +267,14 @@ def folds_text(report: FoldsReport) -> str:
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
     return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
+
+
+def _strengths(report: TrainReport) -> str:
+    """Return the strength, or that of each target where they differ."""
+    found = {f"{strength:g}" for strength in report.strengths.values()}
+    if len(found) == 1:
+        return found.pop()
+    return ", ".join(f"{strength:g} ({name})" for name, strength in report.strengths.items())
 
 
 def _reached(mean: float, best_possible: float) -> str:
@@ -300,7 +325,8 @@ class Reporter:
     Attributes
     ----------
     seconds_between_reports : float
-        The least time between two calls of `transforming`, `step` or `validation`: the interval.
+        The least time between two calls of `transforming`, `summing`, `step` or `validation`: the
+        interval.
     """
 
     seconds_between_reports = 0.1
@@ -313,6 +339,9 @@ class Reporter:
 
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Receive the state of the transform of targets, at most once per interval."""
+
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        """Receive the state of the sums of a ridge regression, at most once per interval."""
 
     def started(self, plan: TrainPlan) -> None:
         """Receive the plan of the training, once, before the first step."""

@@ -15,6 +15,7 @@ from ..errors import ConfigError, listed, nearest
 from ..runs.config import TrainConfig
 from ..runs.lineage import SUFFIX
 from ..runs.object_reference import is_reference
+from ..runs.ridge_keys import RIDGE
 from ..runs.target_transforms import TargetTransform
 from ..system.resources import available_memory
 from ..text import in_bytes
@@ -79,7 +80,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
-    hidden = () if config.model == "linear" else config.hidden
+    hidden = () if config.model in ("linear", RIDGE) else config.hidden
     n_weights = sum(a * b for a, b in pairwise((n_features, *hidden, n_targets)))
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
@@ -161,5 +162,5 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 _BODIES: Mapping[str, Callable[[Any, TrainConfig], Any]] = MappingProxyType(
-    {"mlp": _mlp, "linear": _linear, "resnet": _resnet}
+    {"mlp": _mlp, "linear": _linear, "resnet": _resnet, RIDGE: _linear}
 )

@@ -8,9 +8,11 @@ from typing import Any
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
+from ..runs.ridge_keys import RIDGE
 from ..runs.transform_benchmarks import transform_line
 from .predictor import BLOCK_ROWS
 from .resolve import Setup
+from .ridge.model import plan_of_ridge
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
@@ -26,7 +28,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     )
     reference = setup.record.monitored_against
     n_features, n_parameters = len(batches.feature_names), model.count_params()
-    return TrainPlan(
+    plan = TrainPlan(
         n_train_eras=len(trained),
         n_train_rows=batches.dataset.n_rows,
         n_validation_eras=len(fold.validation),
@@ -56,3 +58,4 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         epochs_done=epochs_done,
         deterministic=bool(config.deterministic),
     )
+    return plan_of_ridge(setup, plan) if config.model == RIDGE else plan

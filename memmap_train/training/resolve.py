@@ -25,6 +25,7 @@ from ..runs.lineage import SUFFIX
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
+from ..runs.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.run import Run
 from ..runs.schedule import check_schedule
 from ..runs.score_references import check_reference, monitored_reference
@@ -179,6 +180,9 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
+    if config.model == RIDGE:
+        check_ridge(config)
+        config = without_steps(config)
     check_batches_and_loss(config)
     if 0 < config.patience <= config.plateau_patience:
         raise ConfigError(

@@ -21,18 +21,20 @@ from ..runs.resume import (
     check_same_dataset,
     finished_result,
 )
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run, find_run
 from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath, opened_for
 from ..system.paths import user_path
 from .callbacks import make_callbacks
-from .compiled import compile_model
+from .compiled import compile_model, make_model
 from .initial_model import InitialModel
 from .loop import TrainingLoop
 from .model import require_tensorflow
 from .plan import plan_of
 from .resolve import Setup, prepare
 from .results import report_again
+from .ridge.fit import fit_ridge
 from .transformed_targets import hold_transformed_targets
 
 
@@ -46,6 +48,7 @@ def train_run(
     fold: Fold | None = None,
     initial: InitialModel | None = None,
     reference: str | None = None,
+    draws: bool = True,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -69,6 +72,8 @@ def train_run(
         The saved model that the fold begins with, which the run of folds keeps.
     reference : str, optional
         What the monitored score refers to, which is the same for all folds.
+    draws : bool
+        Whether to draw the picture of a ridge regression's scores.
 
     Returns
     -------
@@ -98,8 +103,12 @@ def train_run(
         if result is not None:
             return report_again(run, result, report)
     # Before a new run has a folder: what the user brings may be refused.
-    compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
-    hold_transformed_targets(setup, user_path(run_dir), report)
+    compiled = None
+    if setup.config.model == RIDGE:
+        plan = plan_of(setup, make_model(setup), 0, 0)
+    else:
+        compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
+    transformed = hold_transformed_targets(setup, user_path(run_dir), report)
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])
@@ -108,6 +117,9 @@ def train_run(
             report.warning(warning)
         if setup.initial is not None:
             setup.initial.keep(run)
+        if compiled is None:
+            report.started(plan)
+            return fit_ridge(run, setup, transformed, report, draws=draws)
         return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
 
 
