@@ -25,11 +25,12 @@ from memmap_train.conversion.sample_market import Market
 from memmap_train.conversion.sample_signal import Signal
 from memmap_train.conversion.sample_writer import MARKET
 from memmap_train.runs.contribution import correlation_contribution
+from memmap_train.runs.era_transform import residual
 from memmap_train.runs.files import write_json
 from memmap_train.runs.folds import Fold, split
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.metrics import gaussian_ranks, numerai_corr
 
-from .learning_variants import Variant
+from .learning_variants import BENCHMARK, Variant
 
 _SEEDS_APART = 1_000  # of the models of one ensemble
 _TARGET = "target"
@@ -181,12 +182,15 @@ class SampleRuns:
         import keras
 
         validation = self._dataset().select(self._fold().validation)
-        predicted = mt.predict(runs, validation, neutralize=neutral_to, progress=False)
+        features = None if neutral_to == BENCHMARK else neutral_to
+        predicted = mt.predict(runs, validation, neutralize=features, progress=False)
         keras.backend.clear_session()  # graphs of former models
         scores, first = [], 0
         for n_rows, shard in zip(validation.rows_per_era, validation.values(), strict=True):
             values, benchmarks = predicted.values[first : first + n_rows], shard.benchmarks
             assert benchmarks is not None
+            if neutral_to == BENCHMARK:
+                values = residual(gaussian_ranks(values), gaussian_ranks(benchmarks[:, 0]))
             scores.append(_scores(values, shard.targets[:, 0], benchmarks[:, 0]))
             first += n_rows
         corr, bmc = np.transpose(scores).tolist()

@@ -13,6 +13,7 @@ from memmap_train.conversion.sample_writer import SIGNAL_NAMES
 
 SIGNALS = SIGNAL_NAMES
 BASE = "mlp"
+BENCHMARK = "the benchmark"
 _RESIDUAL = f"residual:{BENCHMARK_NAMES[0]}"
 HARMFUL_FAMILY = "serenity"  # the last one of 16 features or more
 
@@ -44,7 +45,7 @@ class Variant:
     n_models : int
         Number of models whose ranks are averaged; they differ by their seeds.
     neutral_to : str or None
-        The feature set that predictions are made neutral to.
+        The feature set that predictions are made neutral to, or `BENCHMARK`.
     as_long_as : str or None
         The variant that has as many epochs as this one's training takes time for; None: all have
         the same number of epochs.
@@ -101,6 +102,7 @@ def variants(epochs: int) -> list[Variant]:
 
     of.add("gaussian", target_transform="gaussian")
     of.add("residual", target_transform=_RESIDUAL)
+    of.add(f"neutral to {BENCHMARK}", neutral_to=BENCHMARK)
     of.add("residual+gaussian+residual", target_transform=f"{_RESIDUAL}+gaussian+{_RESIDUAL}")
     of.add("residual+gaussian", target_transform=f"{_RESIDUAL}+gaussian")
     of.add("residual, pearson", "residual", loss="pearson")
@@ -109,9 +111,13 @@ def variants(epochs: int) -> list[Variant]:
     for model in ("linear", "ridge", "resnet", "tabm"):
         of.add(f"{model}, residual", model, target_transform=_RESIDUAL)
 
+    of.add(f"ridge, neutral to {BENCHMARK}", "ridge", neutral_to=BENCHMARK)
+
     of.add("half_life:52", era_weights="half_life:52")
     of.add("half_life:156", era_weights="half_life:156")
     of.add("residual, half_life:52", "residual", era_weights="half_life:52")
+    of.add("ridge, half_life:52", "ridge", era_weights="half_life:52")
+    of.add("ridge, residual, half_life:52", "ridge, residual", era_weights="half_life:52")
 
     for model in (BASE, "residual", "pearson"):
         of.add(f"{model}, 5 seeds", model, n_models=5)
