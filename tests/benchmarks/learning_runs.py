@@ -60,7 +60,7 @@ class Scored:
     Attributes
     ----------
     config : dict
-        What decides the scores; another one makes them out of date.
+        The variant's settings; others make the scores out of date.
     corr, bmc : list of float
         Of each validation era.
     epochs : int
@@ -110,11 +110,7 @@ class SampleRuns:
             ratio = epoch_seconds[variant.against] / epoch_seconds[variant.as_long_as]
             most = _MOST_EPOCHS * settings["epochs"]
             settings["epochs"] = min(max(1, round(settings["epochs"] * ratio)), most)
-        config = {
-            **mt.TrainConfig(**settings, seed=self._key.seed).to_dict(),
-            "n_models": variant.n_models,
-            "neutral_to": variant.neutral_to,
-        }
+        config = {**settings, "n_models": variant.n_models, "neutral_to": variant.neutral_to}
         path = self._folder / "scores" / f"{variant.name}.json"
         if path.exists():
             found = Scored(**json.loads(path.read_text()))
@@ -167,13 +163,19 @@ class SampleRuns:
         """Return the folder of a finished run; train it, or resume it, where it isn't finished."""
         from memmap_train.training.train import train_run
 
-        config = mt.TrainConfig(**settings, seed=seed)
-        text = json.dumps(config.to_dict(), sort_keys=True)
+        settings = {**settings, "seed": seed}
+        text = json.dumps(settings, sort_keys=True)
         run = self._folder / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]
         run.parent.mkdir(parents=True, exist_ok=True)
         # As one fold of several: no epoch is chosen by the eras that are scored.
         with patch("memmap_train.training.results.draw_run", lambda *_, **__: None):
-            train_run(self._dataset(), run, config, fold=self._fold(), resume=run.exists())
+            train_run(
+                self._dataset(),
+                run,
+                mt.TrainConfig(**settings),
+                fold=self._fold(),
+                resume=run.exists(),
+            )
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
         return run
 
