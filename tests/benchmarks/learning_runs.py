@@ -111,10 +111,11 @@ class SampleRuns:
             most = _MOST_EPOCHS * settings["epochs"]
             settings["epochs"] = min(max(1, round(settings["epochs"] * ratio)), most)
         config = {**settings, "n_models": variant.n_models, "neutral_to": variant.neutral_to}
+        config = json.loads(json.dumps(config))  # as it is read again: lists, no tuples
         path = self._folder / "scores" / f"{variant.name}.json"
         if path.exists():
             found = Scored(**json.loads(path.read_text()))
-            if found.config == json.loads(json.dumps(config)):
+            if found.config == config:
                 return found
         runs = [
             self._run(settings, self._key.seed + _SEEDS_APART * member)
