@@ -23,14 +23,16 @@ BY_DEFAULT = (
 NAMES = (
     *BY_DEFAULT,
     "exporting",
-    "learning",
     "ridge",
+    "shuffling",
     "joining",
     "scoring",
     "geometry",
     "machines",
+    "learning",
 )
-"""The last five take minutes; `geometry` takes 25 GB of disk, `machines` what its stores take."""
+"""The last seven take minutes, `learning` more than an hour; `geometry` takes 25 GB of disk,
+`machines` what its stores take."""
 
 
 def main() -> None:
@@ -43,6 +45,26 @@ def main() -> None:
     )
     parser.add_argument(
         "--eras", type=int, default=Size().scored_eras, help="of scoring (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=Size().learning_seeds,
+        help="of learning (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=Size().learning_epochs,
+        help="of learning (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        nargs=3,
+        default=Size().learning_sample,
+        metavar=("ERAS", "ROWS", "FEATURES"),
+        help="of learning (default: %(default)s)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="Numerai's parquet files for machines"
@@ -66,6 +88,9 @@ def main() -> None:
         Size(),
         wide_rows=arguments.rows,
         scored_eras=arguments.eras,
+        learning_seeds=arguments.seeds,
+        learning_epochs=arguments.epochs,
+        learning_sample=tuple(arguments.sample),
         machine_data=arguments.data,
         machine_gigabytes=tuple(arguments.gigabytes),
         machine_stores=tuple(arguments.stores),
