@@ -175,7 +175,7 @@ class SampleRuns:
                 self._dataset(),
                 run,
                 mt.TrainConfig(**settings),
-                shared=Shared(self._fold(), "last", None, None),
+                shared=Shared(fold=self._fold(), kept_epoch="last", initial=None, reference=None),
                 resume=run.exists(),
             )
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
