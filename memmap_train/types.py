@@ -34,6 +34,7 @@ __all__ = [
     "Stream",
     "SubmitReport",
     "Summary",
+    "Sweep",
     "TargetScores",
     "TorchBatches",
     "TrainPlan",
@@ -68,6 +69,7 @@ _HOMES = {
     "Stream": "loading.stream",
     "SubmitReport": "numerai.submission.report",
     "Summary": "runs.summary",
+    "Sweep": "training.trained_sweep",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.report",
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     )
     from .training.predictions import Predictions, PredictReport
     from .training.trained_run import TrainedRun
+    from .training.trained_sweep import Sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

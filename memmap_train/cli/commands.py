@@ -32,10 +32,10 @@ from ..text import counted, in_bytes
 from ..training.startup import start_tensorflow
 from .dry_runs import dry_run
 from .parser import make_parser
+from .sweep_commands import dry_run_sweep, train_sweep
 from .terminal import print_json, run
 
 if TYPE_CHECKING:
-    from ..runs.config import TrainConfig
     from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
@@ -177,14 +177,26 @@ def _bench(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    config = _train_config(arguments)
+    from ..runs.request import read_request  # needs pydantic
+
+    request = read_request(
+        user_path(arguments.run),
+        arguments.config,
+        arguments.set,
+        arguments.sweep,
+        resume=arguments.resume,
+    )
+    config = request.config
     if arguments.folds is None and arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
+    if request.swept is not None:
+        (dry_run_sweep if arguments.dry_run else train_sweep)(arguments, request)
+        return
     if arguments.dry_run:
         dry_run(arguments, config)
         return
-    from ..training.trained_run import train  # needs pydantic
+    from ..training.trained_run import train
 
     with nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr) as reporter:
         run = train(
@@ -200,23 +212,17 @@ def _train(arguments: argparse.Namespace) -> None:
     print(result_text(run.result))
 
 
-def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
-    """Return the requested configuration; None means that of the run that is resumed."""
-    from ..runs.config import TrainConfig  # needs pydantic
-    from ..runs.run import find_run
-
-    if arguments.config is not None or not arguments.resume:
-        return TrainConfig.load(arguments.config, arguments.set)
-    if arguments.set:
-        run = find_run(user_path(arguments.run), resume=True)
-        return TrainConfig.load(None, arguments.set, run.train_config() if run else None)
-    return None
-
-
 def _runs(arguments: argparse.Namespace) -> None:
-    from ..runs.table import describe_runs, runs_text  # needs pydantic
+    from ..runs.sweep_record import is_sweep  # needs pydantic
+    from ..runs.sweep_table import describe_sweep, sweep_text
+    from ..runs.table import describe_runs, runs_text
 
-    _print_found(arguments, describe_runs(arguments.directories), runs_text)
+    folder, by = user_path(arguments.directories[0]), arguments.by
+    if len(arguments.directories) == 1 and is_sweep(folder):
+        _print_found(arguments, describe_sweep(folder, by), lambda rows: sweep_text(folder, rows))
+    else:
+        rows = describe_runs(arguments.directories, by)
+        _print_found(arguments, rows, lambda rows: runs_text(rows, by))
 
 
 def _predict(arguments: argparse.Namespace) -> None:

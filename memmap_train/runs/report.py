@@ -264,6 +264,12 @@ class Reporter:
     def seed_done(self, number: int, n_seeds: int, report: TrainReport | FoldsReport) -> None:
         """Receive the report of a seed that is trained, or was trained before."""
 
+    def trial(self, number: int, n_trials: int, name: str) -> None:
+        """Receive the trial of a sweep that begins or is resumed, and its number, from 1."""
+
+    def trial_done(self, number: int, n_trials: int, name: str, outcome: str) -> None:
+        """Receive what has become of a trial, in words."""
+
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Receive the state of the transform of targets, at most once per interval."""
 

@@ -129,6 +129,14 @@ class TrainingDisplay(Reporter):
         if report.already_finished:
             self._print(f"seed {number} of {n_seeds}: already finished")
 
+    def trial(self, number: int, n_trials: int, name: str) -> None:
+        """Show which trial of a sweep is trained."""
+        self._print(f"\ntrial {number:,} of {n_trials:,}: {name}")
+
+    def trial_done(self, number: int, n_trials: int, name: str, outcome: str) -> None:
+        """Show what has become of a trial."""
+        self._print(f"trial {number:,} of {n_trials:,}: {name}: {outcome}")
+
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Move the bar of the transform of targets."""
         self._bars("targets", rows_done, n_rows)

@@ -85,7 +85,7 @@ def train_run(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset, run_dir, config, shared, resume=resume)
+    run, setup, warning = set_up_run(dataset, run_dir, config, shared, resume=resume)
     if run:
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
@@ -137,7 +137,7 @@ def dry_run(
     RunError, ConfigError, DatasetError, FoldError, BatchError
         See `train_run`.
     """
-    run, setup, _ = _set_up(dataset, run_dir, config, None, resume=resume)
+    run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
     if setup.config.model == RIDGE:
         plan = checked_plan(run, setup, make_model(setup))
         if not plan.already_finished:
@@ -146,7 +146,7 @@ def dry_run(
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began
-    plan = checked_plan(run, setup, step.model)
+    plan = checked_plan(run, setup, step.trained.graph)
     if plan.already_finished:
         return plan
     check_free(user_path(run_dir))
@@ -162,7 +162,7 @@ def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
     return replace(plan, already_finished=is_finished)
 
 
-def _set_up(
+def set_up_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
@@ -170,7 +170,13 @@ def _set_up(
     *,
     resume: bool,
 ) -> tuple[Run | None, Setup, str | None]:
-    """Return the run to resume, if there is one, what is to be trained, and a warning."""
+    """Return the run to resume, if there is one, what is to be trained, and a warning.
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError
+        See `train_run`.
+    """
     require_tensorflow()
     is_part = shared is not None
     run, found, warning = found_run(dataset, run_dir, resume=resume, is_part=is_part)

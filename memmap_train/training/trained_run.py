@@ -32,7 +32,7 @@ from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
 
 _log = logging.getLogger("memmap_train")
-_ONE_AT_A_TIME = ThreadLock()
+ONE_AT_A_TIME = ThreadLock()
 """Held while a model is trained: Keras's global seed belongs to the process."""
 
 
@@ -273,9 +273,9 @@ def train(
     from .seed_loop import train_seeds
     from .train import train_run
 
-    if not _ONE_AT_A_TIME.is_free():
+    if not ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
-    with _ONE_AT_A_TIME, reporter(progress) as report:
+    with ONE_AT_A_TIME, reporter(progress) as report:
         result: AnyReport
         common: dict[str, Any] = {"resume": resume, "report": report}
         of_folds: dict[str, Any] = {"folds": folds, "rolling_eras": rolling_eras}
