@@ -22,6 +22,7 @@ from ..runs.batch_keys import check_batches_and_loss
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, split
 from ..runs.lineage import SUFFIX
+from ..runs.model_params import built_in_params
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
@@ -194,10 +195,13 @@ def prepare(
 
 
 def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> TrainConfig:
-    """Return the configuration with the names of all features and `deterministic` decided."""
+    """Return the configuration with all but what depends on the fold and the batches decided."""
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
+    params = config.model_params
+    if not brings_model(config):
+        params = built_in_params(config.model, params)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:
@@ -217,6 +221,7 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
         config,
         features=names if columns is None else tuple(names[column] for column in columns),
         deterministic=deterministic,
+        model_params=params,
     )
 
 

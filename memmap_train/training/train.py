@@ -128,7 +128,7 @@ def dry_run(
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began
-    plan = checked_plan(run, setup, step.model)
+    plan = checked_plan(run, setup, step.trained.graph)
     if plan.already_finished:
         return plan
     check_free(user_path(run_dir))

@@ -108,6 +108,7 @@ def test_live_rows_of_any_kind_get_what_convert_and_predict_give(
             draw(st.sampled_from([sets["small"], sets["medium"], names, names[::-1]])),
             live,
             fill_missing=fill,
+            model=draw(st.sampled_from(["mlp", "tabm", "autoencoder"])),
         )
         for number in range(draw(st.integers(1, 3), "runs"))
     ]
