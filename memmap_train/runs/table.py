@@ -12,12 +12,12 @@ from typing import Any
 from ..errors import RunError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_paths
-from .files import read_json
+from .files import SWEEP_NAME, read_json
 from .monitor import MONITORS
 from .record import FORMAT
 from .run import read_run
 from .run_description import begun_parts, check_known, describe_run
-from .sweep_record import SWEEP_FILE, is_sweep, read_sweep
+from .sweep_record import is_sweep, read_sweep
 
 _USUAL = "val_corr_mean"
 _COLUMNS = {
@@ -157,7 +157,7 @@ def _runs_in(folder: Path) -> list[Path]:
         except RunError:  # which is reported for the run itself
             return []
     runs = [path for path in folder.glob("*/config.json") if not _is_other_config(path)]
-    found = [*runs, *folder.glob(f"*/{SWEEP_FILE}")]
+    found = [*runs, *folder.glob(f"*/{SWEEP_NAME}")]
     return sorted({path.parent for path in found if not is_junk(path.parent.name)})
 
 
