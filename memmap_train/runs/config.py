@@ -273,7 +273,16 @@ class TrainConfig:
         ('medium', (256, 64), 0.0)
         """
         parts = {} if path is None else {str(path): read_file(user_path(path))}
-        parts["--set"] = read_overrides(overrides)
+        return cls.merged({**parts, "--set": read_overrides(overrides)}, begun)
+
+    @classmethod
+    def merged(
+        cls, parts: Mapping[str, Mapping[str, Any]], begun: "TrainConfig | None" = None
+    ) -> Self:
+        """Return the configuration of several parts, by the place where each was found.
+
+        A later part overrides those before; see `load`.
+        """
         merged = {} if begun is None else begun.to_dict()
         faults = []
         for where, values in parts.items():

@@ -23,7 +23,7 @@ Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """The scores of a target, by their attributes in `TargetScores`."""
 
-ModelKind = Literal["run", "folds", "predictions", "benchmark"]
+ModelKind = Literal["run", "folds", "seeds", "predictions", "benchmark"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -167,7 +167,8 @@ class Provenance:
     folds : tuple of Fold
         The folds in order; one for an ordinary run.
     histories : tuple of tuple of mapping of str to float
-        The rows of ``history.csv`` of each fold: a row for each epoch.
+        The rows of ``history.csv`` of each fold: a row for each epoch. In a run of seeds those of
+        each seed, and with folds those of each fold of the first seed, of the second, and so on.
     """
 
     config: Mapping[str, Any]
@@ -186,7 +187,7 @@ class ModelScores:
     path : Path or None
         The run's folder or the file of predictions; None for a benchmark and for predictions that
         were passed as an object.
-    kind : "run", "folds", "predictions" or "benchmark"
+    kind : "run", "folds", "seeds", "predictions" or "benchmark"
     eras : tuple of str
         The scored eras in the dataset's order: those that the model covers and in which one of the
         targets has labels. Arrays over eras have this order.
