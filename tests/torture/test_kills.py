@@ -88,6 +88,8 @@ def test_sequences_of_kills_leave_a_whole_dataset_or_none(tmp_path: Path, at_wil
         ("resnet", "--folds 2"),
         ("resnet", "--seeds 3"),
         ("resnet", "--seeds 2 --folds 2"),
+        ("tabm", ""),
+        ("autoencoder", ""),
         ("ridge", ""),
     ],
 )
@@ -108,7 +110,7 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(
     def command(run: Path) -> list[str]:
         settings = [part for option in options for part in ("--set", option)]
         train = ["train", str(shards), "--run", str(run), "--resume"]
-        return [sys.executable, "-m", "memmap_train", *train, *kind.split(), *settings]
+        return [sys.executable, "-m", "memmap_train", *train, *settings, *kind.split()]
 
     started = time.monotonic()
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
