@@ -28,11 +28,13 @@ __all__ = [
     "Reporter",
     "Sampler",
     "ScoreStatistics",
+    "SeedsReport",
     "Shard",
     "StepLocation",
     "Stream",
     "SubmitReport",
     "Summary",
+    "Sweep",
     "TargetScores",
     "TorchBatches",
     "TrainPlan",
@@ -61,11 +63,13 @@ _HOMES = {
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
     "ScoreStatistics": "runs.statistics",
+    "SeedsReport": "runs.seeds_report",
     "Shard": "dataset.shard",
     "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
     "SubmitReport": "numerai.submission.report",
     "Summary": "runs.summary",
+    "Sweep": "training.trained_sweep",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.report",
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
     from .numerai.submission.report import SubmitReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.seeds_report import SeedsReport
     from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
     from .scoring.provenance import Provenance
@@ -99,6 +104,7 @@ if TYPE_CHECKING:
     )
     from .training.predictions import Predictions, PredictReport
     from .training.trained_run import TrainedRun
+    from .training.trained_sweep import Sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

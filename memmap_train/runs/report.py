@@ -7,18 +7,15 @@ TensorFlow.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from ..text import counted, in_bytes
-from .baseline_text import baseline_lines, baseline_scores, strengths_text
+from .baseline_text import baseline_scores
 from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
 
 _LOG = logging.getLogger("memmap_train")
-
-HOW_TO_GET_PICTURES = "for a picture and a report of the scores: pip install 'memmap-train[report]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,90 +238,6 @@ def plan_text(plan: TrainPlan) -> str:
     )
 
 
-def result_text(report: TrainReport | FoldsReport) -> str:
-    """Return the result of a training as lines of text."""
-    return training_text(report) if isinstance(report, TrainReport) else folds_text(report)
-
-
-def training_text(report: TrainReport) -> str:
-    """Return the result of training one model as lines of text."""
-    stopped = ", stopped early" if report.stopped_early else ""
-    lines = [
-        *_first_lines(report),
-        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}"
-        if not report.strengths
-        else f"{report.run_dir}: a ridge regression of strength {strengths_text(report.strengths)}",
-        f"validation  {_scores_text(report)}",
-        *_further_lines(report),
-        *baseline_lines(report.baseline, report.corr),
-    ]
-    if report.best_possible is not None:
-        lines.append(
-            f"possible    numerai_corr {report.best_possible:.4f}"
-            f"{_reached(report.corr.mean, report.best_possible)}"
-        )
-    return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
-
-
-def folds_text(report: FoldsReport) -> str:
-    """Return the result of training folds as lines of text."""
-    lines = [
-        *_first_lines(report),
-        f"{report.run_dir}: {counted(report.n_eras, 'era')} predicted out of fold by "
-        f"{counted(len(report.folds), 'model')}, the last epoch's of each fold",
-    ]
-    for number, fold in enumerate(report.folds, start=1):
-        lines.append(
-            f"{f'fold {number}':<11} numerai_corr {fold.corr.mean:.4f} on average, "
-            f"Sharpe {fold.corr.sharpe:.2f}"
-        )
-    lines += [f"out of fold {_scores_text(report)}", *_further_lines(report)]
-    lines += baseline_lines(report.baseline, report.corr)
-    if report.best_possible is not None:
-        lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
-    return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
-
-
-def _reached(mean: float, best_possible: float) -> str:
-    """Return a phrase with a run's share of the best possible score; empty if it is undefined."""
-    if best_possible <= 0:  # of a tiny sample
-        return ""
-    if not mean > 0:  # NaN, too
-        return ": the run found no signal"
-    return f": the run reached {mean / best_possible:.0%} of what any model can"
-
-
-def _first_lines(report: TrainReport | FoldsReport) -> list[str]:
-    return [f"{report.run_dir}: already finished; nothing to do"] if report.already_finished else []
-
-
-def _scores_text(report: TrainReport | FoldsReport) -> str:
-    return f"numerai_corr {_summary_text(report.corr)}, Pearson {report.pearson.mean:.4f}"
-
-
-def _further_lines(report: TrainReport | FoldsReport) -> list[str]:
-    return [
-        f"{name.upper():<11} {_summary_text(scores)} in {counted(scores.n_eras, 'era')}"
-        for name, scores in report.further.items()
-    ]
-
-
-def _summary_text(scores: Summary) -> str:
-    return (
-        f"{scores.mean:.4f} on average (std {scores.std:.4f}, Sharpe {scores.sharpe:.2f}, "
-        f"max drawdown {scores.max_drawdown:.4f}, {scores.positive:.0%} of eras positive)"
-    )
-
-
-def _chart_line(report: TrainReport | FoldsReport) -> str:
-    missing = "not drawn, see the warning" if find_spec("matplotlib") else HOW_TO_GET_PICTURES
-    return f"chart       {report.chart_path or missing}"
-
-
-def _report_lines(report: TrainReport | FoldsReport) -> list[str]:
-    return [f"report      {report.report_path}"] if report.report_path else []
-
-
 class Reporter:
     """Receives the events of a training; override the methods whose events should be shown.
 
@@ -344,6 +257,18 @@ class Reporter:
 
     def fold_done(self, number: int, n_folds: int, report: TrainReport) -> None:
         """Receive the report of a fold that is trained, or was trained before."""
+
+    def seed(self, number: int, n_seeds: int, seed: int) -> None:
+        """Receive the seed whose training begins or is resumed, and its number, from 1."""
+
+    def seed_done(self, number: int, n_seeds: int, report: TrainReport | FoldsReport) -> None:
+        """Receive the report of a seed that is trained, or was trained before."""
+
+    def trial(self, number: int, n_trials: int, name: str) -> None:
+        """Receive the trial of a sweep that begins or is resumed, and its number, from 1."""
+
+    def trial_done(self, number: int, n_trials: int, name: str, outcome: str) -> None:
+        """Receive what has become of a trial, in words."""
 
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Receive the state of the transform of targets, at most once per interval."""

@@ -34,7 +34,7 @@ class ModelPredictions:
     Attributes
     ----------
     path : Path or None
-    kind : "run", "folds" or "predictions"
+    kind : "run", "folds", "seeds" or "predictions"
     values : mapping of str to ndarray of float64 or float32, shape (rows,)
         The predictions by era, in the order of its rows; NaN where a row has no prediction.
     before : mapping of str to ndarray, shape (rows,)

@@ -18,7 +18,8 @@ class Provenance:
     folds : tuple of Fold
         The folds in order; one for an ordinary run.
     histories : tuple of tuple of mapping of str to float
-        The rows of ``history.csv`` of each fold: a row for each epoch.
+        The rows of ``history.csv`` of each fold: a row for each epoch. In a run of seeds those of
+        each seed, and with folds those of each fold of the first seed, of the second, and so on.
     """
 
     config: Mapping[str, Any]

@@ -23,7 +23,7 @@ Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """The scores of a target, by their attributes in `TargetScores`."""
 
-ModelKind = Literal["run", "folds", "predictions", "benchmark", "baseline"]
+ModelKind = Literal["run", "folds", "seeds", "predictions", "benchmark", "baseline"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -167,7 +167,7 @@ class ModelScores:
     path : Path or None
         The run's folder or the file of predictions; None for a benchmark and for predictions that
         were passed as an object.
-    kind : "run", "folds", "predictions", "benchmark" or "baseline"
+    kind : "run", "folds", "seeds", "predictions", "benchmark" or "baseline"
     eras : tuple of str
         The scored eras in the dataset's order: those that the model covers and in which one of the
         targets has labels. Arrays over eras have this order.

@@ -223,6 +223,7 @@ def _provenance(provenance: Provenance) -> dict[str, Any]:
         "targets": config.get("targets"),
         "n_features": len(config.get("features", ())),
         "seed": config.get("seed"),
+        "seeds": config.get("seeds"),
         "embargo_eras": config.get("embargo_eras"),
         "folds": [
             {

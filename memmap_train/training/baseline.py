@@ -12,18 +12,21 @@ from ..runs.baseline import (
     copied_baseline,
     record_of_folds,
 )
+from ..runs.folds import Fold
 from ..runs.recorded_report import baseline_scores, finished_baseline
-from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.report import Reporter
+from ..runs.result_text import AnyReport
 from ..runs.resume import acquire_run
 from ..runs.run import Run
 from ..runs.selection import DatasetOrPath, opened_for
 from .fold_loop import conclude_folds
+from .resolve import Shared
 from .train import train_run
 
 
 def add_baseline(
-    run: Run, dataset: DatasetOrPath, result: TrainReport | FoldsReport, report: Reporter
-) -> TrainReport | FoldsReport:
+    run: Run, dataset: DatasetOrPath, result: AnyReport, report: Reporter
+) -> AnyReport:
     """Fit the baseline of a finished run unless it has one; return the report with its scores.
 
     Parameters
@@ -67,23 +70,31 @@ def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
     if not run.folds:
-        train_run(found, path, config, resume=True, report=own, fold=run.record.fold, draws=False)
+        train_run(
+            found, path, config, resume=True, report=own, shared=_of(run.record.fold), draws=False
+        )
         return
     record = record_of_folds(run)
     with acquire_run(path, record, resume=path.exists()) as folds:
         reports = [
             train_run(
                 found,
-                folds.fold_path(number),
+                path,
                 replace(config, validation_eras=fold.validation),
                 resume=True,
                 report=own,
-                fold=fold,
+                shared=_of(fold),
                 draws=False,
             )
-            for number, fold in enumerate(run.folds, start=1)
+            for path, fold in zip(folds.part_paths, run.folds, strict=True)
         ]
         conclude_folds(folds, found, reports, own, draws=False)
+
+
+def _of(fold: Fold | None) -> Shared:
+    """Return what is decided about a ridge regression on the eras of a fold."""
+    assert fold is not None  # a run has one, or folds
+    return Shared(fold=fold, kept_epoch="last", initial=None, reference=None)
 
 
 class _BaselineReporter(Reporter):

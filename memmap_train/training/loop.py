@@ -85,7 +85,7 @@ class TrainingLoop:
         """Train until the last epoch or until patience ends; write the results."""
         first_step, end = self._step.count, self._n_steps
         self._report.started(
-            plan_of(self._setup, self._step.model, first_step, self._progress.epochs_done)
+            plan_of(self._setup, self._step.trained.graph, first_step, self._progress.epochs_done)
         )
         try:
             # One stream for all epochs: the next one's first rows are read during validation.

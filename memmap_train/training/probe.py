@@ -218,7 +218,7 @@ def _measured_scoring(setup: Setup, predictor: Predictor, validation: Dataset) -
             setup.batches.feature_names,
             mapped_labels(part, setup.config.targets),
             past_cache=past_cache,
-            further=further_scorer(setup, part),
+            further=further_scorer(setup.record, part),
         )
         return time.perf_counter() - began
 

@@ -46,7 +46,7 @@ class Scoring:
         self._report, self._warnings, self._pace = report, warnings, pace
         self._dataset = setup.dataset.select(setup.fold.validation)
         self._labels = mapped_labels(self._dataset, setup.config.targets)
-        self._further = further_scorer(setup, self._dataset)
+        self._further = further_scorer(setup.record, self._dataset)
         # Features that don't fit beside the training eras would push these out of the page cache,
         # epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])

@@ -11,7 +11,8 @@ import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
 from memmap_train.runs.baseline import wants_baseline
 from memmap_train.runs.recorded_report import recorded_folds_report, recorded_report
-from memmap_train.runs.report import TrainReport, plan_text, result_text
+from memmap_train.runs.report import TrainReport, plan_text
+from memmap_train.runs.result_text import result_text
 from memmap_train.runs.run import Run, read_run
 from memmap_train.runs.table import describe_runs
 from memmap_train.training import baseline

@@ -41,7 +41,7 @@ class RidgeResults:
         self._run, self._setup, self._report = run, setup, report
         self._dataset = setup.dataset.select(setup.fold.validation)
         self._labels = mapped_labels(self._dataset, setup.config.targets)
-        self._further = further_scorer(setup, self._dataset)
+        self._further = further_scorer(setup.record, self._dataset)
         self._warnings = RunWarnings(run.path, report)
         self._pace = Pace(report.seconds_between_reports)
 
