@@ -29,7 +29,6 @@ _KEYS = (
     "targets",
     "fill_missing",
     "model",
-    "model_params",
     "target_transform",
     "target_weights",
     "era_weights",
@@ -65,7 +64,8 @@ def identity_of_fit(record: RunRecord) -> tuple[Any, ...]:
     """Return all that a ridge regression follows from: equal ones have the same model."""
     values = {**TrainConfig().to_dict(), **record.to_json()}
     folds = record.folds or ((record.fold,) if record.fold else ())
-    return (*(values.get(key) for key in _KEYS), [fold_record(fold) for fold in folds])
+    strength = values["model_params"].get("strength")
+    return strength, *(values.get(key) for key in _KEYS), [fold_record(fold) for fold in folds]
 
 
 def copied_baseline(run: Run) -> Run | None:
