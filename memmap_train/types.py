@@ -55,7 +55,7 @@ _HOMES = {
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
-    "Provenance": "scoring.records",
+    "Provenance": "scoring.provenance",
     "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
     "Reporter": "runs.report",
@@ -90,11 +90,11 @@ if TYPE_CHECKING:
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
     from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
+    from .scoring.provenance import Provenance
     from .scoring.records import (
         Evaluation,
         Exposures,
         ModelScores,
-        Provenance,
         TargetScores,
     )
     from .training.predictions import Predictions, PredictReport

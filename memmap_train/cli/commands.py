@@ -24,6 +24,7 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
+from ..runs.cost import cost_text
 from ..runs.report import Reporter, plan_text, result_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
@@ -219,10 +220,11 @@ def _dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> Non
     if plan.already_finished:
         print(f"{arguments.run}: already finished; nothing to do")
         return
-    checkpoint_bytes = plan.state_bytes + plan.best_bytes
+    if plan.cost is not None:
+        print(cost_text([plan.cost]))
     print(
         f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-        f"a picture, and checkpoints of about {in_bytes(checkpoint_bytes)}; nothing was written"
+        "a picture, and checkpoints; nothing was written"
     )
 
 
@@ -243,6 +245,7 @@ def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") 
     if is_finished:
         print(f"{arguments.run}: already finished; nothing to do")
     else:
+        print(cost_text([plan.cost for plan in plans if plan.cost is not None]))
         print(f"would write {arguments.run}: a run for each fold; nothing was written")
 
 

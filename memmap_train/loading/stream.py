@@ -70,6 +70,12 @@ class Stream(Iterator[Batch]):
             self.wait_seconds += time.perf_counter() - started
         return batch
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether rows of a pool are being read at present."""
+        with self._lock:
+            return any(not reading.is_done() for reading in self._pools.values())
+
     def close(self) -> None:
         """Stop the threads and release the buffers; batches that callers hold stay valid."""
         if self._finalizer.detach() and os.getpid() == self._process:

@@ -105,6 +105,9 @@ class TrainConfig:
     dropout : float
         The share of the units that is dropped after each hidden layer. It applies to built-in
         models.
+    precision : "float32", "mixed_bfloat16" or "mixed_float16"
+        What the hidden layers of a built-in model compute in. Weights, outputs and the loss are
+        float32 in any case. The mixed ones are faster only where the hardware is made for them.
     loss : str
         The loss function. "huber" is linear beyond 0.25, the distance of two bins of a target.
         "pearson" and "numerai_corr" are 1 less the correlation of each era of a batch; the second
@@ -154,6 +157,9 @@ class TrainConfig:
         returns a callback.
     tensorboard : bool
         Whether a log for TensorBoard is written into the run's folder.
+    baseline : "ridge" or "none"
+        What is trained beside the model, on the same eras, features and targets, to compare it
+        with: a ridge regression, in a folder inside the run's. A "linear" model has none.
     seed : int
         The seed of the order of the rows, of the initial weights and of the dropout.
     deterministic : bool or None
@@ -200,6 +206,7 @@ class TrainConfig:
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     loss: types.Loss = "mse"
     target_weights: types.Weights = ()
     corr_weight: types.NotNegative = 0.0
@@ -219,6 +226,7 @@ class TrainConfig:
     validation_steps: types.AtLeast0 = 0
     callbacks: types.References = ()
     tensorboard: types.Flag = False
+    baseline: Literal["ridge", "none"] = "ridge"
     seed: types.Seed = 0
     deterministic: types.OrAuto[types.Flag] = None
     checkpoint_steps: types.AtLeast0 = 0

@@ -5,14 +5,14 @@ TensorFlow.
 """
 
 import logging
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 from ..text import counted, in_bytes
+from .baseline_text import baseline_lines, baseline_scores, strengths_text
+from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
 
@@ -41,6 +41,8 @@ class TrainPlan:
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
+    precision : str or None
+        What hidden layers compute in, and whether that is slow here, if it isn't float32.
     buffer_bytes : int
         Bytes of data that training and validation hold at once.
     state_bytes : int
@@ -59,6 +61,8 @@ class TrainPlan:
         Whether the model is a ridge regression, made of sums without steps.
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
+    cost : TrainCost or None
+        What the training costs, in the plan of a dry run.
     """
 
     n_train_eras: int
@@ -76,6 +80,7 @@ class TrainPlan:
     n_targets: int
     n_parameters: int
     model: str
+    precision: str | None = None
     buffer_bytes: int
     state_bytes: int
     best_bytes: int
@@ -91,6 +96,7 @@ class TrainPlan:
     deterministic: bool
     in_closed_form: bool = False
     already_finished: bool = False
+    cost: TrainCost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +128,8 @@ class TrainReport:
         The page of the official scores; None if there is none.
     strengths : mapping of str to float
         Of a ridge regression, the strength for each target; empty for other models.
+    baseline : Summary or None
+        The summary of `numerai_corr` of the ridge regression on the same eras, if there is one.
     """
 
     run_dir: str
@@ -137,11 +145,13 @@ class TrainReport:
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
     strengths: Mapping[str, float] = field(default_factory=dict)
+    baseline: Summary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it."""
         return {
             **({"strengths": dict(self.strengths)} if self.strengths else {}),
+            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
@@ -163,7 +173,7 @@ class FoldsReport:
     run_dir : str
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
-    corr, pearson, further, best_possible
+    corr, pearson, further, best_possible, baseline
         The same as in `TrainReport`, over all predicted eras together.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
@@ -185,10 +195,12 @@ class FoldsReport:
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
+    baseline: Summary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
         return {
+            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
@@ -202,6 +214,7 @@ def plan_text(plan: TrainPlan) -> str:
     equals = "" if plan.named_target == plan.main_target else f" (equals {plan.named_target})"
     embargo = "" if plan.embargo is None else f"embargo     {plan.embargo}\n"
     transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
+    precision = "" if plan.precision is None else f"precision   {plan.precision}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
     baseline = "" if plan.baseline is None else f"baseline    {plan.baseline}\n"
     state = "weights, the optimizer's state and the best epoch's weights"
@@ -219,6 +232,7 @@ def plan_text(plan: TrainPlan) -> str:
         f"{embargo}{transform}{monitor}{baseline}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
+        f"{precision}"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
@@ -239,9 +253,10 @@ def training_text(report: TrainReport) -> str:
         *_first_lines(report),
         f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}"
         if not report.strengths
-        else f"{report.run_dir}: a ridge regression of strength {_strengths(report)}",
+        else f"{report.run_dir}: a ridge regression of strength {strengths_text(report.strengths)}",
         f"validation  {_scores_text(report)}",
         *_further_lines(report),
+        *baseline_lines(report.baseline, report.corr),
     ]
     if report.best_possible is not None:
         lines.append(
@@ -264,17 +279,10 @@ def folds_text(report: FoldsReport) -> str:
             f"Sharpe {fold.corr.sharpe:.2f}"
         )
     lines += [f"out of fold {_scores_text(report)}", *_further_lines(report)]
+    lines += baseline_lines(report.baseline, report.corr)
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
     return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
-
-
-def _strengths(report: TrainReport) -> str:
-    """Return the strength, or that of each target where they differ."""
-    found = {f"{strength:g}" for strength in report.strengths.values()}
-    if len(found) == 1:
-        return found.pop()
-    return ", ".join(f"{strength:g} ({name})" for name, strength in report.strengths.items())
 
 
 def _reached(mean: float, best_possible: float) -> str:
@@ -381,25 +389,12 @@ class Reporter:
     def making_report(self, text: str) -> None:
         """Receive a line when the page of scores is begun, and one when it is done."""
 
+    def fitting_baseline(self, text: str) -> None:
+        """Receive a line when the baseline is begun."""
+
     def warning(self, text: str) -> None:
         """Receive a warning, one line, about a problem that doesn't stop the training.
 
         It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
         """
         _LOG.warning("%s", text)
-
-
-@dataclass(slots=True)
-class Pace:
-    """Tells when the next report is due."""
-
-    seconds: float
-    last: float = -math.inf
-
-    def is_due(self) -> bool:
-        """Return True if a report is due; the next one is then due after the interval."""
-        now = time.monotonic()
-        if now - self.last < self.seconds:
-            return False
-        self.last = now
-        return True

@@ -29,7 +29,14 @@ from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed.
-_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
+_FREE_KEYS = (
+    "epochs",
+    "memory",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "tensorboard",
+    "baseline",
+)
 # What `check_same_dataset` compares.
 _DATASET_KEYS = (
     "dataset",

@@ -183,6 +183,10 @@ class TrainingDisplay(Reporter):
         """Show how far the page of scores is."""
         self._print(text)
 
+    def fitting_baseline(self, text: str) -> None:
+        """Show that the baseline is fitted."""
+        self._print(text)
+
     def warning(self, text: str) -> None:
         """Log a warning above the bars."""
         with above_bars(self._file):

@@ -32,6 +32,22 @@ def available_memory(*, root: Path = _ROOT) -> int:
     return min([_system_available(root), *_group_rests(root)])
 
 
+def anonymous_memory(*, root: Path = _ROOT) -> int | None:
+    """Return the bytes that this process has in memory, without mapped files; None if unknown.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that holds `proc`.
+    """
+    try:
+        lines = (root / "proc" / "self" / "status").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("RssAnon:")]
+    return int(found[0]) * 1024 if found else None
+
+
 def free_disk(path: Path) -> int:
     """Return the free bytes of the disk of a file or folder, which need not exist yet.
 

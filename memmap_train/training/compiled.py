@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..runs.object_reference import user_code
 from .losses.batch_loss import try_loss
-from .model import brings_model, build
+from .models.build import brings_model, build
 from .predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep

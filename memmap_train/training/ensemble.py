@@ -20,8 +20,9 @@ from ..runs.lineage import code_of
 from ..runs.metrics import uniform_ranks
 from ..runs.object_reference import describe_error, user_code
 from ..runs.run import Run, read_run
-from .model import require_tensorflow
+from .precision import compute_in_float32
 from .predictor import Predictor, check_missing
+from .startup import require_tensorflow
 from .user_models import read_model
 
 
@@ -171,12 +172,14 @@ def _predicted(
         n_before += part.n_rows
 
 
-def load(run: Run) -> Predictor:
-    """Load a run's model."""
+def load(run: Run, *, in_float32: bool = False) -> Predictor:
+    """Load a run's model, as it was trained or with layers that compute in float32."""
     try:
         model = read_model(run.model_path, code_of(run))
     except ConfigError as error:
         raise RunError(str(error)) from error
+    if in_float32:
+        compute_in_float32(model)
     with user_code(f"{run.model_path}: the model fails"):
         return Predictor(model, run.record.fill_missing)
 

@@ -18,7 +18,7 @@ from ..runs.config import TrainConfig
 from ..runs.object_reference import describe_error, is_reference
 from ..runs.run import Run
 from ..runs.state import TrainingProgress
-from .model import brings_model
+from .models.build import brings_model
 from .step import TrainStep
 
 
@@ -48,7 +48,7 @@ def check_convergence(
 
 
 def failure_of_model(
-    error: "tf.errors.OpError", config: TrainConfig, checkpoint_dir: Path
+    error: "tf.errors.OpError", config: TrainConfig, checkpoint_dir: Path | None
 ) -> Exception:
     """Return the error in one line for a model that fails while it computes.
 
@@ -65,7 +65,7 @@ def failure_of_model(
     )
     own += [f"loss: {config.loss}"] if is_reference(config.loss) else []
     advice += f"change the {' or the '.join(text.partition(':')[0] for text in own)}"
-    if kept := newest_step(checkpoint_dir):
+    if checkpoint_dir is not None and (kept := newest_step(checkpoint_dir)):
         advice += f"; --resume continues after step {kept:,}, the last that was saved"
     return ConfigError(f"{' or '.join(own)} fails: {describe_error(error)}; {advice}")
 

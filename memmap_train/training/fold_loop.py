@@ -30,6 +30,7 @@ from ..runs.resume import (
     dataset_record,
     finished_result,
 )
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run, find_run, read_run
 from ..runs.score_references import check_reference
 from ..runs.selection import DatasetOrPath, opened_for, reopened
@@ -37,9 +38,11 @@ from ..system.paths import user_path
 from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .initial_model import InitialModel
-from .model import require_tensorflow
+from .plan import with_costs
+from .probe import probed
 from .resolve import Setup, best_possible_score, prepare
 from .results import draw_missing
+from .startup import require_tensorflow
 from .train import checked_plan, train_run
 
 # Of a fold's own record; a run of folds has those of all its folds.
@@ -128,7 +131,7 @@ def train_folds(
             )
             report.fold_done(number, len(resolved.folds), done)
             reports.append(done)
-        return _conclude(run, resolved, reports, report)
+        return conclude_folds(run, resolved.dataset, reports, report)
 
 
 def dry_run_folds(
@@ -140,12 +143,13 @@ def dry_run_folds(
     rolling_eras: int | None = None,
     resume: bool = False,
 ) -> tuple[list[TrainPlan], bool]:
-    """Check what `train_folds` checks before its first step, and write nothing.
+    """Check what `train_folds` checks before its first step, measure the cost, and write nothing.
 
     Returns
     -------
     tuple of list of TrainPlan and bool
-        A plan for each fold; and whether all is finished, and nothing is to be done.
+        A plan for each fold, with its cost if there is something left to do; and whether all is
+        finished, and nothing is to be done.
     """
     resolved = _set_up(dataset, run_dir, config, folds, rolling_eras, resume=resume)
     run = resolved.run
@@ -153,14 +157,24 @@ def dry_run_folds(
     if not is_finished:
         check_free(user_path(run_dir))
 
-    def plan(number: int) -> TrainPlan:
+    def resolved_fold(number: int) -> tuple[Run | None, Setup]:
         of_fold = find_run(run.fold_path(number), resume=True) if run else None
         fold, config = resolved.folds[number - 1], resolved.configs[number - 1]
         reference = resolved.record.monitored_against
-        setup = prepare(resolved.dataset, of_fold, config, fold, resolved.initial, reference)
-        return checked_plan(of_fold, setup, make_model(setup))
+        return of_fold, prepare(
+            resolved.dataset, of_fold, config, fold, resolved.initial, reference
+        )
 
-    return [plan(number) for number in range(1, len(resolved.folds) + 1)], is_finished
+    plans = []
+    for number in range(1, len(resolved.folds) + 1):
+        of_fold, setup = resolved_fold(number)
+        plans.append(checked_plan(of_fold, setup, make_model(setup)))
+    left = [number for number, plan in enumerate(plans, start=1) if not plan.already_finished]
+    if left and resolved.record.model != RIDGE:
+        # Of the last fold, the largest: a step of the others takes as long.
+        _, setup = resolved_fold(left[-1])
+        plans = with_costs(plans, probed(setup, plans[left[-1] - 1]))
+    return plans, is_finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,11 +322,33 @@ def _report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> Fold
     return recorded_folds_report(run)
 
 
-def _conclude(
-    run: Run, resolved: _Resolved, reports: Sequence[TrainReport], report: Reporter
+def conclude_folds(
+    run: Run,
+    dataset: Dataset,
+    reports: Sequence[TrainReport],
+    report: Reporter,
+    *,
+    draws: bool = True,
 ) -> FoldsReport:
-    """Put the scores of all folds together, and write them."""
-    best_possible = best_possible_score(resolved.dataset, run.record.main_target)
+    """Put the scores of all folds together, and write them.
+
+    Parameters
+    ----------
+    run : Run
+        A run of folds, all of which are finished.
+    dataset : Dataset
+    reports : sequence of TrainReport
+        Those of the folds, in order.
+    report : Reporter
+    draws : bool
+        Whether to draw the picture of the scores.
+
+    Raises
+    ------
+    RunError
+        They can't be written, which `resume` does again.
+    """
+    best_possible = best_possible_score(dataset, run.record.main_target)
     try:
         run.write_era_scores(
             row
@@ -320,9 +356,11 @@ def _conclude(
             for row in read_run(run.fold_path(number)).read_era_scores()
         )
         corr, pearson, further = recorded_summaries(run)
-        chart_path = draw_run(
-            run, best_epoch=None, best_possible=best_possible, warn=report.warning
-        )
+        chart_path = None
+        if draws:
+            chart_path = draw_run(
+                run, best_epoch=None, best_possible=best_possible, warn=report.warning
+            )
         result = FoldsReport(
             run_dir=str(run.path),
             n_eras=sum(len(fold.validation) for fold in run.folds),

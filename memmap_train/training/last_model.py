@@ -16,10 +16,10 @@ from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
 from ..runs.run import Run, read_run
 from .ensemble import check_folds, check_model, load
-from .model import require_tensorflow
 from .numpy_operations import NumpyOperations, numpy_operations
 from .predictor import BLOCK_ROWS
 from .saved_configuration import argument_defaults, has_own_code
+from .startup import require_tensorflow
 from .step import as_tensor
 from .user_models import read_model
 
@@ -100,7 +100,7 @@ def _fill_missing(run: Run) -> float | None:
     return run.record.fill_missing if missing == "nan" else None
 
 
-def outputs_of(last: LastModel, features: Float32) -> Float32:
+def outputs_of(last: LastModel, features: Float32, *, in_float32: bool = False) -> Float32:
     """Return a model's own outputs of the main target, as `predictions.predict` has them.
 
     Parameters
@@ -108,12 +108,14 @@ def outputs_of(last: LastModel, features: Float32) -> Float32:
     last : LastModel
     features : ndarray of float32, shape (rows, features)
         NaN where a feature is missing and the run says what it becomes.
+    in_float32 : bool
+        Whether layers that compute in less compute in float32, as numpy operations do.
 
     Returns
     -------
     ndarray of float32, shape (rows,)
     """
-    predictor = load(last.run)
+    predictor = load(last.run, in_float32=in_float32 and bool(last.operations.mixed_precision))
     block = np.zeros((BLOCK_ROWS, features.shape[1]), np.float32)
     found = np.empty(len(features), np.float32)
     with user_code(f"{last.run.model_path}: the model fails"):

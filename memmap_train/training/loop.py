@@ -21,7 +21,8 @@ from ..errors import ConfigError, ShardError, listed
 from ..loading.stream import Stream
 from ..runs.batch_keys import weighs_rows
 from ..runs.monitor import is_better, learning_rate_after
-from ..runs.report import Pace, Reporter, TrainReport
+from ..runs.pace import Pace
+from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.run_warnings import RunWarnings
 from ..runs.schedule import scheduled_rate

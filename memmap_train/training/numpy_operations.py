@@ -17,6 +17,9 @@ Operation = tuple[str, tuple[int, ...], int, dict[str, Any]]
 """Name, slots that are read, slot that is written, parameters; arrays as numpy arrays."""
 _Step = tuple[str, dict[str, Any]]
 _layers = keras.layers
+_FLOAT32 = "float32"
+_COMPUTED = (_FLOAT32, "bfloat16", "float16")
+"""What a layer with weights of float32 may compute in; its operation computes in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,15 @@ class NumpyOperations:
         The slot with the outputs.
     unknown : tuple of str
         Layers that have no operation, such as "Conv1D 'conv'"; then nothing else counts.
+    mixed_precision : tuple of str
+        What layers with weights of float32 compute in, if it isn't float32, such as "bfloat16".
+        The operations compute in float32.
     """
 
     operations: tuple[Operation, ...]
     output: int
     unknown: tuple[str, ...] = ()
+    mixed_precision: tuple[str, ...] = ()
 
 
 def numpy_operations(model: Any) -> NumpyOperations:
@@ -44,7 +51,9 @@ def numpy_operations(model: Any) -> NumpyOperations:
     if not tracer.is_graph(model):
         return NumpyOperations((), 0, (f"{type(model).__name__} {model.name!r}",))
     (output,) = tracer.trace(model, [0])
-    return NumpyOperations(tuple(tracer.operations), output, tuple(dict.fromkeys(tracer.unknown)))
+    unknown = tuple(dict.fromkeys(tracer.unknown))
+    mixed = () if unknown else tuple(sorted(tracer.mixed))
+    return NumpyOperations(tuple(tracer.operations), output, unknown, mixed)
 
 
 class _Tracer:
@@ -53,6 +62,7 @@ class _Tracer:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.unknown: list[str] = []
+        self.mixed: set[str] = set()
         self._n_slots = 1
         inputs = keras.Input((1,))
         self._graphs = (keras.Sequential, type(keras.Model(inputs, inputs)))
@@ -92,6 +102,8 @@ class _Tracer:
         if steps is None:
             self.unknown.append(f"{type(layer).__name__} {layer.name!r}")
             return [self._new_slot() for _ in node.outputs]
+        if layer.compute_dtype != _FLOAT32:
+            self.mixed.add(layer.compute_dtype)
         if not steps:
             return reads[:1]
         for name, parameters in steps:
@@ -108,7 +120,7 @@ class _Tracer:
 def _steps_of(layer: Any) -> list[_Step] | None:
     """Return the operations of a layer, one after another; None if it isn't known."""
     steps_of = _STEPS.get(type(layer))
-    if steps_of is None or getattr(layer, "compute_dtype", None) != "float32":
+    if steps_of is None or layer.variable_dtype != _FLOAT32 or layer.compute_dtype not in _COMPUTED:
         return None
     return steps_of(layer)
 

@@ -33,7 +33,8 @@ from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import check_benchmarks
 from ..system.paths import checked_path
 from .initial_model import InitialModel, check_unseen, find_initial
-from .model import check_model_name
+from .models.build import brings_model, check_model_name
+from .precision import check_precision
 from .predictor import check_missing
 from .run_batches import batches_of_run, order_record
 from .startup import n_compute_threads
@@ -184,6 +185,7 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
         check_ridge(config)
         config = without_steps(config)
     check_batches_and_loss(config)
+    check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:
         raise ConfigError(
             f"plateau_patience: {config.plateau_patience}, expected less than patience "

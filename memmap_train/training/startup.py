@@ -3,7 +3,7 @@
 A command's process belongs to this package, unlike that of a Python caller: here variables that
 are meant for a notebook or for another project are set aside or refused in one line, before a run
 is begun. TensorFlow's first log lines come before its own log level counts, so the file descriptor
-of stderr is redirected while it starts. Only `start_tensorflow` imports anything heavy.
+of stderr is redirected while it starts. Heavy packages are imported by functions alone.
 """
 
 import json
@@ -94,6 +94,20 @@ def wrong_backend(backend: str) -> ConfigError:
     return ConfigError(
         f"Keras runs on {backend!r}, expected 'tensorflow'; set KERAS_BACKEND=tensorflow"
     )
+
+
+def require_tensorflow() -> None:
+    """Raise a ConfigError if Keras computes with something else, or in another type of number."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise wrong_backend(backend)
+    if keras.config.floatx() != "float32":
+        raise ConfigError(
+            f"Keras's floatx is {keras.config.floatx()!r}, expected 'float32'; call "
+            'keras.config.set_floatx("float32")'
+        )
 
 
 def _set_aside(output: Path) -> None:

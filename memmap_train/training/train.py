@@ -5,6 +5,7 @@ Takes a dataset and a configuration; writes the run's files; returns a `TrainRep
 """
 
 import os
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
 from ..runs.lock import check_free
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import (
     acquire_run,
@@ -26,15 +28,18 @@ from ..runs.run import Run, find_run
 from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath, opened_for
 from ..system.paths import user_path
+from ..text import in_time
 from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .initial_model import InitialModel
 from .loop import TrainingLoop
-from .model import require_tensorflow
 from .plan import plan_of
+from .probe import probe
 from .resolve import Setup, prepare
 from .results import report_again
 from .ridge.fit import fit_ridge
+from .ridge.model import fit_seconds
+from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
 
@@ -63,8 +68,8 @@ def train_run(
         The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
-        all else must be as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and
+        `baseline` changed; all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
     fold : Fold, optional
         One of several (see `walk_forward`); by default what the configuration asks for.
@@ -101,7 +106,7 @@ def train_run(
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
-            return report_again(run, result, report)
+            return report_again(run, result, report) if draws else recorded_report(run)
     # Before a new run has a folder: what the user brings may be refused.
     compiled = None
     if setup.config.model == RIDGE:
@@ -130,7 +135,7 @@ def dry_run(
     *,
     resume: bool = False,
 ) -> TrainPlan:
-    """Check what `train` checks before it compiles the first step; write nothing.
+    """Check what `train` checks before the first step, and measure what it costs; write nothing.
 
     Parameters
     ----------
@@ -140,7 +145,9 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        If a run is resumed, `first_step` is that of its newest checkpoint, which isn't read.
+        With its `cost`, unless the run is finished or the model a ridge regression, the time of
+        which is in words. If a run is resumed, `first_step` is that of
+        its newest checkpoint, which isn't read.
 
     Raises
     ------
@@ -148,10 +155,21 @@ def dry_run(
         See `train_run`.
     """
     run, setup, _ = _set_up(dataset, run_dir, config, None, None, None, resume=resume)
-    plan = checked_plan(run, setup, compile_model(setup)[0].model)
-    if not plan.already_finished:
+    if setup.config.model == RIDGE:
+        plan = checked_plan(run, setup, make_model(setup))
+        if plan.already_finished:
+            return plan
         check_free(user_path(run_dir))
-    return plan
+        time_text = f"{plan.shuffling}, in about {in_time(fit_seconds(setup))}"
+        return replace(plan, shuffling=time_text)
+    began = time.perf_counter()
+    step, predictor = compile_model(setup)
+    compile_seconds = time.perf_counter() - began
+    plan = checked_plan(run, setup, step.model)
+    if plan.already_finished:
+        return plan
+    check_free(user_path(run_dir))
+    return replace(plan, cost=probe(setup, step, predictor, plan, compile_seconds))
 
 
 def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:

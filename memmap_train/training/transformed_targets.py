@@ -17,7 +17,8 @@ from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError, ShardError
 from ..runs.era_transform import transformed_era
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.target_transforms import TargetTransform
 from ..system.resources import nearest_existing
 from ..text import in_bytes
@@ -97,7 +98,7 @@ def transformed_targets(
     ShardError
         A file is missing, damaged, or another one than before.
     """
-    n_bytes, eras = dataset.n_rows * len(targets) * 4, _eras(dataset, targets, transform)
+    n_bytes, eras = dataset.n_rows * len(targets) * 4, transformed_eras(dataset, targets, transform)
     if n_bytes > MAX_IN_MEMORY:
         found = _in_a_file(eras, (dataset.n_rows, len(targets)), folder, progress)
     else:
@@ -115,7 +116,7 @@ def transformed_targets(
     return found
 
 
-def _eras(
+def transformed_eras(
     dataset: Dataset, targets: tuple[str, ...], transform: TargetTransform
 ) -> Iterator[Float32]:
     """Yield the transformed targets of each era."""

@@ -24,6 +24,7 @@ NAMES = (
     *BY_DEFAULT,
     "exporting",
     "shuffling",
+    "ridge",
     "joining",
     "scoring",
     "geometry",

@@ -44,7 +44,7 @@ def run(directory: Path, size: Size) -> None:
 
 
 def _make_run(path: Path, features: list[str]) -> None:
-    from memmap_train.training.model import build
+    from memmap_train.training.models.build import build
     from tests.support.training_data import small_config
 
     made = begin_run(path, run_record(features=features, dataset="none"))

@@ -94,7 +94,7 @@ def _score(batches: Iterator[Batch], validation: mt.Dataset, seed: int) -> float
     import keras
 
     from memmap_train.runs.config import TrainConfig
-    from memmap_train.training.model import build
+    from memmap_train.training.models.build import build
     from memmap_train.training.step import TrainStep
 
     config = TrainConfig(batch_size=BATCH_SIZE)
@@ -112,7 +112,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
     import keras
 
     from memmap_train.runs.config import TrainConfig
-    from memmap_train.training.model import build
+    from memmap_train.training.models.build import build
 
     config = TrainConfig(batch_size=BATCH_SIZE)
     keras.utils.set_random_seed(seed)

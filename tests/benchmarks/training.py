@@ -81,7 +81,7 @@ def _print_epochs(dataset: mt.Dataset) -> None:
 
 
 def _print_validation(dataset: mt.Dataset) -> None:
-    from memmap_train.training.model import build
+    from memmap_train.training.models.build import build
     from memmap_train.training.predictor import BLOCK_ROWS, Predictor
     from memmap_train.training.step import as_tensor
     from memmap_train.training.validation import mapped_labels, score_eras

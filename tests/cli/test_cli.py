@@ -720,7 +720,8 @@ def test_training_works_as_dry_run_quietly_and_in_the_list_of_runs(
     capsys.readouterr()
     assert main([*train, "--dry-run"]) == 0
     out = capsys.readouterr().out
-    for expected in ("eras (0001 to ", "steps of 32 rows", "for buffers", "nothing was written"):
+    expected_texts = ["eras (0001 to ", "steps of 32 rows", "for buffers", "nothing was written"]
+    for expected in [*expected_texts, "steps and ", "\nepoch ", "for all 1 epoch"]:
         assert expected in out
     assert not list(tmp_path.iterdir())
     assert main([*train, "--quiet"]) == 0

@@ -27,6 +27,7 @@ from memmap_train.errors import (
 )
 from memmap_train.numerai.export import export as export_module
 from memmap_train.numerai.export import images, live_rows
+from memmap_train.numerai.export.comparison import _difference
 from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.text import export_text
@@ -398,12 +399,8 @@ def test_too_much_memory_is_refused(
 def test_the_difference_counts_relative_to_the_largest_output() -> None:
     expected: NDArray[np.float32] = np.array([1e6, 0.0], np.float32)
     off: NDArray[np.float32] = np.array([0, 1], np.float32)
-    assert export_module._difference(
-        (expected + off).astype(np.float32), expected
-    ) == pytest.approx(1e-6)
-    assert export_module._difference(np.float32(0.001) * off, np.float32(0) * off) == pytest.approx(
-        1e-3
-    )
+    assert _difference((expected + off).astype(np.float32), expected) == pytest.approx(1e-6)
+    assert _difference(np.float32(0.001) * off, np.float32(0) * off) == pytest.approx(1e-3)
 
 
 def test_another_python_makes_the_file_without_any_package(tmp_path: Path) -> None:

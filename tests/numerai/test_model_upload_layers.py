@@ -215,7 +215,7 @@ def built_own_model() -> Any:
     ("make", "named"),
     [
         (lambda: functional(Doubled(4)), "Doubled"),
-        (lambda: functional(layers.Dense(4, dtype="mixed_float16")), "Dense"),
+        (lambda: functional(layers.Dense(4, dtype="float16")), "Dense"),
         (lambda: functional(layers.Dense(4, activation=lambda x: 2 * x)), "Dense"),
         (lambda: functional(layers.Lambda(lambda x: 2 * x)), "Lambda"),
         (with_active_dropout, "Dropout"),

@@ -38,7 +38,7 @@ from memmap_train.runs.summary import summary
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training import predictor as predicting
-from memmap_train.training.model import build
+from memmap_train.training.models.build import build
 from memmap_train.training.predictor import Predictor
 from memmap_train.training.step import TrainStep
 from memmap_train.training.train import dry_run, train_run

@@ -13,7 +13,7 @@ from memmap_train.errors import (
     RunError,
 )
 from memmap_train.system.buffers import BufferPool
-from memmap_train.training.model import build
+from memmap_train.training.models.build import build
 from memmap_train.training.step import TrainStep, as_tensor
 from tests.support.errors import refused
 from tests.support.training_data import (

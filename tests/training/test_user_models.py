@@ -20,7 +20,7 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.initial_model import InitialModel
-from memmap_train.training.model import build
+from memmap_train.training.models.build import build
 from memmap_train.training.predictions import write_predictions
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
@@ -527,17 +527,6 @@ def test_models_of_keras_2_are_recognized(
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # in a Python caller's process
     with refused(ConfigError, "mine:broken(8, 1) failed (TF_USE_LEGACY_KERAS makes tf.keras"):
         train_run(sample, tmp_path / "run", small_config(model="mine:broken"))
-
-
-def test_built_in_models_refuse_another_policy_of_types(sample: Path, tmp_path: Path) -> None:
-    for name in ("float64", "mixed_float16"):
-        keras.config.set_dtype_policy(name)
-        try:
-            with refused(ConfigError, f"policy is {name!r}", 'set_dtype_policy("float32")'):
-                train_run(sample, tmp_path / "run", small_config())
-        finally:
-            keras.config.set_dtype_policy("float32")
-    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_parameters_of_a_function_are_named(

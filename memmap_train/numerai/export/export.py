@@ -14,32 +14,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arguments import flag
 from ...dataset.dataset import open_dataset
 from ...dataset.manifest_file import enclosing_dataset
 from ...dataset.selection import Selection
 from ...errors import ExportError, MemmapTrainError, RunError
-from ...progress import Progress, ProgressOption, reporting
+from ...progress import ProgressOption, reporting
 from ...runs.files import replacing
 from ...runs.run import Run, enclosing_run, read_run
 from ...system.paths import checked_path, user_path, user_paths
 from ...training.neutralization import neutralization
 from ...training.predictions import RunOrPath
 from ...training.startup import import_tensorflow
+from .comparison import compare
 from .images import check_can_try, find_python, make_environment
 from .live_rows import LiveRows, make_live
 from .model_upload.arrays import packed
 from .report import ExportReport
-from .trial import Trial, cloudpickle_folder, make_pickle, try_pickle
+from .trial import cloudpickle_folder, make_pickle, try_pickle
 
 if TYPE_CHECKING:
     from ...training.last_model import LastModel
 
 SUFFIXES = (".pkl", ".pickle")
-TOLERANCE = 1e-6
-"""Largest difference from the run's own outputs; see `_difference`."""
 
 
 def export(
@@ -125,7 +123,8 @@ def export(
             make_live(folder / "live.parquet", _all_features(found_runs[0], wanted))
             rows = LiveRows(folder / "live.parquet")
         trial = try_pickle(pickled, rows.path, tester, folder, needs_keras=needs_keras)
-        difference = _compared(models, rows, trial, report)
+        report("comparing", 3, 4)
+        compared = compare(models, rows, trial.raw)
         _move(pickled, out)
         report("trying", 4, 4)
     return ExportReport(
@@ -139,7 +138,9 @@ def export(
         n_features=len({name for model in models for name in model.features}),
         seconds=trial.seconds,
         peak_bytes=trial.peak_bytes,
-        largest_difference=difference,
+        largest_difference=compared.largest_difference,
+        mixed_precision=compared.mixed_precision,
+        rank_correlation=compared.rank_correlation,
         versions=trial.versions,
     )
 
@@ -236,38 +237,6 @@ def _all_features(run: Run, wanted: Sequence[str]) -> list[str]:
     except MemmapTrainError:  # it is gone: the run's own features do
         names = ()
     return list(dict.fromkeys([*names, *wanted]))
-
-
-def _compared(
-    models: Sequence["LastModel"], rows: LiveRows, trial: Trial, report: Progress
-) -> float:
-    """Return the largest difference of the upload's outputs from those of the runs."""
-    from ...training.last_model import outputs_of  # needs TensorFlow
-
-    worst = 0.0
-    report("comparing", 3, 4)
-    for number, model in enumerate(models):
-        expected = outputs_of(model, rows.features(model.features, model.fill_missing))
-        found = _difference(trial.raw[:, number], expected)
-        if not found <= TOLERANCE:
-            raise ExportError(
-                f"{model.run.path}: the upload's outputs aren't the run's: expected a difference "
-                f"of at most {TOLERANCE:g}, found {found:.2g}; no upload was written"
-            )
-        worst = max(worst, found)
-    return worst
-
-
-def _difference(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
-    """Return the largest difference, relative to the largest output if that is above 1.
-
-    Both sides compute in float32, whose rounding errors grow with the numbers.
-
-    >>> _difference(np.float32([0.5, 200.0]), np.float32([0.5, 100.0]))
-    1.0
-    """
-    scale = max(1.0, float(np.abs(expected).max()))
-    return float(np.abs(found.astype(np.float64) - expected).max()) / scale
 
 
 @contextmanager

@@ -33,7 +33,12 @@ class ExportReport:
         The most memory that its process had, with libraries; None where the system doesn't tell.
     largest_difference : float
         The largest difference of a model's own outputs from the run's, relative to the largest
-        output if that is above 1.
+        output if that is above 1. Both are computed in float32.
+    mixed_precision : tuple of str
+        What layers of the runs compute in, such as "bfloat16", where the upload computes in
+        float32; empty for runs that do so too.
+    rank_correlation : float or None
+        The least correlation of the upload's ranks with those of such a run; None without any.
     versions : dict of str to str
         Versions of numpy and pandas that it was tried with, and of Keras if it needs that.
     """
@@ -49,4 +54,6 @@ class ExportReport:
     seconds: float
     peak_bytes: int | None
     largest_difference: float
+    mixed_precision: tuple[str, ...]
+    rank_correlation: float | None
     versions: dict[str, str]

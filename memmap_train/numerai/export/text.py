@@ -21,6 +21,8 @@ def describe_export(report: ExportReport) -> dict[str, Any]:
         "seconds": report.seconds,
         "peak_bytes": report.peak_bytes,
         "largest_difference": report.largest_difference,
+        "mixed_precision": list(report.mixed_precision),
+        "rank_correlation": report.rank_correlation,
         "versions": report.versions,
     }
 
@@ -40,6 +42,11 @@ def export_text(report: ExportReport) -> str:
         f"{MAX_SECONDS:.0f} s), {memory}",
         f"the models' own outputs differ by {report.largest_difference:.1g} at most",
     ]
+    if report.mixed_precision:
+        lines.append(
+            f"computes in float32 what the runs compute in {' and '.join(report.mixed_precision)}: "
+            f"the ranks correlate with {report.rank_correlation:.5f}"
+        )
     if report.keras_layers:
         lines.append(
             f"needs TensorFlow and Keras in the image, for {', '.join(report.keras_layers)}"

@@ -16,7 +16,8 @@ from ...errors import ShardError
 from ...loading.era_weights import era_weights, row_weights
 from ...loading.placement import is_past_cache
 from ...runs.checkpoints import load_newest, save_checkpoint
-from ...runs.report import Pace, Reporter, TrainReport
+from ...runs.pace import Pace
+from ...runs.report import Reporter, TrainReport
 from ...runs.resume import identity_of
 from ...runs.ridge_keys import strength_of
 from ...runs.run import Run

@@ -12,7 +12,8 @@ from ...errors import RunError
 from ...loading.placement import is_past_cache
 from ...runs.chart import draw_run
 from ...runs.files import replacing
-from ...runs.report import Pace, Reporter, TrainReport
+from ...runs.pace import Pace
+from ...runs.report import Reporter, TrainReport
 from ...runs.run import Run
 from ...runs.run_warnings import RunWarnings
 from ...runs.summary import EraScores, history_scores

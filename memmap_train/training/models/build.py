@@ -1,0 +1,104 @@
+"""The built-in models: features of 0 to 1 in, one output per target.
+
+Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
+package isn't installed.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+from ...errors import ConfigError, listed, nearest
+from ...runs.config import TrainConfig
+from ...runs.lineage import SUFFIX
+from ...runs.object_reference import is_reference
+from ...runs.ridge_keys import RIDGE
+from ...system.resources import available_memory
+from ...text import in_bytes
+from ..precision import layers_in
+from ..user_models import build_own
+from .linear import linear
+from .mlp import mlp
+from .resnet import resnet
+
+# Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
+_FEATURE_MEAN = 0.5
+_FEATURE_STD = 0.125**0.5
+# Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
+# saved, and the best epoch's.
+_TRAINED_BYTES = 28
+
+
+def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
+    """Make a built-in model, or one that the user's function builds.
+
+    Parameters
+    ----------
+    n_features, n_targets : int
+    config : TrainConfig
+        The keys `model`, `model_params`, `hidden`, `activation`, `normalization`, `dropout`,
+        `precision` and `target_transform` are used.
+
+    Returns
+    -------
+    keras.Model
+        float32 (rows, features) to float32 (rows, targets); not compiled. Its first weights come
+        from Keras's global seed (``keras.utils.set_random_seed``).
+
+    Raises
+    ------
+    ConfigError
+        There is no model of that name, or the user's own isn't one.
+    """
+    check_model_name(config.model)
+    if is_reference(config.model):
+        return build_own(n_features, n_targets, config)
+    _check_size(n_features, n_targets, config)
+    with layers_in(config.precision):
+        inputs = keras.Input((n_features,), name="features")
+        # In float32: rounded to 8 bits, features below and above the middle would differ in size.
+        x = keras.layers.Rescaling(
+            1 / _FEATURE_STD,
+            offset=-_FEATURE_MEAN / _FEATURE_STD,
+            dtype="float32",
+            name="standardised",
+        )(inputs)
+        outputs = _BODIES[config.model](x, n_targets, config)
+        return keras.Model(inputs, outputs, name=config.model)
+
+
+def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
+    """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
+    hidden = () if config.model in ("linear", RIDGE) else config.hidden
+    n_weights = sum(a * b for a, b in pairwise((n_features, *hidden, n_targets)))
+    if config.model == "resnet":
+        n_weights += sum(units * units for units in hidden)
+    needed, free = n_weights * _TRAINED_BYTES, available_memory()
+    if needed > free:
+        raise ConfigError(
+            f"hidden: {listed(map(str, hidden))} make {n_weights:,} weights, which take "
+            f"{in_bytes(needed)} to train; expected at most the {in_bytes(free)} that are free: "
+            "choose smaller layers"
+        )
+
+
+def check_model_name(name: str) -> None:
+    """Raise a ConfigError if there is no model of that name."""
+    if name not in _BODIES and not is_reference(name) and not name.endswith(SUFFIX):
+        raise ConfigError(
+            f'model: expected {listed(_BODIES)}, "package.module:function" or a file ending in '
+            f"{SUFFIX}, found {name!r}{nearest(name, _BODIES)}"
+        )
+
+
+def brings_model(config: TrainConfig) -> bool:
+    """Return True if the model is the user's: built by a function or saved before."""
+    return config.model not in _BODIES
+
+
+_BODIES: Mapping[str, Callable[[Any, int, TrainConfig], Any]] = MappingProxyType(
+    {"mlp": mlp, "linear": linear, "resnet": resnet, RIDGE: linear}
+)
