@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from .learning_variants import variants
 from .sources import Size
 
 BY_DEFAULT = (
@@ -67,6 +68,14 @@ def main() -> None:
         help="of learning (default: %(default)s)",
     )
     parser.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        choices=[variant.name for variant in variants(1)],
+        metavar="VARIANT",
+        help="of learning: names of its table's rows (default: all)",
+    )
+    parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="Numerai's parquet files for machines"
     )
     parser.add_argument(
@@ -91,6 +100,7 @@ def main() -> None:
         learning_seeds=arguments.seeds,
         learning_epochs=arguments.epochs,
         learning_sample=tuple(arguments.sample),
+        learning_only=tuple(arguments.only),
         machine_data=arguments.data,
         machine_gigabytes=tuple(arguments.gigabytes),
         machine_stores=tuple(arguments.stores),

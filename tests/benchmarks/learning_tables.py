@@ -71,7 +71,7 @@ def print_differences(
     columns = {"CORR": (_corr, 4), "Sharpe": (_sharpe, 2), "BMC": (_bmc, 4)}
     rows = []
     for variant in variants:
-        if variant.name != variant.against:
+        if variant.name != variant.against and all(variant.against in of for of in scores.values()):
             row = [variant.name, variant.against]
             for of_signal in scores.values():
                 found, other = of_signal[variant.name], of_signal[variant.against]
