@@ -30,6 +30,7 @@ __all__ = [
     "predict",
     "split",
     "submit",
+    "sweep",
     "torch_batches",
     "train",
     "types",
@@ -55,6 +56,7 @@ _HOMES = {
     "predict": "training.predictions",
     "split": "runs.folds",
     "submit": "numerai.submission.submit",
+    "sweep": "training.trained_sweep",
     "torch_batches": "loading.torch_batches",
     "train": "training.trained_run",
     "verify": "dataset.verify",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from .training.keras_batches import keras_batches
     from .training.predictions import predict
     from .training.trained_run import open_run, train
+    from .training.trained_sweep import sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

@@ -28,11 +28,13 @@ __all__ = [
     "Reporter",
     "Sampler",
     "ScoreStatistics",
+    "SeedsReport",
     "Shard",
     "StepLocation",
     "Stream",
     "SubmitReport",
     "Summary",
+    "Sweep",
     "TargetScores",
     "TorchBatches",
     "TrainPlan",
@@ -55,17 +57,19 @@ _HOMES = {
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
-    "Provenance": "scoring.records",
+    "Provenance": "scoring.provenance",
     "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
     "Reporter": "runs.report",
     "Sampler": "loading.sampler",
     "ScoreStatistics": "runs.statistics",
+    "SeedsReport": "runs.seeds_report",
     "Shard": "dataset.shard",
     "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
     "SubmitReport": "numerai.submission.report",
     "Summary": "runs.summary",
+    "Sweep": "training.trained_sweep",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.report",
@@ -88,17 +92,19 @@ if TYPE_CHECKING:
     from .numerai.submission.report import SubmitReport
     from .progress import Progress
     from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.seeds_report import SeedsReport
     from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
+    from .scoring.provenance import Provenance
     from .scoring.records import (
         Evaluation,
         Exposures,
         ModelScores,
-        Provenance,
         TargetScores,
     )
     from .training.predictions import Predictions, PredictReport
     from .training.trained_run import TrainedRun
+    from .training.trained_sweep import Sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

@@ -16,6 +16,8 @@ import memmap_train as mt
 from memmap_train.cli.parser import make_parser
 from memmap_train.conversion.sample import write_sample
 from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.request import read_request
+from memmap_train.runs.sweep_space import sweep_space
 from memmap_train.scoring.era_table import ERA_COLUMNS
 
 ROOT = Path(__file__).parent.parent
@@ -124,8 +126,11 @@ def test_every_named_flag_exists() -> None:
 
 
 def test_the_documented_configuration_is_valid(tmp_path: Path) -> None:
-    texts = blocks("toml", DOCUMENTS[TRAINING])
+    *texts, of_a_sweep = blocks("toml", DOCUMENTS[TRAINING])
     assert len(texts) == 2
+    (tmp_path / "sweep.toml").write_text(of_a_sweep)
+    request = read_request(tmp_path / "run", tmp_path / "sweep.toml", [], None, resume=False)
+    assert len(sweep_space(request.swept or {}, None).settings(0)) == 12
     for text in texts:
         path = tmp_path / "run.toml"
         path.write_text(text)
@@ -194,7 +199,7 @@ def test_every_python_example_is_tested() -> None:
         DATASET: 2,
         LOADING: 3,
         SCORING: 1,
-        TRAINING: 3,
+        TRAINING: 4,
     }
 
 
@@ -294,7 +299,7 @@ def test_the_example_of_a_users_loss_can_be_trained_with(
 
 def test_the_example_of_a_user_model_can_be_built() -> None:
     pytest.importorskip("keras")
-    _, own_model, _ = blocks("python", DOCUMENTS[TRAINING])
+    _, own_model, *_ = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}
     exec(own_model, names)
     assert names["build"](4, 2)(np.zeros((3, 4))).shape == (3, 2)
@@ -303,9 +308,12 @@ def test_the_example_of_a_user_model_can_be_built() -> None:
 def test_the_example_of_training_in_python_runs(downloaded: Path) -> None:
     pytest.importorskip("keras")
     convert_downloaded(downloaded)
-    *_, example = blocks("python", DOCUMENTS[TRAINING])
+    *_, example, of_a_sweep = blocks("python", DOCUMENTS[TRAINING])
     names: dict[str, Any] = {}
     exec(example.replace("epochs=20", "epochs=1, batch_size=256"), names)
+    of_a_sweep = of_a_sweep.replace("epochs=4", "epochs=1, batch_size=256")
+    exec(of_a_sweep.replace("[0, 1, 2]", "[0]"), names)
+    assert [len(row["trials"]) for row in names["found"].table()] == [1, 1]
     assert len(names["run"].folds) == 3
     assert np.isfinite(names["scores"]["numerai_corr"]).all()
     written = pq.read_table("out-of-fold.parquet")

@@ -24,17 +24,18 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.cost import cost_text
-from ..runs.report import Reporter, plan_text, result_text
+from ..runs.report import Reporter
+from ..runs.result_text import result_text
 from ..runs.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
 from ..training.startup import start_tensorflow
+from .dry_runs import dry_run
 from .parser import make_parser
+from .sweep_commands import dry_run_sweep, train_sweep
 from .terminal import print_json, run
 
 if TYPE_CHECKING:
-    from ..runs.config import TrainConfig
     from ..training.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
@@ -176,21 +177,33 @@ def _bench(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    config = _train_config(arguments)
+    from ..runs.request import read_request  # needs pydantic
+
+    request = read_request(
+        user_path(arguments.run),
+        arguments.config,
+        arguments.set,
+        arguments.sweep,
+        resume=arguments.resume,
+    )
+    config = request.config
     if arguments.folds is None and arguments.rolling is not None:
         raise ConfigError("--rolling counts only with folds: add --folds 5 or --folds numerai")
     start_tensorflow(user_path(arguments.run))
+    if request.swept is not None:
+        (dry_run_sweep if arguments.dry_run else train_sweep)(arguments, request)
+        return
     if arguments.dry_run:
-        dry_run = _dry_run if arguments.folds is None else _dry_run_folds
         dry_run(arguments, config)
         return
-    from ..training.trained_run import train  # needs pydantic
+    from ..training.trained_run import train
 
     with nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr) as reporter:
         run = train(
             arguments.dataset,
             arguments.run,
             config,
+            seeds=arguments.seeds,
             folds=arguments.folds,
             rolling_eras=arguments.rolling,
             resume=arguments.resume,
@@ -199,60 +212,17 @@ def _train(arguments: argparse.Namespace) -> None:
     print(result_text(run.result))
 
 
-def _train_config(arguments: argparse.Namespace) -> "TrainConfig | None":
-    """Return the requested configuration; None means that of the run that is resumed."""
-    from ..runs.config import TrainConfig  # needs pydantic
-    from ..runs.run import find_run
-
-    if arguments.config is not None or not arguments.resume:
-        return TrainConfig.load(arguments.config, arguments.set)
-    if arguments.set:
-        run = find_run(user_path(arguments.run), resume=True)
-        return TrainConfig.load(None, arguments.set, run.train_config() if run else None)
-    return None
-
-
-def _dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.train import dry_run  # needs TensorFlow
-
-    plan = dry_run(arguments.dataset, arguments.run, config, resume=arguments.resume)
-    print(plan_text(plan))
-    if plan.already_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-        return
-    if plan.cost is not None:
-        print(cost_text([plan.cost]))
-    print(
-        f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-        "a picture, and checkpoints; nothing was written"
-    )
-
-
-def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.fold_loop import dry_run_folds  # needs TensorFlow
-
-    plans, is_finished = dry_run_folds(
-        arguments.dataset,
-        arguments.run,
-        config,
-        folds=arguments.folds,
-        rolling_eras=arguments.rolling,
-        resume=arguments.resume,
-    )
-    for number, plan in enumerate(plans, start=1):
-        done = ": already finished" if plan.already_finished else ""
-        print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
-    if is_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-    else:
-        print(cost_text([plan.cost for plan in plans if plan.cost is not None]))
-        print(f"would write {arguments.run}: a run for each fold; nothing was written")
-
-
 def _runs(arguments: argparse.Namespace) -> None:
-    from ..runs.table import describe_runs, runs_text  # needs pydantic
+    from ..runs.sweep_record import is_sweep  # needs pydantic
+    from ..runs.sweep_table import describe_sweep, sweep_text
+    from ..runs.table import describe_runs, runs_text
 
-    _print_found(arguments, describe_runs(arguments.directories), runs_text)
+    folder, by = user_path(arguments.directories[0]), arguments.by
+    if len(arguments.directories) == 1 and is_sweep(folder):
+        _print_found(arguments, describe_sweep(folder, by), lambda rows: sweep_text(folder, rows))
+    else:
+        rows = describe_runs(arguments.directories, by)
+        _print_found(arguments, rows, lambda rows: runs_text(rows, by))
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -280,7 +250,9 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _predicted_text(out: str, report: "PredictReport") -> str:
     """Return the report of a prediction as text."""
-    by = f" by the models of {counted(report.n_folds, 'fold')}" if report.n_folds else ""
+    models = [counted(report.n_folds, "fold")] if report.n_folds else []
+    models += [counted(report.n_seeds, "seed")] if report.n_seeds else []
+    by = f" by the models of {' and '.join(models)}" if models else ""
     text = f"{out}: {counted(report.n_rows, 'prediction')}{by}"
     if not report.left_out:
         return text

@@ -56,7 +56,21 @@ def _add_train(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="a key of the configuration; repeatable",
     )
+    parser.add_argument(
+        "--sweep",
+        type=Path,
+        metavar="FILE",
+        help="train a run for each combination of the values in a TOML file of lists by key, or "
+        "for sweep_runs random ones",
+    )
     parser.add_argument("--resume", action="store_true", help="resume where the run was stopped")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with so many seeds, the configuration's and the following ones, and predict "
+        "with the mean of their ranks; with --resume also more seeds than before",
+    )
     parser.add_argument(
         "--folds",
         type=folds,
@@ -85,7 +99,16 @@ def _add_runs(commands: Any) -> None:
         "memmap-train runs runs/",
     )
     parser.add_argument(
-        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder of runs"
+        "directories",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="a run, a folder of runs, or a sweep",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="SCORE",
+        help="rank by this column of history.csv (default: the score that the runs monitor)",
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
 

@@ -19,8 +19,8 @@ from .files import replacing
 from .run import Run
 from .summary import summary
 
-_INK, _MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
-_SCORE, _BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
+INK, MUTED, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
+SCORE, BEST, _FOLD = "#0b69a3", "#de911d", "#9446ed"
 _SIZE_INCHES, _DOTS_PER_INCH = (9.6, 5.4), 150  # 1,440 x 810
 _HEIGHTS = (5, 2)  # of the cumulative score and of the eras below it
 _LONGEST_TITLE = 66  # letters of that size in that width
@@ -39,7 +39,7 @@ def draw_run(
     run : Run
         Its `era_scores.csv` is written.
     best_epoch : int or None
-        Whose scores they are; None for a run of folds.
+        Whose scores they are; None for a run of folds or seeds.
     best_possible : float or None
         The best mean that a model can expect, drawn as a line.
     warn : callable
@@ -54,7 +54,9 @@ def draw_run(
         run.chart_path.unlink(missing_ok=True)  # of fewer epochs: worse than none
         target, folds = run.record.main_target, run.folds
         rows = [row for row in run.read_era_scores() if row[1] == target]
-        what = f"epoch {best_epoch}" if best_epoch else f"{len(folds)} folds, out of fold"
+        parts = [f"{len(run.seeds)} seeds together"] if run.seeds else []
+        parts += [f"{len(folds)} folds, out of fold"] if folds else []
+        what = ", ".join(parts) or f"epoch {best_epoch}"
         ends = list(accumulate(len(fold.validation) for fold in folds))
         return draw_scores(
             run.chart_path,
@@ -108,6 +110,34 @@ def draw_scores(
     OSError
         The file can't be written.
     """
+    figure = figure_of(_SIZE_INCHES)
+    if figure is None:
+        return None
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=_HEIGHTS)
+    known = np.asarray(scores, np.float64)
+    _draw_sum(upper, known, best_possible)
+    _draw_eras(lower, [shortened(_printable(era), _LONGEST_ERA) for era in eras], known)
+    for axes in (upper, lower):
+        for number, boundary in enumerate(boundaries):
+            label = None if number else "another fold"
+            axes.axvline(boundary + 0.5, color=_FOLD, linewidth=1, linestyle=_DOTTED, label=label)
+        clear_axes(axes)
+    # A dollar sign in a name is no formula.
+    upper.set_title(
+        shortened(_printable(title), _LONGEST_TITLE),
+        loc="left",
+        color=INK,
+        fontsize=14,
+        fontweight="bold",
+        pad=30,  # the legend lies between, where it hides nothing
+        parse_math=False,
+    )
+    _draw_legend(upper)
+    return save_figure(figure, path)
+
+
+def figure_of(size_inches: tuple[float, float]) -> Any:
+    """Return a new matplotlib figure, or None where matplotlib isn't installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -115,28 +145,13 @@ def draw_scores(
         return None
 
     # Figures of their own: pyplot would touch the state that a notebook shares, and MPLBACKEND.
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=size_inches, dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, sharex=True, height_ratios=_HEIGHTS)
-    known = np.asarray(scores, np.float64)
-    _draw_sum(upper, known, best_possible)
-    _draw_eras(lower, [_shortened(_printable(era), _LONGEST_ERA) for era in eras], known)
-    for axes in (upper, lower):
-        for number, boundary in enumerate(boundaries):
-            label = None if number else "another fold"
-            axes.axvline(boundary + 0.5, color=_FOLD, linewidth=1, linestyle=_DOTTED, label=label)
-        _clear(axes)
-    # A dollar sign in a name is no formula.
-    upper.set_title(
-        _shortened(_printable(title), _LONGEST_TITLE),
-        loc="left",
-        color=_INK,
-        fontsize=14,
-        fontweight="bold",
-        pad=30,  # the legend lies between, where it hides nothing
-        parse_math=False,
-    )
-    _draw_legend(upper)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure into a PNG file, there whole or not at all; return its path."""
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that no font has is drawn as a box
         figure.savefig(temporary, format="png")
@@ -152,10 +167,10 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
     """Return a text, with its middle cut out if it is too long.
 
-    >>> _shortened("a rather long name: target", 19)
+    >>> shortened("a rather long name: target", 19)
     'a rather…e: target'
     """
     half = (most - 1) // 2
@@ -172,17 +187,17 @@ def _draw_sum(axes: Any, scores: Float64, best_possible: float | None) -> None:
         axes.plot(
             [0, n_eras],
             [0, best_possible * n_eras],
-            color=_BEST,
+            color=BEST,
             linewidth=1.6,
             linestyle=(0, (5, 3)),
             label=f"best possible: mean {best_possible:.4f}",
         )
     line_x = np.arange(n_eras + 1)
     line_y = np.concatenate([[0], np.cumsum(np.nan_to_num(scores))])
-    axes.plot(line_x, line_y, color=_SCORE, linewidth=2.2, label=label)
-    axes.fill_between(line_x, np.maximum.accumulate(line_y), line_y, color=_SCORE, alpha=0.12)
-    axes.axhline(0, color=_INK, linewidth=0.8)
-    axes.set_ylabel("cumulative numerai_corr", color=_INK)
+    axes.plot(line_x, line_y, color=SCORE, linewidth=2.2, label=label)
+    axes.fill_between(line_x, np.maximum.accumulate(line_y), line_y, color=SCORE, alpha=0.12)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_ylabel("cumulative numerai_corr", color=INK)
 
 
 def _draw_eras(axes: Any, eras: Sequence[str], scores: Float64) -> None:
@@ -190,10 +205,10 @@ def _draw_eras(axes: Any, eras: Sequence[str], scores: Float64) -> None:
     positions = np.arange(1, len(eras) + 1)
     # A single era is no wall. Of hundreds the bars touch: gaps finer than a pixel make them pale.
     width = min(0.08 * len(eras), 0.8) if len(eras) < 100 else 1.0
-    axes.bar(positions, scores, width=width, color=_SCORE, linewidth=0)
-    axes.axhline(0, color=_INK, linewidth=0.8)
-    axes.set_ylabel("of each era", color=_INK)
-    axes.set_xlabel("validation era", color=_INK)
+    axes.bar(positions, scores, width=width, color=SCORE, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_ylabel("of each era", color=INK)
+    axes.set_xlabel("validation era", color=INK)
     fitting = _TICKS_LETTERS // (max(map(len, eras), default=0) + 2)
     n_shown = min(len(eras), _MAX_TICKS, max(2, fitting))
     shown = np.unique(np.linspace(1, len(eras), n_shown).astype(int))
@@ -201,11 +216,11 @@ def _draw_eras(axes: Any, eras: Sequence[str], scores: Float64) -> None:
     axes.set_xlim(0, len(eras) + 0.6)
 
 
-def _clear(axes: Any) -> None:
+def clear_axes(axes: Any) -> None:
     """Remove the frame and draw a light grid."""
     axes.grid(axis="y", color=_GRID)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_MUTED, length=0)
+    axes.tick_params(colors=MUTED, length=0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
 
@@ -221,5 +236,5 @@ def _draw_legend(axes: Any) -> None:
         borderaxespad=0.2,
         ncols=len(labels),
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
     )

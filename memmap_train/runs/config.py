@@ -18,7 +18,6 @@ from datetime import date
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -28,9 +27,6 @@ from ..system.paths import user_path
 from . import config_types as types
 from .config_file import PARAMS, read_file, read_overrides
 from .wording import faults_in
-
-VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none", "schedule": "constant"})
-"""What runs of earlier versions did where they have no such key, unless it is the default."""
 
 _MAX_SHOWN = 200  # characters of a value in a message
 
@@ -92,10 +88,14 @@ class TrainConfig:
         The value that takes the place of missing features, in a dataset that was converted with
         ``--missing nan``. By default such a dataset is an error.
     model : str
-        A built-in model: "mlp", "linear" or "resnet"; or "package.module:function", a function of
-        yours that returns a model; or the path of a saved model to start from, ending in ".keras".
+        A built-in model: "mlp", "linear", "resnet", "tabm" or "autoencoder"; or "ridge", a ridge
+        regression in closed form; or "package.module:function", a function of yours that returns a
+        model; or the path of a saved model to start from, ending in ".keras".
     model_params : dict
-        The arguments of your function, by name, in addition to the numbers of features and targets.
+        The arguments of your function, by name, in addition to the numbers of features and targets;
+        or what only one built-in model has: k of a "tabm"; bottleneck, noise,
+        reconstruction_weight and target_weight of an "autoencoder"; strength of a "ridge", which is
+        chosen by default.
     hidden : tuple of int
         The units of each hidden layer, from the features on, or of each block of a "resnet". An
         empty list makes a linear model. It applies to built-in models.
@@ -164,6 +164,9 @@ class TrainConfig:
         returns a callback.
     tensorboard : bool
         Whether a log for TensorBoard is written into the run's folder.
+    baseline : "ridge" or "none"
+        What is trained beside the model, on the same eras, features and targets, to compare it
+        with: a ridge regression, in a folder inside the run's. A "linear" model has none.
     seed : int
         The seed of the order of the rows, of the initial weights and of the dropout.
     deterministic : bool or None
@@ -231,6 +234,7 @@ class TrainConfig:
     validation_steps: types.AtLeast0 = 0
     callbacks: types.References = ()
     tensorboard: types.Flag = False
+    baseline: Literal["ridge", "none"] = "ridge"
     seed: types.Seed = 0
     deterministic: types.OrAuto[types.Flag] = None
     checkpoint_steps: types.AtLeast0 = 0
@@ -280,7 +284,16 @@ class TrainConfig:
         ('medium', (256, 64), 0.0)
         """
         parts = {} if path is None else {str(path): read_file(user_path(path))}
-        parts["--set"] = read_overrides(overrides)
+        return cls.merged({**parts, "--set": read_overrides(overrides)}, begun)
+
+    @classmethod
+    def merged(
+        cls, parts: Mapping[str, Mapping[str, Any]], begun: "TrainConfig | None" = None
+    ) -> Self:
+        """Return the configuration of several parts, by the place where each was found.
+
+        A later part overrides those before; see `load`.
+        """
         merged = {} if begun is None else begun.to_dict()
         faults = []
         for where, values in parts.items():

@@ -1,7 +1,11 @@
-"""Values that a training chooses for its dataset where the configuration leaves them open.
+"""Values where a configuration leaves keys open, and where a run of an earlier version has none."""
 
-Pure functions of sizes.
-"""
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none", "schedule": "constant"})
+"""What runs of earlier versions did where they have no such key, unless it is the default."""
 
 _STEPS_PER_EPOCH = 1024
 _LEAST, _MOST = 256, 4096

@@ -17,6 +17,7 @@ from ..system.durable import sync_directory, sync_file
 
 CONFIG_NAME = "config.json"
 CHECKPOINTS_NAME = "checkpoints"
+SWEEP_NAME = "sweep.json"
 
 _MAX_NAME = 60  # characters: 240 bytes at most
 
@@ -103,9 +104,9 @@ def _read(path: Path) -> bytes:
         raise RunError(f"{path}: can't be read: {error.strerror}") from None
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON file with sorted keys."""
-    text = json.dumps(data, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+def write_json(path: Path, data: Mapping[str, Any], *, sorts_keys: bool = True) -> None:
+    """Write a JSON file, with sorted keys unless their order has a meaning."""
+    text = json.dumps(data, sort_keys=sorts_keys, ensure_ascii=False, indent=1) + "\n"
     with replacing(path) as temporary:
         # A path that isn't UTF-8 holds lone surrogates, which JSON can escape.
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -29,6 +29,7 @@ VERSION_KEYS = (
 """Keys that are recorded for the reader, and may have changed when a run is resumed."""
 
 _Names = Annotated[tuple[str, ...], Field(strict=False, description="a list of texts")]
+_Numbers = Annotated[tuple[int, ...], Field(strict=False, description="a list of whole numbers")]
 
 
 class _EraLists(BaseModel):
@@ -44,8 +45,9 @@ class _EraLists(BaseModel):
 class RunRecord(BaseModel):
     """The record of a run, written when it begins.
 
-    A run of folds has `folds`, an ordinary run has `fold`. Keys with a default are missing in runs
-    of earlier versions, or have a meaning in one of the two kinds of runs only.
+    A run of folds has `folds`, an ordinary run has `fold`; a run of seeds has `seeds` besides, and
+    one of the two as each of its seeds. Keys with a default are missing in runs of earlier
+    versions, or have a meaning in some kinds of runs only.
 
     Attributes
     ----------
@@ -83,6 +85,10 @@ class RunRecord(BaseModel):
         The eras of each fold, in a run of folds; the key is ``folds``.
     asked_folds, asked_rolling_eras, asked_embargo_eras, asked_validation_eras : any
         The options that the folds follow from.
+    seed : int
+        The seed of the run; of a run of seeds the first one.
+    seeds : tuple of int
+        The seeds of the runs in a run of seeds, in order; empty for other runs.
     fill_missing, batch_size, window_size, pool_batches, memory, deterministic
         The values of the configuration, with every default resolved.
     dataset : str
@@ -133,6 +139,8 @@ class RunRecord(BaseModel):
     asked_rolling_eras: int | None = None
     asked_embargo_eras: int | str | None = None
     asked_validation_eras: Any = None
+    seed: int = 0
+    seeds: _Numbers = ()
     fill_missing: float | None = None
     batch_size: int | None = None
     window_size: int | None = None
@@ -176,6 +184,15 @@ class RunRecord(BaseModel):
     def folds(self) -> tuple[Fold, ...]:
         """The folds of a run of folds, in order; empty for an ordinary run."""
         return self._folds
+
+    @property
+    def flags(self) -> str:
+        """The flags of `train` that make such a run, such as "--seeds 3 --folds 2"."""
+        asked = {"--folds": self.asked_folds, "--rolling": self.asked_rolling_eras}
+        flags = [f"--seeds {len(self.seeds)}"] if self.seeds else []
+        if self.folds:
+            flags += [f"{flag} {value}" for flag, value in asked.items() if value is not None]
+        return " ".join(flags)
 
     @property
     def versions(self) -> dict[str, Any]:

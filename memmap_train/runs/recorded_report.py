@@ -1,7 +1,7 @@
 """The report of a finished run, as its folder has recorded it.
 
-Takes a `Run`; returns a `TrainReport`, or a `FoldsReport` of a run of folds. Nothing is
-written. Imports no TensorFlow.
+Takes a `Run`; returns a `TrainReport`, a `FoldsReport` of a run of folds, or a `SeedsReport` of one
+of seeds. Nothing is written. Imports no TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,21 @@ from ..errors import RunError
 from .report import FoldsReport, TrainReport
 from .run import Run, read_run
 from .score_files import era_score_columns
+from .seeds_report import SeedsReport
 from .summary import Summary, summary
+
+
+def recorded_result(run: Run) -> TrainReport | FoldsReport | SeedsReport:
+    """Return the report of a finished run of any kind.
+
+    Raises
+    ------
+    RunError
+        See `recorded_report`.
+    """
+    if run.seeds:
+        return recorded_seeds_report(run)
+    return recorded_folds_report(run) if run.folds else recorded_report(run)
 
 
 def recorded_report(run: Run) -> TrainReport:
@@ -38,6 +52,8 @@ def recorded_report(run: Run) -> TrainReport:
             chart_path=_chart_of(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
+            strengths=result.get("strengths", {}),
+            baseline=baseline_scores(run),
         )
     except KeyError as error:
         raise _damaged(run, error) from None
@@ -52,8 +68,7 @@ def recorded_folds_report(run: Run) -> FoldsReport:
         The run or one of its folds isn't finished, or a `state.json` lacks some of it.
     """
     result = _result_of(run)
-    numbers = range(1, len(run.folds) + 1)
-    folds = tuple(recorded_report(read_run(run.fold_path(number))) for number in numbers)
+    folds = tuple(recorded_report(read_run(path)) for path in run.part_paths)
     corr, pearson, further = recorded_summaries(run)
     try:
         return FoldsReport(
@@ -65,6 +80,39 @@ def recorded_folds_report(run: Run) -> FoldsReport:
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             folds=folds,
+            baseline=baseline_scores(run),
+            already_finished=True,
+            report_path=str(run.report_path) if run.report_path.exists() else None,
+        )
+    except KeyError as error:
+        raise _damaged(run, error) from None
+
+
+def recorded_seeds_report(run: Run) -> SeedsReport:
+    """Return the report of a finished run of seeds.
+
+    Raises
+    ------
+    RunError
+        The run or one of its seeds isn't finished, or a `state.json` lacks some of it.
+    """
+    result = _result_of(run)
+    seeds: dict[int, TrainReport | FoldsReport] = {}
+    for seed, path in zip(run.seeds, run.part_paths, strict=True):
+        part = read_run(path)
+        seeds[seed] = recorded_folds_report(part) if run.folds else recorded_report(part)
+    corr, pearson, further = recorded_summaries(run)
+    try:
+        return SeedsReport(
+            run_dir=str(run.path),
+            n_eras=result["n_eras"],
+            corr=corr,
+            pearson=pearson,
+            further=further,
+            best_possible=result["best_possible"],
+            chart_path=_chart_of(run),
+            seeds=seeds,
+            baseline=baseline_scores(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
         )
@@ -87,13 +135,30 @@ def recorded_summaries(run: Run) -> tuple[Summary, Summary, dict[str, Summary]]:
     return corr, pearson, dict(zip(names, further, strict=True))
 
 
+def finished_baseline(run: Run) -> Run | None:
+    """Return the baseline of a run, or None if there is none or it isn't finished."""
+    try:
+        found = read_run(run.baseline_path)
+        return found if found.read_result() and found.has_results() else None
+    except RunError:
+        return None
+
+
+def baseline_scores(run: Run) -> Summary | None:
+    """Return the summary of `numerai_corr` of a run's baseline, or None if it has none."""
+    found = finished_baseline(run)
+    try:
+        return None if found is None else recorded_summaries(found)[0]
+    except RunError:  # its file of scores is damaged
+        return None
+
+
 def _result_of(run: Run) -> Mapping[str, Any]:
     result = run.read_result()
     if result is None:
-        folds = f" --folds {run.record.asked_folds}" if run.folds else ""
         raise RunError(
-            f"{run.path}: the run isn't finished; run `memmap-train train {run.record.dataset} "
-            f"--run {run.path}{folds} --resume`, or train with resume=True"
+            f"{run.path}: the run isn't finished; run `{run.resume_command}`, or train with "
+            "resume=True"
         )
     return result
 

@@ -17,7 +17,8 @@ from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
-from .config import VALUES_BEFORE, TrainConfig
+from .config import TrainConfig
+from .defaults import VALUES_BEFORE
 from .files import CONFIG_NAME
 from .folds import Fold
 from .lock import holding
@@ -28,8 +29,16 @@ from .selection import selection_record
 from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
-# not what is computed.
-_FREE_KEYS = ("epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
+# not what is computed (of seeds there may be more: others are trained too).
+_FREE_KEYS = (
+    "epochs",
+    "seeds",
+    "memory",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "tensorboard",
+    "baseline",
+)
 # What `check_same_dataset` compares.
 _DATASET_KEYS = (
     "dataset",
@@ -47,14 +56,14 @@ _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
 _DERIVED_KEYS = ("begun_with",)
 
 
-def check_outside(path: Path, *, is_fold: bool = False) -> None:
+def check_outside(path: Path, *, is_part: bool = False) -> None:
     """Check that the folder of a run lies in no dataset, and a new one in no other run.
 
     Parameters
     ----------
     path : Path
-    is_fold : bool
-        Whether it is the folder of a fold, which lies in that of a run of folds.
+    is_part : bool
+        Whether it is the folder of a fold or a seed, which lies in that of a run of them.
 
     Raises
     ------
@@ -68,7 +77,7 @@ def check_outside(path: Path, *, is_fold: bool = False) -> None:
             "choose another --run"
         )
     is_run = os.path.exists(path / CONFIG_NAME)  # False where the folder can't be read
-    other = None if is_fold or is_run else enclosing_run(path)
+    other = None if is_part or is_run else enclosing_run(path)
     if other is not None:
         raise RunError(
             f"{path}: lies in the folder of the run {other}; expected a folder outside of other "
@@ -119,7 +128,7 @@ def finished_result(run: Run, record: RunRecord) -> dict[str, Any] | None:
         The configuration differs from the run's, as for `continue_run`.
     """
     check_same_configuration(run, record)
-    if record.epochs > run.record.epochs or not run.has_results():
+    if _asks_for_more(record, run.record) or not run.has_results():
         return None
     try:
         run.read_era_scores()
@@ -223,13 +232,13 @@ def continue_run(run: Run, record: RunRecord) -> Run:
     Raises
     ------
     RunError
-        A key differs, or fewer epochs are wanted than before; it names all such keys.
+        A key differs, or fewer epochs or seeds are wanted than before; it names all such keys.
     """
     check_same_configuration(run, record)
     if run.is_untrained():
         return begin_run(run.path, record)
-    if record.epochs > run.record.epochs:
-        # Before the new number is written: a finished run must not have epochs to do.
+    if _asks_for_more(record, run.record):
+        # Before the new number is written: a finished run must not have anything left to do.
         run.reopen()
     old, new = run.record.to_json(), record.to_json()
     kept = {key: new[key] for key in _FREE_KEYS if key in new}
@@ -260,11 +269,19 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
             f"epochs: {run.record.epochs} in the run, {record.epochs} now (schedule = {COSINE!r} "
             "ends with them)"
         )
+    n_seeds, n_asked = len(run.seeds), len(record.seeds)
+    if n_asked < n_seeds:
+        changed.append(f"--seeds: {n_seeds} in the run, {n_asked} now (only more)")
     if changed:
         raise RunError(
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
             "without these changes, or begin a new run with another --run"
         )
+
+
+def _asks_for_more(record: RunRecord, old: RunRecord) -> bool:
+    """Return True if a record has more epochs or more seeds than an older one."""
+    return record.epochs > old.epochs or len(record.seeds) > len(old.seeds)
 
 
 def _short(value: object) -> str:

@@ -11,11 +11,14 @@
       initial.keras    a copy of the saved model that the run began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
+      baseline/        the ridge regression to compare with, an ordinary run; see `baseline`
       state.json       the result; only a finished run has it
       .lock            exists while a process trains the run, see `lock`
 
 A run of folds has no history, model and checkpoints itself: its `config.json` lists the `folds`,
 its `era_scores.csv` has the scores of all of them, and `fold-01/`, `fold-02/` … are ordinary runs.
+So it is with a run of seeds: `seed-01/`, `seed-02/` … are ordinary runs or runs of folds, and the
+scores are those of all seeds' models together.
 
 Each file is written under a temporary name and renamed, so that it is complete or absent even if
 the process is killed.
@@ -35,10 +38,12 @@ from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
 from ..system.paths import checked_path
-from .config import VALUES_BEFORE, TrainConfig
+from .config import TrainConfig
+from .defaults import VALUES_BEFORE
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
+    SWEEP_NAME,
     damaged,
     read_json,
     unwritable,
@@ -86,8 +91,25 @@ class Run:
 
     @property
     def folds(self) -> tuple[Fold, ...]:
-        """The folds of a run of folds, in order; empty for an ordinary run."""
+        """The folds of a run of folds, or of each of its seeds, in order; otherwise empty."""
         return self.record.folds
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of a run of seeds, in order; empty for other runs."""
+        return self.record.seeds
+
+    @property
+    def part_paths(self) -> tuple[Path, ...]:
+        """The folders of the runs that it consists of: of its seeds, or else of its folds."""
+        name, parts = ("seed", self.seeds) if self.seeds else ("fold", self.folds)
+        return tuple(self.path / f"{name}-{number:02}" for number in range(1, len(parts) + 1))
+
+    @property
+    def resume_command(self) -> str:
+        """The command that trains the run to its end."""
+        flags = "".join(f" {flag}" for flag in (self.record.flags, "--resume") if flag)
+        return f"memmap-train train {self.record.dataset} --run {self.path}{flags}"
 
     def train_config(self) -> TrainConfig:
         """Return the configuration of the run, with everything decided that was left open.
@@ -102,14 +124,11 @@ class Run:
         values = {**VALUES_BEFORE, **self.record.to_json()}
         values |= {"validation_eras": None} if self.folds else {}
         known = {key.name: values[key.name] for key in fields(TrainConfig) if key.name in values}
+        known.setdefault("baseline", "none")  # as runs of earlier versions have it
         try:
             return TrainConfig(**known)
         except ConfigError as error:
             raise damaged(self.path / CONFIG_NAME, str(error)) from None
-
-    def fold_path(self, number: int) -> Path:
-        """Return the folder of a fold's run; the first fold has number 1."""
-        return self.path / f"fold-{number:02}"
 
     @property
     def model_path(self) -> Path:
@@ -125,6 +144,11 @@ class Run:
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
         return self.path / CHECKPOINTS_NAME
+
+    @property
+    def baseline_path(self) -> Path:
+        """The folder of the run to compare with, which lies in that of the run."""
+        return self.path / "baseline"
 
     @property
     def tensorboard_dir(self) -> Path:
@@ -160,33 +184,37 @@ class Run:
         return result
 
     def has_results(self) -> bool:
-        """Return True if no file of a finished run is missing, its folds included."""
-        names = [_ERA_SCORES] if self.folds else [self.model_path.name, _HISTORY, _ERA_SCORES]
+        """Return True if no file of a finished run is missing, those of its parts included."""
+        names = [_ERA_SCORES] if self.part_paths else [self.model_path.name, _HISTORY, _ERA_SCORES]
         if not all((self.path / name).exists() for name in names):
             return False
-        for number, fold in enumerate(self.folds, start=1):
-            try:
-                of_fold = read_run(self.fold_path(number))
-                if of_fold.record.fold != fold:
-                    return False
-                if not (of_fold.read_result() and of_fold.has_results()):
-                    return False
-            except RunError:
-                return False
-        return True
+        try:
+            return all(
+                self._has_part(number, part) and part.read_result() and part.has_results()
+                for number, part in enumerate(map(read_run, self.part_paths))
+            )
+        except RunError:
+            return False
+
+    def _has_part(self, number: int, part: "Run") -> bool:
+        """Return True if a run is the one at a position among this one's seeds or folds."""
+        if not self.seeds:
+            return part.record.fold == self.folds[number]
+        same_eras = (part.record.fold, part.folds) == (self.record.fold, self.folds)
+        return same_eras and part.record.seed == self.seeds[number]
 
     def is_untrained(self) -> bool:
         """Return True if nothing was trained: the run failed, or was killed, at its first step.
 
-        A run of folds is untrained if all its folds are.
+        A run of folds or seeds is untrained if all these are.
         """
         paths = [self.path / name for name in (_STATE, _HISTORY, _ERA_SCORES)]
         if any(path.exists() for path in (*paths, self.model_path)):
             return False
         if self.checkpoint_dir.is_dir() and names_in(self.checkpoint_dir):
             return False
-        folds = (self.fold_path(number) for number in range(1, len(self.folds) + 1))
-        return all(read_run(path).is_untrained() for path in folds if (path / CONFIG_NAME).exists())
+        begun = (path for path in self.part_paths if (path / CONFIG_NAME).exists())
+        return all(read_run(path).is_untrained() for path in begun)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result, which makes the run a finished one. It is the last file to be written.
@@ -251,6 +279,8 @@ def read_run(path: Path) -> Run:
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         if (path / FILE_NAME).exists():
             found = "it is a dataset"
+        if (path / SWEEP_NAME).exists():
+            found = "it is a sweep, whose runs are in its folders"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
@@ -279,7 +309,7 @@ def is_file_of_run(path: Path) -> bool:
 
 
 def enclosing_run(path: Path) -> Path | None:
-    """Return the folder of the run that a path lies in, or None. A fold lies in a run of folds."""
+    """Return the folder of the run that a path lies in, or None; a fold lies in a run of folds."""
     for folder in Path(os.path.realpath(path)).parents:
         with suppress(OSError):  # there is none, or it can't be read
             if read_json(folder / CONFIG_NAME).get("format") == FORMAT:
@@ -320,7 +350,7 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
             if run.is_untrained():  # nothing is lost
                 return None
             finished = "a finished run" if run.read_result() else "a run"
-            finished += " of folds" if run.folds else ""
+            finished += " of seeds" if run.seeds else " of folds" if run.folds else ""
             raise RunError(
                 f"{path}: {finished} is there already; resume it with --resume, or choose "
                 "another --run"
@@ -328,9 +358,10 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
         return run
     others = sorted(names_in(path))
     if others:
+        what = "a sweep" if SWEEP_NAME in others else f"it holds {listed(others, most=3)}"
         raise RunError(
-            f"{path}: the folder isn't a run, it holds {listed(others, most=3)}; expected a new "
-            "or an empty folder: choose another --run"
+            f"{path}: the folder isn't a run, {what}; expected a new or an empty folder: choose "
+            "another --run"
         )
     return None
 

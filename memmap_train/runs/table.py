@@ -5,21 +5,21 @@ Runs are only read. Imports no TensorFlow.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError, listed, nearest
+from ..errors import RunError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_paths
-from .files import read_json
-from .lock import is_running
-from .monitor import MONITORS, is_better
+from .files import SWEEP_NAME, read_json
+from .monitor import MONITORS
 from .record import FORMAT
-from .run import NewerRunError, read_run
+from .run import read_run
+from .run_description import begun_parts, check_known, describe_run
+from .sweep_record import is_sweep, read_sweep
 
 _USUAL = "val_corr_mean"
-_NUMBERS = ("score", "corr_mean", "corr_std", "corr_sharpe", "rows_per_second")
 _COLUMNS = {
     "run": "run",
     "score": "score",
@@ -43,30 +43,33 @@ _FORMATS = {
 }
 
 
-def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
+def describe_runs(folders: Sequence[Path], by: str | None = None) -> list[dict[str, Any]]:
     """Describe the runs in some folders, the best first.
 
     Parameters
     ----------
     folders : sequence of Path
-        Each a run, or a folder whose direct subfolders are looked through for runs. Of a run of
-        folds that is named itself the folds are described too.
+        Each a run, or a folder whose direct subfolders are looked through for runs and sweeps. Of a
+        run of folds or seeds that is named itself these are described too.
+    by : str, optional
+        The score to sort by, a column of `history.csv`; by default the monitored one.
 
     Returns
     -------
     list of dict
         For each run `run` (its path), `state` ("finished", "stopped", "running", "damaged", or
         "newer" for one of a later version), `problem` (what is wrong with a damaged or newer one),
-        `monitor`, `score` (the monitored one) and the other
+        `monitor`, `score` (the monitored one, or that of `by`) and the other
         scores of the best epoch so far, None where there are none yet. Of a run of folds, `folds`
-        and `folds_finished`, and the scores of all folds together once they are finished. Sorted by
-        `score`, or by `corr_mean` where the runs monitor different scores.
+        and `folds_finished`, and the scores of all folds together once they are finished. `scores`
+        has all of the best epoch by name. A sweep among them is "sweep", with `n_trials` and
+        `n_finished`. Sorted by `score`, or by `corr_mean` where the runs monitor different scores.
 
     Raises
     ------
     RunError
         There is no run in a folder; or the only one that was asked for, by its own name, is damaged
-        or newer.
+        or newer; or no run has the score to sort by.
     """
     paths, asked = [], user_paths(folders)
     for folder in asked:
@@ -82,12 +85,17 @@ def describe_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
                 "`memmap-train train DATASET --run DIR`)"
             )
         paths += [path for path in found if path not in paths]
-    rows = [_describe(path) for path in paths]
+    rows = [(_describe_sweep if is_sweep(path) else describe_run)(path, by) for path in paths]
     if paths == asked and len(rows) == 1 and rows[0]["problem"]:
         raise RunError(rows[0]["problem"])
-    monitor = common_monitor(rows)
-    key, decides = ("score", monitor) if monitor else ("corr_mean", _USUAL)
-    sign = 1 if MONITORS[decides] else -1
+    check_known(by, rows, str(folders[0]))
+    decides = by or common_monitor(rows)
+    return sorted_by(rows, *(("score", decides) if decides else ("corr_mean", _USUAL)))
+
+
+def sorted_by(rows: Iterable[dict[str, Any]], key: str, score: str) -> list[dict[str, Any]]:
+    """Return rows with the best first, by what `key` holds, which is a certain score."""
+    sign = 1 if MONITORS[score] else -1
     return sorted(rows, key=lambda row: math.inf if row[key] is None else sign * row[key])
 
 
@@ -97,23 +105,24 @@ def common_monitor(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return monitors.pop() if len(monitors) == 1 else None
 
 
-def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def runs_text(rows: Sequence[Mapping[str, Any]], by: str | None = None) -> str:
     """Return a table of what `describe_runs` found, and what is wrong with damaged ones."""
     monitor = common_monitor(rows)
-    columns = [name for name in _COLUMNS if name != "score" or monitor not in (None, _USUAL)]
+    shown = by or monitor
+    columns = [name for name in _COLUMNS if name != "score" or shown not in (None, _USUAL)]
     table = [[_COLUMNS[name] for name in columns]]
     table += [[_cell(name, row) for name in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    right = {*_FORMATS, "epochs"}
-    lines = [
-        "  ".join(
-            text.rjust(width) if name in right else text.ljust(width)
-            for name, text, width in zip(columns, line, widths, strict=True)
-        ).rstrip()
-        for line in table
+    lines = aligned(table, [name in {*_FORMATS, "epochs"} for name in columns])
+    lines += [
+        f"{row['run']}: numerai_corr of one seed {row['seed_corr_mean']:.4f} ± "
+        f"{row['seed_corr_standard_error']:.4f} (mean and standard error over {row['seeds']} seeds)"
+        for row in rows
+        if row.get("seed_corr_mean") is not None
     ]
     lines += [row["problem"] for row in rows if row["problem"]]
-    if monitor is None:
+    if by is not None:
+        lines.append(f"score: {by} of the best epoch by what each run monitors")
+    elif monitor is None:
         monitors = sorted({row["monitor"] for row in rows if row["monitor"]})
         if monitors:
             lines.append(f"sorted by corr, since the runs monitor {listed(monitors)}")
@@ -122,26 +131,47 @@ def runs_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def aligned(table: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Return the lines of a table, its columns aligned to the right or to the left.
+
+    >>> aligned([["run", "corr"], ["runs/first", "0.03"]], [False, True])
+    ['run         corr', 'runs/first  0.03']
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in table
+    ]
+
+
 def _runs_in(folder: Path) -> list[Path]:
-    """Return the runs in a folder; in that of a run none but its folds."""
+    """Return the runs in a folder; in that of a run none but its folds or seeds."""
     if not folder.is_dir():
         return []
     if (folder / "config.json").exists():
-        return _begun_folds(folder)
-    return sorted(
-        path.parent
-        for path in folder.glob("*/config.json")
-        if not is_junk(path.parent.name) and not _is_other_config(path)
-    )
+        try:
+            return begun_parts(read_run(folder))
+        except RunError:  # which is reported for the run itself
+            return []
+    runs = [path for path in folder.glob("*/config.json") if not _is_other_config(path)]
+    found = [*runs, *folder.glob(f"*/{SWEEP_NAME}")]
+    return sorted({path.parent for path in found if not is_junk(path.parent.name)})
 
 
-def _begun_folds(folder: Path) -> list[Path]:
+def _describe_sweep(path: Path, by: str | None) -> dict[str, Any]:
+    """Describe a sweep among runs; its trials are described where it is named itself."""
+    del by  # its trials have scores
+    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    row |= {"run": str(path), "state": "sweep", "problem": None, "monitor": None, "scores": {}}
     try:
-        run = read_run(folder)
-        paths = [run.fold_path(number) for number in range(1, len(run.folds) + 1)]
-    except RunError:  # which is reported for the run itself
-        return []
-    return [path for path in paths if (path / "config.json").exists()]
+        trials = read_sweep(path).trials
+    except RunError as error:
+        return row | {"state": "damaged", "problem": str(error)}
+    n_finished = sum((path / trial.name / "state.json").exists() for trial in trials)
+    return row | {"n_trials": len(trials), "n_finished": n_finished}
 
 
 def _is_other_config(path: Path) -> bool:
@@ -152,63 +182,11 @@ def _is_other_config(path: Path) -> bool:
         return False
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
-    row |= {"run": str(path), "state": "damaged", "problem": None, "monitor": None}
-    try:
-        run = read_run(path)
-        result = run.read_result()
-        folds = [read_run(fold) for fold in _begun_folds(path)]
-        history = [epoch for one in folds or [run] for epoch in one.read_history()]
-        monitor = run.record.monitor
-        if monitor not in MONITORS:
-            raise RunError(
-                f"{path / 'config.json'}: it monitors {monitor!r:.40}, which isn't a score here"
-                f"{nearest(monitor, MONITORS)}; expected one of {listed(MONITORS, most=3)}"
-            )
-        row |= {
-            "monitor": monitor,
-            "target": run.record.main_target,
-            "n_features": len(run.record.features),
-            "model": run.record.model,
-            "epochs": len(history),
-            "most_epochs": run.record.epochs,
-            "best_epoch": None,
-            "folds": len(run.folds),
-            "folds_finished": sum(fold.read_result() is not None for fold in folds),
-        }
-        if history:
-            row["rows_per_second"] = history[-1]["rows_per_second"]
-        if run.folds:
-            scores = result or {}
-            row |= {name: scores.get(name) for name in ("corr_mean", "corr_std", "corr_sharpe")}
-            row["score"] = scores.get(monitor.removeprefix("val_"))
-        elif history:
-            best = history[0]
-            for epoch in history[1:]:
-                if is_better(monitor, epoch[monitor], best[monitor]):
-                    best = epoch
-            kept = (result or {}).get("best_epoch")  # of a fold the last one, whatever its score
-            best = next((epoch for epoch in history if epoch["epoch"] == kept), best)
-            row |= {
-                "best_epoch": int(best["epoch"]),
-                "score": best[monitor],
-                "corr_mean": best["val_corr_mean"],
-                "corr_std": best["val_corr_std"],
-                "corr_sharpe": best["val_corr_sharpe"],
-            }
-    except RunError as error:
-        state = "newer" if isinstance(error, NewerRunError) else "damaged"
-        return row | {"state": state, "problem": str(error)}
-    # JSON has neither NaN nor infinities.
-    row |= {name: None for name in _NUMBERS if not math.isfinite(row[name] or 0)}
-    if result is not None:
-        return row | {"state": "finished"}
-    return row | {"state": "running" if is_running(path) else "stopped"}
-
-
 def _cell(name: str, row: Mapping[str, Any]) -> str:
     value = row[name]
-    if name == "state" and row.get("folds"):
-        return f"{value}, {row['folds_finished']} of {row['folds']} folds"
+    for parts in ("seeds", "folds"):
+        if name == "state" and row.get(parts):
+            return f"{value}, {row[f'{parts}_finished']} of {row[parts]} {parts}"
+    if name == "state" and row.get("n_trials"):
+        return f"{value}, {row['n_finished']} of {row['n_trials']} trials finished"
     return "-" if value is None else _FORMATS.get(name, "{}").format(value)

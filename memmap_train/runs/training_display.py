@@ -21,7 +21,7 @@ from ..progress import (
 from ..text import counted, in_time
 from .folds import Fold
 from .monitor import FURTHER_SCORES
-from .report import Reporter, TrainPlan, TrainReport, plan_text
+from .report import FoldsReport, Reporter, TrainPlan, TrainReport, plan_text
 
 
 def reporter(option: bool | Progress | Reporter | None) -> AbstractContextManager[Reporter]:
@@ -52,6 +52,9 @@ class _CountingReporter(Reporter):
 
     def transforming(self, rows_done: int, n_rows: int) -> None:
         self._progress("targets", rows_done, n_rows)
+
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        self._progress("sums", rows_done, n_rows)
 
     def started(self, plan: TrainPlan) -> None:
         self._plan, self._n_epochs_done = plan, plan.epochs_done
@@ -117,9 +120,30 @@ class TrainingDisplay(Reporter):
         if report.already_finished:
             self._print(f"fold {number} of {n_folds}: already finished")
 
+    def seed(self, number: int, n_seeds: int, seed: int) -> None:
+        """Show which seed is trained."""
+        self._print(f"\nseed {number} of {n_seeds}: seed = {seed}")
+
+    def seed_done(self, number: int, n_seeds: int, report: TrainReport | FoldsReport) -> None:
+        """Show that a seed was trained before."""
+        if report.already_finished:
+            self._print(f"seed {number} of {n_seeds}: already finished")
+
+    def trial(self, number: int, n_trials: int, name: str) -> None:
+        """Show which trial of a sweep is trained."""
+        self._print(f"\ntrial {number:,} of {n_trials:,}: {name}")
+
+    def trial_done(self, number: int, n_trials: int, name: str, outcome: str) -> None:
+        """Show what has become of a trial."""
+        self._print(f"trial {number:,} of {n_trials:,}: {name}: {outcome}")
+
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Move the bar of the transform of targets."""
         self._bars("targets", rows_done, n_rows)
+
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        """Move the bar of the sums of a ridge regression."""
+        self._bars("sums", rows_done, n_rows)
 
     def started(self, plan: TrainPlan) -> None:
         """Show what is about to be trained."""
@@ -174,6 +198,10 @@ class TrainingDisplay(Reporter):
 
     def making_report(self, text: str) -> None:
         """Show how far the page of scores is."""
+        self._print(text)
+
+    def fitting_baseline(self, text: str) -> None:
+        """Show that the baseline is fitted."""
         self._print(text)
 
     def warning(self, text: str) -> None:

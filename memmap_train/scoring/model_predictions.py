@@ -20,7 +20,8 @@ from ..errors import DatasetError
 from ..progress import Progress
 from ..text import counted
 from .matching import MatchedRows, match_rows
-from .records import ModelKind, Provenance
+from .provenance import Provenance
+from .records import ModelKind
 
 if TYPE_CHECKING:
     from ..training.predictions import Predictions
@@ -33,7 +34,7 @@ class ModelPredictions:
     Attributes
     ----------
     path : Path or None
-    kind : "run", "folds" or "predictions"
+    kind : "run", "folds", "seeds" or "predictions"
     values : mapping of str to ndarray of float64 or float32, shape (rows,)
         The predictions by era, in the order of its rows; NaN where a row has no prediction.
     before : mapping of str to ndarray, shape (rows,)

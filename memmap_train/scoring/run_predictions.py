@@ -4,7 +4,7 @@ Takes a finished run and a dataset; returns a `ModelPredictions`. Which eras are
 from the run's record alone. TensorFlow is imported when rows are predicted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +18,8 @@ from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted
 from .model_predictions import ModelPredictions, eras_before
-from .records import ModelKind, Provenance
+from .provenance import Provenance
+from .records import ModelKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def check_finished(run: Run) -> None:
     if run.read_result() is None:
         raise RunError(
             f"{run.path}: the run isn't finished, so there is nothing to score; train it to its "
-            f"end with `memmap-train train {run.record.dataset} --run {run.path} --resume`"
+            f"end with `{run.resume_command}`"
         )
 
 
@@ -115,7 +116,7 @@ def predictions_of_run(
             f"{counted(len(left_out), 'era')} ({left_out[0]} to {left_out[-1]}) left out: no fold "
             "predicts them"
         )
-    kind: ModelKind = "folds" if run.folds else "run"
+    kind: ModelKind = "seeds" if run.seeds else "folds" if run.folds else "run"
     return ModelPredictions(
         run.path, kind, values, provenance_of(run), tuple(notes), before=unscored
     )
@@ -123,14 +124,17 @@ def predictions_of_run(
 
 def provenance_of(run: Run) -> Provenance:
     """Return what a run was trained on."""
-    if not run.folds:
-        fold = run.record.fold
-        return Provenance(
-            run.record.to_json(), (fold,) if fold else (), (tuple(run.read_history()),)
-        )
-    parts = [read_run(run.fold_path(number)) for number in range(1, len(run.folds) + 1)]
-    histories = tuple(tuple(part.read_history()) for part in parts)
-    return Provenance(run.record.to_json(), run.folds, histories)
+    fold = run.record.fold
+    folds = (fold,) if fold else run.folds
+    return Provenance(run.record.to_json(), folds, tuple(_histories(run)))
+
+
+def _histories(run: Run) -> Iterator[tuple[Mapping[str, float], ...]]:
+    """Yield the rows of a run's `history.csv`, or those of each of its parts."""
+    if not run.part_paths:
+        yield tuple(run.read_history())
+    for path in run.part_paths:
+        yield from _histories(read_run(path))
 
 
 def _trained_eras(run: Run, folds: Sequence[Fold]) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The models of several runs together: the mean of their predictions, or of their ranks.
 
-Takes runs and a dataset; returns predictions of every row, in the dataset's order. A run of
-folds predicts each era with the model of its fold. One model is in memory at a time.
+Takes runs and a dataset; returns predictions of every row, in the dataset's order. A run of folds
+predicts each era with the model of its fold, a run of seeds with those of all seeds together. One
+model is in memory at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 import numpy as np
 import tensorflow as tf
@@ -26,9 +28,45 @@ from .startup import require_tensorflow
 from .user_models import read_model
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run whose predictions are averaged with those of others: an ordinary one or one of folds.
+
+    Attributes
+    ----------
+    run : Run
+    parts : tuple of (Run, tuple of str)
+        The runs whose models predict, each with its eras, in the dataset's order.
+    """
+
+    run: Run
+    parts: tuple[tuple[Run, tuple[str, ...]], ...]
+
+    @property
+    def eras(self) -> tuple[str, ...]:
+        """All eras that it predicts."""
+        return tuple(era for _, eras in self.parts for era in eras)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCounts:
+    """The models that had a part in predictions.
+
+    Attributes
+    ----------
+    n_folds : int
+        Models of folds.
+    n_seeds : int
+        Runs of one seed.
+    """
+
+    n_folds: int
+    n_seeds: int
+
+
 def predict_rows(
     runs: Sequence[Run], dataset: Dataset, *, raw: bool, progress: Progress
-) -> tuple[Dataset, Floats, int]:
+) -> tuple[Dataset, Floats, ModelCounts]:
     """Predict every row of the eras that all of the runs predict.
 
     Parameters
@@ -38,12 +76,12 @@ def predict_rows(
     raw : bool
         See `predictions.predict`.
     progress : callable(what, done, total)
-        Called with rows, which count once for each run.
+        Called with rows, which count once for each run, or each seed of a run of seeds.
 
     Returns
     -------
-    tuple of Dataset, ndarray of float64 (with `raw` float32), shape (rows,), and int
-        The eras, their predictions, and the number of folds' models that had a part in them.
+    tuple of Dataset, ndarray of float64 (with `raw` float32), shape (rows,), and ModelCounts
+        The eras, their predictions, and the models that had a part in them.
 
     Raises
     ------
@@ -53,44 +91,98 @@ def predict_rows(
     require_tensorflow()
     for run in runs:
         _check_fits(run, dataset)
-    parts_of_runs = [_parts_of(run, dataset) for run in runs]
-    by_all = set.intersection(
-        *({label for _, eras in parts for label in eras} for parts in parts_of_runs)
-    )
+        check_trained(run)
+    of_runs = [members_of(run, dataset) for run in runs]
+    members = [member for of_run in of_runs for member in of_run]
+    by_all = set.intersection(*(set(member.eras) for member in members))
     if not by_all:
         raise DatasetError(
             f"{dataset.path}: no era of it is predicted by all of these runs; predict with each "
             "alone"
         )
     chosen = dataset.select([label for label in dataset.eras if label in by_all])
-    total = _summed(runs, parts_of_runs, chosen, raw=raw, progress=progress)
-    total /= len(runs)
-    n_folds = sum(len(parts) for run, parts in zip(runs, parts_of_runs, strict=True) if run.folds)
-    return chosen, total.astype(np.float32) if raw else total, n_folds
+    total, n_before = np.zeros((chosen.n_rows, 1)), 0
+    for of_run in of_runs:
+
+        def tell(done: int, _: int, before: int = n_before) -> None:
+            progress("predicting", before + done, len(members) * chosen.n_rows)
+
+        mean = mean_of_members(of_run, chosen, raw=raw, n_columns=1, progress=tell)
+        if len(runs) > 1 and len(of_run) > 1 and not raw:
+            _rank_eras(mean, chosen)  # so that all runs weigh the same
+        total += mean
+        n_before += len(of_run) * chosen.n_rows
+    total = total[:, 0] / len(runs)
+    counts = ModelCounts(
+        n_folds=sum(len(member.parts) for member in members if member.run.folds),
+        n_seeds=sum(len(of_run) for run, of_run in zip(runs, of_runs, strict=True) if run.seeds),
+    )
+    return chosen, total.astype(np.float32) if raw else total, counts
 
 
-def _summed(
-    runs: Sequence[Run],
-    parts_of_runs: Sequence[Sequence[tuple[Run, Sequence[str]]]],
+def members_of(run: Run, dataset: Dataset) -> list[Member]:
+    """Return what the predictions of a run are the mean of: its seeds, or itself.
+
+    Raises
+    ------
+    RunError
+        A model is missing.
+    DatasetError
+        No fold predicts any of the eras.
+    """
+    averaged = [read_run(path) for path in run.part_paths] if run.seeds else [run]
+    return [Member(each, _parts_of(each, run, dataset)) for each in averaged]
+
+
+def mean_of_members(
+    members: Sequence[Member],
     dataset: Dataset,
     *,
     raw: bool,
-    progress: Progress,
+    n_columns: int,
+    progress: Callable[[int, int], None],
 ) -> Float64:
-    """Return the sum of all runs' predictions, or of their ranks within each era."""
-    # One model after another: eras are cheap to read again, several models may not fit.
-    total, n_rows = np.zeros(dataset.n_rows), dataset.n_rows
-    for number, (run, parts) in enumerate(zip(runs, parts_of_runs, strict=True)):
+    """Return the mean of some members' predictions, or of their ranks within each era.
 
-        def tell(done: int, _: int, before: int = number * n_rows) -> None:
-            progress("predicting", before + done, len(runs) * n_rows)
+    Parameters
+    ----------
+    members : sequence of Member
+    dataset : Dataset
+        Eras that all of them predict.
+    raw : bool
+        Take the models' own outputs.
+    n_columns : int
+        The number of targets to predict, the first ones of the models.
+    progress : callable(rows done, rows)
+        Called with rows, which count once for each member.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, columns)
+    """
+    # One model after another: eras are cheap to read again, several models may not fit.
+    total, n_rows = np.zeros((dataset.n_rows, n_columns)), dataset.n_rows
+    for number, member in enumerate(members):
+
+        def tell(done: int, before: int = number * n_rows) -> None:
+            progress(before + done, len(members) * n_rows)
 
         first = 0
-        for label, predictions in _predicted(parts, dataset, tell):
-            values = _checked(predictions[:, 0], f"{run.path}: era {label!r} of {dataset.path}")
-            total[first : first + len(values)] += values if raw else uniform_ranks(values)
+        for label, predictions in _predicted(member, dataset, tell):
+            where = f"{member.run.path}: era {label!r} of {dataset.path}"
+            values = _checked(predictions[:, :n_columns], where)
+            rows = total[first : first + len(values)]
+            for column, of_target in enumerate(values.T):
+                rows[:, column] += of_target if raw else uniform_ranks(of_target)
             first += len(values)
+    total /= len(members)
     return total
+
+
+def _rank_eras(values: Float64, dataset: Dataset) -> None:
+    """Replace values by their ranks within each era."""
+    for low, high in pairwise(dataset.row_offsets):
+        values[low:high, 0] = uniform_ranks(values[low:high, 0])
 
 
 def _check_fits(run: Run, dataset: Dataset) -> None:
@@ -102,58 +194,51 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
     check_missing(dataset, run.record.fill_missing)
 
 
-def _parts_of(run: Run, dataset: Dataset) -> list[tuple[Run, list[str]]]:
-    """Return the runs whose models predict, each with its eras, in the dataset's order."""
+def _parts_of(run: Run, outer: Run, dataset: Dataset) -> tuple[tuple[Run, tuple[str, ...]], ...]:
+    """Return the runs whose models predict, each with its eras; `outer` is the run or has it."""
     if not run.folds:
-        check_model(run, run)
-        return [(run, list(dataset.eras))]
-    check_folds(run)
+        check_model(run, outer)
+        return ((run, dataset.eras),)
     by_fold = groupby(dataset.eras, lambda era: fold_of(era, run.folds))
-    parts = [
-        (read_run(run.fold_path(number + 1)), list(eras))
+    parts = tuple(
+        (read_run(run.part_paths[number]), tuple(eras))
         for number, eras in by_fold
         if number is not None
-    ]
+    )
     if not parts:
         raise DatasetError(
             f"{dataset.path}: all of its eras come before {run.folds[0].validation[0]!r}, the "
             "first that a fold predicts; expected later ones"
         )
     for part, _ in parts:
-        check_model(part, run)
+        check_model(part, outer)
     return parts
 
 
-def check_folds(run: Run) -> None:
-    """Raise a RunError if not all folds of a run are trained."""
-    if run.read_result() is None:
+def check_trained(run: Run) -> None:
+    """Raise a RunError if not all folds or seeds of a run are trained."""
+    if run.part_paths and run.read_result() is None:
+        what = "seeds" if run.seeds else "folds"
         raise RunError(
-            f"{run.path}: not all of its {len(run.folds)} folds are trained; run `memmap-train "
-            f"train {run.record.dataset} --run {run.path} --folds {run.record.asked_folds} "
-            "--resume`"
+            f"{run.path}: not all of its {len(run.part_paths)} {what} are trained; run "
+            f"`{run.resume_command}`"
         )
 
 
 def check_model(part: Run, run: Run) -> None:
-    """Raise a RunError if a run, or a fold of it, has no model."""
+    """Raise a RunError if a run, or a fold or seed of it, has no model."""
     if not part.model_path.exists():
-        folds = f" --folds {run.record.asked_folds}" if run.folds else ""
         is_finished = part.read_result() is not None
         why = "any more" if is_finished else "yet, since no epoch is finished"
-        raise RunError(
-            f"{part.path}: there is no model.keras {why}; run "
-            f"`memmap-train train {run.record.dataset} --run {run.path}{folds} --resume`"
-        )
+        raise RunError(f"{part.path}: there is no model.keras {why}; run `{run.resume_command}`")
 
 
 def _predicted(
-    parts: Sequence[tuple[Run, Sequence[str]]],
-    dataset: Dataset,
-    progress: Callable[[int, int], None],
+    member: Member, dataset: Dataset, progress: Callable[[int], None]
 ) -> Iterator[tuple[str, Float32]]:
     """Yield every era with its predictions, one model after another."""
     n_before = 0
-    for run, eras in parts:
+    for run, eras in member.parts:
         wanted = [era for era in eras if era in dataset.eras]
         if not wanted:
             continue
@@ -161,7 +246,7 @@ def _predicted(
         predictor = load(run)
 
         def tell(done: int, n_rows: int, before: int = n_before) -> None:
-            progress(before + done, dataset.n_rows)
+            progress(before + done)
 
         try:
             yield from predictor.predict(

@@ -1,30 +1,32 @@
 """BMC, MMC and FNC of the validation eras, in a training that monitors one of them.
 
-Takes what a training is set up with; returns a `FurtherScorer` for `validation.score_eras`.
+Takes the monitored score and what it refers to; returns a `FurtherScorer` for
+`validation.score_eras`.
 """
 
 import numpy as np
 
-from ..arrays import Float32, Mask
+from ..arrays import Float32, Floats, Mask
 from ..dataset.dataset import Dataset
 from ..runs.contribution import correlation_contribution, why_no_contribution
 from ..runs.monitor import further_score
 from ..runs.neutral import feature_neutral_corr, why_not_neutral
 from ..runs.neutralizer import Neutralizer
-from .resolve import Setup
+from ..runs.record import RunRecord
 from .validation import FurtherScorer, MappedColumns, Scored
 
 
-def further_scorer(setup: Setup, dataset: Dataset) -> FurtherScorer | None:
+def further_scorer(record: RunRecord, dataset: Dataset) -> FurtherScorer | None:
     """Return what computes the further score that is monitored; None if none is.
 
     Parameters
     ----------
-    setup : Setup
+    record : RunRecord
+        It says what is monitored, and against what.
     dataset : Dataset
         The validation eras only.
     """
-    score, reference = further_score(setup.config.monitor), setup.record.monitored_against
+    score, reference = further_score(record.monitor), record.monitored_against
     if score is None or reference is None:
         return None
     if score == "fnc":
@@ -39,7 +41,7 @@ class _Contribution:
         self.name, self._other = name, other
         self._values = MappedColumns(dataset, "benchmarks", dataset.benchmark_columns([other]))
 
-    def score(self, position: int, predictions: Float32, targets: Float32) -> Scored:
+    def score(self, position: int, predictions: Floats, targets: Float32) -> Scored:
         """Score the predictions of the era at a position."""
         other, scores = self._values.of_era(position)[:, 0], np.empty(targets.shape[1])
         for column, target in enumerate(targets.T):
@@ -63,7 +65,7 @@ class _FeatureNeutral:
     def __init__(self, dataset: Dataset, feature_set: str) -> None:
         self._dataset, self._columns = dataset, dataset.feature_columns(feature_set)
 
-    def score(self, position: int, predictions: Float32, targets: Float32) -> Scored:
+    def score(self, position: int, predictions: Floats, targets: Float32) -> Scored:
         """Score the predictions of the era at a position."""
         features = self._dataset[self._dataset.eras[position]].features
         if self._columns is not None:

@@ -1,6 +1,7 @@
-"""The model of a run that predicts new eras: what it consists of, and what it returns.
+"""The models of a run that predict new eras: what they consist of, and what they return.
 
-Takes a run; of a run of folds the last fold's model counts, which predicts all later eras.
+Takes a run; of a run of folds the last fold's model counts, which predicts all later eras, of a run
+of seeds the model of each seed.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from ..errors import ConfigError, MemmapTrainError, RunError
 from ..runs.lineage import code_of
 from ..runs.object_reference import user_code
 from ..runs.run import Run, read_run
-from .ensemble import check_folds, check_model, load
+from .ensemble import check_model, check_trained, load
 from .numpy_operations import NumpyOperations, numpy_operations
 from .predictor import BLOCK_ROWS
 from .saved_configuration import argument_defaults, has_own_code
@@ -26,12 +27,12 @@ from .user_models import read_model
 
 @dataclass(frozen=True, slots=True)
 class LastModel:
-    """The model of a run that predicts new eras.
+    """A model of a run that predicts new eras.
 
     Attributes
     ----------
     run : Run
-        The run, or its last fold.
+        The run of the model: the whole one, or a seed of it, or the last fold of one of these.
     features : tuple of str
         The features that the model reads, in its order.
     fill_missing : float or None
@@ -55,8 +56,8 @@ class LastModel:
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def last_model(run: Run) -> LastModel:
-    """Return the model of a run that predicts new eras.
+def last_models(run: Run) -> list[LastModel]:
+    """Return the models of a run that predict new eras: several for a run of seeds.
 
     Raises
     ------
@@ -66,10 +67,18 @@ def last_model(run: Run) -> LastModel:
         Keras runs on another backend than TensorFlow.
     """
     require_tensorflow()
-    part = run
-    if run.folds:
-        check_folds(run)
-        part = read_run(run.fold_path(len(run.folds)))
+    check_trained(run)
+    averaged = [read_run(path) for path in run.part_paths] if run.seeds else [run]
+    return [_model_of(_last_part(each), run) for each in averaged]
+
+
+def _last_part(run: Run) -> Run:
+    """Return the last fold of a run of folds, or an ordinary run itself."""
+    return read_run(run.part_paths[-1]) if run.part_paths else run
+
+
+def _model_of(part: Run, run: Run) -> LastModel:
+    """Return the model of an ordinary run, which may be a part of another one."""
     check_model(part, run)
     code = code_of(part)
     try:

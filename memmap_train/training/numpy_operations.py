@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from .models.members import MeanOfMembers, MemberDense, MemberOutputs
+
 Operation = tuple[str, tuple[int, ...], int, dict[str, Any]]
 """Name, slots that are read, slot that is written, parameters; arrays as numpy arrays."""
 _Step = tuple[str, dict[str, Any]]
@@ -97,7 +99,8 @@ class _Tracer:
         is_plain = all(value in (None, False) for value in node.arguments.kwargs.values())
         if is_plain and self.is_graph(layer):
             return self.trace(layer, reads)
-        is_plain &= all(len(t.shape) == 2 for t in (*node.input_tensors, *node.outputs))
+        if type(layer) not in _OF_MEMBERS:
+            is_plain &= all(len(t.shape) == 2 for t in (*node.input_tensors, *node.outputs))
         steps = _steps_of(layer) if is_plain and len(node.outputs) == 1 else None
         if steps is None:
             self.unknown.append(f"{type(layer).__name__} {layer.name!r}")
@@ -208,6 +211,22 @@ def _normalization(layer: Any) -> list[_Step] | None:
     return [("standardize", {"mean": mean, "deviation": deviation})]
 
 
+def _member_dense(layer: Any) -> list[_Step]:
+    weights = {
+        "kernel": layer.kernel,
+        "bias": layer.bias,
+        "input_adapter": layer.input_adapter,
+        "output_adapter": layer.output_adapter,
+    }
+    arrays = {name: _array(weight) for name, weight in weights.items() if weight is not None}
+    return [("member_dense", arrays)]
+
+
+def _member_outputs(layer: Any) -> list[_Step]:
+    arrays = {"kernel": _array(layer.kernel), "bias": _array(layer.bias)}
+    return [("member_outputs", arrays)]
+
+
 def _concatenate(layer: Any) -> list[_Step] | None:
     return [("concatenate", {})] if layer.axis in (-1, 1) else None
 
@@ -260,6 +279,15 @@ _NOTHING = (
     _layers.Identity,
 )
 
+_OF_MEMBERS = (
+    MemberDense,
+    MemberOutputs,
+    MeanOfMembers,
+    _layers.Activation,
+    _layers.Dropout,
+)
+"""Layers that compute the same of tensors of any shape, or that are made for those of members."""
+
 _STEPS: Mapping[type, Callable[[Any], list[_Step] | None]] = MappingProxyType(
     {
         _layers.Activation: lambda layer: _activation(layer.activation),
@@ -277,6 +305,9 @@ _STEPS: Mapping[type, Callable[[Any], list[_Step] | None]] = MappingProxyType(
             ("activation", {"function": "relu", "slope": float(layer.negative_slope)})
         ],
         _layers.Maximum: lambda layer: [("maximum", {})],
+        MeanOfMembers: lambda layer: [("mean_of_members", {})],
+        MemberDense: _member_dense,
+        MemberOutputs: _member_outputs,
         _layers.Minimum: lambda layer: [("minimum", {})],
         _layers.Multiply: lambda layer: [("multiply", {})],
         _layers.Normalization: _normalization,

@@ -44,6 +44,8 @@ class PredictReport:
         Rows of the file.
     n_folds : int
         Models of folds that had a part in it; 0 for an ordinary run.
+    n_seeds : int
+        Seeds that had a part in it; 0 unless there was a run of seeds.
     left_out : tuple of str
         Eras before those that the first fold predicts: the models of all folds were trained on
         them, or near them.
@@ -68,6 +70,7 @@ class PredictReport:
     is_constant: bool
     is_in_stdout: bool
     objections: tuple[str, ...] = ()
+    n_seeds: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,12 +88,15 @@ class Predictions:
     left_out : tuple of str
         Eras before those that the first fold predicts: the models of all folds were trained on
         them, or near them.
+    n_seeds : int
+        Seeds that had a part in it; 0 unless there was a run of seeds.
     """
 
     dataset: Dataset
     values: npt.NDArray[np.floating[Any]]
     n_folds: int = 0
     left_out: tuple[str, ...] = ()
+    n_seeds: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -154,6 +160,7 @@ class Predictions:
         report = PredictReport(
             n_rows=len(self),
             n_folds=self.n_folds,
+            n_seeds=self.n_seeds,
             left_out=self.left_out,
             n_repeated=n_repeated,
             n_outside=int(np.count_nonzero((self.values < 0) | (self.values > 1))),
@@ -190,9 +197,10 @@ def predict(
     ----------
     runs : run, path of a run's folder, or sequence of such
         The best epoch's model of each run is used, with the features that it was trained on. The
-        prediction of several runs is the mean of theirs. In a run of folds every era is predicted
-        by the model of the fold that it belongs to (see `folds.fold_of`), which wasn't trained on
-        it or on eras near it; eras after the last fold's by the last one.
+        prediction of several runs is the mean of theirs, and that of a run of seeds the mean of
+        those of its seeds. In a run of folds every era is predicted by the model of the fold that
+        it belongs to (see `folds.fold_of`), which wasn't trained on it or on eras near it; eras
+        after the last fold's by the last one.
     dataset : Dataset or path
         Any dataset that has the runs' features, by name; targets aren't needed. A selection of
         eras, such as ``dataset.select(eras)``, restricts the predictions to these eras.
@@ -207,7 +215,8 @@ def predict(
         The share of it that is subtracted, from 0 to 1; by default 1.
     progress : bool or callable(what, done, total), optional
         Whether to show how far the work is, or what to call instead (see `types.Progress`): with
-        rows, which count once for each run. By default it is shown in a terminal and in a notebook.
+        rows, which count once for each run or seed. By default it is shown in a terminal and in a
+        notebook.
 
     Returns
     -------
@@ -217,8 +226,8 @@ def predict(
     Raises
     ------
     RunError
-        There is no such run, or none is named; it has no model yet (or, a run of folds, isn't
-        finished); or its model's predictions aren't numbers.
+        There is no such run, or none is named; it has no model yet (or, a run of folds or
+        seeds, isn't finished); or its model's predictions aren't numbers.
     DatasetError
         The dataset lacks some of the features, or has only eras from before the folds; or features
         to neutralise are missing, or explain the predictions of an era completely.
@@ -242,12 +251,12 @@ def predict(
     from .ensemble import predict_rows
 
     with reporting(progress) as report:
-        chosen, values, n_folds = predict_rows(found_runs, found, raw=raw, progress=report)
+        chosen, values, counts = predict_rows(found_runs, found, raw=raw, progress=report)
         if wanted is not None:
             values = neutralized(chosen, values, wanted, progress=report)
     predicted = set(chosen.eras)
     left_out = tuple(era for era in found.eras if era not in predicted)
-    return Predictions(chosen, values, n_folds, left_out)
+    return Predictions(chosen, values, counts.n_folds, left_out, counts.n_seeds)
 
 
 def write_predictions(

@@ -8,7 +8,7 @@ hold. Nothing is written here.
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -22,9 +22,11 @@ from ..runs.batch_keys import check_batches_and_loss
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold, split
 from ..runs.lineage import SUFFIX
+from ..runs.model_params import built_in_params
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
+from ..runs.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.run import Run
 from ..runs.schedule import check_schedule
 from ..runs.score_references import check_reference, monitored_reference
@@ -39,6 +41,8 @@ from .run_batches import batches_of_run, order_record
 from .startup import n_compute_threads
 
 _FOLD_KEYS = ("validation_eras", "embargo_eras")
+
+KeptEpoch = Literal["best", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +114,37 @@ class _FoldChoice:
 
     fold: Fold
     asked: Mapping[str, Any]
-    kept_epoch: str
+    kept_epoch: KeptEpoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What a run takes over from the run of folds or seeds that it is a part of.
+
+    Attributes
+    ----------
+    fold : Fold
+        Its eras.
+    kept_epoch : "best" or "last"
+        The epoch whose model is kept. Of a fold that walks forward it is the last, since its
+        validation eras are to be predicted by a model that they had no part in choosing.
+    initial : InitialModel or None
+        The saved model that the configuration names, if it names one.
+    reference : str or None
+        What the monitored score refers to, if to anything.
+    """
+
+    fold: Fold
+    kept_epoch: KeptEpoch
+    initial: InitialModel | None
+    reference: str | None
 
 
 def prepare(
     dataset: Dataset,
     run: Run | None,
     config: TrainConfig | None,
-    fold: Fold | None = None,
-    initial: InitialModel | None = None,
-    reference: str | None = None,
+    shared: Shared | None = None,
 ) -> Setup:
     """Decide everything that is left open, and check that it suits the dataset.
 
@@ -130,16 +155,10 @@ def prepare(
         The run to resume, which decides where the configuration leaves something open.
     config : TrainConfig or None
         None: the run's, or the defaults.
-    fold : Fold or None
-        One of several: it is taken as it is, and of its epochs the last is kept, since its
-        validation eras are to be predicted by a model that they had no part in choosing. None: the
-        run's, or the one that the configuration asks for.
-    initial : InitialModel or None
-        The saved model that the configuration names, if the run of folds knows it already; None: it
-        is looked for.
-    reference : str or None
-        What the monitored score refers to, if the run of folds knows it already; None: the run's,
-        or what `monitored_reference` finds.
+    shared : Shared or None
+        What the run of folds or seeds, of which this run is a part, has decided. None: the fold is
+        the run's, or the one that the configuration asks for; the saved model is looked for; and
+        the monitored score refers to what the run has recorded, or `monitored_reference` finds.
 
     Raises
     ------
@@ -147,8 +166,9 @@ def prepare(
         Names that the dataset lacks, too few eras or rows, missing features.
     """
     config = _resolve_config(dataset, run, config)
-    choice = _resolve_fold(dataset, run, config, fold)
+    choice = _resolve_fold(dataset, run, config, shared)
     fold = choice.fold
+    initial, reference = (shared.initial, shared.reference) if shared else (None, None)
     if reference is None and run is not None and run.record.monitor == config.monitor:
         reference = run.record.monitored_against
     reference = monitored_reference(dataset, config.monitor, reference)
@@ -176,10 +196,16 @@ def prepare(
 
 
 def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | None) -> TrainConfig:
-    """Return the configuration with the names of all features and `deterministic` decided."""
+    """Return the configuration with all but what depends on the fold and the batches decided."""
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
+    params = config.model_params
+    if not brings_model(config):
+        params = built_in_params(config.model, params)
+    if config.model == RIDGE:
+        check_ridge(config)
+        config = without_steps(config)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:
@@ -199,17 +225,18 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
         config,
         features=names if columns is None else tuple(names[column] for column in columns),
         deterministic=deterministic,
+        model_params=params,
     )
 
 
 def _resolve_fold(
-    dataset: Dataset, run: Run | None, config: TrainConfig, fold: Fold | None
+    dataset: Dataset, run: Run | None, config: TrainConfig, shared: Shared | None
 ) -> _FoldChoice:
-    """Return the given fold; or the run's, if the same one is requested; or a new one."""
-    kept_epoch = run.record.kept_epoch if run else "best"
+    """Return the shared fold; or the run's, if the same one is requested; or a new one."""
+    kept_epoch: KeptEpoch = run.record.kept_epoch if run else "best"
     asked = {key: config.to_dict()[key] for key in _FOLD_KEYS}
-    if fold is not None:
-        return _FoldChoice(fold, asked, "last")
+    if shared is not None:
+        return _FoldChoice(shared.fold, asked, shared.kept_epoch)
     recorded = run.record.to_json() if run else {}
     if run and run.record.fold and _asks_for_the_same_fold(recorded, asked):
         # Eras that have come since belong to no part of it.

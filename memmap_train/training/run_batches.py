@@ -15,6 +15,7 @@ from ..loading.window_sampler import ORDER_VERSION
 from ..runs.config import TrainConfig
 from ..runs.defaults import suited_batch_size
 from ..runs.folds import Fold
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
 from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import eras_without
@@ -32,9 +33,12 @@ def batches_of_run(dataset: Dataset, run: Run | None, config: TrainConfig, fold:
     without = eras_without(train, TargetTransform.parse(config.target_transform))
     train = train.select([era for era in train.eras if era not in without])
     batch_size = config.batch_size or (record.batch_size if record else None)
+    batch_size = batch_size or suited_batch_size(train.n_rows)
+    if config.model == RIDGE:  # whose rows come in no batches
+        batch_size = min(batch_size, train.n_rows)
     batches = Batches(
         train,
-        batch_size=None if config.eras_per_batch else batch_size or suited_batch_size(train.n_rows),
+        batch_size=None if config.eras_per_batch else batch_size,
         eras_per_batch=config.eras_per_batch or None,
         rows_per_era=config.rows_per_era if config.eras_per_batch else None,
         era_weights=config.era_weights,

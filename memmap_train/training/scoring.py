@@ -5,7 +5,8 @@ era, and a row of `history.csv`.
 """
 
 from ..loading.placement import is_past_cache
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.run_warnings import RunWarnings
 from ..runs.score_files import step_score_columns
 from ..runs.state import Row, TrainingProgress
@@ -45,7 +46,7 @@ class Scoring:
         self._report, self._warnings, self._pace = report, warnings, pace
         self._dataset = setup.dataset.select(setup.fold.validation)
         self._labels = mapped_labels(self._dataset, setup.config.targets)
-        self._further = further_scorer(setup, self._dataset)
+        self._further = further_scorer(setup.record, self._dataset)
         # Features that don't fit beside the training eras would push these out of the page cache,
         # epoch after epoch.
         together = setup.dataset.select([*setup.fold.train, *setup.fold.validation])

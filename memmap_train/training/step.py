@@ -17,8 +17,10 @@ from ..errors import RunError
 from ..runs.batch_keys import weighs_rows
 from ..runs.config import TrainConfig
 from ..system.buffers import ALIGNMENT
+from .gradient_registry import no_registered_gradients
 from .losses.batch_loss import BatchLoss
 from .models.mlp import undecayed
+from .models.trained import TrainedModel
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -55,19 +57,20 @@ class TrainStep:
     """
 
     def __init__(self, model: Any, n_features: int, n_targets: int, config: TrainConfig) -> None:
-        self.model = model
+        self.model, self.trained = model, TrainedModel(model, n_targets, config)
+        graph = self.trained.graph
         # Keras's Adam decouples weight decay from the gradient, as AdamW does, if it is set.
         adam = keras.optimizers.Adam(config.learning_rate, weight_decay=config.weight_decay or None)
-        adam.exclude_from_weight_decay(var_list=undecayed(model), var_names=["bias"])
+        adam.exclude_from_weight_decay(var_list=undecayed(graph), var_names=["bias", "adapter"])
         # Most gradients are too small for float16: as in Keras's `fit`, the loss is scaled, by as
         # much as no gradient becomes infinite with. A step in which one does is left out.
-        scales = _computes_in_float16(model)
+        scales = _computes_in_float16(graph)
         self.optimizer = keras.optimizers.LossScaleOptimizer(adam) if scales else adam
-        self.optimizer.build(model.trainable_variables)
+        self.optimizer.build(graph.trainable_variables)
         self._left_out = tf.Variable(0, dtype=tf.int64, name="steps_left_out") if scales else None
         # float64 counts rows exactly, and sums of a run's losses to 15 digits.
         self._sums = tf.Variable([0.0, 0.0], dtype=tf.float64, name="loss_and_labels")
-        self._trained = _identities(model)
+        self._identities = _identities(graph)
         self._run = self._compile(n_features, n_targets, config)
         known = {id(variable) for variable in self._known_variables()}
         traced = self._run.get_concrete_function()
@@ -102,7 +105,7 @@ class TrainStep:
     @property
     def trains_all_it_should(self) -> bool:
         """Whether the same weights are to be trained as when the step was compiled."""
-        return _identities(self.model) == self._trained
+        return _identities(self.trained.graph) == self._identities
 
     @property
     def sums(self) -> tuple[float, float]:
@@ -157,7 +160,7 @@ class TrainStep:
 
     def _variables(self) -> dict[str, Any]:
         groups = {
-            "model": self.model.variables,
+            "model": self.trained.graph.variables,
             "optimizer": self.optimizer.variables,
             "sums": self._own_variables(),
             "others": self._others,
@@ -170,14 +173,15 @@ class TrainStep:
 
     def _known_variables(self) -> list[Any]:
         """Return TensorFlow's variables of the model, the optimizer and the sums."""
-        of_keras = [*self.model.variables, *self.optimizer.variables]
+        of_keras = [*self.trained.graph.variables, *self.optimizer.variables]
         return [*(variable.value for variable in of_keras), *self._own_variables()]
 
     def _own_variables(self) -> list[Any]:
         return [self._sums, *([] if self._left_out is None else [self._left_out])]
 
     def _compile(self, n_features: int, n_targets: int, config: TrainConfig) -> Any:
-        model, optimizer, sums, left_out = self.model, self.optimizer, self._sums, self._left_out
+        trained, optimizer = self.trained, self.optimizer
+        sums, left_out = self._sums, self._left_out
         signature = [
             tf.TensorSpec((config.batch_size, n_features), tf.float32),
             tf.TensorSpec((config.batch_size, n_targets), tf.float32),
@@ -190,14 +194,12 @@ class TrainStep:
         def run(x: Any, y: Any, *row_weights: Any) -> None:
             with tf.GradientTape() as tape:
                 features = filled(x, config.fill_missing)
-                loss = loss_of(model(features, training=True), y, features, *row_weights)
-                # With the penalties that layers of a user's model add, if any: each may be a number
-                # for every row, whose sum counts, as for Keras's `fit`.
-                added = [tf.reduce_sum(tf.cast(extra, tf.float32)) for extra in model.losses]
+                loss, added = trained.losses(loss_of, features, y, *row_weights)
                 mean = optimizer.scale_loss(tf.add_n([loss.mean, *added]))
-            variables, counted = model.trainable_variables, optimizer.iterations.value
+            variables, counted = trained.graph.trainable_variables, optimizer.iterations.value
             before = None if left_out is None else tf.identity(counted)
-            optimizer.apply(tape.gradient(mean, variables), variables)
+            with no_registered_gradients():
+                optimizer.apply(tape.gradient(mean, variables), variables)
             if left_out is not None:
                 left_out.assign_add(1 - tf.cast(counted - before, tf.int64))
             sums.assign_add(tf.stack([tf.cast(loss.total, tf.float64), loss.count]))

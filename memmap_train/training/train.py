@@ -9,31 +9,28 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ..errors import RunError
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
-from ..runs.folds import Fold
+from ..runs.found_run import found_run
 from ..runs.lock import check_free
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainPlan, TrainReport
-from ..runs.resume import (
-    acquire_run,
-    begun_record,
-    check_outside,
-    check_same_dataset,
-    finished_result,
-)
-from ..runs.run import Run, find_run
+from ..runs.resume import acquire_run, begun_record, finished_result
+from ..runs.ridge_keys import RIDGE
+from ..runs.run import Run
 from ..runs.run_warnings import warn_about_versions
-from ..runs.selection import DatasetOrPath, opened_for
+from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
+from ..text import in_time
 from .callbacks import make_callbacks
-from .compiled import compile_model
-from .initial_model import InitialModel
+from .compiled import compile_model, make_model
 from .loop import TrainingLoop
 from .plan import plan_of
 from .probe import probe
-from .resolve import Setup, prepare
+from .resolve import Setup, Shared, prepare
 from .results import report_again
+from .ridge.fit import fit_ridge
+from .ridge.model import fit_seconds
 from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
@@ -45,9 +42,8 @@ def train_run(
     *,
     resume: bool = False,
     report: Reporter | None = None,
-    fold: Fold | None = None,
-    initial: InitialModel | None = None,
-    reference: str | None = None,
+    shared: Shared | None = None,
+    draws: bool = True,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -62,15 +58,13 @@ def train_run(
         The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
-        all else must be as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and
+        `baseline` changed; all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
-    fold : Fold, optional
-        One of several (see `walk_forward`); by default what the configuration asks for.
-    initial : InitialModel, optional
-        The saved model that the fold begins with, which the run of folds keeps.
-    reference : str, optional
-        What the monitored score refers to, which is the same for all folds.
+    shared : Shared, optional
+        What the run of folds or seeds has decided, if this run is a part of one.
+    draws : bool
+        Whether to draw the picture of a ridge regression's scores.
 
     Returns
     -------
@@ -93,15 +87,19 @@ def train_run(
     is switched on for the process.
     """
     report = report or Reporter()
-    run, setup, warning = _set_up(dataset, run_dir, config, fold, initial, reference, resume=resume)
+    run, setup, warning = set_up_run(dataset, run_dir, config, shared, resume=resume)
     if run:
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
-            return report_again(run, result, report)
+            return report_again(run, result, report) if draws else recorded_report(run)
     # Before a new run has a folder: what the user brings may be refused.
-    compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
-    hold_transformed_targets(setup, user_path(run_dir), report)
+    compiled = None
+    if setup.config.model == RIDGE:
+        plan = plan_of(setup, make_model(setup), 0, 0)
+    else:
+        compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
+    transformed = hold_transformed_targets(setup, user_path(run_dir), report)
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])
@@ -110,6 +108,9 @@ def train_run(
             report.warning(warning)
         if setup.initial is not None:
             setup.initial.keep(run)
+        if compiled is None:
+            report.started(plan)
+            return fit_ridge(run, setup, transformed, report, draws=draws)
         return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
 
 
@@ -130,19 +131,27 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        With its `cost`, unless the run is finished. If a run is resumed, `first_step` is that of
-        its newest checkpoint, which isn't read.
+        With its `cost`, unless the run is finished or the model a ridge regression, the time of
+        which is in words. If a run is resumed, `first_step` is that of its newest checkpoint, which
+        isn't read.
 
     Raises
     ------
     RunError, ConfigError, DatasetError, FoldError, BatchError
         See `train_run`.
     """
-    run, setup, _ = _set_up(dataset, run_dir, config, None, None, None, resume=resume)
+    run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
+    if setup.config.model == RIDGE:
+        plan = checked_plan(run, setup, make_model(setup))
+        if plan.already_finished:
+            return plan
+        check_free(user_path(run_dir))
+        time_text = f"{plan.shuffling}, in about {in_time(fit_seconds(setup))}"
+        return replace(plan, shuffling=time_text)
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began
-    plan = checked_plan(run, setup, step.model)
+    plan = checked_plan(run, setup, step.trained.graph)
     if plan.already_finished:
         return plan
     check_free(user_path(run_dir))
@@ -158,26 +167,22 @@ def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:
     return replace(plan, already_finished=is_finished)
 
 
-def _set_up(
+def set_up_run(
     dataset: DatasetOrPath,
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None,
-    fold: Fold | None,
-    initial: InitialModel | None,
-    reference: str | None,
+    shared: Shared | None,
     *,
     resume: bool,
 ) -> tuple[Run | None, Setup, str | None]:
-    """Return the run to resume, if there is one, what is to be trained, and a warning."""
+    """Return the run to resume, if there is one, what is to be trained, and a warning.
+
+    Raises
+    ------
+    RunError, ConfigError, DatasetError, FoldError, BatchError
+        See `train_run`.
+    """
     require_tensorflow()
-    check_outside(user_path(run_dir), is_fold=fold is not None)
-    run = find_run(user_path(run_dir), resume=resume)
-    if run and run.folds:
-        raise RunError(
-            f"{run.path}: it is a run of {len(run.folds)} folds: resume it with --folds "
-            f"{run.record.asked_folds} --resume, or choose another --run"
-        )
-    found, warning = opened_for(run, dataset), None
-    if run and not run.is_untrained():
-        warning = check_same_dataset(run, found)
-    return run, prepare(found, run, config, fold, initial, reference), warning
+    is_part = shared is not None
+    run, found, warning = found_run(dataset, run_dir, resume=resume, is_part=is_part)
+    return run, prepare(found, run, config, shared), warning

@@ -16,11 +16,13 @@ from ..arguments import flag
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
+from ..runs.baseline import wants_baseline
 from ..runs.config import TrainConfig, checked_config
 from ..runs.lineage import code_of
-from ..runs.recorded_report import recorded_folds_report, recorded_report
-from ..runs.report import FoldsReport, Reporter, TrainReport
+from ..runs.recorded_report import recorded_result
+from ..runs.report import Reporter
 from ..runs.report_process import make_report
+from ..runs.result_text import AnyReport
 from ..runs.run import Run, read_run
 from ..runs.score_files import era_score_columns, history_columns
 from ..runs.selection import DatasetOrPath
@@ -30,7 +32,7 @@ from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
 
 _log = logging.getLogger("memmap_train")
-_ONE_AT_A_TIME = ThreadLock()
+ONE_AT_A_TIME = ThreadLock()
 """Held while a model is trained: Keras's global seed belongs to the process."""
 
 
@@ -46,7 +48,7 @@ class TrainedRun:
         The folder, as an absolute path: it doesn't depend on the current directory.
     """
 
-    def __init__(self, run: Run, result: TrainReport | FoldsReport | None = None) -> None:
+    def __init__(self, run: Run, result: AnyReport | None = None) -> None:
         self.path: Path = run.path.absolute()  # also after os.chdir
         self._run, self._result = replace(run, path=self.path), result
 
@@ -57,10 +59,11 @@ class TrainedRun:
         return f"<TrainedRun {str(self.path)!r}>"
 
     @property
-    def result(self) -> TrainReport | FoldsReport:
+    def result(self) -> AnyReport:
         """The scores of the run, such as ``run.result.corr.sharpe``.
 
-        A run of folds has a `FoldsReport`: the scores of all folds together.
+        A run of folds has a `FoldsReport`: the scores of all folds together. A run of seeds has a
+        `SeedsReport`: the scores of the mean of all seeds' ranks.
 
         Raises
         ------
@@ -68,8 +71,7 @@ class TrainedRun:
             The run isn't finished.
         """
         if self._result is None:
-            is_of_folds = bool(self._run.folds)
-            self._result = (recorded_folds_report if is_of_folds else recorded_report)(self._run)
+            self._result = recorded_result(self._run)
         return self._result
 
     @property
@@ -79,9 +81,19 @@ class TrainedRun:
 
     @property
     def folds(self) -> tuple["TrainedRun", ...]:
-        """The runs of the folds that have begun, in order; empty for an ordinary run."""
-        paths = (self._run.fold_path(number) for number in range(1, len(self._run.folds) + 1))
-        return tuple(open_run(path) for path in paths if path.is_dir())
+        """The runs of the folds that have begun, in order; empty for other runs.
+
+        Each seed of a run of seeds with folds has its own.
+        """
+        return () if self._run.seeds else self._parts()
+
+    @property
+    def seeds(self) -> tuple["TrainedRun", ...]:
+        """The runs of the seeds that have begun, in order; empty for other runs."""
+        return self._parts() if self._run.seeds else ()
+
+    def _parts(self) -> tuple["TrainedRun", ...]:
+        return tuple(open_run(path) for path in self._run.part_paths if path.is_dir())
 
     @property
     def history(self) -> npt.NDArray[np.void]:
@@ -93,9 +105,9 @@ class TrainedRun:
         Raises
         ------
         RunError
-            A run of folds has a history for each of its `folds`.
+            A run of folds or seeds has a history for each of its `folds` or `seeds`.
         """
-        self._check_is_of_one_fold("history")
+        self._check_is_one_model("history")
         rows, columns = self._run.read_history(), history_columns(self._run.record.monitor)
         kinds = [(name, np.int64 if name == "epoch" else np.float64) for name in columns]
         return np.array([tuple(row[name] for name in columns) for row in rows], dtype=kinds)
@@ -140,10 +152,10 @@ class TrainedRun:
         Raises
         ------
         RunError
-            There is no model yet, or it can't be loaded. A run of folds has a model for each of its
-            `folds`.
+            There is no model yet, or it can't be loaded. A run of folds or seeds has a model for
+            each of its `folds` or `seeds`.
         """
-        self._check_is_of_one_fold("model")
+        self._check_is_one_model("model")
         if not self._run.model_path.exists():
             raise RunError(
                 f"{self.path}: there is no model.keras; train with resume=True until an epoch is "
@@ -157,11 +169,12 @@ class TrainedRun:
         except ConfigError as error:
             raise RunError(str(error)) from error
 
-    def _check_is_of_one_fold(self, name: str) -> None:
-        if self._run.folds:
+    def _check_is_one_model(self, name: str) -> None:
+        n_parts, parts = len(self._run.part_paths), "seeds" if self._run.seeds else "folds"
+        if n_parts:
             raise RunError(
-                f"{self.path}: a run of {len(self._run.folds)} folds has a {name} for each: "
-                f"expected one of its folds, such as run.folds[0].{name}"
+                f"{self.path}: a run of {n_parts} {parts} has a {name} for each: expected one of "
+                f"its {parts}, such as run.{parts}[0].{name}"
             )
 
 
@@ -185,6 +198,7 @@ def train(
     run_dir: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
+    seeds: int | None = None,
     folds: int | Literal["numerai"] | None = None,
     rolling_eras: int | None = None,
     resume: bool = False,
@@ -201,6 +215,10 @@ def train(
         A new or an empty folder; with `resume` also that of a run.
     config : TrainConfig, optional
         The default is the configuration of the run which is resumed, or else ``TrainConfig()``.
+    seeds : int, optional
+        Train with so many seeds, 2 or more: that of the configuration and the following ones. The
+        run is one model, whose predictions are the mean of all seeds' ranks in each era; a run that
+        is resumed may be given more seeds.
     folds : int or "numerai", optional
         Train so many folds that walk forward in time, or one for each of Numerai's windows of 156
         eras, and score them together (see `walk_forward`). The last epoch of each fold predicts.
@@ -208,8 +226,8 @@ def train(
         With `folds`, train only on this number of last eras before each fold's embargo.
     resume : bool
         Resume a run that is there: from its newest checkpoint, or from the beginning if it has
-        none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed; all
-        else must be as it was. A finished run stays as it is.
+        none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and `baseline`
+        changed; all else must be as it was. A finished run stays as it is.
     progress : bool, callable(what, done, total) or Reporter, optional
         Whether to show the training, what to call instead with rows of epochs and validations (see
         `types.Progress`), or an object that gets all events. By default the training is shown in a
@@ -241,6 +259,8 @@ def train(
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
 
+    A ridge regression on the same eras is fitted beside a net, see `baseline` in `TrainConfig`.
+
     With the extra `report`, a page of the official scores is written into the run's folder at the
     end, by a process of its own (see `scoring.report`).
     """
@@ -248,26 +268,26 @@ def train(
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
+    from .baseline import add_baseline
     from .fold_loop import train_folds
+    from .seed_loop import train_seeds
     from .train import train_run
 
-    if not _ONE_AT_A_TIME.is_free():
+    if not ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
-    with _ONE_AT_A_TIME, reporter(progress) as report:
-        result: TrainReport | FoldsReport
-        if folds is None:
-            result = train_run(dataset, run_dir, config, resume=resume, report=report)
+    with ONE_AT_A_TIME, reporter(progress) as report:
+        result: AnyReport
+        common: dict[str, Any] = {"resume": resume, "report": report}
+        of_folds: dict[str, Any] = {"folds": folds, "rolling_eras": rolling_eras}
+        if seeds is not None:
+            result = train_seeds(dataset, run_dir, config, seeds=seeds, **of_folds, **common)
+        elif folds is not None:
+            result = train_folds(dataset, run_dir, config, **of_folds, **common)
         else:
-            result = train_folds(
-                dataset,
-                run_dir,
-                config,
-                folds=folds,
-                rolling_eras=rolling_eras,
-                resume=resume,
-                report=report,
-            )
+            result = train_run(dataset, run_dir, config, **common)
         run = read_run(user_path(run_dir))
+        if wants_baseline(config or run.train_config()):
+            result = add_baseline(run, dataset, result, report)
         if not (result.already_finished and run.report_path.exists()):
             path = make_report(
                 run, _path_of(dataset), say=report.making_report, warn=report.warning

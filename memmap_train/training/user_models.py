@@ -20,6 +20,7 @@ from ..errors import ConfigError, listed
 from ..runs.config import TrainConfig
 from ..runs.lineage import SUFFIX
 from ..runs.object_reference import describe_error, resolve_reference, user_code
+from .models import members  # noqa: F401  (registers the layers that saved models may have)
 
 
 def build_own(n_features: int, n_targets: int, config: TrainConfig) -> Any:

@@ -1,24 +1,24 @@
 """Per-era scores of a model on labelled eras.
 
-Takes a model, a dataset of validation eras and their labels; returns one score per era and
+Takes what predicts, a dataset of validation eras and their labels; returns one score per era and
 target. Eras are read one after another; none but the present one and the one before it are held.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Protocol
 
 import numpy as np
 
-from ..arrays import Float32, Float64
+from ..arrays import Float32, Float64, Floats
 from ..dataset.dataset import Dataset
 from ..loading.stitched_map import stitched_array
 from ..runs.metrics import numerai_corr, pearson, why_undefined
 from ..runs.summary import EraScores
 from ..system.threads import ThreadPool
-from .predictor import Predictor, RowsDone
+from .predictor import RowsDone
 
 Scored = tuple[Float64, str | None]
 
@@ -70,6 +70,20 @@ def mapped_labels(dataset: Dataset, target_names: Sequence[str]) -> MappedColumn
     return MappedColumns(dataset, "targets", dataset.target_columns(list(target_names)))
 
 
+class EraPredictor(Protocol):
+    """Predicts whole eras: a model, see `predictor.Predictor`, or several together."""
+
+    def predict(
+        self,
+        dataset: Dataset,
+        feature_names: Sequence[str],
+        *,
+        past_cache: bool = False,
+        progress: RowsDone | None = None,
+    ) -> Generator[tuple[str, Floats], None, None]:
+        """Yield every era of a dataset with its predictions, of shape (rows, targets)."""
+
+
 class FurtherScorer(Protocol):
     """Computes a score besides CORR, which is NaN where it isn't defined.
 
@@ -81,13 +95,14 @@ class FurtherScorer(Protocol):
 
     name: str
 
-    def score(self, position: int, predictions: Float32, targets: Float32) -> Scored:
+    def score(self, position: int, predictions: Floats, targets: Float32) -> Scored:
         """Score the predictions of the era at a position.
 
         Parameters
         ----------
         position : int
-        predictions, targets : ndarray of float32, shape (rows, targets)
+        predictions : ndarray of float, shape (rows, targets)
+        targets : ndarray of float32, shape (rows, targets)
             A target is NaN where a row has no label.
 
         Returns
@@ -98,7 +113,7 @@ class FurtherScorer(Protocol):
 
 
 def score_eras(
-    predictor: Predictor,
+    predictor: EraPredictor,
     dataset: Dataset,
     feature_names: Sequence[str],
     labels: MappedColumns,
@@ -111,7 +126,7 @@ def score_eras(
 
     Parameters
     ----------
-    predictor : Predictor
+    predictor : Predictor, or another one that yields predictions of eras
     dataset : Dataset
         The validation eras only.
     feature_names : sequence of str
@@ -130,7 +145,7 @@ def score_eras(
     undefined: Counter[str] = Counter()
     further_undefined: Counter[str] = Counter()
 
-    def score(position: int, predictions: Float32) -> None:
+    def score(position: int, predictions: Floats) -> None:
         targets = labels.of_era(position)
         for column in range(labels.n_columns):
             corr[position, column] = numerai_corr(predictions[:, column], targets[:, column])

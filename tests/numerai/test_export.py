@@ -100,8 +100,8 @@ def test_of_a_run_of_folds_the_last_model_predicts(
     )
     run = begin_run(tmp_path / "folds", record)
     first, last = (
-        with_dataset(run.fold_path(number), features[:number] + features[3:], sample)
-        for number in (1, 2)
+        with_dataset(path, features[:number] + features[3:], sample)
+        for number, path in enumerate(run.part_paths, start=1)
     )
     with refused(RunError, "not all of its 2 folds are trained"):
         mt.export(run.path, tmp_path / "m.pkl")

@@ -15,13 +15,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import memmap_train as mt
+from memmap_train.errors import RunError
 from memmap_train.numerai.export import live_rows
 from memmap_train.numerai.export.export import _description
 from memmap_train.numerai.export.live_rows import make_live
 from memmap_train.numerai.export.model_upload.prediction import make_predict
-from memmap_train.runs.run import read_run
-from memmap_train.training.last_model import last_model
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.record import fold_record
+from memmap_train.runs.run import begin_run, read_run
+from memmap_train.training.last_model import last_models
+from tests.support.errors import refused
 from tests.support.live_parity import assert_equal_predictions, assert_parity, with_dataset
+from tests.support.run_records import run_record
 
 SYLLABLES = ["ab", "cor", "den", "est", "fi", "gal", "hyp", "ile", "mor", "nu", "ous", "pre", "tis"]
 N_ROWS = 40
@@ -103,15 +108,51 @@ def test_live_rows_of_any_kind_get_what_convert_and_predict_give(
             draw(st.sampled_from([sets["small"], sets["medium"], names, names[::-1]])),
             live,
             fill_missing=fill,
+            model=draw(st.sampled_from(["mlp", "tabm", "autoencoder"])),
         )
         for number in range(draw(st.integers(1, 3), "runs"))
     ]
     neutral = None
     if how:
         neutral = {"features": sets[how["neutralize"]], "proportion": how["proportion"]}
-    predict = make_predict(_description([last_model(read_run(run)) for run in runs], neutral))
+    predict = make_predict(_description([last_models(read_run(run)) for run in runs], neutral))
     raw = assert_equal_predictions(predict, runs, pd.read_parquet(live_file), live, **how)
     assert len(np.unique(raw)) > N_ROWS // 2
+
+
+@pytest.mark.parametrize("has_folds", [False, True])
+def test_an_upload_holds_all_seeds_of_a_run_and_weighs_runs_alike(
+    tmp_path: Path, has_folds: bool
+) -> None:
+    """With folds each seed's last one predicts; the others have other models."""
+    names = made_names(8)
+    order, live_file = ["era", "data_type", "target", *names], tmp_path / "live.parquet"
+    write_live(live_file, names, "int8", has_missing=False, order=order, seed=1)
+    live = mt.convert(live_file, tmp_path / "live", workers=1).dataset.path
+    folds = [Fold(("1",), ("3",), ("2",), 1), Fold(("1", "2", "3"), ("5",), ("4",), 1)]
+    eras: dict[str, Any] = {"folds": [fold_record(fold) for fold in folds]} if has_folds else {}
+    seeds = begin_run(tmp_path / "run", run_record(features=names, seeds=[0, 1, 2], **eras))
+    scores = dict.fromkeys(("corr_mean", "corr_std", "corr_sharpe"), 0.1)
+    for number, path in enumerate(seeds.part_paths):
+        others = names[number:]  # so that their models differ
+        part = begin_run(path, run_record(features=others, seed=number, **eras))
+        for fold, of_fold in enumerate(part.part_paths or (path,)):
+            with_dataset(of_fold, others[: len(others) - 1 + fold], live, seed=number)
+        part.finish(scores)
+    with refused(RunError, "not all of its 3 seeds are trained"):
+        last_models(seeds)
+    seeds.finish(scores)
+    other = with_dataset(tmp_path / "other", names[::2], live)
+    frame = pd.read_parquet(live_file)
+    for runs, n_models in (([seeds.path], 3), ([other, seeds.path], 4)):
+        of_runs = [last_models(read_run(run)) for run in runs]
+        predict: Any = make_predict(_description(of_runs, None))
+        assert predict.raw_outputs(frame).shape == (len(frame), n_models)
+        expected, found = mt.predict(runs, live).values, predict(frame)["prediction"].to_numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=3 / len(frame))
+        assert np.count_nonzero(np.abs(found - expected) > 1e-9) <= len(frame) // 20
+        alone = mt.predict(runs[0], live).values
+        assert (np.abs(expected - alone) > 1e-9).any() == (len(runs) > 1)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32"])

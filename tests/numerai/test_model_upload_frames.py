@@ -48,7 +48,8 @@ def linear(names: list[str], weights: list[float], fill: float | None = None) ->
 
 
 def upload(*models: dict[str, Any], neutralize: Any = None) -> Any:
-    return make_predict({"models": list(models), "neutralize": neutralize})
+    runs = [1] * len(models)
+    return make_predict({"models": list(models), "runs": runs, "neutralize": neutralize})
 
 
 MODEL = linear(["feature_e", "feature_a", "feature_c"], [1.0, 0.31, -0.173])

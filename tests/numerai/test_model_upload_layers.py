@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from memmap_train.numerai.export.model_upload.activations import ACTIVATIONS, activated, erf
 from memmap_train.numerai.export.model_upload.arrays import packed
 from memmap_train.numerai.export.model_upload.operations import OPERATIONS, run_operations
+from memmap_train.runs.config import TrainConfig
+from memmap_train.training.models.build import build
 from memmap_train.training.numpy_operations import numpy_operations
 
 N_FEATURES, N_ROWS = 7, 40
@@ -169,6 +171,21 @@ def random_architecture(draw: Callable[[Any], Any]) -> Any:
 def test_random_architectures_give_what_keras_gives(data: st.DataObject, seed: int) -> None:
     model = random_architecture(data.draw)  # Keras draws seeds, which a strategy may not do
     assert_alike(with_random_weights(model, seed), features(seed))
+
+
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "tabm": {"model_params": {"k": 3}, "hidden": (5, 4), "activation": "gelu"},
+    "tabm of one layer": {"model_params": {"k": 2}, "hidden": (5,), "dropout": 0.0},
+    "autoencoder": {"model_params": {"bottleneck": 3}, "hidden": (5,), "activation": "silu"},
+    "normalised autoencoder": {"hidden": (5,), "normalization": "batch"},
+}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_ensembles_and_autoencoders_give_what_keras_gives(name: str) -> None:
+    kind = "tabm" if name.startswith("tabm") else "autoencoder"
+    model = build(N_FEATURES, 2, TrainConfig(model=kind, **BUILT_IN[name]))
+    assert_alike(with_random_weights(model, 4), features(4))
 
 
 def test_a_sequence_and_two_tensors_subtracted() -> None:

@@ -13,9 +13,14 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ExportError
 from memmap_train.numerai import week
+from memmap_train.numerai.week.ready import digest_of
 from memmap_train.numerai.week.state import State
+from memmap_train.runs.folds import Fold
+from memmap_train.runs.record import fold_record
+from memmap_train.runs.run import begin_run
 from tests.support.numerai_submissions import write_model
 from tests.support.numerai_week import CONFIG, NumeraiWeek, make_finished_run
+from tests.support.run_records import run_record
 
 pytest_plugins = [
     "tests.support.numerai_fixtures",
@@ -177,3 +182,19 @@ def test_a_python_that_is_not_there_is_one_line(numerai: NumeraiWeek) -> None:
     (failed,) = numerai.run().failures
     assert "3.99" in failed.text
     assert not uploaded(numerai)
+
+
+@pytest.mark.parametrize("has_folds", [False, True])
+def test_another_model_of_any_seed_makes_another_upload(tmp_path: Path, has_folds: bool) -> None:
+    eras = {"folds": [fold_record(Fold(("1",), ("5",), ("3",), 2))]} if has_folds else {}
+    run = begin_run(tmp_path / "run", run_record(seeds=[3, 4], **eras))
+    models = []
+    for number, path in enumerate(run.part_paths):
+        part = begin_run(path, run_record(seed=3 + number, **eras))
+        last = begin_run(part.part_paths[0], run_record()) if has_folds else part
+        last.model_path.write_text("one")
+        models.append(last.model_path)
+    before = digest_of([run])
+    assert digest_of([run]) == before
+    models[1].write_text("another")
+    assert digest_of([run]) != before

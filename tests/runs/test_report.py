@@ -1,11 +1,14 @@
 """Tests of the text that is printed when a training is done."""
 
 import logging
+import math
 from dataclasses import replace
 
 import pytest
 
-from memmap_train.runs.report import FoldsReport, Reporter, TrainReport, folds_text, training_text
+from memmap_train.runs.report import FoldsReport, Reporter, TrainReport
+from memmap_train.runs.result_text import folds_text, result_text, training_text
+from memmap_train.runs.seeds_report import SeedsReport
 from memmap_train.runs.summary import Summary
 
 CORR = Summary(mean=0.03, std=0.025, sharpe=1.2, max_drawdown=0.01, positive=0.92, n_eras=40)
@@ -68,7 +71,7 @@ def test_a_share_of_the_possible_score_is_shown_only_if_it_makes_sense(
 def test_without_a_picture_the_report_says_how_to_get_one(
     is_installed: bool, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "memmap_train.runs.report.find_spec"
+    name = "memmap_train.runs.result_text.find_spec"
     monkeypatch.setattr(name, lambda module: module if is_installed else None)
     last = training_text(replace(REPORT, chart_path=None)).splitlines()[-1]
     assert last.startswith("chart ")
@@ -129,3 +132,36 @@ def test_a_report_has_the_keys_of_state_json() -> None:
 def test_the_default_reporter_logs_warnings(caplog: pytest.LogCaptureFixture) -> None:
     Reporter().warning("runs/a: 100% of it")
     assert caplog.record_tuples == [("memmap_train", logging.WARNING, "runs/a: 100% of it")]
+
+
+def test_the_report_of_seeds_shows_each_their_mean_and_all_together() -> None:
+    nothing = Summary(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+    report = SeedsReport(
+        run_dir="runs/s",
+        n_eras=40,
+        corr=CORR,
+        pearson=replace(CORR, mean=0.0402),
+        best_possible=0.04,
+        chart_path="runs/s/validation.png",
+        seeds={3: replace(REPORT, corr=replace(CORR, mean=0.02)), 4: REPORT},
+    )
+    assert result_text(report).splitlines() == [
+        "runs/s: 40 eras predicted by 2 seeds together, by the mean of their ranks",
+        "seed 3      numerai_corr 0.0200 on average, Sharpe 1.20",
+        "seed 4      numerai_corr 0.0300 on average, Sharpe 1.20",
+        "their mean  numerai_corr 0.0250 ± 0.0050 (standard error over the seeds)",
+        f"together    {SCORES}",
+        "possible    numerai_corr 0.0400: the run reached 75% of what any model can",
+        "chart       runs/s/validation.png",
+    ]
+    without = replace(report, seeds={3: replace(REPORT, corr=nothing), 4: REPORT}).to_json()
+    assert without["seeds"][0] | {"pearson_mean": None} == {
+        "seed": 3,
+        "corr_mean": None,
+        "corr_std": None,
+        "corr_sharpe": None,
+        "max_drawdown": None,
+        "corr_positive": None,
+        "pearson_mean": None,
+    }
+    assert without["seeds"][1]["corr_mean"] == 0.03

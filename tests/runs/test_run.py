@@ -3,6 +3,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,7 +198,34 @@ def test_the_folds_of_a_run_are_read_from_its_record(run: Run) -> None:
     folds = (Fold(("1",), ("5",), ("3",), 2), Fold(("1", "3"), ("6", "7"), (), 2))
     begin_run(run.path, run_record(folds=[fold_record(fold) for fold in folds]))
     assert read_run(run.path).folds == folds
-    assert run.fold_path(2) == run.path / "fold-02"
+    assert read_run(run.path).part_paths == (run.path / "fold-01", run.path / "fold-02")
+
+
+def test_a_run_of_seeds_knows_its_parts_and_the_command_that_trains_it(run: Run) -> None:
+    folds = [fold_record(Fold(("1",), ("5",), ("3",), 2))] * 2
+    begin_run(run.path, run_record(seeds=[3, 4], folds=folds, asked_folds=2, asked_rolling_eras=9))
+    found = read_run(run.path)
+    assert (found.seeds, len(found.folds)) == ((3, 4), 2)
+    assert found.part_paths == (run.path / "seed-01", run.path / "seed-02")
+    flags = "--seeds 2 --folds 2 --rolling 9 --resume"
+    assert found.resume_command == f"memmap-train train /data/shards --run {run.path} {flags}"
+    begin_run(run.path, run_record(asked_validation_eras=4))
+    command = f"memmap-train train /data/shards --run {run.path} --resume"
+    assert read_run(run.path).resume_command == command
+
+
+@pytest.mark.parametrize("changes", [{"seed": 5}, {"train_eras": ["2"]}])
+def test_a_seed_of_another_run_is_none_of_its_results(run: Run, changes: dict[str, Any]) -> None:
+    begin_run(run.path, run_record(seeds=[3, 4]))
+    (run.path / "era_scores.csv").touch()
+    for number in (1, 2):
+        part = begin_run(run.path / f"seed-0{number}", run_record(seed=2 + number))
+        for name in ("model.keras", "history.csv", "era_scores.csv"):
+            (part.path / name).touch()
+        part.finish({"best_epoch": 1})
+    assert read_run(run.path).has_results()
+    begin_run(run.path / "seed-02", run_record(**{"seed": 4} | changes))
+    assert not read_run(run.path).has_results()
 
 
 def test_era_scores_are_restored_to_the_last_bit(run: Run) -> None:

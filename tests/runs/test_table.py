@@ -53,6 +53,16 @@ def make_folds(path: Path) -> Path:
     return path
 
 
+def make_seeds(path: Path) -> Path:
+    """Write a run of three seeds, of which two are finished, and their joint scores."""
+    make_run(path, [], seeds=[7, 8, 9])
+    for number, corr in enumerate((0.01, 0.03), start=1):
+        make_run(path / f"seed-0{number}", [0.0, corr], seed=6 + number)
+        read_run(path / f"seed-0{number}").finish({"best_epoch": 2})
+    (path / "history.csv").unlink()
+    return path
+
+
 def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {Path(row["run"]).name: row for row in rows}
 
@@ -320,3 +330,22 @@ def test_a_folder_without_runs_is_refused(name: str, said: str, tmp_path: Path) 
     (tmp_path / "file").touch()
     with refused(RunError, said, "memmap-train train"):
         describe_runs([tmp_path / name])
+
+
+def test_a_run_of_seeds_is_one_row_and_its_seeds_are_shown_when_it_is_named(tmp_path: Path) -> None:
+    run = make_seeds(tmp_path / "run")
+    (row,) = describe_runs([tmp_path])
+    assert (row["state"], row["score"], row["epochs"]) == ("stopped", None, 4)
+    assert "stopped, 2 of 3 seeds" in runs_text([row])
+    read_run(run).finish({"corr_mean": 0.04, "corr_std": 0.1, "corr_sharpe": 0.4})
+    rows = describe_runs([run])
+    assert [Path(row["run"]).name for row in rows] == ["run", "seed-02", "seed-01"]
+    assert [row["score"] for row in rows] == [0.04, 0.03, 0.01]
+    assert (rows[0]["seeds"], rows[0]["seeds_finished"], rows[0]["folds"]) == (3, 2, 0)
+    assert "±" not in runs_text(rows)
+    scores = {"seed_corr_mean": 0.02, "seed_corr_standard_error": 0.01}
+    read_run(run).finish({"corr_mean": 0.04, "corr_std": 0.1, "corr_sharpe": 0.4} | scores)
+    rows = describe_runs([run])
+    said = "numerai_corr of one seed 0.0200 ± 0.0100 (mean and standard error over 3 seeds)"
+    assert f"{run}: {said}" in runs_text(rows).splitlines()
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows

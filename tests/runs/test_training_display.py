@@ -120,3 +120,12 @@ def test_a_reporter_gets_all_calls() -> None:
     mine = Mine()
     with reporter(mine) as found:
         assert found is mine
+
+
+def test_the_trials_of_a_sweep_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay(sys.stderr) as display:
+        display.trial(3, 1200, "003-dropout=0.1")
+        display.trial_done(3, 1200, "003-dropout=0.1", "already finished")
+    begun, done = capsys.readouterr().err.split("\n")[1:3]
+    assert begun == "trial 3 of 1,200: 003-dropout=0.1"
+    assert done == "trial 3 of 1,200: 003-dropout=0.1: already finished"

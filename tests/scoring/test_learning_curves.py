@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from memmap_train.scoring.records import ModelScores
+from memmap_train.scoring.report.provenance import histories_of
 from memmap_train.scoring.report.sections import sections
 from memmap_train.scoring.report.subject import subject_of
 from tests.support.evaluations import synthetic_evaluation
@@ -42,3 +43,23 @@ def test_a_monitored_further_score_has_a_curve(monitor: str, added: list[str]) -
     subject = subject_of(replace(evaluation, models=(model,)))
     (learning,) = (section for section in sections(subject) if section.name == "learning")
     assert [chart.name for chart in learning.charts] == COMMON + added
+
+
+@pytest.mark.parametrize(
+    ("seeds", "n_histories", "names"),
+    [
+        ([7, 8], 2, ["first, seed 7", "first, seed 8"]),
+        ([7, 8], 4, [f"first, seed {seed}, fold {n}" for seed in (7, 8) for n in (1, 2)]),
+        (None, 2, ["first, fold 1", "first, fold 2"]),
+        (None, 1, ["first"]),
+    ],
+)
+def test_each_seed_and_each_fold_has_a_curve(
+    seeds: list[int] | None, n_histories: int, names: list[str]
+) -> None:
+    (model,) = synthetic_evaluation(n_eras=20, names=["first"], kinds=["run"]).models
+    assert model.provenance is not None
+    config = {**model.provenance.config, **({"seeds": seeds} if seeds else {})}
+    provenance = replace(model.provenance, config=config, histories=((),) * n_histories)
+    found = histories_of(replace(model, provenance=provenance))
+    assert [name for name, _ in found] == names

@@ -14,12 +14,9 @@ from tests.support.training_data import small_config
 def make_run(path: Path, features: list[str], **config: Any) -> Any:
     """Write a run with a model of random weights; return the model."""
     run = begin_run(path, run_record(features=features, dataset="D", **config))
-    model = build(len(features), 2, small_config(hidden=(16,)))
-    model.set_weights(
-        [
-            np.random.default_rng([number]).standard_normal(weight.shape).astype(np.float32)
-            for number, weight in enumerate(model.get_weights())
-        ]
-    )
+    of_model = {key: config[key] for key in ("model", "model_params") if key in config}
+    model = build(len(features), 2, small_config(hidden=(16,), **of_model))
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(np.random.default_rng([number]).standard_normal(weight.shape))
     model.save(run.model_path)
     return model

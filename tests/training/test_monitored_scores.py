@@ -16,7 +16,7 @@ from memmap_train.errors import ConfigError, RunError
 from memmap_train.runs.contribution import correlation_contribution
 from memmap_train.runs.monitor import FURTHER_SCORES, MONITORS, learning_rate_after
 from memmap_train.runs.recorded_report import recorded_folds_report, recorded_report
-from memmap_train.runs.report import result_text
+from memmap_train.runs.result_text import result_text
 from memmap_train.runs.run import read_run
 from memmap_train.runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text

@@ -12,7 +12,7 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError
 from memmap_train.runs.run import read_run
 from memmap_train.training import precision
-from memmap_train.training.last_model import last_model, outputs_of
+from memmap_train.training.last_model import last_models, outputs_of
 from memmap_train.training.models.build import build
 from memmap_train.training.precision import precision_line
 from memmap_train.training.step import TrainStep
@@ -40,7 +40,7 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 # -- models ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "resnet", "linear", "tabm", "autoencoder"])
 @pytest.mark.parametrize("wanted", ["float32", *MIXED])
 def test_hidden_layers_alone_compute_in_less_than_float32(wanted: str, name: str) -> None:
     config = small_config(model=name, precision=wanted, normalization="layer")
@@ -53,6 +53,7 @@ def test_hidden_layers_alone_compute_in_less_than_float32(wanted: str, name: str
     compute = {layer.name: layer.compute_dtype for layer in model.layers}
     assert compute.pop("standardised") == compute.pop("targets") == "float32"
     compute.pop("features")
+    assert compute.pop("members", "float32") == "float32"  # the outputs of a tabm's members
     assert set(compute.values()) <= {wanted.removeprefix("mixed_")}
     assert bool(compute) == (name != "linear")
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
@@ -143,11 +144,12 @@ def test_uploads_compute_in_float32(runs: dict[str, Path]) -> None:
     """Numpy has no bfloat16: what the run computes in less, the upload computes in more."""
     x = (np.random.default_rng(0).integers(0, 5, (500, 8)) / 4).astype(np.float32)
     for name in MIXED:
-        last = last_model(read_run(runs[name]))
+        (last,) = last_models(read_run(runs[name]))
         assert last.operations.mixed_precision == (name.removeprefix("mixed_"),)
         own, exact = outputs_of(last, x), outputs_of(last, x, in_float32=True)
         assert 0 < np.abs(own - exact).max() < 0.02 * exact.std()
-    assert last_model(read_run(runs["float32"])).operations.mixed_precision == ()
+    (last,) = last_models(read_run(runs["float32"]))
+    assert last.operations.mixed_precision == ()
 
 
 # -- what is refused, and what is slow ------------------------------------------------------------

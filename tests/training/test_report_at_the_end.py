@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import memmap_train as mt
-from memmap_train.runs.report import result_text
+from memmap_train.runs.result_text import result_text
 from memmap_train.runs.run import Run
 from memmap_train.training import trained_run
 from tests.support.training_data import small_config

@@ -54,7 +54,8 @@ def export(
     """Write a model upload for Numerai: a pickled function ``predict(live_features)``.
 
     It predicts as `predict` does: the mean of the models' ranks within each era, made neutral to
-    features if wanted. Of a run of folds the last fold's model predicts.
+    features if wanted. Of a run of folds the last fold's model predicts, of a run of seeds those of
+    all seeds together.
 
     Parameters
     ----------
@@ -100,10 +101,11 @@ def export(
     version, interpreter = find_python(python)
     rows = None if live is None else LiveRows(user_path(live))
     import_tensorflow()
-    from ...training.last_model import last_model  # needs TensorFlow
+    from ...training.last_model import last_models  # needs TensorFlow
 
     with reporting(progress) as report, _temporary_folder() as folder:
-        models = [last_model(run) for run in found_runs]
+        of_runs = [last_models(run) for run in found_runs]
+        models = [model for of_run in of_runs for model in of_run]
         wanted = _features_of(models, neutral)
         if rows is not None:
             rows.check_names(wanted)
@@ -117,7 +119,8 @@ def export(
             tester = make_environment(version, interpreter, folder / "env", needs_keras=needs_keras)
         check_can_try(version, tester, needs_keras=needs_keras)
         report("exporting", 1, 4)
-        pickled = _pickled(models, neutral, (interpreter, tester), folder, version)
+        description = _description(of_runs, neutral)
+        pickled = _pickled(description, models, (interpreter, tester), folder, version)
         report("trying", 2, 4)
         if rows is None:
             make_live(folder / "live.parquet", _all_features(found_runs[0], wanted))
@@ -187,8 +190,8 @@ def _neutral_features(
 
 
 def _pickled(
+    description: dict[str, Any],
     models: Sequence["LastModel"],
-    neutral: dict[str, Any] | None,
     interpreters: tuple[str, str],
     folder: Path,
     version: str,
@@ -197,13 +200,15 @@ def _pickled(
     modules = tuple(dict.fromkeys(name for model in models for name in model.modules))
     # The user's modules import Keras, which the tester has.
     pickler = interpreters[1] if modules else interpreters[0]
-    return make_pickle(_description(models, neutral), modules, pickler, folder, version=version)
+    return make_pickle(description, modules, pickler, folder, version=version)
 
 
-def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what `model_upload.prediction.make_predict` takes."""
+def _description(
+    of_runs: Sequence[Sequence["LastModel"]], neutral: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return what `model_upload.prediction.make_predict` takes, for the models of each run."""
     found = []
-    for model in models:
+    for model in (model for of_run in of_runs for model in of_run):
         values: dict[str, Any] = {
             "features": list(model.features),
             "fill_missing": model.fill_missing,
@@ -217,7 +222,7 @@ def _description(models: Sequence["LastModel"], neutral: dict[str, Any] | None) 
             ]
             values["output"] = model.operations.output
         found.append(values)
-    return {"models": found, "neutralize": neutral}
+    return {"models": found, "runs": [len(of_run) for of_run in of_runs], "neutralize": neutral}
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,12 @@ def digest_of(runs: Sequence[Run], *settings: object) -> str:
     """Return a digest of all that predictions follow from: trained models, and settings."""
     parts: list[object] = [*settings]
     for run in runs:
-        folders = [run.fold_path(number) for number in range(1, len(run.folds) + 1)] or [run.path]
-        models = [read_run(folder).model_path for folder in folders]
-        parts += [digest_file(path) for path in (run.path / CONFIG_NAME, *models)]
+        parts += [digest_file(path) for path in (run.path / CONFIG_NAME, *_models_of(run))]
     return Checksum(json.dumps(parts).encode()).text
+
+
+def _models_of(run: Run) -> list[Path]:
+    """Return the models of a run, or of its seeds or folds."""
+    if not run.part_paths:
+        return [run.model_path]
+    return [model for path in run.part_paths for model in _models_of(read_run(path))]

@@ -21,19 +21,25 @@ _MAX_FEATURES = 100  # of which all names are listed; `config.json` of the run h
 def folds_of(model: ModelScores) -> Iterator[tuple[str, Fold]]:
     """Yield the folds of a run, each with a name."""
     folds = model.provenance.folds if model.provenance else ()
-    return zip(_names(model, len(folds)), folds, strict=True)
+    return zip(_names(model.name, len(folds)), folds, strict=True)
 
 
 def histories_of(model: ModelScores) -> Iterator[tuple[str, Sequence[Mapping[str, float]]]]:
-    """Yield the rows of `history.csv` of a run, or of each of its folds, with a name."""
-    histories = model.provenance.histories if model.provenance else ()
-    return zip(_names(model, len(histories)), histories, strict=True)
+    """Yield the rows of `history.csv` of a run, or of each of its folds or seeds, with a name."""
+    if model.provenance is None:
+        return
+    seeds, histories = model.provenance.config.get("seeds", ()), model.provenance.histories
+    names = _names(model.name, len(histories))
+    if seeds:
+        n_folds = len(histories) // len(seeds)
+        names = [name for s in seeds for name in _names(f"{model.name}, seed {s}", n_folds)]
+    yield from zip(names, histories, strict=True)
 
 
-def _names(model: ModelScores, n_parts: int) -> list[str]:
-    if n_parts == 1:
-        return [model.name]
-    return [f"{model.name}, fold {number}" for number in range(1, n_parts + 1)]
+def _names(name: str, n_folds: int) -> list[str]:
+    if n_folds == 1:
+        return [name]
+    return [f"{name}, fold {number}" for number in range(1, n_folds + 1)]
 
 
 def fold_table(subject: Subject) -> str:
@@ -79,7 +85,7 @@ def provenance(subject: Subject, m: int) -> str:
         "features": escaped(
             f"{counted(len(features), 'feature')} ({config.get('features_digest')})"
         ),
-        "seed": escaped(config.get("seed")),
+        "seed": escaped(", ".join(map(str, config.get("seeds", [config.get("seed")])))),
         "epochs": escaped(
             f"{config.get('epochs')} at most, the {config.get('kept_epoch')} predicts"
         ),

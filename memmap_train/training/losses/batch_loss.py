@@ -71,30 +71,42 @@ class BatchLoss:
 
         Parameters
         ----------
-        predictions, targets : tensor of float32, shape (eras x rows, targets)
+        predictions : tensor of float32, shape (eras x rows, targets)
+            Or (eras x rows, members, targets), those of an ensemble: the loss is the mean of the
+            losses of its members then, with all terms that are added.
+        targets : tensor of float32, shape (eras x rows, targets)
             A target of NaN is no label: it adds nothing to the loss, and nothing to a gradient.
         features : tensor of float32, shape (eras x rows, features)
         row_weights : tensor of float32, shape (rows,), optional
             What the losses of rows are multiplied by, in a batch of rows; 1 in the mean.
         """
         config = self._config
+        n_members = predictions.shape[1] if predictions.shape.rank == 3 else 1
         predictions, targets, features = (
-            tf.reshape(values, (self._n_eras, -1, values.shape[1]))
-            for values in (predictions, targets, features)
+            tf.reshape(values, (self._n_eras, -1, n_columns))
+            for values, n_columns in (
+                (predictions, n_members * targets.shape[1]),
+                (targets, targets.shape[1]),
+                (features, features.shape[1]),
+            )
         )
+        # Members count as further targets, whose labels and weights are the same once more.
+        labels = targets if n_members == 1 else tf.tile(targets, (1, 1, n_members))
         if self._own is not None:
             main = self._of_own(self._own, predictions, targets, features)
         elif config.loss in CORRELATIONS:
-            correlations, counts = era_correlations(config.loss, predictions, targets)
+            correlations, counts = era_correlations(config.loss, predictions, labels)
             main = self._of_cells(tf.where(counts, 1 - correlations, 0), counts)
         else:
-            losses = row_losses(config.loss, predictions, targets)
+            losses = row_losses(config.loss, predictions, labels)
             if row_weights is not None:
                 losses *= row_weights[:, tf.newaxis]
-            main = self._of_cells(losses, tf.math.is_finite(targets))
+            main = self._of_cells(losses, tf.math.is_finite(labels))
+        if n_members > 1:
+            main = LossOfBatch(main.mean, main.total / n_members, main.count / n_members)
         if not (config.corr_weight or config.std_weight or config.exposure_weight):
             return main
-        mean = main.mean + self._added(predictions, targets, features)
+        mean = main.mean + self._added(predictions, labels, features)
         return LossOfBatch(mean, mean * tf.cast(main.count, tf.float32), main.count)
 
     def _added(self, predictions: Any, targets: Any, features: Any) -> Any:
@@ -121,6 +133,7 @@ class BatchLoss:
             total, count = tf.reduce_sum(losses), tf.math.count_nonzero(counts)
             mean = total / tf.cast(tf.maximum(count, 1), tf.float32)
             return LossOfBatch(mean, total, tf.cast(count, tf.float64))
+        weights *= losses.shape[-1] // len(weights)  # once for each member
         total = tf.reduce_sum(losses * tf.constant(weights, tf.float32))
         n_of_target = tf.math.count_nonzero(counts, axis=list(range(counts.shape.rank - 1)))
         count = tf.reduce_sum(tf.cast(n_of_target, tf.float64) * weights)
@@ -129,6 +142,19 @@ class BatchLoss:
 
     def _of_own(self, own: OwnLoss, predictions: Any, targets: Any, features: Any) -> LossOfBatch:
         """Return the user's loss; in the mean of an epoch it counts by labels."""
+        weights, n_targets = self._config.target_weights, targets.shape[2]
+        # It is called for each member of an ensemble by itself.
+        members = tf.split(predictions, predictions.shape[2] // n_targets, axis=2)
+        found = tf.stack([self._call_own(own, member, targets, features) for member in members])
+        if weights:
+            found = tf.reduce_sum(found * tf.constant(weights, tf.float32), axis=-1) / sum(weights)
+        mean = tf.reduce_mean(found)
+        n_labels = tf.math.count_nonzero(tf.math.is_finite(targets), dtype=tf.float64)
+        count = n_labels * len(members)
+        return LossOfBatch(mean, mean * tf.cast(count, tf.float32), count)
+
+    def _call_own(self, own: OwnLoss, predictions: Any, targets: Any, features: Any) -> Any:
+        """Return what the user's loss returns, in float32."""
         name, weights, n_targets = self._config.loss, self._config.target_weights, targets.shape[2]
         with user_code(f"loss: {name} failed"):
             found = tf.convert_to_tensor(own(predictions, targets, features))
@@ -137,19 +163,12 @@ class BatchLoss:
                 f"loss: {name} returned a tensor of {found.dtype.name} and shape {found.shape}, "
                 f"expected float32 and shape ({n_targets},), a number for each target, or ()"
             )
-        found = tf.cast(found, tf.float32)
         if weights and found.shape.rank == 0:
             raise ConfigError(
                 f"loss: {name} returned one number for all targets, which target_weights can't "
                 f"weigh; return a tensor of shape ({n_targets},), or leave target_weights out"
             )
-        labelled = tf.math.is_finite(targets)
-        if weights:
-            mean = tf.reduce_sum(found * tf.constant(weights, tf.float32)) / sum(weights)
-        else:
-            mean = tf.reduce_mean(found)
-        count = tf.math.count_nonzero(labelled, dtype=tf.float64)
-        return LossOfBatch(mean, mean * tf.cast(count, tf.float32), count)
+        return tf.cast(found, tf.float32)
 
 
 def try_loss(config: TrainConfig, n_features: int, n_targets: int) -> None:

@@ -14,14 +14,18 @@ import keras
 from ...errors import ConfigError, listed, nearest
 from ...runs.config import TrainConfig
 from ...runs.lineage import SUFFIX
+from ...runs.model_params import built_in_params
 from ...runs.object_reference import is_reference
+from ...runs.ridge_keys import RIDGE
 from ...system.resources import available_memory
 from ...text import in_bytes
 from ..precision import layers_in
 from ..user_models import build_own
+from .autoencoder import autoencoder
 from .linear import linear
 from .mlp import mlp
 from .resnet import resnet
+from .tabm import tabm
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5
@@ -29,6 +33,9 @@ _FEATURE_STD = 0.125**0.5
 # Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
 # saved, and the best epoch's.
 _TRAINED_BYTES = 28
+# Of a row's unit: float32, its gradient, and what a step keeps for it. Measured: 8 to 27.
+_ACTIVATION_BYTES = 12
+_SIZES = ("k", "bottleneck")
 
 
 def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
@@ -71,16 +78,27 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
-    hidden = () if config.model == "linear" else config.hidden
-    n_weights = sum(a * b for a, b in pairwise((n_features, *hidden, n_targets)))
+    params = built_in_params(config.model, config.model_params)
+    hidden = () if config.model in ("linear", RIDGE) else config.hidden
+    n_inputs, members = n_features + params.get("bottleneck", 0), params.get("k", 1)
+    # Of what grows with the square of a key; the rest is small beside it.
+    n_weights = sum(a * b for a, b in pairwise((n_inputs, *hidden, members * n_targets)))
+    n_weights += 2 * n_features * params.get("bottleneck", 0)
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
-    needed, free = n_weights * _TRAINED_BYTES, available_memory()
+    n_activations = members * config.batch_size * sum(hidden)
+    needed, free = (
+        n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES,
+        available_memory(),
+    )
     if needed > free:
+        sizes = "".join(
+            f", model_params.{name} = {params[name]}" for name in _SIZES if name in params
+        )
         raise ConfigError(
-            f"hidden: {listed(map(str, hidden))} make {n_weights:,} weights, which take "
-            f"{in_bytes(needed)} to train; expected at most the {in_bytes(free)} that are free: "
-            "choose smaller layers"
+            f"hidden: {listed(map(str, hidden))}{sizes} make {n_weights:,} weights, which take at "
+            f"least {in_bytes(needed)} to train on batches of {config.batch_size:,} rows; expected "
+            f"at most the {in_bytes(free)} that are free: choose smaller ones"
         )
 
 
@@ -99,5 +117,12 @@ def brings_model(config: TrainConfig) -> bool:
 
 
 _BODIES: Mapping[str, Callable[[Any, int, TrainConfig], Any]] = MappingProxyType(
-    {"mlp": mlp, "linear": linear, "resnet": resnet}
+    {
+        "mlp": mlp,
+        "linear": linear,
+        "resnet": resnet,
+        "tabm": tabm,
+        "autoencoder": autoencoder,
+        RIDGE: linear,
+    }
 )

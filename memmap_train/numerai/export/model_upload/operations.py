@@ -99,6 +99,30 @@ def leaky(x: Float32, slope: Float32) -> Any:
     return np.where(x > 0, x, slope * x)
 
 
+def member_dense(
+    x: Float32,
+    kernel: Float32,
+    bias: Float32,
+    output_adapter: Float32,
+    input_adapter: Float32 | None = None,
+) -> Float32:
+    """Return (x * r_m) W * s_m + b_m of each member m, shape (members, rows, units).
+
+    Without r_m, x is the same for all members.
+    """
+    if input_adapter is None:
+        found: Float32 = (x @ kernel) * output_adapter[:, None]
+    else:
+        found = np.matmul(x, kernel * input_adapter[:, :, None] * output_adapter[:, None])
+    found += bias[:, None]
+    return found
+
+
+def member_outputs(x: Float32, kernel: Float32, bias: Float32) -> Any:
+    """Return x W_m + b_m of each member m of (members, rows, inputs), with rows first."""
+    return np.swapaxes(x @ kernel + bias[:, None], 0, 1)
+
+
 def mean_of(*inputs: Float32) -> Any:
     """Return the mean of arrays."""
     return sum(inputs[1:], inputs[0]) / np.float32(len(inputs))
@@ -138,6 +162,9 @@ OPERATIONS: dict[str, Any] = {
     "group_normalize": group_normalized,
     "leaky": leaky,
     "maximum": largest_of,
+    "mean_of_members": lambda x: x.mean(axis=1),
+    "member_dense": member_dense,
+    "member_outputs": member_outputs,
     "minimum": smallest_of,
     "multiply": product_of,
     "rms_normalize": rms_normalized,

@@ -5,6 +5,7 @@ Takes what the models are, as plain values; returns the function. A description 
     models      a list of dicts: features [names], fill_missing, and either operations and output,
                 or keras_file (the bytes of a .keras file), classes {name: class} and defaults
                 (see `keras_file.opened_model`)
+    runs        a list: how many of the models each run has, in order
     neutralize  None, or a dict: features [names], proportion
 """
 
@@ -27,7 +28,7 @@ from .frame import (
 from .keras_file import opened_model, outputs_of
 from .neutral import residual
 from .operations import run_operations
-from .ranks import uniform_ranks
+from .ranks import mean_ranks, uniform_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ def make_predict(upload: dict[str, Any]) -> Callable[..., Any]:
         """Return a DataFrame with the index `id` and the column `prediction`, within (0, 1)."""
         del live_benchmark_models
         outputs = predict.raw_outputs(live_features)  # type: ignore[attr-defined]
-        return with_ids(live_features, _ranked(outputs, live_features, upload["neutralize"]))
+        return with_ids(live_features, _ranked(outputs, live_features, upload))
 
     predict.raw_outputs = lambda frame: raw_outputs(upload["models"], frame)  # type: ignore[attr-defined]
     return predict
@@ -77,18 +78,15 @@ def _runner(model: dict[str, Any]) -> Callable[[npt.NDArray[np.float32]], Any]:
 
 
 def _ranked(
-    outputs: npt.NDArray[np.float32], frame: Any, neutralize: dict[str, Any] | None
+    outputs: npt.NDArray[np.float32], frame: Any, upload: dict[str, Any]
 ) -> npt.NDArray[np.float64]:
-    """Return the mean of the models' ranks within each era, neutral to features if wanted."""
-    found = np.empty(len(frame))
+    """Return the mean of the runs' ranks within each era, neutral to features if wanted."""
+    found, neutralize = np.empty(len(frame)), upload["neutralize"]
     if neutralize is not None:
         places = column_places(frame, neutralize["features"])
         are_codes = holds_codes(frame, places)
     for rows in rows_of_eras(frame):
-        ranks = np.zeros(len(rows))
-        for column in outputs[rows].T:
-            ranks += uniform_ranks(column)
-        ranks /= outputs.shape[1]
+        ranks = mean_ranks(outputs[rows], upload["runs"])
         if neutralize is not None and np.ptp(ranks):
             features = decoded(floats_of(frame, rows, places), are_codes=are_codes, missing=MIDDLE)
             ranks = uniform_ranks(residual(ranks, features, neutralize["proportion"]))

@@ -1,4 +1,4 @@
-"""Ranks within each era, without scipy."""
+"""Ranks within an era, without scipy, and the mean of several models' ranks."""
 
 from __future__ import annotations
 
@@ -30,3 +30,37 @@ def uniform_ranks(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float
     ranks = np.empty(len(values))
     ranks[order] = means[np.cumsum(begins) - 1] / len(values)
     return ranks
+
+
+def mean_ranks(
+    outputs: npt.NDArray[np.floating[Any]], n_models_of_runs: list[int]
+) -> npt.NDArray[np.float64]:
+    """Return the mean of runs' ranks in one era, each run weighing the same.
+
+    Parameters
+    ----------
+    outputs : ndarray of float, shape (rows, models)
+    n_models_of_runs : list of int
+        How many of the models each run has, in order. The mean of a run's ranks is its prediction,
+        which is ranked again where there are other runs.
+
+    Examples
+    --------
+    >>> outputs = np.array([[0.1, 0.1, 0.2], [0.2, 0.3, 0.1], [0.3, 0.2, 0.3]])
+    >>> (6 * mean_ranks(outputs, [3])).round().tolist()
+    [2.0, 3.0, 5.0]
+    >>> (12 * mean_ranks(outputs, [2, 1])).round().tolist()
+    [4.0, 6.0, 10.0]
+    """
+    total, first = np.zeros(len(outputs)), 0
+    for n_models in n_models_of_runs:
+        of_run = np.zeros(len(outputs))
+        for column in outputs[:, first : first + n_models].T:
+            of_run += uniform_ranks(column)
+        of_run /= n_models
+        if n_models > 1 and len(n_models_of_runs) > 1:
+            of_run = uniform_ranks(of_run)
+        total += of_run
+        first += n_models
+    total /= len(n_models_of_runs)
+    return total

@@ -1,0 +1,89 @@
+"""`train --dry-run`: what would be trained, printed; nothing is written.
+
+Takes the parsed arguments of `train` and the configuration; prints the plan of a run, or those of
+its folds or seeds.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..runs.cost import cost_text
+from ..runs.report import TrainPlan, plan_text
+from ..runs.result_text import seed_plans_text
+
+if TYPE_CHECKING:
+    from ..runs.config import TrainConfig
+
+
+def dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    """Print what `train` would do with these arguments."""
+    if arguments.seeds is not None:
+        _dry_run_seeds(arguments, config)
+    elif arguments.folds is not None:
+        _dry_run_folds(arguments, config)
+    else:
+        _dry_run_of_one(arguments, config)
+
+
+def _dry_run_of_one(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training import train  # needs TensorFlow
+
+    plan = train.dry_run(arguments.dataset, arguments.run, config, resume=arguments.resume)
+    print(plan_text(plan))
+    if plan.already_finished:
+        print(f"{arguments.run}: already finished; nothing to do")
+        return
+    _print_cost([plan])
+    print(
+        f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
+        "a picture, and checkpoints; nothing was written"
+    )
+
+
+def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.fold_loop import dry_run_folds  # needs TensorFlow
+
+    plans, is_finished = dry_run_folds(
+        arguments.dataset,
+        arguments.run,
+        config,
+        folds=arguments.folds,
+        rolling_eras=arguments.rolling,
+        resume=arguments.resume,
+    )
+    for number, plan in enumerate(plans, start=1):
+        done = ": already finished" if plan.already_finished else ""
+        print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
+    if is_finished:
+        print(f"{arguments.run}: already finished; nothing to do")
+    else:
+        _print_cost(plans)
+        print(f"would write {arguments.run}: a run for each fold; nothing was written")
+
+
+def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
+    from ..training.seed_loop import dry_run_seeds  # needs TensorFlow
+
+    plans, is_finished = dry_run_seeds(
+        arguments.dataset,
+        arguments.run,
+        config,
+        seeds=arguments.seeds,
+        folds=arguments.folds,
+        rolling_eras=arguments.rolling,
+        resume=arguments.resume,
+    )
+    print(seed_plans_text(plans))
+    if is_finished:
+        print(f"{arguments.run}: already finished; nothing to do")
+    else:
+        _print_cost([plan for of_seed in plans.values() for plan in of_seed])
+        print(f"would write {arguments.run}: a run for each seed; nothing was written")
+
+
+def _print_cost(plans: Sequence[TrainPlan]) -> None:
+    """Print what the models cost that are left to train, if there are some."""
+    costs = [plan.cost for plan in plans if plan.cost is not None]
+    if costs:
+        print(cost_text(costs))
