@@ -22,7 +22,7 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
 # it: these factors make the outputs move as little. A step is relative to the noise of the
 # gradient, which falls with the root of a batch's rows. Quadratic terms have two such factors.
 _HIDDEN_SHARE, _LINEAR_SHARE, _SQUARES_SHARE = 0.7, 1.2, 70.0  # of a target's deviation
-_FIRST_GATE = 0.05
+_FIRST_GATE = 0.02
 _UNDECAYED = ("linear_terms", "gated_squares", "square_terms")
 
 
