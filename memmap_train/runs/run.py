@@ -11,6 +11,7 @@
       initial.keras    a copy of the saved model that the run began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
+      baseline/        the ridge regression to compare with, an ordinary run; see `baseline`
       state.json       the result; only a finished run has it
       .lock            exists while a process trains the run, see `lock`
 
@@ -41,6 +42,7 @@ from .config import TrainConfig
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
+    SWEEP_NAME,
     damaged,
     read_json,
     unwritable,
@@ -120,6 +122,7 @@ class Run:
         """
         values = self.record.to_json() | ({"validation_eras": None} if self.folds else {})
         known = {key.name: values[key.name] for key in fields(TrainConfig) if key.name in values}
+        known.setdefault("baseline", "none")  # as runs of earlier versions have it
         try:
             return TrainConfig(**known)
         except ConfigError as error:
@@ -139,6 +142,11 @@ class Run:
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
         return self.path / CHECKPOINTS_NAME
+
+    @property
+    def baseline_path(self) -> Path:
+        """The folder of the run to compare with, which lies in that of the run."""
+        return self.path / "baseline"
 
     @property
     def tensorboard_dir(self) -> Path:
@@ -269,6 +277,8 @@ def read_run(path: Path) -> Run:
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         if (path / FILE_NAME).exists():
             found = "it is a dataset"
+        if (path / SWEEP_NAME).exists():
+            found = "it is a sweep, whose runs are in its folders"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
@@ -346,9 +356,10 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
         return run
     others = sorted(names_in(path))
     if others:
+        what = "a sweep" if SWEEP_NAME in others else f"it holds {listed(others, most=3)}"
         raise RunError(
-            f"{path}: the folder isn't a run, it holds {listed(others, most=3)}; expected a new "
-            "or an empty folder: choose another --run"
+            f"{path}: the folder isn't a run, {what}; expected a new or an empty folder: choose "
+            "another --run"
         )
     return None
 
