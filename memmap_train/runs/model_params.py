@@ -11,12 +11,14 @@ from ..errors import ConfigError, listed, nearest
 from . import config_types as types
 from .wording import faults_in
 
+_OrChosen = types.Positive | None
 # The type and the default of each, by name.
 _Params = Mapping[str, tuple[Any, Any]]
 
 _PARAMS: Mapping[str, _Params] = MappingProxyType(
     {
         "tabm": {"k": (types.AtLeast1, 16)},
+        "ridge": {"strength": (_OrChosen, None)},
         "autoencoder": {
             "bottleneck": (types.AtLeast1, 64),
             "noise": (types.NotNegative, 0.1),

@@ -3,16 +3,13 @@
 Takes a `TrainConfig`; pure functions, no TensorFlow.
 """
 
-import math
 from dataclasses import replace
-from typing import Any
 
-from ..errors import ConfigError, listed, nearest, shown
+from ..errors import ConfigError, listed
 from .config import TrainConfig
 
 RIDGE = "ridge"
 """The value of `model`."""
-_STRENGTH = "strength"
 _ADDED = ("corr_weight", "std_weight", "exposure_weight")
 
 
@@ -25,8 +22,8 @@ def check_ridge(config: TrainConfig) -> None:
     Raises
     ------
     ConfigError
-        Another loss than "mse" is asked for, or terms are added to it; there are callbacks, which
-        would never be called; or `model_params` has another key than "strength".
+        Another loss than "mse" is asked for, or terms are added to it; or there are callbacks,
+        which would never be called.
     """
     added = [key for key in _ADDED if getattr(config, key)]
     if config.loss != "mse" or added:
@@ -41,27 +38,6 @@ def check_ridge(config: TrainConfig) -> None:
             f"callbacks: a ridge regression has no epochs or steps to call them in; expected none, "
             f"found {listed(config.callbacks)}; leave callbacks out, or train another model"
         )
-    for name in config.model_params:
-        if name != _STRENGTH:
-            raise ConfigError(
-                f"model_params: a ridge regression has only {_STRENGTH!r}, found {name!r:.60}"
-                f"{nearest(name, [_STRENGTH])}"
-            )
-    strength_of(config)
-
-
-def strength_of(config: TrainConfig) -> float | None:
-    """Return the strength that the configuration fixes; None: it is to be chosen."""
-    if _STRENGTH not in config.model_params:
-        return None
-    value: Any = config.model_params[_STRENGTH]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ConfigError(
-            f"model_params.{_STRENGTH}: expected a number above 0, found {shown(value)}; leave it "
-            "out, and it is chosen inside the training eras"
-        )
-    return float(value)
 
 
 def without_steps(config: TrainConfig) -> TrainConfig:

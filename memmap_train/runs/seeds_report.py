@@ -48,6 +48,7 @@ class SeedsReport:
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
+    baseline: Summary | None = None
 
     @property
     def seed_corrs(self) -> tuple[float, ...]:
@@ -72,6 +73,7 @@ class SeedsReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it: the scores, and those of each seed."""
         return {
+            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),

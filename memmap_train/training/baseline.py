@@ -44,25 +44,23 @@ def add_baseline(
     KeyboardInterrupt
         Raised after a checkpoint was saved, from which the same command continues.
     """
-    is_new = finished_baseline(run) is None
-    if is_new:
-        try:
+    try:
+        if finished_baseline(run) is None:
             _fit(run, dataset, report)
-        except (MemmapTrainError, OSError, MemoryError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            report.warning(
-                f"{run.baseline_path}: the ridge regression to compare with can't be fitted: "
-                f"{reason}; the run itself is finished, --resume tries again, and --set "
-                "baseline=none does without"
-            )
+        scores = baseline_scores(run)
+        if scores is None or scores == result.baseline:
             return result
-    scores = baseline_scores(run)
-    if scores is None or scores == result.baseline:
+        # Not finished before: the page of scores is to show it.
+        compared = replace(result, baseline=scores, already_finished=False)
+        run.finish(compared.to_json())
+    except (MemmapTrainError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        report.warning(
+            f"{run.baseline_path}: the ridge regression to compare with can't be fitted: {reason}; "
+            "the run itself is finished, --resume tries again, and --set baseline=none does without"
+        )
         return result
-    # The page of scores is to show it.
-    result = replace(result, baseline=scores, already_finished=False)
-    run.finish(result.to_json())
-    return result
+    return compared
 
 
 def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
@@ -72,28 +70,31 @@ def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
         return
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
-    if run.record.fold is not None:
-        shared = _shared(run.record.fold)
-        train_run(found, path, config, resume=True, report=own, shared=shared, draws=False)
+    if not run.folds:
+        train_run(
+            found, path, config, resume=True, report=own, shared=_of(run.record.fold), draws=False
+        )
         return
     record = record_of_folds(run)
     with acquire_run(path, record, resume=path.exists()) as folds:
         reports = [
             train_run(
                 found,
-                path_of_fold,
+                path,
                 replace(config, validation_eras=fold.validation),
                 resume=True,
                 report=own,
-                shared=_shared(fold),
+                shared=_of(fold),
                 draws=False,
             )
-            for path_of_fold, fold in zip(folds.part_paths, run.folds, strict=True)
+            for path, fold in zip(folds.part_paths, run.folds, strict=True)
         ]
         conclude_folds(folds, found, reports, own, draws=False)
 
 
-def _shared(fold: Fold) -> Shared:
+def _of(fold: Fold | None) -> Shared:
+    """Return what is decided about a ridge regression on the eras of a fold."""
+    assert fold is not None  # a run has one, or folds
     return Shared(fold=fold, kept_epoch="last", initial=None, reference=None)
 
 

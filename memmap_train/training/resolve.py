@@ -201,11 +201,11 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
     params = config.model_params
+    if not brings_model(config):
+        params = built_in_params(config.model, params)
     if config.model == RIDGE:
         check_ridge(config)
         config = without_steps(config)
-    elif not brings_model(config):
-        params = built_in_params(config.model, params)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:

@@ -21,6 +21,7 @@ from ..runs.run import Run
 from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
+from ..text import in_time
 from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .loop import TrainingLoop
@@ -29,6 +30,7 @@ from .probe import probe
 from .resolve import Setup, Shared, prepare
 from .results import report_again
 from .ridge.fit import fit_ridge
+from .ridge.model import fit_seconds
 from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
@@ -56,8 +58,8 @@ def train_run(
         The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
-        all else must be as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and
+        `baseline` changed; all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
     shared : Shared, optional
         What the run of folds or seeds has decided, if this run is a part of one.
@@ -129,8 +131,9 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        With its `cost`, unless the run is finished or has no steps. If a run is resumed,
-        `first_step` is that of its newest checkpoint, which isn't read.
+        With its `cost`, unless the run is finished or the model a ridge regression, the time of
+        which is in words. If a run is resumed, `first_step` is that of
+        its newest checkpoint, which isn't read.
 
     Raises
     ------
@@ -140,9 +143,11 @@ def dry_run(
     run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
     if setup.config.model == RIDGE:
         plan = checked_plan(run, setup, make_model(setup))
-        if not plan.already_finished:
-            check_free(user_path(run_dir))
-        return plan
+        if plan.already_finished:
+            return plan
+        check_free(user_path(run_dir))
+        time_text = f"{plan.shuffling}, in about {in_time(fit_seconds(setup))}"
+        return replace(plan, shuffling=time_text)
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began

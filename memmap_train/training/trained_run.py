@@ -226,8 +226,8 @@ def train(
         With `folds`, train only on this number of last eras before each fold's embargo.
     resume : bool
         Resume a run that is there: from its newest checkpoint, or from the beginning if it has
-        none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed; all
-        else must be as it was. A finished run stays as it is.
+        none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and `baseline`
+        changed; all else must be as it was. A finished run stays as it is.
     progress : bool, callable(what, done, total) or Reporter, optional
         Whether to show the training, what to call instead with rows of epochs and validations (see
         `types.Progress`), or an object that gets all events. By default the training is shown in a

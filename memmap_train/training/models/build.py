@@ -78,8 +78,7 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
-    is_ridge = config.model == RIDGE  # which checks its own parameters
-    params = {} if is_ridge else built_in_params(config.model, config.model_params)
+    params = built_in_params(config.model, config.model_params)
     hidden = () if config.model in ("linear", RIDGE) else config.hidden
     n_inputs, members = n_features + params.get("bottleneck", 0), params.get("k", 1)
     # Of what grows with the square of a key; the rest is small beside it.

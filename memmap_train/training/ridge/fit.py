@@ -16,10 +16,11 @@ from ...errors import ShardError
 from ...loading.era_weights import era_weights, row_weights
 from ...loading.placement import is_past_cache
 from ...runs.checkpoints import load_newest, save_checkpoint
+from ...runs.model_params import built_in_params
 from ...runs.pace import Pace
 from ...runs.report import Reporter, TrainReport
 from ...runs.resume import identity_of
-from ...runs.ridge_keys import strength_of
+from ...runs.ridge_keys import RIDGE
 from ...runs.run import Run
 from ...runs.run_warnings import RunWarnings
 from ...runs.state_store import CheckpointPace
@@ -85,7 +86,7 @@ class _RidgeFit:
         check_memory(setup, len(plan.first_targets))
         codes = are_codes(self._train, self._columns, config.fill_missing)
         self._sums = Sums(len(config.features), plan, are_codes=codes)
-        fixed = strength_of(config)
+        fixed = built_in_params(RIDGE, config.model_params)["strength"]
         inner = None if fixed else inner_fold(self._train, setup.fold, config.targets)
         self._parts = parts_of(self._train, inner)
         self._strength = fixed or USUAL_STRENGTH  # where none is chosen

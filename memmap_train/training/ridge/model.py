@@ -3,10 +3,12 @@
 Takes a resolved configuration; returns a model, or the plan of the work.
 """
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from ...errors import ConfigError
 from ...loading.placement import is_past_cache
@@ -16,6 +18,10 @@ from ...text import in_bytes
 from ..resolve import Setup
 from .strength import LinearModel
 from .sums import block_rows
+
+_PROBED_ROWS = 2048
+_SHARE = 0.85
+"""Of the time of all sums, that of the products; see `make bench ARGS=ridge`."""
 
 
 def keras_model(found: LinearModel) -> Any:
@@ -89,6 +95,17 @@ def plan_of_ridge(setup: Setup, plan: TrainPlan) -> TrainPlan:
         best_bytes=4 * plan.n_parameters,
         in_closed_form=True,
     )
+
+
+def fit_seconds(setup: Setup) -> float:
+    """Return about how long the sums of a ridge regression take, by a product of one block."""
+    n_features = len(setup.batches.feature_names)
+    n_rows = min(block_rows(n_features), _PROBED_ROWS)
+    block = np.zeros((n_rows, n_features), np.float32)
+    began = time.perf_counter()
+    np.matmul(block.T, block)
+    seconds = time.perf_counter() - began
+    return setup.batches.dataset.n_rows / n_rows * seconds / _SHARE
 
 
 def _needed_bytes(n_features: int, n_groups: int) -> int:
