@@ -44,7 +44,6 @@ class SeedsReport:
     best_possible: float | None
     chart_path: str | None
     seeds: Mapping[int, TrainReport | FoldsReport]
-    baseline: Summary | None = None
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
@@ -73,7 +72,6 @@ class SeedsReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it: the scores, and those of each seed."""
         return {
-            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
