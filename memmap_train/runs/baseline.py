@@ -89,7 +89,7 @@ def copied_baseline(run: Run) -> Run | None:
                 shutil.rmtree(partial)
             _copy(candidate, partial)
             for path in candidate.part_paths:
-                _copy(read_run(path), partial / path.name)
+                _copy(Run(path, candidate.record), partial / path.name)
             os.replace(partial, run.baseline_path)
             sync_directory(run.path)
             return read_run(run.baseline_path)
@@ -97,7 +97,7 @@ def copied_baseline(run: Run) -> Run | None:
 
 
 def record_of_folds(run: Run) -> RunRecord:
-    """Return the record of the baseline of a run of folds."""
+    """Return the record of the baseline of a run of folds, or of seeds with folds."""
     left_out = ("begun_with", "model_digest", "monitored_against", "residual_digest", "seeds")
     values = {k: value for k, value in run.record.to_json().items() if k not in left_out}
     return RunRecord.from_json(values | _of_ridge(baseline_config(run)))

@@ -87,13 +87,14 @@ class TrainConfig:
         The value that takes the place of missing features, in a dataset that was converted with
         ``--missing nan``. By default such a dataset is an error.
     model : str
-        A built-in model: "mlp", "linear", "resnet", "tabm", "autoencoder" or "ridge", a
-        ridge regression in closed form; or "package.module:function", a function of yours that
-        returns a model; or the path of a saved model to start from, ending in ".keras".
+        A built-in model: "mlp", "linear", "resnet", "tabm" or "autoencoder"; or "ridge", a ridge
+        regression in closed form; or "package.module:function", a function of yours that returns a
+        model; or the path of a saved model to start from, ending in ".keras".
     model_params : dict
         The arguments of your function, by name, in addition to the numbers of features and targets;
         or what only one built-in model has: k of a "tabm"; bottleneck, noise,
-        reconstruction_weight and target_weight of an "autoencoder"; strength of a "ridge".
+        reconstruction_weight and target_weight of an "autoencoder"; strength of a "ridge", which is
+        chosen by default.
     hidden : tuple of int
         The units of each hidden layer, from the features on, or of each block of a "resnet". An
         empty list makes a linear model. It applies to built-in models.

@@ -17,6 +17,7 @@ from ..system.durable import sync_directory, sync_file
 
 CONFIG_NAME = "config.json"
 CHECKPOINTS_NAME = "checkpoints"
+SWEEP_NAME = "sweep.json"
 
 _MAX_NAME = 60  # characters: 240 bytes at most
 

@@ -11,14 +11,13 @@ from ..errors import ConfigError, listed, nearest
 from . import config_types as types
 from .wording import faults_in
 
-_OrChosen = types.Positive | None
 # The type and the default of each, by name.
 _Params = Mapping[str, tuple[Any, Any]]
 
 _PARAMS: Mapping[str, _Params] = MappingProxyType(
     {
         "tabm": {"k": (types.AtLeast1, 16)},
-        "ridge": {"strength": (_OrChosen, None)},
+        "ridge": {"strength": (types.Positive, None)},  # by default it is chosen
         "autoencoder": {
             "bottleneck": (types.AtLeast1, 64),
             "noise": (types.NotNegative, 0.1),
@@ -68,7 +67,8 @@ def built_in_params(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
             ]
     if faults:
         raise ConfigError("; ".join(faults))
-    return {name: checked.get(name, default) for name, (_, default) in known.items()}
+    defaults = {name: default for name, (_, default) in known.items() if default is not None}
+    return defaults | checked
 
 
 @cache

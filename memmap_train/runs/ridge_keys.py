@@ -54,6 +54,7 @@ def without_steps(config: TrainConfig) -> TrainConfig:
         validation_steps=0,
         warmup_steps=0,
         schedule=default.schedule,
+        precision=default.precision,
         eras_per_batch=0,
         rows_per_era=0,
         batch_size=default.batch_size,

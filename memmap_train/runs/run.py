@@ -42,6 +42,7 @@ from .config import TrainConfig
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
+    SWEEP_NAME,
     damaged,
     read_json,
     unwritable,
@@ -276,6 +277,8 @@ def read_run(path: Path) -> Run:
         found = "the folder has no config.json" if path.is_dir() else "there is no such folder"
         if (path / FILE_NAME).exists():
             found = "it is a dataset"
+        if (path / SWEEP_NAME).exists():
+            found = "it is a sweep, whose runs are in its folders"
         raise RunError(
             f"{path}: not a run: {found} (a run is made by `memmap-train train DATASET --run DIR`)"
         ) from None
@@ -353,9 +356,10 @@ def find_run(path: Path, *, resume: bool) -> Run | None:
         return run
     others = sorted(names_in(path))
     if others:
+        what = "a sweep" if SWEEP_NAME in others else f"it holds {listed(others, most=3)}"
         raise RunError(
-            f"{path}: the folder isn't a run, it holds {listed(others, most=3)}; expected a new "
-            "or an empty folder: choose another --run"
+            f"{path}: the folder isn't a run, {what}; expected a new or an empty folder: choose "
+            "another --run"
         )
     return None
 

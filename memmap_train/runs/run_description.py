@@ -14,6 +14,7 @@ from .lock import is_running
 from .monitor import MONITORS, is_better
 from .run import NewerRunError, Run, read_run
 
+SEED_SCORES = ("seed_corr_mean", "seed_corr_standard_error")
 _SHOWN_SCORES = ("corr_mean", "corr_std", "corr_sharpe")
 _DESCRIBED = ("run", "score", *_SHOWN_SCORES, "rows_per_second", "target", "n_features", "model")
 
@@ -58,6 +59,8 @@ def describe_run(path: Path, by: str | None = None) -> dict[str, Any]:
             "folds_finished": 0,
             "seeds": len(run.seeds),
             "seeds_finished": 0,
+            # Of runs of seeds: the mean of their own scores, and the error of it.
+            **{name: (result or {}).get(name) for name in SEED_SCORES},
         }
         if run.part_paths:
             n_finished = sum(part.read_result() is not None for part in parts)

@@ -44,10 +44,10 @@ class SeedsReport:
     best_possible: float | None
     chart_path: str | None
     seeds: Mapping[int, TrainReport | FoldsReport]
+    baseline: Summary | None = None
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
-    baseline: Summary | None = None
 
     @property
     def seed_corrs(self) -> tuple[float, ...]:

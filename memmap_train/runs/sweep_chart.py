@@ -4,7 +4,6 @@ Takes the folder of a sweep; draws a PNG file into it. Like the picture of a run
 drawn with matplotlib, without which there is none; what goes wrong becomes a warning.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from .sweep_table import describe_sweep, varied_keys
 _MAX_PANELS, _MAX_COLUMNS = 9, 3
 _PANEL_INCHES = (4.8, 3.6)
 _MAX_TICK_LETTERS, _MAX_TICKS_UPRIGHT = 18, 24
+_MIN_RATIO_OF_LOGARITHMS = 10
 _MIN_NUMBERS_OF_AN_AXIS = 6  # fewer values than these are drawn side by side
 
 
@@ -166,4 +166,4 @@ def _places(values: Sequence[Any]) -> tuple[list[float], list[Any] | None]:
 
 def _is_wide(values: Sequence[float]) -> bool:
     """Return True if numbers are above 0 and of different orders of magnitude."""
-    return min(values) > 0 and math.log10(max(values) / min(values)) > 1.5
+    return min(values) > 0 and max(values) / min(values) >= _MIN_RATIO_OF_LOGARITHMS

@@ -24,12 +24,12 @@ from ..errors import ConfigError, RunError, listed
 from ..system.junk import names_in
 from ..system.paths import checked_path
 from .config import TrainConfig
-from .files import damaged, read_json, unwritable, write_json
+from .files import SWEEP_NAME, damaged, read_json, unwritable, write_json
 from .run import Run, read_run
 from .sweep_space import SweepSpace, sweep_space, with_settings
 from .wording import faults_in
 
-SWEEP_FILE, SWEEP_CHART = "sweep.json", "sweep.png"
+SWEEP_CHART = "sweep.png"
 _FORMAT, _FORMAT_VERSION = "memmap-train sweep", 1
 _MIN_DIGITS = 3  # of a trial's number
 _MAX_VALUE, _MAX_NAME = 32, 100  # letters in the name of a folder
@@ -111,7 +111,7 @@ class SweepRecord(BaseModel):
 
 def is_sweep(path: Path) -> bool:
     """Return True if a folder is that of a sweep."""
-    return (path / SWEEP_FILE).exists()
+    return (path / SWEEP_NAME).exists()
 
 
 def find_sweep(path: Path, *, resume: bool) -> SweepRecord | None:
@@ -173,7 +173,7 @@ def read_sweep(path: Path) -> SweepRecord:
     RunError
         The file can't be read, is damaged or of a newer version.
     """
-    file = path / SWEEP_FILE
+    file = path / SWEEP_NAME
     values = read_json(file)
     version = values.pop("format_version", None)
     if values.pop("format", None) != _FORMAT:
@@ -209,7 +209,7 @@ def write_sweep(path: Path, record: SweepRecord) -> None:
     marks = {"format": _FORMAT, "format_version": _FORMAT_VERSION}
     try:
         # The order of swept keys is that of the names of trials.
-        write_json(path / SWEEP_FILE, {**marks, **record.model_dump()}, sorts_keys=False)
+        write_json(path / SWEEP_NAME, {**marks, **record.model_dump()}, sorts_keys=False)
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -35,6 +35,8 @@ class SweepSpace:
 
     Attributes
     ----------
+    keys : tuple of str
+        What is varied, without `seed`, as it was listed.
     values : dict of str to tuple
         The values of each key, as JSON has them, without those of `seed`.
     ranges : dict of str to Range
@@ -44,6 +46,7 @@ class SweepSpace:
         The number of random draws; None: all combinations.
     """
 
+    keys: tuple[str, ...]
     values: dict[str, tuple[Any, ...]]
     ranges: dict[str, Range]
     seeds: tuple[int, ...]
@@ -51,9 +54,11 @@ class SweepSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Return what is swept as it is written in a file."""
-        lists = {key: list(values) for key, values in self.values.items()}
-        ranges = {key: drawn.to_json() for key, drawn in self.ranges.items()}
-        return {**lists, **ranges, **({SEED: list(self.seeds)} if self.seeds else {})}
+        varied = {
+            key: self.ranges[key].to_json() if key in self.ranges else list(self.values[key])
+            for key in self.keys
+        }
+        return {**varied, **({SEED: list(self.seeds)} if self.seeds else {})}
 
     def settings(self, seed: int) -> list[Settings]:
         """Return the settings of all trials, those with the same values one after another.
@@ -70,11 +75,11 @@ class SweepSpace:
     def _draws(self, seed: int) -> Iterator[Settings]:
         """Yield different settings, as many as are to be drawn."""
         rng = np.random.default_rng([_SWEEP_PURPOSE, seed])
-        keys = [*self.values, *self.ranges]
         seen: set[tuple[Any, ...]] = set()
         while len(seen) < (self.n_runs or 0):
             drawn: dict[str, Any] = {}
-            for key in sorted(keys):  # draws don't depend on the order in which keys are written
+            # Draws don't depend on the order in which keys are listed.
+            for key in sorted(self.keys):
                 if key in self.ranges:
                     drawn[key] = self.ranges[key].draw(rng)
                 else:
@@ -83,7 +88,7 @@ class SweepSpace:
                 seen.add(tuple(drawn.values()))
                 yield {
                     key: drawn[key] if key in self.ranges else self.values[key][drawn[key]]
-                    for key in keys
+                    for key in self.keys
                 }
 
 
@@ -156,7 +161,8 @@ def sweep_space(swept: Mapping[str, Any], n_runs: int | None) -> SweepSpace:
         )
     if n_runs is not None:
         n_runs = whole_number("sweep_runs", n_runs, ConfigError, least=1, most=MAX_TRIALS)
-    space = SweepSpace(values, ranges, seeds, n_runs)
+    keys = tuple(key for key in _flat(swept) if key != SEED)
+    space = SweepSpace(keys, values, ranges, seeds, n_runs)
     _check_size(space)
     return space
 

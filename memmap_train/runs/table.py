@@ -12,12 +12,12 @@ from typing import Any
 from ..errors import RunError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_paths
-from .files import read_json
+from .files import SWEEP_NAME, read_json
 from .monitor import MONITORS
 from .record import FORMAT
 from .run import read_run
 from .run_description import begun_parts, check_known, describe_run
-from .sweep_record import SWEEP_FILE, is_sweep, read_sweep
+from .sweep_record import is_sweep, read_sweep
 
 _USUAL = "val_corr_mean"
 _COLUMNS = {
@@ -113,6 +113,12 @@ def runs_text(rows: Sequence[Mapping[str, Any]], by: str | None = None) -> str:
     table = [[_COLUMNS[name] for name in columns]]
     table += [[_cell(name, row) for name in columns] for row in rows]
     lines = aligned(table, [name in {*_FORMATS, "epochs"} for name in columns])
+    lines += [
+        f"{row['run']}: numerai_corr of one seed {row['seed_corr_mean']:.4f} ± "
+        f"{row['seed_corr_standard_error']:.4f} (mean and standard error over {row['seeds']} seeds)"
+        for row in rows
+        if row.get("seed_corr_mean") is not None
+    ]
     lines += [row["problem"] for row in rows if row["problem"]]
     if by is not None:
         lines.append(f"score: {by} of the best epoch by what each run monitors")
@@ -151,7 +157,7 @@ def _runs_in(folder: Path) -> list[Path]:
         except RunError:  # which is reported for the run itself
             return []
     runs = [path for path in folder.glob("*/config.json") if not _is_other_config(path)]
-    found = [*runs, *folder.glob(f"*/{SWEEP_FILE}")]
+    found = [*runs, *folder.glob(f"*/{SWEEP_NAME}")]
     return sorted({path.parent for path in found if not is_junk(path.parent.name)})
 
 

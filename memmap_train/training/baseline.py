@@ -70,31 +70,28 @@ def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
         return
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
-    if not run.folds:
-        train_run(
-            found, path, config, resume=True, report=own, shared=_of(run.record.fold), draws=False
-        )
+    if run.record.fold is not None:
+        shared = _shared(run.record.fold)
+        train_run(found, path, config, resume=True, report=own, shared=shared, draws=False)
         return
     record = record_of_folds(run)
     with acquire_run(path, record, resume=path.exists()) as folds:
         reports = [
             train_run(
                 found,
-                path,
+                path_of_fold,
                 replace(config, validation_eras=fold.validation),
                 resume=True,
                 report=own,
-                shared=_of(fold),
+                shared=_shared(fold),
                 draws=False,
             )
-            for path, fold in zip(folds.part_paths, run.folds, strict=True)
+            for path_of_fold, fold in zip(folds.part_paths, run.folds, strict=True)
         ]
         conclude_folds(folds, found, reports, own, draws=False)
 
 
-def _of(fold: Fold | None) -> Shared:
-    """Return what is decided about a ridge regression on the eras of a fold."""
-    assert fold is not None  # a run has one, or folds
+def _shared(fold: Fold) -> Shared:
     return Shared(fold=fold, kept_epoch="last", initial=None, reference=None)
 
 

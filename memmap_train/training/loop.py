@@ -30,7 +30,7 @@ from ..runs.state import Best, Clock, Row, State, TrainingProgress
 from ..runs.state_store import StateStore
 from .callback_state import Memory
 from .callbacks import Callbacks
-from .failures import check_convergence, divergence, failure_of_model
+from .failures import check_convergence, check_counted, divergence, failure_of_model
 from .plan import plan_of
 from .predictor import Predictor
 from .resolve import Setup
@@ -237,6 +237,7 @@ class TrainingLoop:
         began = time.perf_counter()
         config, clock, before = self._config, self._clock, self._progress
         self._check_convergence()
+        check_counted(self._run, config, self._step, before)
         scores, row = self._scoring.score(before)
         step_scores = before.step_scores
         if config.validation_steps:

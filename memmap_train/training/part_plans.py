@@ -7,7 +7,6 @@ in memory.
 from collections.abc import Callable, Sequence
 
 from ..runs.report import TrainPlan
-from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
 from .compiled import make_model
 from .plan import with_costs
@@ -31,9 +30,8 @@ def plans_of_parts(preparations: Sequence[Preparation]) -> list[TrainPlan]:
         run, setup = prepared()
         plans.append(checked_plan(run, setup, make_model(setup)))
     left = [number for number, plan in enumerate(plans) if not plan.already_finished]
-    if left:
+    if left and not plans[0].in_closed_form:
         # Of the last fold, the largest: a step of the others takes as long.
         _, setup = preparations[left[-1]]()
-        if setup.config.model != RIDGE:  # which has no steps to measure
-            plans = with_costs(plans, probed(setup, plans[left[-1]]))
+        plans = with_costs(plans, probed(setup, plans[left[-1]]))
     return plans

@@ -17,6 +17,7 @@ from ..errors import RunError
 from ..runs.batch_keys import weighs_rows
 from ..runs.config import TrainConfig
 from ..system.buffers import ALIGNMENT
+from .gradient_registry import no_registered_gradients
 from .losses.batch_loss import BatchLoss
 from .models.trained import TrainedModel
 
@@ -196,7 +197,8 @@ class TrainStep:
                 mean = optimizer.scale_loss(tf.add_n([loss.mean, *added]))
             variables, counted = trained.graph.trainable_variables, optimizer.iterations.value
             before = None if left_out is None else tf.identity(counted)
-            optimizer.apply(tape.gradient(mean, variables), variables)
+            with no_registered_gradients():
+                optimizer.apply(tape.gradient(mean, variables), variables)
             if left_out is not None:
                 left_out.assign_add(1 - tf.cast(counted - before, tf.int64))
             sums.assign_add(tf.stack([tf.cast(loss.total, tf.float64), loss.count]))

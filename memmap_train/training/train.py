@@ -132,8 +132,8 @@ def dry_run(
     -------
     TrainPlan
         With its `cost`, unless the run is finished or the model a ridge regression, the time of
-        which is in words. If a run is resumed, `first_step` is that of
-        its newest checkpoint, which isn't read.
+        which is in words. If a run is resumed, `first_step` is that of its newest checkpoint, which
+        isn't read.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import pytest
 
 from memmap_train.errors import RunError
 from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run import begin_run, find_run, read_run
 from memmap_train.runs.sweep_record import (
     SweepRecord,
     Trial,
@@ -112,6 +112,10 @@ def test_a_sweep_is_found_where_something_of_it_was_trained(tmp_path: Path) -> N
     assert find_sweep(path, resume=True) == record
     with refused(RunError, "a sweep is there already, with 1 of 2 trials", "--resume"):
         find_sweep(path, resume=False)
+    with refused(RunError, "not a run: it is a sweep"):
+        read_run(path)
+    with refused(RunError, "the folder isn't a run, a sweep"):
+        find_run(path, resume=True)
 
 
 @pytest.mark.parametrize(

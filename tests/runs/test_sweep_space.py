@@ -49,6 +49,8 @@ def test_draws_are_different_and_depend_on_the_seed_alone() -> None:
     other_order = drawn(dict(reversed(swept.items())), 12)
     assert other_order == more
     assert [*other_order[0]] != [*more[0]]
+    of_a_range = {"learning_rate": {"min": 0.1, "max": 0.2}, "dropout": [0.1, 0.2]}
+    assert [*drawn(of_a_range, 1)[0]] == ["learning_rate", "dropout"]
 
 
 def test_each_draw_is_trained_with_every_seed() -> None:

@@ -342,4 +342,10 @@ def test_a_run_of_seeds_is_one_row_and_its_seeds_are_shown_when_it_is_named(tmp_
     assert [Path(row["run"]).name for row in rows] == ["run", "seed-02", "seed-01"]
     assert [row["score"] for row in rows] == [0.04, 0.03, 0.01]
     assert (rows[0]["seeds"], rows[0]["seeds_finished"], rows[0]["folds"]) == (3, 2, 0)
+    assert "±" not in runs_text(rows)
+    scores = {"seed_corr_mean": 0.02, "seed_corr_standard_error": 0.01}
+    read_run(run).finish({"corr_mean": 0.04, "corr_std": 0.1, "corr_sharpe": 0.4} | scores)
+    rows = describe_runs([run])
+    said = "numerai_corr of one seed 0.0200 ± 0.0100 (mean and standard error over 3 seeds)"
+    assert f"{run}: {said}" in runs_text(rows).splitlines()
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows

@@ -20,7 +20,6 @@ from ...runs.model_params import built_in_params
 from ...runs.pace import Pace
 from ...runs.report import Reporter, TrainReport
 from ...runs.resume import identity_of
-from ...runs.ridge_keys import RIDGE
 from ...runs.run import Run
 from ...runs.run_warnings import RunWarnings
 from ...runs.state_store import CheckpointPace
@@ -86,7 +85,7 @@ class _RidgeFit:
         check_memory(setup, len(plan.first_targets))
         codes = are_codes(self._train, self._columns, config.fill_missing)
         self._sums = Sums(len(config.features), plan, are_codes=codes)
-        fixed = built_in_params(RIDGE, config.model_params)["strength"]
+        fixed = built_in_params(config.model, config.model_params).get("strength")
         inner = None if fixed else inner_fold(self._train, setup.fold, config.targets)
         self._parts = parts_of(self._train, inner)
         self._strength = fixed or USUAL_STRENGTH  # where none is chosen
