@@ -57,7 +57,7 @@ _HOMES = {
     "Predictions": "training.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
-    "Provenance": "scoring.records",
+    "Provenance": "scoring.provenance",
     "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
     "Reporter": "runs.report",
@@ -95,11 +95,11 @@ if TYPE_CHECKING:
     from .runs.seeds_report import SeedsReport
     from .runs.statistics import ScoreStatistics
     from .runs.summary import Summary
+    from .scoring.provenance import Provenance
     from .scoring.records import (
         Evaluation,
         Exposures,
         ModelScores,
-        Provenance,
         TargetScores,
     )
     from .training.predictions import Predictions, PredictReport

@@ -21,6 +21,8 @@ from memmap_train.system.resources import available_memory
 from tests.benchmarks import __main__, measuring
 from tests.benchmarks.__main__ import NAMES
 from tests.benchmarks.commands import Ran, run_command
+from tests.benchmarks.learning_runs import SampleKey, SampleRuns
+from tests.benchmarks.learning_variants import BASE, HARMFUL_FAMILY, Variant, variants
 from tests.benchmarks.measuring import Spent, alone
 from tests.benchmarks.memory_groups import MemoryGroup, NoMemoryGroupError, memory_group
 from tests.benchmarks.sources import Size, make_sources
@@ -33,6 +35,9 @@ SIZE = Size(
     wide_rows=12_000,
     wide_features=40,
     scored_eras=2,
+    learning_seeds=2,
+    learning_epochs=1,
+    learning_sample=(30, 512, 16),
     machine_gigabytes=(8,),
     machine_stores=("int8:all/medium",),
 )
@@ -42,6 +47,12 @@ SMALLER: dict[str, dict[str, Any]] = {
     "geometry": {"_MEMORY": (512,)},
     "joining": {"_N_ERAS": 6, "_ERA_ROWS": 40},
     "learning": {
+        "SIGNALS": ("market",),
+        "variants": lambda epochs: [
+            one for one in variants(epochs) if one.name in (BASE, f"neutral to {HARMFUL_FAMILY}")
+        ],
+    },
+    "shuffling": {
         "SHAPE": {"eras": 20, "rows_per_era": 40, "features": 12},
         "N_SEEDS": 2,
         "EPOCHS": 1,
@@ -109,7 +120,7 @@ def run_command_here(*arguments: object, group: MemoryGroup | None = None) -> Ra
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name in ("learning", "machines", "peers", "training"):
+    if name in ("learning", "machines", "peers", "shuffling", "training"):
         pytest.importorskip("keras")
     module = importlib.import_module(f"tests.benchmarks.{name}")
     monkeypatch.setattr(os, "sync", lambda: None)
@@ -202,3 +213,20 @@ def available_in(group: MemoryGroup, n_bytes: int = 0) -> dict[str, int]:
     group.enter()
     held = b"x" * n_bytes
     return {"available": available_memory() - len(held)}
+
+
+def test_learning_trains_what_is_missing_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("keras")
+    from memmap_train.training import train
+
+    runs = SampleRuns(tmp_path, SampleKey("plain", 0, 30, 512, 6))
+    base = Variant("base", {"epochs": 1, "hidden": (2,), "eras_per_batch": 2, "rows_per_era": 256})
+    found = runs.scored(base, {})
+    assert len(found.corr) == len(found.bmc) == 6  # a fifth of the eras
+    monkeypatch.setattr(train, "train_run", lambda *_, **__: pytest.fail("it trains again"))
+    assert runs.scored(base, {}) == found
+    changed = replace(base, settings={**base.settings, "epochs": 2})
+    with pytest.raises(pytest.fail.Exception, match="it trains again"):
+        runs.scored(changed, {})

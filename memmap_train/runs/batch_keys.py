@@ -28,7 +28,8 @@ def check_batches_and_loss(config: TrainConfig) -> None:
     ConfigError
         Rows of each era are asked for in batches of rows, or another number of rows than those of a
         batch's eras; there are more or fewer weights than targets; what is computed within eras, or
-        over several of them, has none; or a loss of the user's would have to weigh rows.
+        over several of them, has none, or one row of each; or a loss of the user's would have to
+        weigh rows.
     """
     if config.rows_per_era and not config.eras_per_batch:
         raise ConfigError(
@@ -57,6 +58,11 @@ def check_batches_and_loss(config: TrainConfig) -> None:
             f"eras_per_batch: expected {least} or more with {' and '.join(of_eras)}, which is "
             f"computed within the eras of a batch, found {config.eras_per_batch}"
             f"{'' if config.eras_per_batch else ', batches of rows'}; set eras_per_batch = 8"
+        )
+    if of_eras and config.rows_per_era == 1:
+        raise ConfigError(
+            f"rows_per_era: expected 0, or 2 or more, with {' and '.join(of_eras)}, which is "
+            "computed from several rows of an era, found 1; set rows_per_era = 512"
         )
     if weighs_rows(config) and is_reference(config.loss):
         raise ConfigError(

@@ -56,7 +56,13 @@ class Checkpoint:
     run: str
 
 
-def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int | None) -> Path:
+def save_checkpoint(
+    directory: Path,
+    checkpoint: Checkpoint,
+    *,
+    best_step: int | None = None,
+    n_kept: int = _LAST_KEPT,
+) -> Path:
     """Write a checkpoint, then delete those that aren't needed any more.
 
     Parameters
@@ -65,8 +71,10 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
         Made where it doesn't exist.
     checkpoint : Checkpoint
         Replaces one of the same step.
-    best_step : int or None
+    best_step : int, optional
         The step of another one to keep.
+    n_kept : int
+        The number of last ones to keep, this one included.
 
     Returns
     -------
@@ -82,7 +90,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, *, best_step: int |
     with replacing(path) as temporary, open(temporary, "wb") as file:
         _pack(checkpoint, file)
     older = [step for step in _steps(directory) if step != checkpoint.step]
-    kept = {checkpoint.step, best_step, *older[-(_LAST_KEPT - 1) :]}
+    kept = {checkpoint.step, best_step, *older[max(0, len(older) - n_kept + 1) :]}
     for step, old in _steps(directory).items():
         if step not in kept:
             old.unlink(missing_ok=True)

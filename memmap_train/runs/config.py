@@ -87,13 +87,14 @@ class TrainConfig:
         The value that takes the place of missing features, in a dataset that was converted with
         ``--missing nan``. By default such a dataset is an error.
     model : str
-        A built-in model: "mlp", "linear", "resnet", "tabm" or "autoencoder"; or
-        "package.module:function", a function of yours that returns a model; or the path of a saved
-        model to start from, ending in ".keras".
+        A built-in model: "mlp", "linear", "resnet", "tabm" or "autoencoder"; or "ridge", a ridge
+        regression in closed form; or "package.module:function", a function of yours that returns a
+        model; or the path of a saved model to start from, ending in ".keras".
     model_params : dict
         The arguments of your function, by name, in addition to the numbers of features and targets;
         or what only one built-in model has: k of a "tabm"; bottleneck, noise,
-        reconstruction_weight and target_weight of an "autoencoder".
+        reconstruction_weight and target_weight of an "autoencoder"; strength of a "ridge", which is
+        chosen by default.
     hidden : tuple of int
         The units of each hidden layer, from the features on, or of each block of a "resnet". An
         empty list makes a linear model. It applies to built-in models.
@@ -158,6 +159,9 @@ class TrainConfig:
         returns a callback.
     tensorboard : bool
         Whether a log for TensorBoard is written into the run's folder.
+    baseline : "ridge" or "none"
+        What is trained beside the model, on the same eras, features and targets, to compare it
+        with: a ridge regression, in a folder inside the run's. A "linear" model has none.
     seed : int
         The seed of the order of the rows, of the initial weights and of the dropout.
     deterministic : bool or None
@@ -224,6 +228,7 @@ class TrainConfig:
     validation_steps: types.AtLeast0 = 0
     callbacks: types.References = ()
     tensorboard: types.Flag = False
+    baseline: Literal["ridge", "none"] = "ridge"
     seed: types.Seed = 0
     deterministic: types.OrAuto[types.Flag] = None
     checkpoint_steps: types.AtLeast0 = 0

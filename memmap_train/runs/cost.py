@@ -10,7 +10,8 @@ from ..text import counted, in_bytes, in_time
 
 FIRST_STEP = "first step"
 TRANSFORM = "transform of targets"
-"""What is done once in a training, before the first epoch; another baseline would be one more."""
+BASELINE = "baseline"
+"""What is done once in a training, before the first epoch or after the last one."""
 
 _NOTICEABLE = 0.05
 """The least share of features outside of memory, and of an epoch's time, that is told of."""
@@ -93,7 +94,8 @@ def scaled_cost(cost: TrainCost, *, steps: float, scored_rows: float, epochs: in
         scoring_seconds=cost.scoring_seconds * scored_rows,
         epochs=epochs,
         once={
-            name: value * (steps if name == TRANSFORM else 1) for name, value in cost.once.items()
+            name: value * (steps if name in (TRANSFORM, BASELINE) else 1)
+            for name, value in cost.once.items()
         },
     )
 

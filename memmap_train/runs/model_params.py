@@ -17,6 +17,7 @@ _Params = Mapping[str, tuple[Any, Any]]
 _PARAMS: Mapping[str, _Params] = MappingProxyType(
     {
         "tabm": {"k": (types.AtLeast1, 16)},
+        "ridge": {"strength": (types.Positive, None)},  # by default it is chosen
         "autoencoder": {
             "bottleneck": (types.AtLeast1, 64),
             "noise": (types.NotNegative, 0.1),
@@ -66,7 +67,8 @@ def built_in_params(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
             ]
     if faults:
         raise ConfigError("; ".join(faults))
-    return {name: checked.get(name, default) for name, (_, default) in known.items()}
+    defaults = {name: default for name, (_, default) in known.items() if default is not None}
+    return defaults | checked
 
 
 @cache

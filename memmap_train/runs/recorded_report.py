@@ -52,6 +52,8 @@ def recorded_report(run: Run) -> TrainReport:
             chart_path=_chart_of(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
+            strengths=result.get("strengths", {}),
+            baseline=baseline_scores(run),
         )
     except KeyError as error:
         raise _damaged(run, error) from None
@@ -78,6 +80,7 @@ def recorded_folds_report(run: Run) -> FoldsReport:
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             folds=folds,
+            baseline=baseline_scores(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
         )
@@ -109,6 +112,7 @@ def recorded_seeds_report(run: Run) -> SeedsReport:
             best_possible=result["best_possible"],
             chart_path=_chart_of(run),
             seeds=seeds,
+            baseline=baseline_scores(run),
             already_finished=True,
             report_path=str(run.report_path) if run.report_path.exists() else None,
         )
@@ -129,6 +133,24 @@ def recorded_summaries(run: Run) -> tuple[Summary, Summary, dict[str, Summary]]:
     )
     names = era_score_columns(run.record.monitor)[4:]
     return corr, pearson, dict(zip(names, further, strict=True))
+
+
+def finished_baseline(run: Run) -> Run | None:
+    """Return the baseline of a run, or None if there is none or it isn't finished."""
+    try:
+        found = read_run(run.baseline_path)
+        return found if found.read_result() and found.has_results() else None
+    except RunError:
+        return None
+
+
+def baseline_scores(run: Run) -> Summary | None:
+    """Return the summary of `numerai_corr` of a run's baseline, or None if it has none."""
+    found = finished_baseline(run)
+    try:
+        return None if found is None else recorded_summaries(found)[0]
+    except RunError:  # its file of scores is damaged
+        return None
 
 
 def _result_of(run: Run) -> Mapping[str, Any]:

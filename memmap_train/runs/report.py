@@ -5,13 +5,12 @@ TensorFlow.
 """
 
 import logging
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..text import counted, in_bytes
+from .baseline_text import baseline_scores
 from .cost import TrainCost
 from .folds import Fold
 from .summary import Summary, result_scores
@@ -34,6 +33,8 @@ class TrainPlan:
         How targets are transformed, and how many rows have no benchmark for it, if they are.
     monitored : str or None
         The monitored score and what it refers to, if that is something beside the targets.
+    baseline : str or None
+        What is trained afterwards to compare with, if anything is.
     n_features, n_targets, n_parameters : int
     model : str
         The model as the configuration names it.
@@ -53,6 +54,8 @@ class TrainPlan:
     first_step, epochs_done : int
         Steps and whole epochs (with their validation) that were done before; 0 for a new run.
     deterministic : bool
+    in_closed_form : bool
+        Whether the model is a ridge regression, made of sums without steps.
     already_finished : bool
         Whether the run is finished, and nothing is to be done.
     cost : TrainCost or None
@@ -69,6 +72,7 @@ class TrainPlan:
     embargo: str | None = None
     transform: str | None = None
     monitored: str | None = None
+    baseline: str | None = None
     n_features: int
     n_targets: int
     n_parameters: int
@@ -87,6 +91,7 @@ class TrainPlan:
     first_step: int
     epochs_done: int
     deterministic: bool
+    in_closed_form: bool = False
     already_finished: bool = False
     cost: TrainCost | None = None
 
@@ -118,6 +123,10 @@ class TrainReport:
         Whether the run was finished before, and nothing was done.
     report_path : str or None
         The page of the official scores; None if there is none.
+    strengths : mapping of str to float
+        Of a ridge regression, the strength for each target; empty for other models.
+    baseline : Summary or None
+        The summary of `numerai_corr` of the ridge regression on the same eras, if there is one.
     """
 
     run_dir: str
@@ -132,10 +141,14 @@ class TrainReport:
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    baseline: Summary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it."""
         return {
+            **({"strengths": dict(self.strengths)} if self.strengths else {}),
+            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
@@ -157,7 +170,7 @@ class FoldsReport:
     run_dir : str
     n_eras : int
         Predicted in all, each by a model that wasn't trained on it.
-    corr, pearson, further, best_possible
+    corr, pearson, further, best_possible, baseline
         The same as in `TrainReport`, over all predicted eras together.
     chart_path : str or None
         The picture of the scores; None without matplotlib, or where drawing it failed.
@@ -179,10 +192,12 @@ class FoldsReport:
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
+    baseline: Summary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
         return {
+            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
@@ -198,6 +213,12 @@ def plan_text(plan: TrainPlan) -> str:
     transform = "" if plan.transform is None else f"transform   {plan.transform}\n"
     precision = "" if plan.precision is None else f"precision   {plan.precision}\n"
     monitor = "" if plan.monitored is None else f"monitor     {plan.monitored}\n"
+    baseline = "" if plan.baseline is None else f"baseline    {plan.baseline}\n"
+    state = "weights, the optimizer's state and the best epoch's weights"
+    if plan.in_closed_form:
+        state = "sums and weights"
+    more = f"{in_bytes(plan.state_bytes)} more "
+    more += "to solve" if plan.in_closed_form else "while a checkpoint is saved"
     return (
         f"train       {counted(plan.n_train_rows, 'row')}, {counted(plan.n_train_eras, 'era')} "
         f"({plan.train_range}); {counted(plan.steps_per_epoch, 'step')} of "
@@ -205,15 +226,14 @@ def plan_text(plan: TrainPlan) -> str:
         f"validation  {counted(plan.n_validation_rows, 'row')}, "
         f"{counted(plan.n_validation_eras, 'era')} ({plan.validation_range}); "
         f"{counted(plan.n_embargo_eras, 'era')} between them left out\n"
-        f"{embargo}{transform}{monitor}"
+        f"{embargo}{transform}{monitor}{baseline}"
         f"model       {plan.model}: {counted(plan.n_features, 'feature')}, {plan.n_parameters:,} "
         f"parameters; target: {plan.main_target}{equals}\n"
         f"{precision}"
         f"shuffling   {plan.shuffling}\n"
         f"reading     {plan.reading}\n"
         f"memory      {in_bytes(plan.buffer_bytes)} for buffers, "
-        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for weights, the optimizer's state and "
-        f"the best epoch's weights, {in_bytes(plan.state_bytes)} more while a checkpoint is saved"
+        f"{in_bytes(plan.state_bytes + plan.best_bytes)} for {state}, {more}"
         + (f"\nresumed     after {counted(plan.first_step, 'step')}" if plan.first_step else "")
     )
 
@@ -226,7 +246,8 @@ class Reporter:
     Attributes
     ----------
     seconds_between_reports : float
-        The least time between two calls of `transforming`, `step` or `validation`: the interval.
+        The least time between two calls of `transforming`, `summing`, `step` or `validation`: the
+        interval.
     """
 
     seconds_between_reports = 0.1
@@ -251,6 +272,9 @@ class Reporter:
 
     def transforming(self, rows_done: int, n_rows: int) -> None:
         """Receive the state of the transform of targets, at most once per interval."""
+
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        """Receive the state of the sums of a ridge regression, at most once per interval."""
 
     def started(self, plan: TrainPlan) -> None:
         """Receive the plan of the training, once, before the first step."""
@@ -290,25 +314,12 @@ class Reporter:
     def making_report(self, text: str) -> None:
         """Receive a line when the page of scores is begun, and one when it is done."""
 
+    def fitting_baseline(self, text: str) -> None:
+        """Receive a line when the baseline is begun."""
+
     def warning(self, text: str) -> None:
         """Receive a warning, one line, about a problem that doesn't stop the training.
 
         It is logged as a warning of `memmap_train`, which Python shows on stderr by default.
         """
         _LOG.warning("%s", text)
-
-
-@dataclass(slots=True)
-class Pace:
-    """Tells when the next report is due."""
-
-    seconds: float
-    last: float = -math.inf
-
-    def is_due(self) -> bool:
-        """Return True if a report is due; the next one is then due after the interval."""
-        now = time.monotonic()
-        if now - self.last < self.seconds:
-            return False
-        self.last = now
-        return True

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from ..text import counted
+from .baseline_text import baseline_lines, strengths_text
 from .report import FoldsReport, TrainPlan, TrainReport, plan_text
 from .seeds_report import SeedsReport
 from .summary import Summary
@@ -29,9 +30,12 @@ def training_text(report: TrainReport) -> str:
     stopped = ", stopped early" if report.stopped_early else ""
     lines = [
         *_first_lines(report),
-        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}",
+        f"{report.run_dir}: best epoch {report.best_epoch} of {report.n_epochs}{stopped}"
+        if not report.strengths
+        else f"{report.run_dir}: a ridge regression of strength {strengths_text(report.strengths)}",
         f"validation  {_scores_text(report)}",
         *_further_lines(report),
+        *baseline_lines(report.baseline, report.corr),
     ]
     return "\n".join(
         [*lines, *_possible_lines(report), _chart_line(report), *_report_lines(report)]
@@ -51,6 +55,7 @@ def folds_text(report: FoldsReport) -> str:
             f"Sharpe {fold.corr.sharpe:.2f}"
         )
     lines += [f"out of fold {_scores_text(report)}", *_further_lines(report)]
+    lines += baseline_lines(report.baseline, report.corr)
     if report.best_possible is not None:
         lines.append(f"possible    numerai_corr {report.best_possible:.4f}")
     return "\n".join([*lines, _chart_line(report), *_report_lines(report)])
@@ -75,6 +80,7 @@ def seeds_text(report: SeedsReport) -> str:
         "error over the seeds)",
         f"together    {_scores_text(report)}",
         *_further_lines(report),
+        *baseline_lines(report.baseline, report.corr),
     ]
     return "\n".join(
         [*lines, *_possible_lines(report), _chart_line(report), *_report_lines(report)]

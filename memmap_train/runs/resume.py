@@ -29,7 +29,15 @@ from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
 # not what is computed (of seeds there may be more: others are trained too).
-_FREE_KEYS = ("epochs", "seeds", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard")
+_FREE_KEYS = (
+    "epochs",
+    "seeds",
+    "memory",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "tensorboard",
+    "baseline",
+)
 # What `check_same_dataset` compares.
 _DATASET_KEYS = (
     "dataset",

@@ -11,6 +11,7 @@
       initial.keras    a copy of the saved model that the run began with, if it did
       checkpoints/     see `checkpoints`
       tensorboard/     with tensorboard: a log of the scores
+      baseline/        the ridge regression to compare with, an ordinary run; see `baseline`
       state.json       the result; only a finished run has it
       .lock            exists while a process trains the run, see `lock`
 
@@ -121,6 +122,7 @@ class Run:
         """
         values = self.record.to_json() | ({"validation_eras": None} if self.folds else {})
         known = {key.name: values[key.name] for key in fields(TrainConfig) if key.name in values}
+        known.setdefault("baseline", "none")  # as runs of earlier versions have it
         try:
             return TrainConfig(**known)
         except ConfigError as error:
@@ -140,6 +142,11 @@ class Run:
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints."""
         return self.path / CHECKPOINTS_NAME
+
+    @property
+    def baseline_path(self) -> Path:
+        """The folder of the run to compare with, which lies in that of the run."""
+        return self.path / "baseline"
 
     @property
     def tensorboard_dir(self) -> Path:

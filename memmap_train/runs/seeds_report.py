@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .baseline_text import baseline_scores
 from .report import FoldsReport, TrainReport
 from .summary import Summary, result_scores
 
@@ -23,7 +24,7 @@ class SeedsReport:
     run_dir : str
     n_eras : int
         The validation eras, or with folds those that are predicted out of fold.
-    corr, pearson, further, best_possible
+    corr, pearson, further, best_possible, baseline
         The same as in `TrainReport`, of the mean of all seeds' ranks in each era, which is what
         `predict` returns.
     chart_path : str or None
@@ -43,6 +44,7 @@ class SeedsReport:
     best_possible: float | None
     chart_path: str | None
     seeds: Mapping[int, TrainReport | FoldsReport]
+    baseline: Summary | None = None
     already_finished: bool = False
     report_path: str | None = None
     further: Mapping[str, Summary] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class SeedsReport:
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
+            **baseline_scores(self.baseline),
             "best_possible": self.best_possible,
             "chart_path": self.chart_path,
             "seed_corr_mean": self.seed_mean,

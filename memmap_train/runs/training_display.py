@@ -53,6 +53,9 @@ class _CountingReporter(Reporter):
     def transforming(self, rows_done: int, n_rows: int) -> None:
         self._progress("targets", rows_done, n_rows)
 
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        self._progress("sums", rows_done, n_rows)
+
     def started(self, plan: TrainPlan) -> None:
         self._plan, self._n_epochs_done = plan, plan.epochs_done
 
@@ -138,6 +141,10 @@ class TrainingDisplay(Reporter):
         """Move the bar of the transform of targets."""
         self._bars("targets", rows_done, n_rows)
 
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        """Move the bar of the sums of a ridge regression."""
+        self._bars("sums", rows_done, n_rows)
+
     def started(self, plan: TrainPlan) -> None:
         """Show what is about to be trained."""
         self._plan = plan
@@ -191,6 +198,10 @@ class TrainingDisplay(Reporter):
 
     def making_report(self, text: str) -> None:
         """Show how far the page of scores is."""
+        self._print(text)
+
+    def fitting_baseline(self, text: str) -> None:
+        """Show that the baseline is fitted."""
         self._print(text)
 
     def warning(self, text: str) -> None:

@@ -5,6 +5,7 @@ refused before a run is predicted. What isn't covered or isn't defined becomes a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ..runs.score_references import (
 from ..runs.selection import DatasetOrPath, opened
 from ..runs.validation_eras import named_eras
 from ..text import counted
+from .baselines import baselines_of
 from .era_scores import ScoredModel, score_eras
 from .inputs import Frame, found_models
 from .model_predictions import (
@@ -135,7 +137,8 @@ def evaluate(
     labelled = _labelled_eras(data, on.options.targets)
     asked = _asked_eras(data, labelled, eras, on.options.targets[0])
     with reporting(progress) as report:
-        predicted = _predicted(found, data, labelled, asked, report)
+        baselines = baselines_of(found)
+        predicted = _predicted({**found, **baselines}, data, labelled, asked, report)
         kept = _kept_eras(predicted, labelled, on)
         own_eras = _benchmark_eras(data, on.benchmark, kept)
         scored = []
@@ -147,17 +150,21 @@ def evaluate(
             known = data.benchmark_eras(str(on.benchmark))
             scored.append(ScoredModel(own_eras, known, partial(_of_benchmark, column)))
         tables = score_eras(data, scored, on.options, report)
-    models = tuple(
+    models = [
         model_scores(on, name, kept[name], table, predicted[name])
         for name, table in zip(predicted, tables, strict=False)
-    )
+    ]
     own_name = f"{on.benchmark} (benchmark)" if on.benchmark in predicted else str(on.benchmark)
     own = model_scores(on, own_name, own_eras, tables[-1], None) if own_eras else None
-    return _evaluation(on, models, own)
+    compared = [replace(model, kind="baseline") for model in models[len(found) :]]
+    return _evaluation(on, tuple(models[: len(found)]), own, tuple(compared))
 
 
 def _evaluation(
-    on: ScoredOn, models: tuple[ModelScores, ...], benchmark_scores: ModelScores | None
+    on: ScoredOn,
+    models: tuple[ModelScores, ...],
+    benchmark_scores: ModelScores | None,
+    baseline_scores: tuple[ModelScores, ...],
 ) -> Evaluation:
     """Return the evaluation of models that are scored."""
     manifest, options = on.dataset.manifest, on.options
@@ -177,6 +184,7 @@ def _evaluation(
         proportions=options.proportions,
         models=models,
         benchmark_scores=benchmark_scores,
+        baseline_scores=baseline_scores,
         notes=tuple(_notes(on.dataset, on.benchmark, on.meta_model)),
     )
 

@@ -20,7 +20,8 @@ from ..errors import DatasetError
 from ..progress import Progress
 from ..text import counted
 from .matching import MatchedRows, match_rows
-from .records import ModelKind, Provenance
+from .provenance import Provenance
+from .records import ModelKind
 
 if TYPE_CHECKING:
     from ..training.predictions import Predictions

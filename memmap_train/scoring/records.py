@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from ..arrays import Float64, Int64, Mask
 from ..errors import DatasetError, listed, nearest
-from ..runs.folds import Fold
 from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
+from .provenance import Provenance
 
 Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """The scores of a target, by their attributes in `TargetScores`."""
 
-ModelKind = Literal["run", "folds", "seeds", "predictions", "benchmark"]
+ModelKind = Literal["run", "folds", "seeds", "predictions", "benchmark", "baseline"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -157,26 +157,6 @@ class Exposures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Provenance:
-    """What the model of a run was trained on.
-
-    Attributes
-    ----------
-    config : mapping of str to any
-        The whole content of the run's ``config.json``.
-    folds : tuple of Fold
-        The folds in order; one for an ordinary run.
-    histories : tuple of tuple of mapping of str to float
-        The rows of ``history.csv`` of each fold: a row for each epoch. In a run of seeds those of
-        each seed, and with folds those of each fold of the first seed, of the second, and so on.
-    """
-
-    config: Mapping[str, Any]
-    folds: tuple[Fold, ...]
-    histories: tuple[tuple[Mapping[str, float], ...], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ModelScores:
     """The scores of one model.
 
@@ -187,7 +167,7 @@ class ModelScores:
     path : Path or None
         The run's folder or the file of predictions; None for a benchmark and for predictions that
         were passed as an object.
-    kind : "run", "folds", "seeds", "predictions" or "benchmark"
+    kind : "run", "folds", "seeds", "predictions", "benchmark" or "baseline"
     eras : tuple of str
         The scored eras in the dataset's order: those that the model covers and in which one of the
         targets has labels. Arrays over eras have this order.
@@ -207,6 +187,11 @@ class ModelScores:
     exposures: Exposures
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others are compared with it: a benchmark, or the baseline of a run."""
+        return self.kind in ("benchmark", "baseline")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,6 +222,8 @@ class Evaluation:
         The models, in the order in which they were passed.
     benchmark_scores : ModelScores or None
         The scores of the chosen benchmark itself, on the eras of all models.
+    baseline_scores : tuple of ModelScores
+        The scores of the ridge regressions that the runs have been trained beside, each once.
     notes : tuple of str
         Sentences about what isn't covered, which concern all models.
     """
@@ -252,6 +239,7 @@ class Evaluation:
     proportions: tuple[float, ...]
     models: tuple[ModelScores, ...]
     benchmark_scores: ModelScores | None = None
+    baseline_scores: tuple[ModelScores, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -265,8 +253,14 @@ class Evaluation:
 
     @property
     def all_models(self) -> tuple[ModelScores, ...]:
-        """The models, followed by the chosen benchmark's own scores where there are any."""
-        return (*self.models, *([self.benchmark_scores] if self.benchmark_scores else []))
+        """The models, followed by `references`."""
+        return (*self.models, *self.references)
+
+    @property
+    def references(self) -> tuple[ModelScores, ...]:
+        """The baselines of the runs, followed by the chosen benchmark, where there are any."""
+        benchmark = [self.benchmark_scores] if self.benchmark_scores else []
+        return (*self.baseline_scores, *benchmark)
 
     def model(self, name: str) -> ModelScores:
         """Return the scores of a model by its name; the benchmark has its column's name.

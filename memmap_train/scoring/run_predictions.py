@@ -18,7 +18,8 @@ from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted
 from .model_predictions import ModelPredictions, eras_before
-from .records import ModelKind, Provenance
+from .provenance import Provenance
+from .records import ModelKind
 
 
 @dataclass(frozen=True, slots=True)

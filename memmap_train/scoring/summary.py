@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
-from .records import METRICS, Evaluation, Metric, ModelScores, Provenance, TargetScores
+from .provenance import Provenance
+from .records import METRICS, Evaluation, Metric, ModelScores, TargetScores
 
 FORMAT, FORMAT_VERSION = "memmap-train evaluation", 1
 _VERSIONS = ("memmap_train_version", "keras_version", "tensorflow_version", "numpy_version")
@@ -96,6 +97,7 @@ def summarized(evaluation: Evaluation) -> dict[str, Any]:
         "models": [_model(evaluation, model) for model in evaluation.models],
         "benchmark_scores": evaluation.benchmark_scores
         and _model(evaluation, evaluation.benchmark_scores),
+        "baseline_scores": [_model(evaluation, model) for model in evaluation.baseline_scores],
         "notes": list(evaluation.notes),
     }
     finite: dict[str, Any] = _without_nan(summary)
@@ -196,8 +198,8 @@ def peak(model: ModelScores) -> int | None:
 
 
 def _differences(evaluation: Evaluation, model: ModelScores) -> dict[str, Any]:
-    """Return the differences to the first model and to the benchmark, by target, name and score."""
-    others = [evaluation.models[0], evaluation.benchmark_scores]
+    """Return the differences to the first model and to references, by target, name and score."""
+    others = [evaluation.models[0], *evaluation.references]
     return {
         target: {
             other.name: {
@@ -205,7 +207,7 @@ def _differences(evaluation: Evaluation, model: ModelScores) -> dict[str, Any]:
                 for metric in METRICS
             }
             for other in others
-            if other is not None and other.name != model.name
+            if other.name != model.name
         }
         for target in evaluation.targets
     }

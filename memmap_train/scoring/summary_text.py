@@ -72,8 +72,8 @@ def _score_table(
         statistics = model.by_target[target].statistics(metric)
         recent = _mean(last_eras(model, target, metric))
         yield f"{_name(model.name)} {_numbers(statistics)} {recent:>9}"
-        for other in (first, evaluation.benchmark_scores):
-            if other not in models or model in (other, evaluation.benchmark_scores):
+        for other in (first, *evaluation.references):
+            if other not in models or model is other or model.is_reference:
                 continue
             difference = evaluation.difference(model.name, other.name, metric, target)
             if difference.n_eras and metric in _PAID:

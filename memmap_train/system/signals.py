@@ -90,6 +90,37 @@ def held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Defer termination signals until the block is done; a second one is handled at once.
+
+    Only those that Python code handles, and the main thread: others are never interrupted. Unlike
+    `held_back` it works while other threads run, which the system may deliver a signal to.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+
+    def put_off(number: int, frame: FrameType | None) -> None:
+        if pending:
+            before[number](number, frame)
+        pending.append(number)
+
+    found = {stop: signal.getsignal(stop) for stop in termination_signals()}
+    before = {int(stop): handler for stop, handler in found.items() if callable(handler)}
+    try:
+        for stop in before:
+            signal.signal(stop, put_off)
+        yield
+    finally:
+        for stop, handler in before.items():
+            if signal.getsignal(stop) is put_off:
+                signal.signal(stop, handler)
+    if pending:
+        signal.raise_signal(pending[0])
+
+
 def _is_in_extension_import(frame: FrameType | None) -> bool:
     while frame is not None:
         is_of_importlib = frame.f_code.co_filename.startswith(_IMPORTLIB)

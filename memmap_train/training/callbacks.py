@@ -6,18 +6,15 @@ training that is resumed it is made again, and `on_train_begin` is called; then 
 restored, and it continues, inside of an epoch too.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
 
 from ..errors import ConfigError
 from ..runs.object_reference import resolve_reference, user_code
-from ..system.signals import termination_signals
+from ..system.signals import deferred
 from .callback_state import (
     Memory,
     attributes_not_saved,
@@ -100,7 +97,7 @@ class Callbacks:
 
     def uninterrupted(self) -> AbstractContextManager[object]:
         """Defer interruptions until the callbacks have been called for all steps of the block."""
-        return _signals_deferred() if self._told else nullcontext()
+        return deferred() if self._told else nullcontext()
 
     def train_begin(self, memory: Memory) -> None:
         """Set the callbacks' model, call ``on_train_begin``, and restore their states.
@@ -182,36 +179,6 @@ class Callbacks:
             return argument
         hides = not self._shows_scores and callback is not self._log
         return {k: v for k, v in argument.items() if not (hides and k.startswith("val_"))}
-
-
-@contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Defer termination signals until the block is done; a second one is handled at once.
-
-    Only those that Python code handles, and the main thread: others are never interrupted.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-
-    def put_off(number: int, frame: FrameType | None) -> None:
-        if pending:
-            before[number](number, frame)
-        pending.append(number)
-
-    found = {stop: signal.getsignal(stop) for stop in termination_signals()}
-    before = {int(stop): handler for stop, handler in found.items() if callable(handler)}
-    try:
-        for stop in before:
-            signal.signal(stop, put_off)
-        yield
-    finally:
-        for stop, handler in before.items():
-            if signal.getsignal(stop) is put_off:
-                signal.signal(stop, handler)
-    if pending:
-        signal.raise_signal(pending[0])
 
 
 def _logs(row: Mapping[str, float]) -> dict[str, float]:

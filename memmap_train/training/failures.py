@@ -13,11 +13,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigError
+from ..runs.batch_keys import CORRELATIONS
 from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.object_reference import describe_error, is_reference
 from ..runs.run import Run
 from ..runs.state import TrainingProgress
+from ..text import counted
 from .models.build import brings_model
 from .step import TrainStep
 
@@ -41,9 +43,28 @@ def check_convergence(
         return
     decay = f" or weight_decay (now {config.weight_decay})" if config.weight_decay else ""
     raise ConfigError(
-        f"{run.path}: {found} after {step.count:,} steps, in epoch {progress.epochs_done + 1}: "
-        f"lower learning_rate (now {config.learning_rate}){decay}, and begin a new run; what was "
-        "saved before is kept"
+        f"{run.path}: {found} after {counted(step.count, 'step')}, in epoch "
+        f"{progress.epochs_done + 1}: lower learning_rate (now {config.learning_rate}){decay}, "
+        "and begin a new run; what was saved before is kept"
+    )
+
+
+def check_counted(
+    run: Run, config: TrainConfig, step: TrainStep, progress: TrainingProgress
+) -> None:
+    """Raise a ConfigError if nothing has counted in the loss of the running epoch.
+
+    It has trained nothing then, and later epochs wouldn't either.
+    """
+    if step.sums[1] > progress.labels:
+        return
+    expected, found = "labels", "no row of them has any"
+    if config.loss in CORRELATIONS:
+        expected, found = "labels that differ within an era", "they are all equal in each"
+    raise ConfigError(
+        f"{run.path}: nothing has counted in the loss of epoch {progress.epochs_done + 1}: "
+        f"expected {expected} in its batches, found that {found}; train on other eras or targets, "
+        "with another target_transform or more rows_per_era"
     )
 
 

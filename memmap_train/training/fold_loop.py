@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ..dataset.dataset import Dataset
 from ..runs.chart import draw_run
 from ..runs.config import TrainConfig
 from ..runs.found_run import found_run
@@ -103,7 +104,7 @@ def train_resolved(resolved: ResolvedFolds, run_dir: Path, report: Reporter) -> 
             )
             report.fold_done(i + 1, n_folds, done)
             reports.append(done)
-        return _conclude(run, resolved, reports, report)
+        return conclude_folds(run, resolved.dataset, reports, report)
 
 
 def dry_run_folds(
@@ -164,19 +165,43 @@ def _set_up(
     return resolve_folds(found, run, config or TrainConfig(), folds, rolling_eras)
 
 
-def _conclude(
-    run: Run, resolved: ResolvedFolds, reports: Sequence[TrainReport], report: Reporter
+def conclude_folds(
+    run: Run,
+    dataset: Dataset,
+    reports: Sequence[TrainReport],
+    report: Reporter,
+    *,
+    draws: bool = True,
 ) -> FoldsReport:
-    """Put the scores of all folds together, and write them."""
-    best_possible = best_possible_score(resolved.dataset, run.record.main_target)
+    """Put the scores of all folds together, and write them.
+
+    Parameters
+    ----------
+    run : Run
+        A run of folds, all of which are finished.
+    dataset : Dataset
+    reports : sequence of TrainReport
+        Those of the folds, in order.
+    report : Reporter
+    draws : bool
+        Whether to draw the picture of the scores.
+
+    Raises
+    ------
+    RunError
+        They can't be written, which `resume` does again.
+    """
+    best_possible = best_possible_score(dataset, run.record.main_target)
     with writing_results(run):
         run.write_era_scores(
             row for path in run.part_paths for row in read_run(path).read_era_scores()
         )
         corr, pearson, further = recorded_summaries(run)
-        chart_path = draw_run(
-            run, best_epoch=None, best_possible=best_possible, warn=report.warning
-        )
+        chart_path = None
+        if draws:
+            chart_path = draw_run(
+                run, best_epoch=None, best_possible=best_possible, warn=report.warning
+            )
         result = FoldsReport(
             run_dir=str(run.path),
             n_eras=sum(len(fold.validation) for fold in run.folds),

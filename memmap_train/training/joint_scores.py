@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from ..arrays import Float64
 from ..dataset.dataset import Dataset
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.run import Run
 from ..runs.summary import EraScores
 from .ensemble import mean_of_members, members_of

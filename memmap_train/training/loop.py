@@ -21,7 +21,8 @@ from ..errors import ConfigError, ShardError, listed
 from ..loading.stream import Stream
 from ..runs.batch_keys import weighs_rows
 from ..runs.monitor import is_better, learning_rate_after
-from ..runs.report import Pace, Reporter, TrainReport
+from ..runs.pace import Pace
+from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
 from ..runs.run_warnings import RunWarnings
 from ..runs.schedule import scheduled_rate
@@ -29,7 +30,7 @@ from ..runs.state import Best, Clock, Row, State, TrainingProgress
 from ..runs.state_store import StateStore
 from .callback_state import Memory
 from .callbacks import Callbacks
-from .failures import check_convergence, divergence, failure_of_model
+from .failures import check_convergence, check_counted, divergence, failure_of_model
 from .plan import plan_of
 from .predictor import Predictor
 from .resolve import Setup
@@ -236,6 +237,7 @@ class TrainingLoop:
         began = time.perf_counter()
         config, clock, before = self._config, self._clock, self._progress
         self._check_convergence()
+        check_counted(self._run, config, self._step, before)
         scores, row = self._scoring.score(before)
         step_scores = before.step_scores
         if config.validation_steps:

@@ -34,7 +34,7 @@ def plans_of_parts(
         run, setup = prepared()
         plans.append(checked_plan(run, setup, make_model(setup)))
     left = [number for number, plan in enumerate(plans) if not plan.already_finished]
-    if left and measures_cost:
+    if left and measures_cost and not plans[0].in_closed_form:
         # Of the last fold, the largest: a step of the others takes as long.
         _, setup = preparations[left[-1]]()
         plans = with_costs(plans, probed(setup, plans[left[-1]]))

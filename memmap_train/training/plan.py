@@ -8,13 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..loading.explanation import reading_line, shuffling_line
+from ..runs.baseline import wants_baseline
 from ..runs.cost import TrainCost, scaled_cost
 from ..runs.embargo import automatic_embargo
 from ..runs.report import TrainPlan
+from ..runs.ridge_keys import RIDGE
 from ..runs.transform_benchmarks import transform_line
 from .precision import precision_line
 from .predictor import BLOCK_ROWS
 from .resolve import Setup
+from .ridge.model import plan_of_ridge
 
 
 def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> TrainPlan:
@@ -30,7 +33,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
     )
     reference = setup.record.monitored_against
     n_features, n_parameters = len(batches.feature_names), model.count_params()
-    return TrainPlan(
+    plan = TrainPlan(
         n_train_eras=len(trained),
         n_train_rows=batches.dataset.n_rows,
         n_validation_eras=len(fold.validation),
@@ -40,6 +43,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         validation_range=f"{fold.validation[0]} to {fold.validation[-1]}",
         embargo=note if fold.embargo_eras == automatic else None,
         transform=transform_line(setup.dataset.select(fold.train), config.target_transform),
+        baseline="a ridge regression, fitted afterwards" if wants_baseline(config) else None,
         monitored=None if reference is None else f"{config.monitor} ({reference})",
         n_features=n_features,
         n_targets=len(config.targets),
@@ -61,6 +65,7 @@ def plan_of(setup: Setup, model: Any, first_step: int, epochs_done: int) -> Trai
         epochs_done=epochs_done,
         deterministic=bool(config.deterministic),
     )
+    return plan_of_ridge(setup, plan) if config.model == RIDGE else plan
 
 
 def with_costs(plans: Sequence[TrainPlan], cost: TrainCost) -> list[TrainPlan]:

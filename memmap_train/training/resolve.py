@@ -26,6 +26,7 @@ from ..runs.model_params import built_in_params
 from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
+from ..runs.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.run import Run
 from ..runs.schedule import check_schedule
 from ..runs.score_references import check_reference, monitored_reference
@@ -202,6 +203,9 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     params = config.model_params
     if not brings_model(config):
         params = built_in_params(config.model, params)
+    if config.model == RIDGE:
+        check_ridge(config)
+        config = without_steps(config)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:

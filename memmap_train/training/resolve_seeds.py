@@ -16,6 +16,7 @@ from ..runs.folds import Fold
 from ..runs.found_run import found_run
 from ..runs.record import RunRecord
 from ..runs.resume import dataset_record
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
 from ..runs.selection import DatasetOrPath
 from .callbacks import make_callbacks
@@ -92,6 +93,11 @@ def resolve_seeds(
     run, found, _ = found_run(dataset, run_dir, resume=resume, seeds=True, folds=folds is not None)
     if config is None:
         config = run.train_config() if run else TrainConfig()
+    if config.model == RIDGE:
+        raise ConfigError(
+            f"model: {RIDGE!r} has no seed: all of them would be the same model; train it without "
+            "--seeds"
+        )
     # The last one may be too large, which is an error.
     numbers = [replace(config, seed=config.seed + i).seed for i in range(seeds)]
     if folds is not None:

@@ -4,7 +4,7 @@ Takes the state of a training; writes files and returns a `TrainReport`; of a fi
 report that it recorded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from ..runs.files import replacing
 from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainReport
 from ..runs.run import Run
+from ..runs.score_files import EraRow
 from ..runs.state import Best, TrainingProgress
+from ..runs.summary import EraScores
 from .resolve import Setup
 from .step import TrainStep
 
@@ -44,14 +46,7 @@ class Results:
 
     def write_best(self, best: Best) -> None:
         """Write the best epoch's scores and model."""
-        eras, targets = self._setup.fold.validation, self._setup.config.targets
-        scores = (best.scores.corr, best.scores.pearson, *best.scores.further.values())
-        # Shape (eras, targets, scores).
-        self._run.write_era_scores(
-            (era, target, *of_target)
-            for era, of_era in zip(eras, np.stack(scores, axis=2).tolist(), strict=True)
-            for target, of_target in zip(targets, of_era, strict=True)
-        )
+        self._run.write_era_scores(era_rows(self._setup, best.scores))
         # They are the same at an epoch's end, unless a callback has changed them since. (A clone
         # would do as well, but not every user's model can be cloned.)
         model, kept = self._step.model, self._step.weights()
@@ -107,6 +102,15 @@ class Results:
                 "some disk space, and add --resume to continue from there"
             ) from error
         return result
+
+
+def era_rows(setup: Setup, scores: EraScores) -> Iterator[EraRow]:
+    """Yield the rows of `era_scores.csv` for the scores of the validation eras."""
+    # Shape (eras, targets, scores).
+    stacked = np.stack([scores.corr, scores.pearson, *scores.further.values()], axis=2).tolist()
+    for era, of_era in zip(setup.fold.validation, stacked, strict=True):
+        for target, of_target in zip(setup.config.targets, of_era, strict=True):
+            yield era, target, *of_target
 
 
 def report_again(run: Run, result: Mapping[str, Any], report: Reporter) -> TrainReport:

@@ -14,6 +14,7 @@ from ..loading.era_weights import FROM_FILE, era_weights
 from ..loading.window_sampler import ORDER_VERSION
 from ..runs.config import TrainConfig
 from ..runs.folds import Fold
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
 from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import eras_without
@@ -29,9 +30,12 @@ def batches_of_run(dataset: Dataset, run: Run | None, config: TrainConfig, fold:
     record = run.record if run else None
     train = dataset.select(fold.train)
     without = eras_without(train, TargetTransform.parse(config.target_transform))
+    batch_size = config.batch_size
+    if config.model == RIDGE:  # whose rows come in no batches
+        batch_size = min(batch_size, train.n_rows)
     batches = Batches(
         train.select([era for era in train.eras if era not in without]),
-        batch_size=None if config.eras_per_batch else config.batch_size,
+        batch_size=None if config.eras_per_batch else batch_size,
         eras_per_batch=config.eras_per_batch or None,
         rows_per_era=config.rows_per_era if config.eras_per_batch else None,
         era_weights=config.era_weights,

@@ -5,7 +5,8 @@ era, and a row of `history.csv`.
 """
 
 from ..loading.placement import is_past_cache
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.run_warnings import RunWarnings
 from ..runs.score_files import step_score_columns
 from ..runs.state import Row, TrainingProgress

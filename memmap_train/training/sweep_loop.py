@@ -14,15 +14,18 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from ..errors import BatchError, ConfigError, FoldError
+from ..runs.baseline import wants_baseline
 from ..runs.config import TrainConfig
 from ..runs.lock import holding
 from ..runs.object_reference import describe_error
 from ..runs.report import Reporter
 from ..runs.result_text import AnyReport
+from ..runs.run import read_run
 from ..runs.selection import DatasetOrPath, reopened
 from ..runs.sweep_chart import draw_sweep
 from ..runs.sweep_record import SweepRecord, Trial, write_sweep
 from ..system.paths import user_path
+from .baseline import add_baseline
 from .fold_loop import train_folds
 from .seed_loop import train_seeds
 from .sweep_setup import ResolvedSweep, dataset_for, resolve_sweep, stays_failed
@@ -121,8 +124,14 @@ def _train_trial(path: Path, trial: Trial, resolved: ResolvedSweep, report: Repo
     run_dir, config = path / trial.name, record.config_of(trial)
     common: dict[str, Any] = {"resume": True, "report": report}
     of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    result: AnyReport
     if record.seeds is not None:
-        return train_seeds(present, run_dir, config, seeds=record.seeds, **of_folds, **common)
-    if record.folds is not None:
-        return train_folds(present, run_dir, config, **of_folds, **common)
-    return train_run(present, run_dir, config, **common)
+        result = train_seeds(present, run_dir, config, seeds=record.seeds, **of_folds, **common)
+    elif record.folds is not None:
+        result = train_folds(present, run_dir, config, **of_folds, **common)
+    else:
+        result = train_run(present, run_dir, config, **common)
+    if not wants_baseline(config):
+        return result
+    # Trials on the same eras and features have the same one, which is copied.
+    return add_baseline(read_run(run_dir), present, result, report)

@@ -13,19 +13,24 @@ from ..runs.checkpoints import newest_step
 from ..runs.config import TrainConfig
 from ..runs.found_run import found_run
 from ..runs.lock import check_free
+from ..runs.recorded_report import recorded_report
 from ..runs.report import Reporter, TrainPlan, TrainReport
 from ..runs.resume import acquire_run, begun_record, finished_result
+from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
 from ..runs.run_warnings import warn_about_versions
 from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
+from ..text import in_time
 from .callbacks import make_callbacks
-from .compiled import compile_model
+from .compiled import compile_model, make_model
 from .loop import TrainingLoop
 from .plan import plan_of
 from .probe import probe
 from .resolve import Setup, Shared, prepare
 from .results import report_again
+from .ridge.fit import fit_ridge
+from .ridge.model import fit_seconds
 from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
@@ -38,6 +43,7 @@ def train_run(
     resume: bool = False,
     report: Reporter | None = None,
     shared: Shared | None = None,
+    draws: bool = True,
 ) -> TrainReport:
     """Train a model on a dataset and write the run's folder.
 
@@ -52,11 +58,13 @@ def train_run(
         The default is the configuration of the run that is resumed, or else ``TrainConfig()``.
     resume : bool
         Carry on a run that is there: from its newest checkpoint, or from the beginning where it
-        has none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed;
-        all else must be as it was. A run that is finished stays as it is.
+        has none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and
+        `baseline` changed; all else must be as it was. A run that is finished stays as it is.
     report : Reporter, optional
     shared : Shared, optional
         What the run of folds or seeds has decided, if this run is a part of one.
+    draws : bool
+        Whether to draw the picture of a ridge regression's scores.
 
     Returns
     -------
@@ -84,10 +92,14 @@ def train_run(
         warn_about_versions(run, setup.record, report)
         result = finished_result(run, setup.record)
         if result is not None:
-            return report_again(run, result, report)
+            return report_again(run, result, report) if draws else recorded_report(run)
     # Before a new run has a folder: what the user brings may be refused.
-    compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
-    hold_transformed_targets(setup, user_path(run_dir), report)
+    compiled = None
+    if setup.config.model == RIDGE:
+        plan = plan_of(setup, make_model(setup), 0, 0)
+    else:
+        compiled, callbacks = compile_model(setup), make_callbacks(setup.config.callbacks)
+    transformed = hold_transformed_targets(setup, user_path(run_dir), report)
     record = setup.record
     if run is None or run.is_untrained():
         record = begun_record(record, setup.dataset, [setup.fold])
@@ -96,6 +108,9 @@ def train_run(
             report.warning(warning)
         if setup.initial is not None:
             setup.initial.keep(run)
+        if compiled is None:
+            report.started(plan)
+            return fit_ridge(run, setup, transformed, report, draws=draws)
         return TrainingLoop(run, setup, *compiled, callbacks, report).finish()
 
 
@@ -116,8 +131,9 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        With its `cost`, unless the run is finished. If a run is resumed, `first_step` is that of
-        its newest checkpoint, which isn't read.
+        With its `cost`, unless the run is finished or the model a ridge regression, the time of
+        which is in words. If a run is resumed, `first_step` is that of its newest checkpoint, which
+        isn't read.
 
     Raises
     ------
@@ -125,6 +141,13 @@ def dry_run(
         See `train_run`.
     """
     run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
+    if setup.config.model == RIDGE:
+        plan = checked_plan(run, setup, make_model(setup))
+        if plan.already_finished:
+            return plan
+        check_free(user_path(run_dir))
+        time_text = f"{plan.shuffling}, in about {in_time(fit_seconds(setup))}"
+        return replace(plan, shuffling=time_text)
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began

@@ -16,6 +16,7 @@ from ..arguments import flag
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
+from ..runs.baseline import wants_baseline
 from ..runs.config import TrainConfig, checked_config
 from ..runs.lineage import code_of
 from ..runs.recorded_report import recorded_result
@@ -225,8 +226,8 @@ def train(
         With `folds`, train only on this number of last eras before each fold's embargo.
     resume : bool
         Resume a run that is there: from its newest checkpoint, or from the beginning if it has
-        none. `epochs` may be raised, and `memory`, `checkpoint_*` and `tensorboard` changed; all
-        else must be as it was. A finished run stays as it is.
+        none. `epochs` may be raised, and `memory`, `checkpoint_*`, `tensorboard` and `baseline`
+        changed; all else must be as it was. A finished run stays as it is.
     progress : bool, callable(what, done, total) or Reporter, optional
         Whether to show the training, what to call instead with rows of epochs and validations (see
         `types.Progress`), or an object that gets all events. By default the training is shown in a
@@ -258,6 +259,8 @@ def train(
 
     What goes wrong and doesn't end the training is logged as a warning of ``memmap_train``.
 
+    A ridge regression on the same eras is fitted beside a net, see `baseline` in `TrainConfig`.
+
     With the extra `report`, a page of the official scores is written into the run's folder at the
     end, by a process of its own (see `scoring.report`).
     """
@@ -265,6 +268,7 @@ def train(
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
+    from .baseline import add_baseline
     from .fold_loop import train_folds
     from .seed_loop import train_seeds
     from .train import train_run
@@ -282,6 +286,8 @@ def train(
         else:
             result = train_run(dataset, run_dir, config, **common)
         run = read_run(user_path(run_dir))
+        if wants_baseline(config or run.train_config()):
+            result = add_baseline(run, dataset, result, report)
         if not (result.already_finished and run.report_path.exists()):
             path = make_report(
                 run, _path_of(dataset), say=report.making_report, warn=report.warning

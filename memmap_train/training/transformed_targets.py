@@ -17,7 +17,8 @@ from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError, ShardError
 from ..runs.era_transform import transformed_era
-from ..runs.report import Pace, Reporter
+from ..runs.pace import Pace
+from ..runs.report import Reporter
 from ..runs.target_transforms import TargetTransform
 from ..system.resources import nearest_existing
 from ..text import in_bytes
@@ -27,7 +28,7 @@ MAX_IN_MEMORY = 2**28
 """Bytes of targets that are held in memory: 10 targets of all training rows of v5.3."""
 
 
-def hold_transformed_targets(setup: Setup, run_dir: Path, report: Reporter) -> None:
+def hold_transformed_targets(setup: Setup, run_dir: Path, report: Reporter) -> Float32 | None:
     """Transform the targets of a training, if they are to be, and let its batches have them.
 
     Parameters
@@ -37,6 +38,11 @@ def hold_transformed_targets(setup: Setup, run_dir: Path, report: Reporter) -> N
         The run's folder, which may not exist yet.
     report : Reporter
 
+    Returns
+    -------
+    ndarray of float32, shape (rows, targets), or None
+        The same targets; None if they aren't transformed.
+
     Raises
     ------
     ConfigError, RunError, ShardError
@@ -44,7 +50,7 @@ def hold_transformed_targets(setup: Setup, run_dir: Path, report: Reporter) -> N
     """
     transform = TargetTransform.parse(setup.config.target_transform)
     if not transform.steps:
-        return
+        return None
     pace = Pace(report.seconds_between_reports)
 
     def progress(done: int, total: int) -> None:
@@ -55,6 +61,7 @@ def hold_transformed_targets(setup: Setup, run_dir: Path, report: Reporter) -> N
     folder = nearest_existing(run_dir.absolute())
     rows = transformed_targets(batches.dataset, setup.config.targets, transform, folder, progress)
     batches.reader.hold_targets(rows)
+    return rows
 
 
 def transformed_targets(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from .learning_variants import variants
 from .sources import Size
 
 BY_DEFAULT = (
@@ -20,8 +21,19 @@ BY_DEFAULT = (
     "cold",
     "training",
 )
-NAMES = (*BY_DEFAULT, "exporting", "learning", "joining", "scoring", "geometry", "machines")
-"""The last five take minutes; `geometry` takes 25 GB of disk, `machines` what its stores take."""
+NAMES = (
+    *BY_DEFAULT,
+    "exporting",
+    "ridge",
+    "shuffling",
+    "joining",
+    "scoring",
+    "geometry",
+    "machines",
+    "learning",
+)
+"""The last seven take minutes, `learning` more than an hour; `geometry` takes 25 GB of disk,
+`machines` what its stores take."""
 
 
 def main() -> None:
@@ -34,6 +46,34 @@ def main() -> None:
     )
     parser.add_argument(
         "--eras", type=int, default=Size().scored_eras, help="of scoring (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=Size().learning_seeds,
+        help="of learning (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=Size().learning_epochs,
+        help="of learning (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        nargs=3,
+        default=Size().learning_sample,
+        metavar=("ERAS", "ROWS", "FEATURES"),
+        help="of learning (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        choices=[variant.name for variant in variants(1)],
+        metavar="VARIANT",
+        help="of learning: names of its table's rows (default: all)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="Numerai's parquet files for machines"
@@ -57,6 +97,10 @@ def main() -> None:
         Size(),
         wide_rows=arguments.rows,
         scored_eras=arguments.eras,
+        learning_seeds=arguments.seeds,
+        learning_epochs=arguments.epochs,
+        learning_sample=tuple(arguments.sample),
+        learning_only=tuple(arguments.only),
         machine_data=arguments.data,
         machine_gigabytes=tuple(arguments.gigabytes),
         machine_stores=tuple(arguments.stores),

@@ -41,6 +41,12 @@ class Size:
         Size of the one row group of `geometry`; by default as in v5.3.
     scored_eras : int
         Number of eras of `scoring`.
+    learning_seeds, learning_epochs : int
+        Number of samples, and epochs of each training, of `learning`.
+    learning_sample : tuple of int
+        Eras, rows per era and features of these samples; by default those of `sample`.
+    learning_only : tuple of str
+        The names of variants, and of what they are compared with; empty: all of them.
     machine_data : Path or None
         Folder of the parquet files of `machines`; by default the sample's.
     machine_gigabytes : tuple of float
@@ -56,6 +62,10 @@ class Size:
     wide_rows: int = 2**20
     wide_features: int = 3_555
     scored_eras: int = 100
+    learning_seeds: int = 5
+    learning_epochs: int = 6
+    learning_sample: tuple[int, int, int] = (300, 2_000, 64)
+    learning_only: tuple[str, ...] = ()
     machine_data: Path | None = None
     machine_gigabytes: tuple[float, ...] = (8, 13)
     machine_stores: tuple[str, ...] = (

@@ -10,11 +10,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
+from memmap_train.cli.parser import make_parser
 from memmap_train.conversion.sample import write_sample
 from memmap_train.conversion.sample_benchmarks import BenchmarkModels
 from memmap_train.conversion.sample_calendar import LIVE, Calendar
 from memmap_train.conversion.sample_market import Market
 from memmap_train.conversion.sample_signal import Era, Signal
+from memmap_train.conversion.sample_writer import SIGNAL_NAMES
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
 from memmap_train.runs.metrics import numerai_corr
@@ -175,3 +177,11 @@ def test_a_signal_of_another_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--signal: expected plain or market, found 'noise'"):
         write_sample(tmp_path / "sample", signal="noise")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_takes_all_signals_and_no_other() -> None:
+    for name in SIGNAL_NAMES:
+        assert make_parser().parse_args(["sample", "x", "--signal", name]).signal == name
+    assert make_parser().parse_args(["sample", "x"]).signal == SIGNAL_NAMES[0]
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["sample", "x", "--signal", "noise"])

@@ -94,7 +94,14 @@ def test_a_record_is_written_and_read_as_it_is(tmp_path: Path) -> None:
 
 def test_checkpoints_are_identified_by_all_fixed_keys(tmp_path: Path) -> None:
     run = begin_run(tmp_path / "run", run_record(later=1))
-    free = {"epochs", "memory", "checkpoint_steps", "checkpoint_minutes", "tensorboard", "dataset"}
+    free = {
+        "epochs",
+        "memory",
+        "checkpoint_steps",
+        "checkpoint_minutes",
+        "tensorboard",
+        "dataset",
+    } | {"baseline"}
     fixed = {key: value for key, value in RECORD.items() if key not in free}
     fixed |= {"format": "memmap-train run", "format_version": 1, "later": 1}
     expected = Checksum(json.dumps(fixed, sort_keys=True).encode()).text

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from memmap_train.arrays import Float64
 from memmap_train.runs.folds import Fold
+from memmap_train.scoring.provenance import Provenance
 from memmap_train.scoring.records import (
     Evaluation,
     Exposures,
     ModelKind,
     ModelScores,
-    Provenance,
     TargetScores,
 )
 from tests.support.run_records import RECORD

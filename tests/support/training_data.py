@@ -35,6 +35,7 @@ def small_config(**changes: Any) -> TrainConfig:
         "patience": 0,
         "validation_eras": 4,
         "checkpoint_minutes": 0.0,
+        "baseline": "none",
     }
     return TrainConfig(**(values | changes))
 

@@ -63,12 +63,20 @@ CHANGES: dict[str, Any] = {
     "validation_steps": 4,
     "callbacks": ("mine:Callback",),
     "tensorboard": True,
+    "baseline": "ridge",
     "seed": 1,
     "deterministic": False,
     "checkpoint_steps": 4,
     "checkpoint_minutes": 1e-9,
 }
-TAKE_EFFECT = {"epochs", "memory", "tensorboard", "checkpoint_steps", "checkpoint_minutes"}
+TAKE_EFFECT = {
+    "epochs",
+    "memory",
+    "tensorboard",
+    "baseline",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+}
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import tensorflow as tf
 from memmap_train.errors import ConfigError
 from memmap_train.runs.config import TrainConfig
 from memmap_train.runs.report import Reporter
+from memmap_train.training import predictor as predicting
 from memmap_train.training.losses.batch_loss import BatchLoss
 from memmap_train.training.models import build as building
 from memmap_train.training.models.build import build
@@ -275,6 +276,22 @@ def test_an_interrupted_run_ends_in_the_same_bits(
     assert results(tmp_path / "run") == results(tmp_path / "whole")
     assert resumed.plan is not None
     assert resumed.plan.n_parameters == n_parameters
+
+
+@pytest.mark.parametrize("values", [TABM, AUTOENCODER], ids=["tabm", "autoencoder"])
+def test_a_row_gets_the_same_bits_whatever_the_size_of_a_block(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = randomised(build(N_FEATURES, 2, config_of(values, hidden=(24, 16))))
+    x = np.random.default_rng([3]).random((300, N_FEATURES), np.float32)
+    found = []
+    for size in (300, 100, 20):
+        monkeypatch.setattr(predicting, "BLOCK_ROWS", size)
+        run = predicting.Predictor(model, None).run
+        blocks = [run(x[low : low + size]).numpy() for low in range(0, len(x), size)]
+        found.append(np.concatenate(blocks))
+    np.testing.assert_allclose(found[0], model(x), rtol=1e-5, atol=1e-6)
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
 HUGE: dict[str, dict[str, Any]] = {

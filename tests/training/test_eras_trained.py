@@ -240,6 +240,7 @@ def test_weights_of_a_file_that_has_changed_end_a_run_that_is_resumed(
         ({"rows_per_era": 81}, BatchError, "rows_per_era 81 is larger than 12 eras"),
         ({"eras_per_batch": 13}, BatchError, "eras_per_batch 13 is larger than the data (12 eras)"),
         ({"eras_per_batch": 1, "std_weight": 1.0}, ConfigError, "eras_per_batch: expected 2 or"),
+        ({"rows_per_era": 1}, ConfigError, "rows_per_era: expected 0, or 2 or more, with loss ="),
         ({"era_weights": "half_life:0"}, BatchError, "a number of eras above 0"),
         ({"era_weights": "file:no.csv"}, BatchError, "no.csv' can't be read"),
         ({"era_weights": "half_life:0.1"}, BatchError, "era_weights: era '0012' has"),
@@ -260,3 +261,13 @@ def test_the_plan_says_what_a_batch_is(sample: Path, tmp_path: Path) -> None:
     assert plan.batch_size == 64
     assert plan.steps_per_epoch == STEPS_PER_EPOCH
     assert plan.shuffling.startswith("4 eras per batch, 16 rows of each")
+
+
+def test_a_training_in_whose_loss_nothing_counts_ends(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all labels are equal: it would train nothing, and its loss is no number."""
+    monkeypatch.setattr("memmap_train.training.losses.era_correlations._SAME", 1e9)
+    config = era_config(model="linear", epochs=1)
+    with refused(ConfigError, "nothing has counted in the loss of epoch 1", "all equal in each"):
+        train_run(sample, tmp_path / "run", config)

@@ -40,7 +40,7 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 # -- models ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "resnet", "linear", "tabm", "autoencoder"])
 @pytest.mark.parametrize("wanted", ["float32", *MIXED])
 def test_hidden_layers_alone_compute_in_less_than_float32(wanted: str, name: str) -> None:
     config = small_config(model=name, precision=wanted, normalization="layer")
@@ -53,6 +53,7 @@ def test_hidden_layers_alone_compute_in_less_than_float32(wanted: str, name: str
     compute = {layer.name: layer.compute_dtype for layer in model.layers}
     assert compute.pop("standardised") == compute.pop("targets") == "float32"
     compute.pop("features")
+    assert compute.pop("members", "float32") == "float32"  # the outputs of a tabm's members
     assert set(compute.values()) <= {wanted.removeprefix("mixed_")}
     assert bool(compute) == (name != "linear")
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}

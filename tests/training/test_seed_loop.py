@@ -14,10 +14,13 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.recorded_report import recorded_seeds_report
 from memmap_train.runs.report import FoldsReport, Reporter, TrainReport
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.result_text import result_text
+from memmap_train.runs.run import begin_run, read_run
 from memmap_train.runs.seeds_report import SeedsReport
 from memmap_train.runs.summary import summary
+from memmap_train.training.baseline import add_baseline
 from memmap_train.training.fold_loop import train_folds
 from memmap_train.training.joint_scores import joint_scores
 from memmap_train.training.seed_loop import dry_run_seeds, train_seeds
@@ -190,6 +193,30 @@ def test_all_targets_are_scored_together_and_the_further_score_that_is_monitored
     (model,) = mt.evaluate(mt.predict(run.path, dataset), dataset, neutral_to="all").models
     fnc = model.by_target["target"].fnc
     np.testing.assert_allclose(scores.further["fnc"][:, 0], fnc, atol=1e-9)
+
+
+def test_all_seeds_share_one_baseline(
+    with_folds: tuple[Path, SeedsReport],
+    finished: tuple[Path, SeedsReport],
+    sample: Path,
+    tmp_path: Path,
+) -> None:
+    """A ridge regression on the same eras, in the folder of the run alone."""
+    for number, (path, report) in enumerate((finished, with_folds)):
+        run = read_run(shutil.copytree(path, tmp_path / str(number) / "run"))
+        found = add_baseline(run, sample, report, Reporter())
+        baseline = read_run(run.baseline_path)
+        assert (baseline.seeds, len(baseline.folds)) == ((), len(run.folds))
+        assert [file.parent for file in run.path.rglob("baseline")] == [run.path]
+        rows = read_csv(run.baseline_path / "era_scores.csv")
+        assert [row["era"] for row in rows] == list(run.record.validation_eras)
+        assert found.baseline == summary([float(row["numerai_corr"]) for row in rows])
+        assert recorded_seeds_report(run).baseline == found.baseline
+        assert f"baseline    numerai_corr of a ridge regression {found.baseline.mean:.4f}" in (
+            result_text(found)
+        )
+    with refused(ConfigError, "'ridge' has no seed"):
+        train_seeds(sample, tmp_path / "ridge", small_config(model="ridge"), seeds=2)
 
 
 # -- stopped and resumed --------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def test_training_works_without_a_temporary_folder_and_a_working_matplotlib(
     assert "chart       not drawn, see the warning" in done.stdout
     expected = {"config.json", "history.csv", "era_scores.csv", "model.keras", "state.json"}
     found = {path.name for path in (tmp_path / "run").iterdir()}
-    assert found - {"report.html"} == {*expected, "checkpoints"}
+    assert found - {"report.html"} == {*expected, "checkpoints", "baseline"}
     assert {path.name for path in tmp_path.iterdir()} <= {
         "matplotlib",
         "models.py",

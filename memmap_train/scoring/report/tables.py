@@ -90,8 +90,8 @@ def _last(scores: TargetScores, last: int | None) -> Mapping[str, ScoreStatistic
 
 
 def difference_table(subject: Subject) -> str:
-    """Return by how much CORR of each model is above the first model's and the benchmark's."""
-    others = [m for m, model in enumerate(subject.models) if m == 0 or model.kind == "benchmark"]
+    """Return by how much CORR of each model is above the first model's and the references'."""
+    others = [m for m, model in enumerate(subject.models) if m == 0 or model.is_reference]
     heads = ["model"] + [f"above {model_head(subject, m)}" for m in others]
     rows = []
     for m in range(len(subject.models)):

@@ -80,7 +80,7 @@ def _tile_of(subject: Subject, title: str, note: str, lines: Sequence[tuple[int,
 def _of_tiles(subject: Subject, field: str) -> list[int]:
     """Return the models that a tile shows: the best by CORR, in the order of the report."""
     having = [m for m, scores in enumerate(subject.scores) if field in scores]
-    own = [m for m in having if subject.models[m].kind == "benchmark"]
+    own = [m for m in having if subject.models[m].is_reference]
     others = [m for m in having if m not in own]
     by_corr = sorted(
         others, key=lambda m: -float(np.nanmean(subject.scores[m].get("corr", [-1.0])))

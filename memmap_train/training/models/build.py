@@ -16,6 +16,7 @@ from ...runs.config import TrainConfig
 from ...runs.lineage import SUFFIX
 from ...runs.model_params import built_in_params
 from ...runs.object_reference import is_reference
+from ...runs.ridge_keys import RIDGE
 from ...system.resources import available_memory
 from ...text import in_bytes
 from ..precision import layers_in
@@ -78,18 +79,16 @@ def build(n_features: int, n_targets: int, config: TrainConfig) -> Any:
 def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     """Raise a ConfigError of one line if a built-in model doesn't fit into memory."""
     params = built_in_params(config.model, config.model_params)
-    hidden = () if config.model == "linear" else config.hidden
+    hidden = () if config.model in ("linear", RIDGE) else config.hidden
     n_inputs, members = n_features + params.get("bottleneck", 0), params.get("k", 1)
     # Of what grows with the square of a key; the rest is small beside it.
     n_weights = sum(a * b for a, b in pairwise((n_inputs, *hidden, members * n_targets)))
     n_weights += 2 * n_features * params.get("bottleneck", 0)
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
-    n_activations = members * config.batch_size * sum(hidden)
-    needed, free = (
-        n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES,
-        available_memory(),
-    )
+    n_activations = members * (config.batch_size or 0) * sum(hidden)
+    needed = n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES
+    free = available_memory()
     if needed > free:
         sizes = "".join(
             f", model_params.{name} = {params[name]}" for name in _SIZES if name in params
@@ -116,5 +115,12 @@ def brings_model(config: TrainConfig) -> bool:
 
 
 _BODIES: Mapping[str, Callable[[Any, int, TrainConfig], Any]] = MappingProxyType(
-    {"mlp": mlp, "linear": linear, "resnet": resnet, "tabm": tabm, "autoencoder": autoencoder}
+    {
+        "mlp": mlp,
+        "linear": linear,
+        "resnet": resnet,
+        "tabm": tabm,
+        "autoencoder": autoencoder,
+        RIDGE: linear,
+    }
 )

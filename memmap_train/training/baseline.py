@@ -1,0 +1,112 @@
+"""The baseline of a run that is trained: a ridge regression on the same eras, fitted or copied.
+
+Takes a finished run; writes the folder of its baseline, and returns the run's report with the
+baseline's scores. What goes wrong costs a warning, and the run is what it was.
+"""
+
+from dataclasses import replace
+
+from ..errors import MemmapTrainError
+from ..runs.baseline import (
+    baseline_config,
+    copied_baseline,
+    record_of_folds,
+)
+from ..runs.folds import Fold
+from ..runs.recorded_report import baseline_scores, finished_baseline
+from ..runs.report import Reporter
+from ..runs.result_text import AnyReport
+from ..runs.resume import acquire_run
+from ..runs.run import Run
+from ..runs.selection import DatasetOrPath, opened_for
+from .fold_loop import conclude_folds
+from .resolve import Shared
+from .train import train_run
+
+
+def add_baseline(
+    run: Run, dataset: DatasetOrPath, result: AnyReport, report: Reporter
+) -> AnyReport:
+    """Fit the baseline of a finished run unless it has one; return the report with its scores.
+
+    Parameters
+    ----------
+    run : Run
+        It may be a run of folds: each fold has its own ridge regression. All seeds of a run share
+        one.
+    dataset : Dataset or path
+    result : TrainReport, FoldsReport or SeedsReport
+        What the run's training has returned.
+    report : Reporter
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Raised after a checkpoint was saved, from which the same command continues.
+    """
+    try:
+        if finished_baseline(run) is None:
+            _fit(run, dataset, report)
+        scores = baseline_scores(run)
+        if scores is None or scores == result.baseline:
+            return result
+        # Not finished before: the page of scores is to show it.
+        compared = replace(result, baseline=scores, already_finished=False)
+        run.finish(compared.to_json())
+    except (MemmapTrainError, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        report.warning(
+            f"{run.baseline_path}: the ridge regression to compare with can't be fitted: {reason}; "
+            "the run itself is finished, --resume tries again, and --set baseline=none does without"
+        )
+        return result
+    return compared
+
+
+def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
+    """Copy the baseline of a run beside this one, or fit it."""
+    path = run.baseline_path
+    if not path.exists() and copied_baseline(run) is not None:
+        return
+    report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
+    found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
+    if run.record.fold is not None:
+        shared = _shared(run.record.fold)
+        train_run(found, path, config, resume=True, report=own, shared=shared, draws=False)
+        return
+    record = record_of_folds(run)
+    with acquire_run(path, record, resume=path.exists()) as folds:
+        reports = [
+            train_run(
+                found,
+                path_of_fold,
+                replace(config, validation_eras=fold.validation),
+                resume=True,
+                report=own,
+                shared=_shared(fold),
+                draws=False,
+            )
+            for path_of_fold, fold in zip(folds.part_paths, run.folds, strict=True)
+        ]
+        conclude_folds(folds, found, reports, own, draws=False)
+
+
+def _shared(fold: Fold) -> Shared:
+    return Shared(fold=fold, kept_epoch="last", initial=None, reference=None)
+
+
+class _BaselineReporter(Reporter):
+    """Passes on how far a fit is, and its warnings; its plan and its scores aren't the run's."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self.seconds_between_reports = report.seconds_between_reports
+
+    def summing(self, rows_done: int, n_rows: int) -> None:
+        self._report.summing(rows_done, n_rows)
+
+    def validation(self, rows_done: int, n_rows: int) -> None:
+        self._report.validation(rows_done, n_rows)
+
+    def warning(self, text: str) -> None:
+        self._report.warning(text)
