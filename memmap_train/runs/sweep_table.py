@@ -107,7 +107,7 @@ def sweep_text(sweep_dir: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def trial_line(trial: Trial, plans: Sequence[TrainPlan]) -> str:
     """Return a trial of a dry run as a line: its settings, its size and its state."""
-    first, of_folds = plans[0], f" in {counted(len(plans), 'fold')}" if len(plans) > 1 else ""
+    first, of_parts = plans[0], f" in {counted(len(plans), 'training')}" if len(plans) > 1 else ""
     n_steps = sum(plan.epochs * plan.steps_per_epoch for plan in plans)
     state = ""
     if trial.failure is not None:
@@ -118,7 +118,7 @@ def trial_line(trial: Trial, plans: Sequence[TrainPlan]) -> str:
         state = f"; {sum(plan.first_step for plan in plans):,} done"
     return (
         f"{trial.name.partition('-')[0]}  {settings_text(trial.settings)}: "
-        f"{first.n_parameters:,} parameters, {counted(n_steps, 'step')}{of_folds}{state}"
+        f"{first.n_parameters:,} parameters, {counted(n_steps, 'step')}{of_parts}{state}"
     )
 
 

@@ -159,6 +159,12 @@ def mean_of_members(
     Returns
     -------
     ndarray of float64, shape (rows, columns)
+
+    Notes
+    -----
+    Ranks, since of outputs the model with the largest standard deviation weighs most.
+
+    Source: https://forum.numer.ai/t/how-to-ensemble-models/4034
     """
     # One model after another: eras are cheap to read again, several models may not fit.
     total, n_rows = np.zeros((dataset.n_rows, n_columns)), dataset.n_rows

@@ -115,8 +115,11 @@ def dry_run_folds(
     folds: int | Literal["numerai"],
     rolling_eras: int | None = None,
     resume: bool = False,
+    measures_cost: bool = True,
 ) -> tuple[list[TrainPlan], bool]:
     """Check what `train_folds` checks before its first step, measure the cost, and write nothing.
+
+    `measures_cost` may leave the cost out. All other arguments are those of that function.
 
     Returns
     -------
@@ -129,7 +132,8 @@ def dry_run_folds(
     is_finished = run is not None and finished_result(run, resolved.record) is not None
     if not is_finished:
         check_free(user_path(run_dir))
-    return plans_of_parts(preparations_of(resolved)), is_finished
+    plans = plans_of_parts(preparations_of(resolved), measures_cost=measures_cost)
+    return plans, is_finished
 
 
 def preparations_of(resolved: ResolvedFolds) -> list[Preparation]:

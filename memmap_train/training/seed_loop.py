@@ -112,8 +112,11 @@ def dry_run_seeds(
     folds: int | Literal["numerai"] | None = None,
     rolling_eras: int | None = None,
     resume: bool = False,
+    measures_cost: bool = True,
 ) -> tuple[dict[int, list[TrainPlan]], bool]:
     """Check what `train_seeds` checks before its first step, measure the cost, and write nothing.
+
+    `measures_cost` may leave the cost out. All other arguments are those of that function.
 
     Returns
     -------
@@ -127,7 +130,8 @@ def dry_run_seeds(
     if not is_finished:
         check_free(user_path(run_dir))
     of_seeds = [_preparations_of(resolved, seed) for seed in resolved.record.seeds]
-    plans = iter(plans_of_parts([one for of_seed in of_seeds for one in of_seed]))
+    parts = [one for of_seed in of_seeds for one in of_seed]
+    plans = iter(plans_of_parts(parts, measures_cost=measures_cost))
     of_each = (list(islice(plans, len(of_seed))) for of_seed in of_seeds)
     return dict(zip(resolved.record.seeds, of_each, strict=True)), is_finished
 

@@ -142,17 +142,16 @@ def _checked(
     run_dir, config = path / trial.name, record.config_of(trial)
     present = dataset_for(path, trial, found, record)
     of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    of_folds |= {"resume": True, "measures_cost": False}
     if record.seeds is not None:
-        plans, is_finished = dry_run_seeds(
-            present, run_dir, config, seeds=record.seeds, **of_folds, resume=True
-        )
+        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=record.seeds, **of_folds)
         return [plan for of_seed in plans.values() for plan in of_seed], is_finished
     if record.folds is not None:
-        return dry_run_folds(present, run_dir, config, **of_folds, resume=True)
+        return dry_run_folds(present, run_dir, config, **of_folds)
     run, setup, _ = set_up_run(present, run_dir, config, None, resume=True)
-    # Compiling takes a second, and what it would show of others like it is the same.
-    model = compile_model(setup)[0].model if compiles else make_model(setup)
-    plan = checked_plan(run, setup, model)
+    if compiles:  # which takes a second, and shows the same of others like it
+        compile_model(setup)
+    plan = checked_plan(run, setup, make_model(setup))
     return [plan], plan.already_finished
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from memmap_train.numerai.export.model_upload.activations import ACTIVATIONS, activated, erf
 from memmap_train.numerai.export.model_upload.arrays import packed
 from memmap_train.numerai.export.model_upload.operations import OPERATIONS, run_operations
-from memmap_train.runs.config import TrainConfig
 from memmap_train.training.models.build import build
 from memmap_train.training.numpy_operations import numpy_operations
+from tests.support.training_data import small_config
 
 N_FEATURES, N_ROWS = 7, 40
 layers = keras.layers
@@ -184,7 +184,7 @@ BUILT_IN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_ensembles_and_autoencoders_give_what_keras_gives(name: str) -> None:
     kind = "tabm" if name.startswith("tabm") else "autoencoder"
-    model = build(N_FEATURES, 2, TrainConfig(model=kind, **BUILT_IN[name]))
+    model = build(N_FEATURES, 2, small_config(model=kind, **BUILT_IN[name]))
     assert_alike(with_random_weights(model, 4), features(4))
 
 

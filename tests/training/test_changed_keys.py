@@ -40,7 +40,7 @@ CHANGES: dict[str, Any] = {
     "memory": 7,
     "fill_missing": 0.5,
     "model": "linear",
-    "model_params": {"units": 3},
+    "model_params": {"k": 3},
     "hidden": (9,),
     "activation": "gelu",
     "additive": "linear",
@@ -115,6 +115,8 @@ def test_a_key_that_affects_results_is_refused_and_the_run_stays_as_it_was(
     before, changes = contents(stopped), {key: CHANGES[key]}
     if key in NEED_ERAS:
         changes["eras_per_batch"] = CHANGES["eras_per_batch"]
+    if key == "model_params":
+        changes["model"] = "tabm"  # which has a k, other than the run's model
     for command in (train_run, dry_run):
         with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
             command(sample, stopped, small_config(**changes), resume=True)

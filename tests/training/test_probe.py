@@ -82,14 +82,14 @@ def test_features_that_arent_in_memory_are_measured_again_from_there(
     clock = Clock()
     monkeypatch.setattr(probe_module, "time", clock)
     step, predictor = compile_model(setup)
-    moved: Any = Moved(clock, 1.0)
+    moved: Any = Moved(clock, 0.01)  # never so long that the probe ends before an epoch does
     monkeypatch.setattr(probe_module, "resident_bytes", lambda path: 0)
     disk = iter([0, 10**6] * 2)
     monkeypatch.setattr(probe_module, "read_bytes", lambda: next(disk))
     original = setup.batches.reader.__class__.announce
 
     def slow(*arguments: Any) -> None:
-        clock.now += 0.5
+        clock.now += 0.01
         original(*arguments)
 
     monkeypatch.setattr(setup.batches.reader.__class__, "announce", slow)

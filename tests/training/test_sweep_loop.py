@@ -185,19 +185,10 @@ def test_a_trial_that_does_not_suit_is_an_error_before_the_first_step(
 ) -> None:
     asked, changes, kind, said = BEFORE[case]
     # Compiling takes a second, and is not what is tested.
-    monkeypatch.setattr("memmap_train.training.sweep_setup.compile_model", _only_make)
+    monkeypatch.setattr("memmap_train.training.sweep_setup.compile_model", lambda _: None)
     with refused(kind, *said):  # type: ignore[arg-type]
         train_sweep(sample, tmp_path / "sweep", asked, sweep_config(**changes))
     assert not (tmp_path / "sweep").exists()
-
-
-def _only_make(setup: Any) -> tuple[Any, None]:
-    from memmap_train.training.compiled import make_model
-    from memmap_train.training.step import TrainStep
-
-    step = TrainStep.__new__(TrainStep)
-    step.model = make_model(setup)
-    return step, None
 
 
 def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(
@@ -233,7 +224,7 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(
 def let_fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
     """Let all trainings fail with an error; return the list of those that began."""
     begun: list[str] = []
-    monkeypatch.setattr("memmap_train.training.sweep_setup.compile_model", _only_make)
+    monkeypatch.setattr("memmap_train.training.sweep_setup.compile_model", lambda _: None)
 
     def fail(dataset: object, run_dir: Path, *_: object, **__: object) -> None:
         begun.append(run_dir.name)

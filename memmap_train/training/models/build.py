@@ -86,11 +86,9 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     n_weights += 2 * n_features * params.get("bottleneck", 0)
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
-    n_activations = members * config.batch_size * sum(hidden)
-    needed, free = (
-        n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES,
-        available_memory(),
-    )
+    n_activations = members * (config.batch_size or 0) * sum(hidden)
+    needed = n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES
+    free = available_memory()
     if needed > free:
         sizes = "".join(
             f", model_params.{name} = {params[name]}" for name in _SIZES if name in params
