@@ -62,7 +62,7 @@ def test_raw_predictions_are_the_models_own(sample: Path, tmp_path: Path, any_bl
     dataset = mt.open_dataset(sample)
     model = make_run(tmp_path / "run", list(dataset.feature_names))
     report = write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
-    expected = model(all_rows(dataset)[0]).numpy()[:, 0]
+    expected = model.predict(all_rows(dataset)[0], verbose=0)[:, 0]
     n_outside = int(np.count_nonzero((expected < 0) | (expected > 1)))
     assert report == PredictReport(
         n_rows=dataset.n_rows,
@@ -91,7 +91,7 @@ def test_predictions_are_ranks_within_their_era(sample: Path, tmp_path: Path) ->
     write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     expected: list[float] = []
     for era in dataset.eras:
-        raw = model(all_rows(dataset.select([era]))[0]).numpy()[:, 0]
+        raw = model.predict(all_rows(dataset.select([era]))[0], verbose=0)[:, 0]
         expected += ((rankdata(raw) - 0.5) / ROWS_PER_ERA).tolist()
     assert read(tmp_path / "out.csv") == file_of(dataset, expected)
     assert 0 < min(expected) < max(expected) < 1
@@ -137,7 +137,8 @@ def test_features_are_found_by_name(sample: Path, tmp_path: Path) -> None:
     names = [dataset.feature_names[column] for column in (6, 1, 3)]
     model = make_run(tmp_path / "run", names)
     write_predictions(tmp_path / "run", sample, tmp_path / "out.csv", raw=True)
-    expected = model(np.ascontiguousarray(all_rows(dataset)[0][:, [6, 1, 3]])).numpy()[:, 0]
+    x = np.ascontiguousarray(all_rows(dataset)[0][:, [6, 1, 3]])
+    expected = model.predict(x, verbose=0)[:, 0]
     found = np.array([line[1] for line in read(tmp_path / "out.csv")[1:]], np.float32)
     assert found.tobytes() == expected.tobytes()
 
@@ -207,7 +208,8 @@ def test_missing_features_are_filled_or_refused(with_missing: Path, tmp_path: Pa
     write_predictions(tmp_path / "filling", dataset.path, tmp_path / "out.csv", raw=True)
     x, _ = all_rows(dataset)
     assert np.isnan(x).any()
-    expected = model(np.where(np.isnan(x), np.float32(0.25), x)).numpy()[:, 0]
+    filled = np.where(np.isnan(x), np.float32(0.25), x)
+    expected = model.predict(filled, verbose=0)[:, 0]
     found = np.array([line[1] for line in read(tmp_path / "out.csv")[1:]], np.float32)
     assert found.tobytes() == expected.tobytes()
 
