@@ -8,7 +8,9 @@ VALUES_BEFORE: Mapping[str, Any] = MappingProxyType({"additive": "none", "schedu
 """What runs of earlier versions did where they have no such key, unless it is the default."""
 
 _STEPS_PER_EPOCH = 1024
-_LEAST, _MOST = 256, 4096
+_MIN_BATCH_SIZE = 256
+MAX_BATCH_SIZE = 4096
+"""Rows of a batch where `batch_size` is "auto" and training rows are many, or not known."""
 
 
 def suited_batch_size(n_rows: int) -> int:
@@ -28,4 +30,4 @@ def suited_batch_size(n_rows: int) -> int:
     [256, 256, 512, 4096]
     """
     suited = 1 << (max(n_rows // _STEPS_PER_EPOCH, 1).bit_length() - 1)
-    return min(max(suited, _LEAST), _MOST)
+    return min(max(suited, _MIN_BATCH_SIZE), MAX_BATCH_SIZE)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from ...runs.config import TrainConfig
+from ...runs.defaults import MAX_BATCH_SIZE
 from ...runs.target_transforms import TargetTransform
 from .heads import head
 
@@ -31,7 +32,7 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
     hidden = hidden_layers(features, config)
     if config.additive == "none":
         return head(n_targets, config)(hidden)
-    layers, noise = keras.layers, (config.batch_size or 1) ** -0.5
+    layers, noise = keras.layers, (config.batch_size or MAX_BATCH_SIZE) ** -0.5
     scale = TargetTransform.parse(config.target_transform).std
 
     def part(outputs: Any, share: float, name: str) -> Any:
