@@ -66,7 +66,7 @@ def randomised(model: Any) -> Any:
 def test_one_member_is_an_mlp() -> None:
     x, y = rows()
     tabm = randomised(build(N_FEATURES, 2, config_of(TABM, model_params={"k": 1})))
-    config = config_of({"hidden": (5, 4)})
+    config = config_of({"hidden": (5, 4), "additive": "none"})
     mlp = build(N_FEATURES, 2, config)
     first, second, last = (tabm.get_layer(name) for name in ("hidden_1", "hidden_2", "members"))
     mlp.set_weights(
