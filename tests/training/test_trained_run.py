@@ -148,7 +148,7 @@ def test_predictions_are_those_of_the_model_and_are_written_as_by_the_command(
 ) -> None:
     dataset = mt.open_dataset(sample)
     raw = mt.predict(run, dataset, raw=True)
-    expected = run.model()(all_rows(dataset)[0]).numpy()[:, 0]
+    expected = run.model().predict(all_rows(dataset)[0], verbose=0)[:, 0]
     assert raw.values.tobytes() == expected.tobytes()
     ranks = mt.predict([run.path, run], dataset)
     assert len(ranks) == dataset.n_rows
