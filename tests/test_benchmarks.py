@@ -222,7 +222,10 @@ def test_learning_trains_what_is_missing_and_nothing_else(
     from memmap_train.training import train
 
     runs = SampleRuns(tmp_path, SampleKey("plain", 0, 30, 512, 6))
-    base = Variant("base", {"epochs": 1, "hidden": (2,), "eras_per_batch": 2, "rows_per_era": 256})
+    base = Variant(
+        "base",
+        {"baseline": "none", "epochs": 1, "hidden": (2,), "eras_per_batch": 2, "rows_per_era": 256},
+    )
     found = runs.scored(base, {})
     assert len(found.corr) == len(found.bmc) == 6  # a fifth of the eras
     monkeypatch.setattr(train, "train_run", lambda *_, **__: pytest.fail("it trains again"))

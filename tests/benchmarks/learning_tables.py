@@ -164,6 +164,7 @@ def draw_scores(
             axis.grid(axis="x", color="#e4e7eb")
             axis.spines[["top", "right", "left"]].set_visible(False)
             axis.tick_params(labelsize=8, left=False)
+            axis.locator_params(axis="x", nbins=5)
     axes[0].set_yticks(list(position.values()), list(position))
     figure.suptitle(
         "Means over seeds, ± standard error. Line: the first variant; dotted: the best possible "

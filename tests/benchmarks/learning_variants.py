@@ -28,6 +28,7 @@ _SETTINGS: Mapping[str, Any] = {
     "schedule": "cosine",
     "patience": 0,
     "checkpoint_minutes": 0,
+    "baseline": "none",
 }
 
 

@@ -63,7 +63,7 @@ def test_it_is_the_ridge_regression_of_the_same_eras_on_raw_targets(
     assert stored["baseline_corr_mean"] == ridge.corr.mean
     assert recorded_report(net).baseline == ridge.corr
     assert not (net.baseline_path / "validation.png").exists()
-    # It isn't a run of its own for whoever lists runs.
+    # It isn't listed as a run of its own.
     listed = describe_runs([net.path.parent])
     assert [Path(row["run"]).name for row in listed] == ["net"]
     again = Fitting()
