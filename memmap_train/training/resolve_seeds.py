@@ -26,7 +26,7 @@ from .resolve import Shared, prepare
 from .resolve_folds import ResolvedFolds, resolve_folds
 from .startup import require_tensorflow
 
-MIN_SEEDS = 2
+MIN_SEEDS, MAX_SEEDS = 2, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def folds_of_seed(
 
 
 def _check_number(seeds: int) -> None:
-    """Raise a ConfigError if the seeds are fewer than two."""
-    number = whole_number("seeds", seeds, ConfigError)
+    """Raise a ConfigError if the seeds are fewer than two, or too many."""
+    number = whole_number("seeds", seeds, ConfigError, most=MAX_SEEDS)
     if number < MIN_SEEDS:
         raise ConfigError(
             f"seeds: expected {MIN_SEEDS} or more, found {number}: without --seeds one model is "
