@@ -48,6 +48,8 @@ def whole_number(
     limits = ""
     if least is not None:
         limits = f", {least} or more" if most is None else f", {least} to {most}"
+    elif most is not None:
+        limits = f", {most} at most"
     raise kind(f"{name}: expected a whole number{limits}, found {shown(value)}")
 
 

@@ -315,6 +315,7 @@ def test_a_dry_run_plans_every_seed_and_refuses_what_the_command_refuses(
     for config, options, said in (
         (None, {"seeds": 2}, "a finished run of seeds is there already"),
         (None, {"seeds": 1, "resume": True}, "expected 2 or more, found 1"),
+        (None, {"seeds": 10**9, "resume": True}, "expected a whole number, 1000 at most, found 10"),
         (CONFIG, {"seeds": 2, "folds": 2, "resume": True}, "--seeds 2 --resume`"),
         (small_config(epochs=1), {"seeds": 2, "resume": True}, "model: "),
         (small_config(seed=2**32 - 1), {"seeds": 2, "resume": True}, "seed: "),
@@ -337,7 +338,7 @@ def test_a_run_of_another_kind_is_refused_naming_the_command_to_type(
         train_folds(sample, of_both, None, folds=2, resume=True)
     with refused(RunError, "a run without seeds", f"--run {of_seeds / 'seed-01'} --resume`"):
         train_seeds(sample, of_seeds / "seed-01", None, seeds=2, resume=True)
-    with refused(ConfigError, "seeds: expected a whole number, found 2.5"):
+    with refused(ConfigError, "seeds: expected a whole number, 1000 at most, found 2.5"):
         mt.train(sample, of_seeds, seeds=2.5)  # type: ignore[arg-type]
 
 
