@@ -47,10 +47,10 @@ def mean_ranks(
     Examples
     --------
     >>> outputs = np.array([[0.1, 0.1, 0.2], [0.2, 0.3, 0.1], [0.3, 0.2, 0.3]])
-    >>> (6 * mean_ranks(outputs, [3])).round().tolist()
-    [2.0, 3.0, 5.0]
-    >>> (12 * mean_ranks(outputs, [2, 1])).round().tolist()
-    [4.0, 6.0, 10.0]
+    >>> (18 * mean_ranks(outputs, [3])).round(9).tolist()
+    [5.0, 9.0, 13.0]
+    >>> (12 * mean_ranks(outputs, [2, 1])).round(9).tolist()
+    [4.0, 5.0, 9.0]
     """
     total, first = np.zeros(len(outputs)), 0
     for n_models in n_models_of_runs:
