@@ -13,6 +13,7 @@ has become of a trial is in the folder of its run; `sweep.json` has the reason w
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ class SweepRecord(BaseModel):
 
 def is_sweep(path: Path) -> bool:
     """Return True if a folder is that of a sweep."""
-    return (path / SWEEP_NAME).exists()
+    return os.path.exists(path / SWEEP_NAME)  # False where the folder can't be read
 
 
 def find_sweep(path: Path, *, resume: bool) -> SweepRecord | None:

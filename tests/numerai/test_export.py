@@ -354,11 +354,13 @@ def test_other_outputs_than_the_runs_are_an_error(
 
     def wrong(*arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = original(*arguments)
-        name, reads, writes, parameters = found["models"][0]["operations"][-1]
+        operations = found["models"][0]["operations"]
+        last = max(n for n, (*_, parameters) in enumerate(operations) if "bias" in parameters)
+        name, reads, writes, parameters = operations[last]
         kind, shape, content = parameters["bias"]
         bias = np.frombuffer(content, kind) + np.float32(1e-3)
         changed = parameters | {"bias": (kind, shape, bias.tobytes())}
-        found["models"][0]["operations"][-1] = (name, reads, writes, changed)
+        operations[last] = (name, reads, writes, changed)
         return found
 
     monkeypatch.setattr(export_module, "_description", wrong)

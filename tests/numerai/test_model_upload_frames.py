@@ -258,7 +258,9 @@ def test_residuals_are_those_of_the_package(
     ranks = uniform_ranks(generator.normal(size=shape[0]))
     neutralizer = Neutralizer(features)
     expected = neutralizer.residual(ranks[:, None], proportion)[:, 0]
-    if neutralizer.n_independent >= shape[0] - 1 and proportion == 1:
+    # Three ranks may lie on a line with one feature.
+    is_explained = neutralizer.n_independent >= shape[0] - 1 or np.ptp(expected) < 1e-9
+    if is_explained and proportion == 1:
         with pytest.raises(ValueError, match="explain the predictions"):
             residual(ranks, features, proportion)
         return

@@ -143,7 +143,7 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
     os.mkdir(NOT_UTF8)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # pictures are tested elsewhere
     dataset, run = f"{NOT_UTF8}/dataset", f"{NOT_UTF8}/run"
-    options = ["--set", "hidden=[4]", "--set", "batch_size=64"]
+    options = ["--set", "hidden=[4]", "--set", "batch_size=64", "--set", "schedule=constant"]
     for command in (
         ["convert", "toy.parquet", "--out", dataset, "--dtype", "int8"],
         ["convert", "toy.parquet", "--out", dataset, "--dtype", "int8"],
