@@ -17,14 +17,17 @@ from memmap_train.loading.page_cache import read_ahead
 from .measuring import Job, Spent, in_turn, print_table, timed
 from .sources import Size, make_dataset
 
-_WIDE_ERAS = 12
+_WIDE_ERAS, _MIN_ERAS = 12, 5
 _SUMS, _PRODUCT = "sums", "product"
 
 
 def run(directory: Path, size: Size) -> None:
     """Print the table."""
     rows = []
-    for features, eras in ((size.features, size.eras // 4), (size.wide_features, _WIDE_ERAS)):
+    for features, eras in (
+        (size.features, max(_MIN_ERAS, size.eras // 4)),
+        (size.wide_features, _WIDE_ERAS),
+    ):
         shape = replace(size, features=features, eras=eras)
         for dtype in ("int8", "float32"):
             dataset = make_dataset(directory, shape, dtype)

@@ -37,6 +37,7 @@ def small_config(**changes: Any) -> TrainConfig:
         "validation_eras": 4,
         "checkpoint_minutes": 0.0,
         "baseline": "none",
+        "additive": "none",
     }
     return TrainConfig(**(values | changes))
 
