@@ -52,7 +52,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    of_make = ("PYTHON", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # of the one that runs these tests
+    # Of the one that runs these tests.
+    of_make = ("PYTHON", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in of_make}
     return subprocess.run(
         ["make", *arguments], cwd=folder, capture_output=True, text=True, env=environment
