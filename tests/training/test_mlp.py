@@ -40,7 +40,7 @@ def test_an_mlp_contains_the_linear_and_the_quadratic_model() -> None:
 
 @pytest.mark.parametrize("target_transform", ["none", "gaussian"])
 def test_an_mlp_begins_at_the_mean_of_the_targets(target_transform: str) -> None:
-    model = build(8, 2, small_config(target_transform=target_transform))
+    model = build(8, 2, small_config(target_transform=target_transform, additive="quadratic"))
     mean = 0.5 if target_transform == "none" else 0.0
     predictions = model.predict(_ROWS, verbose=0)
     # A signal's size is a twentieth of the targets' standard deviation.
@@ -48,7 +48,9 @@ def test_an_mlp_begins_at_the_mean_of_the_targets(target_transform: str) -> None
 
 
 def test_weight_decay_leaves_additive_terms_alone() -> None:
-    config = small_config(hidden=(3,), dropout=0.0, learning_rate=0.1, weight_decay=0.5)
+    config = small_config(
+        hidden=(3,), additive="quadratic", dropout=0.0, learning_rate=0.1, weight_decay=0.5
+    )
     model = build(8, 2, config)
     for name in ("linear_terms", "square_terms"):
         model.get_layer(name).set_weights([np.ones((8, 2))])

@@ -33,7 +33,11 @@ def runs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     found = {}
     for name in ("float32", *MIXED):
         found[name] = folder / name
-        train_run(sample, found[name], small_config(precision=name, normalization="batch"))
+        train_run(
+            sample,
+            found[name],
+            small_config(precision=name, normalization="batch", additive="quadratic"),
+        )
     return found
 
 
@@ -55,7 +59,7 @@ ADDITIVE = (
 @pytest.mark.parametrize("name", ["mlp", "resnet", "linear", "tabm", "autoencoder"])
 @pytest.mark.parametrize("wanted", ["float32", *MIXED])
 def test_hidden_layers_alone_compute_in_less_than_float32(wanted: str, name: str) -> None:
-    config = small_config(model=name, precision=wanted, normalization="layer")
+    config = small_config(model=name, precision=wanted, normalization="layer", additive="quadratic")
     keras.config.set_dtype_policy("float64")  # the caller's own, which counts for nothing here
     try:
         model = build(8, 2, config)
@@ -127,7 +131,9 @@ def test_losses_within_eras_have_the_gradients_of_float32() -> None:
 def test_mixed_precision_is_resumed_to_the_bit(
     name: str, runs: dict[str, Path], sample: Path, tmp_path: Path
 ) -> None:
-    config = small_config(precision=name, normalization="batch", checkpoint_steps=4)
+    config = small_config(
+        precision=name, normalization="batch", additive="quadratic", checkpoint_steps=4
+    )
     with pytest.raises(KeyboardInterrupt):
         train_run(sample, tmp_path / "r", config, report=Script("step 7", interrupt))
     train_run(sample, tmp_path / "r", config, resume=True)
