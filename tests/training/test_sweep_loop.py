@@ -108,7 +108,7 @@ def test_a_finished_sweep_has_nothing_to_do(
     capsys.readouterr()
     assert main([*arguments, str(path), "--resume", "--dry-run"]) == 0
     *trials, last = capsys.readouterr().out.splitlines()
-    assert trials[2] == ("003  learning_rate=0.001 seed=0: 121 parameters, 15 steps; finished")
+    assert trials[2] == ("003  learning_rate=0.001 seed=0: 81 parameters, 15 steps; finished")
     assert "4 trials, already finished; nothing to do" in last
     with refused(RunError, "its trials have --folds None", "found 2"):
         train_sweep(sample, path, folds=2, resume=True)
