@@ -6,6 +6,7 @@ its folds or seeds.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runs.cost import cost_text
@@ -31,14 +32,8 @@ def _dry_run_of_one(arguments: argparse.Namespace, config: "TrainConfig | None")
 
     plan = train.dry_run(arguments.dataset, arguments.run, config, resume=arguments.resume)
     print(plan_text(plan))
-    if plan.already_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-        return
-    _print_cost([plan])
-    print(
-        f"would write {arguments.run}: config.json, history.csv, era_scores.csv, model.keras, "
-        "a picture, and checkpoints; nothing was written"
-    )
+    files = "config.json, history.csv, era_scores.csv, model.keras, a picture, and checkpoints"
+    _print_end(arguments.run, [plan], files, is_finished=plan.already_finished)
 
 
 def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
@@ -55,11 +50,7 @@ def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") 
     for number, plan in enumerate(plans, start=1):
         done = ": already finished" if plan.already_finished else ""
         print(f"fold {number} of {len(plans)}{done}\n{plan_text(plan)}")
-    if is_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-    else:
-        _print_cost(plans)
-        print(f"would write {arguments.run}: a run for each fold; nothing was written")
+    _print_end(arguments.run, plans, "a run for each fold", is_finished=is_finished)
 
 
 def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
@@ -75,15 +66,16 @@ def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") 
         resume=arguments.resume,
     )
     print(seed_plans_text(plans))
+    flat = [plan for of_seed in plans.values() for plan in of_seed]
+    _print_end(arguments.run, flat, "a run for each seed", is_finished=is_finished)
+
+
+def _print_end(run: Path, plans: Sequence[TrainPlan], files: str, *, is_finished: bool) -> None:
+    """Print what is left to do: what it costs, as far as models are left to train, and writes."""
     if is_finished:
-        print(f"{arguments.run}: already finished; nothing to do")
-    else:
-        _print_cost([plan for of_seed in plans.values() for plan in of_seed])
-        print(f"would write {arguments.run}: a run for each seed; nothing was written")
-
-
-def _print_cost(plans: Sequence[TrainPlan]) -> None:
-    """Print what the models cost that are left to train, if there are some."""
+        print(f"{run}: already finished; nothing to do")
+        return
     costs = [plan.cost for plan in plans if plan.cost is not None]
     if costs:
         print(cost_text(costs))
+    print(f"would write {run}: {files}; nothing was written")

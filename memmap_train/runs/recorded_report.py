@@ -4,7 +4,8 @@ Takes a `Run`; returns a `TrainReport`, a `FoldsReport` of a run of folds, or a 
 of seeds. Nothing is written. Imports no TensorFlow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import RunError
@@ -37,26 +38,15 @@ def recorded_report(run: Run) -> TrainReport:
         The run isn't finished, or `state.json` lacks some of it.
     """
     result = _result_of(run)
-    corr, pearson, further = recorded_summaries(run)
-    try:
+    with _complete(run):
         return TrainReport(
-            run_dir=str(run.path),
             n_epochs=result["n_epochs"],
             n_steps=result["n_steps"],
             stopped_early=result["stopped_early"],
             best_epoch=result["best_epoch"],
-            corr=corr,
-            pearson=pearson,
-            further=further,
-            best_possible=result["best_possible"],
-            chart_path=_chart_of(run),
-            already_finished=True,
-            report_path=str(run.report_path) if run.report_path.exists() else None,
             strengths=result.get("strengths", {}),
-            baseline=baseline_scores(run),
+            **_common(run, result),
         )
-    except KeyError as error:
-        raise _damaged(run, error) from None
 
 
 def recorded_folds_report(run: Run) -> FoldsReport:
@@ -69,23 +59,8 @@ def recorded_folds_report(run: Run) -> FoldsReport:
     """
     result = _result_of(run)
     folds = tuple(recorded_report(read_run(path)) for path in run.part_paths)
-    corr, pearson, further = recorded_summaries(run)
-    try:
-        return FoldsReport(
-            run_dir=str(run.path),
-            n_eras=result["n_eras"],
-            corr=corr,
-            pearson=pearson,
-            further=further,
-            best_possible=result["best_possible"],
-            chart_path=_chart_of(run),
-            folds=folds,
-            baseline=baseline_scores(run),
-            already_finished=True,
-            report_path=str(run.report_path) if run.report_path.exists() else None,
-        )
-    except KeyError as error:
-        raise _damaged(run, error) from None
+    with _complete(run):
+        return FoldsReport(n_eras=result["n_eras"], folds=folds, **_common(run, result))
 
 
 def recorded_seeds_report(run: Run) -> SeedsReport:
@@ -101,23 +76,24 @@ def recorded_seeds_report(run: Run) -> SeedsReport:
     for seed, path in zip(run.seeds, run.part_paths, strict=True):
         part = read_run(path)
         seeds[seed] = recorded_folds_report(part) if run.folds else recorded_report(part)
+    with _complete(run):
+        return SeedsReport(n_eras=result["n_eras"], seeds=seeds, **_common(run, result))
+
+
+def _common(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the reports of all kinds of runs have."""
     corr, pearson, further = recorded_summaries(run)
-    try:
-        return SeedsReport(
-            run_dir=str(run.path),
-            n_eras=result["n_eras"],
-            corr=corr,
-            pearson=pearson,
-            further=further,
-            best_possible=result["best_possible"],
-            chart_path=_chart_of(run),
-            seeds=seeds,
-            baseline=baseline_scores(run),
-            already_finished=True,
-            report_path=str(run.report_path) if run.report_path.exists() else None,
-        )
-    except KeyError as error:
-        raise _damaged(run, error) from None
+    return {
+        "run_dir": str(run.path),
+        "corr": corr,
+        "pearson": pearson,
+        "further": further,
+        "best_possible": result["best_possible"],
+        "chart_path": _chart_of(run),
+        "baseline": baseline_scores(run),
+        "already_finished": True,
+        "report_path": str(run.report_path) if run.report_path.exists() else None,
+    }
 
 
 def recorded_summaries(run: Run) -> tuple[Summary, Summary, dict[str, Summary]]:
@@ -167,5 +143,12 @@ def _chart_of(run: Run) -> str | None:
     return str(run.chart_path) if run.chart_path.exists() else None
 
 
-def _damaged(run: Run, error: KeyError) -> RunError:
-    return RunError(f"{run.path}: its state.json is damaged: {error} is missing; remove it")
+@contextmanager
+def _complete(run: Run) -> Iterator[None]:
+    """Raise a RunError if the result lacks something that the block reads."""
+    try:
+        yield
+    except KeyError as error:
+        raise RunError(
+            f"{run.path}: its state.json is damaged: {error} is missing; remove it"
+        ) from None
