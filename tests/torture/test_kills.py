@@ -1,11 +1,7 @@
 """Kills and failures at every point of conversions, and kills at random moments of a training."""
 
 import os
-import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +21,7 @@ from tests.support.conversion_kills import (
 )
 from tests.support.interruptions import write_source
 from tests.support.killing import Killer
+from tests.support.random_kills import finished_after_kills, undisturbed
 from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
 from tests.support.training_data import newest_checkpoint
 
@@ -112,32 +109,14 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bits(
         train = ["train", str(shards), "--run", str(run), "--resume"]
         return [sys.executable, "-m", "memmap_train", *train, *settings, *kind.split()]
 
-    started = time.monotonic()
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    seconds = time.monotonic() - started
-    chance = random.Random(7)
-    n_kills = 0
-    run = tmp_path / "run0"
-    runs = 1
-    while n_kills < (TRAINING_KILLS // 3 if kind or model == "ridge" else TRAINING_KILLS):
-        process = subprocess.Popen(
-            command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=chance.uniform(0.3, 1.0) * seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            n_kills += 1
-            continue
-        assert process.returncode == 0
+    seconds = undisturbed(command, tmp_path / "whole")
+    n_kills = TRAINING_KILLS // 3 if kind or model == "ridge" else TRAINING_KILLS
+    n_runs = 0
+    for run in finished_after_kills(command, tmp_path, seconds=seconds, n_kills=n_kills):
         check_all_equal(tmp_path / "whole", run)
-        run = tmp_path / f"run{runs}"
-        runs += 1
-    subprocess.run(command(run), check=True, capture_output=True)
-    check_all_equal(tmp_path / "whole", run)
+        n_runs += 1
     what = f"training of {model} {kind}"
-    print(f"\n{what}: {n_kills} kills in {runs} runs, all equal to an undisturbed one")
+    print(f"\n{what}: {n_kills} kills in {n_runs} runs, all equal to an undisturbed one")
 
 
 def check_all_equal(one: Path, other: Path) -> None:

@@ -1,10 +1,6 @@
 """Kills of a sweep at random moments: all its trials end in the same bits."""
 
-import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +8,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
 from memmap_train.runs.sweep_record import read_sweep
+from tests.support.random_kills import finished_after_kills, undisturbed
 from tests.torture.test_kills import TRAINING_KILLS, check_equal
 
 pytestmark = pytest.mark.usefixtures("no_power_cut")
@@ -29,30 +26,12 @@ def test_a_sweep_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) 
         train = ["train", str(shards), "--run", str(sweep), "--resume", *settings]
         return [sys.executable, "-m", "memmap_train", *train]
 
-    started = time.monotonic()
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    seconds = time.monotonic() - started
+    seconds = undisturbed(command, tmp_path / "whole")
     names = [trial.name for trial in read_sweep(tmp_path / "whole").trials]
     assert len(names) == 4
-    chance = random.Random(7)
-    n_kills, n_sweeps, sweep = 0, 0, tmp_path / "sweep0"
-    while n_kills < TRAINING_KILLS // 3:
-        process = subprocess.Popen(
-            command(sweep), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=chance.uniform(0.3, 0.9) * seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            n_kills += 1
-            continue
-        assert process.returncode == 0
+    n_kills, n_sweeps = TRAINING_KILLS // 3, 0
+    for sweep in finished_after_kills(command, tmp_path, seconds=seconds, n_kills=n_kills):
         for name in names:
             check_equal(tmp_path / "whole" / name, sweep / name)
         n_sweeps += 1
-        sweep = tmp_path / f"sweep{n_sweeps}"
-    subprocess.run(command(sweep), check=True, capture_output=True)
-    for name in names:
-        check_equal(tmp_path / "whole" / name, sweep / name)
-    print(f"\n{n_kills} kills in {n_sweeps + 1} sweeps, all equal to an undisturbed one")
+    print(f"\n{n_kills} kills in {n_sweeps} sweeps, all equal to an undisturbed one")
