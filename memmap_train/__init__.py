@@ -41,11 +41,11 @@ __all__ = [
 _HOMES = {
     "Batches": "loading.batches",
     "Dataset": "dataset.dataset",
-    "Fold": "runs.folds",
+    "Fold": "runs.folds.folds",
     "MemmapTrainError": "errors",
     "Problem": "dataset.verify",
     "Sampler": "loading.sampler",
-    "TrainConfig": "runs.config",
+    "TrainConfig": "runs.configuration.config",
     "convert": "conversion.conversion",
     "download": "numerai.download.download",
     "evaluate": "scoring.evaluation",
@@ -53,14 +53,14 @@ _HOMES = {
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
-    "predict": "training.predictions",
-    "split": "runs.folds",
+    "predict": "training.prediction.predictions",
+    "split": "runs.folds.folds",
     "submit": "numerai.submission.submit",
-    "sweep": "training.trained_sweep",
+    "sweep": "training.sweeps.trained_sweep",
     "torch_batches": "loading.torch_batches",
     "train": "training.trained_run",
     "verify": "dataset.verify",
-    "walk_forward": "runs.folds",
+    "walk_forward": "runs.folds.folds",
 }
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ if TYPE_CHECKING:
     from .numerai.download.download import download
     from .numerai.export.export import export
     from .numerai.submission.submit import submit
-    from .runs.config import TrainConfig
-    from .runs.folds import Fold, split, walk_forward
+    from .runs.configuration.config import TrainConfig
+    from .runs.folds.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate
     from .training.keras_batches import keras_batches
-    from .training.predictions import predict
+    from .training.prediction.predictions import predict
+    from .training.sweeps.trained_sweep import sweep
     from .training.trained_run import open_run, train
-    from .training.trained_sweep import sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

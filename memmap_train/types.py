@@ -49,31 +49,31 @@ _HOMES = {
     "Evaluation": "scoring.records",
     "ExportReport": "numerai.export.report",
     "Exposures": "scoring.records",
-    "FoldsReport": "runs.report",
+    "FoldsReport": "runs.reports.report",
     "ModelScores": "scoring.records",
     "PlannedFile": "numerai.download.plan",
     "Pool": "loading.sampler",
-    "PredictReport": "training.predictions",
-    "Predictions": "training.predictions",
+    "PredictReport": "training.prediction.predictions",
+    "Predictions": "training.prediction.predictions",
     "Problem": "dataset.verify",
     "Progress": "progress",
     "Provenance": "scoring.provenance",
     "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
-    "Reporter": "runs.report",
+    "Reporter": "runs.reports.report",
     "Sampler": "loading.sampler",
-    "ScoreStatistics": "runs.statistics",
-    "SeedsReport": "runs.seeds_report",
+    "ScoreStatistics": "runs.scores.statistics",
+    "SeedsReport": "runs.reports.seeds_report",
     "Shard": "dataset.shard",
     "StepLocation": "loading.sampler",
     "Stream": "loading.stream",
     "SubmitReport": "numerai.submission.report",
-    "Summary": "runs.summary",
-    "Sweep": "training.trained_sweep",
+    "Summary": "runs.scores.summary",
+    "Sweep": "training.sweeps.trained_sweep",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
-    "TrainPlan": "runs.report",
-    "TrainReport": "runs.report",
+    "TrainPlan": "runs.reports.report",
+    "TrainReport": "runs.reports.report",
     "TrainedRun": "training.trained_run",
 }
 
@@ -91,10 +91,10 @@ if TYPE_CHECKING:
     from .numerai.export.report import ExportReport
     from .numerai.submission.report import SubmitReport
     from .progress import Progress
-    from .runs.report import FoldsReport, Reporter, TrainPlan, TrainReport
-    from .runs.seeds_report import SeedsReport
-    from .runs.statistics import ScoreStatistics
-    from .runs.summary import Summary
+    from .runs.reports.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.reports.seeds_report import SeedsReport
+    from .runs.scores.statistics import ScoreStatistics
+    from .runs.scores.summary import Summary
     from .scoring.provenance import Provenance
     from .scoring.records import (
         Evaluation,
@@ -102,9 +102,9 @@ if TYPE_CHECKING:
         ModelScores,
         TargetScores,
     )
-    from .training.predictions import Predictions, PredictReport
+    from .training.prediction.predictions import Predictions, PredictReport
+    from .training.sweeps.trained_sweep import Sweep
     from .training.trained_run import TrainedRun
-    from .training.trained_sweep import Sweep
 else:
     __getattr__ = lazy_attributes(__name__, _HOMES)
 

@@ -41,7 +41,9 @@ def signals_are_as_before() -> Iterator[None]:
 def no_reports() -> Iterator[None]:
     """Let trainings of this process make no report: each takes a process that starts TensorFlow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memmap_train.runs.report_process.charts_are_installed", lambda: False)
+        patch.setattr(
+            "memmap_train.runs.reports.report_process.charts_are_installed", lambda: False
+        )
         yield
 
 

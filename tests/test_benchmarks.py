@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from memmap_train.__main__ import main
-from memmap_train.runs import report_process
+from memmap_train.runs.reports import report_process
 from memmap_train.system.resources import available_memory
 from tests.benchmarks import __main__, measuring
 from tests.benchmarks.__main__ import NAMES

@@ -185,7 +185,7 @@ TABLE = {
 """The folders that the modules of each folder may import from."""
 
 EXCEPTIONS = {
-    "conversion.sample_writer": {"runs.metrics"},  # the best score that is possible
+    "conversion.sample_writer": {"runs.scores.metrics"},  # the best score that is possible
     "numerai.download.whole": {"conversion.parquet.file"},  # to read a footer
     "numerai.export.live_rows": {  # to read and to write a live file
         "conversion.parquet.file",
@@ -203,13 +203,13 @@ EXCEPTIONS = {
     },
     "numerai.week.dataset": {"conversion.conversion", "conversion.report"},  # to update it
     "numerai.week.live": {"conversion.conversion"},  # to convert the live rows
-    "scoring.inputs": {"training.predictions"},  # what `predict` returns
+    "scoring.inputs": {"training.prediction.predictions"},  # what `predict` returns
     "scoring.model_predictions": {
         "conversion.parquet.prediction_reader",  # to read a file
-        "training.predictions",
+        "training.prediction.predictions",
     },
-    "scoring.run_predictions": {"training.predictions"},  # to predict a run
-    "training.prediction_file": {"conversion.parquet.predictions"},  # to write a file
+    "scoring.run_predictions": {"training.prediction.predictions"},  # to predict a run
+    "training.prediction.prediction_file": {"conversion.parquet.predictions"},  # to write a file
 }
 """Modules that a module may import from, beyond the table."""
 
@@ -279,11 +279,11 @@ def test_all_imports_follow_the_table(path: Path) -> None:
         "loading.sampler",
         "loading.window_grid",
         "loading.window_sampler",
-        "runs.embargo",
-        "runs.folds",
-        "runs.metrics",
-        "runs.summary",
-        "runs.validation_eras",
+        "runs.folds.embargo",
+        "runs.folds.folds",
+        "runs.scores.metrics",
+        "runs.scores.summary",
+        "runs.folds.validation_eras",
         "text",
     ],
 )
@@ -292,5 +292,9 @@ def test_pure_modules_touch_no_files(name: str) -> None:
     assert others.isdisjoint({"os", "mmap", "pathlib"})
     permitted = {"arguments", "arrays", "dataset.eras", "errors", "loading.sampler", "text"}
     permitted |= {"loading.era_schedule", "loading.pool_steps", "loading.window_grid"}
-    permitted |= {"system.thread_lock", "runs.embargo", "runs.validation_eras"}
+    permitted |= {
+        "system.thread_lock",
+        "runs.folds.embargo",
+        "runs.folds.validation_eras",
+    }
     assert {i.rpartition(".")[0] for i in ours} <= permitted

@@ -15,9 +15,9 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.parser import make_parser
 from memmap_train.conversion.sample import write_sample
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.runs.request import read_request
-from memmap_train.runs.sweep_space import sweep_space
+from memmap_train.runs.sweeps.space import sweep_space
 from memmap_train.scoring.era_table import ERA_COLUMNS
 
 ROOT = Path(__file__).parent.parent

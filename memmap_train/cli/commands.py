@@ -24,9 +24,9 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.report import Reporter
-from ..runs.result_text import result_text
-from ..runs.training_display import TrainingDisplay
+from ..runs.reports.report import Reporter
+from ..runs.reports.result_text import result_text
+from ..runs.reports.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
 from ..training.startup import start_tensorflow
@@ -36,7 +36,7 @@ from .sweep_commands import dry_run_sweep, train_sweep
 from .terminal import print_json, run
 
 if TYPE_CHECKING:
-    from ..training.predictions import PredictReport
+    from ..training.prediction.predictions import PredictReport
 
 _OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
 """The parsed arguments that aren't the called function's."""
@@ -213,8 +213,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> None:
-    from ..runs.sweep_record import is_sweep  # needs pydantic
-    from ..runs.sweep_table import describe_sweep, sweep_text
+    from ..runs.sweeps.record import is_sweep  # needs pydantic
+    from ..runs.sweeps.table import describe_sweep, sweep_text
     from ..runs.table import describe_runs, runs_text
 
     folder, by = user_path(arguments.directories[0]), arguments.by
@@ -227,7 +227,7 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.predictions import write_predictions  # needs pydantic
+    from ..training.prediction.predictions import write_predictions  # needs pydantic
 
     try:
         with _bars() as bars:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runs.cost import cost_text
-from ..runs.report import TrainPlan, plan_text
-from ..runs.result_text import seed_plans_text
+from ..runs.reports.cost import cost_text
+from ..runs.reports.report import TrainPlan, plan_text
+from ..runs.reports.result_text import seed_plans_text
 
 if TYPE_CHECKING:
-    from ..runs.config import TrainConfig
+    from ..runs.configuration.config import TrainConfig
 
 
 def dry_run(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
@@ -37,7 +37,7 @@ def _dry_run_of_one(arguments: argparse.Namespace, config: "TrainConfig | None")
 
 
 def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.fold_loop import dry_run_folds  # needs TensorFlow
+    from ..training.parts.fold_loop import dry_run_folds  # needs TensorFlow
 
     plans, is_finished = dry_run_folds(
         arguments.dataset,
@@ -54,7 +54,7 @@ def _dry_run_folds(arguments: argparse.Namespace, config: "TrainConfig | None") 
 
 
 def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") -> None:
-    from ..training.seed_loop import dry_run_seeds  # needs TensorFlow
+    from ..training.parts.seed_loop import dry_run_seeds  # needs TensorFlow
 
     plans, is_finished = dry_run_seeds(
         arguments.dataset,

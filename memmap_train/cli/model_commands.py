@@ -23,7 +23,7 @@ class _HelpConfig(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from ..runs.config_help import config_help  # needs pydantic
+        from ..runs.configuration.config_help import config_help  # needs pydantic
 
         width = min(shutil.get_terminal_size().columns, _MAX_HELP_WIDTH)
         parser._print_message(config_help(max(width, _MIN_HELP_WIDTH)) + "\n", sys.stdout)

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ..errors import RunError, listed
-from ..runs.report import Reporter
-from ..runs.training_display import TrainingDisplay
+from ..runs.reports.report import Reporter
+from ..runs.reports.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes
 
@@ -23,7 +23,7 @@ _BYTES_OF_FILES = 100_000  # of a run, apart from weights
 
 def train_sweep(arguments: argparse.Namespace, request: "Request") -> None:
     """Train the trials of a sweep and print their table; fail if some have failed."""
-    from ..training.trained_sweep import sweep  # needs pydantic
+    from ..training.sweeps.trained_sweep import sweep  # needs pydantic
 
     with nullcontext(Reporter()) if arguments.quiet else TrainingDisplay(sys.stderr) as reporter:
         done = sweep(
@@ -52,8 +52,8 @@ def train_sweep(arguments: argparse.Namespace, request: "Request") -> None:
 
 def dry_run_sweep(arguments: argparse.Namespace, request: "Request") -> None:
     """Print the trials of a sweep, and what they take."""
-    from ..runs.sweep_table import trial_line  # needs pydantic
-    from ..training.sweep_setup import resolve_sweep  # needs TensorFlow
+    from ..runs.sweeps.table import trial_line  # needs pydantic
+    from ..training.sweeps.setup import resolve_sweep  # needs TensorFlow
 
     resolved = resolve_sweep(
         arguments.dataset,

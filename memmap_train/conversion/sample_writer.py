@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import Float32, Int8
 from ..progress import Progress
-from ..runs.metrics import numerai_corr
+from ..runs.scores.metrics import numerai_corr
 from .sample_benchmarks import BENCHMARK_NAMES, META_MODEL_NAME, BenchmarkModels
 from .sample_calendar import LIVE, Calendar
 from .sample_features import feature_sets

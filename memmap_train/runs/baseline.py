@@ -14,10 +14,10 @@ from typing import Any
 
 from ..errors import RunError
 from ..system.durable import sync_directory, sync_file
-from .config import TrainConfig
+from .configuration.config import TrainConfig
+from .configuration.ridge_keys import RIDGE
 from .files import CONFIG_NAME
 from .record import RunRecord, fold_record
-from .ridge_keys import RIDGE
 from .run import Run, read_run
 
 _PARTIAL = ".partial-baseline"

@@ -10,9 +10,9 @@ from ..dataset.dataset import Dataset
 from ..errors import RunError
 from ..system.paths import user_path
 from ..text import counted
+from .folds.selection import DatasetOrPath, opened_for
 from .resume import check_outside, check_same_dataset
 from .run import Run, find_run
-from .selection import DatasetOrPath, opened_for
 
 
 def found_run(

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
-from .embargo import min_embargo, too_near
 from .files import CONFIG_NAME, damaged
-from .folds import Fold
+from .folds.embargo import min_embargo, too_near
+from .folds.folds import Fold
 from .run import Run, read_run
 
 SUFFIX = ".keras"

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from ..errors import FoldError
-from .folds import Fold
-from .wording import faults_in
+from .configuration.wording import faults_in
+from .folds.folds import Fold
 
 FORMAT = "memmap-train run"
 FORMAT_VERSION = 1

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import ConfigError, shown
 from ..system.paths import user_path
-from .config import TrainConfig
-from .config_file import PARAMS, read_file, read_overrides
+from .configuration.config import TrainConfig
+from .configuration.config_file import PARAMS, read_file, read_overrides
 from .run import find_run
-from .sweep_record import SweepRecord, is_sweep, read_sweep
+from .sweeps.record import SweepRecord, is_sweep, read_sweep
 
 SWEEP, SWEEP_RUNS = "sweep", "sweep_runs"
 _SET = "--set"

@@ -17,15 +17,15 @@ from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
-from .config import TrainConfig
-from .defaults import VALUES_BEFORE
+from .configuration.config import TrainConfig
+from .configuration.defaults import VALUES_BEFORE
+from .configuration.schedule import COSINE
 from .files import CONFIG_NAME
-from .folds import Fold
+from .folds.folds import Fold
+from .folds.selection import selection_record
 from .lock import holding
 from .record import VERSION_KEYS, RunRecord
 from .run import Run, begin_run, enclosing_run, find_run
-from .schedule import COSINE
-from .selection import selection_record
 from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but

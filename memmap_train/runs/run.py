@@ -38,8 +38,8 @@ from ..errors import ConfigError, RunError, listed
 from ..system.durable import sync_directory
 from ..system.junk import names_in
 from ..system.paths import checked_path
-from .config import TrainConfig
-from .defaults import VALUES_BEFORE
+from .configuration.config import TrainConfig
+from .configuration.defaults import VALUES_BEFORE
 from .files import (
     CHECKPOINTS_NAME,
     CONFIG_NAME,
@@ -49,9 +49,9 @@ from .files import (
     unwritable,
     write_json,
 )
-from .folds import Fold
+from .folds.folds import Fold
 from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
-from .score_files import (
+from .scores.score_files import (
     EraRow,
     read_era_scores,
     read_history,

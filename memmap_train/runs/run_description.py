@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import RunError, listed, nearest
 from .lock import is_running
-from .monitor import MONITORS, is_better
 from .run import NewerRunError, Run, read_run
+from .scores.monitor import MONITORS, is_better
 
 SEED_SCORES = ("seed_corr_mean", "seed_corr_standard_error")
 _SHOWN_SCORES = ("corr_mean", "corr_std", "corr_sharpe")

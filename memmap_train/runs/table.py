@@ -13,11 +13,11 @@ from ..errors import RunError, listed
 from ..system.junk import is_junk
 from ..system.paths import checked_path, user_paths
 from .files import SWEEP_NAME, read_json
-from .monitor import MONITORS
 from .record import FORMAT
 from .run import read_run
 from .run_description import begun_parts, check_known, describe_run
-from .sweep_record import is_sweep, read_sweep
+from .scores.monitor import MONITORS
+from .sweeps.record import is_sweep, read_sweep
 
 _USUAL = "val_corr_mean"
 _COLUMNS = {

@@ -6,7 +6,7 @@ Takes the eras to train on; the manifest alone is read.
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, listed
 from ..text import counted
-from .target_transforms import TargetTransform
+from .configuration.target_transforms import TargetTransform
 
 
 def check_benchmarks(train: Dataset, transform: TargetTransform) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..dataset.dataset import Dataset
 from ..system.checksum import Checksum
-from .folds import Fold
-from .monitor import further_score
+from .configuration.target_transforms import TargetTransform
+from .folds.folds import Fold
 from .record import RunRecord
-from .target_transforms import TargetTransform
+from .scores.monitor import further_score
 
 
 def used_dataset(dataset: Dataset, folds: Sequence[Fold]) -> Dataset:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..runs.baseline import identity_of_fit
-from ..runs.recorded_report import finished_baseline
+from ..runs.reports.recorded_report import finished_baseline
 from ..runs.run import Run
 
 _NAME = "ridge"

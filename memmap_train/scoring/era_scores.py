@@ -16,15 +16,15 @@ from ..arrays import Float64, Mask, Stored
 from ..dataset.dataset import Dataset
 from ..dataset.shard import Shard
 from ..progress import Progress
-from ..runs.contribution import (
+from ..runs.scores.contribution import (
     correlation_contribution,
     correlation_with,
     why_no_contribution,
 )
-from ..runs.exposure import exposures, maximal_exposure, rms_exposure, turnover
-from ..runs.metrics import numerai_corr, why_undefined
-from ..runs.neutral import feature_neutral_corr, neutralized_corr, why_not_neutral
-from ..runs.neutralizer import Neutralizer
+from ..runs.scores.exposure import exposures, maximal_exposure, rms_exposure, turnover
+from ..runs.scores.metrics import numerai_corr, why_undefined
+from ..runs.scores.neutral import feature_neutral_corr, neutralized_corr, why_not_neutral
+from ..runs.scores.neutralizer import Neutralizer
 from .model_table import ModelTable, ScoreOptions
 
 

@@ -19,15 +19,15 @@ from ..dataset.selection import ALL, as_names
 from ..dataset.shard import Shard
 from ..errors import ArgumentError, DatasetError, FoldError
 from ..progress import Progress, ProgressOption, reporting
+from ..runs.folds.selection import DatasetOrPath, opened
+from ..runs.folds.validation_eras import named_eras
 from ..runs.run import Run
-from ..runs.score_references import (
+from ..runs.scores.score_references import (
     META_MODEL,
     default_benchmark,
     default_feature_set,
     default_meta_model,
 )
-from ..runs.selection import DatasetOrPath, opened
-from ..runs.validation_eras import named_eras
 from ..text import counted
 from .baselines import baselines_of
 from .era_scores import ScoredModel, score_eras

@@ -26,7 +26,7 @@ class Frame:
 
 
 if TYPE_CHECKING:
-    from ..training.predictions import Predictions
+    from ..training.prediction.predictions import Predictions
 
     Model = Run | Path | Predictions | Frame
 
@@ -46,7 +46,7 @@ def found_models(models: Any) -> "dict[str, Model]":
     RunError
         There is nothing at a path, or a folder that isn't a run; or no model is passed.
     """
-    from ..training.predictions import Predictions
+    from ..training.prediction.predictions import Predictions
 
     if isinstance(models, Mapping):
         if wrong := [name for name in models if not (isinstance(name, str) and name.strip())]:
@@ -77,7 +77,7 @@ def _none_named() -> Any:
 def _found(model: Any) -> "Model":
     """Return an opened run, the path of a file, or predictions as they are."""
     if not isinstance(model, str | os.PathLike):
-        from ..training.predictions import Predictions
+        from ..training.prediction.predictions import Predictions
 
         if isinstance(model, Predictions):
             return model

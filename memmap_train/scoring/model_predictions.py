@@ -24,7 +24,7 @@ from .provenance import Provenance
 from .records import ModelKind
 
 if TYPE_CHECKING:
-    from ..training.predictions import Predictions
+    from ..training.prediction.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..arrays import Float64
 from ..dataset.dataset import Dataset
-from ..runs.embargo import overlapping_eras
-from ..runs.statistics import era_positions
+from ..runs.folds.embargo import overlapping_eras
+from ..runs.scores.statistics import era_positions
 from ..text import counted
 from .model_predictions import ModelPredictions
 from .model_table import ModelTable, ScoreOptions

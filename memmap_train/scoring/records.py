@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..arrays import Float64, Int64, Mask
 from ..errors import DatasetError, listed, nearest
-from ..runs.statistics import ScoreStatistics, paired_difference, score_statistics
+from ..runs.scores.statistics import ScoreStatistics, paired_difference, score_statistics
 from .provenance import Provenance
 
 Metric = Literal["corr", "mmc", "bmc", "benchmark_corr", "meta_model_corr", "fnc"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
+from ..runs.scores.statistics import LAST_ERAS, ScoreStatistics, by_year
 from .provenance import Provenance
 from .records import METRICS, Evaluation, Metric, ModelScores, TargetScores
 

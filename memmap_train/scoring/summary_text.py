@@ -7,7 +7,7 @@ difference to the first one, exposures, means by year, and what isn't covered.
 import math
 from collections.abc import Iterator, Sequence
 
-from ..runs.statistics import LAST_ERAS, ScoreStatistics, by_year
+from ..runs.scores.statistics import LAST_ERAS, ScoreStatistics, by_year
 from ..text import counted
 from .records import Evaluation, Metric, ModelScores
 from .summary import (

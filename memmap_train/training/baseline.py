@@ -12,14 +12,14 @@ from ..runs.baseline import (
     copied_baseline,
     record_of_folds,
 )
-from ..runs.folds import Fold
-from ..runs.recorded_report import baseline_scores, finished_baseline
-from ..runs.report import Reporter
-from ..runs.result_text import AnyReport
+from ..runs.folds.folds import Fold
+from ..runs.folds.selection import DatasetOrPath, opened_for
+from ..runs.reports.recorded_report import baseline_scores, finished_baseline
+from ..runs.reports.report import Reporter
+from ..runs.reports.result_text import AnyReport
 from ..runs.resume import acquire_run
 from ..runs.run import Run
-from ..runs.selection import DatasetOrPath, opened_for
-from .fold_loop import conclude_folds
+from .parts.fold_loop import conclude_folds
 from .resolve import Shared
 from .train import train_run
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from ..errors import ConfigError
-from ..runs.attribute_state import (
+from ..runs.checkpoints.attribute_state import (
     Packed,
     restore_attributes,
     restore_random_state,
@@ -21,7 +21,7 @@ from ..runs.attribute_state import (
     save_random_state,
     unsaved_attributes,
 )
-from ..runs.object_reference import user_code
+from ..runs.configuration.object_reference import user_code
 
 Memory = list[dict[str, Packed]]
 """The states of the callbacks, in order, and last those of random generators; or nothing."""

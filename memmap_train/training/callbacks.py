@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from ..errors import ConfigError
-from ..runs.object_reference import resolve_reference, user_code
+from ..runs.configuration.object_reference import resolve_reference, user_code
 from ..system.signals import deferred
 from .callback_state import (
     Memory,

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..runs.object_reference import user_code
+from ..runs.configuration.object_reference import user_code
 from .losses.batch_loss import try_loss
 from .models.build import brings_model, build
-from .predictor import Predictor
+from .models.user_models import open_saved
+from .prediction.predictor import Predictor
 from .resolve import Setup
 from .step import TrainStep
-from .user_models import open_saved
 
 
 def make_model(setup: Setup) -> Any:

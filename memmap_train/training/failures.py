@@ -13,12 +13,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import ConfigError
-from ..runs.batch_keys import CORRELATIONS
-from ..runs.checkpoints import newest_step
-from ..runs.config import TrainConfig
-from ..runs.object_reference import describe_error, is_reference
+from ..runs.checkpoints.checkpoints import newest_step
+from ..runs.checkpoints.state import TrainingProgress
+from ..runs.configuration.batch_keys import CORRELATIONS
+from ..runs.configuration.config import TrainConfig
+from ..runs.configuration.object_reference import describe_error, is_reference
 from ..runs.run import Run
-from ..runs.state import TrainingProgress
 from ..text import counted
 from .models.build import brings_model
 from .step import TrainStep

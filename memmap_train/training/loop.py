@@ -19,25 +19,25 @@ import tensorflow as tf
 from ..arrays import Float32
 from ..errors import ConfigError, ShardError, listed
 from ..loading.stream import Stream
-from ..runs.batch_keys import weighs_rows
-from ..runs.monitor import is_better, learning_rate_after
-from ..runs.pace import Pace
-from ..runs.report import Reporter, TrainReport
+from ..runs.checkpoints.state import Best, Clock, Row, State, TrainingProgress
+from ..runs.checkpoints.state_store import StateStore
+from ..runs.configuration.batch_keys import weighs_rows
+from ..runs.configuration.schedule import scheduled_rate
+from ..runs.reports.pace import Pace
+from ..runs.reports.report import Reporter, TrainReport
+from ..runs.reports.run_warnings import RunWarnings
 from ..runs.run import Run
-from ..runs.run_warnings import RunWarnings
-from ..runs.schedule import scheduled_rate
-from ..runs.state import Best, Clock, Row, State, TrainingProgress
-from ..runs.state_store import StateStore
+from ..runs.scores.monitor import is_better, learning_rate_after
 from .callback_state import Memory
 from .callbacks import Callbacks
 from .failures import check_convergence, check_counted, divergence, failure_of_model
 from .plan import plan_of
-from .predictor import Predictor
+from .prediction.predictor import Predictor
 from .resolve import Setup
 from .results import Results
-from .scoring import Scoring
 from .step import TrainStep
 from .tensorboard_log import TensorBoardLog
+from .validation.scoring import Scoring
 
 
 class TrainingLoop:

@@ -9,13 +9,13 @@ from typing import Any
 
 from ..loading.explanation import reading_line, shuffling_line
 from ..runs.baseline import wants_baseline
-from ..runs.cost import TrainCost, scaled_cost
-from ..runs.embargo import automatic_embargo
-from ..runs.report import TrainPlan
-from ..runs.ridge_keys import RIDGE
+from ..runs.configuration.ridge_keys import RIDGE
+from ..runs.folds.embargo import automatic_embargo
+from ..runs.reports.cost import TrainCost, scaled_cost
+from ..runs.reports.report import TrainPlan
 from ..runs.transform_benchmarks import transform_line
-from .precision import precision_line
-from .predictor import BLOCK_ROWS
+from .models.precision import precision_line
+from .prediction.predictor import BLOCK_ROWS
 from .resolve import Setup
 from .ridge.model import plan_of_ridge
 

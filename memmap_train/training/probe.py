@@ -17,20 +17,20 @@ from ..loading.page_cache import resident_bytes
 from ..loading.placement import is_past_cache, placement_of
 from ..loading.rates import read_bytes
 from ..runs.baseline import wants_baseline
-from ..runs.batch_keys import weighs_rows
-from ..runs.cost import BASELINE, FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
-from ..runs.report import TrainPlan
-from ..runs.target_transforms import TargetTransform
+from ..runs.configuration.batch_keys import weighs_rows
+from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.reports.cost import BASELINE, FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
+from ..runs.reports.report import TrainPlan
 from ..system.resources import anonymous_memory
 from .compiled import compile_model
 from .failures import failure_of_model
-from .further_scores import further_scorer
-from .predictor import BLOCK_ROWS, Predictor
+from .prediction.predictor import BLOCK_ROWS, Predictor
 from .resolve import Setup
 from .ridge.model import fit_seconds
 from .step import TrainStep
 from .transformed_targets import transformed_eras
-from .validation import mapped_labels, score_eras
+from .validation.further_scores import further_scorer
+from .validation.validation import mapped_labels, score_eras
 
 _STEP_SECONDS = 4.0  # of steps, of which a few are done in any case
 _SCORING_SECONDS = 1.5

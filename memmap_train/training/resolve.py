@@ -18,25 +18,25 @@ from .._version import __version__
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError
 from ..loading.batches import Batches
-from ..runs.batch_keys import check_batches_and_loss
-from ..runs.config import TrainConfig
-from ..runs.folds import Fold, split
+from ..runs.configuration.batch_keys import check_batches_and_loss
+from ..runs.configuration.config import TrainConfig
+from ..runs.configuration.model_params import built_in_params
+from ..runs.configuration.object_reference import digest_of_code
+from ..runs.configuration.ridge_keys import RIDGE, check_ridge, without_steps
+from ..runs.configuration.schedule import check_schedule
+from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.folds.folds import Fold, split
 from ..runs.lineage import SUFFIX
-from ..runs.model_params import built_in_params
-from ..runs.object_reference import digest_of_code
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record
-from ..runs.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.run import Run
-from ..runs.schedule import check_schedule
-from ..runs.score_references import check_reference, monitored_reference
-from ..runs.target_transforms import TargetTransform
+from ..runs.scores.score_references import check_reference, monitored_reference
 from ..runs.transform_benchmarks import check_benchmarks
 from ..system.paths import checked_path
-from .initial_model import InitialModel, check_unseen, find_initial
 from .models.build import brings_model, check_model_name
-from .precision import check_precision
-from .predictor import check_missing
+from .models.initial_model import InitialModel, check_unseen, find_initial
+from .models.precision import check_precision
+from .prediction.predictor import check_missing
 from .run_batches import batches_of_run, order_record
 from .startup import n_compute_threads
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError
-from ..runs.chart import draw_run
-from ..runs.checkpoints import newest_step
+from ..runs.checkpoints.checkpoints import newest_step
+from ..runs.checkpoints.state import Best, TrainingProgress
 from ..runs.files import replacing
-from ..runs.recorded_report import recorded_report
-from ..runs.report import Reporter, TrainReport
+from ..runs.reports.chart import draw_run
+from ..runs.reports.recorded_report import recorded_report
+from ..runs.reports.report import Reporter, TrainReport
 from ..runs.run import Run
-from ..runs.score_files import EraRow
-from ..runs.state import Best, TrainingProgress
-from ..runs.summary import EraScores
+from ..runs.scores.score_files import EraRow
+from ..runs.scores.summary import EraScores
 from .resolve import Setup
 from .step import TrainStep
 

@@ -12,12 +12,12 @@ from ..loading.batches import Batches
 from ..loading.era_sampler import ERA_ORDER_VERSION
 from ..loading.era_weights import FROM_FILE, era_weights
 from ..loading.window_sampler import ORDER_VERSION
-from ..runs.config import TrainConfig
-from ..runs.defaults import suited_batch_size
-from ..runs.folds import Fold
-from ..runs.ridge_keys import RIDGE
+from ..runs.configuration.config import TrainConfig
+from ..runs.configuration.defaults import suited_batch_size
+from ..runs.configuration.ridge_keys import RIDGE
+from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.folds.folds import Fold
 from ..runs.run import Run
-from ..runs.target_transforms import TargetTransform
 from ..runs.transform_benchmarks import eras_without
 from ..system.checksum import Checksum
 

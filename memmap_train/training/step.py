@@ -14,8 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ..errors import RunError
-from ..runs.batch_keys import weighs_rows
-from ..runs.config import TrainConfig
+from ..runs.configuration.batch_keys import weighs_rows
+from ..runs.configuration.config import TrainConfig
 from ..system.buffers import ALIGNMENT
 from .gradient_registry import no_registered_gradients
 from .losses.batch_loss import BatchLoss

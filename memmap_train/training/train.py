@@ -9,17 +9,17 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ..runs.checkpoints import newest_step
-from ..runs.config import TrainConfig
+from ..runs.checkpoints.checkpoints import newest_step
+from ..runs.configuration.config import TrainConfig
+from ..runs.configuration.ridge_keys import RIDGE
+from ..runs.folds.selection import DatasetOrPath
 from ..runs.found_run import found_run
 from ..runs.lock import check_free
-from ..runs.recorded_report import recorded_report
-from ..runs.report import Reporter, TrainPlan, TrainReport
+from ..runs.reports.recorded_report import recorded_report
+from ..runs.reports.report import Reporter, TrainPlan, TrainReport
+from ..runs.reports.run_warnings import warn_about_versions
 from ..runs.resume import acquire_run, begun_record, finished_result
-from ..runs.ridge_keys import RIDGE
 from ..runs.run import Run
-from ..runs.run_warnings import warn_about_versions
-from ..runs.selection import DatasetOrPath
 from ..system.paths import user_path
 from ..text import in_time
 from .callbacks import make_callbacks

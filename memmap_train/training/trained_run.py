@@ -17,16 +17,16 @@ from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
 from ..runs.baseline import wants_baseline
-from ..runs.config import TrainConfig, checked_config
+from ..runs.configuration.config import TrainConfig, checked_config
+from ..runs.folds.selection import DatasetOrPath
 from ..runs.lineage import code_of
-from ..runs.recorded_report import recorded_result
-from ..runs.report import Reporter
-from ..runs.report_process import make_report
-from ..runs.result_text import AnyReport
+from ..runs.reports.recorded_report import recorded_result
+from ..runs.reports.report import Reporter
+from ..runs.reports.report_process import make_report
+from ..runs.reports.result_text import AnyReport
+from ..runs.reports.training_display import reporter
 from ..runs.run import Run, read_run
-from ..runs.score_files import era_score_columns, history_columns
-from ..runs.selection import DatasetOrPath
-from ..runs.training_display import reporter
+from ..runs.scores.score_files import era_score_columns, history_columns
 from ..system.paths import user_path
 from ..system.thread_lock import ThreadLock
 from .startup import import_tensorflow
@@ -162,7 +162,7 @@ class TrainedRun:
                 "finished"
             )
         import_tensorflow()
-        from .user_models import read_model
+        from .models.user_models import read_model
 
         try:
             return read_model(self._run.model_path, code_of(self._run))
@@ -269,8 +269,8 @@ def train(
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
     from .baseline import add_baseline
-    from .fold_loop import train_folds
-    from .seed_loop import train_seeds
+    from .parts.fold_loop import train_folds
+    from .parts.seed_loop import train_seeds
     from .train import train_run
 
     if not ONE_AT_A_TIME.is_free():

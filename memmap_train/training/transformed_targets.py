@@ -16,10 +16,10 @@ import numpy as np
 from ..arrays import Float32
 from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError, ShardError
-from ..runs.era_transform import transformed_era
-from ..runs.pace import Pace
-from ..runs.report import Reporter
-from ..runs.target_transforms import TargetTransform
+from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.reports.pace import Pace
+from ..runs.reports.report import Reporter
+from ..runs.scores.era_transform import transformed_era
 from ..system.resources import nearest_existing
 from ..text import in_bytes
 from .resolve import Setup

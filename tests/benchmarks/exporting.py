@@ -53,7 +53,7 @@ def _make_run(path: Path, features: list[str]) -> None:
 
 def _predict(path: Path, n_rows: int) -> Mapping[str, Spent]:
     start_tensorflow(path)
-    from memmap_train.training.last_model import last_models, outputs_of
+    from memmap_train.training.prediction.last_model import last_models, outputs_of
 
     (last,) = last_models(read_run(path))
     codes = np.random.default_rng([0]).integers(0, 5, (n_rows, len(last.features)))

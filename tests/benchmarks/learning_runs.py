@@ -24,11 +24,11 @@ from memmap_train.conversion.sample_calendar import Calendar
 from memmap_train.conversion.sample_market import Market
 from memmap_train.conversion.sample_signal import Signal
 from memmap_train.conversion.sample_writer import MARKET
-from memmap_train.runs.contribution import correlation_contribution
-from memmap_train.runs.era_transform import residual
 from memmap_train.runs.files import write_json
-from memmap_train.runs.folds import Fold, split
-from memmap_train.runs.metrics import gaussian_ranks, numerai_corr
+from memmap_train.runs.folds.folds import Fold, split
+from memmap_train.runs.scores.contribution import correlation_contribution
+from memmap_train.runs.scores.era_transform import residual
+from memmap_train.runs.scores.metrics import gaussian_ranks, numerai_corr
 
 from .learning_variants import BENCHMARK, Variant
 

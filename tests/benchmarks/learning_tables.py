@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 from scipy.stats import ttest_rel
 
-from memmap_train.runs.summary import summary
+from memmap_train.runs.scores.summary import summary
 
 from .learning_runs import Scored
 from .learning_variants import Variant

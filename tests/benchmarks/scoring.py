@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.runs.contribution import correlation_contribution
-from memmap_train.runs.exposure import exposures, maximal_exposure
-from memmap_train.runs.metrics import numerai_corr
-from memmap_train.runs.neutral import feature_neutral_corr
-from memmap_train.runs.neutralizer import Neutralizer
+from memmap_train.runs.scores.contribution import correlation_contribution
+from memmap_train.runs.scores.exposure import exposures, maximal_exposure
+from memmap_train.runs.scores.metrics import numerai_corr
+from memmap_train.runs.scores.neutral import feature_neutral_corr
+from memmap_train.runs.scores.neutralizer import Neutralizer
 
 from .measuring import Job, Measured, Spent, in_turn, print_table, timed
 from .sources import Size

@@ -11,7 +11,7 @@ import numpy as np
 
 import memmap_train as mt
 from memmap_train.loading.gather import Batch
-from memmap_train.runs.folds import split
+from memmap_train.runs.folds.folds import split
 
 from .measuring import print_table
 from .sources import Size, make_dataset
@@ -93,7 +93,7 @@ def _score(batches: Iterator[Batch], validation: mt.Dataset, seed: int) -> float
     """Train on batches; return the mean score of the validation eras."""
     import keras
 
-    from memmap_train.runs.config import TrainConfig
+    from memmap_train.runs.configuration.config import TrainConfig
     from memmap_train.training.models.build import build
     from memmap_train.training.step import TrainStep
 
@@ -111,7 +111,7 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
     """Train with Keras's `fit` on arrays in memory."""
     import keras
 
-    from memmap_train.runs.config import TrainConfig
+    from memmap_train.runs.configuration.config import TrainConfig
     from memmap_train.training.models.build import build
 
     config = TrainConfig(batch_size=BATCH_SIZE)
@@ -126,8 +126,8 @@ def _fit(x: np.ndarray, y: np.ndarray, validation: mt.Dataset, seed: int) -> flo
 
 
 def _validate(model: object, validation: mt.Dataset) -> float:
-    from memmap_train.training.predictor import Predictor
-    from memmap_train.training.validation import mapped_labels, score_eras
+    from memmap_train.training.prediction.predictor import Predictor
+    from memmap_train.training.validation.validation import mapped_labels, score_eras
 
     scores = score_eras(
         Predictor(model, None),

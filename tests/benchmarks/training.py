@@ -12,8 +12,8 @@ from unittest import mock
 import numpy as np
 
 import memmap_train as mt
-from memmap_train.runs import checkpoints
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.checkpoints import checkpoints
+from memmap_train.runs.configuration.config import TrainConfig
 
 from .measuring import print_table
 from .sources import Size, make_dataset
@@ -82,9 +82,9 @@ def _print_epochs(dataset: mt.Dataset) -> None:
 
 def _print_validation(dataset: mt.Dataset) -> None:
     from memmap_train.training.models.build import build
-    from memmap_train.training.predictor import BLOCK_ROWS, Predictor
+    from memmap_train.training.prediction.predictor import BLOCK_ROWS, Predictor
     from memmap_train.training.step import as_tensor
-    from memmap_train.training.validation import mapped_labels, score_eras
+    from memmap_train.training.validation.validation import mapped_labels, score_eras
 
     n_features = len(dataset.feature_names)
     predictor = Predictor(build(n_features, 1, TrainConfig(hidden=(128,))), None)
@@ -131,7 +131,7 @@ def _print_checkpoints(dataset: mt.Dataset, directory: Path) -> None:
         return path
 
     run_dir = directory / "checkpointed"
-    with mock.patch("memmap_train.runs.state_store.save_checkpoint", noting):
+    with mock.patch("memmap_train.runs.checkpoints.state_store.save_checkpoint", noting):
         started = time.perf_counter()
         train_run(
             dataset.path,

@@ -26,7 +26,7 @@ from memmap_train.conversion.sample_features import rank_bins
 from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.scores.metrics import numerai_corr
 from tests.support.files import files_limited_to
 from tests.support.watching import watched_by
 

@@ -16,7 +16,7 @@ from memmap_train.conversion.sample_benchmarks import (
 )
 from memmap_train.conversion.sample_calendar import LIVE, Calendar
 from memmap_train.conversion.sample_signal import TARGET_NAMES, Signal
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.scores.metrics import numerai_corr
 
 PARTS = ("train", "validation", "live")
 ROWS, FEATURES, ERAS, SEED = 53, 12, 60, 7

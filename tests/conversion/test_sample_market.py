@@ -19,7 +19,7 @@ from memmap_train.conversion.sample_signal import Era, Signal
 from memmap_train.conversion.sample_writer import SIGNAL_NAMES
 from memmap_train.conversion.schema import BEST_KEY
 from memmap_train.errors import ConfigError
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.scores.metrics import numerai_corr
 
 FEATURES, ROWS, SEED = 24, 600, 3
 CALENDAR = Calendar(300)

@@ -18,9 +18,9 @@ from memmap_train.numerai.export.model_upload.arrays import packed
 from memmap_train.numerai.export.model_upload.neutral import pivoted_cholesky, residual
 from memmap_train.numerai.export.model_upload.prediction import make_predict
 from memmap_train.numerai.export.model_upload.ranks import uniform_ranks
-from memmap_train.runs import metrics
-from memmap_train.runs.neutral import to_rank
-from memmap_train.runs.neutralizer import Neutralizer
+from memmap_train.runs.scores import metrics
+from memmap_train.runs.scores.neutral import to_rank
+from memmap_train.runs.scores.neutralizer import Neutralizer
 
 NAMES = [f"feature_{letter}" for letter in "abcdef"]
 GENERATOR_SEED = [22]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memmap_train.numerai.export.model_upload.keras_file import opened_model, outputs_of
-from memmap_train.training.saved_configuration import argument_defaults, has_own_code
+from memmap_train.training.models.saved_configuration import argument_defaults, has_own_code
 
 
 def saved(model: Any, folder: Path) -> bytes:

@@ -15,7 +15,7 @@ from memmap_train.numerai.export.model_upload.activations import ACTIVATIONS, ac
 from memmap_train.numerai.export.model_upload.arrays import packed
 from memmap_train.numerai.export.model_upload.operations import OPERATIONS, run_operations
 from memmap_train.training.models.build import build
-from memmap_train.training.numpy_operations import numpy_operations
+from memmap_train.training.models.numpy_operations import numpy_operations
 from tests.support.training_data import small_config
 
 N_FEATURES, N_ROWS = 7, 40

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from memmap_train.errors import RunError
-from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.folds import Fold
+from memmap_train.runs.configuration.config import TrainConfig
+from memmap_train.runs.folds.folds import Fold
 from memmap_train.runs.record import RunRecord, faults_of_record, fold_record
 from memmap_train.runs.resume import identity_of
 from memmap_train.runs.run import begin_run, read_run

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from memmap_train.errors import ConfigError
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.runs.request import Request, read_request
-from memmap_train.runs.sweep_record import SweepRecord, Trial, write_sweep
+from memmap_train.runs.sweeps.record import SweepRecord, Trial, write_sweep
 from tests.support.errors import refused
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.exposure import exposures, rms_exposure
+from memmap_train.runs.configuration.config import TrainConfig
+from memmap_train.runs.scores.exposure import exposures, rms_exposure
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
-from memmap_train.runs.report import TrainReport
+from memmap_train.runs.reports.report import TrainReport
 from tests.support.toy import write_toy
 from tests.support.training_data import N_ERAS, N_FEATURES, ROWS_PER_ERA, small_config
 

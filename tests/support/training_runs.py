@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from tests.support.training_data import newest_checkpoint
 
 TIMES = ("seconds", "rows_per_second", "data_wait")
@@ -57,7 +57,7 @@ def train_killed(dataset: Path, run_dir: Path, config: TrainConfig, call: str) -
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.training.train import train_run
 from tests.support.training_data import Script
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)

@@ -73,7 +73,7 @@ from tests.support.touring import tour, tour_of_training
 sys.stdout.write(json.dumps(tour(Path(sys.argv[1]))))
 """
 TOUR_OF_TRAINING = """
-import memmap_train.runs.report_process as reports
+import memmap_train.runs.reports.report_process as reports
 reports.charts_are_installed = lambda: False
 tour_of_training(Path(sys.argv[1]))
 """

@@ -7,7 +7,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
-from memmap_train.runs.sweep_record import read_sweep
+from memmap_train.runs.sweeps.record import read_sweep
 from tests.support.random_kills import finished_after_kills, undisturbed
 from tests.torture.test_kills import TRAINING_KILLS, check_equal
 

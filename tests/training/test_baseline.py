@@ -10,14 +10,14 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
 from memmap_train.runs.baseline import wants_baseline
-from memmap_train.runs.recorded_report import recorded_folds_report, recorded_report
-from memmap_train.runs.report import TrainReport, plan_text
-from memmap_train.runs.result_text import result_text
+from memmap_train.runs.reports.recorded_report import recorded_folds_report, recorded_report
+from memmap_train.runs.reports.report import TrainReport, plan_text
+from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import Run, read_run
 from memmap_train.runs.table import describe_runs
 from memmap_train.training import baseline
 from memmap_train.training.baseline import add_baseline
-from memmap_train.training.fold_loop import train_folds
+from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.train import dry_run, train_run
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, weights
@@ -126,7 +126,9 @@ def test_each_fold_has_its_own(sample: Path, tmp_path: Path) -> None:
 def test_training_fits_it_unless_it_is_asked_not_to(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.runs.report_process.charts_are_installed", lambda: False)
+    monkeypatch.setattr(
+        "memmap_train.runs.reports.report_process.charts_are_installed", lambda: False
+    )
     run = mt.train(sample, tmp_path / "none", net_config(baseline="none"))
     assert run.result.baseline is None
     assert not (tmp_path / "none" / "baseline").exists()

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memmap_train.errors import ConfigError
-from memmap_train.runs.attribute_state import (
+from memmap_train.runs.checkpoints.attribute_state import (
     Packed,
     restore_attributes,
     save_attributes,

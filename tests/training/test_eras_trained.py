@@ -13,10 +13,10 @@ import pytest
 import memmap_train as mt
 from memmap_train.arrays import Floats
 from memmap_train.errors import BatchError, ConfigError, MemmapTrainError, RunError
-from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.era_transform import transformed_era
-from memmap_train.runs.target_transforms import TargetTransform
-from memmap_train.training.fold_loop import train_folds
+from memmap_train.runs.configuration.config import TrainConfig
+from memmap_train.runs.configuration.target_transforms import TargetTransform
+from memmap_train.runs.scores.era_transform import transformed_era
+from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.loss_references import batch_loss

@@ -29,20 +29,20 @@ from memmap_train.errors import (
 )
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
-from memmap_train.runs.checkpoints import newest_step
+from memmap_train.runs.checkpoints.checkpoints import newest_step
 from memmap_train.runs.lock import is_running
-from memmap_train.runs.metrics import numerai_corr, pearson, why_undefined
-from memmap_train.runs.monitor import MONITORS
-from memmap_train.runs.report import Reporter, TrainReport, plan_text
-from memmap_train.runs.summary import summary
+from memmap_train.runs.reports.report import Reporter, TrainReport, plan_text
+from memmap_train.runs.scores.metrics import numerai_corr, pearson, why_undefined
+from memmap_train.runs.scores.monitor import MONITORS
+from memmap_train.runs.scores.summary import summary
 from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
-from memmap_train.training import predictor as predicting
 from memmap_train.training.models.build import build
-from memmap_train.training.predictor import Predictor
+from memmap_train.training.prediction import predictor as predicting
+from memmap_train.training.prediction.predictor import Predictor
 from memmap_train.training.step import TrainStep
 from memmap_train.training.train import dry_run, train_run
-from memmap_train.training.validation import mapped_labels, score_eras
+from memmap_train.training.validation.validation import mapped_labels, score_eras
 from tests.support.errors import refused
 from tests.support.training_data import (
     ROWS_PER_ERA,

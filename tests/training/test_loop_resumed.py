@@ -17,7 +17,7 @@ from memmap_train.cli.commands import main
 from memmap_train.errors import (
     RunError,
 )
-from memmap_train.runs.report import TrainReport
+from memmap_train.runs.reports.report import TrainReport
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.training_data import (

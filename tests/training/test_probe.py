@@ -12,7 +12,7 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError
 from memmap_train.training import probe as probe_module
 from memmap_train.training.compiled import compile_model
-from memmap_train.training.fold_loop import dry_run_folds
+from memmap_train.training.parts.fold_loop import dry_run_folds
 from memmap_train.training.plan import plan_of
 from memmap_train.training.probe import probe
 from memmap_train.training.resolve import Setup, prepare

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import memmap_train as mt
-from memmap_train.runs.result_text import result_text
+from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import Run
 from memmap_train.training import trained_run
 from tests.support.training_data import small_config
@@ -65,7 +65,9 @@ def test_a_run_of_folds_makes_one_report(sample: Path, tmp_path: Path, made: lis
 def test_the_report_of_a_training_is_made_by_a_process(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memmap_train.runs.report_process.charts_are_installed", lambda: True)
+    monkeypatch.setattr(
+        "memmap_train.runs.reports.report_process.charts_are_installed", lambda: True
+    )
     run = mt.train(sample, tmp_path / "run", small_config(epochs=1))
     assert run.report_path is not None
     page = run.report_path.read_text("utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memmap_train.errors import ConfigError, RunError
-from memmap_train.runs.schedule import scheduled_rate
+from memmap_train.runs.configuration.schedule import scheduled_rate
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, small_config

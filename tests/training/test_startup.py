@@ -26,7 +26,7 @@ def run_train(
     dataset: Path, run: Path, *arguments: str, prepare: str = "pass", **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run `memmap-train train` in a process of its own, after some code; it makes no report."""
-    code = f"import sys; {prepare}; import memmap_train.runs.report_process as reports; "
+    code = f"import sys; {prepare}; import memmap_train.runs.reports.report_process as reports; "
     code += "reports.charts_are_installed = lambda: False; "
     code += "from memmap_train.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "train", str(dataset), "--run", str(run)]

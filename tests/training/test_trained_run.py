@@ -14,8 +14,8 @@ import pytest
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.runs.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
-from memmap_train.runs.summary import summary
+from memmap_train.runs.scores.score_files import ERA_SCORE_COLUMNS, HISTORY_COLUMNS
+from memmap_train.runs.scores.summary import summary
 from memmap_train.types import FoldsReport, TrainedRun, TrainReport
 from tests.support.errors import refused
 from tests.support.toy_datasets import MakeToy

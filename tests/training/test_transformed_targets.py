@@ -16,14 +16,14 @@ import pytest
 import memmap_train as mt
 from memmap_train.arrays import Floats
 from memmap_train.errors import ConfigError, DatasetError, RunError
-from memmap_train.runs.era_transform import transformed_era
-from memmap_train.runs.metrics import numerai_corr
-from memmap_train.runs.report import Reporter
-from memmap_train.runs.target_transforms import TargetTransform
-from memmap_train.runs.training_display import TrainingDisplay
+from memmap_train.runs.configuration.target_transforms import TargetTransform
+from memmap_train.runs.reports.report import Reporter
+from memmap_train.runs.reports.training_display import TrainingDisplay
+from memmap_train.runs.scores.era_transform import transformed_era
+from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.training import transformed_targets as module
-from memmap_train.training.fold_loop import train_folds
-from memmap_train.training.predictor import Predictor
+from memmap_train.training.parts.fold_loop import train_folds
+from memmap_train.training.prediction.predictor import Predictor
 from memmap_train.training.resolve import prepare
 from memmap_train.training.train import dry_run, train_run
 from memmap_train.training.transformed_targets import (

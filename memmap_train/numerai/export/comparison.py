@@ -12,11 +12,11 @@ import numpy as np
 
 from ...arrays import Float32
 from ...errors import ExportError
-from ...runs.metrics import uniform_ranks
+from ...runs.scores.metrics import uniform_ranks
 from .live_rows import LiveRows
 
 if TYPE_CHECKING:
-    from ...training.last_model import LastModel
+    from ...training.prediction.last_model import LastModel
 
 TOLERANCE = 1e-6
 """Largest difference of outputs that both sides compute in float32; see `_difference`."""
@@ -58,7 +58,7 @@ def compare(models: Sequence["LastModel"], rows: LiveRows, raw: Float32) -> Comp
     ExportError
         They differ by more than `TOLERANCE`.
     """
-    from ...training.last_model import outputs_of  # needs TensorFlow
+    from ...training.prediction.last_model import outputs_of  # needs TensorFlow
 
     worst, mixed, correlations = 0.0, dict[str, None](), list[float]()
     for number, model in enumerate(models):

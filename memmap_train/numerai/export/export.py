@@ -24,8 +24,8 @@ from ...progress import ProgressOption, reporting
 from ...runs.files import replacing
 from ...runs.run import Run, enclosing_run, read_run
 from ...system.paths import checked_path, user_path, user_paths
-from ...training.neutralization import neutralization
-from ...training.predictions import RunOrPath
+from ...training.prediction.neutralization import neutralization
+from ...training.prediction.predictions import RunOrPath
 from ...training.startup import import_tensorflow
 from .comparison import compare
 from .images import check_can_try, find_python, make_environment
@@ -35,7 +35,7 @@ from .report import ExportReport
 from .trial import cloudpickle_folder, make_pickle, try_pickle
 
 if TYPE_CHECKING:
-    from ...training.last_model import LastModel
+    from ...training.prediction.last_model import LastModel
 
 SUFFIXES = (".pkl", ".pickle")
 
@@ -101,7 +101,7 @@ def export(
     version, interpreter = find_python(python)
     rows = None if live is None else LiveRows(user_path(live))
     import_tensorflow()
-    from ...training.last_model import last_models  # needs TensorFlow
+    from ...training.prediction.last_model import last_models  # needs TensorFlow
 
     with reporting(progress) as report, _temporary_folder() as folder:
         of_runs = [last_models(run) for run in found_runs]

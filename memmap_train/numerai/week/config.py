@@ -15,9 +15,9 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
 
 from ...errors import ConfigError, listed, nearest
-from ...runs.config_file import read_file
-from ...runs.config_types import Text
-from ...runs.wording import faults_in
+from ...runs.configuration.config_file import read_file
+from ...runs.configuration.config_types import Text
+from ...runs.configuration.wording import faults_in
 from ...system.paths import user_path
 
 MODELS = "models"

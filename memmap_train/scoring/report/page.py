@@ -8,7 +8,7 @@ import datetime
 from importlib.resources import files
 
 from ..._version import __version__
-from ...runs.statistics import LAST_ERAS
+from ...runs.scores.statistics import LAST_ERAS
 from ...text import counted
 from ..summary import scored_eras
 from . import tables

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...runs.folds import Fold
-from ...runs.statistics import ScoreStatistics
+from ...runs.folds.folds import Fold
+from ...runs.scores.statistics import ScoreStatistics
 from ...text import counted
 from ..records import ModelScores
 from .markup import details, escaped, facts, key, listing, number, table, with_error

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...dataset.eras import weekly_era_number
 from ...dataset.selection import ALL
-from ...runs.monitor import FURTHER_SCORES, further_score
+from ...runs.scores.monitor import FURTHER_SCORES, further_score
 from .chart import Chart
 from .chart_cells import (
     corr_by_proportion,

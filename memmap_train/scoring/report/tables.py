@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...runs.statistics import ScoreStatistics, by_year
+from ...runs.scores.statistics import ScoreStatistics, by_year
 from ...text import counted
 from ..records import METRICS, ModelScores, TargetScores
 from ..summary import scored_eras, yearly

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...arrays import Float64
-from ...runs.statistics import LAST_ERAS
+from ...runs.scores.statistics import LAST_ERAS
 from ...text import counted
 from .markup import escaped, key, number
 from .subject import SCORES, Subject

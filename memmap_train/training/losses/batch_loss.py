@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ...errors import ConfigError
-from ...runs.batch_keys import CORRELATIONS
-from ...runs.config import TrainConfig
-from ...runs.object_reference import is_reference, resolve_reference, user_code
+from ...runs.configuration.batch_keys import CORRELATIONS
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.object_reference import is_reference, resolve_reference, user_code
 from .era_correlations import era_correlations
 from .penalties import rms_exposures, spread_over_eras
 from .row_losses import row_losses

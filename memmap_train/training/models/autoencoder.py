@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from ...runs.config import TrainConfig
-from ...runs.model_params import built_in_params
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.model_params import built_in_params
 from .heads import head
 from .mlp import hidden_layers
 

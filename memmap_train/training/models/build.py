@@ -12,20 +12,20 @@ from typing import Any
 import keras
 
 from ...errors import ConfigError, listed, nearest
-from ...runs.config import TrainConfig
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.model_params import built_in_params
+from ...runs.configuration.object_reference import is_reference
+from ...runs.configuration.ridge_keys import RIDGE
 from ...runs.lineage import SUFFIX
-from ...runs.model_params import built_in_params
-from ...runs.object_reference import is_reference
-from ...runs.ridge_keys import RIDGE
 from ...system.resources import available_memory
 from ...text import in_bytes
-from ..precision import layers_in
-from ..user_models import build_own
 from .autoencoder import autoencoder
 from .linear import linear
 from .mlp import mlp
+from .precision import layers_in
 from .resnet import resnet
 from .tabm import tabm
+from .user_models import build_own
 
 # Codes 0..4 in equal bins, as 0 … 1, have this mean and this standard deviation.
 _FEATURE_MEAN = 0.5

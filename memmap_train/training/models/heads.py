@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from ...runs.config import TrainConfig
-from ...runs.target_transforms import TargetTransform
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.target_transforms import TargetTransform
 
 
 def head(n_targets: int, config: TrainConfig, name: str = "targets") -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...runs.config import TrainConfig
+from ...runs.configuration.config import TrainConfig
 from .heads import head
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from ...runs.config import TrainConfig
-from ...runs.defaults import MAX_BATCH_SIZE
-from ...runs.target_transforms import TargetTransform
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.defaults import MAX_BATCH_SIZE
+from ...runs.configuration.target_transforms import TargetTransform
 from .heads import head
 
 _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(

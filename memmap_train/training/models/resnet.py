@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from ...runs.config import TrainConfig
+from ...runs.configuration.config import TrainConfig
 from .heads import head
 
 

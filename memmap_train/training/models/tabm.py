@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from ...runs.config import TrainConfig
-from ...runs.model_params import built_in_params
-from ...runs.target_transforms import TargetTransform
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.model_params import built_in_params
+from ...runs.configuration.target_transforms import TargetTransform
 from .heads import head
 from .members import MeanOfMembers, MemberDense, MemberOutputs
 

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ...runs.config import TrainConfig
-from ...runs.model_params import built_in_params
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.model_params import built_in_params
 from ..losses.batch_loss import LossOfBatch
-from ..precision import layers_in
 from .autoencoder import training_outputs
 from .members import MeanOfMembers
+from .precision import layers_in
 
 LossOf = Callable[..., LossOfBatch]
 _MAIN = "predictions"

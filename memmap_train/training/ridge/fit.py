@@ -15,17 +15,17 @@ from ...dataset.dataset import Dataset
 from ...errors import ShardError
 from ...loading.era_weights import era_weights, row_weights
 from ...loading.placement import is_past_cache
-from ...runs.checkpoints import load_newest, save_checkpoint
-from ...runs.model_params import built_in_params
-from ...runs.pace import Pace
-from ...runs.report import Reporter, TrainReport
+from ...runs.checkpoints.checkpoints import load_newest, save_checkpoint
+from ...runs.checkpoints.state_store import CheckpointPace
+from ...runs.configuration.model_params import built_in_params
+from ...runs.reports.pace import Pace
+from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.run_warnings import RunWarnings
 from ...runs.resume import identity_of
 from ...runs.run import Run
-from ...runs.run_warnings import RunWarnings
-from ...runs.state_store import CheckpointPace
 from ...system.signals import deferred
 from ..resolve import Setup
-from ..validation import mapped_labels
+from ..validation.validation import mapped_labels
 from .labels import label_plan
 from .model import check_memory
 from .parts import blocks_of, inner_fold, parts_of

@@ -10,18 +10,18 @@ import numpy as np
 
 from ...errors import RunError
 from ...loading.placement import is_past_cache
-from ...runs.chart import draw_run
 from ...runs.files import replacing
-from ...runs.pace import Pace
-from ...runs.report import Reporter, TrainReport
+from ...runs.reports.chart import draw_run
+from ...runs.reports.pace import Pace
+from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.run_warnings import RunWarnings
 from ...runs.run import Run
-from ...runs.run_warnings import RunWarnings
-from ...runs.summary import EraScores, history_scores
-from ..further_scores import further_scorer
-from ..predictor import Predictor
+from ...runs.scores.summary import EraScores, history_scores
+from ..prediction.predictor import Predictor
 from ..resolve import Setup
 from ..results import era_rows
-from ..validation import mapped_labels, score_eras
+from ..validation.further_scores import further_scorer
+from ..validation.validation import mapped_labels, score_eras
 from .model import keras_model
 from .state import FitState
 from .strength import LinearModel

@@ -14,7 +14,7 @@ from ...arrays import Float32
 from ...dataset.dataset import Dataset
 from ...loading.sequential import SequentialReader
 from ...system.threads import ThreadPool
-from ..validation import MappedColumns
+from ..validation.validation import MappedColumns
 from .parts import Block
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)

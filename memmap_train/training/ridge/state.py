@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ...runs.checkpoints import Checkpoint
+from ...runs.checkpoints.checkpoints import Checkpoint
 from .strength import LinearModel, StrengthChoice
 from .sums import Sums
 

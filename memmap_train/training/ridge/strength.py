@@ -16,7 +16,7 @@ from scipy.linalg import lapack
 
 from ...arrays import Float32, Float64
 from ...errors import ConfigError
-from ...runs.metrics import numerai_corr
+from ...runs.scores.metrics import numerai_corr
 from .sums import Sums
 
 GRID = tuple(float(f"{10.0 ** (half / 2):.4g}") for half in range(-8, 5))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memmap_train.errors import ConfigError
-from memmap_train.runs.config import TrainConfig
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.configuration.config import TrainConfig
+from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.training.losses.batch_loss import BatchLoss
 from memmap_train.training.losses.era_correlations import era_correlations
 from tests.support.errors import refused

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.training.losses.batch_loss import BatchLoss, LossOfBatch
 
 N_ERAS, N_ROWS, N_MEMBERS = 3, 8, 4

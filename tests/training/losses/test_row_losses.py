@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from memmap_train.runs.config import TrainConfig
+from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.training.losses.batch_loss import BatchLoss, LossOfBatch
 from memmap_train.training.losses.row_losses import row_losses
 from tests.support.training_data import numpy_loss

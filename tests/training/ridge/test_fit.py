@@ -12,12 +12,12 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError
-from memmap_train.runs.recorded_report import recorded_report
-from memmap_train.runs.report import TrainReport, plan_text
-from memmap_train.runs.result_text import result_text
+from memmap_train.runs.reports.recorded_report import recorded_report
+from memmap_train.runs.reports.report import TrainReport, plan_text
+from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import read_run
-from memmap_train.training.fold_loop import train_folds
-from memmap_train.training.numpy_operations import numpy_operations
+from memmap_train.training.models.numpy_operations import numpy_operations
+from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.ridge import model as ridge_model
 from memmap_train.training.ridge import sums
 from memmap_train.training.train import dry_run, train_run

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from memmap_train.runs.metrics import numerai_corr
+from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.training.ridge.labels import label_plan
 from memmap_train.training.ridge.strength import GRID, USUAL_STRENGTH, StrengthChoice, solved
 from memmap_train.training.ridge.sums import Sums

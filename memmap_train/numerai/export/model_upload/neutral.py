@@ -1,6 +1,6 @@
 """Predictions of one era made neutral to features, in numpy alone.
 
-The mathematics is that of `runs.neutralizer`, to which the tests hold it: the features'
+The mathematics is that of `runs.scores.neutralizer`, to which the tests hold it: the features'
 covariance is factorised with the most independent features first, and singular values below 1e-6
 of the largest count as zero, as in ``numerai_tools.scoring.neutralize``.
 """

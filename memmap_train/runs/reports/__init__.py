@@ -1,0 +1,1 @@
+"""What a training shows and says: its plan, its progress, its result, its picture."""

@@ -1,0 +1,1 @@
+"""Scores of predictions, their statistics, and the files that hold them."""

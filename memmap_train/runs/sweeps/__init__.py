@@ -1,0 +1,1 @@
+"""Sweeps without TensorFlow: what they vary, their folder, their table and their picture."""

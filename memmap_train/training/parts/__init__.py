@@ -1,0 +1,1 @@
+"""Trainings that consist of several runs: folds, and seeds."""

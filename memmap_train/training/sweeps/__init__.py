@@ -1,0 +1,1 @@
+"""Sweeps: runs of several configurations, one after another."""

@@ -1,0 +1,137 @@
+"""`train_sweep`: the trials of a sweep, trained one after another, each in a folder of its own.
+
+Takes a dataset, what is swept and a configuration; writes the folder of a sweep (see
+`sweep_record`). All trials read the one dataset. They are decided and checked before the first one
+begins; one that fails later is recorded with the reason, and the sweep goes on.
+"""
+
+import gc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from ...errors import BatchError, ConfigError, FoldError
+from ...runs.baseline import wants_baseline
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.object_reference import describe_error
+from ...runs.folds.selection import DatasetOrPath, reopened
+from ...runs.lock import holding
+from ...runs.reports.report import Reporter
+from ...runs.reports.result_text import AnyReport
+from ...runs.run import read_run
+from ...runs.sweeps.chart import draw_sweep
+from ...runs.sweeps.record import SweepRecord, Trial, write_sweep
+from ...system.paths import user_path
+from ..baseline import add_baseline
+from ..parts.fold_loop import train_folds
+from ..parts.seed_loop import train_seeds
+from ..train import train_run
+from .setup import ResolvedSweep, dataset_for, resolve_sweep, stays_failed
+
+
+def train_sweep(
+    dataset: DatasetOrPath,
+    sweep_dir: str | os.PathLike[str],
+    swept: Mapping[str, Any] | None = None,
+    config: TrainConfig | None = None,
+    *,
+    n_runs: int | None = None,
+    folds: int | Literal["numerai"] | None = None,
+    rolling_eras: int | None = None,
+    seeds: int | None = None,
+    resume: bool = False,
+    report: Reporter | None = None,
+) -> SweepRecord:
+    """Train the trials of a sweep.
+
+    Parameters
+    ----------
+    dataset : Dataset or path
+        A selection of eras, such as ``dataset.select(eras)``, restricts training and scores to
+        these eras.
+    sweep_dir : path
+        A new or an empty folder; with `resume` also that of a sweep.
+    swept : mapping, optional
+        What is swept; see `sweep_space`. By default what the sweep that is resumed has.
+    config : TrainConfig, optional
+        What all trials share. By default that of the sweep that is resumed, or ``TrainConfig()``.
+    n_runs : int, optional
+        The number of random draws, without which all combinations are trained.
+    folds, rolling_eras
+        See `train_folds`: each trial is a run of folds.
+    seeds
+        See `train_seeds`: each trial is a run of seeds.
+    resume : bool
+        Resume a sweep: finished and failed trials stay as they are, the unfinished one resumes, and
+        the others begin. A failed one whose folder was removed begins again. Values may be added.
+    report : Reporter, optional
+
+    Returns
+    -------
+    SweepRecord
+        With the reasons of the trials that have failed.
+
+    Raises
+    ------
+    RunError
+        The folder is taken, trials are no longer asked for, or something can't be written.
+    ConfigError, DatasetError, FoldError, BatchError
+        What is swept isn't sound, or a trial doesn't suit the dataset: it is named, and nothing
+        was trained.
+    KeyboardInterrupt
+        Raised after a checkpoint of the running trial was saved.
+    """
+    report = report or Reporter()
+    path = user_path(sweep_dir)
+    resolved = resolve_sweep(
+        dataset, path, swept, config, n_runs, folds, rolling_eras, seeds, resume=resume
+    )
+    record, n_trials = resolved.record, len(resolved.record.trials)
+    with holding(path):
+        write_sweep(path, record)
+        for number, trial in enumerate(record.trials, start=1):
+            if stays_failed(path, trial):
+                report.trial_done(number, n_trials, trial.name, f"has failed: {trial.failure}")
+                continue
+            report.trial(number, n_trials, trial.name)
+            failure = None
+            try:
+                if _train_trial(path, trial, resolved, report).already_finished:
+                    report.trial_done(number, n_trials, trial.name, "already finished")
+                    continue
+            except (ConfigError, FoldError, BatchError) as error:
+                failure = str(error).removeprefix(f"{path / trial.name}: ")
+            except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+                failure = f"it is too large for the memory: {describe_error(error)}"
+            gc.collect()  # a model and its compiled step refer to each other
+            if failure != trial.failure:
+                record = record.with_failure(trial.name, failure)
+                write_sweep(path, record)
+            if failure is not None:
+                report.trial_done(number, n_trials, trial.name, f"failed: {failure}")
+        draw_sweep(path, warn=report.warning)
+    return record
+
+
+def _train_trial(path: Path, trial: Trial, resolved: ResolvedSweep, report: Reporter) -> AnyReport:
+    """Train a trial, or resume it."""
+    record = resolved.record
+    # An update may have come while the trial before was trained.
+    present = dataset_for(path, trial, reopened(resolved.dataset), record)
+    run_dir, config = path / trial.name, record.config_of(trial)
+    common: dict[str, Any] = {"resume": True, "report": report}
+    of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    result: AnyReport
+    if record.seeds is not None:
+        result = train_seeds(present, run_dir, config, seeds=record.seeds, **of_folds, **common)
+    elif record.folds is not None:
+        result = train_folds(present, run_dir, config, **of_folds, **common)
+    else:
+        result = train_run(present, run_dir, config, **common)
+    if not wants_baseline(config):
+        return result
+    # Trials on the same eras and features have the same one, which is copied.
+    return add_baseline(read_run(run_dir), present, result, report)

@@ -1,0 +1,219 @@
+"""The trials of a sweep, decided and checked before the first one begins.
+
+Takes a dataset, what is swept and a configuration, and the sweep to resume, if there is one;
+returns a `ResolvedSweep`. Nothing is written here.
+"""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...dataset.dataset import Dataset
+from ...errors import ConfigError, FoldError, MemmapTrainError, RunError
+from ...runs.configuration.config import TrainConfig
+from ...runs.folds.selection import DatasetOrPath, opened
+from ...runs.lock import check_free
+from ...runs.reports.report import TrainPlan
+from ...runs.resume import check_outside
+from ...runs.sweeps.record import (
+    SweepRecord,
+    Trial,
+    find_sweep,
+    grown_trials,
+    is_sweep,
+    read_sweep,
+    trained_run,
+)
+from ...runs.sweeps.space import sweep_space, with_settings
+from ..compiled import compile_model, make_model
+from ..parts.fold_loop import dry_run_folds
+from ..parts.seed_loop import dry_run_seeds
+from ..resolve import prepare
+from ..startup import require_tensorflow
+from ..train import checked_plan, set_up_run
+
+_OF_BATCHES = (
+    "batch_size",
+    "eras_per_batch",
+    "rows_per_era",
+    "window_size",
+    "pool_batches",
+    "memory",
+)
+"""Keys that decide, with the number of features, how rows are shuffled."""
+_MODELS_AT_ONCE = 20  # that are made and wait to be collected, which takes a while
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSweep:
+    """A sweep whose trials are decided and checked.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    record : SweepRecord
+    plans : list of list of TrainPlan
+        Of each trial the plan of its run, or of each of its folds and seeds.
+    is_finished : bool
+        Whether nothing is to be done.
+    """
+
+    dataset: Dataset
+    record: SweepRecord
+    plans: list[list[TrainPlan]]
+    is_finished: bool
+
+
+def resolve_sweep(
+    dataset: DatasetOrPath,
+    path: Path,
+    swept: Mapping[str, Any] | None,
+    config: TrainConfig | None,
+    n_runs: int | None,
+    folds: int | Literal["numerai"] | None = None,
+    rolling_eras: int | None = None,
+    seeds: int | None = None,
+    *,
+    resume: bool,
+) -> ResolvedSweep:
+    """Decide all trials and check them; write nothing.
+
+    Arguments and errors are those of `train_sweep`.
+    """
+    require_tensorflow()
+    check_outside(path)
+    begun = find_sweep(path, resume=resume)
+    known = begun or (read_sweep(path) if resume and is_sweep(path) else None)
+    if swept is None and known is not None:
+        swept, n_runs = known.swept, known.n_runs if n_runs is None else n_runs
+    if config is None:
+        config = known.train_config() if known else TrainConfig()
+    space = sweep_space(swept or {}, n_runs)
+    if begun is not None:
+        folds, rolling_eras = folds or begun.folds, rolling_eras or begun.rolling_eras
+        seeds = seeds or begun.seeds
+        if (begun.folds, begun.rolling_eras) != (folds, rolling_eras):
+            raise RunError(
+                f"{path}: its trials have --folds {begun.folds} and --rolling "
+                f"{begun.rolling_eras}, found {folds} and {rolling_eras}; resume without these, or "
+                "choose another --run"
+            )
+    if seeds is not None and space.seeds:
+        raise ConfigError(
+            "sweep.seed: --seeds gives seeds, too, and makes one run of them; leave one of both out"
+        )
+    found = opened(dataset)
+    record = SweepRecord(
+        swept=space.to_json(),
+        n_runs=n_runs,
+        config=config.to_dict(),
+        folds=folds,
+        rolling_eras=rolling_eras,
+        seeds=seeds,
+        eras=begun.eras if begun else list(found.eras),
+        trials=grown_trials(begun.trials if begun else [], space.settings(config.seed), path),
+    )
+    record = record.model_copy(update={"trials": list(_ordered(found, record))})
+    plans: list[list[TrainPlan]] = []
+    finished, compiled = [], set()
+    for trial in record.trials:
+        config = record.config_of(trial)
+        kind = (config.model, config.loss)
+        with _naming(trial):
+            plan, is_finished = _checked(path, trial, found, record, compiles=kind not in compiled)
+            _check_same_validation(plan, plans[0] if plans else plan, record.trials[0])
+        compiled.add(kind)
+        plans.append(plan)
+        finished.append(is_finished or stays_failed(path, trial))
+        if len(plans) % _MODELS_AT_ONCE == 0:
+            gc.collect()
+    if not all(finished):
+        check_free(path)
+    return ResolvedSweep(found, record, plans, all(finished))
+
+
+def _checked(
+    path: Path, trial: Trial, found: Dataset, record: SweepRecord, *, compiles: bool
+) -> tuple[list[TrainPlan], bool]:
+    """Check a trial; return the plan of its run, or of each part, and whether it is finished."""
+    run_dir, config = path / trial.name, record.config_of(trial)
+    present = dataset_for(path, trial, found, record)
+    of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
+    of_folds |= {"resume": True, "measures_cost": False}
+    if record.seeds is not None:
+        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=record.seeds, **of_folds)
+        return [plan for of_seed in plans.values() for plan in of_seed], is_finished
+    if record.folds is not None:
+        return dry_run_folds(present, run_dir, config, **of_folds)
+    run, setup, _ = set_up_run(present, run_dir, config, None, resume=True)
+    if compiles:  # which takes a second, and shows the same of others like it
+        compile_model(setup)
+    plan = checked_plan(run, setup, make_model(setup))
+    return [plan], plan.already_finished
+
+
+def dataset_for(path: Path, trial: Trial, present: Dataset, record: SweepRecord) -> DatasetOrPath:
+    """Return the dataset for a trial: eras that came after the sweep had begun belong to none."""
+    if trained_run(path, trial) is not None:
+        return present.directory  # the run knows its eras
+    return present if list(present.eras) == record.eras else present.select(record.eras)
+
+
+def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
+    """Yield the trials, with one choice of window and pool for all whose batches have one size.
+
+    That choice depends on the memory that happens to be free, and scores depend on it a little.
+    """
+    shared: dict[tuple[Any, ...], dict[str, Any]] = {}
+    widest: dict[tuple[Any, ...], tuple[int, Trial, TrainConfig]] = {}
+    for trial in record.trials:
+        config = with_settings(record.train_config(), trial.settings)
+        size = tuple(getattr(config, key) for key in _OF_BATCHES)
+        if trial.order:
+            shared.setdefault(size, trial.order)
+        with _naming(trial):
+            columns = dataset.feature_columns(config.features)
+        n_features = len(dataset.feature_names if columns is None else columns)
+        if size not in widest or n_features > widest[size][0]:
+            widest[size] = (n_features, trial, config)
+    for size, (_, trial, config) in widest.items():
+        if size not in shared:
+            eras = record.eras if list(dataset.eras) != record.eras else dataset.eras
+            with _naming(trial):
+                chosen = prepare(dataset.select(eras), None, config).config
+            shared[size] = {key: getattr(chosen, key) for key in ("window_size", "pool_batches")}
+    for trial in record.trials:
+        config = with_settings(record.train_config(), trial.settings)
+        size = tuple(getattr(config, key) for key in _OF_BATCHES)
+        yield trial.model_copy(update={"order": trial.order or shared[size]})
+
+
+@contextmanager
+def _naming(trial: Trial) -> Iterator[None]:
+    """Say which trial an error is about."""
+    try:
+        yield
+    except MemmapTrainError as error:
+        raise type(error)(f"trial {trial.name}: {error}") from error
+
+
+def _check_same_validation(plans: list[TrainPlan], first: list[TrainPlan], of: Trial) -> None:
+    """Check that a trial is scored on the eras of the first one."""
+    ranges, expected = (
+        [f"{plan.n_validation_eras:,} eras {plan.validation_range}" for plan in of_trial]
+        for of_trial in (plans, first)
+    )
+    if ranges != expected:
+        raise FoldError(
+            f"expected the validation eras of {of.name}, {expected[0]}, found {ranges[0]}: the "
+            'scores can\'t be compared; set validation_eras to a range such as "0575-0700" in '
+            "which all main targets have labels"
+        )
+
+
+def stays_failed(path: Path, trial: Trial) -> bool:
+    """Return True if a trial has failed, and its folder wasn't removed."""
+    return trial.failure is not None and (path / trial.name).exists()

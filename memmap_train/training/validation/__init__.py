@@ -1,0 +1,1 @@
+"""Scores of a model on validation eras, while it is trained."""
