@@ -43,8 +43,6 @@ from tests.support.toy import toy_table, write_toy
 from tests.support.toy_datasets import PLAIN_ARRAYS
 from tests.support.watching import watched_by
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 N_ROWS = sum(ERAS.values())
 
 

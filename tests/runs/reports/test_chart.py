@@ -8,6 +8,8 @@ from memmap_train.runs.reports.chart import draw_run, draw_scores
 from memmap_train.runs.run import Run, begin_run
 from tests.support.run_records import run_record
 
+pytestmark = pytest.mark.usefixtures("drawn_pictures")
+
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
 

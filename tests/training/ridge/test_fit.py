@@ -22,6 +22,7 @@ from memmap_train.training.ridge import model as ridge_model
 from memmap_train.training.ridge import sums
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, all_rows, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, weights
 
@@ -59,7 +60,8 @@ def files(run: Path) -> dict[str, Any]:
 def fitted(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """Return a run that nothing interrupted, which tests only read, and its report."""
     path = tmp_path_factory.mktemp("fitted") / "run"
-    return path, train_run(sample, path, ridge_config(targets=TARGETS))
+    with pictures(are_drawn=True):
+        return path, train_run(sample, path, ridge_config(targets=TARGETS))
 
 
 @pytest.fixture
