@@ -34,7 +34,7 @@ from memmap_train.numerai.export.text import export_text
 from memmap_train.numerai.export.trial import make_pickle
 from memmap_train.runs.folds.folds import Fold
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.errors import refused
 from tests.support.live_parity import assert_parity, loaded, with_dataset
 from tests.support.run_records import run_record

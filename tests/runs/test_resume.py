@@ -17,7 +17,8 @@ from memmap_train.runs.resume import (
     dataset_record,
     finished_result,
 )
-from memmap_train.runs.run import Run, begin_run, read_run
+from memmap_train.runs.run import Run, read_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 

@@ -13,7 +13,8 @@ import pytest
 from memmap_train.runs.record import RunRecord
 from memmap_train.runs.reports import report_process
 from memmap_train.runs.reports.report_process import make_report
-from memmap_train.runs.run import Run, begin_run
+from memmap_train.runs.run import Run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.run_records import RECORD
 
 
