@@ -53,7 +53,7 @@ _HOMES = {
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
-    "predict": "training.prediction.predictions",
+    "predict": "training.prediction.predict",
     "split": "runs.folds.folds",
     "submit": "numerai.submission.submit",
     "sweep": "training.sweeps.trained_sweep",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from .runs.folds.folds import Fold, split, walk_forward
     from .scoring.evaluation import evaluate
     from .training.keras_batches import keras_batches
-    from .training.prediction.predictions import predict
+    from .training.prediction.predict import predict
     from .training.sweeps.trained_sweep import sweep
     from .training.trained_run import open_run, train
 else:

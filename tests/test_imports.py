@@ -208,7 +208,7 @@ EXCEPTIONS = {
         "conversion.parquet.prediction_reader",  # to read a file
         "training.prediction.predictions",
     },
-    "scoring.run_predictions": {"training.prediction.predictions"},  # to predict a run
+    "scoring.run_predictions": {"training.prediction.predict"},  # to predict a run
     "training.prediction.prediction_file": {"conversion.parquet.predictions"},  # to write a file
 }
 """Modules that a module may import from, beyond the table."""

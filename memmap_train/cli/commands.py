@@ -227,7 +227,7 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.prediction.predictions import write_predictions  # needs pydantic
+    from ..training.prediction.predict import write_predictions  # needs pydantic
 
     try:
         with _bars() as bars:

@@ -96,7 +96,7 @@ def predictions_of_run(
     RunError, DatasetError, ConfigError
         The same errors as `training.prediction.predictions.predict`.
     """
-    from ..training.prediction.predictions import predict  # needs TensorFlow
+    from ..training.prediction.predict import predict  # needs TensorFlow
 
     labelled = set(dataset.labelled_eras(run.record.main_target))
     before = [era for era in eras_before(dataset, eras.eras) if era not in labelled]

@@ -74,7 +74,7 @@ def predict_rows(
     runs : sequence of Run
     dataset : Dataset
     raw : bool
-        See `predictions.predict`.
+        See `predict.predict`.
     progress : callable(what, done, total)
         Called with rows, which count once for each run, or each seed of a run of seeds.
 
@@ -86,7 +86,7 @@ def predict_rows(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        See `predictions.predict`.
+        See `predict.predict`.
     """
     require_tensorflow()
     for run in runs:
