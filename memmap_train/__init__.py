@@ -41,7 +41,7 @@ __all__ = [
 _HOMES = {
     "Batches": "loading.batches",
     "Dataset": "dataset.dataset",
-    "Fold": "runs.folds.folds",
+    "Fold": "runs.folds.fold",
     "MemmapTrainError": "errors",
     "Problem": "dataset.verify",
     "Sampler": "loading.sampler",
@@ -75,7 +75,8 @@ if TYPE_CHECKING:
     from .numerai.export.export import export
     from .numerai.submission.submit import submit
     from .runs.configuration.config import TrainConfig
-    from .runs.folds.folds import Fold, split, walk_forward
+    from .runs.folds.fold import Fold
+    from .runs.folds.folds import split, walk_forward
     from .scoring.evaluation import evaluate
     from .training.keras_batches import keras_batches
     from .training.prediction.predict import predict

@@ -21,7 +21,7 @@ from .configuration.config import TrainConfig
 from .configuration.defaults import VALUES_BEFORE
 from .configuration.schedule import COSINE
 from .files import CONFIG_NAME
-from .folds.folds import Fold
+from .folds.fold import Fold
 from .folds.selection import selection_record
 from .lock import holding
 from .record import VERSION_KEYS, RunRecord

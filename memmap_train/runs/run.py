@@ -47,7 +47,7 @@ from .files import (
     unwritable,
     write_json,
 )
-from .folds.folds import Fold
+from .folds.fold import Fold
 from .record import FORMAT, FORMAT_VERSION, RunRecord, faults_of_record
 from .scores.score_files import (
     EraRow,

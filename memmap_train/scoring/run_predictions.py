@@ -13,7 +13,7 @@ from ..dataset.eras import era_sort_key
 from ..errors import FoldError, RunError
 from ..progress import Progress
 from ..runs.folds.embargo import far_from
-from ..runs.folds.folds import Fold
+from ..runs.folds.fold import Fold
 from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted

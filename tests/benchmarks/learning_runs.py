@@ -25,7 +25,8 @@ from memmap_train.conversion.sample_market import Market
 from memmap_train.conversion.sample_signal import Signal
 from memmap_train.conversion.sample_writer import MARKET
 from memmap_train.runs.files import write_json
-from memmap_train.runs.folds.folds import Fold, split
+from memmap_train.runs.folds.fold import Fold
+from memmap_train.runs.folds.folds import split
 from memmap_train.runs.scores.contribution import correlation_contribution
 from memmap_train.runs.scores.era_transform import residual
 from memmap_train.runs.scores.metrics import gaussian_ranks, numerai_corr

@@ -20,7 +20,7 @@ from memmap_train.numerai.export import live_rows
 from memmap_train.numerai.export.export import _description
 from memmap_train.numerai.export.live_rows import make_live
 from memmap_train.numerai.export.model_upload.prediction import make_predict
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import read_run
 from memmap_train.runs.run_folder import begin_run

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from memmap_train.errors import RunError
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import RunRecord, faults_of_record, fold_record
 from memmap_train.runs.resume import identity_of
 from memmap_train.runs.run import read_run

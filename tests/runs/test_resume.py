@@ -7,7 +7,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import RunError
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.lock import holding, is_running
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.resume import (

@@ -10,7 +10,7 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.lock import holding
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.run import read_run

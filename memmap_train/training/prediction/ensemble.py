@@ -18,7 +18,7 @@ from ...errors import ConfigError, DatasetError, RunError
 from ...loading.placement import is_past_cache
 from ...progress import Progress
 from ...runs.configuration.object_reference import describe_error, user_code
-from ...runs.folds.folds import fold_of
+from ...runs.folds.fold import fold_of
 from ...runs.lineage import code_of
 from ...runs.run import Run, read_run
 from ...runs.scores.metrics import uniform_ranks

@@ -40,7 +40,7 @@ def predict(
         The best epoch's model of each run is used, with the features that it was trained on. The
         prediction of several runs is the mean of theirs, and that of a run of seeds the mean of
         those of its seeds. In a run of folds every era is predicted by the model of the fold that
-        it belongs to (see `folds.fold_of`), which wasn't trained on it or on eras near it; eras
+        it belongs to (see `fold.fold_of`), which wasn't trained on it or on eras near it; eras
         after the last fold's by the last one.
     dataset : Dataset or path
         Any dataset that has the runs' features, by name; targets aren't needed. A selection of

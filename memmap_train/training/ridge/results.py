@@ -13,7 +13,8 @@ from ...loading.placement import is_past_cache
 from ...runs.files import replacing
 from ...runs.reports.chart import draw_run
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.report import TrainReport
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.run_warnings import RunWarnings
 from ...runs.run import Run
 from ...runs.scores.summary import EraScores, history_scores
