@@ -13,13 +13,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...system.paths import PACKAGE_DIR
 from ...text import in_time
 from ..run import Run
 
 MAX_SECONDS = 1800.0
 """A report that takes longer is given up; the command makes it at leisure."""
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_END = 10.0  # after the process was asked to
 
 
@@ -111,4 +111,5 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _python_path() -> str:
     """Return where the process finds this package, even if it isn't installed."""
-    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(_PACKAGE_PARENT))))
+    package_parent = str(PACKAGE_DIR.resolve().parent)
+    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package_parent)))
