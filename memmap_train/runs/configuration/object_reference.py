@@ -139,13 +139,14 @@ def _location(error: BaseException) -> str:
     """Return the line of the user's code that failed, in brackets, or an empty text."""
     made = [(file, int(line)) for file, line in _FRAME.findall(str(error))]
     # That stack begins where the program does. What follows this package's frames is the model's.
-    own = [position for position, (file, _) in enumerate(made) if file.startswith(_PACKAGE)]
+    own = [position for position, (file, _) in enumerate(made) if file.startswith(str(PACKAGE_DIR))]
     raised = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     for frames in (made[own[-1] + 1 if own else 0 :], raised):
         users = [
             (file, line)
             for file, line in frames
-            if not file.startswith((_PACKAGE, sys.base_prefix, "<")) and "site-packages" not in file
+            if not file.startswith((str(PACKAGE_DIR), sys.base_prefix, "<"))
+            and "site-packages" not in file
         ]
         if users or made:
             return " ({}, line {})".format(*users[-1]) if users else ""
