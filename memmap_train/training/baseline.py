@@ -1,7 +1,7 @@
 """The baseline of a run that is trained: a ridge regression on the same eras, fitted or copied.
 
-Takes a finished run; writes the folder of its baseline, and returns the run's report with the
-baseline's scores. What goes wrong costs a warning, and the run is what it was.
+Takes a finished run; writes the folder of its baseline and nothing else, and returns the run's
+report with the baseline's scores. What goes wrong costs a warning, and the run is what it was.
 """
 
 from dataclasses import replace
@@ -43,16 +43,17 @@ def add_baseline(
     ------
     KeyboardInterrupt
         Raised after a checkpoint was saved, from which the same command continues.
+
+    Notes
+    -----
+    The run is finished, and nobody holds it while its baseline is fitted: others may use it, and
+    may resume it for more epochs. No file of the run is written, only those in `baseline/`, which
+    has a lock of its own.
     """
     try:
         if finished_baseline(run) is None:
             _fit(run, dataset, report)
         scores = baseline_scores(run)
-        if scores is None or scores == result.baseline:
-            return result
-        # Not finished before: the page of scores is to show it.
-        compared = replace(result, baseline=scores, already_finished=False)
-        run.finish(compared.to_json())
     except (MemmapTrainError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         report.warning(
@@ -60,7 +61,10 @@ def add_baseline(
             "the run itself is finished, --resume tries again, and --set baseline=none does without"
         )
         return result
-    return compared
+    if scores is None or scores == result.baseline:
+        return result
+    # Not finished before: the page of scores is to show it.
+    return replace(result, baseline=scores, already_finished=False)
 
 
 def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:

@@ -59,8 +59,6 @@ def test_it_is_the_ridge_regression_of_the_same_eras_on_raw_targets(
     assert weights(net.baseline_path)[0].tobytes() == weights(tmp_path / "ridge")[0].tobytes()
     own = f"{ridge.corr.mean:.4f}, Sharpe {ridge.corr.sharpe:.2f}: this run's is"
     assert f"numerai_corr of a ridge regression {own}" in result_text(with_ridge)
-    stored = json.loads((net.path / "state.json").read_text())
-    assert stored["baseline_corr_mean"] == ridge.corr.mean
     assert recorded_report(net).baseline == ridge.corr
     assert not (net.baseline_path / "validation.png").exists()
     # It isn't listed as a run of its own.
@@ -95,6 +93,13 @@ def test_an_interrupted_one_is_resumed_and_the_run_stays_finished(net: Run, samp
     assert recorded_report(net).baseline is None
     assert list((net.baseline_path / "checkpoints").iterdir())
     assert add_baseline(net, sample, result, Fitting()).baseline is not None
+
+
+def test_a_run_that_is_resumed_meanwhile_stays_unfinished(net: Run, sample: Path) -> None:
+    # Another process trains it for more epochs.
+    script = Fitting("summing 1", net.reopen)
+    assert add_baseline(net, sample, recorded_report(net), script).baseline is not None
+    assert net.read_result() is None
 
 
 def test_a_failure_costs_a_warning(net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:

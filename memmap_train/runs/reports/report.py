@@ -12,7 +12,6 @@ from typing import Any
 from ...text import counted, in_bytes
 from ..folds.folds import Fold
 from ..scores.summary import Summary, result_scores
-from .baseline_text import baseline_scores
 from .cost import TrainCost
 
 _LOG = logging.getLogger("memmap_train")
@@ -148,7 +147,6 @@ class TrainReport:
         """Return the report as `state.json` has it."""
         return {
             **({"strengths": dict(self.strengths)} if self.strengths else {}),
-            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
@@ -197,7 +195,6 @@ class FoldsReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
         return {
-            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
