@@ -70,8 +70,10 @@ def add_baseline(
 def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
     """Copy the baseline of a run beside this one, or fit it."""
     path = run.baseline_path
-    if not path.exists() and copied_baseline(run) is not None:
-        return
+    if not path.exists():
+        copied_baseline(run)
+        if finished_baseline(run) is not None:
+            return
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
     if run.record.fold is not None:

@@ -10,6 +10,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
 from memmap_train.runs.baseline import wants_baseline
+from memmap_train.runs.lock import holding
 from memmap_train.runs.reports.recorded_report import recorded_folds_report, recorded_report
 from memmap_train.runs.reports.report import TrainReport, plan_text
 from memmap_train.runs.reports.result_text import result_text
@@ -84,6 +85,28 @@ def test_it_is_copied_from_a_run_beside(net: Run, sample: Path, tmp_path: Path) 
     (other,) = (net.path.parent / "other" / "baseline").glob("state.json")
     shutil.rmtree(net.path)
     assert recorded_report(read_run(other.parents[1])).baseline is not None
+
+
+def test_an_interrupted_copy_leaves_nothing(
+    net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = net.path.with_name("other")
+    shutil.copytree(net.path, other)
+    train_run(sample, net.path.with_name("ridge"), small_config(model="ridge"), draws=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", lambda *_: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            add_baseline(read_run(other), sample, recorded_report(net), Fitting())
+    assert sorted(path.name for path in other.iterdir()) == sorted(
+        path.name for path in net.path.iterdir()
+    )
+    script = Fitting()
+    with holding(other):  # by a process that trains it further, and will add one at its end
+        add_baseline(read_run(other), sample, recorded_report(net), script)
+    assert "another process is training this run" in script.warnings[0]
+    assert not (other / "baseline").exists()
+    add_baseline(read_run(other), sample, recorded_report(net), Fitting())
+    assert (other / "baseline" / "state.json").exists()
 
 
 def test_an_interrupted_one_is_resumed_and_the_run_stays_finished(net: Run, sample: Path) -> None:
