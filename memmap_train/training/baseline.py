@@ -6,12 +6,15 @@ report with the baseline's scores. What goes wrong costs a warning, and the run 
 
 from dataclasses import replace
 
+import tensorflow as tf
+
 from ..errors import MemmapTrainError
 from ..runs.baseline import (
     baseline_config,
     copied_baseline,
     record_of_folds,
 )
+from ..runs.configuration.object_reference import describe_error
 from ..runs.folds.folds import Fold
 from ..runs.folds.selection import DatasetOrPath, opened_for
 from ..runs.reports.recorded_report import baseline_scores, finished_baseline
@@ -54,8 +57,9 @@ def add_baseline(
         if finished_baseline(run) is None:
             _fit(run, dataset, report)
         scores = baseline_scores(run)
-    except (MemmapTrainError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (MemmapTrainError, OSError, MemoryError, tf.errors.OpError) as error:
+        is_ours = isinstance(error, MemmapTrainError)
+        reason = str(error) if is_ours else describe_error(error)
         report.warning(
             f"{run.baseline_path}: the ridge regression to compare with can't be fitted: {reason}; "
             "the run itself is finished, --resume tries again, and --set baseline=none does without"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
@@ -125,15 +126,48 @@ def test_a_run_that_is_resumed_meanwhile_stays_unfinished(net: Run, sample: Path
     assert net.read_result() is None
 
 
-def test_a_failure_costs_a_warning(net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+FAILURES: dict[str, tuple[Exception, str]] = {
+    "memory": (MemmapTrainError("no memory is left"), "no memory is left"),
+    "disk": (OSError(28, "No space left"), "OSError: [Errno 28] No space left"),
+    "GPU": (
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nstack"),
+        "ResourceExhaustedError: OOM when allocating",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failure_costs_a_warning(
+    case: str, net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, said = FAILURES[case]
+
     def fail(*_: object, **__: object) -> None:
-        raise MemmapTrainError("no memory is left")
+        raise error
 
     monkeypatch.setattr(baseline, "train_run", fail)
     script, result = Fitting(), recorded_report(net)
     assert add_baseline(net, sample, result, script) is result
     (warning,) = script.warnings
-    assert "can't be fitted: no memory is left; the run itself is finished" in warning
+    assert f"can't be fitted: {said}" in warning
+    assert "; the run itself is finished" in warning
+    assert "\n" not in warning
+
+
+def test_one_that_can_not_be_scored_costs_a_line(
+    net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("memmap_train.training.ridge.results.keras_model", fail)
+        script = Fitting()
+        add_baseline(net, sample, recorded_report(net), script)
+    assert "fails on the validation eras: ResourceExhaustedError: OOM" in script.warnings[0]
+    again = Fitting()
+    assert add_baseline(net, sample, recorded_report(net), again).baseline is not None
+    assert "summing" not in again.calls  # the fit was saved
 
 
 def test_each_fold_has_its_own(sample: Path, tmp_path: Path) -> None:
