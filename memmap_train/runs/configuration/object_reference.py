@@ -21,7 +21,7 @@ from ...errors import ConfigError, nearest
 # and doesn't tell a missing name from an AttributeError in the user's module.
 _REFERENCE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+)")
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[2])
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # which make a terminal write in bold
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in ', re.MULTILINE)
 _LINE_OF_STACK = re.compile(

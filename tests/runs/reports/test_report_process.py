@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import memmap_train as mt
 from memmap_train.runs.record import RunRecord
 from memmap_train.runs.reports import report_process
 from memmap_train.runs.reports.report_process import make_report
@@ -55,7 +56,7 @@ def test_the_process_gets_the_run_the_dataset_and_the_page(run: Run, script: Scr
     assert script.make(run, code) == run.report_path
     text = run.report_path.read_text()
     assert text.startswith(f"report {run.path} {Path('shards').absolute()} --out")
-    assert text.endswith(str(Path(report_process.__file__).parents[2]))
+    assert text.endswith(str(Path(mt.__file__).parents[1]))
     assert script.warned == []
     assert len(script.said) == 2
     assert " was made in " in script.said[-1]
@@ -65,6 +66,7 @@ def test_a_failure_is_one_line(run: Run, script: Script) -> None:
     run.report_path.write_text("of fewer epochs")
     code = "print('progress', file=sys.stderr); sys.exit('error: no memory')"
     assert script.make(run, code) is None
+    assert script.said[1:] == ["progress"]
     (line,) = script.warned
     assert "can't be made: no memory" in line
     assert "memmap-train report" in line
