@@ -22,7 +22,6 @@ from ...system.paths import PACKAGE_DIR
 # and doesn't tell a missing name from an AttributeError in the user's module.
 _REFERENCE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+)")
 
-_PACKAGE = str(PACKAGE_DIR)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # which make a terminal write in bold
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in ', re.MULTILINE)
 _LINE_OF_STACK = re.compile(
