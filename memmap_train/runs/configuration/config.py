@@ -95,9 +95,10 @@ class TrainConfig:
     activation : str
         The activation function of hidden layers: "relu", "gelu", "silu", "leaky_relu", "elu" or
         "tanh". It applies to built-in models.
-    additive : "none", "linear" or "quadratic"
+    additive : "none", "linear", "quadratic" or "pairs"
         What an "mlp" adds to the output of its hidden layers: nothing, a linear term of each
-        feature, or also a quadratic one. Few quadratic terms grow.
+        feature, also a quadratic one, or also the product of each pair of features, which is for
+        some hundred features. Few quadratic terms and products grow.
     normalization : "none", "batch" or "layer"
         What normalises each hidden layer of an "mlp" before its activation: the mean and the
         variance of each unit over a batch, or of each row over the layer's units.
@@ -204,7 +205,7 @@ class TrainConfig:
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
-    additive: Literal["none", "linear", "quadratic"] = "quadratic"
+    additive: Literal["none", "linear", "quadratic", "pairs"] = "quadratic"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
