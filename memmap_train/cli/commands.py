@@ -264,7 +264,7 @@ def _predicted_text(out: str, report: "PredictReport") -> str:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from ..runs.run import Run  # needs pydantic
-    from ..scoring.evaluation import evaluate
+    from ..scoring.evaluate import evaluate
     from ..scoring.files import check_directory
     from ..scoring.inputs import found_models
     from ..scoring.summary import summarized
