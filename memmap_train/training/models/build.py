@@ -1,7 +1,7 @@
 """The built-in models: features of 0 to 1 in, one output per target.
 
-Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
-package isn't installed.
+Made of Keras's own layers only, apart from "tabm", so that ``keras.models.load_model`` opens a
+saved one where this package isn't installed.
 """
 
 from collections.abc import Callable, Mapping
