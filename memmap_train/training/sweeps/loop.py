@@ -23,7 +23,7 @@ from ...runs.reports.report import Reporter
 from ...runs.reports.result_text import AnyReport
 from ...runs.run import read_run
 from ...runs.sweeps.chart import draw_sweep
-from ...runs.sweeps.record import SweepRecord, Trial, write_sweep
+from ...runs.sweeps.record import SweepRecord, Trial, find_sweep, state_of_sweep, write_sweep
 from ...system.paths import user_path
 from ..any_run import train_any
 from ..baseline import add_baseline
@@ -84,11 +84,14 @@ def train_sweep(
     """
     report = report or Reporter()
     path = user_path(sweep_dir)
-    resolved = resolve_sweep(
-        dataset, path, swept, config, n_runs, folds, rolling_eras, seeds, resume=resume
-    )
-    record, n_trials = resolved.record, len(resolved.record.trials)
+    asked = (dataset, path, swept, config, n_runs, folds, rolling_eras, seeds)
+    before = state_of_sweep(path)
+    resolved = resolve_sweep(*asked, resume=resume)
     with holding(path):
+        find_sweep(path, resume=resume)  # another process may have begun one
+        if state_of_sweep(path) != before:
+            resolved = resolve_sweep(*asked, resume=resume, is_held=True)
+        record, n_trials = resolved.record, len(resolved.record.trials)
         write_sweep(path, record)
         for number, trial in enumerate(record.trials, start=1):
             if stays_failed(path, trial):

@@ -158,6 +158,48 @@ def test_trials_with_batches_of_one_size_shuffle_alike(sample: Path, tmp_path: P
     assert not path.exists()
 
 
+def test_a_ridge_regression_decides_nothing_about_the_shuffling_of_nets(
+    sample: Path, tmp_path: Path
+) -> None:
+    orders: dict[tuple[str, ...], dict[str, Any]] = {}
+    for models in (["ridge", "mlp"], ["mlp"]):
+        resolved = resolve_sweep(
+            sample,
+            tmp_path / "sweep",
+            {"model": models},
+            sweep_config(window_size=None, pool_batches=None),
+            None,
+            resume=False,
+        )
+        orders |= {(*models, trial.name[4:]): trial.order for trial in resolved.record.trials}
+    assert orders["ridge", "mlp", "model=ridge"] == {}
+    assert orders["ridge", "mlp", "model=mlp"] == orders["mlp", "model=mlp"]
+
+
+def test_a_sweep_that_another_process_has_begun_meanwhile_is_resolved_again(
+    sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sweep"
+    begun = let_fail(monkeypatch, ConfigError("it isn't trained here"))
+
+    def resolved_slowly(*arguments: Any, **options: Any) -> Any:
+        found = resolve_sweep(*arguments, **options)
+        if not path.exists():
+            shutil.copytree(swept, path)
+        return found
+
+    monkeypatch.setattr(sweep_loop, "resolve_sweep", resolved_slowly)
+    with refused(RunError, "a sweep is there already, with 4 of 4 trials"):
+        train_sweep(sample, path, {"dropout": [0.1]}, sweep_config())
+    shutil.rmtree(path)
+    with refused(RunError, "no longer asked for"):
+        train_sweep(sample, path, {"dropout": [0.1]}, sweep_config(), resume=True)
+    shutil.rmtree(path)
+    grown = {**SWEPT, "learning_rate": [0.1, 0.01, 0.001]}
+    train_sweep(sample, path, grown, sweep_config(), resume=True)
+    assert begun == [*NAMES, "005-learning_rate=0.1-seed=0", "006-learning_rate=0.1-seed=1"]
+
+
 BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "feature set": (
         {"features": ["all", "smal"]},
