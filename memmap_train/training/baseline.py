@@ -15,10 +15,10 @@ from ..runs.baseline import (
     record_of_folds,
 )
 from ..runs.configuration.object_reference import describe_error
-from ..runs.folds.folds import Fold
+from ..runs.folds.fold import Fold
 from ..runs.folds.selection import DatasetOrPath, opened_for
 from ..runs.reports.recorded_report import baseline_scores, finished_baseline
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.result_text import AnyReport
 from ..runs.resume import acquire_run
 from ..runs.run import Run

@@ -12,8 +12,9 @@ import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
 from memmap_train.runs.baseline import wants_baseline
 from memmap_train.runs.lock import holding
+from memmap_train.runs.reports.plan import plan_text
 from memmap_train.runs.reports.recorded_report import recorded_folds_report, recorded_report
-from memmap_train.runs.reports.report import TrainReport, plan_text
+from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import Run, read_run
 from memmap_train.runs.table import describe_runs

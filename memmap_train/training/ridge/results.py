@@ -15,7 +15,8 @@ from ...runs.configuration.object_reference import describe_error
 from ...runs.files import replacing
 from ...runs.reports.chart import draw_run
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.report import TrainReport
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.run_warnings import RunWarnings
 from ...runs.run import Run
 from ...runs.scores.summary import EraScores, history_scores

@@ -17,7 +17,7 @@ from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.ridge_keys import RIDGE
 from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
-from ...runs.reports.report import TrainPlan
+from ...runs.reports.plan import TrainPlan
 from ...runs.resume import check_outside
 from ...runs.sweeps.record import (
     SweepRecord,
