@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..runs.configuration.config import TrainConfig
 from ..runs.folds.selection import DatasetOrPath
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.result_text import AnyReport
 from .parts.fold_loop import train_folds
 from .parts.seed_loop import train_seeds
