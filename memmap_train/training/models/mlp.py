@@ -24,7 +24,7 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
 # it: these factors make the outputs move as little. A step is relative to the noise of the
 # gradient, which falls with the root of a batch's rows. Products of weights have two such factors.
 _HIDDEN_SHARE, _LINEAR_SHARE, _SQUARES_SHARE = 0.7, 1.2, 70.0  # of a target's deviation
-_PAIRS_SHARE = 600.0  # divided by the number of features: all pairs add to the noise
+_PAIRS_SHARE = 18_000.0  # divided by the number of pairs, which all add to the noise
 _FIRST_GATE = 0.02
 _UNDECAYED = ("linear_terms", "gated_squares", "square_terms", "pair_terms")
 
@@ -57,7 +57,8 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
         parts.append(part(terms, _SQUARES_SHARE * noise**2, "squares_share"))
     if config.additive == "pairs":
         terms = PairTerms(n_targets, _FIRST_GATE, dtype="float32", name="pair_terms")(features)
-        share = _PAIRS_SHARE / features.shape[-1]
+        n_features = features.shape[-1]
+        share = _PAIRS_SHARE / max(n_features * (n_features - 1) / 2, 1)
         parts.append(part(terms, share * noise**2, "pairs_share"))
     return layers.Add(dtype="float32", name="sum")(parts)
 
