@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...arguments import flag
-from ...dataset.dataset import open_dataset
 from ...dataset.manifest_file import enclosing_dataset
+from ...dataset.opening import open_dataset
 from ...dataset.selection import Selection
 from ...errors import ExportError, MemmapTrainError, RunError
 from ...progress import ProgressOption, reporting
