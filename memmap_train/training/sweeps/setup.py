@@ -117,6 +117,16 @@ def resolve_sweep(
         trials=grown_trials(begun.trials if begun else [], space.settings(config.seed), path),
     )
     record = record.model_copy(update={"trials": list(_ordered(found, record))})
+    plans, is_finished = _checked_trials(path, found, record)
+    if not is_finished:
+        check_free(path)
+    return ResolvedSweep(found, record, plans, is_finished)
+
+
+def _checked_trials(
+    path: Path, found: Dataset, record: SweepRecord
+) -> tuple[list[list[TrainPlan]], bool]:
+    """Return the plans of all trials, and whether none is left to train."""
     plans: list[list[TrainPlan]] = []
     finished, compiled = [], set()
     for trial in record.trials:
@@ -130,9 +140,7 @@ def resolve_sweep(
         finished.append(is_finished or stays_failed(path, trial))
         if len(plans) % _MODELS_AT_ONCE == 0:
             gc.collect()
-    if not all(finished):
-        check_free(path)
-    return ResolvedSweep(found, record, plans, all(finished))
+    return plans, all(finished)
 
 
 def _checked(
