@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..scores.summary import Summary, result_scores
-from .baseline_text import baseline_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,6 @@ class TrainReport:
         """Return the report as `state.json` has it."""
         return {
             **({"strengths": dict(self.strengths)} if self.strengths else {}),
-            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
@@ -112,7 +110,6 @@ class FoldsReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as `state.json` has it; the folds have files of their own."""
         return {
-            **baseline_scores(self.baseline),
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),

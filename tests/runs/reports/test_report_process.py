@@ -57,7 +57,7 @@ def test_the_process_gets_the_run_the_dataset_and_the_page(run: Run, script: Scr
     assert script.make(run, code) == run.report_path
     text = run.report_path.read_text()
     assert text.startswith(f"report {run.path} {Path('shards').absolute()} --out")
-    assert text.endswith(str(Path(mt.__file__).parents[1]))
+    assert text.endswith(str(Path(mt.__file__).resolve().parents[1]))
     assert script.warned == []
     assert len(script.said) == 2
     assert " was made in " in script.said[-1]
