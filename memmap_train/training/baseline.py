@@ -48,7 +48,8 @@ def add_baseline(
         if finished_baseline(run) is None:
             _fit(run, dataset, report)
         scores = baseline_scores(run)
-        if scores is None or scores == result.baseline:
+        is_recorded = "baseline_corr_mean" in (run.read_result() or {})
+        if scores is None or (scores == result.baseline and is_recorded):
             return result
         # Not finished before: the page of scores is to show it.
         compared = replace(result, baseline=scores, already_finished=False)

@@ -69,6 +69,12 @@ def test_it_is_the_ridge_regression_of_the_same_eras_on_raw_targets(
     again = Fitting()
     assert add_baseline(net, sample, recorded_report(net), again).already_finished
     assert again.calls == []
+    # Stopped between the last file of the baseline and this one.
+    lacking = {key: stored[key] for key in stored if not key.startswith("baseline_")}
+    (net.path / "state.json").write_text(json.dumps(lacking))
+    add_baseline(net, sample, recorded_report(net), again)
+    assert json.loads((net.path / "state.json").read_text()) == stored
+    assert again.calls == []
 
 
 def test_it_is_copied_from_a_run_beside(net: Run, sample: Path, tmp_path: Path) -> None:
