@@ -60,7 +60,7 @@ _HOMES = {
     "Provenance": "scoring.provenance",
     "RemoteFile": "numerai.download.part",
     "Report": "conversion.report",
-    "Reporter": "runs.reports.report",
+    "Reporter": "runs.reports.reporter",
     "Sampler": "loading.sampler",
     "ScoreStatistics": "runs.scores.statistics",
     "SeedsReport": "runs.reports.seeds_report",
@@ -72,7 +72,7 @@ _HOMES = {
     "Sweep": "training.sweeps.trained_sweep",
     "TargetScores": "scoring.records",
     "TorchBatches": "loading.torch_batches",
-    "TrainPlan": "runs.reports.report",
+    "TrainPlan": "runs.reports.plan",
     "TrainReport": "runs.reports.report",
     "TrainedRun": "training.trained_run",
 }
@@ -91,7 +91,9 @@ if TYPE_CHECKING:
     from .numerai.export.report import ExportReport
     from .numerai.submission.report import SubmitReport
     from .progress import Progress
-    from .runs.reports.report import FoldsReport, Reporter, TrainPlan, TrainReport
+    from .runs.reports.plan import TrainPlan
+    from .runs.reports.report import FoldsReport, TrainReport
+    from .runs.reports.reporter import Reporter
     from .runs.reports.seeds_report import SeedsReport
     from .runs.scores.statistics import ScoreStatistics
     from .runs.scores.summary import Summary

@@ -24,7 +24,7 @@ from ..loading.inspect import describe_dataset, describe_era, describe_features
 from ..loading.inspect_text import dataset_text, era_text, features_text
 from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
 from ..progress import ProgressBars
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.result_text import result_text
 from ..runs.reports.training_display import TrainingDisplay
 from ..system.paths import user_path
@@ -227,7 +227,7 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     start_tensorflow(user_path(arguments.out).parent)
-    from ..training.prediction.predictions import write_predictions  # needs pydantic
+    from ..training.prediction.predict import write_predictions  # needs pydantic
 
     try:
         with _bars() as bars:

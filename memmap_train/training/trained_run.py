@@ -17,12 +17,13 @@ from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError
 from ..progress import Progress
 from ..runs.baseline import wants_baseline
-from ..runs.configuration.config import TrainConfig, checked_config
+from ..runs.configuration.config import TrainConfig
+from ..runs.configuration.config_argument import checked_config
 from ..runs.folds.selection import DatasetOrPath
 from ..runs.lineage import code_of
 from ..runs.reports.recorded_report import recorded_result
-from ..runs.reports.report import Reporter
 from ..runs.reports.report_process import make_report
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.result_text import AnyReport
 from ..runs.reports.training_display import reporter
 from ..runs.run import Run, read_run

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memmap_train.arrays import Float64
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.scoring.provenance import Provenance
 from memmap_train.scoring.records import (
     Evaluation,

@@ -8,8 +8,9 @@ a warning. A signal that stops this process ends the other one too. Imports no T
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def make_report(
     dataset : Path
         The dataset that it was trained on.
     say : callable
-        Called with a line when the report begins, and with one when it is done.
+        Called with a line when the report begins, with each line of its progress, and with one
+        when it is done.
     warn : callable
         Called with one line if the report can't be made.
 
@@ -64,7 +66,7 @@ def make_report(
             return None
         say(f"makes {path}: predicts and scores the validation eras once more")
         started = time.monotonic()
-        failure = _failure([sys.executable, "-P", "-m", "memmap_train", *arguments])
+        failure = _failure([sys.executable, "-P", "-m", "memmap_train", *arguments], say)
     except (OSError, subprocess.SubprocessError) as error:
         failure = " ".join(str(error).split())
     if failure is not None:
@@ -74,8 +76,8 @@ def make_report(
     return path
 
 
-def _failure(command: list[str]) -> str | None:
-    """Run a command; return the reason if it fails."""
+def _failure(command: list[str], say: Callable[[str], None]) -> str | None:
+    """Run a command, and say what it says; return its last line if it fails."""
     # The GPU's memory is this process's already.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": _python_path()}
     with subprocess.Popen(
@@ -84,22 +86,34 @@ def _failure(command: list[str]) -> str | None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
+        last = [""]
+        arguments = (process.stderr, say, last)
+        reader = threading.Thread(target=_say_all_but_last, args=arguments, daemon=True)
+        reader.start()
         try:
-            _, said = process.communicate(timeout=MAX_SECONDS)
+            process.wait(MAX_SECONDS)
         except subprocess.TimeoutExpired:
             return f"it takes longer than {in_time(MAX_SECONDS)}"
         finally:
             _end(process)
+            reader.join(_SECONDS_TO_END)
     if process.returncode == 0:
         return None
-    lines = said.decode("utf-8", "replace").split("\n")
-    errors = [line for line in lines if line.strip()]
-    reason = errors[-1].removeprefix("error: ") if errors else ""
-    return reason or f"its process ended with {process.returncode}"
+    return last[0].removeprefix("error: ") or f"its process ended with {process.returncode}"
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _say_all_but_last(lines: Iterable[str], say: Callable[[str], None], last: list[str]) -> None:
+    """Say each line as soon as another one follows it; keep the last in ``last[0]``."""
+    for line in filter(None, map(str.strip, lines)):
+        if last[0]:
+            say(last[0])
+        last[0] = line
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
     """End a process that hasn't ended, and wait until it has."""
     if process.poll() is None:
         process.terminate()
@@ -111,5 +125,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _python_path() -> str:
     """Return where the process finds this package, even if it isn't installed."""
-    package_parent = str(PACKAGE_DIR.resolve().parent)
-    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package_parent)))
+    return os.pathsep.join(
+        filter(None, (os.environ.get("PYTHONPATH"), str(PACKAGE_DIR.resolve().parent)))
+    )

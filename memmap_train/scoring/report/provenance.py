@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runs.folds.folds import Fold
+from ...runs.folds.fold import Fold
 from ...runs.scores.statistics import ScoreStatistics
 from ...text import counted
 from ..records import ModelScores

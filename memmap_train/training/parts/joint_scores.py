@@ -10,7 +10,7 @@ from itertools import pairwise
 from ...arrays import Float64
 from ...dataset.dataset import Dataset
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.run import Run
 from ...runs.scores.summary import EraScores
 from ..prediction.ensemble import mean_of_members, members_of

@@ -18,7 +18,7 @@ from ...errors import ConfigError, DatasetError, RunError
 from ...loading.placement import is_past_cache
 from ...progress import Progress
 from ...runs.configuration.object_reference import describe_error, user_code
-from ...runs.folds.folds import fold_of
+from ...runs.folds.fold import fold_of
 from ...runs.lineage import code_of
 from ...runs.run import Run, read_run
 from ...runs.scores.metrics import uniform_ranks
@@ -74,7 +74,7 @@ def predict_rows(
     runs : sequence of Run
     dataset : Dataset
     raw : bool
-        See `predictions.predict`.
+        See `predict.predict`.
     progress : callable(what, done, total)
         Called with rows, which count once for each run, or each seed of a run of seeds.
 
@@ -86,7 +86,7 @@ def predict_rows(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        See `predictions.predict`.
+        See `predict.predict`.
     """
     require_tensorflow()
     for run in runs:

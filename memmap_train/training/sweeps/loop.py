@@ -19,7 +19,7 @@ from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.object_reference import describe_error
 from ...runs.folds.selection import DatasetOrPath, reopened
 from ...runs.lock import holding
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.result_text import AnyReport
 from ...runs.run import read_run
 from ...runs.sweeps.chart import draw_sweep

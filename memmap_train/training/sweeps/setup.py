@@ -16,7 +16,7 @@ from ...errors import ConfigError, FoldError, MemmapTrainError, RunError
 from ...runs.configuration.config import TrainConfig
 from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
-from ...runs.reports.report import TrainPlan
+from ...runs.reports.plan import TrainPlan
 from ...runs.resume import check_outside
 from ...runs.sweeps.record import (
     SweepRecord,

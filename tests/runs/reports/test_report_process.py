@@ -14,7 +14,8 @@ import memmap_train as mt
 from memmap_train.runs.record import RunRecord
 from memmap_train.runs.reports import report_process
 from memmap_train.runs.reports.report_process import make_report
-from memmap_train.runs.run import Run, begin_run
+from memmap_train.runs.run import Run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.run_records import RECORD
 
 
@@ -66,6 +67,7 @@ def test_a_failure_is_one_line(run: Run, script: Script) -> None:
     run.report_path.write_text("of fewer epochs")
     code = "print('progress', file=sys.stderr); sys.exit('error: no memory')"
     assert script.make(run, code) is None
+    assert script.said[1:] == ["progress"]
     (line,) = script.warned
     assert "can't be made: no memory" in line
     assert "memmap-train report" in line

@@ -30,7 +30,8 @@ from memmap_train.system.direct_io import can_read_directly
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.prediction import ensemble
 from memmap_train.training.prediction import predictor as predicting
-from memmap_train.training.prediction.predictions import PredictReport, write_predictions
+from memmap_train.training.prediction.predict import write_predictions
+from memmap_train.training.prediction.predictions import PredictReport
 from memmap_train.training.prediction.predictor import regroup
 from tests.support.errors import refused
 from tests.support.random_models import make_run

@@ -51,7 +51,7 @@ def swept(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trainings after the first sweep neither draw nor collect: both take as long as epochs."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    for module in ("results", "fold_loop", "seed_loop"):
+    for module in ("results", "parts.fold_loop", "parts.seed_loop"):
         monkeypatch.setattr(f"memmap_train.training.{module}.draw_run", lambda *_, **__: None)
     monkeypatch.setattr(sweep_loop, "draw_sweep", lambda *_, **__: None)
 
