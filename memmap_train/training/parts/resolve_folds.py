@@ -92,7 +92,7 @@ def resolve_folds(
     asked = {
         "asked_folds": folds,
         "asked_rolling_eras": rolling_eras,
-        "asked_embargo_eras": _asked_embargo(begun, config),
+        "asked_embargo_eras": _asked_embargo(run, config),
     }
     chosen = _choose_folds(dataset, begun, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
