@@ -3,7 +3,6 @@
 Takes a resolved configuration; returns a model, or the plan of the work.
 """
 
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -104,14 +103,13 @@ def fit_seconds(setup: Setup) -> float:
     n_features = len(setup.batches.feature_names)
     n_rows = min(block_rows(n_features), _PROBED_ROWS)
     block = np.zeros((n_rows, n_features), np.float32)
-    seconds, done = math.inf, 0.0
-    # The first product also starts threads, and small ones wait for cores that others use.
-    while done < _PROBE_SECONDS:
-        began = time.perf_counter()
+    n_products, seconds = 0, 0.0
+    # Several: the first one also starts threads, and others wait for cores that are in use.
+    began = time.perf_counter()
+    while seconds < _PROBE_SECONDS:
         np.matmul(block.T, block)
-        took = time.perf_counter() - began
-        seconds, done = min(seconds, took), done + took
-    return setup.batches.dataset.n_rows / n_rows * seconds / _SHARE
+        n_products, seconds = n_products + 1, time.perf_counter() - began
+    return setup.batches.dataset.n_rows / (n_products * n_rows) * seconds / _SHARE
 
 
 def _needed_bytes(n_features: int, n_groups: int) -> int:
