@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Float32
-from ...dataset.dataset import open_dataset
+from ...dataset.opening import open_dataset
 from ...errors import ConfigError, MemmapTrainError, RunError
 from ...runs.configuration.object_reference import user_code
 from ...runs.lineage import code_of
@@ -110,7 +110,7 @@ def _fill_missing(run: Run) -> float | None:
 
 
 def outputs_of(last: LastModel, features: Float32, *, in_float32: bool = False) -> Float32:
-    """Return a model's own outputs of the main target, as `predictions.predict` has them.
+    """Return a model's own outputs of the main target, as `predict.predict` has them.
 
     Parameters
     ----------
