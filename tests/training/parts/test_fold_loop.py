@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.runs.scores.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
+from memmap_train.training import probe, train
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.parts.resolve_folds import resolve_folds
 from memmap_train.training.prediction.predict import write_predictions
@@ -576,9 +578,11 @@ def test_a_dry_run_refuses_a_run_of_the_other_kind(
     )
 
 
-def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_made(
-    sample: Path, tmp_path: Path
+def test_a_folder_that_another_process_holds_or_that_cant_be_made_is_refused_at_once(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train, "compile_model", lambda setup: pytest.fail("it compiles"))
+    monkeypatch.setattr(probe, "compile_model", lambda setup: pytest.fail("it compiles"))
     run, file = tmp_path / "run", tmp_path / "file"
     file.write_text("x")
     with holding(run):
@@ -595,18 +599,19 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
 def test_a_dry_run_says_which_folds_are_done_and_where_the_running_one_goes_on(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    plans, is_finished = dry_run_folds(sample, finished[0], None, folds=2, resume=True)
+    free = partial(dry_run_folds, folds=2, resume=True, measures_cost=False)
+    plans, is_finished = free(sample, finished[0])
     assert is_finished
     assert [plan.already_finished for plan in plans] == [True, True]
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", interrupt))
     before = contents(run)
-    plans, is_finished = dry_run_folds(sample, run, None, folds=2, resume=True)
+    plans, is_finished = free(sample, run)
     assert not is_finished
     assert [plan.already_finished for plan in plans] == [True, False]
     assert [plan.first_step for plan in plans] == [14, 11]  # of 7 and 13 steps an epoch
-    longer, _ = dry_run_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
+    longer, _ = free(sample, run, folds_config(epochs=3))
     assert [plan.already_finished for plan in longer] == [False, False]
     assert contents(run) == before
 
@@ -618,7 +623,7 @@ def test_folds_take_the_memory_of_one_at_a_time(
     monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: 60_000)
     monkeypatch.setattr(batches_module, "MIN_AVAILABLE", 0)
     config = folds_config(epochs=1)
-    plans, _ = dry_run_folds(sample, tmp_path / "run", config, folds=5)
+    plans, _ = dry_run_folds(sample, tmp_path / "run", config, folds=5, measures_cost=False)
     assert len(plans) == 5
     assert all("fit into the 60.0 kB of memory available" in plan.reading for plan in plans)
     script = Script()
