@@ -7,7 +7,7 @@ TensorFlow.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
 from .configuration.config import TrainConfig
+from .configuration.config_file import PARAMS
 from .configuration.defaults import VALUES_BEFORE
 from .configuration.schedule import COSINE
 from .files import CONFIG_NAME
@@ -53,6 +54,7 @@ _DATASET_KEYS = (
 # In what words a fold was asked for, and which named targets its targets equalled then (an alias
 # ends where a later era differs): eras are compared, and the labels in them.
 _WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
+_OF_PARAMS = f"{PARAMS}."
 # What follows from `model_digest`; runs of earlier versions haven't recorded it.
 _DERIVED_KEYS = ("begun_with",)
 
@@ -256,12 +258,14 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
     if run.is_untrained():
         return
     # A key that came later had its default before, or what is known of it.
-    old = {**TrainConfig().to_dict(), **VALUES_BEFORE, **run.record.to_json()}
+    old = _flat({**TrainConfig().to_dict(), **VALUES_BEFORE, **run.record.to_json()})
+    new = _flat(record.to_json())
+    removed = [key for key in old if key.startswith(_OF_PARAMS) and key not in new]
     uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
     changed = [
-        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
-        for key, value in record.to_json().items()
-        if key not in uncompared and old.get(key) != value
+        f"{key}: {_short(old.get(key))} in the run, {_short(new.get(key))} now"
+        for key in (*new, *removed)
+        if key not in uncompared and old.get(key) != new.get(key)
     ]
     if record.epochs < run.record.epochs:
         changed.append(f"epochs: {run.record.epochs} in the run, {record.epochs} now (only more)")
@@ -283,6 +287,12 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
 def _asks_for_more(record: RunRecord, old: RunRecord) -> bool:
     """Return True if a record has more epochs or more seeds than an older one."""
     return record.epochs > old.epochs or len(record.seeds) > len(old.seeds)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those of a model's parameters as keys of their own."""
+    params = {f"{_OF_PARAMS}{name}": value for name, value in values.get(PARAMS, {}).items()}
+    return {key: value for key, value in values.items() if key != PARAMS} | params
 
 
 def _short(value: object) -> str:
