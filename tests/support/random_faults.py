@@ -27,7 +27,7 @@ Fault = Literal["kill", "SIGINT", "SIGTERM", "full disk"]
 _MAX_DELAY = 0.3  # seconds from a point to what happens
 
 _SERVER = """
-import errno, json, os, signal, sys, threading
+import errno, json, os, signal, sys, threading, traceback
 import keras, tensorflow
 import matplotlib.pyplot
 from memmap_train.__main__ import main
@@ -39,9 +39,10 @@ CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "s
 
 MAKES = ("os.mkdir", "os.rename", "shutil.copyfile")
 
-def writes(event, mode, flags):
+def writes(event, arguments):
     if event != "open":
         return event in MAKES
+    _, mode, flags = arguments
     return set(mode or "") & set("wax+") or flags & (os.O_CREAT | os.O_RDWR)
 
 def run(arguments, folder, point, delay, fault, makes_report, errors, reply):
@@ -76,7 +77,7 @@ def run(arguments, folder, point, delay, fault, makes_report, errors, reply):
             path = str(arguments[0])
             if path.startswith(folder):
                 pass_point(path)
-                if is_full and writes(event, *arguments[1:3]):
+                if is_full and writes(event, arguments):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     os.fsync = lambda descriptor: None  # only a power cut tells the difference
@@ -94,8 +95,9 @@ for line in sys.stdin:
     if child == 0:
         try:
             run(**json.loads(line), reply=put)
-        finally:
-            os._exit(99)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(99)
     os.close(put)
     with open(get) as file:
         said = file.read().split("\\n")
