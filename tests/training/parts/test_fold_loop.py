@@ -268,13 +268,16 @@ def test_interrupted_folds_end_like_those_that_werent(
 
 
 def test_folds_that_are_resumed_keep_the_words_in_which_they_were_asked_for(
-    finished: tuple[Path, FoldsReport], sample: Path
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    run = read_run(finished[0])
-    config = run.train_config()
-    assert config.embargo_eras == 8
-    record = resolve_folds(mt.open_dataset(sample), run, config, 2, None).record
-    assert record.asked_embargo_eras == run.record.asked_embargo_eras == "auto"
+    untrained = tmp_path / "untrained"  # as if it was killed at its first step
+    untrained.mkdir()
+    shutil.copy(finished[0] / "config.json", untrained)
+    for run in map(read_run, (finished[0], untrained)):
+        config = run.train_config()
+        assert config.embargo_eras == 8
+        record = resolve_folds(mt.open_dataset(sample), run, config, 2, None).record
+        assert record.asked_embargo_eras == run.record.asked_embargo_eras == "auto"
 
 
 def test_folds_are_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path) -> None:
