@@ -41,19 +41,19 @@ __all__ = [
 _HOMES = {
     "Batches": "loading.batches",
     "Dataset": "dataset.dataset",
-    "Fold": "runs.folds.folds",
+    "Fold": "runs.folds.fold",
     "MemmapTrainError": "errors",
     "Problem": "dataset.verify",
     "Sampler": "loading.sampler",
     "TrainConfig": "runs.configuration.config",
     "convert": "conversion.conversion",
     "download": "numerai.download.download",
-    "evaluate": "scoring.evaluation",
+    "evaluate": "scoring.evaluate",
     "export": "numerai.export.export",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
     "open_run": "training.trained_run",
-    "predict": "training.prediction.predictions",
+    "predict": "training.prediction.predict",
     "split": "runs.folds.folds",
     "submit": "numerai.submission.submit",
     "sweep": "training.sweeps.trained_sweep",
@@ -75,10 +75,11 @@ if TYPE_CHECKING:
     from .numerai.export.export import export
     from .numerai.submission.submit import submit
     from .runs.configuration.config import TrainConfig
-    from .runs.folds.folds import Fold, split, walk_forward
-    from .scoring.evaluation import evaluate
+    from .runs.folds.fold import Fold
+    from .runs.folds.folds import split, walk_forward
+    from .scoring.evaluate import evaluate
     from .training.keras_batches import keras_batches
-    from .training.prediction.predictions import predict
+    from .training.prediction.predict import predict
     from .training.sweeps.trained_sweep import sweep
     from .training.trained_run import open_run, train
 else:

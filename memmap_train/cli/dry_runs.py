@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runs.reports.cost import cost_text
-from ..runs.reports.report import TrainPlan, plan_text
+from ..runs.reports.plan import TrainPlan, plan_text
 from ..runs.reports.result_text import seed_plans_text
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ..errors import RunError, listed
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.training_display import TrainingDisplay
 from ..system.paths import user_path
 from ..text import counted, in_bytes

@@ -17,6 +17,7 @@ from ..system.durable import sync_directory, sync_file
 from .configuration.config import TrainConfig
 from .configuration.ridge_keys import RIDGE
 from .files import CONFIG_NAME
+from .lock import holding
 from .record import RunRecord, fold_record
 from .run import Run, read_run
 
@@ -74,25 +75,39 @@ def copied_baseline(run: Run) -> Run | None:
     Parameters
     ----------
     run : Run
-        A run that has no folder of a baseline.
+        A run that has no folder of a baseline. It is held while files are copied.
 
     Raises
     ------
+    RunError
+        Another process trains the run.
     OSError
         It can't be written.
     """
+    found = same_baseline(run)
+    if found is None:
+        return None
+    partial = run.path / _PARTIAL
+    with holding(run.path):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            _copy(found, partial)
+            for path in found.part_paths:
+                _copy(Run(path, found.record), partial / path.name)
+            if not run.baseline_path.exists():  # another process may have begun one
+                os.replace(partial, run.baseline_path)
+                sync_directory(run.path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return read_run(run.baseline_path)
+
+
+def same_baseline(run: Run) -> Run | None:
+    """Return a finished run beside a run that is what its baseline would be, or None."""
     wanted = identity_of_fit(run.record.changed(**_of_ridge(baseline_config(run))))
     for candidate in _beside(run):
         if identity_of_fit(candidate.record) == wanted and bool(candidate.folds) == bool(run.folds):
-            partial = run.path / _PARTIAL
-            with suppress(FileNotFoundError):
-                shutil.rmtree(partial)
-            _copy(candidate, partial)
-            for path in candidate.part_paths:
-                _copy(Run(path, candidate.record), partial / path.name)
-            os.replace(partial, run.baseline_path)
-            sync_directory(run.path)
-            return read_run(run.baseline_path)
+            return candidate
     return None
 
 

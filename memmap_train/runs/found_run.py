@@ -12,7 +12,8 @@ from ..system.paths import user_path
 from ..text import counted
 from .folds.selection import DatasetOrPath, opened_for
 from .resume import check_outside, check_same_dataset
-from .run import Run, find_run
+from .run import Run
+from .run_folder import find_run
 
 
 def found_run(

@@ -16,7 +16,7 @@ from ..dataset.eras import era_sort_key
 from ..errors import ConfigError, RunError
 from .files import CONFIG_NAME, damaged
 from .folds.embargo import min_embargo, too_near
-from .folds.folds import Fold
+from .folds.fold import Fold
 from .run import Run, read_run
 
 SUFFIX = ".keras"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from ..errors import FoldError
 from .configuration.wording import faults_in
-from .folds.folds import Fold
+from .folds.fold import Fold
 
 FORMAT = "memmap-train run"
 FORMAT_VERSION = 1

@@ -13,7 +13,7 @@ from ..errors import ConfigError, shown
 from ..system.paths import user_path
 from .configuration.config import TrainConfig
 from .configuration.config_file import PARAMS, read_file, read_overrides
-from .run import find_run
+from .run_folder import find_run
 from .sweeps.record import SweepRecord, is_sweep, read_sweep
 
 SWEEP, SWEEP_RUNS = "sweep", "sweep_runs"

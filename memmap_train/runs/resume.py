@@ -21,11 +21,12 @@ from .configuration.config import TrainConfig
 from .configuration.defaults import VALUES_BEFORE
 from .configuration.schedule import COSINE
 from .files import CONFIG_NAME
-from .folds.folds import Fold
+from .folds.fold import Fold
 from .folds.selection import selection_record
 from .lock import holding
 from .record import VERSION_KEYS, RunRecord
-from .run import Run, begin_run, enclosing_run, find_run
+from .run import Run
+from .run_folder import begin_run, enclosing_run, find_run
 from .used_values import labels_digest, used_benchmarks, used_dataset
 
 # What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but

@@ -13,7 +13,7 @@ import numpy as np
 from ..dataset.dataset import Dataset
 from ..system.checksum import Checksum
 from .configuration.target_transforms import TargetTransform
-from .folds.folds import Fold
+from .folds.fold import Fold
 from .record import RunRecord
 from .scores.monitor import further_score
 

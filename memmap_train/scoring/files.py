@@ -15,10 +15,10 @@ from ..dataset.format import WORKSPACE
 from ..dataset.manifest_file import enclosing_dataset
 from ..errors import RunError
 from ..runs.files import CONFIG_NAME, read_json, replacing, write_csv, write_json
-from ..runs.run import enclosing_run
+from ..runs.run_folder import enclosing_run
 from ..system.paths import checked_path
 from .era_table import ERA_COLUMNS, era_lines
-from .records import Evaluation
+from .evaluation import Evaluation
 from .summary import FORMAT, summarized
 
 ERA_SCORES_NAME, SUMMARY_NAME = "era_scores.csv", "summary.json"

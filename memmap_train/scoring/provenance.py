@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..runs.folds.folds import Fold
+from ..runs.folds.fold import Fold
 
 
 @dataclass(frozen=True, slots=True, eq=False)

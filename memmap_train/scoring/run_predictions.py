@@ -13,13 +13,13 @@ from ..dataset.eras import era_sort_key
 from ..errors import FoldError, RunError
 from ..progress import Progress
 from ..runs.folds.embargo import far_from
-from ..runs.folds.folds import Fold
+from ..runs.folds.fold import Fold
 from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted
 from .model_predictions import ModelPredictions, eras_before
+from .model_scores import ModelKind
 from .provenance import Provenance
-from .records import ModelKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def predictions_of_run(
     RunError, DatasetError, ConfigError
         The same errors as `training.prediction.predictions.predict`.
     """
-    from ..training.prediction.predictions import predict  # needs TensorFlow
+    from ..training.prediction.predict import predict  # needs TensorFlow
 
     labelled = set(dataset.labelled_eras(run.record.main_target))
     before = [era for era in eras_before(dataset, eras.eras) if era not in labelled]

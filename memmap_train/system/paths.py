@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ..errors import MemmapTrainError, PathError, shown
 
+PACKAGE_DIR = Path(__file__).parents[1]
+"""The folder of this package, `memmap_train/`."""
+
 _MAX_SHOWN = 200  # characters of a path in a message
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 

@@ -1,10 +1,12 @@
 """The baseline of a run that is trained: a ridge regression on the same eras, fitted or copied.
 
-Takes a finished run; writes the folder of its baseline, and returns the run's report with the
-baseline's scores. What goes wrong costs a warning, and the run is what it was.
+Takes a finished run; writes the folder of its baseline and nothing else, and returns the run's
+report with the baseline's scores. What goes wrong costs a warning, and the run is what it was.
 """
 
 from dataclasses import replace
+
+import tensorflow as tf
 
 from ..errors import MemmapTrainError
 from ..runs.baseline import (
@@ -12,10 +14,11 @@ from ..runs.baseline import (
     copied_baseline,
     record_of_folds,
 )
-from ..runs.folds.folds import Fold
+from ..runs.configuration.object_reference import describe_error
+from ..runs.folds.fold import Fold
 from ..runs.folds.selection import DatasetOrPath, opened_for
 from ..runs.reports.recorded_report import baseline_scores, finished_baseline
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.result_text import AnyReport
 from ..runs.resume import acquire_run
 from ..runs.run import Run
@@ -43,31 +46,38 @@ def add_baseline(
     ------
     KeyboardInterrupt
         Raised after a checkpoint was saved, from which the same command continues.
+
+    Notes
+    -----
+    The run is finished, and nobody holds it while its baseline is fitted: others may use it, and
+    may resume it for more epochs. No file of the run is written, only those in `baseline/`, which
+    has a lock of its own.
     """
     try:
         if finished_baseline(run) is None:
             _fit(run, dataset, report)
         scores = baseline_scores(run)
-        if scores is None or scores == result.baseline:
-            return result
-        # Not finished before: the page of scores is to show it.
-        compared = replace(result, baseline=scores, already_finished=False)
-        run.finish(compared.to_json())
-    except (MemmapTrainError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (MemmapTrainError, OSError, MemoryError, tf.errors.OpError) as error:
+        is_ours = isinstance(error, MemmapTrainError)
+        reason = str(error) if is_ours else describe_error(error)
         report.warning(
             f"{run.baseline_path}: the ridge regression to compare with can't be fitted: {reason}; "
             "the run itself is finished, --resume tries again, and --set baseline=none does without"
         )
         return result
-    return compared
+    if scores is None or scores == result.baseline:
+        return result
+    # Not finished before: the page of scores is to show it.
+    return replace(result, baseline=scores, already_finished=False)
 
 
 def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
     """Copy the baseline of a run beside this one, or fit it."""
     path = run.baseline_path
-    if not path.exists() and copied_baseline(run) is not None:
-        return
+    if not path.exists():
+        copied_baseline(run)
+        if finished_baseline(run) is not None:
+            return
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
     if run.record.fold is not None:

@@ -24,7 +24,8 @@ from ..runs.checkpoints.state_store import StateStore
 from ..runs.configuration.batch_keys import weighs_rows
 from ..runs.configuration.schedule import scheduled_rate
 from ..runs.reports.pace import Pace
-from ..runs.reports.report import Reporter, TrainReport
+from ..runs.reports.report import TrainReport
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.run_warnings import RunWarnings
 from ..runs.run import Run
 from ..runs.scores.monitor import is_better, learning_rate_after

@@ -12,7 +12,7 @@ from ..runs.baseline import wants_baseline
 from ..runs.configuration.ridge_keys import RIDGE
 from ..runs.folds.embargo import automatic_embargo
 from ..runs.reports.cost import TrainCost, scaled_cost
-from ..runs.reports.report import TrainPlan
+from ..runs.reports.plan import TrainPlan
 from ..runs.transform_benchmarks import transform_line
 from .models.precision import precision_line
 from .prediction.predictor import BLOCK_ROWS

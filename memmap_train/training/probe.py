@@ -20,7 +20,7 @@ from ..runs.baseline import wants_baseline
 from ..runs.configuration.batch_keys import weighs_rows
 from ..runs.configuration.target_transforms import TargetTransform
 from ..runs.reports.cost import BASELINE, FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
-from ..runs.reports.report import TrainPlan
+from ..runs.reports.plan import TrainPlan
 from ..system.resources import anonymous_memory
 from .compiled import compile_model
 from .failures import failure_of_model

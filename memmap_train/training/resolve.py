@@ -25,7 +25,8 @@ from ..runs.configuration.object_reference import digest_of_code
 from ..runs.configuration.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.configuration.schedule import check_schedule
 from ..runs.configuration.target_transforms import TargetTransform
-from ..runs.folds.folds import Fold, split
+from ..runs.folds.fold import Fold
+from ..runs.folds.folds import split
 from ..runs.lineage import SUFFIX
 from ..runs.record import RunRecord, fold_record
 from ..runs.resume import dataset_record

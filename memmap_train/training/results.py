@@ -15,7 +15,8 @@ from ..runs.checkpoints.state import Best, TrainingProgress
 from ..runs.files import replacing
 from ..runs.reports.chart import draw_run
 from ..runs.reports.recorded_report import recorded_report
-from ..runs.reports.report import Reporter, TrainReport
+from ..runs.reports.report import TrainReport
+from ..runs.reports.reporter import Reporter
 from ..runs.run import Run
 from ..runs.scores.score_files import EraRow
 from ..runs.scores.summary import EraScores

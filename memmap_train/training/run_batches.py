@@ -16,7 +16,7 @@ from ..runs.configuration.config import TrainConfig
 from ..runs.configuration.defaults import suited_batch_size
 from ..runs.configuration.ridge_keys import RIDGE
 from ..runs.configuration.target_transforms import TargetTransform
-from ..runs.folds.folds import Fold
+from ..runs.folds.fold import Fold
 from ..runs.run import Run
 from ..runs.transform_benchmarks import eras_without
 from ..system.checksum import Checksum

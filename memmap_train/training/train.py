@@ -15,8 +15,10 @@ from ..runs.configuration.ridge_keys import RIDGE
 from ..runs.folds.selection import DatasetOrPath
 from ..runs.found_run import found_run
 from ..runs.lock import check_free
+from ..runs.reports.plan import TrainPlan
 from ..runs.reports.recorded_report import recorded_report
-from ..runs.reports.report import Reporter, TrainPlan, TrainReport
+from ..runs.reports.report import TrainReport
+from ..runs.reports.reporter import Reporter
 from ..runs.reports.run_warnings import warn_about_versions
 from ..runs.resume import acquire_run, begun_record, finished_result
 from ..runs.run import Run

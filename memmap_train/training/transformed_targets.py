@@ -18,7 +18,7 @@ from ..dataset.dataset import Dataset
 from ..errors import ConfigError, RunError, ShardError
 from ..runs.configuration.target_transforms import TargetTransform
 from ..runs.reports.pace import Pace
-from ..runs.reports.report import Reporter
+from ..runs.reports.reporter import Reporter
 from ..runs.scores.era_transform import transformed_era
 from ..system.resources import nearest_existing
 from ..text import in_bytes

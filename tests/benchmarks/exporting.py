@@ -13,7 +13,8 @@ import numpy as np
 
 import memmap_train as mt
 from memmap_train.numerai.export import live_rows
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.training.startup import start_tensorflow
 from tests.support.run_records import run_record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .learning_runs import SampleKey, SampleRuns, Scored
 from .learning_tables import draw_scores, print_differences, print_scores
-from .learning_variants import SIGNALS, Variant, variants
+from .learning_variants import SIGNALS, Variant, named, variants
 from .measuring import alone
 from .sources import Size
 
@@ -18,11 +18,7 @@ def run(directory: Path, size: Size) -> None:
     """Train what is missing; print the tables, and draw them."""
     scores: dict[str, dict[str, list[Scored]]] = {signal: {} for signal in SIGNALS}
     references: dict[str, dict[str, list[Scored]]] = {signal: {} for signal in SIGNALS}
-    chosen = [
-        one
-        for one in variants(size.learning_epochs)
-        if one.name in size.learning_only or not size.learning_only
-    ]
+    chosen = named(size.learning_only, variants(size.learning_epochs))
     for seed in range(size.learning_seeds):
         for signal in SIGNALS:
             key = SampleKey(signal, seed, *size.learning_sample)

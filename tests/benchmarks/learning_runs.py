@@ -25,7 +25,8 @@ from memmap_train.conversion.sample_market import Market
 from memmap_train.conversion.sample_signal import Signal
 from memmap_train.conversion.sample_writer import MARKET
 from memmap_train.runs.files import write_json
-from memmap_train.runs.folds.folds import Fold, split
+from memmap_train.runs.folds.fold import Fold
+from memmap_train.runs.folds.folds import split
 from memmap_train.runs.scores.contribution import correlation_contribution
 from memmap_train.runs.scores.era_transform import residual
 from memmap_train.runs.scores.metrics import gaussian_ranks, numerai_corr
@@ -60,7 +61,7 @@ class Scored:
     Attributes
     ----------
     config : dict
-        The variant's settings; others make the scores out of date.
+        The variant's configuration; another one makes the scores out of date.
     corr, bmc : list of float
         Of each validation era.
     epochs : int
@@ -110,7 +111,8 @@ class SampleRuns:
             ratio = epoch_seconds[variant.against] / epoch_seconds[variant.as_long_as]
             most = _MOST_EPOCHS * settings["epochs"]
             settings["epochs"] = min(max(1, round(settings["epochs"] * ratio)), most)
-        config = {**settings, "n_models": variant.n_models, "neutral_to": variant.neutral_to}
+        config = mt.TrainConfig(**settings).to_dict()
+        config |= {"n_models": variant.n_models, "neutral_to": variant.neutral_to}
         config = json.loads(json.dumps(config))  # as it is read again: lists, no tuples
         path = self._folder / "scores" / f"{variant.name}.json"
         if path.exists():
@@ -165,8 +167,8 @@ class SampleRuns:
         from memmap_train.training.resolve import Shared
         from memmap_train.training.train import train_run
 
-        settings = {**settings, "seed": seed}
-        text = json.dumps(settings, sort_keys=True)
+        config = mt.TrainConfig(**settings, seed=seed)
+        text = json.dumps(config.to_dict(), sort_keys=True)
         run = self._folder / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]
         run.parent.mkdir(parents=True, exist_ok=True)
         # As one fold of several: no epoch is chosen by the eras that are scored.
@@ -174,7 +176,7 @@ class SampleRuns:
             train_run(
                 self._dataset(),
                 run,
-                mt.TrainConfig(**settings),
+                config,
                 shared=Shared(fold=self._fold(), kept_epoch="last", initial=None, reference=None),
                 resume=run.exists(),
             )

@@ -63,7 +63,7 @@ class Size:
     wide_features: int = 3_555
     scored_eras: int = 100
     learning_seeds: int = 5
-    learning_epochs: int = 6
+    learning_epochs: int = 2
     learning_sample: tuple[int, int, int] = (300, 2_000, 64)
     learning_only: tuple[str, ...] = ()
     machine_data: Path | None = None

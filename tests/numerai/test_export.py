@@ -32,9 +32,9 @@ from memmap_train.numerai.export.images import IMAGES, OWN, find_python
 from memmap_train.numerai.export.mark import UploadMark, read_mark
 from memmap_train.numerai.export.text import export_text
 from memmap_train.numerai.export.trial import make_pickle
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.errors import refused
 from tests.support.live_parity import assert_parity, loaded, with_dataset
 from tests.support.run_records import run_record

@@ -20,9 +20,10 @@ from memmap_train.numerai.export import live_rows
 from memmap_train.numerai.export.export import _description
 from memmap_train.numerai.export.live_rows import make_live
 from memmap_train.numerai.export.model_upload.prediction import make_predict
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.training.prediction.last_model import last_models
 from tests.support.errors import refused
 from tests.support.live_parity import assert_equal_predictions, assert_parity, with_dataset

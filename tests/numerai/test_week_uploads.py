@@ -15,9 +15,9 @@ from memmap_train.errors import ExportError
 from memmap_train.numerai import week
 from memmap_train.numerai.week.ready import digest_of
 from memmap_train.numerai.week.state import State
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.numerai_submissions import write_model
 from tests.support.numerai_week import CONFIG, NumeraiWeek, make_finished_run
 from tests.support.run_records import run_record

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from memmap_train.errors import RunError
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.lineage import Lineage, begun_with, code_of, digest_of_model, lineage_of
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 

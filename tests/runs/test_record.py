@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from memmap_train.errors import RunError
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import RunRecord, faults_of_record, fold_record
 from memmap_train.runs.resume import identity_of
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.system.checksum import Checksum
 from tests.support.errors import refused
 from tests.support.run_records import RECORD, run_record

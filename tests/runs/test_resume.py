@@ -7,7 +7,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import RunError
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.lock import holding, is_running
 from memmap_train.runs.record import fold_record
 from memmap_train.runs.resume import (
@@ -17,7 +17,8 @@ from memmap_train.runs.resume import (
     dataset_record,
     finished_result,
 )
-from memmap_train.runs.run import Run, begin_run, read_run
+from memmap_train.runs.run import Run, read_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 

@@ -9,15 +9,10 @@ import pytest
 
 from memmap_train.errors import RunError
 from memmap_train.runs.files import replacing
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import (
-    NewerRunError,
-    Run,
-    begin_run,
-    find_run,
-    read_run,
-)
+from memmap_train.runs.run import NewerRunError, Run, read_run
+from memmap_train.runs.run_folder import begin_run, find_run
 from memmap_train.runs.scores.score_files import HISTORY_COLUMNS
 from tests.support.errors import refused
 from tests.support.run_records import run_record

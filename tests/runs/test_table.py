@@ -10,10 +10,11 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.lock import holding
 from memmap_train.runs.record import fold_record
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.runs.scores.score_files import HISTORY_COLUMNS
 from memmap_train.runs.table import describe_runs, runs_text
 from tests.support.errors import refused

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import memmap_train as mt
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.random_models import make_run
 from tests.support.run_records import run_record
 

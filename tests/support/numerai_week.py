@@ -15,7 +15,8 @@ import memmap_train as mt
 from memmap_train.numerai.week.clock import Clock
 from memmap_train.numerai.week.report import WeekReport
 from memmap_train.numerai.week.week import week
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.numerai_server import NumeraiServer
 from tests.support.random_models import make_run
 from tests.support.run_records import run_record

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from memmap_train.runs.run import begin_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.training.models.build import build
 from tests.support.run_records import run_record
 from tests.support.training_data import small_config

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.runs.record import RunRecord, fold_record
 
 RECORD: dict[str, Any] = {

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import memmap_train as mt
 from memmap_train.runs.checkpoints.checkpoints import Checkpoint, load_newest
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.reports.report import Reporter, TrainPlan
+from memmap_train.runs.reports.plan import TrainPlan
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.resume import identity_of
 from memmap_train.runs.run import read_run
 

@@ -11,7 +11,8 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import ConversionError, RunError
 from memmap_train.runs.lock import holding
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.system.durable import sync_directory, sync_file
 from tests.support.errors import refused
 from tests.support.run_records import run_record

@@ -10,7 +10,7 @@ import memmap_train as mt
 from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.dataset.format import WORKSPACE
 from memmap_train.errors import ConversionError, RunError
-from memmap_train.runs.run import begin_run, find_run
+from memmap_train.runs.run_folder import begin_run, find_run
 from memmap_train.runs.table import describe_runs
 from memmap_train.system import junk
 from memmap_train.system.junk import names_in

@@ -16,7 +16,7 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ManifestError, SourceError
 from memmap_train.runs.run import read_run
-from memmap_train.system.paths import checked_path
+from memmap_train.system.paths import PACKAGE_DIR, checked_path
 from tests.support.errors import refused
 from tests.support.permissions import permissions_count
 
@@ -63,6 +63,10 @@ COMMANDS = [
     ["predict", "run", "good", "--out", "BAD"],
     ["predict", "run", "good", "--out", "BAD.csv"],
 ]
+
+
+def test_the_package_lies_where_its_modules_say() -> None:
+    assert Path(mt.__file__).parent == PACKAGE_DIR
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.errors import MemmapTrainError
 from memmap_train.runs.baseline import wants_baseline
+from memmap_train.runs.lock import holding
+from memmap_train.runs.reports.plan import plan_text
 from memmap_train.runs.reports.recorded_report import recorded_folds_report, recorded_report
-from memmap_train.runs.reports.report import TrainReport, plan_text
+from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import Run, read_run
 from memmap_train.runs.table import describe_runs
@@ -59,8 +62,6 @@ def test_it_is_the_ridge_regression_of_the_same_eras_on_raw_targets(
     assert weights(net.baseline_path)[0].tobytes() == weights(tmp_path / "ridge")[0].tobytes()
     own = f"{ridge.corr.mean:.4f}, Sharpe {ridge.corr.sharpe:.2f}: this run's is"
     assert f"numerai_corr of a ridge regression {own}" in result_text(with_ridge)
-    stored = json.loads((net.path / "state.json").read_text())
-    assert stored["baseline_corr_mean"] == ridge.corr.mean
     assert recorded_report(net).baseline == ridge.corr
     assert not (net.baseline_path / "validation.png").exists()
     # It isn't listed as a run of its own.
@@ -88,6 +89,28 @@ def test_it_is_copied_from_a_run_beside(net: Run, sample: Path, tmp_path: Path) 
     assert recorded_report(read_run(other.parents[1])).baseline is not None
 
 
+def test_an_interrupted_copy_leaves_nothing(
+    net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = net.path.with_name("other")
+    shutil.copytree(net.path, other)
+    train_run(sample, net.path.with_name("ridge"), small_config(model="ridge"), draws=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", lambda *_: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            add_baseline(read_run(other), sample, recorded_report(net), Fitting())
+    assert sorted(path.name for path in other.iterdir()) == sorted(
+        path.name for path in net.path.iterdir()
+    )
+    script = Fitting()
+    with holding(other):  # by a process that trains it further, and will add one at its end
+        add_baseline(read_run(other), sample, recorded_report(net), script)
+    assert "another process is training this run" in script.warnings[0]
+    assert not (other / "baseline").exists()
+    add_baseline(read_run(other), sample, recorded_report(net), Fitting())
+    assert (other / "baseline" / "state.json").exists()
+
+
 def test_an_interrupted_one_is_resumed_and_the_run_stays_finished(net: Run, sample: Path) -> None:
     result = recorded_report(net)
     with pytest.raises(KeyboardInterrupt):
@@ -97,15 +120,55 @@ def test_an_interrupted_one_is_resumed_and_the_run_stays_finished(net: Run, samp
     assert add_baseline(net, sample, result, Fitting()).baseline is not None
 
 
-def test_a_failure_costs_a_warning(net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_resumed_meanwhile_stays_unfinished(net: Run, sample: Path) -> None:
+    # Another process trains it for more epochs.
+    script = Fitting("summing 1", net.reopen)
+    assert add_baseline(net, sample, recorded_report(net), script).baseline is not None
+    assert net.read_result() is None
+
+
+FAILURES: dict[str, tuple[Exception, str]] = {
+    "memory": (MemmapTrainError("no memory is left"), "no memory is left"),
+    "disk": (OSError(28, "No space left"), "OSError: [Errno 28] No space left"),
+    "GPU": (
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nstack"),
+        "ResourceExhaustedError: OOM when allocating",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failure_costs_a_warning(
+    case: str, net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, said = FAILURES[case]
+
     def fail(*_: object, **__: object) -> None:
-        raise MemmapTrainError("no memory is left")
+        raise error
 
     monkeypatch.setattr(baseline, "train_run", fail)
     script, result = Fitting(), recorded_report(net)
     assert add_baseline(net, sample, result, script) is result
     (warning,) = script.warnings
-    assert "can't be fitted: no memory is left; the run itself is finished" in warning
+    assert f"can't be fitted: {said}" in warning
+    assert "; the run itself is finished" in warning
+    assert "\n" not in warning
+
+
+def test_one_that_can_not_be_scored_costs_a_line(
+    net: Run, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("memmap_train.training.ridge.results.keras_model", fail)
+        script = Fitting()
+        add_baseline(net, sample, recorded_report(net), script)
+    assert "fails on the validation eras: ResourceExhaustedError: OOM" in script.warnings[0]
+    again = Fitting()
+    assert add_baseline(net, sample, recorded_report(net), again).baseline is not None
+    assert "summing" not in again.calls  # the fit was saved
 
 
 def test_each_fold_has_its_own(sample: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import memmap_train as mt
 from memmap_train.errors import ConfigError, RunError
 from memmap_train.loading.batches import Batches
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.training.resolve import prepare
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused

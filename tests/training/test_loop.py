@@ -31,7 +31,9 @@ from memmap_train.loading.sequential import SequentialReader
 from memmap_train.loading.window_sampler import ORDER_VERSION
 from memmap_train.runs.checkpoints.checkpoints import newest_step
 from memmap_train.runs.lock import is_running
-from memmap_train.runs.reports.report import Reporter, TrainReport, plan_text
+from memmap_train.runs.reports.plan import plan_text
+from memmap_train.runs.reports.report import TrainReport
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.scores.metrics import numerai_corr, pearson, why_undefined
 from memmap_train.runs.scores.monitor import MONITORS
 from memmap_train.runs.scores.summary import summary

@@ -13,7 +13,7 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import DatasetError, RunError, ShardError
-from memmap_train.runs.reports.report import TrainPlan, plan_text
+from memmap_train.runs.reports.plan import TrainPlan, plan_text
 from memmap_train.training.plan import plan_of
 from memmap_train.training.resolve import prepare
 from memmap_train.training.train import train_run

@@ -11,7 +11,7 @@ import pytest
 import memmap_train as mt
 from memmap_train.errors import RunError
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
-from memmap_train.training.prediction.predictions import write_predictions
+from memmap_train.training.prediction.predict import write_predictions
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.training_data import Script, small_config

@@ -17,7 +17,7 @@ import memmap_train as mt
 from memmap_train.arrays import Floats
 from memmap_train.errors import ConfigError, DatasetError, RunError
 from memmap_train.runs.configuration.target_transforms import TargetTransform
-from memmap_train.runs.reports.report import Reporter
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.reports.training_display import TrainingDisplay
 from memmap_train.runs.scores.era_transform import transformed_era
 from memmap_train.runs.scores.metrics import numerai_corr

@@ -8,7 +8,7 @@ from ...arguments import flag, instance, names, whole_number
 from ...dataset.manifest_file import enclosing_dataset
 from ...errors import ArgumentError, NumeraiError
 from ...progress import Progress, ProgressOption, reporting
-from ...runs.run import enclosing_run
+from ...runs.run_folder import enclosing_run
 from ...system.paths import checked_path
 from .folder import RECORD_NAME, holding, publish, read_record
 from .parallel import receive_all

@@ -22,10 +22,11 @@ from ...dataset.selection import Selection
 from ...errors import ExportError, MemmapTrainError, RunError
 from ...progress import ProgressOption, reporting
 from ...runs.files import replacing
-from ...runs.run import Run, enclosing_run, read_run
+from ...runs.run import Run, read_run
+from ...runs.run_folder import enclosing_run
 from ...system.paths import checked_path, user_path, user_paths
 from ...training.prediction.neutralization import neutralization
-from ...training.prediction.predictions import RunOrPath
+from ...training.prediction.predict import RunOrPath
 from ...training.startup import import_tensorflow
 from .comparison import compare
 from .images import check_can_try, find_python, make_environment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...dataset.file_digest import digest_file
 from ...errors import NumeraiError
-from ...training.prediction.predictions import write_predictions
+from ...training.prediction.predict import write_predictions
 from ...training.startup import start_tensorflow
 from ..submission.account import find_model
 from ..submission.destinations import PREDICTIONS

@@ -16,7 +16,7 @@ from ...arguments import flag
 from ...dataset.format import FILE_NAME as MANIFEST_NAME
 from ...errors import ConfigError, MemmapTrainError, NumeraiError
 from ...progress import ProgressOption
-from ...runs.run import enclosing_run
+from ...runs.run_folder import enclosing_run
 from ...system.locks import Lock, LockHeldError
 from ...system.paths import checked_path
 from ..submission.account import check_key, find_model, read_keys

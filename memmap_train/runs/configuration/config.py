@@ -1,8 +1,8 @@
 """The configuration of a training: one frozen record, read from a TOML file and from ``--set``.
 
 In: the path of a flat TOML file and ``key=value`` overrides. Out: a `TrainConfig` whose values have
-been checked one by one by pydantic, with one-line errors that name every fault. Checks that need a
-dataset (names, sizes, eras) are made in `training.resolve`.
+been checked one by one (see `config_checks`), with one-line errors that name every fault. Checks
+that need a dataset (names, sizes, eras) are made in `training.resolve`.
 
 A file holds what differs from the defaults::
 
@@ -14,21 +14,14 @@ A file holds what differs from the defaults::
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date
-from functools import cache
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-
-from ...errors import ConfigError, listed, nearest, shown
+from ...errors import ConfigError
 from ...system.paths import user_path
 from . import config_types as types
+from .config_checks import checked_values
 from .config_file import PARAMS, read_file, read_overrides
-from .wording import faults_in
-
-_MAX_SHOWN = 200  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +95,10 @@ class TrainConfig:
     activation : str
         The activation function of hidden layers: "relu", "gelu", "silu", "leaky_relu", "elu" or
         "tanh". It applies to built-in models.
-    additive : "none", "linear" or "quadratic"
+    additive : "none", "linear", "quadratic" or "pairs"
         What an "mlp" adds to the output of its hidden layers: nothing, a linear term of each
-        feature, or also a quadratic one. Few quadratic terms grow.
+        feature, also a quadratic one, or also the product of each pair of features, which is for
+        some hundred features. Few quadratic terms and products grow.
     normalization : "none", "batch" or "layer"
         What normalises each hidden layer of an "mlp" or an "autoencoder" before its activation: the
         mean and the variance of each unit over a batch, or of each row over the layer's units.
@@ -211,7 +205,7 @@ class TrainConfig:
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
-    additive: Literal["none", "linear", "quadratic"] = "quadratic"
+    additive: Literal["none", "linear", "quadratic", "pairs"] = "quadratic"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -241,7 +235,9 @@ class TrainConfig:
     checkpoint_minutes: types.NotNegative = 10.0
 
     def __post_init__(self) -> None:
-        kept, faults = _check({key.name: getattr(self, key.name) for key in fields(self)})
+        kept, faults = checked_values(
+            TrainConfig, {key.name: getattr(self, key.name) for key in fields(self)}
+        )
         if faults:
             raise ConfigError("; ".join(faults))
         for name, value in kept.items():
@@ -297,7 +293,7 @@ class TrainConfig:
         merged = {} if begun is None else begun.to_dict()
         faults = []
         for where, values in parts.items():
-            kept, found = _check(values)
+            kept, found = checked_values(TrainConfig, values)
             params = merged.get(PARAMS, {}) | kept.get(PARAMS, {})
             merged |= kept | ({PARAMS: params} if params else {})
             faults += [f"{where}: {fault}" for fault in found]
@@ -318,80 +314,3 @@ class TrainConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
         }
-
-
-def checked_config(config: object) -> TrainConfig | None:
-    """Return a configuration that a caller passed, or None.
-
-    Raises
-    ------
-    ConfigError
-        It is something else; the error shows how to write it as a `TrainConfig`.
-    """
-    if config is None or isinstance(config, TrainConfig):
-        return config
-    found, advice = shown(config), "TrainConfig(...)"
-    if isinstance(config, Mapping):
-        found = type(config).__name__
-        given = ", ".join(f"{key}={value!r:.60}" for key, value in config.items())
-        advice = f"TrainConfig({given})" if len(given) <= _MAX_SHOWN else "TrainConfig(**config)"
-    elif isinstance(config, type):
-        advice = "TrainConfig()"
-    elif isinstance(config, str | PathLike):
-        advice = f"TrainConfig.load({str(config)!r:.{_MAX_SHOWN}})"
-    raise ConfigError(f"config: expected a TrainConfig, found {found}: write {advice}")
-
-
-@cache
-def _model() -> type[BaseModel]:
-    """Return a model with the keys of `TrainConfig`, which checks the values of any of them."""
-    declared = get_type_hints(TrainConfig, include_extras=True)
-    keys: dict[str, Any] = {key.name: (declared[key.name], None) for key in fields(TrainConfig)}
-    config = ConfigDict(strict=True, allow_inf_nan=False)
-    return create_model("TrainConfig", __config__=config, **keys)
-
-
-@cache
-def schema_of_keys() -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of each key's value, in the order of the keys."""
-    properties: dict[str, dict[str, Any]] = _model().model_json_schema()["properties"]
-    return properties
-
-
-def _check(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
-    """Return the values as they are kept, or none and a line for each key that can't be."""
-    known = schema_of_keys()
-    faults = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and name != PARAMS:
-            faults[name] = (
-                f"{name!r} is a table, expected a value: the configuration is flat, write the "
-                "table's keys at the top, without its header"
-            )
-        elif name not in known:
-            keys = f"; the keys are {listed(known, most=len(known))}"
-            faults[name] = f"unknown key {name!r}{nearest(name, known) or keys}"
-    checkable = {name: value for name, value in values.items() if name not in faults}
-    kept = {}
-    try:
-        model = _model().model_validate(checkable)
-        kept = {name: getattr(model, name) for name in checkable}
-    except ValidationError as error:
-        for name, expected, found in faults_in(error, known, checkable):
-            value = values[name]
-            advice = nearest(value, _choices(known[name])) if isinstance(value, str) else ""
-            if _holds_date(value):
-                advice = "; write dates in quotes"
-            faults[name] = f"{name}: expected {expected}, found {found}{advice}"
-    return kept if not faults else {}, [faults[name] for name in values if name in faults]
-
-
-def _choices(schema: Mapping[str, Any]) -> list[str]:
-    """Return the words among the values that a JSON schema allows."""
-    return [word for part in (schema, *schema.get("anyOf", ())) for word in part.get("enum", ())]
-
-
-def _holds_date(value: object) -> bool:
-    """Return True if a value is a date or a list has one: TOML reads 2024-01-05 as a date."""
-    items = value if isinstance(value, list) else [value]
-    return any(isinstance(item, date) for item in items)

@@ -10,7 +10,8 @@ import re
 from dataclasses import MISSING, fields
 from textwrap import fill
 
-from .config import TrainConfig, schema_of_keys
+from .config import TrainConfig
+from .config_checks import schema_of_keys
 from .config_types import AUTO
 from .wording import allowed
 
@@ -31,7 +32,7 @@ def config_help(width: int = 80) -> str:
     """
     meanings = meanings_of_keys()
     parts = [fill(_INTRODUCTION, width)]
-    for name, schema in schema_of_keys().items():
+    for name, schema in schema_of_keys(TrainConfig).items():
         lines = (meanings.get(name, ""), f"Expected: {allowed(schema)}.")
         indented = [
             fill(
@@ -58,7 +59,7 @@ def default_text(name: str) -> str:
     value = key.default if key.default is not MISSING else {}
     if value is not None:
         return json.dumps(value)
-    has_auto = {"const": AUTO} in schema_of_keys()[name].get("anyOf", ())
+    has_auto = {"const": AUTO} in schema_of_keys(TrainConfig)[name].get("anyOf", ())
     return f'"{AUTO}"' if has_auto else "… (left out by default)"
 
 

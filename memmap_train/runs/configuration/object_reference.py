@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, nearest
+from ...system.paths import PACKAGE_DIR
 
 # Not `pkgutil.resolve_name`: it refuses modules whose names begin with a digit (2024_models.py),
 # and doesn't tell a missing name from an AttributeError in the user's module.
 _REFERENCE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+)")
 
-_PACKAGE = str(Path(__file__).parents[2])
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # which make a terminal write in bold
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in ', re.MULTILINE)
 _LINE_OF_STACK = re.compile(
@@ -138,13 +138,14 @@ def _location(error: BaseException) -> str:
     """Return the line of the user's code that failed, in brackets, or an empty text."""
     made = [(file, int(line)) for file, line in _FRAME.findall(str(error))]
     # That stack begins where the program does. What follows this package's frames is the model's.
-    own = [position for position, (file, _) in enumerate(made) if file.startswith(_PACKAGE)]
+    own = [position for position, (file, _) in enumerate(made) if file.startswith(str(PACKAGE_DIR))]
     raised = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     for frames in (made[own[-1] + 1 if own else 0 :], raised):
         users = [
             (file, line)
             for file, line in frames
-            if not file.startswith((_PACKAGE, sys.base_prefix, "<")) and "site-packages" not in file
+            if not file.startswith((str(PACKAGE_DIR), sys.base_prefix, "<"))
+            and "site-packages" not in file
         ]
         if users or made:
             return " ({}, line {})".format(*users[-1]) if users else ""

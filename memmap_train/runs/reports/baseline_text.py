@@ -1,6 +1,6 @@
 """A ridge regression in the report of a training: its strengths, and its scores beside a net's.
 
-Takes numbers; returns text and plain values. Imports numpy only.
+Takes numbers; returns text. Imports numpy only.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,6 @@ def baseline_lines(other: Summary | None, own: Summary) -> list[str]:
         f"baseline    numerai_corr of a ridge regression {other.mean:.4f}, Sharpe "
         f"{other.sharpe:.2f}: this run's is {own.mean:.4f}, {own.mean - other.mean:+.4f}"
     ]
-
-
-def baseline_scores(scores: Summary | None) -> dict[str, float]:
-    """Return the scores of a baseline by their keys in `state.json`."""
-    if scores is None:
-        return {}
-    return {f"baseline_corr_{name}": getattr(scores, name) for name in ("mean", "std", "sharpe")}
 
 
 def strengths_text(strengths: Mapping[str, float]) -> str:

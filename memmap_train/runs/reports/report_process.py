@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...system.paths import PACKAGE_DIR
 from ...text import in_time
 from ..run import Run
 
 MAX_SECONDS = 1800.0
 """A report that takes longer is given up; the command makes it at leisure."""
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 _SECONDS_TO_END = 10.0  # after the process was asked to
 
 
@@ -125,4 +125,6 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def _python_path() -> str:
     """Return where the process finds this package, even if it isn't installed."""
-    return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(_PACKAGE_PARENT))))
+    return os.pathsep.join(
+        filter(None, (os.environ.get("PYTHONPATH"), str(PACKAGE_DIR.resolve().parent)))
+    )

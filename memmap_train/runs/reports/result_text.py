@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from ...text import counted
 from ..scores.summary import Summary
 from .baseline_text import baseline_lines, strengths_text
-from .report import FoldsReport, TrainPlan, TrainReport, plan_text
+from .plan import TrainPlan, plan_text
+from .report import FoldsReport, TrainReport
 from .seeds_report import SeedsReport
 
 HOW_TO_GET_PICTURES = "for a picture and a report of the scores: pip install 'memmap-train[report]'"

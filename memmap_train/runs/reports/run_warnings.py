@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import listed
 from ..record import RunRecord
 from ..run import Run
-from .report import Reporter
+from .reporter import Reporter
 
 _BEYOND = "a resumed run won't end in the bits of an uninterrupted one"
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..scores.summary import Summary, result_scores
-from .baseline_text import baseline_scores
 from .report import FoldsReport, TrainReport
 
 
@@ -75,7 +74,6 @@ class SeedsReport:
             "run_dir": self.run_dir,
             "n_eras": self.n_eras,
             **result_scores(self.corr, self.pearson, self.further),
-            **baseline_scores(self.baseline),
             "best_possible": self.best_possible,
             "chart_path": self.chart_path,
             "seed_corr_mean": self.seed_mean,

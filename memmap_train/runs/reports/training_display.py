@@ -19,9 +19,11 @@ from ...progress import (
     is_shown,
 )
 from ...text import counted, in_time
-from ..folds.folds import Fold
+from ..folds.fold import Fold
 from ..scores.monitor import FURTHER_SCORES
-from .report import FoldsReport, Reporter, TrainPlan, TrainReport, plan_text
+from .plan import TrainPlan, plan_text
+from .report import FoldsReport, TrainReport
+from .reporter import Reporter
 
 
 def reporter(option: bool | Progress | Reporter | None) -> AbstractContextManager[Reporter]:

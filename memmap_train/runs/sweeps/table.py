@@ -18,7 +18,7 @@ from ...errors import RunError
 from ...system.paths import user_path
 from ...text import counted
 from ..folds.embargo import overlapping_eras
-from ..reports.report import TrainPlan
+from ..reports.plan import TrainPlan
 from ..run import Run, read_run
 from ..run_description import begun_parts, check_known, describe_run
 from ..scores.score_files import era_score_columns

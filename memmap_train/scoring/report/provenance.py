@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...runs.folds.folds import Fold
+from ...runs.folds.fold import Fold
 from ...runs.scores.statistics import ScoreStatistics
 from ...text import counted
-from ..records import ModelScores
+from ..model_scores import ModelScores
 from .markup import details, escaped, facts, key, listing, number, table, with_error
 from .subject import Subject, span
 

@@ -12,7 +12,7 @@ from ...dataset.dataset import Dataset
 from ...errors import ConfigError, RunError, listed
 from ...runs.checkpoints.checkpoints import newest_step
 from ...runs.files import replacing
-from ...runs.folds.folds import Fold
+from ...runs.folds.fold import Fold
 from ...runs.lineage import Lineage, begun_with, digest_of_model, lineage_of
 from ...runs.run import Run
 

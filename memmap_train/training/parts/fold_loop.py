@@ -20,10 +20,13 @@ from ...runs.folds.selection import DatasetOrPath
 from ...runs.found_run import found_run
 from ...runs.lock import check_free
 from ...runs.reports.chart import draw_run
+from ...runs.reports.plan import TrainPlan
 from ...runs.reports.recorded_report import recorded_folds_report, recorded_summaries
-from ...runs.reports.report import FoldsReport, Reporter, TrainPlan, TrainReport
+from ...runs.reports.report import FoldsReport, TrainReport
+from ...runs.reports.reporter import Reporter
 from ...runs.resume import acquire_run, begun_record, finished_result
-from ...runs.run import Run, find_run, read_run
+from ...runs.run import Run, read_run
+from ...runs.run_folder import find_run
 from ...system.paths import user_path
 from ..resolve import Setup, best_possible_score, prepare
 from ..startup import require_tensorflow

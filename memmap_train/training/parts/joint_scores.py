@@ -10,7 +10,7 @@ from itertools import pairwise
 from ...arrays import Float64
 from ...dataset.dataset import Dataset
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.run import Run
 from ...runs.scores.summary import EraScores
 from ..prediction.ensemble import mean_of_members, members_of
@@ -33,7 +33,7 @@ def joint_scores(run: Run, dataset: Dataset, report: Reporter) -> EraScores:
     Raises
     ------
     RunError
-        A model is missing, or its predictions aren't numbers.
+        A model is missing; `ModelError` if one fails, or its predictions aren't numbers.
     """
     pace, targets = Pace(report.seconds_between_reports), run.record.targets
 

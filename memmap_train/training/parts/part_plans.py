@@ -6,7 +6,7 @@ in memory.
 
 from collections.abc import Callable, Sequence
 
-from ...runs.reports.report import TrainPlan
+from ...runs.reports.plan import TrainPlan
 from ...runs.run import Run
 from ..compiled import make_model
 from ..plan import with_costs

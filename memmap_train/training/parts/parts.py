@@ -12,7 +12,7 @@ from dataclasses import replace
 from ...dataset.dataset import Dataset
 from ...errors import RunError
 from ...runs.folds.selection import reopened
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.resume import check_same_dataset
 from ...runs.run import Run, read_run
 from ..models.initial_model import InitialModel

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from ...dataset.dataset import Dataset
 from ...errors import ConfigError, MemmapTrainError, RunError
 from ...runs.configuration.config import TrainConfig
-from ...runs.folds.folds import Fold, walk_forward
+from ...runs.folds.fold import Fold
+from ...runs.folds.folds import walk_forward
 from ...runs.record import RunRecord, fold_record
 from ...runs.resume import dataset_record
 from ...runs.run import Run

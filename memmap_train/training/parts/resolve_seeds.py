@@ -13,7 +13,7 @@ from ...dataset.dataset import Dataset
 from ...errors import ConfigError
 from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.ridge_keys import RIDGE
-from ...runs.folds.folds import Fold
+from ...runs.folds.fold import Fold
 from ...runs.folds.selection import DatasetOrPath
 from ...runs.found_run import found_run
 from ...runs.record import RunRecord

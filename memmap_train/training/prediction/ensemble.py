@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from ...arrays import Float32, Float64, Floats
 from ...dataset.dataset import Dataset
-from ...errors import ConfigError, DatasetError, RunError
+from ...errors import ConfigError, DatasetError, ModelError, RunError
 from ...loading.placement import is_past_cache
 from ...progress import Progress
 from ...runs.configuration.object_reference import describe_error, user_code
-from ...runs.folds.folds import fold_of
+from ...runs.folds.fold import fold_of
 from ...runs.lineage import code_of
 from ...runs.run import Run, read_run
 from ...runs.scores.metrics import uniform_ranks
@@ -74,7 +74,7 @@ def predict_rows(
     runs : sequence of Run
     dataset : Dataset
     raw : bool
-        See `predictions.predict`.
+        See `predict.predict`.
     progress : callable(what, done, total)
         Called with rows, which count once for each run, or each seed of a run of seeds.
 
@@ -86,7 +86,7 @@ def predict_rows(
     Raises
     ------
     RunError, DatasetError, ConfigError
-        See `predictions.predict`.
+        See `predict.predict`.
     """
     require_tensorflow()
     for run in runs:
@@ -259,7 +259,9 @@ def _predicted(
                 part, run.record.features, past_cache=is_past_cache(part), progress=tell
             )
         except tf.errors.OpError as error:
-            raise RunError(f"{run.model_path}: the model fails: {describe_error(error)}") from error
+            raise ModelError(
+                f"{run.model_path}: the model fails: {describe_error(error)}"
+            ) from error
         n_before += part.n_rows
 
 
@@ -277,7 +279,7 @@ def load(run: Run, *, in_float32: bool = False) -> Predictor:
 
 def _checked(values: Float32, where: str) -> Float32:
     if not np.isfinite(values).all():
-        raise RunError(
+        raise ModelError(
             f"{where}: the model's predictions aren't numbers; train again with a lower "
             "learning_rate"
         )

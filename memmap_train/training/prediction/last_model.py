@@ -110,7 +110,7 @@ def _fill_missing(run: Run) -> float | None:
 
 
 def outputs_of(last: LastModel, features: Float32, *, in_float32: bool = False) -> Float32:
-    """Return a model's own outputs of the main target, as `predictions.predict` has them.
+    """Return a model's own outputs of the main target, as `predict.predict` has them.
 
     Parameters
     ----------

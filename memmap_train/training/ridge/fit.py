@@ -19,7 +19,8 @@ from ...runs.checkpoints.checkpoints import load_newest, save_checkpoint
 from ...runs.checkpoints.state_store import CheckpointPace
 from ...runs.configuration.model_params import built_in_params
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.report import TrainReport
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.run_warnings import RunWarnings
 from ...runs.resume import identity_of
 from ...runs.run import Run

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...loading.placement import is_past_cache
-from ...runs.reports.report import TrainPlan
+from ...runs.reports.plan import TrainPlan
 from ...system.memory_budget import PROCESS_MEMORY
 from ...text import in_bytes
 from ..resolve import Setup

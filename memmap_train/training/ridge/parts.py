@@ -11,7 +11,8 @@ from itertools import pairwise
 from ...arrays import Floats
 from ...dataset.dataset import Dataset
 from ...errors import FoldError
-from ...runs.folds.folds import Fold, split
+from ...runs.folds.fold import Fold
+from ...runs.folds.folds import split
 
 _HELD_OUT = 0.2  # of the training eras, the last ones
 

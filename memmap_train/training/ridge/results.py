@@ -7,13 +7,16 @@ import time
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from ...errors import RunError
+from ...errors import ConfigError, RunError
 from ...loading.placement import is_past_cache
+from ...runs.configuration.object_reference import describe_error
 from ...runs.files import replacing
 from ...runs.reports.chart import draw_run
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter, TrainReport
+from ...runs.reports.report import TrainReport
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.run_warnings import RunWarnings
 from ...runs.run import Run
 from ...runs.scores.summary import EraScores, history_scores
@@ -58,17 +61,27 @@ class RidgeResults:
 
         Raises
         ------
+        ConfigError
+            The weights are no numbers, or the model fails on the validation eras, for want of
+            memory.
         RunError
             They can't be written, which `resume` does again.
         """
         if not (np.isfinite(found.weights).all() and np.isfinite(found.biases).all()):
-            raise RunError(
+            raise ConfigError(
                 f"{self._run.path}: the model's weights are no numbers; expected features and "
                 "targets of moderate size: check the dataset"
             )
         began = time.perf_counter()
-        model = keras_model(found)
-        scores = self._scores(model)
+        try:
+            model = keras_model(found)
+            scores = self._scores(model)
+        except tf.errors.OpError as error:
+            raise ConfigError(
+                f"{self._run.path}: the ridge regression fails on the validation eras: "
+                f"{describe_error(error)}; the fit itself is done: free some memory of the device, "
+                "and add --resume to continue from there"
+            ) from error
         corr, pearson = scores.corr_summary(), scores.pearson_summary()
         row = {
             "epoch": 1,

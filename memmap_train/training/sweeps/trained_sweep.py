@@ -12,9 +12,10 @@ from typing import Any, Literal
 from ...arguments import flag
 from ...errors import ConfigError, RunError, shown
 from ...progress import Progress
-from ...runs.configuration.config import TrainConfig, checked_config
+from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.config_argument import checked_config
 from ...runs.folds.selection import DatasetOrPath
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.training_display import reporter
 from ...runs.sweeps.record import SWEEP_CHART, read_sweep
 from ...runs.sweeps.table import describe_sweep, sweep_text

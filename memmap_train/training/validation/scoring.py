@@ -7,7 +7,7 @@ era, and a row of `history.csv`.
 from ...loading.placement import is_past_cache
 from ...runs.checkpoints.state import Row, TrainingProgress
 from ...runs.reports.pace import Pace
-from ...runs.reports.report import Reporter
+from ...runs.reports.reporter import Reporter
 from ...runs.reports.run_warnings import RunWarnings
 from ...runs.scores.score_files import step_score_columns
 from ...runs.scores.summary import EraScores, history_scores

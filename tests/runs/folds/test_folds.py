@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from memmap_train.dataset.eras import era_time
 from memmap_train.errors import FoldError, MemmapTrainError
 from memmap_train.runs.folds.embargo import automatic_embargo
-from memmap_train.runs.folds.folds import Fold, fold_of, split, walk_forward
+from memmap_train.runs.folds.fold import Fold, fold_of
+from memmap_train.runs.folds.folds import split, walk_forward
 from tests.support.errors import refused
 
 FRIDAY = date(2024, 1, 5)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from memmap_train.runs.reports.chart import draw_run, draw_scores
-from memmap_train.runs.run import Run, begin_run
+from memmap_train.runs.run import Run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.run_records import run_record
 
 ERAS = [f"{number:04}" for number in range(1, 41)]

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from memmap_train.runs.reports.report import FoldsReport, Reporter, TrainReport
+from memmap_train.runs.reports.report import FoldsReport, TrainReport
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.reports.result_text import folds_text, result_text, training_text
 from memmap_train.runs.reports.seeds_report import SeedsReport
 from memmap_train.runs.scores.summary import Summary

@@ -14,7 +14,8 @@ import memmap_train as mt
 from memmap_train.runs.record import RunRecord
 from memmap_train.runs.reports import report_process
 from memmap_train.runs.reports.report_process import make_report
-from memmap_train.runs.run import Run, begin_run
+from memmap_train.runs.run import Run
+from memmap_train.runs.run_folder import begin_run
 from tests.support.run_records import RECORD
 
 
@@ -56,7 +57,7 @@ def test_the_process_gets_the_run_the_dataset_and_the_page(run: Run, script: Scr
     assert script.make(run, code) == run.report_path
     text = run.report_path.read_text()
     assert text.startswith(f"report {run.path} {Path('shards').absolute()} --out")
-    assert text.endswith(str(Path(mt.__file__).parents[1]))
+    assert text.endswith(str(Path(mt.__file__).resolve().parents[1]))
     assert script.warned == []
     assert len(script.said) == 2
     assert " was made in " in script.said[-1]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from memmap_train.runs.reports.report import Reporter, TrainPlan
+from memmap_train.runs.reports.plan import TrainPlan
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.reports.training_display import TrainingDisplay, reporter
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from memmap_train.errors import RunError
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.run import begin_run, find_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run, find_run
 from memmap_train.runs.sweeps.record import (
     SweepRecord,
     Trial,

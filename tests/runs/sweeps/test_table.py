@@ -10,7 +10,8 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.errors import RunError
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.runs.scores.score_files import history_columns
 from memmap_train.runs.scores.statistics import score_statistics
 from memmap_train.runs.sweeps.chart import draw_sweep

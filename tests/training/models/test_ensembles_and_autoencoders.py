@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from memmap_train.errors import ConfigError
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.reports.report import Reporter
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.training.losses.batch_loss import BatchLoss
 from memmap_train.training.models import build as building
 from memmap_train.training.models.build import build

@@ -21,7 +21,7 @@ from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.training.models.build import build
 from memmap_train.training.models.initial_model import InitialModel
 from memmap_train.training.parts.fold_loop import train_folds
-from memmap_train.training.prediction.predictions import write_predictions
+from memmap_train.training.prediction.predict import write_predictions
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.training_data import STEPS_PER_EPOCH, Script, newest_checkpoint, small_config

@@ -30,7 +30,7 @@ from memmap_train.runs.scores.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
-from memmap_train.training.prediction.predictions import write_predictions
+from memmap_train.training.prediction.predict import write_predictions
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
 from tests.support.files import contents

@@ -14,10 +14,12 @@ import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.errors import ConfigError, MemmapTrainError, RunError
 from memmap_train.runs.reports.recorded_report import recorded_seeds_report
-from memmap_train.runs.reports.report import FoldsReport, Reporter, TrainReport
+from memmap_train.runs.reports.report import FoldsReport, TrainReport
+from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.reports.seeds_report import SeedsReport
-from memmap_train.runs.run import begin_run, read_run
+from memmap_train.runs.run import read_run
+from memmap_train.runs.run_folder import begin_run
 from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.runs.scores.summary import summary
 from memmap_train.training.baseline import add_baseline

@@ -12,8 +12,9 @@ import pytest
 
 import memmap_train as mt
 from memmap_train.errors import ConfigError
+from memmap_train.runs.reports.plan import plan_text
 from memmap_train.runs.reports.recorded_report import recorded_report
-from memmap_train.runs.reports.report import TrainReport, plan_text
+from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import read_run
 from memmap_train.training.models.numpy_operations import numpy_operations

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.runs.folds.folds import Fold
+from memmap_train.runs.folds.fold import Fold
 from memmap_train.training.ridge.parts import blocks_of, inner_fold, parts_of
 
 pytest_plugins = ["tests.support.training_fixtures"]
