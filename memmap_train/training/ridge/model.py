@@ -19,8 +19,7 @@ from ..resolve import Setup
 from .strength import LinearModel
 from .sums import block_rows
 
-_PROBED_ROWS = 2048
-_PROBE_SECONDS = 0.2
+_PROBED_ROWS, _N_PROBED = 2048, 3
 _SHARE = 0.85
 """Of the time of all sums, that of the products; see `make bench ARGS=ridge`."""
 
@@ -98,18 +97,20 @@ def plan_of_ridge(setup: Setup, plan: TrainPlan) -> TrainPlan:
     )
 
 
-def fit_seconds(setup: Setup) -> float:
-    """Return about how long the sums of a ridge regression take, by products of one block."""
-    n_features = len(setup.batches.feature_names)
+def seconds_per_row(n_features: int) -> float:
+    """Return about how long the sums of a ridge regression take for a row, by products of a block.
+
+    The first product is slower: threads start, and memory is touched that the sums use again.
+    """
     n_rows = min(block_rows(n_features), _PROBED_ROWS)
-    block = np.zeros((n_rows, n_features), np.float32)
-    n_products, seconds = 0, 0.0
-    # Several: the first one also starts threads, and others wait for cores that are in use.
-    began = time.perf_counter()
-    while seconds < _PROBE_SECONDS:
-        np.matmul(block.T, block)
-        n_products, seconds = n_products + 1, time.perf_counter() - began
-    return setup.batches.dataset.n_rows / (n_products * n_rows) * seconds / _SHARE
+    block = np.ones((n_rows, n_features), np.float32)
+    product = np.empty((n_features, n_features), np.float32)
+    seconds = []
+    for _ in range(1 + _N_PROBED):
+        began = time.perf_counter()
+        np.matmul(block.T, block, out=product)
+        seconds.append(time.perf_counter() - began)
+    return float(min(seconds[1:]) / n_rows / _SHARE)
 
 
 def _needed_bytes(n_features: int, n_groups: int) -> int:
