@@ -1,7 +1,8 @@
-"""The built-in models: features of 0 to 1 in, one output per target.
+"""The built-in models: features of 0 to 1 in, one output per target; or the user's own.
 
-Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
-package isn't installed.
+Takes a configuration; returns a Keras model. A saved one is opened by ``keras.models.load_model``
+where this package isn't installed, since it consists of Keras's own layers; "tabm" alone has layers
+of this package, which are registered when this module is imported.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +34,8 @@ _FEATURE_STD = 0.125**0.5
 # Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
 # saved, and the best epoch's.
 _TRAINED_BYTES = 28
-# Of a row's unit: float32, its gradient, and what a step keeps for it. Measured: 8 to 27.
+# Of a row's unit: float32, its gradient, and what a step keeps for it. Measured: 8 to 27; and 12
+# for a member's scaled matrix.
 _ACTIVATION_BYTES = 12
 _SIZES = ("k", "bottleneck")
 
@@ -87,6 +89,8 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
     n_activations = members * (config.batch_size or 0) * sum(hidden)
+    if config.model == "tabm":  # each member's scaled matrices; see `members.MemberDense`
+        n_activations += members * sum(a * b for a, b in pairwise(hidden))
     needed = n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES
     free = available_memory()
     if needed > free:

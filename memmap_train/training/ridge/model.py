@@ -16,6 +16,7 @@ from ...runs.reports.plan import TrainPlan
 from ...system.memory_budget import PROCESS_MEMORY
 from ...text import in_bytes
 from ..resolve import Setup
+from .rows import are_codes
 from .strength import LinearModel
 from .sums import block_rows
 
@@ -59,8 +60,10 @@ def check_memory(setup: Setup, n_groups: int = 1) -> None:
         Groups of targets that have labels in the same rows.
     """
     n_features = len(setup.batches.feature_names)
-    needed = _needed_bytes(n_features, n_groups)
     free = PROCESS_MEMORY.available()
+    needed = _needed_bytes(n_features, n_groups, itemsize=8)
+    if needed > free and _are_codes(setup):
+        needed = _needed_bytes(n_features, n_groups, itemsize=4)
     if needed > free:
         alike = "" if n_groups == 1 else ", or on targets that have labels in the same rows"
         raise ConfigError(
@@ -113,7 +116,18 @@ def seconds_per_row(n_features: int) -> float:
     return float(min(seconds[1:]) / n_rows / _SHARE)
 
 
-def _needed_bytes(n_features: int, n_groups: int) -> int:
-    """Return the bytes for sums and a factorisation, and for products or blocks of rows."""
-    blocks = 4 * block_rows(n_features) * n_features * (3 if n_groups > 1 else 2)
-    return (n_groups + 1) * matrix_bytes(n_features) + matrix_bytes(n_features) // 2 + blocks
+def _are_codes(setup: Setup) -> bool:
+    columns = setup.dataset.feature_columns(setup.config.features)
+    return are_codes(setup.batches.dataset, columns, setup.config.fill_missing)
+
+
+def _needed_bytes(n_features: int, n_groups: int, *, itemsize: int) -> int:
+    """Return the bytes for sums and a factorisation, and for products and blocks of rows.
+
+    Features that are codes are multiplied as they are read, with an `itemsize` of 4; others in a
+    copy, with one of 8.
+    """
+    rows = block_rows(n_features) * n_features
+    blocks = rows * (2 * 4 + (itemsize if n_groups > 1 else 0) + (itemsize if itemsize > 4 else 0))
+    product = itemsize * matrix_bytes(n_features) // 8
+    return (n_groups + 1) * matrix_bytes(n_features) + product + blocks

@@ -298,6 +298,18 @@ def test_sums_that_do_not_fit_into_memory_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_features_that_are_no_codes_take_more_memory(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Codes fit: three matrices or so of 8 x 8, and two blocks of rows.
+    free = 2 * 4 * 8192 * 8 + 10_000
+    monkeypatch.setattr(ridge_model.PROCESS_MEMORY, "available", lambda: free)
+    dry_run(sample, tmp_path / "run", ridge_config())
+    monkeypatch.setattr(ridge_model, "are_codes", lambda *_: False)
+    with refused(ConfigError, "the sums of a ridge regression on 8 features take 1.1 MB"):
+        dry_run(sample, tmp_path / "run", ridge_config())
+
+
 def test_too_few_eras_to_hold_out_take_the_usual_strength(sample: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(sample)
     few = dataset.select(dataset.eras[:4])
