@@ -48,7 +48,7 @@ _HOMES = {
     "TrainConfig": "runs.configuration.config",
     "convert": "conversion.conversion",
     "download": "numerai.download.download",
-    "evaluate": "scoring.evaluation",
+    "evaluate": "scoring.evaluate",
     "export": "numerai.export.export",
     "keras_batches": "training.keras_batches",
     "open_dataset": "dataset.dataset",
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from .runs.configuration.config import TrainConfig
     from .runs.folds.fold import Fold
     from .runs.folds.folds import split, walk_forward
-    from .scoring.evaluation import evaluate
+    from .scoring.evaluate import evaluate
     from .training.keras_batches import keras_batches
     from .training.prediction.predict import predict
     from .training.sweeps.trained_sweep import sweep

@@ -46,11 +46,11 @@ _HOMES = {
     "Batch": "loading.gather",
     "DownloadPlan": "numerai.download.plan",
     "DownloadReport": "numerai.download.report",
-    "Evaluation": "scoring.records",
+    "Evaluation": "scoring.evaluation",
     "ExportReport": "numerai.export.report",
-    "Exposures": "scoring.records",
+    "Exposures": "scoring.model_scores",
     "FoldsReport": "runs.reports.report",
-    "ModelScores": "scoring.records",
+    "ModelScores": "scoring.model_scores",
     "PlannedFile": "numerai.download.plan",
     "Pool": "loading.sampler",
     "PredictReport": "training.prediction.predictions",
@@ -70,7 +70,7 @@ _HOMES = {
     "SubmitReport": "numerai.submission.report",
     "Summary": "runs.scores.summary",
     "Sweep": "training.sweeps.trained_sweep",
-    "TargetScores": "scoring.records",
+    "TargetScores": "scoring.model_scores",
     "TorchBatches": "loading.torch_batches",
     "TrainPlan": "runs.reports.plan",
     "TrainReport": "runs.reports.report",
@@ -97,13 +97,9 @@ if TYPE_CHECKING:
     from .runs.reports.seeds_report import SeedsReport
     from .runs.scores.statistics import ScoreStatistics
     from .runs.scores.summary import Summary
+    from .scoring.evaluation import Evaluation
+    from .scoring.model_scores import Exposures, ModelScores, TargetScores
     from .scoring.provenance import Provenance
-    from .scoring.records import (
-        Evaluation,
-        Exposures,
-        ModelScores,
-        TargetScores,
-    )
     from .training.prediction.predictions import Predictions, PredictReport
     from .training.sweeps.trained_sweep import Sweep
     from .training.trained_run import TrainedRun

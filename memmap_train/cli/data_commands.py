@@ -1,208 +1,137 @@
-"""The declaration of the commands that make, check and read datasets, and of their help.
+"""The commands that make, check and read datasets: each calls a function and prints its result.
 
-Takes the commands of a parser; adds to them. Imports nothing else of the package.
+Takes the parsed arguments, which `data_parsers` declares.
 """
 
 import argparse
-from typing import Any
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
-from .strict_parser import add_command, text_or_empty
-
-
-def add_data_commands(commands: Any) -> None:
-    """Add the commands, in the order in which data go through them."""
-    for add in (
-        _add_sample,
-        _add_plan,
-        _add_convert,
-        _add_inspect,
-        _add_verify,
-        _add_status,
-        _add_warm,
-        _add_bench,
-    ):
-        add(commands)
-
-
-def _add_sample(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "sample",
-        "write a Numerai-shaped data set with a synthetic signal and benchmark models",
-        "memmap-train sample data/sample --eras 300 --seed 1",
-    )
-    parser.add_argument("directory", metavar="DIR", help="where the files go")
-    parser.add_argument(
-        "--eras", dest="n_eras", type=int, default=300, metavar="N", help="default: 300"
-    )
-    parser.add_argument("--rows-per-era", type=int, default=2000, metavar="N", help="default: 2000")
-    parser.add_argument(
-        "--features", dest="n_features", type=int, default=64, metavar="N", help="default: 64"
-    )
-    parser.add_argument(
-        "--signal",
-        choices=("plain", "market"),
-        default="plain",
-        help="plain, which lasts; or as in markets: known to the benchmark models in part, "
-        "drifting, with a factor that pays in training and then harms",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+from ..conversion.conversion import convert
+from ..conversion.report import describe_report, report_text
+from ..conversion.schema import ColumnOptions
+from ..dataset.dataset import open_dataset
+from ..dataset.verify import verify
+from ..errors import ShardError
+from ..loading.bench import bench, bench_text
+from ..loading.inspect import describe_dataset, describe_era, describe_features
+from ..loading.inspect_text import dataset_text, era_text, features_text
+from ..loading.page_cache import describe_status, eras_that_fit, read_ahead, status_text
+from ..text import counted, in_bytes
+from .output import bars, print_found
+from .strict_parser import options
 
 
-def _add_plan(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "plan",
-        "say what parquet files hold, what a dataset would take, and what to type next",
-        "memmap-train plan data/train.parquet data/validation.parquet "
-        "--features-json data/features.json",
+def _sample(arguments: argparse.Namespace) -> None:
+    from ..conversion.sample import write_sample  # needs pyarrow
+
+    with bars() as progress:
+        summary = write_sample(**options(arguments), progress=progress)
+    print(
+        f"{arguments.directory}: {counted(summary.n_rows, 'row')}, "
+        f"{counted(summary.n_eras, 'era')} and a live one, "
+        f"{counted(summary.n_features, 'feature')}; best possible validation score "
+        f"{summary.best:.4f}"
     )
-    _add_sources(parser, "parquet files, in order")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
+    for path in summary.paths:
+        print(f"  {path} ({in_bytes(Path(path).stat().st_size)})")
 
 
-def _add_convert(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "convert",
-        "convert parquet files into a dataset of memory-mapped shards, or a dataset into a "
-        "narrower one",
-        "memmap-train convert data/train.parquet data/validation.parquet --out data/shards "
-        "--features-json data/features.json --dtype int8",
-    )
-    _add_sources(
-        parser,
-        "parquet files, in order; or one dataset; none, to add benchmarks to a dataset that is "
-        "there",
-        nargs="*",
-    )
-    parser.add_argument("--out", required=True, metavar="DATASET", help="the dataset's folder")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "int8"),
-        help="default: float32; where a dataset is narrowed, its own",
-    )
-    parser.add_argument(
-        "--benchmarks",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="Numerai's *_benchmark_models.parquet and meta_model.parquet, joined by era and id; "
-        "given later, they are added to the dataset that is there, and nothing else is written",
-    )
-    parser.add_argument("--feature-set", metavar="NAME", help="only the features of this set")
-    parser.add_argument(
-        "--target",
-        dest="targets",
-        action="append",
-        metavar="NAME",
-        help="only this target; repeatable",
-    )
-    parser.add_argument(
-        "--missing",
-        choices=("0.5", "nan"),
-        help="what stands for a missing feature (default: 0.5; where a dataset is narrowed, as "
-        "there)",
-    )
-    parser.add_argument(
-        "--memory", type=int, metavar="MB", help="default: a quarter of what is available, <= 2000"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one per core)")
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace a dataset that is there, once the new one is complete",
-    )
-    parser.add_argument(
-        "--trust-features",
-        action="store_true",
-        help="in an update, don't decode and compare the features of old eras",
-    )
-    parser.add_argument(
-        "--decoder",
-        choices=("auto", "arrow"),
-        default="auto",
-        help="arrow: decode all features by Arrow, slower (default: auto, the same dataset)",
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.one_of = ("sources", "benchmarks")
+def _plan(arguments: argparse.Namespace) -> None:
+    from ..conversion.preview import preview_sources  # needs pyarrow
+    from ..conversion.preview_text import describe_preview, preview_text
+
+    with bars("values") as progress:
+        preview = preview_sources(
+            arguments.sources,
+            features_json=arguments.features_json,
+            columns=ColumnOptions(
+                era_column=arguments.era_column,
+                id_column=arguments.id_column,
+                feature_prefix=arguments.feature_prefix,
+                target_prefix=arguments.target_prefix,
+            ),
+            progress=progress,
+        )
+    print_found(arguments, preview, preview_text, describe_preview)
 
 
-def _add_inspect(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "inspect",
-        "show what is in a dataset, or in one of its eras",
-        "memmap-train inspect data/shards --era 0001",
+def _convert(arguments: argparse.Namespace) -> None:
+    with bars() as progress:
+        report = convert(**options(arguments), progress=progress)
+    print_found(arguments, report, report_text, describe_report)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    dataset = open_dataset(arguments.dataset)
+    if arguments.features:
+        print_found(arguments, describe_features(dataset, arguments.era), features_text)
+    elif arguments.era is not None:
+        print_found(arguments, describe_era(dataset, arguments.era), era_text)
+    else:
+        print_found(arguments, describe_dataset(dataset), dataset_text)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    with bars("B") as progress:
+        problems = verify(arguments.dataset, quick=arguments.quick, progress=progress)
+    for problem in problems:
+        print(f"{problem.path}: {problem.what}")
+    if problems:
+        files = "file is" if len(problems) == 1 else "files are"
+        raise ShardError(
+            f"{arguments.dataset}: {len(problems):,} {files} not what the manifest says"
+        )
+    checked = "sizes and headers" if arguments.quick else "sizes, headers and digests"
+    print(f"{arguments.dataset}: all is well ({checked})")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    print_found(arguments, describe_status(open_dataset(arguments.dataset)), status_text)
+
+
+def _warm(arguments: argparse.Namespace) -> None:
+    dataset = open_dataset(arguments.dataset)
+    eras = eras_that_fit(dataset)
+    if not eras:
+        print(
+            f"{dataset.path}: nothing to read ahead: memory is too small to keep any of its "
+            f"{len(dataset.eras):,} eras; `memmap-train status {dataset.path}` says what fits"
+        )
+        return
+    started = time.perf_counter()
+    with bars("B") as progress:
+        n_bytes = read_ahead(dataset, eras, progress)
+    seconds = time.perf_counter() - started
+    what = "all" if len(eras) == len(dataset.eras) else "as many as memory holds:"
+    print(
+        f"{dataset.path}: read {what} {len(eras):,} of {counted(len(dataset.eras), 'era')}, "
+        f"{in_bytes(n_bytes)} in {seconds:,.1f} s ({in_bytes(n_bytes / seconds)}/s)"
     )
-    parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--era", metavar="E", help="one era: shapes, dtypes, how to open it")
-    parser.add_argument(
-        "--features",
-        action="store_true",
-        help="all features and what their rows hold (with --era, in that era too)",
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    found = bench(
+        open_dataset(arguments.dataset),
+        batch_size=arguments.batch_size,
+        features=arguments.features,
+        progress=lambda what, done, total: print(f"measuring {what}", file=sys.stderr),
     )
-    parser.add_argument("--json", action="store_true", help="print as JSON")
+    print_found(arguments, found, bench_text)
 
 
-def _add_verify(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "verify",
-        "compare every file of a dataset with its manifest",
-        "memmap-train verify data/shards",
-    )
-    parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--quick", action="store_true", help="sizes and headers only")
-
-
-def _add_status(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "status",
-        "say how much of a dataset is in memory, and how much could be",
-        "memmap-train status data/shards",
-    )
-    parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-
-
-def _add_warm(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "warm",
-        "read a dataset into memory, as much of it as fits",
-        "memmap-train warm data/shards",
-    )
-    parser.add_argument("dataset", metavar="DATASET")
-
-
-def _add_bench(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "bench",
-        "measure how fast a dataset can be read here, what limits it, and what would help",
-        "memmap-train bench data/shards --features medium",
-    )
-    parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--features", metavar="NAME", help="a feature set (default: all)")
-    parser.add_argument(
-        "--batch-size", type=int, default=4096, metavar="N", help="rows (default: 4096)"
-    )
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-
-
-def _add_sources(parser: argparse.ArgumentParser, what: str, nargs: str = "+") -> None:
-    """Add the sources, and the options that name the columns of parquet files."""
-    parser.add_argument("sources", nargs=nargs, metavar="SOURCE", help=what)
-    parser.add_argument("--features-json", metavar="FILE", help="Numerai's features.json")
-    parser.add_argument("--era-column", default="era", metavar="NAME", help="default: era")
-    parser.add_argument(
-        "--id-column",
-        type=text_or_empty,
-        metavar="NAME",
-        help='default: id, else __index_level_0__, else none; --id-column "" takes none',
-    )
-    parser.add_argument("--feature-prefix", default="feature", metavar="TEXT")
-    parser.add_argument("--target-prefix", default="target", metavar="TEXT")
+DATA_COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = MappingProxyType(
+    {
+        "sample": _sample,
+        "plan": _plan,
+        "convert": _convert,
+        "inspect": _inspect,
+        "verify": _verify,
+        "status": _status,
+        "warm": _warm,
+        "bench": _bench,
+    }
+)

@@ -8,9 +8,9 @@ option is given twice, the last one counts, so that a user can override a script
 import argparse
 
 from .._version import __version__
-from .data_commands import add_data_commands
-from .model_commands import add_model_commands
-from .numerai_commands import add_numerai_commands
+from .data_parsers import add_data_commands
+from .model_parsers import add_model_commands
+from .numerai_parsers import add_numerai_commands
 from .strict_parser import StrictParser
 
 

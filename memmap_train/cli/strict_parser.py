@@ -14,6 +14,9 @@ from typing import Any
 from ..errors import listed, nearest
 from .terminal import write_result
 
+_OF_THE_COMMAND_LINE = ("command", "resume_hint", "json")
+"""The parsed arguments that aren't the called function's."""
+
 
 class StrictParser(argparse.ArgumentParser):
     """A parser that refuses empty values and names the nearest option or choice.
@@ -101,6 +104,13 @@ def folds(text: str) -> int | str:
         raise argparse.ArgumentTypeError(
             f"expected a whole number or 'numerai', found {text!r:.60}"
         ) from None
+
+
+def options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments of the function that a command calls."""
+    return {
+        name: value for name, value in vars(arguments).items() if name not in _OF_THE_COMMAND_LINE
+    }
 
 
 def add_command(commands: Any, name: str, description: str, example: str) -> StrictParser:

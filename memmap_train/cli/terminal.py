@@ -5,7 +5,6 @@ error. A stream that can't be written to doesn't end the work.
 """
 
 import io
-import json
 import logging
 import os
 import signal
@@ -34,11 +33,6 @@ def run(command: Callable[[], None], resume_hint: str) -> int:
     before = {number: signal.signal(number, stop) for number in termination_signals()}
     with redirect_stderr(TolerantStream(sys.stderr)), _warnings_on_stderr():
         return _run(command, resume_hint, before)
-
-
-def print_json(data: Any) -> None:
-    """Print data as JSON in ASCII, which every encoding of a terminal can represent."""
-    print(json.dumps(data, indent=2))
 
 
 class TolerantStream:

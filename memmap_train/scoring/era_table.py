@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .records import Evaluation, ModelScores, TargetScores
+from .evaluation import Evaluation
+from .model_scores import ModelScores, TargetScores
 
 _NUMBERS = ("corr", "mmc", "bmc", "benchmark_corr", "fnc")
 ERA_COLUMNS = (

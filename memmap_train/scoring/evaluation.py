@@ -1,327 +1,214 @@
-"""`evaluate`: the scores of runs and of predictions on a dataset, as records.
+"""An evaluation: the scores of several models on a dataset, compared, written and shown.
 
-Takes what `inputs` finds and a dataset; returns an `Evaluation`. Everything that can be refused is
-refused before a run is predicted. What isn't covered or isn't defined becomes a note.
+`evaluate` makes it. It holds records and names, and no open file. Imports no TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import flag, instance
-from ..dataset.dataset import Dataset
-from ..dataset.selection import ALL, as_names
-from ..dataset.shard import Shard
-from ..errors import ArgumentError, DatasetError, FoldError
-from ..progress import Progress, ProgressOption, reporting
-from ..runs.folds.selection import DatasetOrPath, opened
-from ..runs.folds.validation_eras import named_eras
-from ..runs.run import Run
-from ..runs.scores.score_references import (
-    META_MODEL,
-    default_benchmark,
-    default_feature_set,
-    default_meta_model,
-)
-from ..text import counted
-from .baselines import baselines_of
-from .era_scores import ScoredModel, score_eras
-from .inputs import Frame, found_models
-from .model_predictions import (
-    ModelPredictions,
-    predictions_in_file,
-    predictions_in_frame,
-    predictions_in_memory,
-)
-from .model_records import ScoredOn, model_scores
-from .model_table import ScoreOptions
-from .records import Evaluation, ModelScores
-from .run_predictions import RunEras, check_finished, predictions_of_run, run_eras
-
-PROPORTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+from ..errors import DatasetError, listed, nearest
+from ..runs.scores.statistics import ScoreStatistics, paired_difference
+from .model_scores import ModelScores
 
 
-def evaluate(
-    models: Any,
-    dataset: DatasetOrPath,
-    *,
-    targets: str | Sequence[str] | None = None,
-    benchmark: str | None = None,
-    meta_model: str | None = None,
-    neutral_to: str | None = None,
-    eras: str | Sequence[str] | None = None,
-    details: bool = False,
-    progress: ProgressOption = None,
-) -> Evaluation:
-    """Score models on the eras of a dataset that they weren't trained on.
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The scores of several models on a dataset.
 
-    Parameters
+    Attributes
     ----------
-    models : model, sequence of models, or mapping of str to model
-        A model is a run, the path of a run's folder or of a file of predictions (parquet or CSV),
-        what `predict` returned, or a data frame with ids (a column, or the index), predictions and
-        perhaps eras: of pandas, Polars or Arrow, or any other with ``__arrow_c_stream__``. A
-        mapping gives names; otherwise a model's name is the end of its path. The first model is the
-        one that others are compared with.
-    dataset : Dataset or path
-        A selection of eras, such as ``dataset.select(eras)``, restricts the scores to these eras.
-    targets : str or sequence of str, optional
-        The targets to score; by default the main targets of the runs, or without a run the
-        dataset's first target.
-    benchmark : str, optional
-        The benchmark column of BMC; by default the dataset's first one that isn't the meta model.
-    meta_model : str, optional
-        The benchmark column of MMC; by default ``numerai_meta_model`` where the dataset has it.
-    neutral_to : str, optional
-        The feature set of FNC and of exposures, or "all"; by default ``fncv3_features`` where the
-        dataset has it, else all features.
-    eras : str or sequence of str, optional
-        Eras to score, by their labels or as ranges such as ``"0575-0800"``, or "all" for all eras
-        with labels. By default all such eras that predictions cover, and of a run its validation
-        eras (of folds those that are predicted out of fold) and eras with labels that are farther
-        than the embargo after them.
-    details : bool
-        Whether to score the predictions neutralised by several proportions too.
-    progress : bool or callable(what, done, total), optional
-        Whether to show how far the work is, or what to call instead (see `types.Progress`). By
-        default it is shown in a terminal and in a notebook.
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    RunError
-        A path is neither a run nor a file, or a run isn't finished.
-    SourceError
-        A file of predictions can't be read, or its rows can't be matched to the dataset's.
-    DatasetError
-        The dataset has no such target, benchmark, feature set or ids.
-    FoldError
-        There is no era to score a model on.
-
-    Notes
-    -----
-    Rows without a label leave before anything of that target is computed; exposures count all rows
-    that have a prediction. Nothing is filled in: what isn't covered or isn't defined is NaN, and
-    the notes of the result say so.
-
-    Examples
-    --------
-    ::
-
-        evaluation = mt.evaluate(["runs/first", "predictions.csv"], "data/shards")
-        evaluation.models[0].by_target["target"].statistics("corr").mean
-        evaluation.to_csv("era_scores.csv")
+    dataset : Path
+        The dataset's folder.
+    dataset_digest : str
+        The digest of its manifest.
+    dataset_eras : tuple of str
+        All eras of the dataset, in order.
+    targets : tuple of str
+        The targets, the main one first.
+    aliases : mapping of str to str
+        The named target that a target equals, for those of `targets` that are aliases.
+    benchmark : str or None
+        The benchmark of `bmc` and `benchmark_corr`; None if the dataset has none.
+    meta_model : str or None
+        The benchmark column of `mmc` and `meta_model_corr`; None if the dataset has none.
+    neutral_to : str
+        The feature set of `fnc` and of exposures; "all" for every feature.
+    proportions : tuple of float
+        Proportions of `TargetScores.neutralized_corr`; empty unless it was requested.
+    models : tuple of ModelScores
+        The models, in the order in which they were passed.
+    benchmark_scores : ModelScores or None
+        The scores of the chosen benchmark itself, on the eras of all models.
+    baseline_scores : tuple of ModelScores
+        The scores of the ridge regressions that the runs have been trained beside, each once.
+    notes : tuple of str
+        Sentences about what isn't covered, which concern all models.
     """
-    details = flag("details", details)
-    for option, name in (
-        ("benchmark", benchmark),
-        ("meta_model", meta_model),
-        ("neutral_to", neutral_to),
-    ):
-        if name is not None:
-            instance(option, name, str, ArgumentError)
-    found = found_models(models)
-    data = opened(dataset)
-    for model in found.values():
-        if isinstance(model, Run):
-            check_finished(model)
-    on = _scored_on(found, data, targets, benchmark, meta_model, neutral_to, details=details)
-    labelled = _labelled_eras(data, on.options.targets)
-    asked = _asked_eras(data, labelled, eras, on.options.targets[0])
-    with reporting(progress) as report:
-        baselines = baselines_of(found)
-        predicted = _predicted({**found, **baselines}, data, labelled, asked, report)
-        kept = _kept_eras(predicted, labelled, on)
-        own_eras = _benchmark_eras(data, on.benchmark, kept)
-        scored = []
-        for name, its in predicted.items():
-            values = {**its.before, **its.values}
-            scored.append(ScoredModel(kept[name], values, partial(_of_era, values)))
-        if own_eras:
-            column = on.options.benchmarks.index(str(on.benchmark))
-            known = data.benchmark_eras(str(on.benchmark))
-            scored.append(ScoredModel(own_eras, known, partial(_of_benchmark, column)))
-        tables = score_eras(data, scored, on.options, report)
-    models = [
-        model_scores(on, name, kept[name], table, predicted[name])
-        for name, table in zip(predicted, tables, strict=False)
-    ]
-    own_name = f"{on.benchmark} (benchmark)" if on.benchmark in predicted else str(on.benchmark)
-    own = model_scores(on, own_name, own_eras, tables[-1], None) if own_eras else None
-    compared = [replace(model, kind="baseline") for model in models[len(found) :]]
-    return _evaluation(on, tuple(models[: len(found)]), own, tuple(compared))
 
+    dataset: Path
+    dataset_digest: str
+    dataset_eras: tuple[str, ...]
+    targets: tuple[str, ...]
+    aliases: Mapping[str, str]
+    benchmark: str | None
+    meta_model: str | None
+    neutral_to: str
+    proportions: tuple[float, ...]
+    models: tuple[ModelScores, ...]
+    benchmark_scores: ModelScores | None = None
+    baseline_scores: tuple[ModelScores, ...] = ()
+    notes: tuple[str, ...] = ()
 
-def _evaluation(
-    on: ScoredOn,
-    models: tuple[ModelScores, ...],
-    benchmark_scores: ModelScores | None,
-    baseline_scores: tuple[ModelScores, ...],
-) -> Evaluation:
-    """Return the evaluation of models that are scored."""
-    manifest, options = on.dataset.manifest, on.options
-    return Evaluation(
-        dataset=on.dataset.path,
-        dataset_digest=manifest.digest,
-        dataset_eras=on.dataset.eras,
-        targets=options.targets,
-        aliases={
-            target: manifest.aliases[target]
-            for target in options.targets
-            if target in manifest.aliases
-        },
-        benchmark=on.benchmark,
-        meta_model=on.meta_model,
-        neutral_to=options.neutral_to,
-        proportions=options.proportions,
-        models=models,
-        benchmark_scores=benchmark_scores,
-        baseline_scores=baseline_scores,
-        notes=tuple(_notes(on.dataset, on.benchmark, on.meta_model)),
-    )
+    def __repr__(self) -> str:
+        names = ", ".join(model.name for model in self.models)
+        return f"<Evaluation of {names} on {str(self.dataset)!r}>"
 
+    def __str__(self) -> str:
+        from .summary_text import summary_text
 
-def _kept_eras(
-    predicted: Mapping[str, ModelPredictions], labelled: Sequence[str], on: ScoredOn
-) -> dict[str, tuple[str, ...]]:
-    """Return the eras with labels that each model predicts; a FoldError if there are none."""
-    kept: dict[str, tuple[str, ...]] = {}
-    for name, model in predicted.items():
-        kept[name] = tuple(era for era in labelled if era in model.values)
-        if not kept[name]:
-            raise FoldError(
-                f"{name}: its predictions cover none of the {counted(len(labelled), 'era')} of "
-                f"{on.dataset.path} with labels of {on.options.targets[0]!r}; name a dataset with "
-                "labels of the eras that are predicted"
+        return summary_text(self)
+
+    @property
+    def all_models(self) -> tuple[ModelScores, ...]:
+        """The models, followed by `references`."""
+        return (*self.models, *self.references)
+
+    @property
+    def references(self) -> tuple[ModelScores, ...]:
+        """The baselines of the runs, followed by the chosen benchmark, where there are any."""
+        benchmark = [self.benchmark_scores] if self.benchmark_scores else []
+        return (*self.baseline_scores, *benchmark)
+
+    def model(self, name: str) -> ModelScores:
+        """Return the scores of a model by its name; the benchmark has its column's name.
+
+        Raises
+        ------
+        DatasetError
+            There is no such model.
+        """
+        known = {model.name: model for model in self.all_models}
+        if name not in known:
+            raise DatasetError(
+                f"the evaluation has no model {name!r:.60}; it has {listed(known, 8)}"
+                f"{nearest(str(name), known)}"
             )
-    return kept
+        return known[name]
 
+    def difference(
+        self, model: str, other: str, metric: str = "corr", target: str | None = None
+    ) -> ScoreStatistics:
+        """Summarise by how much a model's score is above another's, era by era.
 
-def _scored_on(
-    found: Mapping[str, Any],
-    dataset: Dataset,
-    targets: str | Sequence[str] | None,
-    benchmark: str | None,
-    meta_model: str | None,
-    neutral_to: str | None,
-    *,
-    details: bool,
-) -> ScoredOn:
-    """Return what models are scored on, with every default decided and every name checked."""
-    if not dataset.target_names:
-        raise DatasetError(
-            f"{dataset.path}: the dataset has no targets, so nothing can be scored; convert "
-            "sources that have some"
-        )
-    if targets is None:
-        of_runs = [run.record.main_target for run in found.values() if isinstance(run, Run)]
-        targets = tuple(dict.fromkeys(of_runs)) or dataset.target_names[:1]
-    names = tuple(as_names(targets, "targets"))
-    dataset.target_columns(names)
-    for name in filter(None, (benchmark, meta_model)):
-        dataset.benchmark_columns([name])
-    if meta_model is None:
-        meta_model = default_meta_model(dataset)
-    if benchmark is None:
-        benchmark = default_benchmark(dataset, meta_model)
-    if neutral_to is None:
-        neutral_to = default_feature_set(dataset)
-    dataset.feature_columns(neutral_to)
-    proportions = PROPORTIONS if details else ()
-    options = ScoreOptions(names, dataset.benchmark_names, neutral_to, proportions)
-    return ScoredOn(dataset, options, benchmark, meta_model)
+        Parameters
+        ----------
+        model, other : str
+            Names of models; see `model`.
+        metric : str
+            One of `METRICS`.
+        target : str, optional
+            The target; by default the first of `targets`.
 
+        Returns
+        -------
+        ScoreStatistics
+            The statistics of the differences in the eras in which both have the score.
 
-def _labelled_eras(dataset: Dataset, targets: Sequence[str]) -> tuple[str, ...]:
-    """Return the eras in which one of the targets has labels; a DatasetError if there are none."""
-    labelled = {era for target in targets for era in dataset.labelled_eras(target)}
-    if not labelled:
-        raise DatasetError(
-            f"{dataset.path}: no row of its {counted(len(dataset.eras), 'era')} has a label of "
-            f"{targets[0]!r}, so nothing can be scored; name a dataset with labels"
-        )
-    return tuple(era for era in dataset.eras if era in labelled)
-
-
-def _asked_eras(
-    dataset: Dataset, labelled: tuple[str, ...], eras: str | Sequence[str] | None, target: str
-) -> tuple[str, ...] | None:
-    """Return the eras that the user named, or None."""
-    if eras is None:
-        return None
-    texts = as_names(eras, "eras")
-    if texts == [ALL]:
-        return labelled
-    return named_eras(dataset.eras, labelled, texts, target, "eras")
-
-
-def _predicted(
-    found: Mapping[str, Any],
-    dataset: Dataset,
-    labelled: tuple[str, ...],
-    asked: tuple[str, ...] | None,
-    report: Progress,
-) -> dict[str, ModelPredictions]:
-    """Return the predictions of all models; runs come last, as they take longest."""
-    of_runs: dict[str, RunEras] = {
-        name: run_eras(model, dataset, asked)
-        for name, model in found.items()
-        if isinstance(model, Run)
-    }
-    wanted = labelled if asked is None else asked
-    predicted: dict[str, ModelPredictions] = {}
-    for name, model in found.items():
-        if isinstance(model, Path):
-            predicted[name] = predictions_in_file(model, dataset, labelled, wanted, report)
-        elif isinstance(model, Frame):
-            predicted[name] = predictions_in_frame(
-                model.frame, name, dataset, labelled, wanted, report
+        Raises
+        ------
+        DatasetError
+            There is no such model, score or target.
+        """
+        first, second = self.model(model), self.model(other)
+        target = self.targets[0] if target is None else target
+        if target not in self.targets:
+            raise DatasetError(
+                f"the evaluation has no target {target!r:.60}; it has {listed(self.targets, 8)}"
+                f"{nearest(str(target), self.targets)}"
             )
-        elif not isinstance(model, Run):
-            predicted[name] = predictions_in_memory(model, dataset, labelled, wanted, report)
-    for name, its_eras in of_runs.items():
-        predicted[name] = predictions_of_run(found[name], dataset, its_eras, report)
-    return {name: predicted[name] for name in found}
+        places = {era: place for place, era in enumerate(second.eras)}
+        rows = [row for row, era in enumerate(first.eras) if era in places]
+        others = [places[first.eras[row]] for row in rows]
+        scores = first.by_target[target]
+        return paired_difference(
+            scores.scores(metric)[rows],
+            second.by_target[target].scores(metric)[others],
+            scores.overlap_eras,
+            scores.positions[rows],
+        )
 
+    @property
+    def era_scores(self) -> npt.NDArray[np.void]:
+        """A row for each model, era and target, with the columns of ``era_scores.csv``.
 
-def _of_era(
-    values: Mapping[str, npt.NDArray[np.floating[Any]]], era: str, shard: Shard
-) -> npt.NDArray[np.floating[Any]]:
-    return values[era]
+        A structured array: ``evaluation.era_scores["corr"]`` is a column,
+        ``pandas.DataFrame(evaluation.era_scores)`` a table. Scores are NaN where undefined.
+        """
+        from .era_table import era_table
 
+        return era_table(self)
 
-def _of_benchmark(column: int, era: str, shard: Shard) -> npt.NDArray[np.floating[Any]]:
-    assert shard.benchmarks is not None  # the dataset has this column
-    return shard.benchmarks[:, column]
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write `era_scores` to a CSV file; cells are empty where a score is undefined.
 
+        Raises
+        ------
+        RunError
+            The file can't be written, or holds anything else.
+        """
+        from .files import write_era_scores
 
-def _benchmark_eras(
-    dataset: Dataset, benchmark: str | None, kept: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
-    """Return the eras of all models in which the benchmark has rows."""
-    if benchmark is None:
-        return ()
-    scored = {era for eras in kept.values() for era in eras}
-    return tuple(era for era in dataset.benchmark_eras(benchmark) if era in scored)
+        write_era_scores(self, path)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain values for JSON, which ``summary.json`` holds."""
+        from .summary import summarized
 
-def _notes(dataset: Dataset, benchmark: str | None, meta_model: str | None) -> list[str]:
-    if not dataset.benchmark_names:
-        return [
-            "no MMC and no BMC: the dataset has no benchmarks; add Numerai's files with "
-            f"`memmap-train convert --benchmarks FILE… --out {dataset.path}`"
-        ]
-    notes = []
-    if meta_model is None:
-        notes.append(f"no MMC: the dataset has no column {META_MODEL!r} among its benchmarks")
-    if benchmark is None:
-        notes.append("no BMC: the meta model is the dataset's only benchmark")
-    return notes
+        return summarized(self)
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write ``era_scores.csv`` and ``summary.json`` into a folder, both or neither.
+
+        Raises
+        ------
+        RunError
+            They can't be written there: it is a run's or a dataset's folder, or files of these
+            names hold anything else.
+        """
+        from .files import save
+
+        save(self, directory)
+
+    def report(self, path: str | os.PathLike[str], *, png: bool = False) -> None:
+        """Write one HTML page with charts and tables of all that is known.
+
+        Evaluate with ``details=True`` to see CORR by the proportion of neutralisation too.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .html.
+        png : bool
+            Whether to write pictures of the main charts beside the page.
+
+        Raises
+        ------
+        RunError
+            The page can't be written there, or a file that is there holds anything else.
+        DependencyError
+            The extra `report` isn't installed.
+        """
+        from .report.write import write_report
+
+        write_report(self, path, png=png)
+
+    def _repr_html_(self) -> str:
+        from .html import summary_html
+
+        return summary_html(self)

@@ -18,7 +18,7 @@ from ..runs.files import CONFIG_NAME, read_json, replacing, write_csv, write_jso
 from ..runs.run_folder import enclosing_run
 from ..system.paths import checked_path
 from .era_table import ERA_COLUMNS, era_lines
-from .records import Evaluation
+from .evaluation import Evaluation
 from .summary import FORMAT, summarized
 
 ERA_SCORES_NAME, SUMMARY_NAME = "era_scores.csv", "summary.json"

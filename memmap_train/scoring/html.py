@@ -11,7 +11,8 @@ import numpy as np
 
 from ..arrays import Float64
 from ..text import counted
-from .records import METRICS, Evaluation, Metric, ModelScores
+from .evaluation import Evaluation
+from .model_scores import METRICS, Metric, ModelScores
 from .summary import is_scored, score_title, statements
 from .summary_text import number, title, with_error
 

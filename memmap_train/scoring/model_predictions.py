@@ -20,8 +20,8 @@ from ..errors import DatasetError
 from ..progress import Progress
 from ..text import counted
 from .matching import MatchedRows, match_rows
+from .model_scores import ModelKind
 from .provenance import Provenance
-from .records import ModelKind
 
 if TYPE_CHECKING:
     from ..training.prediction.predictions import Predictions

@@ -6,28 +6,17 @@ that isn't defined.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import Float64
-from ..dataset.dataset import Dataset
 from ..runs.folds.embargo import overlapping_eras
 from ..runs.scores.statistics import era_positions
 from ..text import counted
 from .model_predictions import ModelPredictions
-from .model_table import ModelTable, ScoreOptions
-from .records import Exposures, ModelScores, TargetScores
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredOn:
-    """What models were scored on; see `Evaluation` for the attributes."""
-
-    dataset: Dataset
-    options: ScoreOptions
-    benchmark: str | None
-    meta_model: str | None
+from .model_scores import Exposures, ModelScores, TargetScores
+from .model_table import ModelTable
+from .scored_on import ScoredOn
 
 
 def model_scores(

@@ -18,8 +18,8 @@ from ..runs.lineage import begun_with
 from ..runs.run import Run, read_run
 from ..text import counted
 from .model_predictions import ModelPredictions, eras_before
+from .model_scores import ModelKind
 from .provenance import Provenance
-from .records import ModelKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..runs.scores.statistics import LAST_ERAS, ScoreStatistics, by_year
+from .evaluation import Evaluation
+from .model_scores import METRICS, Metric, ModelScores, TargetScores
 from .provenance import Provenance
-from .records import METRICS, Evaluation, Metric, ModelScores, TargetScores
 
 FORMAT, FORMAT_VERSION = "memmap-train evaluation", 1
 _VERSIONS = ("memmap_train_version", "keras_version", "tensorflow_version", "numpy_version")

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from ..runs.scores.statistics import LAST_ERAS, ScoreStatistics, by_year
 from ..text import counted
-from .records import Evaluation, Metric, ModelScores
+from .evaluation import Evaluation
+from .model_scores import Metric, ModelScores
 from .summary import (
     average,
     is_scored,

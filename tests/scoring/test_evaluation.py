@@ -19,7 +19,7 @@ from numerai_tools.scoring import (
 
 import memmap_train as mt
 from memmap_train.errors import ArgumentError, DatasetError, FoldError, RunError
-from memmap_train.scoring.evaluation import PROPORTIONS
+from memmap_train.scoring.scored_on import PROPORTIONS
 from memmap_train.types import Evaluation
 from tests.support.errors import refused
 from tests.support.scoring_data import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from memmap_train.scoring.records import ModelScores
+from memmap_train.scoring.model_scores import ModelScores
 from memmap_train.scoring.report.provenance import histories_of
 from memmap_train.scoring.report.sections import sections
 from memmap_train.scoring.report.subject import subject_of

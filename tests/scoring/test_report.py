@@ -14,7 +14,8 @@ import pytest
 
 from memmap_train.cli.commands import main
 from memmap_train.errors import DependencyError, RunError
-from memmap_train.scoring.records import Evaluation, ModelScores
+from memmap_train.scoring.evaluation import Evaluation
+from memmap_train.scoring.model_scores import ModelScores
 from memmap_train.scoring.report import write
 from memmap_train.scoring.report.markup import number, plain_number
 from memmap_train.scoring.report.sections import main_charts

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memmap_train.scoring.records import Evaluation
+from memmap_train.scoring.evaluation import Evaluation
 from memmap_train.scoring.report.write import write_report
 from tests.support.browser import CHROMIUM, Page, browser
 from tests.support.evaluations import synthetic_evaluation

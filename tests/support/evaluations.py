@@ -11,14 +11,9 @@ import numpy.typing as npt
 
 from memmap_train.arrays import Float64
 from memmap_train.runs.folds.fold import Fold
+from memmap_train.scoring.evaluation import Evaluation
+from memmap_train.scoring.model_scores import Exposures, ModelKind, ModelScores, TargetScores
 from memmap_train.scoring.provenance import Provenance
-from memmap_train.scoring.records import (
-    Evaluation,
-    Exposures,
-    ModelKind,
-    ModelScores,
-    TargetScores,
-)
 from tests.support.run_records import RECORD
 
 BENCHMARK, META_MODEL = "v53_lgbm_ender20", "numerai_meta_model"

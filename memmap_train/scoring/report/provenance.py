@@ -11,7 +11,7 @@ import numpy as np
 from ...runs.folds.fold import Fold
 from ...runs.scores.statistics import ScoreStatistics
 from ...text import counted
-from ..records import ModelScores
+from ..model_scores import ModelScores
 from .markup import details, escaped, facts, key, listing, number, table, with_error
 from .subject import Subject, span
 

@@ -13,7 +13,8 @@ import numpy as np
 from ...arrays import Float64
 from ...dataset.eras import era_sort_key, weekly_era_number
 from ...text import counted
-from ..records import Evaluation, ModelScores, TargetScores
+from ..evaluation import Evaluation
+from ..model_scores import ModelScores, TargetScores
 from ..summary import statements
 from .chart import Frame, look_of
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...runs.scores.statistics import ScoreStatistics, by_year
 from ...text import counted
-from ..records import METRICS, ModelScores, TargetScores
+from ..model_scores import METRICS, ModelScores, TargetScores
 from ..summary import scored_eras, yearly
 from .chart import Cells
 from .markup import (

@@ -21,10 +21,10 @@ from ...runs.files import replacing
 from ...runs.run import Run
 from ...system.paths import checked_path, user_path
 from ...text import counted, in_bytes
-from ..evaluation import evaluate
+from ..evaluate import evaluate
+from ..evaluation import Evaluation
 from ..files import why_unwritable
 from ..inputs import found_models
-from ..records import Evaluation
 from .chart import cell_rows
 from .page import page_html
 from .sections import main_charts

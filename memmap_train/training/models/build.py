@@ -1,8 +1,7 @@
-"""The built-in models: features of 0 to 1 in, one output per target; or the user's own.
+"""The built-in models: features of 0 to 1 in, one output per target.
 
-Takes a configuration; returns a Keras model. A saved one is opened by ``keras.models.load_model``
-where this package isn't installed, since it consists of Keras's own layers; "tabm" alone has layers
-of this package, which are registered when this module is imported.
+Made of Keras's own layers only, apart from "tabm", so that ``keras.models.load_model`` opens a
+saved one where this package isn't installed.
 """
 
 from collections.abc import Callable, Mapping
@@ -88,6 +87,9 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     n_weights += 2 * n_features * params.get("bottleneck", 0)
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
+    of_pairs = config.model == "mlp" and config.additive == "pairs"
+    if of_pairs:
+        n_weights += (1 + n_targets) * n_features * n_features
     n_activations = members * (config.batch_size or 0) * sum(hidden)
     if config.model == "tabm":  # each member's scaled matrices; see `members.MemberDense`
         n_activations += members * sum(a * b for a, b in pairwise(hidden))
@@ -97,6 +99,7 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
         sizes = "".join(
             f", model_params.{name} = {params[name]}" for name in _SIZES if name in params
         )
+        sizes += ', additive = "pairs"' if of_pairs else ""
         raise ConfigError(
             f"hidden: {listed(map(str, hidden))}{sizes} make {n_weights:,} weights, which take at "
             f"least {in_bytes(needed)} to train on batches of {config.batch_size:,} rows; expected "

@@ -3,6 +3,7 @@
 Takes a resolved configuration; returns a model, or the plan of the work.
 """
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,8 @@ from .rows import are_codes
 from .strength import LinearModel
 from .sums import block_rows
 
-_PROBED_ROWS, _N_PROBED = 2048, 3
+_PROBED_ROWS = 2048
+_PROBE_SECONDS = 0.2
 _SHARE = 0.85
 """Of the time of all sums, that of the products; see `make bench ARGS=ridge`."""
 
@@ -103,17 +105,20 @@ def plan_of_ridge(setup: Setup, plan: TrainPlan) -> TrainPlan:
 def seconds_per_row(n_features: int) -> float:
     """Return about how long the sums of a ridge regression take for a row, by products of a block.
 
-    The first product is slower: threads start, and memory is touched that the sums use again.
+    The first product is slower: threads start, and memory is touched that the sums use again. Small
+    ones wait for cores that others use.
     """
     n_rows = min(block_rows(n_features), _PROBED_ROWS)
     block = np.ones((n_rows, n_features), np.float32)
     product = np.empty((n_features, n_features), np.float32)
-    seconds = []
-    for _ in range(1 + _N_PROBED):
+    np.matmul(block.T, block, out=product)
+    seconds, done = math.inf, 0.0
+    while done < _PROBE_SECONDS:
         began = time.perf_counter()
         np.matmul(block.T, block, out=product)
-        seconds.append(time.perf_counter() - began)
-    return float(min(seconds[1:]) / n_rows / _SHARE)
+        took = time.perf_counter() - began
+        seconds, done = min(seconds, took), done + took
+    return seconds / n_rows / _SHARE
 
 
 def _are_codes(setup: Setup) -> bool:

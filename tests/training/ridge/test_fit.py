@@ -17,6 +17,7 @@ from memmap_train.runs.reports.recorded_report import recorded_report
 from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import read_run
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.models.numpy_operations import numpy_operations
 from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.ridge import model as ridge_model
@@ -303,7 +304,7 @@ def test_features_that_are_no_codes_take_more_memory(
 ) -> None:
     # Codes fit: three matrices or so of 8 x 8, and two blocks of rows.
     free = 2 * 4 * 8192 * 8 + 10_000
-    monkeypatch.setattr(ridge_model.PROCESS_MEMORY, "available", lambda: free)
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: free)
     dry_run(sample, tmp_path / "run", ridge_config())
     monkeypatch.setattr(ridge_model, "are_codes", lambda *_: False)
     with refused(ConfigError, "the sums of a ridge regression on 8 features take 1.1 MB"):
