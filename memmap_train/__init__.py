@@ -51,7 +51,7 @@ _HOMES = {
     "evaluate": "scoring.evaluate",
     "export": "numerai.export.export",
     "keras_batches": "training.keras_batches",
-    "open_dataset": "dataset.dataset",
+    "open_dataset": "dataset.opening",
     "open_run": "training.trained_run",
     "predict": "training.prediction.predict",
     "split": "runs.folds.folds",
@@ -65,7 +65,8 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from .conversion.conversion import convert
-    from .dataset.dataset import Dataset, open_dataset
+    from .dataset.dataset import Dataset
+    from .dataset.opening import open_dataset
     from .dataset.verify import Problem, verify
     from .errors import MemmapTrainError
     from .loading.batches import Batches

@@ -199,6 +199,7 @@ EXCEPTIONS = {
     },
     "numerai.submission.prediction_file": {  # to read a file
         "conversion.parquet.file",
+        "conversion.parquet.prediction_columns",
         "conversion.parquet.prediction_reader",
     },
     "numerai.week.dataset": {"conversion.conversion", "conversion.report"},  # to update it

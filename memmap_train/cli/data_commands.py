@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ..conversion.conversion import convert
 from ..conversion.report import describe_report, report_text
 from ..conversion.schema import ColumnOptions
-from ..dataset.dataset import open_dataset
+from ..dataset.opening import open_dataset
 from ..dataset.verify import verify
 from ..errors import ShardError
 from ..loading.bench import bench, bench_text

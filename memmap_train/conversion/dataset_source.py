@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..dataset.dataset import open_dataset
 from ..dataset.format import FILE_NAME, WORKSPACE
 from ..dataset.manifest import CODE_SCALE, id_width
 from ..dataset.manifest_file import read_manifest
+from ..dataset.opening import open_dataset
 from ..dataset.selection import ALL
 from ..errors import ManifestError, SchemaError, ShardError, SourceError, listed
 from ..system.junk import is_junk

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.dataset import Dataset
 from ..dataset.manifest import Manifest, ShardEntry
+from ..dataset.opening import open_dataset
 from ..errors import listed
 from ..text import counted, in_bytes
 from .benchmarks.join import JoinedFile

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ..dataset.dataset import Dataset, open_dataset
+from ..dataset.dataset import Dataset
 from ..dataset.manifest import Manifest
+from ..dataset.opening import open_dataset
 from ..errors import ConversionError, listed
 from .era_policy import ChangedEraError
 from .feature_sets import complete_sets

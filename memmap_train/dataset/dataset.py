@@ -1,11 +1,10 @@
-"""An opened dataset: a mapping of eras to shards, of which eras can be selected and rows read.
+"""A dataset: a mapping of eras to shards, of which eras can be selected and rows read.
 
-Takes a folder; returns read-only maps and arrays. Nothing here knows of batches or of parquet.
+Takes a manifest; returns read-only maps and arrays. Nothing here knows of batches or of parquet.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -14,28 +13,16 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Float32, Stored
-from ..errors import (
-    BatchError,
-    DatasetError,
-    ManifestError,
-    ShardError,
-    listed,
-    nearest,
-)
+from ..errors import BatchError, DatasetError, listed, nearest
 from ..system.memory_budget import PROCESS_MEMORY
-from ..system.paths import checked_path
 from ..text import counted, in_bytes
 from .decoding import decode
 from .file_digest import FileStamp
-from .format import FILE_NAME
 from .manifest import Manifest, ShardEntry
-from .manifest_file import read_manifest_bytes
-from .manifest_parser import parse_manifest
 from .selection import ALL, Selection, as_names, columns_of, members_of
-from .shard import Shard, stamp_files
+from .shard import Shard
 
 _BLOCK_BYTES = 2**20  # of rows that are decoded at once
-_MAX_TRIES = 10  # to read a manifest and look at its files without an update in between
 
 
 class Dataset(Mapping[str, Shard]):
@@ -329,43 +316,3 @@ class Dataset(Mapping[str, Shard]):
             x = ds.decode(ds["0001"].features)
         """
         return decode(stored, self.manifest, out, where=str(self.path))
-
-
-def open_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Open a dataset: read its manifest and check the sizes of its files.
-
-    Parameters
-    ----------
-    path : str or path
-        The folder that holds `manifest.json`.
-
-    Returns
-    -------
-    Dataset
-        The dataset with all eras. Arrays are mapped when they are first used.
-
-    Raises
-    ------
-    ManifestError
-        The folder isn't a dataset, is unfinished, or has another format version.
-    ShardError
-        A file is missing or has another size than the manifest says.
-    """
-    directory = checked_path(path, ManifestError)
-    for _ in range(_MAX_TRIES):
-        content = read_manifest_bytes(directory)
-        manifest = parse_manifest(content, directory)
-        error = None
-        try:
-            stamps = {entry.era: stamp_files(directory, entry) for entry in manifest.shards}
-        except ShardError as found:
-            error = found
-        # An update moves the old manifest away before it moves files: these are the manifest's.
-        if read_manifest_bytes(directory) == content:
-            if error is not None:
-                raise error
-            return Dataset(directory, manifest, stamps)
-    raise ManifestError(
-        f"{directory / FILE_NAME}: changed each of the {_MAX_TRIES} times that the dataset was "
-        "opened; open it again when nothing updates it"
-    )

@@ -21,8 +21,8 @@ from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.parquet.handle import ParquetHandle
 from memmap_train.conversion.transpose import TransposeBuffer
 from memmap_train.dataset.array_writer import ArrayWriter
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError
 from memmap_train.system import disk_writer

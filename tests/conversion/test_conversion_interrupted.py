@@ -21,8 +21,8 @@ from memmap_train.conversion import execution
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.memory_budget import ConversionBudget
 from memmap_train.conversion.parquet.file import describe_file
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ConversionError, MemmapTrainError, SourceError
 from tests.support.conversions import TinyBudget, convert_within

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
+from memmap_train.dataset.opening import open_dataset
 from tests.support.conversion_kills import (
     N_KILLS,
     check_whole,

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from memmap_train.conversion.conversion import convert
-from memmap_train.dataset.dataset import open_dataset
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.errors import SourceError
 from tests.support.conversions import converted, of_codes, same_rows
 from tests.support.errors import refused

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import ARRAY_NAMES, FILE_NAME
 from memmap_train.dataset.manifest import FileEntry, Manifest, Scale, ShardEntry, SourceEntry
 from memmap_train.dataset.manifest_file import read_manifest, write_manifest
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError, MemmapTrainError
 from memmap_train.loading.batches import Batches

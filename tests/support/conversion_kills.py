@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.workspace import STAGED
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.dataset.verify import verify
 from memmap_train.errors import ManifestError
 from tests.support.interruptions import ERAS, write_source

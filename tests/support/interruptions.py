@@ -14,8 +14,8 @@ from memmap_train.conversion.conversion import convert
 from memmap_train.conversion.journal import FinishedEra, Journal
 from memmap_train.conversion.report import Report
 from memmap_train.conversion.workspace import STAGED
-from memmap_train.dataset.dataset import open_dataset
 from memmap_train.dataset.format import WORKSPACE
+from memmap_train.dataset.opening import open_dataset
 from memmap_train.dataset.verify import verify
 from tests.support.toy import write_toy
 

@@ -200,7 +200,7 @@ def finished_after_kills(
     """
     chance, number = random.Random(7), 0
     while True:
-        folder = parent / f"run{number}"
+        folder = parent / str(number) / "run"  # a baseline would be copied from a run beside it
         is_last = kills.total() >= n_kills
         point = 0 if is_last else chance.randint(1, max(1, n_points // 2))
         delay = chance.choice((0.0, chance.uniform(0.0, _MAX_DELAY)))

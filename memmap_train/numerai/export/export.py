@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...arguments import flag
-from ...dataset.dataset import open_dataset
 from ...dataset.manifest_file import enclosing_dataset
+from ...dataset.opening import open_dataset
 from ...dataset.selection import Selection
 from ...errors import ExportError, MemmapTrainError, RunError
 from ...progress import ProgressOption, reporting
 from ...runs.files import replacing
-from ...runs.run import Run, read_run
+from ...runs.run import Run
 from ...runs.run_folder import enclosing_run
-from ...system.paths import checked_path, user_path, user_paths
+from ...system.paths import checked_path, user_path
 from ...training.prediction.neutralization import neutralization
-from ...training.prediction.predict import RunOrPath
+from ...training.prediction.predict import RunOrPath, named_runs
 from ...training.startup import import_tensorflow
 from .comparison import compare
 from .images import check_can_try, find_python, make_environment
@@ -94,9 +94,7 @@ def export(
         The extra `numerai` isn't installed.
     """
     out, image = _checked_out(out_path), flag("image", image)
-    found_runs = [read_run(folder) for folder in user_paths(runs)]
-    if not found_runs:
-        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    found_runs = named_runs(runs)
     neutral = _neutral_features(found_runs[0], neutralize, proportion)
     cloudpickle_folder()
     version, interpreter = find_python(python)
@@ -110,9 +108,7 @@ def export(
         wanted = _features_of(models, neutral)
         if rows is not None:
             rows.check_names(wanted)
-        keras_layers = tuple(
-            dict.fromkeys(name for model in models for name in model.operations.unknown)
-        )
+        keras_layers = _keras_layers(models)
         needs_keras = bool(keras_layers)
         tester = interpreter
         if image:
@@ -228,6 +224,11 @@ def _description(
 
 def _plain(value: Any) -> Any:
     return packed(value) if isinstance(value, np.ndarray) else value
+
+
+def _keras_layers(models: Sequence["LastModel"]) -> tuple[str, ...]:
+    """Return the layers that only Keras can compute, each once."""
+    return tuple(dict.fromkeys(name for model in models for name in model.operations.unknown))
 
 
 def _features_of(models: Sequence["LastModel"], neutral: dict[str, Any] | None) -> list[str]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ...arrays import Float64, Ids
 from ...conversion.parquet.file import read_file_info
-from ...conversion.parquet.prediction_reader import PREDICTION, read_predictions
+from ...conversion.parquet.prediction_columns import PREDICTION
+from ...conversion.parquet.prediction_reader import read_predictions
 from ...dataset.ids import ID_COLUMN
 from ...errors import NumeraiError, listed
 from .payload import Payload, payload

@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...dataset.dataset import Dataset, open_dataset
+from ...dataset.dataset import Dataset
+from ...dataset.opening import open_dataset
 from ...errors import DatasetError, RunError
 from ...text import counted
 from ..run import Run

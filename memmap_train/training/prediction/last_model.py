@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Float32
-from ...dataset.dataset import open_dataset
+from ...dataset.opening import open_dataset
 from ...errors import ConfigError, MemmapTrainError, RunError
 from ...runs.configuration.object_reference import user_code
 from ...runs.lineage import code_of

@@ -12,7 +12,7 @@ from ...dataset.selection import Selection
 from ...errors import RunError
 from ...progress import ProgressOption, reporting
 from ...runs.folds.selection import DatasetOrPath, opened
-from ...runs.run import read_run
+from ...runs.run import Run, read_run
 from ...system.paths import checked_path, user_paths
 from ..startup import import_tensorflow
 from .neutralization import check_features, neutralization, neutralized
@@ -21,6 +21,14 @@ from .predictions import Predictions, PredictReport, check_ids
 
 RunOrPath = str | os.PathLike[str]
 """A run's folder; a `TrainedRun` stands for its own."""
+
+
+def named_runs(runs: RunOrPath | Sequence[RunOrPath]) -> list[Run]:
+    """Return the runs that are named; a RunError if one isn't there, or none is named."""
+    found = [read_run(folder) for folder in user_paths(runs)]
+    if not found:
+        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    return found
 
 
 def predict(
@@ -81,9 +89,7 @@ def predict(
     Residuals equal those of ``numerai_tools.scoring.neutralize`` to 1e-6.
     """
     raw = flag("raw", raw)
-    found_runs = [read_run(folder) for folder in user_paths(runs)]
-    if not found_runs:
-        raise RunError("no run is named, expected the folder of one at least, such as runs/first")
+    found_runs = named_runs(runs)
     wanted = neutralization(neutralize, proportion, raw=raw)
     found = opened(dataset)
     if wanted is not None:
