@@ -62,6 +62,10 @@ class RunError(MemmapTrainError, OSError):
     """A folder of a run is taken, missing, damaged or not a run's; or a file can't be written."""
 
 
+class ModelError(RunError):
+    """A trained model fails when it predicts, or its predictions are no numbers."""
+
+
 class NumeraiError(MemmapTrainError, OSError):
     """Numerai isn't reached or refuses a request, or a file of it isn't fetched or isn't whole."""
 

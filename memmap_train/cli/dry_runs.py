@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..runs.reports.cost import cost_text
 from ..runs.reports.plan import TrainPlan, plan_text
 from ..runs.reports.result_text import seed_plans_text
+from ..text import counted, in_time
 
 if TYPE_CHECKING:
     from ..runs.configuration.config import TrainConfig
@@ -72,10 +73,15 @@ def _dry_run_seeds(arguments: argparse.Namespace, config: "TrainConfig | None") 
 
 def _print_end(run: Path, plans: Sequence[TrainPlan], files: str, *, is_finished: bool) -> None:
     """Print what is left to do: what it costs, as far as models are left to train, and writes."""
-    if is_finished:
-        print(f"{run}: already finished; nothing to do")
-        return
     costs = [plan.cost for plan in plans if plan.cost is not None]
+    of_ridge = [plan.ridge_seconds for plan in plans if plan.ridge_seconds is not None]
+    if is_finished:
+        what = f"nothing to do but its baseline, in about {in_time(sum(of_ridge))}"
+        print(f"{run}: already finished; {what if of_ridge else 'nothing to do'}")
+        return
     if costs:
-        print(cost_text(costs))
+        print(cost_text(costs, sum(of_ridge)))
+    elif of_ridge:
+        number = counted(len(of_ridge), "ridge regression")
+        print(f"total       about {in_time(sum(of_ridge))} for {number}")
     print(f"would write {run}: {files}; nothing was written")

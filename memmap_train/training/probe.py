@@ -16,17 +16,15 @@ from ..dataset.dataset import Dataset
 from ..loading.page_cache import resident_bytes
 from ..loading.placement import is_past_cache, placement_of
 from ..loading.rates import read_bytes
-from ..runs.baseline import wants_baseline
 from ..runs.configuration.batch_keys import weighs_rows
 from ..runs.configuration.target_transforms import TargetTransform
-from ..runs.reports.cost import BASELINE, FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
+from ..runs.reports.cost import FIRST_STEP, TRANSFORM, TrainCost, seconds_per_pool
 from ..runs.reports.plan import TrainPlan
 from ..system.resources import anonymous_memory
 from .compiled import compile_model
 from .failures import failure_of_model
 from .prediction.predictor import BLOCK_ROWS, Predictor
 from .resolve import Setup
-from .ridge.model import fit_seconds
 from .step import TrainStep
 from .transformed_targets import transformed_eras
 from .validation.further_scores import further_scorer
@@ -94,8 +92,6 @@ def _probe(
     once = {FIRST_STEP: compile_seconds + steps.warm_up_seconds}
     if setup.config.target_transform != "none":
         once[TRANSFORM] = _transform_seconds(setup)
-    if wants_baseline(setup.config):
-        once[BASELINE] = fit_seconds(setup)
     checkpoint_bytes = plan.state_bytes + plan.best_bytes
     return TrainCost(
         n_steps=steps.n_steps,

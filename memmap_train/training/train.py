@@ -23,7 +23,6 @@ from ..runs.reports.run_warnings import warn_about_versions
 from ..runs.resume import acquire_run, begun_record, finished_result
 from ..runs.run import Run
 from ..system.paths import user_path
-from ..text import in_time
 from .callbacks import make_callbacks
 from .compiled import compile_model, make_model
 from .loop import TrainingLoop
@@ -32,7 +31,7 @@ from .probe import probe
 from .resolve import Setup, Shared, prepare
 from .results import report_again
 from .ridge.fit import fit_ridge
-from .ridge.model import fit_seconds
+from .ridge.plans import timed_plans
 from .startup import require_tensorflow
 from .transformed_targets import hold_transformed_targets
 
@@ -133,9 +132,9 @@ def dry_run(
     Returns
     -------
     TrainPlan
-        With its `cost`, unless the run is finished or the model a ridge regression, the time of
-        which is in words. If a run is resumed, `first_step` is that of its newest checkpoint, which
-        isn't read.
+        With its `cost`, unless the run is finished or the model a ridge regression, and with
+        `ridge_seconds`, if one is fitted. If a run is resumed, `first_step` is that of its newest
+        checkpoint, which isn't read.
 
     Raises
     ------
@@ -143,21 +142,21 @@ def dry_run(
         See `train_run`.
     """
     run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
+    present = Run(user_path(run_dir), setup.record)
     if setup.config.model == RIDGE:
         plan = checked_plan(run, setup, make_model(setup))
         if plan.already_finished:
             return plan
         check_free(user_path(run_dir))
-        time_text = f"{plan.shuffling}, in about {in_time(fit_seconds(setup))}"
-        return replace(plan, shuffling=time_text)
+        return timed_plans([plan], present)[0]
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began
     plan = checked_plan(run, setup, step.trained.graph)
-    if plan.already_finished:
-        return plan
-    check_free(user_path(run_dir))
-    return replace(plan, cost=probe(setup, step, predictor, plan, compile_seconds))
+    if not plan.already_finished:
+        check_free(user_path(run_dir))
+        plan = replace(plan, cost=probe(setup, step, predictor, plan, compile_seconds))
+    return timed_plans([plan], present)[0]
 
 
 def checked_plan(run: Run | None, setup: Setup, model: Any) -> TrainPlan:

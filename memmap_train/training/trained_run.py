@@ -269,23 +269,22 @@ def train(
     if folds is None and rolling_eras is not None:
         raise ConfigError("rolling_eras counts only with folds: add folds=5 or folds='numerai'")
     import_tensorflow()
+    from .any_run import train_any
     from .baseline import add_baseline
-    from .parts.fold_loop import train_folds
-    from .parts.seed_loop import train_seeds
-    from .train import train_run
 
     if not ONE_AT_A_TIME.is_free():
         _log.warning("%s: waits for the end of a training in another thread", run_dir)
     with ONE_AT_A_TIME, reporter(progress) as report:
-        result: AnyReport
-        common: dict[str, Any] = {"resume": resume, "report": report}
-        of_folds: dict[str, Any] = {"folds": folds, "rolling_eras": rolling_eras}
-        if seeds is not None:
-            result = train_seeds(dataset, run_dir, config, seeds=seeds, **of_folds, **common)
-        elif folds is not None:
-            result = train_folds(dataset, run_dir, config, **of_folds, **common)
-        else:
-            result = train_run(dataset, run_dir, config, **common)
+        result = train_any(
+            dataset,
+            run_dir,
+            config,
+            seeds=seeds,
+            folds=folds,
+            rolling_eras=rolling_eras,
+            resume=resume,
+            report=report,
+        )
         run = read_run(user_path(run_dir))
         if wants_baseline(config or run.train_config()):
             result = add_baseline(run, dataset, result, report)

@@ -1,43 +1,218 @@
-"""Commands killed at random moments, and called again until they end."""
+"""Commands that are killed at random moments, each in a child of one warm process.
 
+Starting TensorFlow takes several seconds, forking a process that has imported it takes a tenth of
+one. So one process imports all that a command needs, and forks for each request.
+"""
+
+import json
+import os
 import random
+import re
 import signal
 import subprocess
-import time
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+_MAX_DELAY = 0.3  # seconds from a change of a file to the kill
 
-def undisturbed(command: Callable[[Path], list[str]], folder: Path) -> float:
-    """Run a command in a folder, and return the seconds that it took."""
-    started = time.monotonic()
-    subprocess.run(command(folder), check=True, capture_output=True)
-    return time.monotonic() - started
+_SERVER = """
+import json, os, signal, sys, threading
+import keras, tensorflow
+import matplotlib.pyplot
+from memmap_train.__main__ import main
+from memmap_train.runs.reports import report_process
+from memmap_train.training import baseline, trained_run
+from memmap_train.training.sweeps import trained_sweep
+
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "shutil.copyfile")
+
+def run(arguments, folder, point, delay, makes_report, errors, reply):
+    os.setsid()  # the process that makes a report is killed with this one
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    seen = 0
+
+    def die():
+        os.killpg(0, signal.SIGKILL)
+
+    def pass_point(what):
+        nonlocal seen
+        seen += 1
+        if seen == point:
+            os.write(reply, what.encode() + b"\\n")
+            if delay:
+                timer = threading.Timer(delay, die)
+                timer.daemon = True
+                timer.start()
+            else:
+                die()
+
+    def watch(event, arguments):
+        if event in CHANGES or event == "open":
+            path = str(arguments[0])
+            if path.startswith(folder):
+                pass_point(path)
+
+    os.fsync = lambda descriptor: None  # only a power cut tells the difference
+    if not makes_report:
+        report_process.charts_are_installed = lambda: False
+    sys.addaudithook(watch)
+    sys.argv = ["memmap-train", *arguments]
+    code = main()
+    os.write(reply, b"%d\\n" % seen)
+    os._exit(code)
+
+for line in sys.stdin:
+    get, put = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            run(**json.loads(line), reply=put)
+        finally:
+            os._exit(99)
+    os.close(put)
+    with open(get) as file:
+        said = file.read().split("\\n")
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), said[:-1]]), flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended.
+
+    Attributes
+    ----------
+    code : int
+        The exit code, or less than 0 for a signal.
+    point : str
+        The path of the file at which it was to be killed; empty if it wasn't to be.
+    n_points : int
+        Of a command that wasn't killed, at how many points it could have been.
+    errors : str
+        What it has written to stderr.
+    """
+
+    code: int
+    point: str
+    n_points: int
+    errors: str
+
+
+class WarmProcess:
+    """Runs commands in children, which may be killed when they change a file of a folder."""
+
+    def __init__(self, process: "subprocess.Popen[str]", errors: Path) -> None:
+        self._process, self._errors = process, errors
+
+    def run(
+        self,
+        arguments: list[str],
+        folder: Path,
+        *,
+        point: int = 0,
+        delay: float = 0.0,
+        makes_report: bool = False,
+    ) -> Ended:
+        """Run a command until it ends, or until some seconds after it reached a point.
+
+        Parameters
+        ----------
+        arguments : list of str
+        folder : Path
+            What is done to the files below it are the points.
+        point : int
+            The number of the point at which the command is killed; 0: it isn't.
+        delay : float
+            Seconds from there to the kill.
+        makes_report : bool
+            Whether a training makes its page of scores at the end.
+        """
+        order = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "point": point,
+            "delay": delay,
+            "makes_report": makes_report,
+            "errors": str(self._errors),
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        code, said = json.loads(self._process.stdout.readline())
+        n_points = int(said.pop()) if said and said[-1].isdigit() else 0
+        return Ended(code, said[0] if said else "", n_points, self._errors.read_text("utf-8"))
+
+
+@contextmanager
+def warm_process(errors: Path) -> Iterator[WarmProcess]:
+    """Start the process that forks, and end it when the block ends.
+
+    Parameters
+    ----------
+    errors : Path
+        A file for what commands write to stderr.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # TensorFlow leaves files there where a process is killed.
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "TMPDIR": str(errors.parent)},
+    ) as process:
+        yield WarmProcess(process, errors)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def finished_after_kills(
-    command: Callable[[Path], list[str]], parent: Path, *, seconds: float, n_kills: int
+    warm: WarmProcess,
+    command: Callable[[Path], list[str]],
+    parent: Path,
+    *,
+    n_points: int,
+    n_kills: int,
+    kills: Counter[str],
+    makes_report: bool = False,
 ) -> Iterator[Path]:
     """Yield folders in which a command has ended, until so many processes of it were killed.
 
-    A process is killed after 0.3 to 1 times `seconds`, if it hasn't ended by then.
+    Parameters
+    ----------
+    warm : WarmProcess
+    command : callable(folder)
+    parent : Path
+        Where the folders are made.
+    n_points : int
+        The points of a command that isn't killed. Each process is killed somewhere in the first
+        half of so many, if it doesn't end before: every second one between two points.
+    n_kills : int
+    kills : Counter of str
+        Empty; counts the files at which processes were killed, without their numbers.
+    makes_report : bool
     """
-    chance, kills, number = random.Random(7), 0, 0
+    chance, number = random.Random(7), 0
     while True:
-        folder = parent / f"run{number}"
-        process = subprocess.Popen(
-            command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        folder = parent / str(number) / "run"  # a baseline would be copied from a run beside it
+        is_last = kills.total() >= n_kills
+        point = 0 if is_last else chance.randint(1, max(1, n_points // 2))
+        delay = chance.choice((0.0, chance.uniform(0.0, _MAX_DELAY)))
+        ended = warm.run(
+            command(folder), folder, point=point, delay=delay, makes_report=makes_report
         )
-        patience = chance.uniform(0.3, 1.0) * seconds if kills < n_kills else None
-        try:
-            _, said = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
+        if ended.code == -signal.SIGKILL:
+            at = os.path.relpath(ended.point, folder)
+            kills[re.sub(r"[0-9]+", "#", at)] += 1
             continue
-        assert process.returncode == 0, said
+        assert ended.code == 0, ended.errors
         yield folder
-        if kills >= n_kills:
+        if is_last:
             return
         number += 1

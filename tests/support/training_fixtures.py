@@ -69,17 +69,23 @@ def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that makes or updates a dataset of the sample's first `n_eras` eras.
 
-    `changed` lists columns whose cell in the first row of era `era` is changed.
+    `changed` and `lost` list columns whose cell in the first row of era `era` is changed or null.
     """
     names = ("train.parquet", "validation.parquet")
     whole = pa.concat_tables([pq.read_table(sample_files / name) for name in names])
 
-    def grow(n_eras: int, *, changed: tuple[str, ...] = (), era: str = "0001") -> Path:
+    def grow(
+        n_eras: int,
+        *,
+        changed: tuple[str, ...] = (),
+        lost: tuple[str, ...] = (),
+        era: str = "0001",
+    ) -> Path:
         table = whole.filter(pc.less_equal(pc.cast(whole["era"], "int32"), n_eras))
         row = table["era"].to_pylist().index(era)
-        for name in changed:
+        for name in (*changed, *lost):
             cells = table[name].to_pylist()
-            cells[row] = 0 if cells[row] else 1
+            cells[row] = None if name in lost else 0 if cells[row] else 1
             column = pa.array(cells, table.schema.field(name).type)
             table = table.set_column(table.column_names.index(name), name, column)
         source = tmp_path / "growing.parquet"

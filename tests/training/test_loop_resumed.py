@@ -68,7 +68,7 @@ def test_many_interruptions_end_like_none(
 VARIANTS: dict[str, dict[str, Any]] = {
     "plateau": {"epochs": 4, "plateau_patience": 1, "monitor": "val_max_drawdown"},
     "scores inside epochs": {"validation_steps": 4},
-    "the terms of features": {"additive": "quadratic", "schedule": "cosine", "warmup_steps": 3},
+    "the terms of features": {"additive": "pairs", "schedule": "cosine", "warmup_steps": 3},
 }
 
 

@@ -147,6 +147,12 @@ def load_newest(directory: Path, run: str, warn: Callable[[str], None]) -> Check
     return None
 
 
+def delete_checkpoints(directory: Path) -> None:
+    """Delete all checkpoints of a run, which begins again."""
+    for path in _steps(directory).values():
+        path.unlink(missing_ok=True)
+
+
 def newest_step(directory: Path) -> int:
     """Return the step of the newest checkpoint, whole or not; 0 where there is none."""
     return max(_steps(directory), default=0)

@@ -55,8 +55,8 @@ class TrainConfig:
     allow_overlap : bool
         Whether an embargo is permitted that is too short for the targets.
     batch_size : int or None
-        The number of rows per step. In batches of eras it follows from them. By default it follows
-        from the number of training rows: see `defaults`.
+        The number of rows per step. In batches of eras it follows from them. By default it is the
+        largest power of two from 256 to 4,096 that makes 1,024 batches of the training rows.
     eras_per_batch : int
         The number of different eras in a batch, a block of rows of each. 0: a batch has rows of any
         eras.
@@ -91,16 +91,17 @@ class TrainConfig:
         chosen by default.
     hidden : tuple of int
         The units of each hidden layer, from the features on, or of each block of a "resnet". An
-        empty list makes a linear model. It applies to built-in models.
+        empty list leaves none. It applies to built-in models.
     activation : str
         The activation function of hidden layers: "relu", "gelu", "silu", "leaky_relu", "elu" or
         "tanh". It applies to built-in models.
-    additive : "none", "linear" or "quadratic"
+    additive : "none", "linear", "quadratic" or "pairs"
         What an "mlp" adds to the output of its hidden layers: nothing, a linear term of each
-        feature, or also a quadratic one. Few quadratic terms grow.
+        feature, also a quadratic one, or also the product of each pair of features, which is for
+        some hundred features. Few quadratic terms and products grow.
     normalization : "none", "batch" or "layer"
-        What normalises each hidden layer of an "mlp" before its activation: the mean and the
-        variance of each unit over a batch, or of each row over the layer's units.
+        What normalises each hidden layer of an "mlp" or an "autoencoder" before its activation: the
+        mean and the variance of each unit over a batch, or of each row over the layer's units.
     dropout : float
         The share of the units that is dropped after each hidden layer. It applies to built-in
         models.
@@ -204,7 +205,7 @@ class TrainConfig:
     model_params: types.Table = field(default_factory=dict)
     hidden: types.Widths = (128, 64)
     activation: Literal["relu", "gelu", "silu", "leaky_relu", "elu", "tanh"] = "relu"
-    additive: Literal["none", "linear", "quadratic"] = "quadratic"
+    additive: Literal["none", "linear", "quadratic", "pairs"] = "quadratic"
     normalization: Literal["none", "batch", "layer"] = "none"
     dropout: types.ShareOr0 = 0.3
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

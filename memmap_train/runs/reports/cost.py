@@ -10,8 +10,8 @@ from ...text import counted, in_bytes, in_time
 
 FIRST_STEP = "first step"
 TRANSFORM = "transform of targets"
-BASELINE = "baseline"
-"""What is done once in a training, before the first epoch or after the last one."""
+"""What is done once in a training, before the first epoch."""
+_BASELINE = "baseline"
 
 _NOTICEABLE = 0.05
 """The least share of features outside of memory, and of an epoch's time, that is told of."""
@@ -94,8 +94,7 @@ def scaled_cost(cost: TrainCost, *, steps: float, scored_rows: float, epochs: in
         scoring_seconds=cost.scoring_seconds * scored_rows,
         epochs=epochs,
         once={
-            name: value * (steps if name in (TRANSFORM, BASELINE) else 1)
-            for name, value in cost.once.items()
+            name: value * (steps if name == TRANSFORM else 1) for name, value in cost.once.items()
         },
     )
 
@@ -135,8 +134,15 @@ def seconds_per_pool(seconds: Sequence[float], reading: Sequence[bool], n_steps:
     return sum(busy) + (n_steps - len(busy)) * sum(quiet) / len(quiet)
 
 
-def cost_text(costs: Sequence[TrainCost]) -> str:
-    """Return the cost of a training, or of several one after another, as lines of text."""
+def cost_text(costs: Sequence[TrainCost], baseline_seconds: float = 0.0) -> str:
+    """Return the cost of a training, or of several one after another, as lines of text.
+
+    Parameters
+    ----------
+    costs : sequence of TrainCost
+    baseline_seconds : float
+        How long the baseline is fitted, if it is.
+    """
     first = costs[0]
     steps = f"{counted(first.n_steps, 'step')} and {counted(first.n_eras, 'era')}"
     epochs = [cost.epoch_seconds for cost in costs]
@@ -146,6 +152,8 @@ def cost_text(costs: Sequence[TrainCost]) -> str:
         name: sum(cost.once.get(name, 0.0) for cost in costs)
         for name in dict.fromkeys(name for cost in costs for name in cost.once)
     }
+    once |= {_BASELINE: baseline_seconds} if baseline_seconds else {}
+    total = sum(cost.total_seconds for cost in costs) + baseline_seconds
     of_all = f" of {counted(len(costs), 'model')}" if len(costs) > 1 else ""
     parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in once.items())
     memory = "unknown" if first.peak_bytes is None else in_bytes(first.peak_bytes)
@@ -153,7 +161,7 @@ def cost_text(costs: Sequence[TrainCost]) -> str:
         f"probe       {steps} measured: {first.rows_per_second:,.0f} rows/s, waits for data "
         f"{first.data_wait:.0%}; {_source(first)}",
         f"epoch       {_range(epochs)}: {epoch}",
-        f"total       {_duration(sum(cost.total_seconds for cost in costs))} for all "
+        f"total       {_duration(total)} for all "
         f"{counted(sum(cost.epochs for cost in costs), 'epoch')}{of_all}"
         + (f", with what is done once: {parts}" if parts else ""),
         f"peak        {memory} of memory without the page cache; checkpoints of "

@@ -51,6 +51,8 @@ class TrainPlan:
         Whether the run is finished, and nothing is to be done.
     cost : TrainCost or None
         What the training costs, in the plan of a dry run.
+    ridge_seconds : float or None
+        In that plan, how long a ridge regression is fitted: the model itself, or its baseline.
     """
 
     n_train_eras: int
@@ -85,6 +87,7 @@ class TrainPlan:
     in_closed_form: bool = False
     already_finished: bool = False
     cost: TrainCost | None = None
+    ridge_seconds: float | None = None
 
 
 def plan_text(plan: TrainPlan) -> str:

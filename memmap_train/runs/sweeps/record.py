@@ -132,11 +132,10 @@ def find_sweep(path: Path, *, resume: bool) -> SweepRecord | None:
             f"{path}: it is a file; expected a folder for the sweep: choose another --run"
         )
     if is_sweep(path):
-        record = read_sweep(path)
-        begun = [trial.name for trial in record.trials if trained_run(path, trial)]
+        record, begun = state_of_sweep(path)
         if resume:
             return record if begun else None
-        if begun:
+        if record and begun:
             raise RunError(
                 f"{path}: a sweep is there already, with {len(begun):,} of "
                 f"{len(record.trials):,} trials; resume it with --resume, or choose another --run"
@@ -149,6 +148,22 @@ def find_sweep(path: Path, *, resume: bool) -> SweepRecord | None:
             "another --run"
         )
     return None
+
+
+def state_of_sweep(path: Path) -> tuple[SweepRecord | None, list[str]]:
+    """Return the record of a sweep, if there is one, and the trials of which anything was trained.
+
+    What was decided by an earlier state has to be decided again.
+
+    Raises
+    ------
+    RunError
+        The record, or that of a trial, can't be read.
+    """
+    if not is_sweep(path):
+        return None, []
+    record = read_sweep(path)
+    return record, [trial.name for trial in record.trials if trained_run(path, trial)]
 
 
 def trained_run(sweep_dir: Path, trial: Trial) -> Run | None:

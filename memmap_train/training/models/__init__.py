@@ -4,6 +4,6 @@ Importing this package registers its layers with Keras, so that ``keras.models.l
 saved models that have them.
 """
 
-from . import members
+from . import members, pairs
 
-__all__ = ["members"]
+__all__ = ["members", "pairs"]

@@ -1,7 +1,7 @@
 """The built-in models: features of 0 to 1 in, one output per target.
 
-Made of Keras's own layers only, so that ``keras.models.load_model`` opens a saved one where this
-package isn't installed.
+Made of Keras's own layers only, apart from "tabm", so that ``keras.models.load_model`` opens a
+saved one where this package isn't installed.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,6 +86,9 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     n_weights += 2 * n_features * params.get("bottleneck", 0)
     if config.model == "resnet":
         n_weights += sum(units * units for units in hidden)
+    of_pairs = config.model == "mlp" and config.additive == "pairs"
+    if of_pairs:
+        n_weights += (1 + n_targets) * n_features * n_features
     n_activations = members * (config.batch_size or 0) * sum(hidden)
     needed = n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES
     free = available_memory()
@@ -93,6 +96,7 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
         sizes = "".join(
             f", model_params.{name} = {params[name]}" for name in _SIZES if name in params
         )
+        sizes += ', additive = "pairs"' if of_pairs else ""
         raise ConfigError(
             f"hidden: {listed(map(str, hidden))}{sizes} make {n_weights:,} weights, which take at "
             f"least {in_bytes(needed)} to train on batches of {config.batch_size:,} rows; expected "

@@ -1,4 +1,4 @@
-"""The model "mlp": hidden layers one after another, and beside them a term of each feature."""
+"""The model "mlp": hidden layers one after another, and beside them terms of the features."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.defaults import MAX_BATCH_SIZE
 from ...runs.configuration.target_transforms import TargetTransform
 from .heads import head
+from .pairs import PairTerms
 
 _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
     {
@@ -21,10 +22,11 @@ _NORMALIZATIONS: Mapping[str, Any] = MappingProxyType(
 
 # Adam moves each weight by about the learning rate at every step, however little a batch tells of
 # it: these factors make the outputs move as little. A step is relative to the noise of the
-# gradient, which falls with the root of a batch's rows. Quadratic terms have two such factors.
+# gradient, which falls with the root of a batch's rows. Products of weights have two such factors.
 _HIDDEN_SHARE, _LINEAR_SHARE, _SQUARES_SHARE = 0.7, 1.2, 70.0  # of a target's deviation
+_PAIRS_SHARE = 18_000.0  # divided by the number of pairs, which all add to the noise
 _FIRST_GATE = 0.02
-_UNDECAYED = ("linear_terms", "gated_squares", "square_terms")
+_UNDECAYED = ("linear_terms", "gated_squares", "square_terms", "pair_terms")
 
 
 def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
@@ -42,7 +44,7 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
         head(n_targets, config)(part(hidden, _HIDDEN_SHARE * noise, "hidden_share")),
         part(_terms(n_targets, "linear_terms")(features), _LINEAR_SHARE * noise, "linear_share"),
     ]
-    if config.additive == "quadratic":
+    if config.additive in ("quadratic", "pairs"):
         squares = layers.Multiply(dtype="float32", name="squares")([features, features])
         # A product of two weights for each feature, both of which begin small: few of them grow.
         gated = layers.BatchNormalization(
@@ -53,6 +55,11 @@ def mlp(features: Any, n_targets: int, config: TrainConfig) -> Any:
         )(squares)
         terms = _terms(n_targets, "square_terms")(gated)
         parts.append(part(terms, _SQUARES_SHARE * noise**2, "squares_share"))
+    if config.additive == "pairs":
+        terms = PairTerms(n_targets, _FIRST_GATE, dtype="float32", name="pair_terms")(features)
+        n_features = features.shape[-1]
+        share = _PAIRS_SHARE / max(n_features * (n_features - 1) / 2, 1)
+        parts.append(part(terms, share * noise**2, "pairs_share"))
     return layers.Add(dtype="float32", name="sum")(parts)
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from .members import MeanOfMembers, MemberDense, MemberOutputs
+from .pairs import PairTerms
 
 Step = tuple[str, dict[str, Any]]
 """The name of an operation and its parameters; arrays as numpy arrays."""
@@ -211,6 +212,7 @@ _STEPS: Mapping[type, Callable[[Any], list[Step] | None]] = MappingProxyType(
         MeanOfMembers: lambda layer: [("mean_of_members", {})],
         MemberDense: _member_dense,
         MemberOutputs: _member_outputs,
+        PairTerms: lambda layer: [("pair_terms", {"weights": _array(layer.pair_weights())})],
         _layers.Minimum: lambda layer: [("minimum", {})],
         _layers.Multiply: lambda layer: [("multiply", {})],
         _layers.Normalization: _normalization,

@@ -29,6 +29,7 @@ from ...runs.run import Run, read_run
 from ...runs.run_folder import find_run
 from ...system.paths import user_path
 from ..resolve import Setup, best_possible_score, prepare
+from ..ridge.plans import timed_plans
 from ..startup import require_tensorflow
 from ..train import train_run
 from .part_plans import Preparation, plans_of_parts
@@ -136,6 +137,8 @@ def dry_run_folds(
     if not is_finished:
         check_free(user_path(run_dir))
     plans = plans_of_parts(preparations_of(resolved), measures_cost=measures_cost)
+    if measures_cost:
+        plans = timed_plans(plans, Run(user_path(run_dir), resolved.record))
     return plans, is_finished
 
 

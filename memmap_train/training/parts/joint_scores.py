@@ -33,7 +33,7 @@ def joint_scores(run: Run, dataset: Dataset, report: Reporter) -> EraScores:
     Raises
     ------
     RunError
-        A model is missing, or its predictions aren't numbers.
+        A model is missing; `ModelError` if one fails, or its predictions aren't numbers.
     """
     pace, targets = Pace(report.seconds_between_reports), run.record.targets
 

@@ -88,12 +88,13 @@ def resolve_folds(
             f"plateau_patience: the learning rate would follow {config.monitor} of the eras that "
             'are to be predicted; with folds, set monitor = "loss", or leave plateau_patience out'
         )
+    begun = run if run and not run.is_untrained() else None
     asked = {
         "asked_folds": folds,
         "asked_rolling_eras": rolling_eras,
-        "asked_embargo_eras": config.embargo_eras,
+        "asked_embargo_eras": _asked_embargo(run, config),
     }
-    chosen = _choose_folds(dataset, run, config, asked)
+    chosen = _choose_folds(dataset, begun, config, asked)
     # The last fold has the most rows: what is chosen for it suits the others.
     common, initial, reference = _common(dataset, run, config, chosen[-1])
     predicted = [era for fold in chosen for era in fold.validation]
@@ -126,11 +127,21 @@ def _common(
     return setup.config, setup.initial, setup.record.monitored_against
 
 
+def _asked_embargo(run: Run | None, config: TrainConfig) -> int | str | None:
+    """Return the embargo that is asked for: in words, if a run found it by them."""
+    if run and config.embargo_eras == run.record.embargo_eras:
+        return run.record.asked_embargo_eras
+    return config.embargo_eras
+
+
 def _choose_folds(
     dataset: Dataset, run: Run | None, config: TrainConfig, asked: Mapping[str, Any]
 ) -> tuple[Fold, ...]:
-    """Return the run's folds if the same ones are requested: new eras don't move them."""
-    if run and not run.is_untrained():
+    """Return the folds of a run that has begun, if the same ones are requested.
+
+    New eras don't move them.
+    """
+    if run:
         differing = [
             f"{flag} {recorded} in the run, {asked[key]} now"
             for flag, key, recorded in (
@@ -144,7 +155,7 @@ def _choose_folds(
                 f"{run.path}: other folds than the run's: {'; '.join(differing)}; resume without "
                 "these changes, or begin a new run with another --run"
             )
-        if config.embargo_eras in (run.record.asked_embargo_eras, run.record.embargo_eras):
+        if asked["asked_embargo_eras"] == run.record.asked_embargo_eras:
             return run.folds
     main = config.targets[0]
     return walk_forward(

@@ -28,6 +28,7 @@ from ...runs.run import Run
 from ...runs.run_folder import find_run
 from ...system.paths import user_path
 from ..resolve import Setup, best_possible_score, prepare
+from ..ridge.plans import timed_plans
 from ..train import train_run
 from .fold_loop import preparations_of, train_resolved
 from .joint_scores import joint_scores
@@ -135,7 +136,9 @@ def dry_run_seeds(
     of_seeds = [_preparations_of(resolved, seed) for seed in resolved.record.seeds]
     parts = [one for of_seed in of_seeds for one in of_seed]
     plans = iter(plans_of_parts(parts, measures_cost=measures_cost))
-    of_each = (list(islice(plans, len(of_seed))) for of_seed in of_seeds)
+    of_each = [list(islice(plans, len(of_seed))) for of_seed in of_seeds]
+    if measures_cost:  # all seeds have one baseline
+        of_each[0] = timed_plans(of_each[0], Run(user_path(run_dir), resolved.record))
     return dict(zip(resolved.record.seeds, of_each, strict=True)), is_finished
 
 

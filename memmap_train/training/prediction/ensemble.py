@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from ...arrays import Float32, Float64, Floats
 from ...dataset.dataset import Dataset
-from ...errors import ConfigError, DatasetError, RunError
+from ...errors import ConfigError, DatasetError, ModelError, RunError
 from ...loading.placement import is_past_cache
 from ...progress import Progress
 from ...runs.configuration.object_reference import describe_error, user_code
@@ -259,7 +259,9 @@ def _predicted(
                 part, run.record.features, past_cache=is_past_cache(part), progress=tell
             )
         except tf.errors.OpError as error:
-            raise RunError(f"{run.model_path}: the model fails: {describe_error(error)}") from error
+            raise ModelError(
+                f"{run.model_path}: the model fails: {describe_error(error)}"
+            ) from error
         n_before += part.n_rows
 
 
@@ -277,7 +279,7 @@ def load(run: Run, *, in_float32: bool = False) -> Predictor:
 
 def _checked(values: Float32, where: str) -> Float32:
     if not np.isfinite(values).all():
-        raise RunError(
+        raise ModelError(
             f"{where}: the model's predictions aren't numbers; train again with a lower "
             "learning_rate"
         )

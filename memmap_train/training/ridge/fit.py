@@ -15,7 +15,12 @@ from ...dataset.dataset import Dataset
 from ...errors import ShardError
 from ...loading.era_weights import era_weights, row_weights
 from ...loading.placement import is_past_cache
-from ...runs.checkpoints.checkpoints import load_newest, save_checkpoint
+from ...runs.checkpoints.checkpoints import (
+    Checkpoint,
+    delete_checkpoints,
+    load_newest,
+    save_checkpoint,
+)
 from ...runs.checkpoints.state_store import CheckpointPace
 from ...runs.configuration.model_params import built_in_params
 from ...runs.reports.pace import Pace
@@ -32,7 +37,7 @@ from .model import check_memory
 from .parts import blocks_of, inner_fold, parts_of
 from .results import RidgeResults
 from .rows import BlockReader, TrainingLabels, are_codes
-from .state import FitState
+from .state import FitState, is_fitted
 from .strength import USUAL_STRENGTH, LinearModel, StrengthChoice, solved
 from .sums import Sums, block_rows
 
@@ -92,9 +97,9 @@ class _RidgeFit:
         self._strength = fixed or USUAL_STRENGTH  # where none is chosen
         self._weights = self._row_weights(setup.dataset)
         self._past_cache = is_past_cache(self._train)
-        self._state, self._is_whole = FitState(), True
+        self._state, self._is_whole = FitState(self._labels.digest()), True
         if newest := load_newest(run.checkpoint_dir, self._identity, self._warnings.warn):
-            self._state = FitState.from_checkpoint(newest, self._sums)
+            self._resume_from(newest)
 
     def finish(self) -> tuple[LinearModel, FitState]:
         """Add all blocks that aren't added yet, and return the model."""
@@ -113,6 +118,18 @@ class _RidgeFit:
             if self._is_whole:
                 self._save()
             raise
+
+    def _resume_from(self, newest: Checkpoint) -> None:
+        """Take over the sums of a checkpoint, unless labels have changed since; or its model."""
+        same_labels = newest.state["labels_digest"] == self._state.labels_digest
+        if same_labels or is_fitted(newest):
+            self._state = FitState.from_checkpoint(newest, self._sums)
+            return
+        self._warnings.warn(
+            f"{self._run.path}: labels to train on have changed since the fit was stopped: it "
+            "begins again with the new ones"
+        )
+        delete_checkpoints(self._run.checkpoint_dir)
 
     def _row_weights(self, dataset: Dataset) -> dict[str, float]:
         """Return the weight of each row of an era, by era; 1 in the mean."""

@@ -19,7 +19,7 @@ from ..resolve import Setup
 from .strength import LinearModel
 from .sums import block_rows
 
-_PROBED_ROWS = 2048
+_PROBED_ROWS, _N_PROBED = 2048, 3
 _SHARE = 0.85
 """Of the time of all sums, that of the products; see `make bench ARGS=ridge`."""
 
@@ -97,15 +97,20 @@ def plan_of_ridge(setup: Setup, plan: TrainPlan) -> TrainPlan:
     )
 
 
-def fit_seconds(setup: Setup) -> float:
-    """Return about how long the sums of a ridge regression take, by a product of one block."""
-    n_features = len(setup.batches.feature_names)
+def seconds_per_row(n_features: int) -> float:
+    """Return about how long the sums of a ridge regression take for a row, by products of a block.
+
+    The first product is slower: threads start, and memory is touched that the sums use again.
+    """
     n_rows = min(block_rows(n_features), _PROBED_ROWS)
-    block = np.zeros((n_rows, n_features), np.float32)
-    began = time.perf_counter()
-    np.matmul(block.T, block)
-    seconds = time.perf_counter() - began
-    return setup.batches.dataset.n_rows / n_rows * seconds / _SHARE
+    block = np.ones((n_rows, n_features), np.float32)
+    product = np.empty((n_features, n_features), np.float32)
+    seconds = []
+    for _ in range(1 + _N_PROBED):
+        began = time.perf_counter()
+        np.matmul(block.T, block, out=product)
+        seconds.append(time.perf_counter() - began)
+    return float(min(seconds[1:]) / n_rows / _SHARE)
 
 
 def _needed_bytes(n_features: int, n_groups: int) -> int:

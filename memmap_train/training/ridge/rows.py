@@ -13,6 +13,7 @@ import numpy as np
 from ...arrays import Float32
 from ...dataset.dataset import Dataset
 from ...loading.sequential import SequentialReader
+from ...system.checksum import Checksum
 from ...system.threads import ThreadPool
 from ..validation.validation import MappedColumns
 from .parts import Block
@@ -72,6 +73,15 @@ class TrainingLabels:
             return self.raw(era)
         position = self._positions[era]
         return np.asarray(self._transformed[self._offsets[position] : self._offsets[position + 1]])
+
+    def digest(self) -> str:
+        """Return a checksum of all labels of both kinds."""
+        found = Checksum()
+        for era in self._positions:
+            found.update(np.ascontiguousarray(self.raw(era)))
+            if self._transformed is not None:
+                found.update(np.ascontiguousarray(self.trained(era)))
+        return found.text
 
 
 class BlockReader:

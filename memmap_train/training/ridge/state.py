@@ -14,7 +14,7 @@ from .strength import LinearModel, StrengthChoice
 from .sums import Sums
 
 _SUMS = "sums/"
-_NUMBERS = ("part", "block", "rows", "strengths", "loss", "seconds", "waited")
+_VALUES = ("labels_digest", "part", "block", "rows", "strengths", "loss", "seconds", "waited")
 
 
 @dataclass(slots=True)
@@ -23,6 +23,8 @@ class FitState:
 
     Attributes
     ----------
+    labels_digest : str
+        A checksum of the labels that sums are made of.
     part, block : int
         The part that is added, and the number of its blocks that were added.
     rows : int
@@ -39,6 +41,7 @@ class FitState:
         The time so far, and the part of it that was waited for rows.
     """
 
+    labels_digest: str = ""
     part: int = 0
     block: int = 0
     rows: int = 0
@@ -51,7 +54,7 @@ class FitState:
 
     def to_checkpoint(self, sums: Sums, run: str) -> Checkpoint:
         """Return the state with its sums; without them once there is a model."""
-        numbers: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES}
         arrays: dict[str, npt.NDArray[Any]] = {}
         if self.model is not None:
             arrays = {"weights": self.model.weights, "biases": self.model.biases}
@@ -65,14 +68,14 @@ class FitState:
                 }
                 if pending is not None:
                     arrays["choice/pending"] = pending
-        return Checkpoint(self.rows, numbers, arrays, run)
+        return Checkpoint(self.rows, values, arrays, run)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, sums: Sums) -> "FitState":
         """Return the state that a checkpoint was made of, and restore its sums."""
         arrays, found = checkpoint.arrays, dict(checkpoint.state)
         state = cls(**{**found, "strengths": tuple(found["strengths"])})
-        if "weights" in arrays:
+        if is_fitted(checkpoint):
             state.model = LinearModel(arrays["weights"], arrays["biases"])
             return state
         sums.restore(
@@ -87,3 +90,8 @@ class FitState:
                 arrays["choice/weights"], arrays["choice/scores"], arrays.get("choice/pending")
             )
         return state
+
+
+def is_fitted(checkpoint: Checkpoint) -> bool:
+    """Return True if a checkpoint has the model, and no sums any more."""
+    return "weights" in checkpoint.arrays

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from ...errors import BatchError, ConfigError, FoldError
+from ...errors import BatchError, ConfigError, FoldError, ModelError
 from ...runs.baseline import wants_baseline
 from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.object_reference import describe_error
@@ -23,13 +23,11 @@ from ...runs.reports.reporter import Reporter
 from ...runs.reports.result_text import AnyReport
 from ...runs.run import read_run
 from ...runs.sweeps.chart import draw_sweep
-from ...runs.sweeps.record import SweepRecord, Trial, write_sweep
+from ...runs.sweeps.record import SweepRecord, Trial, find_sweep, state_of_sweep, write_sweep
 from ...system.paths import user_path
+from ..any_run import train_any
 from ..baseline import add_baseline
-from ..parts.fold_loop import train_folds
-from ..parts.seed_loop import train_seeds
-from ..train import train_run
-from .setup import ResolvedSweep, dataset_for, resolve_sweep, stays_failed
+from .setup import dataset_for, resolve_sweep, stays_failed
 
 
 def train_sweep(
@@ -86,27 +84,35 @@ def train_sweep(
     """
     report = report or Reporter()
     path = user_path(sweep_dir)
-    resolved = resolve_sweep(
-        dataset, path, swept, config, n_runs, folds, rolling_eras, seeds, resume=resume
-    )
-    record, n_trials = resolved.record, len(resolved.record.trials)
+    asked = (dataset, path, swept, config, n_runs, folds, rolling_eras, seeds)
+    before = state_of_sweep(path)
+    resolved = resolve_sweep(*asked, resume=resume)
     with holding(path):
+        find_sweep(path, resume=resume)  # another process may have begun one
+        if state_of_sweep(path) != before:
+            resolved = resolve_sweep(*asked, resume=resume, is_held=True)
+        record, n_trials = resolved.record, len(resolved.record.trials)
         write_sweep(path, record)
         for number, trial in enumerate(record.trials, start=1):
             if stays_failed(path, trial):
                 report.trial_done(number, n_trials, trial.name, f"has failed: {trial.failure}")
                 continue
             report.trial(number, n_trials, trial.name)
-            failure = None
+            # An update may have come while the trial before was trained.
+            present = dataset_for(path, trial, reopened(resolved.dataset), record)
+            failure = result = None
             try:
-                if _train_trial(path, trial, resolved, report).already_finished:
-                    report.trial_done(number, n_trials, trial.name, "already finished")
-                    continue
-            except (ConfigError, FoldError, BatchError) as error:
+                result = _train_trial(path, trial, present, record, report)
+            except (ConfigError, FoldError, BatchError, ModelError) as error:
                 failure = str(error).removeprefix(f"{path / trial.name}: ")
             except (MemoryError, tf.errors.ResourceExhaustedError) as error:
                 failure = f"it is too large for the memory: {describe_error(error)}"
             gc.collect()  # a model and its compiled step refer to each other
+            if result is not None and wants_baseline(record.config_of(trial)):
+                # Trials on the same eras and features have the same one, which is copied.
+                result = add_baseline(read_run(path / trial.name), present, result, report)
+            if result is not None and result.already_finished:
+                report.trial_done(number, n_trials, trial.name, "already finished")
             if failure != trial.failure:
                 record = record.with_failure(trial.name, failure)
                 write_sweep(path, record)
@@ -116,22 +122,17 @@ def train_sweep(
     return record
 
 
-def _train_trial(path: Path, trial: Trial, resolved: ResolvedSweep, report: Reporter) -> AnyReport:
+def _train_trial(
+    path: Path, trial: Trial, dataset: DatasetOrPath, record: SweepRecord, report: Reporter
+) -> AnyReport:
     """Train a trial, or resume it."""
-    record = resolved.record
-    # An update may have come while the trial before was trained.
-    present = dataset_for(path, trial, reopened(resolved.dataset), record)
-    run_dir, config = path / trial.name, record.config_of(trial)
-    common: dict[str, Any] = {"resume": True, "report": report}
-    of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
-    result: AnyReport
-    if record.seeds is not None:
-        result = train_seeds(present, run_dir, config, seeds=record.seeds, **of_folds, **common)
-    elif record.folds is not None:
-        result = train_folds(present, run_dir, config, **of_folds, **common)
-    else:
-        result = train_run(present, run_dir, config, **common)
-    if not wants_baseline(config):
-        return result
-    # Trials on the same eras and features have the same one, which is copied.
-    return add_baseline(read_run(run_dir), present, result, report)
+    return train_any(
+        dataset,
+        path / trial.name,
+        record.config_of(trial),
+        seeds=record.seeds,
+        folds=record.folds,
+        rolling_eras=record.rolling_eras,
+        resume=True,
+        report=report,
+    )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ...dataset.dataset import Dataset
 from ...errors import ConfigError, FoldError, MemmapTrainError, RunError
 from ...runs.configuration.config import TrainConfig
+from ...runs.configuration.ridge_keys import RIDGE
 from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
 from ...runs.reports.plan import TrainPlan
@@ -78,29 +79,26 @@ def resolve_sweep(
     seeds: int | None = None,
     *,
     resume: bool,
+    is_held: bool = False,
 ) -> ResolvedSweep:
     """Decide all trials and check them; write nothing.
 
-    Arguments and errors are those of `train_sweep`.
+    Arguments and errors are those of `train_sweep`; `is_held` says that the caller holds the
+    folder.
     """
     require_tensorflow()
     check_outside(path)
     begun = find_sweep(path, resume=resume)
     known = begun or (read_sweep(path) if resume and is_sweep(path) else None)
-    if swept is None and known is not None:
-        swept, n_runs = known.swept, known.n_runs if n_runs is None else n_runs
-    if config is None:
-        config = known.train_config() if known else TrainConfig()
-    space = sweep_space(swept or {}, n_runs)
+    if known is not None:
+        if swept is None:
+            swept, n_runs = known.swept, known.n_runs if n_runs is None else n_runs
+        config = config or known.train_config()
+    space, config = sweep_space(swept or {}, n_runs), config or TrainConfig()
     if begun is not None:
         folds, rolling_eras = folds or begun.folds, rolling_eras or begun.rolling_eras
         seeds = seeds or begun.seeds
-        if (begun.folds, begun.rolling_eras) != (folds, rolling_eras):
-            raise RunError(
-                f"{path}: its trials have --folds {begun.folds} and --rolling "
-                f"{begun.rolling_eras}, found {folds} and {rolling_eras}; resume without these, or "
-                "choose another --run"
-            )
+        _check_same_folds(path, begun, folds, rolling_eras)
     if seeds is not None and space.seeds:
         raise ConfigError(
             "sweep.seed: --seeds gives seeds, too, and makes one run of them; leave one of both out"
@@ -118,15 +116,29 @@ def resolve_sweep(
     )
     record = record.model_copy(update={"trials": list(_ordered(found, record))})
     plans, is_finished = _checked_trials(path, found, record)
-    if not is_finished:
+    if not (is_finished or is_held):
         check_free(path)
     return ResolvedSweep(found, record, plans, is_finished)
+
+
+def _check_same_folds(
+    path: Path,
+    begun: SweepRecord,
+    folds: int | Literal["numerai"] | None,
+    rolling_eras: int | None,
+) -> None:
+    """Raise a RunError if other folds are asked for than those of the sweep."""
+    if (begun.folds, begun.rolling_eras) != (folds, rolling_eras):
+        raise RunError(
+            f"{path}: its trials have --folds {begun.folds} and --rolling {begun.rolling_eras}, "
+            f"found {folds} and {rolling_eras}; resume without these, or choose another --run"
+        )
 
 
 def _checked_trials(
     path: Path, found: Dataset, record: SweepRecord
 ) -> tuple[list[list[TrainPlan]], bool]:
-    """Return the plans of all trials, and whether none is left to train."""
+    """Check all trials; return the plans of each, and whether nothing is to be done."""
     plans: list[list[TrainPlan]] = []
     finished, compiled = [], set()
     for trial in record.trials:
@@ -173,17 +185,20 @@ def dataset_for(path: Path, trial: Trial, present: Dataset, record: SweepRecord)
 def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     """Yield the trials, with one choice of window and pool for all whose batches have one size.
 
-    That choice depends on the memory that happens to be free, and scores depend on it a little.
+    That choice depends on the memory that happens to be free, and scores depend on it a little. A
+    ridge regression has no batches, and no part in it.
     """
     shared: dict[tuple[Any, ...], dict[str, Any]] = {}
     widest: dict[tuple[Any, ...], tuple[int, Trial, TrainConfig]] = {}
     for trial in record.trials:
         config = with_settings(record.train_config(), trial.settings)
-        size = tuple(getattr(config, key) for key in _OF_BATCHES)
-        if trial.order:
-            shared.setdefault(size, trial.order)
         with _naming(trial):
             columns = dataset.feature_columns(config.features)
+        if config.model == RIDGE:
+            continue
+        size = _size_of_batches(config)
+        if trial.order:
+            shared.setdefault(size, trial.order)
         n_features = len(dataset.feature_names if columns is None else columns)
         if size not in widest or n_features > widest[size][0]:
             widest[size] = (n_features, trial, config)
@@ -195,8 +210,12 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
             shared[size] = {key: getattr(chosen, key) for key in ("window_size", "pool_batches")}
     for trial in record.trials:
         config = with_settings(record.train_config(), trial.settings)
-        size = tuple(getattr(config, key) for key in _OF_BATCHES)
-        yield trial.model_copy(update={"order": trial.order or shared[size]})
+        order = {} if config.model == RIDGE else shared[_size_of_batches(config)]
+        yield trial.model_copy(update={"order": trial.order or order})
+
+
+def _size_of_batches(config: TrainConfig) -> tuple[Any, ...]:
+    return tuple(getattr(config, key) for key in _OF_BATCHES)
 
 
 @contextmanager

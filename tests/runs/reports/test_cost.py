@@ -52,6 +52,9 @@ def test_the_text_has_the_seconds_of_an_epoch_and_of_all() -> None:
         "peak        2.0 GB of memory without the page cache; checkpoints of 7.0 MB",
     ]
     assert COST.total_seconds == 1210
+    with_baseline = cost_text([COST], 90.0).splitlines()
+    assert with_baseline[2].startswith("total       22 min for all 10 epochs")
+    assert with_baseline[2].endswith("transform of targets 8.0 s, baseline 2 min")
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,13 @@ from memmap_train.loading import batches as batches_module
 from memmap_train.runs.lock import holding
 from memmap_train.runs.reports.report import FoldsReport, TrainReport
 from memmap_train.runs.reports.training_display import TrainingDisplay
+from memmap_train.runs.run import read_run
 from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.runs.scores.summary import summary
 from memmap_train.runs.table import describe_runs, runs_text
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
+from memmap_train.training.parts.resolve_folds import resolve_folds
 from memmap_train.training.prediction.predict import write_predictions
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
@@ -265,6 +267,16 @@ def test_interrupted_folds_end_like_those_that_werent(
     assert report.corr.mean == finished[1].corr.mean
     # 7 steps an epoch in the first fold, 13 in the second.
     assert n_steps + resumed.calls.count("step") == 2 * 7 + 2 * 13
+
+
+def test_folds_that_are_resumed_keep_the_words_in_which_they_were_asked_for(
+    finished: tuple[Path, FoldsReport], sample: Path
+) -> None:
+    run = read_run(finished[0])
+    config = run.train_config()
+    assert config.embargo_eras == 8
+    record = resolve_folds(mt.open_dataset(sample), run, config, 2, None).record
+    assert record.asked_embargo_eras == run.record.asked_embargo_eras == "auto"
 
 
 def test_folds_are_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path) -> None:

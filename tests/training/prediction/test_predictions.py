@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 import memmap_train as mt
 from memmap_train.cli.commands import main
 from memmap_train.conversion.parquet import predictions
-from memmap_train.errors import ConfigError, DatasetError, RunError
+from memmap_train.errors import ConfigError, DatasetError, ModelError, RunError
 from memmap_train.loading.sequential import SequentialReader
 from memmap_train.runs.scores.metrics import uniform_ranks
 from memmap_train.system.direct_io import can_read_directly
@@ -555,7 +555,7 @@ def test_predictions_that_arent_numbers_are_refused(sample: Path, tmp_path: Path
     model.set_weights(broken)
     model.save(tmp_path / "run" / "model.keras")
     (tmp_path / "out.csv").write_text("id,prediction\n")
-    with refused(RunError, "aren't numbers", "'0001'"):
+    with refused(ModelError, "aren't numbers", "'0001'"):
         write_predictions(tmp_path / "run", sample, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "id,prediction\n"
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "run"]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,23 @@ def test_a_fit_that_was_killed_continues_at_its_last_checkpoint(
         assert files(copy) == files(tmp_path / "run")
     # Blocks of another size make the same sums, but for squares of labels.
     assert files(tmp_path / "run")["model"] == files(fitted[0])["model"]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_fit_begins_again_where_labels_have_come(
+    growing: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Sums of some labels can't be added to sums of others."""
+    config = ridge_config(targets=TARGETS, checkpoint_steps=1)
+    script = Summing("summing 9", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(growing(24), tmp_path / "run", config, report=script, draws=False)
+    # One label that goes: the targets have labels in different rows then.
+    changed, script = growing(24, lost=TARGETS[1:], era="0003"), Summing()
+    train_run(changed, tmp_path / "run", resume=True, report=script, draws=False)
+    assert "begins again with the new ones" in script.warnings[-1]
+    train_run(changed, tmp_path / "whole", config, draws=False)
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 
 def test_lost_results_are_written_again_without_sums(

@@ -1,5 +1,6 @@
 """Sweeps: trials trained one after another, checked beforehand, resumed, failed and grown."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -7,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 import memmap_train as mt
 from memmap_train.cli.commands import main
-from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
+from memmap_train.errors import (
+    BatchError,
+    ConfigError,
+    DatasetError,
+    FoldError,
+    ModelError,
+    RunError,
+)
 from memmap_train.runs.configuration.config import TrainConfig
-from memmap_train.runs.run import read_run
+from memmap_train.runs.run import Run, read_run
 from memmap_train.runs.sweeps.record import read_sweep
 from memmap_train.training.sweeps import loop as sweep_loop
 from memmap_train.training.sweeps.loop import train_sweep
@@ -149,6 +158,48 @@ def test_trials_with_batches_of_one_size_shuffle_alike(sample: Path, tmp_path: P
     assert not path.exists()
 
 
+def test_a_ridge_regression_decides_nothing_about_the_shuffling_of_nets(
+    sample: Path, tmp_path: Path
+) -> None:
+    orders: dict[tuple[str, ...], dict[str, Any]] = {}
+    for models in (["ridge", "mlp"], ["mlp"]):
+        resolved = resolve_sweep(
+            sample,
+            tmp_path / "sweep",
+            {"model": models},
+            sweep_config(window_size=None, pool_batches=None),
+            None,
+            resume=False,
+        )
+        orders |= {(*models, trial.name[4:]): trial.order for trial in resolved.record.trials}
+    assert orders["ridge", "mlp", "model=ridge"] == {}
+    assert orders["ridge", "mlp", "model=mlp"] == orders["mlp", "model=mlp"]
+
+
+def test_a_sweep_that_another_process_has_begun_meanwhile_is_resolved_again(
+    sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sweep"
+    begun = let_fail(monkeypatch, ConfigError("it isn't trained here"))
+
+    def resolved_slowly(*arguments: Any, **options: Any) -> Any:
+        found = resolve_sweep(*arguments, **options)
+        if not path.exists():
+            shutil.copytree(swept, path)
+        return found
+
+    monkeypatch.setattr(sweep_loop, "resolve_sweep", resolved_slowly)
+    with refused(RunError, "a sweep is there already, with 4 of 4 trials"):
+        train_sweep(sample, path, {"dropout": [0.1]}, sweep_config())
+    shutil.rmtree(path)
+    with refused(RunError, "no longer asked for"):
+        train_sweep(sample, path, {"dropout": [0.1]}, sweep_config(), resume=True)
+    shutil.rmtree(path)
+    grown = {**SWEPT, "learning_rate": [0.1, 0.01, 0.001]}
+    train_sweep(sample, path, grown, sweep_config(), resume=True)
+    assert begun == [*NAMES, "005-learning_rate=0.1-seed=0", "006-learning_rate=0.1-seed=1"]
+
+
 BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "feature set": (
         {"features": ["all", "smal"]},
@@ -221,6 +272,15 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(
     assert [trial.failure is None for trial in record.trials] == [False, True]
 
 
+def raising(error: Exception) -> Callable[..., None]:
+    """Return a function that raises an error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def let_fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
     """Let all trainings fail with an error; return the list of those that began."""
     begun: list[str] = []
@@ -230,20 +290,34 @@ def let_fail(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
         begun.append(run_dir.name)
         raise error
 
-    monkeypatch.setattr(sweep_loop, "train_run", fail)
+    monkeypatch.setattr(sweep_loop, "train_any", fail)
     return begun
 
 
-def test_a_model_that_is_too_large_for_the_memory_fails_alone(
-    sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            MemoryError("cannot allocate 9 GB"),
+            "too large for the memory: MemoryError: cannot allocate 9 GB",
+        ),
+        (ModelError("era '0001': predictions aren't numbers"), "predictions aren't numbers"),
+    ],
+    ids=["memory", "numbers"],
+)
+def test_a_model_that_can_not_be_trained_fails_alone(
+    error: Exception,
+    said: str,
+    sample: Path,
+    swept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = without(swept, tmp_path / "sweep", *NAMES[2:])
-    begun = let_fail(monkeypatch, MemoryError("cannot allocate 9 GB"))
+    begun = let_fail(monkeypatch, error)
     record = train_sweep(sample, path, resume=True)
     assert begun == NAMES
-    assert "too large for the memory: MemoryError: cannot allocate 9 GB" in str(
-        record.trials[3].failure
-    )
+    assert said in str(record.trials[3].failure)
     assert Sweep(path).failures.keys() == set(NAMES)
 
 
@@ -251,11 +325,39 @@ def test_a_full_disk_ends_a_sweep(
     sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = without(swept, tmp_path / "sweep", *NAMES[2:])
-    begun = let_fail(monkeypatch, RunError("the results can't be written: No space left"))
-    with refused(RunError, "No space left"):
+    monkeypatch.setattr("memmap_train.training.sweeps.setup.compile_model", lambda _: None)
+
+    monkeypatch.setattr(Run, "write_era_scores", raising(OSError(errno.ENOSPC, "No space left")))
+    with refused(RunError, "the results can't be written: No space left"):
         train_sweep(sample, path, resume=True)
-    assert begun == NAMES[:1]
+    assert (path / NAMES[2] / "checkpoints").is_dir()
+    assert not (path / NAMES[3]).exists()
     assert [trial.failure for trial in read_sweep(path).trials] == [None] * 4
+
+
+def test_numbers_that_diverge_at_the_last_step_are_the_failure_of_a_trial(
+    sample: Path, tmp_path: Path
+) -> None:
+    # The loss of the only step is that of the weights before it.
+    config = sweep_config(eras_per_batch=8, rows_per_era=0)
+    settings = {"learning_rate": [1e38, 0.01]}
+    record = train_sweep(sample, tmp_path / "sweep", settings, config, seeds=2)
+    first, second = (trial.failure for trial in record.trials)
+    assert "predictions aren't numbers" in str(first)
+    assert second is None
+
+
+def test_a_baseline_that_fails_does_not_make_a_trial_fail(
+    sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = without(swept, tmp_path / "sweep")
+    monkeypatch.setattr(sweep_loop, "wants_baseline", lambda _: True)
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+    monkeypatch.setattr("memmap_train.training.baseline._fit", raising(error))
+    script = Script()
+    record = train_sweep(sample, path, resume=True, report=script)
+    assert [trial.failure for trial in record.trials] == [None] * 4
+    assert "OOM when allocating" in script.warnings[0]
 
 
 def test_eras_that_came_later_belong_to_no_trial(

@@ -123,6 +123,11 @@ def member_outputs(x: Float32, kernel: Float32, bias: Float32) -> Any:
     return np.swapaxes(x @ kernel + bias[:, None], 0, 1)
 
 
+def pair_terms(x: Float32, weights: Float32) -> Float32:
+    """Return the sums of w_ij x_i x_j, for weights of shape (targets, features, features)."""
+    return np.stack([np.sum((x @ of_target) * x, axis=1) for of_target in weights], axis=1)
+
+
 def mean_of(*inputs: Float32) -> Any:
     """Return the mean of arrays."""
     return sum(inputs[1:], inputs[0]) / np.float32(len(inputs))
@@ -167,6 +172,7 @@ OPERATIONS: dict[str, Any] = {
     "member_outputs": member_outputs,
     "minimum": smallest_of,
     "multiply": product_of,
+    "pair_terms": pair_terms,
     "rms_normalize": rms_normalized,
     "standardize": standardized,
     "subtract": lambda a, b: a - b,
