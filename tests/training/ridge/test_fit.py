@@ -1,6 +1,7 @@
 """A ridge regression as a run: its model, its files, resume, and what it reads."""
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -19,12 +20,14 @@ from memmap_train.runs.reports.recorded_report import recorded_report
 from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import read_run
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.models.numpy_operations import numpy_operations
 from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.ridge import model as ridge_model
 from memmap_train.training.ridge import sums
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, all_rows, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, weights
 
@@ -62,7 +65,8 @@ def files(run: Path) -> dict[str, Any]:
 def fitted(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """Return a run that nothing interrupted, which tests only read, and its report."""
     path = tmp_path_factory.mktemp("fitted") / "run"
-    return path, train_run(sample, path, ridge_config(targets=TARGETS))
+    with pictures(are_drawn=True):
+        return path, train_run(sample, path, ridge_config(targets=TARGETS))
 
 
 @pytest.fixture
@@ -339,10 +343,40 @@ def test_sums_that_do_not_fit_into_memory_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_features_that_are_no_codes_take_more_memory(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Codes fit: three matrices or so of 8 x 8, and two blocks of rows.
+    free = 2 * 4 * 8192 * 8 + 10_000
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: free)
+    dry_run(sample, tmp_path / "run", ridge_config())
+    monkeypatch.setattr(ridge_model, "are_codes", lambda *_: False)
+    with refused(ConfigError, "the sums of a ridge regression on 8 features take 1.1 MB"):
+        dry_run(sample, tmp_path / "run", ridge_config())
+
+
 def test_too_few_eras_to_hold_out_take_the_usual_strength(sample: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(sample)
     few = dataset.select(dataset.eras[:4])
-    report = train_run(
-        few, tmp_path / "run", ridge_config(validation_eras=1, embargo_eras=1), draws=False
-    )
+    script, config = Summing(), ridge_config(validation_eras=1, embargo_eras=1)
+    report = train_run(few, tmp_path / "run", config, report=script, draws=False)
     assert report.strengths == {"target": 0.1}
+    (warning,) = script.warnings
+    assert "for 'target' is 0.1, not chosen: no training eras are held out (" in warning
+
+
+def test_labels_that_are_all_equal_choose_no_strength(sample: Path, tmp_path: Path) -> None:
+    copy, script = tmp_path / "dataset", Summing()
+    shutil.copytree(sample, copy)
+    for file in copy.glob("era-*/targets.npy"):
+        np.save(file, np.full_like(np.load(file), 0.5))
+        os.utime(file, ns=(0, 0))  # a file of long ago is believed without its digest
+    report = train_run(
+        copy, tmp_path / "run", ridge_config(targets=TARGETS), report=script, draws=False
+    )
+    assert report.strengths == dict.fromkeys(TARGETS, 0.1)
+    assert "not chosen: no era that was held out has a score" in script.warnings[0]
+    assert math.isnan(report.corr.mean)
+    kernel, bias = weights(tmp_path / "run")
+    assert not kernel.any()
+    assert bias == pytest.approx(0.5)
