@@ -34,7 +34,7 @@ from ..parts.fold_loop import dry_run_folds
 from ..parts.seed_loop import dry_run_seeds
 from ..resolve import prepare
 from ..startup import require_tensorflow
-from ..train import checked_plan, set_up_run
+from ..train import checked_plan, dry_run, set_up_run
 
 _OF_BATCHES = (
     "batch_size",
@@ -145,7 +145,9 @@ def _checked_trials(
         config = record.config_of(trial)
         kind = (config.model, config.loss)
         with _naming(trial):
-            plan, is_finished = _checked(path, trial, found, record, compiles=kind not in compiled)
+            plan, is_finished = plans_of_trial(
+                path, trial, found, record, compiles=kind not in compiled
+            )
             _check_same_validation(plan, plans[0] if plans else plan, record.trials[0])
         compiled.add(kind)
         plans.append(plan)
@@ -155,19 +157,41 @@ def _checked_trials(
     return plans, all(finished)
 
 
-def _checked(
-    path: Path, trial: Trial, found: Dataset, record: SweepRecord, *, compiles: bool
+def plans_of_trial(
+    path: Path,
+    trial: Trial,
+    found: Dataset,
+    record: SweepRecord,
+    *,
+    compiles: bool = False,
+    measures_cost: bool = False,
 ) -> tuple[list[TrainPlan], bool]:
-    """Check a trial; return the plan of its run, or of each part, and whether it is finished."""
+    """Check a trial; return the plan of its run, or of each part, and whether it is finished.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the sweep.
+    trial : Trial
+    found : Dataset
+    record : SweepRecord
+    compiles : bool
+        Whether a model is compiled, which shows that it computes.
+    measures_cost : bool
+        Whether the plans have a cost, by some steps of training.
+    """
     run_dir, config = path / trial.name, record.config_of(trial)
     present = dataset_for(path, trial, found, record)
     of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
-    of_folds |= {"resume": True, "measures_cost": False}
+    of_folds |= {"resume": True, "measures_cost": measures_cost}
     if record.seeds is not None:
         plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=record.seeds, **of_folds)
         return [plan for of_seed in plans.values() for plan in of_seed], is_finished
     if record.folds is not None:
         return dry_run_folds(present, run_dir, config, **of_folds)
+    if measures_cost:
+        plan = dry_run(present, run_dir, config, resume=True)
+        return [plan], plan.already_finished
     run, setup, _ = set_up_run(present, run_dir, config, None, resume=True)
     if compiles:  # which takes a second, and shows the same of others like it
         compile_model(setup)
