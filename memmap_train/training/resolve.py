@@ -25,6 +25,7 @@ from ..runs.configuration.object_reference import digest_of_code
 from ..runs.configuration.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.configuration.schedule import check_schedule
 from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.configuration.unused_keys import check_used
 from ..runs.folds.fold import Fold
 from ..runs.folds.folds import split
 from ..runs.lineage import SUFFIX
@@ -207,6 +208,8 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     if config.model == RIDGE:
         check_ridge(config)
         config = without_steps(config)
+    if run is None:  # one that has begun goes on as it was
+        check_used(config)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:

@@ -15,7 +15,7 @@ has become of a trial is in the folder of its run; `sweep.json` has the reason w
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ from ...errors import ConfigError, RunError, listed
 from ...system.junk import names_in
 from ...system.paths import checked_path
 from ..configuration.config import TrainConfig
+from ..configuration.ridge_keys import RIDGE
+from ..configuration.unused_keys import with_used_keys
 from ..configuration.wording import faults_in
 from ..files import SWEEP_NAME, damaged, read_json, unwritable, write_json
 from ..run import Run, read_run
@@ -98,8 +100,12 @@ class SweepRecord(BaseModel):
         return TrainConfig(**self.config)
 
     def config_of(self, trial: Trial) -> TrainConfig:
-        """Return the configuration of a trial."""
-        return with_settings(self.train_config(), {**trial.settings, **trial.order})
+        """Return the configuration of a trial, without shared keys that its model doesn't have."""
+        return with_used_keys(with_settings(self.train_config(), {**trial.settings, **trial.order}))
+
+    def seeds_of(self, trial: Trial) -> int | None:
+        """Return the number of seeds of a trial's run; a ridge regression has none."""
+        return None if self.config_of(trial).model == RIDGE else self.seeds
 
     def with_failure(self, name: str, failure: str | None) -> "SweepRecord":
         """Return the record with the reason why a trial has failed, or without one."""
@@ -231,9 +237,22 @@ def write_sweep(path: Path, record: SweepRecord) -> None:
 
 
 def grown_trials(
-    old: Sequence[Trial], settings: Sequence[Mapping[str, Any]], path: Path
+    old: Sequence[Trial],
+    settings: Sequence[Mapping[str, Any]],
+    path: Path,
+    training_of: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> list[Trial]:
     """Return the trials of a sweep: those that it has, then those that are new.
+
+    Parameters
+    ----------
+    old : sequence of Trial
+    settings : sequence of mapping
+        The settings that are asked for.
+    path : Path
+        The folder of the sweep.
+    training_of : callable, optional
+        Returns a text for settings: of those that share it, one is trained.
 
     Raises
     ------
@@ -248,7 +267,14 @@ def grown_trials(
             "resume with their values (further ones may be added), or choose another --run"
         )
     known = {_identity(trial.settings) for trial in old}
-    new = [of_trial for identity, of_trial in asked.items() if identity not in known]
+    training_of = training_of or _identity
+    trained = {training_of(trial.settings) for trial in old}
+    new = []
+    for identity, of_trial in asked.items():
+        training = training_of(of_trial)
+        if identity not in known and training not in trained:
+            new.append(of_trial)
+            trained.add(training)
     n_digits = max(_MIN_DIGITS, len(str(len(old) + len(new))))
     return [
         *old,
