@@ -24,12 +24,12 @@ from ...runs.sweeps.record import (
     SweepRecord,
     Trial,
     find_sweep,
-    grown_trials,
     is_sweep,
     read_sweep,
     trained_run,
 )
 from ...runs.sweeps.space import sweep_space, with_settings
+from ...runs.sweeps.trials import grown_trials
 from ...text import counted
 from ..compiled import compile_model, make_model
 from ..parts.fold_loop import dry_run_folds
