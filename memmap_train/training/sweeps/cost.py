@@ -147,7 +147,7 @@ def _ridge_seconds(path: Path, record: SweepRecord, left: _Group) -> float:
             run = path / trial.name
             if (run / "config.json").exists() and finished_baseline(read_run(run)) is not None:
                 continue
-            counted = plans[: len(plans) // (record.seeds or 1)]
+            counted = plans[: len(plans) // (record.seeds_of(trial) or 1)]
         for plan in counted:
             if plan.n_features not in rates:
                 rates[plan.n_features] = seconds_per_row(plan.n_features)
