@@ -16,6 +16,9 @@ MakeToy = Callable[..., Path]
 # number.
 ERAS = {"0001": 40, "0002": 1, "0003": 77, "0005": 30, "0010": 60, "0011": 33, "X": 17}
 
+SMALL = {"0001": 6, "0002": 4, "X": 5}
+"""The eras of a small dataset, which a test may damage."""
+
 N_FEATURES, N_TARGETS = 9, 3
 
 FEATURE_SETS = {
