@@ -175,22 +175,27 @@ def test_a_closed_stdout_prints_no_traceback(
     assert len(done.stderr.splitlines()) == bool(error)
 
 
-@pytest.mark.parametrize(
-    ("signal_number", "impatient"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)],
-)
-def test_a_stopped_conversion_says_that_a_rerun_resumes(
-    signal_number: int, impatient: bool, tmp_path: Path
-) -> None:
-    # Wide enough to take a second: the signal comes while eras are being published.
-    rows = 40_000
+@pytest.fixture(scope="module")
+def wide_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a source that takes a second: a signal comes while eras are being published."""
+    rows, path = 40_000, tmp_path_factory.mktemp("wide") / "source.parquet"
     rng = np.random.default_rng(0)
     table = pa.table(
         {"era": [f"{row // 100:04}" for row in range(rows)]}
         | {f"feature_{i}": rng.integers(0, 5, rows, np.int8) for i in range(300)}
     )
-    pq.write_table(table, tmp_path / "source.parquet", row_group_size=1000)
-    command = [sys.executable, "-m", "memmap_train", "convert", "source.parquet", "--out", "d"]
+    pq.write_table(table, path, row_group_size=1000)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "impatient"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)],
+)
+def test_a_stopped_conversion_says_that_a_rerun_resumes(
+    signal_number: int, impatient: bool, wide_source: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "memmap_train", "convert", str(wide_source), "--out", "d"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
