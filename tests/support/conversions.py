@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -86,3 +88,9 @@ def convert_within(
             ConvertOptions() if options is None else options,
             Resources(budget, n_workers),
         )
+
+
+def decoded(dataset: Dataset, era: str) -> npt.NDArray[np.float32]:
+    """Return an era's features as a reader gets them."""
+    stored = dataset[era].features
+    return dataset.decode(stored, np.empty(stored.shape, np.float32))

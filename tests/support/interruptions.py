@@ -20,6 +20,7 @@ from memmap_train.dataset.verify import verify
 from tests.support.toy import write_toy
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
+N_ROWS = sum(ERAS.values())
 
 FOLDERS = {f"era-{era}" for era in ERAS}
 

@@ -96,7 +96,7 @@ def test_a_folder_with_other_contents_is_refused(tmp_path: Path, content: str, s
 
 
 DAMAGES: dict[str, tuple[Any, str]] = {
-    "no json": ("{", "damaged: not valid JSON"),
+    "no json": ("{", "begin a new sweep with another --run"),
     "another format": ({"format": "x"}, "isn't the record of a sweep"),
     "newer": ({"format_version": 2}, "format_version 2 isn't known here (expected 1)"),
     "trials a text": ({"trials": "x"}, "damaged: 'trials' is 'x', expected a list"),

@@ -194,6 +194,7 @@ def test_a_sweep_among_runs_is_a_line_of_its_own(tmp_path: Path) -> None:
         ({name: [1, 2] for name in ("epochs", "patience", "warmup_steps", "batch_size")}, 16),
     ],
 )
+@pytest.mark.usefixtures("drawn_pictures")
 def test_the_picture_shows_the_scores_and_the_best(
     swept: dict[str, Any], n_trials: int, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_the_picture_shows_the_scores_and_the_best(
     assert has_colour(tmp_path / "sweep.png", BEST)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_there_is_no_picture_where_nothing_can_be_compared(tmp_path: Path) -> None:
     make_scored(tmp_path / "a", {"dropout": [0.1, 0.2]}, [None, None])
     make_scored(tmp_path / "b", {"seed": [0, 1]}, [0.1, 0.2])
@@ -214,6 +216,7 @@ def test_there_is_no_picture_where_nothing_can_be_compared(tmp_path: Path) -> No
         assert not (tmp_path / name / "sweep.png").exists()
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_a_picture_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = pytest.importorskip("matplotlib.figure")
     make_scored(tmp_path, {"dropout": [0.1, 0.2]}, [0.1, 0.2])

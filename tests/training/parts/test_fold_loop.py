@@ -12,72 +12,28 @@ import pytest
 from scipy.stats import rankdata
 
 import memmap_train as mt
-from memmap_train.cli.commands import main
-from memmap_train.errors import (
-    BatchError,
-    ConfigError,
-    DatasetError,
-    FoldError,
-    MemmapTrainError,
-    RunError,
-)
+from memmap_train.errors import BatchError, ConfigError, DatasetError, FoldError, RunError
 from memmap_train.loading import batches as batches_module
-from memmap_train.runs.lock import holding
 from memmap_train.runs.reports.report import FoldsReport, TrainReport
-from memmap_train.runs.reports.training_display import TrainingDisplay
 from memmap_train.runs.run import read_run
 from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.runs.scores.summary import summary
-from memmap_train.runs.table import describe_runs, runs_text
+from memmap_train.runs.table import describe_runs
 from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.parts.resolve_folds import resolve_folds
 from memmap_train.training.prediction.predict import write_predictions
-from memmap_train.training.train import dry_run, train_run
+from memmap_train.training.train import train_run
 from tests.support.errors import refused
-from tests.support.files import contents
-from tests.support.training_data import (
-    ROWS_PER_ERA,
-    Script,
-    all_rows,
-    newest_checkpoint,
-    small_config,
-)
+from tests.support.fold_runs import FOLDS, folds_config, results_of_folds
+from tests.support.training_data import ROWS_PER_ERA, Script, all_rows, small_config
 from tests.support.training_runs import interrupt, read_csv
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
-# Of the sample's 24 eras: (trained on, predicted) by each of two folds; 8 between are left out.
-FOLDS = [(range(1, 7), range(15, 20)), (range(1, 12), range(20, 25))]
-
-
-def folds_config(**changes: Any) -> Any:
-    return small_config(**{"validation_eras": None} | changes)
-
 
 def labels(numbers: range) -> list[str]:
     return [f"{number:04}" for number in numbers]
-
-
-@pytest.fixture(scope="module")
-def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FoldsReport]:
-    """Return a run of two folds that nothing interrupted, and its report."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    return path, train_folds(sample, path, folds_config(), folds=2)
-
-
-def results(path: Path) -> dict[str, Any]:
-    """Return everything that equal runs of folds have in common, to the last bit."""
-    found: dict[str, Any] = {"scores": (path / "era_scores.csv").read_bytes()}
-    for fold in sorted(path.glob("fold-*")):
-        newest = newest_checkpoint(fold)
-        assert newest is not None
-        found[fold.name] = (
-            (fold / "era_scores.csv").read_bytes(),
-            {name: array.tobytes() for name, array in newest.arrays.items()},
-            [row["loss"] for row in read_csv(fold / "history.csv")],
-        )
-    return found
 
 
 # -- what comes of it -----------------------------------------------------------------------------
@@ -140,8 +96,6 @@ def test_the_joint_scores_are_those_of_every_predicted_era_by_its_own_model(
         joint.max_drawdown,
     )
     assert (report.n_eras, report.best_possible) == (10, dataset.manifest.planted)
-    if report.chart_path is not None:
-        assert Path(report.chart_path) == path / "validation.png"
 
 
 def test_a_fold_is_the_run_that_one_would_train_by_itself(
@@ -155,7 +109,7 @@ def test_a_fold_is_the_run_that_one_would_train_by_itself(
     ((tmp_path / "run" / "fold-01") / "state.json").unlink()
     report = train_run(first.path, tmp_path / "run" / "fold-01", None, resume=True)
     assert report.best_epoch == 2
-    assert results(tmp_path / "run") == results(path)
+    assert results_of_folds(tmp_path / "run") == results_of_folds(path)
 
 
 def test_rolling_folds_train_on_the_last_eras_only(sample: Path, tmp_path: Path) -> None:
@@ -207,12 +161,12 @@ def test_no_byte_of_an_era_outside_the_fold_is_read_while_it_trains(
 def test_an_existing_run_of_folds_is_refused_and_left_alone(
     finished: tuple[Path, FoldsReport], sample: Path
 ) -> None:
-    before = results(finished[0])
+    before = results_of_folds(finished[0])
     with refused(RunError, "a finished run of folds", "--resume"):
         train_folds(sample, finished[0], folds_config(), folds=2)
     with refused(RunError, "run of 2 folds", "--folds 2 --resume"):
         train_run(sample, finished[0], None, resume=True)
-    assert results(finished[0]) == before
+    assert results_of_folds(finished[0]) == before
 
 
 def test_an_ordinary_run_has_no_folds_to_resume(sample: Path, tmp_path: Path) -> None:
@@ -224,12 +178,12 @@ def test_an_ordinary_run_has_no_folds_to_resume(sample: Path, tmp_path: Path) ->
 def test_other_folds_or_another_configuration_are_refused_naming_what_differs(
     finished: tuple[Path, FoldsReport], sample: Path
 ) -> None:
-    before = results(finished[0])
+    before = results_of_folds(finished[0])
     with refused(RunError, "--folds 2 in the run, 3 now", "--rolling None in the run, 5 now"):
         train_folds(sample, finished[0], folds_config(), folds=3, rolling_eras=5, resume=True)
     with refused(RunError, "learning_rate: 0.01 in the run, 0.02 now"):
         train_folds(sample, finished[0], folds_config(learning_rate=0.02), folds=2, resume=True)
-    assert results(finished[0]) == before
+    assert results_of_folds(finished[0]) == before
 
 
 @pytest.mark.parametrize(
@@ -263,20 +217,23 @@ def test_interrupted_folds_end_like_those_that_werent(
     n_steps = script.calls.count("step")
     resumed = Script()
     report = train_folds(sample, run, folds_config(), folds=2, resume=True, report=resumed)
-    assert results(run) == results(finished[0])
+    assert results_of_folds(run) == results_of_folds(finished[0])
     assert report.corr.mean == finished[1].corr.mean
     # 7 steps an epoch in the first fold, 13 in the second.
     assert n_steps + resumed.calls.count("step") == 2 * 7 + 2 * 13
 
 
 def test_folds_that_are_resumed_keep_the_words_in_which_they_were_asked_for(
-    finished: tuple[Path, FoldsReport], sample: Path
+    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    run = read_run(finished[0])
-    config = run.train_config()
-    assert config.embargo_eras == 8
-    record = resolve_folds(mt.open_dataset(sample), run, config, 2, None).record
-    assert record.asked_embargo_eras == run.record.asked_embargo_eras == "auto"
+    untrained = tmp_path / "untrained"  # as if it was killed at its first step
+    untrained.mkdir()
+    shutil.copy(finished[0] / "config.json", untrained)
+    for run in map(read_run, (finished[0], untrained)):
+        config = run.train_config()
+        assert config.embargo_eras == 8
+        record = resolve_folds(mt.open_dataset(sample), run, config, 2, None).record
+        assert record.asked_embargo_eras == run.record.asked_embargo_eras == "auto"
 
 
 def test_folds_are_trained_by_one_process_at_a_time(sample: Path, tmp_path: Path) -> None:
@@ -319,9 +276,10 @@ def test_what_is_lost_of_finished_folds_is_made_again(
         (run / lost).unlink()
     report = train_folds(sample, run, folds_config(), folds=2, resume=True)
     assert not report.already_finished
-    assert results(run) == results(finished[0])
+    assert results_of_folds(run) == results_of_folds(finished[0])
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_pictures_that_fail_cost_no_fold_and_come_when_the_folds_are_resumed(
     finished: tuple[Path, FoldsReport],
     sample: Path,
@@ -339,9 +297,10 @@ def test_pictures_that_fail_cost_no_fold_and_come_when_the_folds_are_resumed(
         report = train_folds(sample, run, folds_config(), folds=2, report=script)
     assert report.chart_path is None
     assert len(script.warnings) == 3  # of each fold, and of both together
-    assert results(run) == results(finished[0])
+    assert results_of_folds(run) == results_of_folds(finished[0])
     again = train_folds(sample, run, folds_config(), folds=2, resume=True)
     assert again.already_finished
+    assert again.chart_path == str(run / "validation.png")
     for folder in (run, run / "fold-01", run / "fold-02"):
         assert (folder / "validation.png").exists()
 
@@ -379,8 +338,8 @@ def test_more_epochs_are_those_of_longer_folds(
     train_folds(sample, tmp_path / "long", folds_config(epochs=3), folds=2)
     shutil.copytree(finished[0], tmp_path / "run")
     train_folds(sample, tmp_path / "run", folds_config(epochs=3), folds=2, resume=True)
-    assert results(tmp_path / "run") == results(tmp_path / "long")
-    assert results(tmp_path / "run") != results(finished[0])
+    assert results_of_folds(tmp_path / "run") == results_of_folds(tmp_path / "long")
+    assert results_of_folds(tmp_path / "run") != results_of_folds(finished[0])
 
 
 def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
@@ -395,7 +354,7 @@ def test_appended_eras_move_no_fold_and_are_predicted_by_the_last(
     resumed = Script()
     train_folds(dataset, tmp_path / "run", config, folds=2, resume=True, report=resumed)
     assert resumed.warnings == []
-    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert results_of_folds(tmp_path / "run") == results_of_folds(tmp_path / "whole")
     write_predictions(tmp_path / "run", dataset, tmp_path / "out.csv", raw=True, era=True)
     write_predictions(
         tmp_path / "run" / "fold-02", dataset, tmp_path / "last.csv", raw=True, era=True
@@ -458,157 +417,7 @@ def test_unfinished_folds_and_eras_of_training_have_no_predictions(
     assert not (tmp_path / "out.csv").exists()
 
 
-# -- on the command line --------------------------------------------------------------------------
-
-
-def test_folds_are_trained_stopped_resumed_and_predicted_on_the_command_line(
-    finished: tuple[Path, FoldsReport],
-    sample: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    run, out = str(tmp_path / "run"), str(tmp_path / "out.csv")
-    settings = [
-        part
-        for key, value in folds_config().to_dict().items()
-        if value is not None
-        for part in ("--set", f"{key}={json.dumps(value)}")
-    ]
-    command = ["train", str(sample), "--run", run, "--folds", "2", *settings]
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingDisplay, "epoch", lambda *_: interrupt())
-        assert main(command) == 130
-    assert "--resume" in capsys.readouterr().err
-    assert main(command) == 1
-    assert "a run of folds is there already" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0
-    assert results(tmp_path / "run") == results(finished[0])
-    printed = capsys.readouterr()
-    assert "the last epoch's model predicts" in printed.err
-    assert "fold 2 of 2: trains on 11 eras (0001 to 0011), predicts 5 (0020 to 0024)" in printed.err
-    assert f"out of fold numerai_corr {finished[1].corr.mean:.4f} on average" in printed.out
-    assert main([*command, "--resume"]) == 0
-    assert "already finished" in capsys.readouterr().out
-    assert main(["predict", run, str(sample), "--out", out]) == 0
-    assert "left out: 14 eras (0001 to 0014)" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("flags", "code"), [("--folds many", 2), ("--rolling 5", 1)])
-def test_flags_of_folds_that_make_no_sense_are_refused(
-    tmp_path: Path, flags: str, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        found = main(["train", "D", "--run", str(tmp_path / "run"), *flags.split()])
-    except SystemExit as stopped:
-        found = stopped.code  # type: ignore[assignment]
-    assert found == code
-    assert "--folds" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_dry_run_plans_every_fold_and_writes_nothing(sample: Path, tmp_path: Path) -> None:
-    plans, is_finished = dry_run_folds(sample, tmp_path / "run", folds_config(), folds=2)
-    assert not is_finished
-    assert [plan.n_train_eras for plan in plans] == [len(trained) for trained, _ in FOLDS]
-    assert [plan.n_validation_eras for plan in plans] == [len(after) for _, after in FOLDS]
-    assert not (tmp_path / "run").exists()
-
-
-def error_of(command: Any, *arguments: Any, **options: Any) -> str:
-    """Return what a command is refused with."""
-    with pytest.raises(MemmapTrainError) as caught:
-        command(*arguments, **options)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "options", "said"),
-    [
-        ({}, {}, "a finished run of folds is there already"),
-        ({}, {"resume": True, "folds": 3}, "--folds 2 in the run, 3 now"),
-        ({}, {"resume": True, "rolling_eras": 4}, "--rolling None in the run, 4 now"),
-        ({"learning_rate": 0.02}, {"resume": True}, "learning_rate: 0.01 in the run, 0.02 now"),
-        ({"epochs": 1}, {"resume": True}, "epochs: 2 in the run, 1 now"),
-        ({"callbacks": ["nowhere:Callback"]}, {"resume": True}, "callbacks: "),
-        ({"validation_eras": 4}, {"resume": True}, "validation_eras"),
-    ],
-)
-def test_a_dry_run_of_folds_refuses_what_the_command_refuses(
-    changes: dict[str, Any],
-    options: dict[str, Any],
-    said: str,
-    finished: tuple[Path, FoldsReport],
-    sample: Path,
-) -> None:
-    before = contents(finished[0])
-    options = {"folds": 2, **options}
-    found = [
-        error_of(command, sample, finished[0], folds_config(**changes), **options)
-        for command in (train_folds, dry_run_folds)
-    ]
-    assert found[0] == found[1]
-    assert said in found[0]
-    assert contents(finished[0]) == before
-
-
-def test_what_a_user_brings_to_folds_is_refused_before_anything_is_written(
-    sample: Path, tmp_path: Path
-) -> None:
-    for changes in ({"callbacks": ["nowhere:Callback"]}, {"model": "nowhere:build"}):
-        for command in (train_folds, dry_run_folds):
-            with refused(ConfigError, "'nowhere:", "can't be imported"):
-                command(sample, tmp_path / "run", folds_config(**changes), folds=2)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_dry_run_refuses_a_run_of_the_other_kind(
-    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
-) -> None:
-    assert error_of(dry_run, sample, finished[0], None, resume=True) == error_of(
-        train_run, sample, finished[0], None, resume=True
-    )
-    with pytest.raises(KeyboardInterrupt):
-        train_run(sample, tmp_path / "run", small_config(), report=Script("step 3", interrupt))
-    options = {"folds": 2, "resume": True}
-    assert error_of(dry_run_folds, sample, tmp_path / "run", None, **options) == error_of(
-        train_folds, sample, tmp_path / "run", None, **options
-    )
-
-
-def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_made(
-    sample: Path, tmp_path: Path
-) -> None:
-    run, file = tmp_path / "run", tmp_path / "file"
-    file.write_text("x")
-    with holding(run):
-        for path in (run, file / "run"):
-            for command, config, options in (
-                ((train_run, dry_run), small_config(), {}),
-                ((train_folds, dry_run_folds), folds_config(), {"folds": 2}),
-            ):
-                found = {error_of(each, sample, path, config, **options) for each in command}
-                assert len(found) == 1
-    assert not [path for path in run.iterdir() if not path.name.startswith(".")]
-
-
-def test_a_dry_run_says_which_folds_are_done_and_where_the_running_one_goes_on(
-    finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
-) -> None:
-    plans, is_finished = dry_run_folds(sample, finished[0], None, folds=2, resume=True)
-    assert is_finished
-    assert [plan.already_finished for plan in plans] == [True, True]
-    run = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", interrupt))
-    before = contents(run)
-    plans, is_finished = dry_run_folds(sample, run, None, folds=2, resume=True)
-    assert not is_finished
-    assert [plan.already_finished for plan in plans] == [True, False]
-    assert [plan.first_step for plan in plans] == [14, 11]  # of 7 and 13 steps an epoch
-    longer, _ = dry_run_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
-    assert [plan.already_finished for plan in longer] == [False, False]
-    assert contents(run) == before
+# -- one after another -----------------------------------------------------------------------------
 
 
 def test_folds_take_the_memory_of_one_at_a_time(
@@ -654,34 +463,3 @@ def test_a_learning_rate_may_not_follow_the_scores_of_predicted_eras(
         sample, tmp_path / "run", folds_config(plateau_patience=1, monitor="loss"), folds=2
     )
     assert len(plans) == 2
-
-
-def test_runs_shows_the_scores_of_all_folds_together_and_of_each(
-    finished: tuple[Path, FoldsReport], tmp_path: Path
-) -> None:
-    path, report = finished
-    (of_all,) = describe_runs([path.parent])
-    assert (of_all["score"], of_all["corr_sharpe"]) == (report.corr.mean, report.corr.sharpe)
-    assert (of_all["folds"], of_all["folds_finished"], of_all["state"]) == (2, 2, "finished")
-    assert "finished, 2 of 2 folds" in runs_text([of_all])
-    rows = {Path(row["run"]).name: row for row in describe_runs([path])}
-    assert rows.keys() == {"run", "fold-01", "fold-02"}
-    for name, fold in zip(("fold-01", "fold-02"), report.folds, strict=True):
-        assert rows[name]["score"] == pytest.approx(fold.corr.mean)
-        assert rows[name]["best_epoch"] == fold.best_epoch == rows[name]["epochs"]
-
-
-def test_runs_shows_folds_that_are_under_way(
-    finished: tuple[Path, FoldsReport], tmp_path: Path
-) -> None:
-    path = tmp_path / "run"
-    shutil.copytree(finished[0], path)
-    (path / "state.json").unlink()
-    (path / "fold-02" / "state.json").unlink()
-    with holding(path):
-        assert describe_runs([tmp_path])[0]["state"] == "running"
-    rows = {Path(row["run"]).name: row for row in describe_runs([path])}
-    assert (rows["run"]["state"], rows["run"]["score"]) == ("stopped", None)
-    assert "stopped, 1 of 2 folds" in runs_text(list(rows.values()))
-    shutil.rmtree(path / "fold-02")
-    assert len(describe_runs([path])) == 2

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.errors import ConfigError
+from memmap_train.errors import ConfigError, RunError
 from memmap_train.runs.reports.plan import plan_text
 from memmap_train.runs.reports.recorded_report import recorded_report
 from memmap_train.runs.reports.report import TrainReport
@@ -26,6 +27,7 @@ from memmap_train.training.ridge import model as ridge_model
 from memmap_train.training.ridge import sums
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, all_rows, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, weights
 
@@ -63,7 +65,8 @@ def files(run: Path) -> dict[str, Any]:
 def fitted(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """Return a run that nothing interrupted, which tests only read, and its report."""
     path = tmp_path_factory.mktemp("fitted") / "run"
-    return path, train_run(sample, path, ridge_config(targets=TARGETS))
+    with pictures(are_drawn=True):
+        return path, train_run(sample, path, ridge_config(targets=TARGETS))
 
 
 @pytest.fixture
@@ -210,6 +213,28 @@ def test_a_fit_that_was_killed_continues_at_its_last_checkpoint(
         assert files(copy) == files(tmp_path / "run")
     # Blocks of another size make the same sums, but for squares of labels.
     assert files(tmp_path / "run")["model"] == files(fitted[0])["model"]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_full_disk_is_told_with_the_rows_that_are_saved(
+    sample: Path, tmp_path: Path, fitted: tuple[Path, TrainReport]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+    run, script = tmp_path / "run", Summing("summing 20", fill)
+    try:
+        config = ridge_config(targets=TARGETS, checkpoint_steps=4)
+        with refused(RunError, "the newest checkpoint is of row ", " of 1,520: free some disk"):
+            train_run(sample, run, config, report=script, draws=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (warning,) = script.warnings
+    assert "a checkpoint couldn't be written" in warning
+    train_run(sample, run, resume=True, draws=False)
+    assert files(run)["model"] == files(fitted[0])["model"]
 
 
 @pytest.mark.usefixtures("small_blocks")

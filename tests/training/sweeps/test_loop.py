@@ -29,6 +29,7 @@ from memmap_train.training.sweeps.setup import resolve_sweep
 from memmap_train.training.sweeps.trained_sweep import Sweep
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
 
@@ -51,18 +52,16 @@ def sweep_config(**changes: Any) -> TrainConfig:
 def swept(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a sweep of two settings with two seeds each that nothing interrupted."""
     path = tmp_path_factory.mktemp("swept") / "sweep"
-    record = train_sweep(sample, path, SWEPT, sweep_config())
+    with pictures(are_drawn=True):
+        record = train_sweep(sample, path, SWEPT, sweep_config())
     assert [trial.failure for trial in record.trials] == [None] * 4
     return path
 
 
 @pytest.fixture(autouse=True)
 def quick(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings after the first sweep neither draw nor collect: both take as long as epochs."""
+    """Let trainings after the first sweep collect no memory: it takes as long as an epoch."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    for module in ("results", "parts.fold_loop", "parts.seed_loop"):
-        monkeypatch.setattr(f"memmap_train.training.{module}.draw_run", lambda *_, **__: None)
-    monkeypatch.setattr(sweep_loop, "draw_sweep", lambda *_, **__: None)
 
 
 def without(swept: Path, path: Path, *names: str) -> Path:
