@@ -7,7 +7,8 @@ import pytest
 from memmap_train.errors import ConfigError
 from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.runs.request import Request, read_request
-from memmap_train.runs.sweeps.record import SweepRecord, Trial, write_sweep
+from memmap_train.runs.sweeps.record import SweepRecord, write_sweep
+from memmap_train.runs.sweeps.trials import Trial
 from tests.support.errors import refused
 
 

@@ -23,8 +23,9 @@ from ..run import Run, read_run
 from ..run_description import begun_parts, check_known, describe_run
 from ..scores.score_files import era_score_columns
 from ..table import aligned, common_monitor, sorted_by
-from .record import SweepRecord, Trial, read_sweep, settings_text, value_text
+from .record import SweepRecord, read_sweep
 from .space import SEED
+from .trials import Trial, settings_text, value_text
 
 _USUAL = "val_corr_mean"
 SEEDS, ERAS = "seeds", "eras"

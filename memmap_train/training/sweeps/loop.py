@@ -23,7 +23,8 @@ from ...runs.reports.reporter import Reporter
 from ...runs.reports.result_text import AnyReport
 from ...runs.run import read_run
 from ...runs.sweeps.chart import draw_sweep
-from ...runs.sweeps.record import SweepRecord, Trial, find_sweep, state_of_sweep, write_sweep
+from ...runs.sweeps.record import SweepRecord, find_sweep, state_of_sweep, write_sweep
+from ...runs.sweeps.trials import Trial
 from ...system.paths import user_path
 from ..any_run import train_any
 from ..baseline import add_baseline

@@ -19,16 +19,9 @@ from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
 from ...runs.reports.plan import TrainPlan
 from ...runs.resume import check_outside
-from ...runs.sweeps.record import (
-    SweepRecord,
-    Trial,
-    find_sweep,
-    grown_trials,
-    is_sweep,
-    read_sweep,
-    trained_run,
-)
+from ...runs.sweeps.record import SweepRecord, find_sweep, is_sweep, read_sweep, trained_run
 from ...runs.sweeps.space import sweep_space, with_settings
+from ...runs.sweeps.trials import Trial, grown_trials
 from ..compiled import compile_model, make_model
 from ..parts.fold_loop import dry_run_folds
 from ..parts.seed_loop import dry_run_seeds

@@ -13,14 +13,13 @@ from memmap_train.runs.run import read_run
 from memmap_train.runs.run_folder import begin_run, find_run
 from memmap_train.runs.sweeps.record import (
     SweepRecord,
-    Trial,
     find_sweep,
-    grown_trials,
     read_sweep,
     trained_run,
     write_sweep,
 )
 from memmap_train.runs.sweeps.space import sweep_space
+from memmap_train.runs.sweeps.trials import Trial, grown_trials
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 
