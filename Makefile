@@ -79,7 +79,7 @@ report: install  ## show the scores of RUN in one page, RUN/report.html
 	$(TOOL) report $(RUN) $(DATASET) --out $(RUN)/report.html $(ARGS)
 
 test: $(VENV)/installed-dev  ## run all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 torture: $(VENV)/installed-dev  ## run the long damage tests
 	$(BIN)/python -m pytest -s tests/torture $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.killing import Killer, killer
+from tests.support.pictures import pictures
 from tests.support.toy import Eras
 from tests.support.toy_datasets import ERAS, N_FEATURES, N_TARGETS, MakeToy, convert_toy
 
@@ -48,6 +49,20 @@ def no_reports() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """Let trainings of this process draw no pictures."""
+    with pictures(are_drawn=False):
+        yield
+
+
+@pytest.fixture
+def drawn_pictures() -> Iterator[None]:
+    """Let this process draw pictures during one test."""
+    with pictures(are_drawn=True):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def only_loopback() -> Iterator[None]:
     """Let no name be looked up but those of this machine: tests never touch the network."""
     look_up = socket.getaddrinfo
@@ -62,11 +77,18 @@ def only_loopback() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def no_power_cut() -> Iterator[None]:
-    """Let `os.fsync` do nothing: only a power cut shows the difference, and it takes long."""
+    """Let `os.fsync` of this process only check the descriptor, because it waits for the disk.
+
+    Only a power cut shows the difference. Tests of what is synced, and when, replace it themselves.
+    """
+
+    def fsync(descriptor: int) -> None:
+        os.fstat(descriptor)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(os, "fsync", fsync)
         yield
 
 

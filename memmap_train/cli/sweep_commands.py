@@ -13,7 +13,7 @@ from ..errors import RunError, listed
 from ..runs.reports.reporter import Reporter
 from ..runs.reports.training_display import TrainingDisplay
 from ..system.paths import user_path
-from ..text import counted, in_bytes
+from ..text import counted, in_bytes, in_time
 
 if TYPE_CHECKING:
     from ..runs.request import Request
@@ -53,7 +53,8 @@ def train_sweep(arguments: argparse.Namespace, request: "Request") -> None:
 def dry_run_sweep(arguments: argparse.Namespace, request: "Request") -> None:
     """Print the trials of a sweep, and what they take."""
     from ..runs.sweeps.table import trial_line  # needs pydantic
-    from ..training.sweeps.setup import resolve_sweep  # needs TensorFlow
+    from ..training.sweeps.cost import sweep_cost  # needs TensorFlow
+    from ..training.sweeps.setup import resolve_sweep
 
     resolved = resolve_sweep(
         arguments.dataset,
@@ -73,11 +74,16 @@ def dry_run_sweep(arguments: argparse.Namespace, request: "Request") -> None:
         # Two checkpoints and the best one, and the best epoch's model.
         n_bytes += sum(3 * plan.state_bytes + 2 * plan.best_bytes for plan in plans)
         n_bytes += len(plans) * _BYTES_OF_FILES
+    if (line := resolved.equal_line()) is not None:
+        print(line)
     n_trials = counted(len(resolved.record.trials), "trial")
     if resolved.is_finished:
         print(f"{arguments.run}: {n_trials}, already finished; nothing to do")
-    else:
-        print(
-            f"{n_trials}, {counted(n_steps, 'step')} at most; would write {arguments.run}: a run "
-            f"for each trial, {in_bytes(n_bytes)} in all; nothing was written"
-        )
+        return
+    cost = sweep_cost(user_path(arguments.run), resolved)
+    by = f" by a probe of {counted(cost.n_probed, 'trial')}" if cost.n_probed else ""
+    print(
+        f"{n_trials}, {counted(n_steps, 'step')} at most, in about {in_time(cost.seconds)}{by}; "
+        f"would write {arguments.run}: a run for each trial, {in_bytes(n_bytes)} in all; nothing "
+        "was written"
+    )

@@ -14,16 +14,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import DependencyError, NumeraiError, shown
-from .http_requests import NO_OBJECT_REASON, log_reason, request_reason, shortened
+from .http_requests import NO_OBJECT_REASON, log_reason, request_reason, shortened, within
 
-_T = TypeVar("_T")
 TOURNAMENT = 8  # Numerai's main tournament; Signals and Crypto have others
 ANSWER_SECONDS = 60.0  # after which a question counts as not answered
 RETRY_SECONDS = (1.0, 3.0)  # waits before the next try; numerapi's own are 5 and 10
@@ -32,6 +29,7 @@ KEY_ADVICE = (
     "without a scope that is needed"
 )
 """What to do if Numerai refuses what was asked with a key."""
+_LOGGERS = ("numerapi", "numerapi.base_api", "numerapi.utils")
 _LIST = """query($round: Int $tournament: Int) {
     listDatasets(round: $round tournament: $tournament)
 }"""
@@ -249,29 +247,6 @@ def _refuse_netrc() -> None:
         )
 
 
-def within(seconds: float, function: Callable[[], _T]) -> _T:
-    """Return what a function returns; it goes on in a thread of its own if it takes too long.
-
-    Raises
-    ------
-    TimeoutError
-        It takes longer.
-    """
-    future: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="question").start()
-    wait_for([future], seconds)
-    if not future.done():
-        raise TimeoutError
-    return future.result()
-
-
 def _without_keys(text: str, keys: tuple[str, str] | None) -> str:
     """Return a text of the API, which could repeat the keys that it was sent."""
     for key in keys or ():
@@ -285,17 +260,21 @@ def _log_of_this_thread(messages: list[str], keys: tuple[str, str] | None) -> It
 
     The messages go on to the user's own handlers, without the keys.
     """
-    thread, log = threading.get_ident(), logging.getLogger("numerapi")
+    thread, silent = threading.get_ident(), logging.NullHandler()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
 
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread:
-                record.msg, record.args = _without_keys(record.getMessage(), keys), ()
-                messages.append(record.msg)
+    def collect(record: logging.LogRecord) -> bool:
+        if record.thread == thread:
+            record.msg, record.args = _without_keys(record.getMessage(), keys), ()
+            messages.append(record.msg)
+        return True
 
-    collector = Collector()
-    log.addHandler(collector)
+    loggers[0].addHandler(silent)
+    for logger in loggers:  # before any handler; a logger's filters see its own records alone
+        logger.addFilter(collect)
     try:
         yield
     finally:
-        log.removeHandler(collector)
+        for logger in loggers:
+            logger.removeFilter(collect)
+        loggers[0].removeHandler(silent)

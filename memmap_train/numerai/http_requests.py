@@ -1,11 +1,16 @@
-"""What requests for files and questions share: why they failed, and what isn't sent with them.
+"""What requests for files and questions share: how long they may take, and why they failed.
 
 The address of a file is a secret as long as it works, so no reason contains one.
 """
 
 import re
-from typing import Any
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from typing import Any, TypeVar
 
+_T = TypeVar("_T")
 _MAX_REASON = 200  # characters
 _SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)")
 _STATUS_REASON = re.compile(r"Http Error: (\d+ .*?)(?: for url.*)?$", re.DOTALL)
@@ -22,6 +27,29 @@ NO_OBJECT_REASON = "the answer isn't a JSON object"
 def without_password(request: Any) -> Any:
     """Return a request as it is: as its `auth`, it keeps passwords of ``~/.netrc`` out of it."""
     return request
+
+
+def within(seconds: float, function: Callable[[], _T]) -> _T:
+    """Return what a function returns; it goes on in a thread of its own if it takes too long.
+
+    Raises
+    ------
+    TimeoutError
+        It takes longer.
+    """
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="question").start()
+    wait_for([future], seconds)
+    if not future.done():
+        raise TimeoutError
+    return future.result()
 
 
 def request_reason(error: Exception) -> str:

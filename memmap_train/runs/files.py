@@ -54,11 +54,10 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 def damaged(file: Path, what: str) -> RunError:
     """Return the error of a damaged file of a run, with what to do about it."""
-    remedy = (
-        "begin a new run with another --run"
-        if file.name == CONFIG_NAME
-        else "remove the file, which `memmap-train train … --resume` writes again"
-    )
+    remedy = {
+        CONFIG_NAME: "begin a new run with another --run",
+        SWEEP_NAME: "its trials are runs in the same folder; begin a new sweep with another --run",
+    }.get(file.name, "remove the file, which `memmap-train train … --resume` writes again")
     return RunError(f"{file}: damaged: {what}; {remedy}")
 
 

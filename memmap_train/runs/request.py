@@ -5,12 +5,13 @@ Takes the files and texts of a command; returns a `Request`. The keys of a sweep
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, shown
 from ..system.paths import user_path
+from .configuration.batch_keys import OF_ERAS
 from .configuration.config import TrainConfig
 from .configuration.config_file import PARAMS, read_file, read_overrides
 from .run_folder import find_run
@@ -100,7 +101,10 @@ def _single_config(
     if not parts[_SET]:
         return None
     run = find_run(run_dir, resume=True)
-    return TrainConfig.merged(parts, run.train_config() if run else None)
+    begun = run.train_config() if run else None
+    if begun and not OF_ERAS.isdisjoint(parts[_SET]):
+        begun = replace(begun, batch_size=None)  # it followed from the run's
+    return TrainConfig.merged(parts, begun)
 
 
 def _shared_config(

@@ -17,44 +17,15 @@ from ..dataset.manifest_file import enclosing_dataset
 from ..errors import DatasetError, RunError, listed
 from ..system.checksum import Checksum
 from ..system.paths import checked_path
-from .configuration.config import TrainConfig
-from .configuration.defaults import VALUES_BEFORE
-from .configuration.schedule import COSINE
+from .changed_keys import FREE_KEYS, changed_keys
 from .files import CONFIG_NAME
 from .folds.fold import Fold
 from .folds.selection import selection_record
 from .lock import holding
-from .record import VERSION_KEYS, RunRecord
+from .record import RunRecord
 from .run import Run
 from .run_folder import begin_run, enclosing_run, find_run
 from .used_values import labels_digest, used_benchmarks, used_dataset
-
-# What may differ when a run is resumed: it changes when a run ends and what is lost by a kill, but
-# not what is computed (of seeds there may be more: others are trained too).
-_FREE_KEYS = (
-    "epochs",
-    "seeds",
-    "memory",
-    "checkpoint_steps",
-    "checkpoint_minutes",
-    "tensorboard",
-    "baseline",
-)
-# What `check_same_dataset` compares.
-_DATASET_KEYS = (
-    "dataset",
-    "dataset_digest",
-    "features_digest",
-    "targets_digest",
-    "labels_digest",
-    "benchmark_digest",
-    "residual_digest",
-)
-# In what words a fold was asked for, and which named targets its targets equalled then (an alias
-# ends where a later era differs): eras are compared, and the labels in them.
-_WORD_KEYS = ("asked_validation_eras", "asked_embargo_eras", "named_targets")
-# What follows from `model_digest`; runs of earlier versions haven't recorded it.
-_DERIVED_KEYS = ("begun_with",)
 
 
 def check_outside(path: Path, *, is_part: bool = False) -> None:
@@ -113,7 +84,7 @@ def acquire_run(path: Path, record: RunRecord, *, resume: bool) -> Iterator[Run]
 def identity_of(run: Run) -> str:
     """Return a digest of all that a run's configuration fixes; it identifies the checkpoints."""
     values = run.record.to_json()
-    fixed = {key: values[key] for key in values if key not in (*_FREE_KEYS, "dataset")}
+    fixed = {key: values[key] for key in values if key not in (*FREE_KEYS, "dataset")}
     return Checksum(json.dumps(fixed, sort_keys=True).encode()).text
 
 
@@ -242,7 +213,7 @@ def continue_run(run: Run, record: RunRecord) -> Run:
         # Before the new number is written: a finished run must not have anything left to do.
         run.reopen()
     old, new = run.record.to_json(), record.to_json()
-    kept = {key: new[key] for key in _FREE_KEYS if key in new}
+    kept = {key: new[key] for key in FREE_KEYS if key in new}
     if all(old.get(key) == value for key, value in kept.items()):
         return run
     return begin_run(run.path, run.record.changed(**kept))
@@ -255,25 +226,7 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
     """
     if run.is_untrained():
         return
-    # A key that came later had its default before, or what is known of it.
-    old = {**TrainConfig().to_dict(), **VALUES_BEFORE, **run.record.to_json()}
-    uncompared = (*_FREE_KEYS, *VERSION_KEYS, *_DATASET_KEYS, *_WORD_KEYS, *_DERIVED_KEYS)
-    changed = [
-        f"{key}: {_short(old.get(key))} in the run, {_short(value)} now"
-        for key, value in record.to_json().items()
-        if key not in uncompared and old.get(key) != value
-    ]
-    if record.epochs < run.record.epochs:
-        changed.append(f"epochs: {run.record.epochs} in the run, {record.epochs} now (only more)")
-    elif record.epochs > run.record.epochs and record.schedule == COSINE:
-        changed.append(
-            f"epochs: {run.record.epochs} in the run, {record.epochs} now (schedule = {COSINE!r} "
-            "ends with them)"
-        )
-    n_seeds, n_asked = len(run.seeds), len(record.seeds)
-    if n_asked < n_seeds:
-        changed.append(f"--seeds: {n_seeds} in the run, {n_asked} now (only more)")
-    if changed:
+    if changed := changed_keys(run.record, record):
         raise RunError(
             f"{run.path}: the configuration differs from the run's: {'; '.join(changed)}; resume "
             "without these changes, or begin a new run with another --run"
@@ -283,8 +236,3 @@ def check_same_configuration(run: Run, record: RunRecord) -> None:
 def _asks_for_more(record: RunRecord, old: RunRecord) -> bool:
     """Return True if a record has more epochs or more seeds than an older one."""
     return record.epochs > old.epochs or len(record.seeds) > len(old.seeds)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

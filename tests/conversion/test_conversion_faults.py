@@ -43,8 +43,6 @@ from tests.support.interruptions import write_source
 from tests.support.toy import write_toy
 from tests.support.watching import watched_by
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 N_POINTS = 25
 """Of each kind of conversion, at which something fails here; `make torture` takes all."""
 

@@ -25,8 +25,6 @@ from tests.support.interruptions import write_source
 from tests.support.killing import Killer
 from tests.support.updates import write_first, write_later
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 N_SEQUENCES = 18
 
 

@@ -22,8 +22,6 @@ from tests.support.conversions import converted, of_codes, same_rows
 from tests.support.errors import refused
 from tests.support.toy import toy_ids, toy_table
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 # -- one dataset of many writings -----------------------------------------------------------------
 
 ERAS = [("0003", "0001", "X")[(row * row + row // 7) % 3] for row in range(39)] + ["0002"]

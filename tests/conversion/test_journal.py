@@ -115,11 +115,8 @@ def test_an_era_whose_line_is_damaged_is_made_again(tmp_path: Path, damage: byte
     assert staged(tmp_path / "out") == folders_of(kept.values())
 
 
-def test_an_entry_is_as_it_was_written_or_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_is_as_it_was_written_or_is_made_again(tmp_path: Path) -> None:
     """Bytes flipped, cut out and put in anywhere: 250 journals, none of which is believed amiss."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     out, spare = tmp_path / "out", tmp_path / "spare"
     written = interrupted(spare)
     whole = Workspace(spare).journal.read_bytes()

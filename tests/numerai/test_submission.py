@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memmap_train.errors import NumeraiError
+from memmap_train.numerai.api import ask_once
 from memmap_train.numerai.submission.account import Keys, find_model, read_keys
 from memmap_train.numerai.submission.destinations import (
     DIAGNOSTICS,
@@ -416,3 +417,28 @@ def test_no_secret_is_in_an_error_or_a_log(
     told += "".join(capfd.readouterr())
     for secret in (*server.keys, "X-Amz-Signature"):
         assert secret not in told
+
+
+def test_handlers_of_the_user_see_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    def raw_query(*_: object, **__: object) -> None:
+        for name in names[1:]:
+            logging.getLogger(name).error("%s is sent with %s", "PUBLIC", "SECRET")
+
+    names, handler = ("numerapi", "numerapi.base_api", "numerapi.utils"), Handler()
+    monkeypatch.setattr("numerapi.NumerAPI.raw_query", raw_query)
+    for name in names:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        answer = ask_once("query", {}, ("PUBLIC", "SECRET"))
+    finally:
+        for name in names:
+            logging.getLogger(name).removeHandler(handler)
+    assert seen == ["… is sent with …"] * 4  # by its own handler, and that of "numerapi"
+    assert answer.reason == "… is sent with …"
+    assert not any(logging.getLogger(name).filters for name in names)

@@ -78,7 +78,7 @@ class Points:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, no_power_cut: None) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let predictions be made without TensorFlow."""
     place = "memmap_train.numerai.week.predictions"
     monkeypatch.setattr(f"{place}.start_tensorflow", lambda folder: None)

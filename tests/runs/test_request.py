@@ -7,9 +7,10 @@ import pytest
 from memmap_train.errors import ConfigError
 from memmap_train.runs.configuration.config import TrainConfig
 from memmap_train.runs.request import Request, read_request
-from memmap_train.runs.sweeps.record import SweepRecord, write_sweep
-from memmap_train.runs.sweeps.trials import Trial
+from memmap_train.runs.run_folder import begin_run
+from memmap_train.runs.sweeps.record import SweepRecord, Trial, write_sweep
 from tests.support.errors import refused
+from tests.support.run_records import run_record
 
 
 def read(
@@ -122,3 +123,11 @@ def test_contradictions_are_refused_in_one_line(
 ) -> None:
     with refused(ConfigError, *said):
         read(tmp_path, config, *overrides, sweep=sweep)
+
+
+def test_the_size_of_a_batch_of_eras_follows_from_what_is_asked_for_now(tmp_path: Path) -> None:
+    begin_run(tmp_path / "run", run_record(eras_per_batch=4, rows_per_era=20, batch_size=80))
+    for text, size in (("rows_per_era=21", None), ("dropout=0.1", 80)):
+        config = read(tmp_path, None, text, resume=True).config
+        assert config is not None
+        assert config.batch_size == size

@@ -44,6 +44,15 @@ def test_a_changed_configuration_is_refused_naming_all_changed_keys(run: Run) ->
     assert read_run(run.path).record == run.record
 
 
+def test_changed_parameters_of_a_model_are_named_one_by_one(tmp_path: Path) -> None:
+    old, new = ({f"a long name of a parameter {n}": n * i for n in range(3)} for i in (1, 2))
+    run = begin_run(tmp_path / "run", run_record(model_params={**old, "units": 3}))
+    run.write_history([])
+    changed = ("parameter 2: 2 in the run, 4 now", "model_params.units: 3 in the run, null now")
+    with refused(RunError, "; model_params.a long name of a", *changed):
+        continue_run(run, run_record(model_params=new))
+
+
 def test_a_run_of_an_earlier_version_goes_on_with_what_it_did(run: Run) -> None:
     # Its record has neither key; their defaults are others now.
     config = run.train_config()

@@ -5,7 +5,6 @@ benchmarks that begin late and lack rows. Ids don't repeat, as Numerai's.
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 import memmap_train as mt
 from tests.support.toy_benchmarks import with_benchmarks
@@ -65,15 +63,13 @@ def make_scoring_dataset(folder: Path, *, store: str = "int8") -> Path:
     sets = {"fncv3_features": list(FEATURES[:N_FNC]), "small": list(FEATURES[:2])}
     (folder / "features.json").write_text(json.dumps({"feature_sets": sets}))
     by_era = {era: rows[list(BENCHMARKS)].to_numpy() for era, rows in frame.groupby("era")}
-    with pytest.MonkeyPatch.context() as patch:  # needs to survive no power cut
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        mt.convert(
-            folder / "source.parquet",
-            folder / "dataset",
-            dtype=store,
-            features_json=folder / "features.json",
-            workers=1,
-        )
+    mt.convert(
+        folder / "source.parquet",
+        folder / "dataset",
+        dtype=store,
+        features_json=folder / "features.json",
+        workers=1,
+    )
     return with_benchmarks(folder / "dataset", BENCHMARKS, lambda era, n_rows: by_era[era])
 
 

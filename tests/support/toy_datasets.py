@@ -1,12 +1,9 @@
 """The toy datasets of most tests: their eras, and how they are made."""
 
 import json
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import memmap_train as mt
 from memmap_train.dataset.format import ARRAY_NAMES
@@ -44,9 +41,7 @@ def convert_toy(
     known = set(feature_names(options.get("n_features", 5)))
     sets = {name: names for name, names in FEATURE_SETS.items() if known.issuperset(names)}
     features_json.write_text(json.dumps({"feature_sets": sets}))
-    with pytest.MonkeyPatch.context() as patch:  # needs to survive no power cut
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
+    mt.convert(source, folder / "dataset", dtype=store, features_json=features_json, workers=1)
     dataset = folder / "dataset"
     return with_benchmarks(dataset) if benchmarks else dataset
 

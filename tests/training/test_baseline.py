@@ -50,6 +50,7 @@ def net(finished: tuple[Path, TrainReport], tmp_path: Path) -> Run:
     return read_run(path)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_it_is_the_ridge_regression_of_the_same_eras_on_raw_targets(
     net: Run, sample: Path, tmp_path: Path
 ) -> None:

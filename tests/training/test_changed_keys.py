@@ -113,13 +113,13 @@ NEED_ERAS = {"rows_per_era", "corr_weight", "std_weight", "exposure_weight"}
 def test_a_key_that_affects_results_is_refused_and_the_run_stays_as_it_was(
     key: str, stopped: Path, sample: Path
 ) -> None:
-    before, changes = contents(stopped), {key: CHANGES[key]}
+    before, changes, named = contents(stopped), {key: CHANGES[key]}, f"{key}: "
     if key in NEED_ERAS:
         changes["eras_per_batch"] = CHANGES["eras_per_batch"]
     if key == "model_params":
-        changes["model"] = "tabm"  # which has a k, other than the run's model
+        changes["model"], named = "tabm", "model_params.k: "  # which the run's model hasn't
     for command in (train_run, dry_run):
-        with refused(RunError, f"{key}: ", " in the run, ", "resume without these changes"):
+        with refused(RunError, named, " in the run, ", "resume without these changes"):
             command(sample, stopped, small_config(**changes), resume=True)
         assert contents(stopped) == before
 

@@ -181,6 +181,7 @@ def test_a_full_disk_is_survived(
     assert [w.tobytes() for w in weights(run)] == [w.tobytes() for w in weights(finished[0])]
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
     finished: tuple[Path, TrainReport],
     sample: Path,

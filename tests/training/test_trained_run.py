@@ -18,6 +18,7 @@ from memmap_train.runs.scores.score_files import ERA_SCORE_COLUMNS, HISTORY_COLU
 from memmap_train.runs.scores.summary import summary
 from memmap_train.types import FoldsReport, TrainedRun, TrainReport
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.toy_datasets import MakeToy
 from tests.support.training_data import (
     ROWS_PER_ERA,
@@ -33,7 +34,8 @@ pytest_plugins = ["tests.support.training_fixtures"]
 @pytest.fixture(scope="module")
 def run(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """Return a finished run, which tests only read."""
-    return mt.train(sample, tmp_path_factory.mktemp("runs") / "run", small_config())
+    with pictures(are_drawn=True):
+        return mt.train(sample, tmp_path_factory.mktemp("runs") / "run", small_config())
 
 
 @pytest.fixture(scope="module")

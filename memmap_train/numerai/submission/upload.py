@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import NumeraiError
-from ..api import TOURNAMENT, Answer, Wait, ask, ask_once, within
-from ..http_requests import request_reason, without_password
+from ..api import TOURNAMENT, Answer, Wait, ask, ask_once
+from ..http_requests import request_reason, within, without_password
 from .account import Keys
 from .destinations import Destination, Existing
 from .payload import Body, Payload

@@ -9,6 +9,8 @@ from .object_reference import is_reference
 
 CORRELATIONS = ("pearson", "numerai_corr")
 """Losses that are 1 less a correlation within each era."""
+OF_ERAS = frozenset(("eras_per_batch", "rows_per_era"))
+"""Keys that decide how many rows a batch of eras has."""
 BY_ROWS = "rows"
 """The era weights with which all rows weigh the same."""
 _ADDED = ("corr_weight", "std_weight", "exposure_weight")

@@ -80,6 +80,8 @@ def _failure(command: list[str], say: Callable[[str], None]) -> str | None:
     """Run a command, and say what it says; return its last line if it fails."""
     # The GPU's memory is this process's already.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": _python_path()}
+    # This process has set it for itself; where it isn't set, the other one silences TensorFlow.
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     with subprocess.Popen(
         command,
         env=environment,

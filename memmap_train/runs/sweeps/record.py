@@ -8,7 +8,8 @@
       001-dropout=0.1/ an ordinary run, or a run of folds, for each trial
       002-dropout=0.3/
 
-What has become of a trial is in the folder of its run; `sweep.json` has the reason why one failed.
+The names of trials are stable: a sweep that grows keeps its trials and adds others after them. What
+has become of a trial is in the folder of its run; `sweep.json` has the reason why one failed.
 """
 
 import os
@@ -21,14 +22,38 @@ from ...errors import ConfigError, RunError, listed
 from ...system.junk import names_in
 from ...system.paths import checked_path
 from ..configuration.config import TrainConfig
+from ..configuration.ridge_keys import RIDGE
+from ..configuration.unused_keys import with_used_keys
 from ..configuration.wording import faults_in
 from ..files import SWEEP_NAME, damaged, read_json, unwritable, write_json
 from ..run import Run, read_run
 from .space import SweepSpace, sweep_space, with_settings
-from .trials import Trial
 
 SWEEP_CHART = "sweep.png"
 _FORMAT, _FORMAT_VERSION = "memmap-train sweep", 1
+
+
+class Trial(BaseModel):
+    """One of the trainings of a sweep.
+
+    Attributes
+    ----------
+    name : str
+        The name of its folder.
+    settings : dict
+        What it has of the swept keys.
+    order : dict
+        How its rows are shuffled, which is the same for trials with batches of one size.
+    failure : str or None
+        The reason if it has failed, in one line.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: str
+    settings: dict[str, Any]
+    order: dict[str, Any] = {}
+    failure: str | None = None
 
 
 class SweepRecord(BaseModel):
@@ -70,8 +95,12 @@ class SweepRecord(BaseModel):
         return TrainConfig(**self.config)
 
     def config_of(self, trial: Trial) -> TrainConfig:
-        """Return the configuration of a trial."""
-        return with_settings(self.train_config(), {**trial.settings, **trial.order})
+        """Return the configuration of a trial, without shared keys that its model doesn't have."""
+        return with_used_keys(with_settings(self.train_config(), {**trial.settings, **trial.order}))
+
+    def seeds_of(self, trial: Trial) -> int | None:
+        """Return the number of seeds of a trial's run; a ridge regression has none."""
+        return None if self.config_of(trial).model == RIDGE else self.seeds
 
     def with_failure(self, name: str, failure: str | None) -> "SweepRecord":
         """Return the record with the reason why a trial has failed, or without one."""

@@ -23,9 +23,9 @@ from ..run import Run, read_run
 from ..run_description import begun_parts, check_known, describe_run
 from ..scores.score_files import era_score_columns
 from ..table import aligned, common_monitor, sorted_by
-from .record import SweepRecord, read_sweep
+from .record import SweepRecord, Trial, read_sweep
 from .space import SEED
-from .trials import Trial, settings_text, value_text
+from .trials import settings_text, value_text
 
 _USUAL = "val_corr_mean"
 SEEDS, ERAS = "seeds", "eras"
@@ -66,7 +66,7 @@ def describe_sweep(sweep_dir: Path, by: str | None = None) -> list[dict[str, Any
     record = read_sweep(path)
     groups: dict[str, list[Trial]] = {}
     for trial in record.trials:
-        groups.setdefault(json.dumps(_without_seed(trial.settings)), []).append(trial)
+        groups.setdefault(_text_of(_without_seed(trial.settings)), []).append(trial)
     described = {
         trial.name: describe_run(path / trial.name, by)
         for trial in record.trials
@@ -129,7 +129,7 @@ def varied_keys(record: SweepRecord) -> list[str]:
     return [
         key
         for key in keys
-        if key != SEED and len({json.dumps(trial.settings.get(key)) for trial in record.trials}) > 1
+        if key != SEED and len({_text_of(trial.settings.get(key)) for trial in record.trials}) > 1
     ]
 
 
@@ -244,6 +244,11 @@ def _eras_of(run: Run) -> list[str]:
     return sorted(eras, key=era_sort_key)
 
 
+def _text_of(value: object) -> str:
+    """Return a value as text, which is the same in whatever order a table has its keys."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != SEED}
 
@@ -257,10 +262,13 @@ def _numbers(names: Sequence[str]) -> str:
 
     >>> _numbers(["001-seed=0"]), _numbers(["001-seed=0", "002-seed=1", "003-seed=2"])
     ('001', '001-003')
-    >>> _numbers(["001-seed=0", "007-seed=1"])
-    '001, 007'
+    >>> _numbers(["001-seed=0", "003-seed=1", "004-seed=2", "007-seed=3"])
+    '001, 003-004, 007'
     """
-    numbers = [name.partition("-")[0] for name in names]
-    if len(numbers) > 2 or int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1 > 0:
-        return f"{numbers[0]}-{numbers[-1]}"
-    return ", ".join(numbers)
+    stretches: list[list[str]] = []
+    for number in sorted((name.partition("-")[0] for name in names), key=int):
+        if stretches and int(number) == int(stretches[-1][-1]) + 1:
+            stretches[-1].append(number)
+        else:
+            stretches.append([number])
+    return ", ".join(of[0] if len(of) == 1 else f"{of[0]}-{of[-1]}" for of in stretches)

@@ -1,49 +1,38 @@
-"""The trials of a sweep: their settings, as text too, and the names of their folders.
+"""The trials that a sweep gets, and their settings in words: in tables and in names of folders.
 
-Names are stable: a sweep that grows keeps its trials and adds others after them. Touches no files.
+Takes settings; returns trials and text. Writes nothing.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from ...errors import RunError, listed
+from .record import Trial
 
 _MIN_DIGITS = 3  # of a trial's number
 _MAX_VALUE, _MAX_NAME = 32, 100  # letters in the name of a folder
 
 
-class Trial(BaseModel):
-    """One of the trainings of a sweep.
-
-    Attributes
-    ----------
-    name : str
-        The name of its folder.
-    settings : dict
-        What it has of the swept keys.
-    order : dict
-        How its rows are shuffled, which is the same for trials with batches of one size.
-    failure : str or None
-        The reason if it has failed, in one line.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    name: str
-    settings: dict[str, Any]
-    order: dict[str, Any] = {}
-    failure: str | None = None
-
-
 def grown_trials(
-    old: Sequence[Trial], settings: Sequence[Mapping[str, Any]], path: Path
+    old: Sequence[Trial],
+    settings: Sequence[Mapping[str, Any]],
+    path: Path,
+    training_of: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> list[Trial]:
     """Return the trials of a sweep: those that it has, then those that are new.
+
+    Parameters
+    ----------
+    old : sequence of Trial
+    settings : sequence of mapping
+        The settings that are asked for.
+    path : Path
+        The folder of the sweep.
+    training_of : callable, optional
+        Returns a text for settings: of those that share it, one is trained.
 
     Raises
     ------
@@ -58,7 +47,14 @@ def grown_trials(
             "resume with their values (further ones may be added), or choose another --run"
         )
     known = {_identity(trial.settings) for trial in old}
-    new = [of_trial for identity, of_trial in asked.items() if identity not in known]
+    training_of = training_of or _identity
+    trained = {training_of(trial.settings) for trial in old}
+    new = []
+    for identity, of_trial in asked.items():
+        training = training_of(of_trial)
+        if identity not in known and training not in trained:
+            new.append(of_trial)
+            trained.add(training)
     n_digits = max(_MIN_DIGITS, len(str(len(old) + len(new))))
     return [
         *old,

@@ -33,7 +33,8 @@ _FEATURE_STD = 0.125**0.5
 # Of a weight: float32, two numbers of the optimizer's, a copy of all three while a checkpoint is
 # saved, and the best epoch's.
 _TRAINED_BYTES = 28
-# Of a row's unit: float32, its gradient, and what a step keeps for it. Measured: 8 to 27.
+# Of a row's unit: float32, its gradient, and what a step keeps for it. Measured: 8 to 27; and 12
+# for a member's scaled matrix.
 _ACTIVATION_BYTES = 12
 _SIZES = ("k", "bottleneck")
 
@@ -90,6 +91,8 @@ def _check_size(n_features: int, n_targets: int, config: TrainConfig) -> None:
     if of_pairs:
         n_weights += (1 + n_targets) * n_features * n_features
     n_activations = members * (config.batch_size or 0) * sum(hidden)
+    if config.model == "tabm":  # each member's scaled matrices; see `members.MemberDense`
+        n_activations += members * sum(a * b for a, b in pairwise(hidden))
     needed = n_weights * _TRAINED_BYTES + n_activations * _ACTIVATION_BYTES
     free = available_memory()
     if needed > free:

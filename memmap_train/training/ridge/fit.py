@@ -12,7 +12,7 @@ import numpy as np
 
 from ...arrays import Float32
 from ...dataset.dataset import Dataset
-from ...errors import ShardError
+from ...errors import FoldError, ShardError, listed
 from ...loading.era_weights import era_weights, row_weights
 from ...loading.placement import is_past_cache
 from ...runs.checkpoints.checkpoints import (
@@ -23,6 +23,7 @@ from ...runs.checkpoints.checkpoints import (
 )
 from ...runs.checkpoints.state_store import CheckpointPace
 from ...runs.configuration.model_params import built_in_params
+from ...runs.folds.fold import Fold
 from ...runs.reports.pace import Pace
 from ...runs.reports.report import TrainReport
 from ...runs.reports.reporter import Reporter
@@ -92,8 +93,7 @@ class _RidgeFit:
         codes = are_codes(self._train, self._columns, config.fill_missing)
         self._sums = Sums(len(config.features), plan, are_codes=codes)
         fixed = built_in_params(config.model, config.model_params).get("strength")
-        inner = None if fixed else inner_fold(self._train, setup.fold, config.targets)
-        self._parts = parts_of(self._train, inner)
+        self._parts = parts_of(self._train, None if fixed else self._inner_fold(setup.fold))
         self._strength = fixed or USUAL_STRENGTH  # where none is chosen
         self._weights = self._row_weights(setup.dataset)
         self._past_cache = is_past_cache(self._train)
@@ -118,6 +118,27 @@ class _RidgeFit:
             if self._is_whole:
                 self._save()
             raise
+
+    def _inner_fold(self, fold: Fold) -> Fold | None:
+        """Return the fold to choose the strength by, if there are enough training eras."""
+        try:
+            return inner_fold(self._train, fold, self._config.targets)
+        except FoldError as error:
+            self._warn_of_strength(self._config.targets, f"no training eras are held out ({error})")
+            return None
+
+    def _best(self, choice: StrengthChoice) -> tuple[float, ...]:
+        """Return the strength of each target: the chosen one, or else the usual one."""
+        best = dict(zip(self._config.targets, choice.best(), strict=True))
+        if unscored := [target for target, strength in best.items() if strength is None]:
+            self._warn_of_strength(unscored, "no era that was held out has a score")
+        return tuple(USUAL_STRENGTH if one is None else one for one in best.values())
+
+    def _warn_of_strength(self, targets: Sequence[str], reason: str) -> None:
+        self._report.warning(
+            f"{self._run.path}: the strength of the ridge regression for {listed(targets, most=3)} "
+            f"is {USUAL_STRENGTH:g}, not chosen: {reason}"
+        )
 
     def _resume_from(self, newest: Checkpoint) -> None:
         """Take over the sums of a checkpoint, unless labels have changed since; or its model."""
@@ -191,7 +212,7 @@ class _RidgeFit:
         state, sums, began = self._state, self._sums, time.perf_counter()
         sums.free_scratch()
         n_targets = len(self._config.targets)
-        chosen = (self._strength,) * n_targets if state.choice is None else state.choice.best()
+        chosen = (self._strength,) * n_targets if state.choice is None else self._best(state.choice)
         models = [model for (model,) in solved(sums, [[strength] for strength in chosen])]
         model = LinearModel(
             np.concatenate([one.weights for one in models], axis=1),

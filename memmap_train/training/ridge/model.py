@@ -3,6 +3,7 @@
 Takes a resolved configuration; returns a model, or the plan of the work.
 """
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -16,10 +17,12 @@ from ...runs.reports.plan import TrainPlan
 from ...system.memory_budget import PROCESS_MEMORY
 from ...text import in_bytes
 from ..resolve import Setup
+from .rows import are_codes
 from .strength import LinearModel
 from .sums import block_rows
 
-_PROBED_ROWS, _N_PROBED = 2048, 3
+_PROBED_ROWS = 2048
+_PROBE_SECONDS = 0.2
 _SHARE = 0.85
 """Of the time of all sums, that of the products; see `make bench ARGS=ridge`."""
 
@@ -59,8 +62,10 @@ def check_memory(setup: Setup, n_groups: int = 1) -> None:
         Groups of targets that have labels in the same rows.
     """
     n_features = len(setup.batches.feature_names)
-    needed = _needed_bytes(n_features, n_groups)
     free = PROCESS_MEMORY.available()
+    needed = _needed_bytes(n_features, n_groups, itemsize=8)
+    if needed > free and _are_codes(setup):
+        needed = _needed_bytes(n_features, n_groups, itemsize=4)
     if needed > free:
         alike = "" if n_groups == 1 else ", or on targets that have labels in the same rows"
         raise ConfigError(
@@ -100,20 +105,34 @@ def plan_of_ridge(setup: Setup, plan: TrainPlan) -> TrainPlan:
 def seconds_per_row(n_features: int) -> float:
     """Return about how long the sums of a ridge regression take for a row, by products of a block.
 
-    The first product is slower: threads start, and memory is touched that the sums use again.
+    The first product is slower: threads start, and memory is touched that the sums use again. Small
+    ones wait for cores that others use.
     """
     n_rows = min(block_rows(n_features), _PROBED_ROWS)
     block = np.ones((n_rows, n_features), np.float32)
     product = np.empty((n_features, n_features), np.float32)
-    seconds = []
-    for _ in range(1 + _N_PROBED):
+    np.matmul(block.T, block, out=product)
+    seconds, done = math.inf, 0.0
+    while done < _PROBE_SECONDS:
         began = time.perf_counter()
         np.matmul(block.T, block, out=product)
-        seconds.append(time.perf_counter() - began)
-    return float(min(seconds[1:]) / n_rows / _SHARE)
+        took = time.perf_counter() - began
+        seconds, done = min(seconds, took), done + took
+    return seconds / n_rows / _SHARE
 
 
-def _needed_bytes(n_features: int, n_groups: int) -> int:
-    """Return the bytes for sums and a factorisation, and for products or blocks of rows."""
-    blocks = 4 * block_rows(n_features) * n_features * (3 if n_groups > 1 else 2)
-    return (n_groups + 1) * matrix_bytes(n_features) + matrix_bytes(n_features) // 2 + blocks
+def _are_codes(setup: Setup) -> bool:
+    columns = setup.dataset.feature_columns(setup.config.features)
+    return are_codes(setup.batches.dataset, columns, setup.config.fill_missing)
+
+
+def _needed_bytes(n_features: int, n_groups: int, *, itemsize: int) -> int:
+    """Return the bytes for sums and a factorisation, and for products and blocks of rows.
+
+    Features that are codes are multiplied as they are read, with an `itemsize` of 4; others in a
+    copy, with one of 8.
+    """
+    rows = block_rows(n_features) * n_features
+    blocks = rows * (2 * 4 + (itemsize if n_groups > 1 else 0) + (itemsize if itemsize > 4 else 0))
+    product = itemsize * matrix_bytes(n_features) // 8
+    return (n_groups + 1) * matrix_bytes(n_features) + product + blocks

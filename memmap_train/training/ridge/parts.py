@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from ...arrays import Floats
 from ...dataset.dataset import Dataset
-from ...errors import FoldError
 from ...runs.folds.fold import Fold
 from ...runs.folds.folds import split
 
@@ -37,8 +36,8 @@ class Block:
     ends_era: bool
 
 
-def inner_fold(train: Dataset, fold: Fold, targets: Sequence[str]) -> Fold | None:
-    """Return a fold inside the training eras, to choose the strength by; None: they are too few.
+def inner_fold(train: Dataset, fold: Fold, targets: Sequence[str]) -> Fold:
+    """Return a fold inside the training eras, to choose the strength by.
 
     The last fifth of the eras is held out, and the embargo is that of the run.
 
@@ -48,19 +47,21 @@ def inner_fold(train: Dataset, fold: Fold, targets: Sequence[str]) -> Fold | Non
         The eras to train on.
     fold : Fold
     targets : sequence of str
+
+    Raises
+    ------
+    FoldError
+        The training eras are too few.
     """
-    try:
-        return split(
-            train.eras,
-            train.labelled_eras(targets[0]),
-            validation_eras=_HELD_OUT,
-            embargo_eras=fold.embargo_eras,
-            targets=targets,
-            aliases=train.manifest.aliases,
-            allow_overlap=True,  # an embargo that the run has is permitted
-        )
-    except FoldError:
-        return None
+    return split(
+        train.eras,
+        train.labelled_eras(targets[0]),
+        validation_eras=_HELD_OUT,
+        embargo_eras=fold.embargo_eras,
+        targets=targets,
+        aliases=train.manifest.aliases,
+        allow_overlap=True,  # an embargo that the run has is permitted
+    )
 
 
 def parts_of(train: Dataset, inner: Fold | None) -> tuple[tuple[str, ...], ...]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ...errors import ConfigError, RunError
 from ...loading.placement import is_past_cache
+from ...runs.checkpoints.checkpoints import newest_step
 from ...runs.configuration.object_reference import describe_error
 from ...runs.files import replacing
 from ...runs.reports.chart import draw_run
@@ -96,9 +97,12 @@ class RidgeResults:
         try:
             return self._written(model, scores, row, state, draws=draws)
         except OSError as error:
+            kept, done = newest_step(self._run.checkpoint_dir), "the fit itself is done"
+            if kept != state.rows:
+                done = f"the newest checkpoint is of row {kept:,} of {state.rows:,}"
             raise RunError(
-                f"{self._run.path}: the results can't be written: {error.strerror}; the fit itself "
-                "is done: free some disk space, and add --resume to continue from there"
+                f"{self._run.path}: the results can't be written: {error.strerror}; {done}: free "
+                "some disk space, and add --resume to continue from there"
             ) from error
 
     def _scores(self, model: Any) -> EraScores:

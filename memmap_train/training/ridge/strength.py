@@ -128,11 +128,11 @@ class StrengthChoice:
         ]
         self.scores = np.concatenate([self.scores, np.array(found)[np.newaxis]])
 
-    def best(self) -> tuple[float, ...]:
-        """Return the strength of each target with the highest mean score."""
+    def best(self) -> tuple[float | None, ...]:
+        """Return the strength of each target with the highest mean score; None: no era has one."""
         chosen = []
         for of_target in self.scores.transpose(1, 0, 2):
             known = of_target[~np.isnan(of_target).any(axis=1)]
             place = int(known.mean(axis=0).argmax()) if len(known) else None
-            chosen.append(USUAL_STRENGTH if place is None else GRID[place])
+            chosen.append(None if place is None else GRID[place])
         return tuple(chosen)

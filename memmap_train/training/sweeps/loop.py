@@ -23,8 +23,7 @@ from ...runs.reports.reporter import Reporter
 from ...runs.reports.result_text import AnyReport
 from ...runs.run import read_run
 from ...runs.sweeps.chart import draw_sweep
-from ...runs.sweeps.record import SweepRecord, find_sweep, state_of_sweep, write_sweep
-from ...runs.sweeps.trials import Trial
+from ...runs.sweeps.record import SweepRecord, Trial, find_sweep, state_of_sweep, write_sweep
 from ...system.paths import user_path
 from ..any_run import train_any
 from ..baseline import add_baseline
@@ -94,6 +93,8 @@ def train_sweep(
             resolved = resolve_sweep(*asked, resume=resume, is_held=True)
         record, n_trials = resolved.record, len(resolved.record.trials)
         write_sweep(path, record)
+        if (line := resolved.equal_line()) is not None:
+            report.warning(f"{path}: {line}")
         for number, trial in enumerate(record.trials, start=1):
             if stays_failed(path, trial):
                 report.trial_done(number, n_trials, trial.name, f"has failed: {trial.failure}")
@@ -131,7 +132,7 @@ def _train_trial(
         dataset,
         path / trial.name,
         record.config_of(trial),
-        seeds=record.seeds,
+        seeds=record.seeds_of(trial),
         folds=record.folds,
         rolling_eras=record.rolling_eras,
         resume=True,

@@ -15,19 +15,28 @@ from ...dataset.dataset import Dataset
 from ...errors import ConfigError, FoldError, MemmapTrainError, RunError
 from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.ridge_keys import RIDGE
+from ...runs.configuration.unused_keys import identity_of_training
 from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
 from ...runs.reports.plan import TrainPlan
 from ...runs.resume import check_outside
-from ...runs.sweeps.record import SweepRecord, find_sweep, is_sweep, read_sweep, trained_run
+from ...runs.sweeps.record import (
+    SweepRecord,
+    Trial,
+    find_sweep,
+    is_sweep,
+    read_sweep,
+    trained_run,
+)
 from ...runs.sweeps.space import sweep_space, with_settings
-from ...runs.sweeps.trials import Trial, grown_trials
+from ...runs.sweeps.trials import grown_trials
+from ...text import counted
 from ..compiled import compile_model, make_model
 from ..parts.fold_loop import dry_run_folds
 from ..parts.seed_loop import dry_run_seeds
 from ..resolve import prepare
 from ..startup import require_tensorflow
-from ..train import checked_plan, set_up_run
+from ..train import checked_plan, dry_run, set_up_run
 
 _OF_BATCHES = (
     "batch_size",
@@ -53,12 +62,25 @@ class ResolvedSweep:
         Of each trial the plan of its run, or of each of its folds and seeds.
     is_finished : bool
         Whether nothing is to be done.
+    n_equal : int
+        Settings that aren't trained, since they differ from others in keys alone that have no
+        effect on their model.
     """
 
     dataset: Dataset
     record: SweepRecord
     plans: list[list[TrainPlan]]
     is_finished: bool
+    n_equal: int
+
+    def equal_line(self) -> str | None:
+        """Return a line about settings that aren't trained, if there are some."""
+        if not self.n_equal:
+            return None
+        return (
+            f"{counted(self.n_equal, 'combination')} left out: the same trainings as others, from "
+            "which they differ in keys that have no effect on their model"
+        )
 
 
 def resolve_sweep(
@@ -97,6 +119,11 @@ def resolve_sweep(
             "sweep.seed: --seeds gives seeds, too, and makes one run of them; leave one of both out"
         )
     found = opened(dataset)
+    settings, common = space.settings(config.seed), config
+
+    def training_of(own: Mapping[str, Any]) -> str:
+        return identity_of_training(with_settings(common, own))
+
     record = SweepRecord(
         swept=space.to_json(),
         n_runs=n_runs,
@@ -105,13 +132,14 @@ def resolve_sweep(
         rolling_eras=rolling_eras,
         seeds=seeds,
         eras=begun.eras if begun else list(found.eras),
-        trials=grown_trials(begun.trials if begun else [], space.settings(config.seed), path),
+        trials=grown_trials(begun.trials if begun else [], settings, path, training_of),
     )
     record = record.model_copy(update={"trials": list(_ordered(found, record))})
     plans, is_finished = _checked_trials(path, found, record)
     if not (is_finished or is_held):
         check_free(path)
-    return ResolvedSweep(found, record, plans, is_finished)
+    n_equal = len(settings) - len(record.trials)
+    return ResolvedSweep(found, record, plans, is_finished, n_equal)
 
 
 def _check_same_folds(
@@ -138,7 +166,9 @@ def _checked_trials(
         config = record.config_of(trial)
         kind = (config.model, config.loss)
         with _naming(trial):
-            plan, is_finished = _checked(path, trial, found, record, compiles=kind not in compiled)
+            plan, is_finished = plans_of_trial(
+                path, trial, found, record, compiles=kind not in compiled
+            )
             _check_same_validation(plan, plans[0] if plans else plan, record.trials[0])
         compiled.add(kind)
         plans.append(plan)
@@ -148,19 +178,42 @@ def _checked_trials(
     return plans, all(finished)
 
 
-def _checked(
-    path: Path, trial: Trial, found: Dataset, record: SweepRecord, *, compiles: bool
+def plans_of_trial(
+    path: Path,
+    trial: Trial,
+    found: Dataset,
+    record: SweepRecord,
+    *,
+    compiles: bool = False,
+    measures_cost: bool = False,
 ) -> tuple[list[TrainPlan], bool]:
-    """Check a trial; return the plan of its run, or of each part, and whether it is finished."""
+    """Check a trial; return the plan of its run, or of each part, and whether it is finished.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the sweep.
+    trial : Trial
+    found : Dataset
+    record : SweepRecord
+    compiles : bool
+        Whether a model is compiled, which shows that it computes.
+    measures_cost : bool
+        Whether the plans have a cost, by some steps of training.
+    """
     run_dir, config = path / trial.name, record.config_of(trial)
     present = dataset_for(path, trial, found, record)
     of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
-    of_folds |= {"resume": True, "measures_cost": False}
-    if record.seeds is not None:
-        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=record.seeds, **of_folds)
+    of_folds |= {"resume": True, "measures_cost": measures_cost}
+    seeds = record.seeds_of(trial)
+    if seeds is not None:
+        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=seeds, **of_folds)
         return [plan for of_seed in plans.values() for plan in of_seed], is_finished
     if record.folds is not None:
         return dry_run_folds(present, run_dir, config, **of_folds)
+    if measures_cost:
+        plan = dry_run(present, run_dir, config, resume=True)
+        return [plan], plan.already_finished
     run, setup, _ = set_up_run(present, run_dir, config, None, resume=True)
     if compiles:  # which takes a second, and shows the same of others like it
         compile_model(setup)
@@ -184,7 +237,7 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     shared: dict[tuple[Any, ...], dict[str, Any]] = {}
     widest: dict[tuple[Any, ...], tuple[int, Trial, TrainConfig]] = {}
     for trial in record.trials:
-        config = with_settings(record.train_config(), trial.settings)
+        config = record.config_of(trial.model_copy(update={"order": {}}))
         with _naming(trial):
             columns = dataset.feature_columns(config.features)
         if config.model == RIDGE:
@@ -202,7 +255,7 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
                 chosen = prepare(dataset.select(eras), None, config).config
             shared[size] = {key: getattr(chosen, key) for key in ("window_size", "pool_batches")}
     for trial in record.trials:
-        config = with_settings(record.train_config(), trial.settings)
+        config = record.config_of(trial.model_copy(update={"order": {}}))
         order = {} if config.model == RIDGE else shared[_size_of_batches(config)]
         yield trial.model_copy(update={"order": trial.order or order})
 
@@ -223,7 +276,11 @@ def _naming(trial: Trial) -> Iterator[None]:
 def _check_same_validation(plans: list[TrainPlan], first: list[TrainPlan], of: Trial) -> None:
     """Check that a trial is scored on the eras of the first one."""
     ranges, expected = (
-        [f"{plan.n_validation_eras:,} eras {plan.validation_range}" for plan in of_trial]
+        list(
+            dict.fromkeys(  # all seeds have the same ones
+                f"{plan.n_validation_eras:,} eras {plan.validation_range}" for plan in of_trial
+            )
+        )
         for of_trial in (plans, first)
     )
     if ranges != expected:

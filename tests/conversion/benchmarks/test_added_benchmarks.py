@@ -22,8 +22,6 @@ from tests.support.toy import feature_names, toy_benchmarks
 from tests.support.toy_benchmarks import BENCHMARKS, values_of, write_benchmarks
 from tests.support.updates import FIRST, LATER, write_first, write_later
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 TRAIN = {"0001": 30, "0002": 1}
 """Eras of a file as Numerai's train_benchmark_models.parquet; the others are in another file."""
 VALIDATION = {"0003": 25, "X": 7}

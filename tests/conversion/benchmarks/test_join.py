@@ -22,8 +22,6 @@ from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, values_of,
 
 ERAS = {"0001": 30, "0002": 1, "0003": 25, "X": 7}
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

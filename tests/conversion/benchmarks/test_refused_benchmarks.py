@@ -16,8 +16,6 @@ from tests.support.interruptions import ERAS, write_source
 from tests.support.toy import toy_ids, write_toy
 from tests.support.toy_benchmarks import BENCHMARKS, benchmark_table, write_benchmarks
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

@@ -18,9 +18,6 @@ from tests.support.errors import refused
 from tests.support.interruptions import ERAS, check_whole, held_up, marks, stopped_after
 from tests.support.toy import toy_table, write_toy
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
-
 # -- two at a time ----------------------------------------------------------------------------
 
 

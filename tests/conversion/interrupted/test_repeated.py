@@ -15,8 +15,6 @@ from tests.support.interruptions import ERAS, N_ROWS, check_whole, marks, stoppe
 from tests.support.toy import write_toy
 from tests.support.watching import watched_by
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 def test_the_same_again_is_up_to_date(source: Path, undisturbed: str) -> None:
     out = source.with_name("out")

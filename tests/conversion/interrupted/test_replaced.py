@@ -33,8 +33,6 @@ from tests.support.permissions import permissions_count
 from tests.support.toy import toy_table, write_toy
 from tests.support.toy_datasets import PLAIN_ARRAYS
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
 
 @pytest.fixture
 def older(source: Path) -> str:

@@ -33,9 +33,6 @@ from tests.support.interruptions import (
 from tests.support.toy import toy_table, write_toy
 from tests.support.toy_datasets import PLAIN_ARRAYS
 
-pytestmark = pytest.mark.usefixtures("no_power_cut")
-
-
 # -- stopped and resumed ----------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ from memmap_train.runs.run import Run
 from memmap_train.runs.run_folder import begin_run
 from tests.support.run_records import run_record
 
+pytestmark = pytest.mark.usefixtures("drawn_pictures")
+
 ERAS = [f"{number:04}" for number in range(1, 41)]
 SCORES = [0.03 * math.sin(number) + 0.02 for number in range(40)]
 

@@ -63,6 +63,13 @@ def test_the_process_gets_the_run_the_dataset_and_the_page(run: Run, script: Scr
     assert " was made in " in script.said[-1]
 
 
+def test_tensorflow_says_nothing_in_the_process(
+    run: Run, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")  # as `start_tensorflow` leaves it
+    assert script.make(run, "assert 'TF_CPP_MIN_LOG_LEVEL' not in os.environ") == run.report_path
+
+
 def test_a_failure_is_one_line(run: Run, script: Script) -> None:
     run.report_path.write_text("of fewer epochs")
     code = "print('progress', file=sys.stderr); sys.exit('error: no memory')"

@@ -65,6 +65,17 @@ def test_trials_that_differ_in_the_seed_alone_are_one_row(tmp_path: Path) -> Non
     assert lines[4].startswith("the best of 2 settings overstates its score: these validation eras")
 
 
+def test_settings_are_equal_in_whatever_order_they_were_listed(tmp_path: Path) -> None:
+    swept = {"dropout": [0.1], "patience": [3], "seed": [0, 1, 2]}
+    record = make_scored(tmp_path, swept, [0.01, 0.02, 0.03])
+    # The third seed came later, by a file that lists the keys otherwise.
+    last = record.trials[2]
+    turned = last.model_copy(update={"settings": {"patience": 3, "dropout": 0.1, "seed": 2}})
+    write_sweep(tmp_path, record.model_copy(update={"trials": [*record.trials[:2], turned]}))
+    (row,) = describe_sweep(tmp_path)
+    assert row["n_scores"] == 3
+
+
 def test_without_seeds_the_error_is_over_eras_and_says_so(tmp_path: Path) -> None:
     make_scored(tmp_path, {"dropout": [0.1, 0.3]}, [0.01, 0.02])
     rows = describe_sweep(tmp_path)
@@ -183,6 +194,7 @@ def test_a_sweep_among_runs_is_a_line_of_its_own(tmp_path: Path) -> None:
         ({name: [1, 2] for name in ("epochs", "patience", "warmup_steps", "batch_size")}, 16),
     ],
 )
+@pytest.mark.usefixtures("drawn_pictures")
 def test_the_picture_shows_the_scores_and_the_best(
     swept: dict[str, Any], n_trials: int, tmp_path: Path
 ) -> None:
@@ -194,6 +206,7 @@ def test_the_picture_shows_the_scores_and_the_best(
     assert has_colour(tmp_path / "sweep.png", BEST)
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_there_is_no_picture_where_nothing_can_be_compared(tmp_path: Path) -> None:
     make_scored(tmp_path / "a", {"dropout": [0.1, 0.2]}, [None, None])
     make_scored(tmp_path / "b", {"seed": [0, 1]}, [0.1, 0.2])
@@ -203,6 +216,7 @@ def test_there_is_no_picture_where_nothing_can_be_compared(tmp_path: Path) -> No
         assert not (tmp_path / name / "sweep.png").exists()
 
 
+@pytest.mark.usefixtures("drawn_pictures")
 def test_a_picture_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = pytest.importorskip("matplotlib.figure")
     make_scored(tmp_path, {"dropout": [0.1, 0.2]}, [0.1, 0.2])

@@ -297,6 +297,8 @@ def test_a_row_gets_the_same_bits_whatever_the_size_of_a_block(
 HUGE: dict[str, dict[str, Any]] = {
     "members": {**TABM, "model_params": {"k": 10**9}},
     "layers of members": {**TABM, "hidden": (10**6, 10**6)},
+    # Weights and units take a gigabyte: the members' scaled matrices don't fit.
+    "matrices of members": {**TABM, "hidden": (3000, 3000), "model_params": {"k": 100}},
     "bottleneck": {**AUTOENCODER, "model_params": {"bottleneck": 10**12}},
 }
 

@@ -1,7 +1,9 @@
 """A ridge regression as a run: its model, its files, resume, and what it reads."""
 
 import json
+import math
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +14,20 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
-from memmap_train.errors import ConfigError
+from memmap_train.errors import ConfigError, RunError
 from memmap_train.runs.reports.plan import plan_text
 from memmap_train.runs.reports.recorded_report import recorded_report
 from memmap_train.runs.reports.report import TrainReport
 from memmap_train.runs.reports.result_text import result_text
 from memmap_train.runs.run import read_run
+from memmap_train.system.memory_budget import PROCESS_MEMORY
 from memmap_train.training.models.numpy_operations import numpy_operations
 from memmap_train.training.parts.fold_loop import train_folds
 from memmap_train.training.ridge import model as ridge_model
 from memmap_train.training.ridge import sums
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, all_rows, newest_checkpoint, small_config
 from tests.support.training_runs import interrupt, read_csv, weights
 
@@ -61,7 +65,8 @@ def files(run: Path) -> dict[str, Any]:
 def fitted(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """Return a run that nothing interrupted, which tests only read, and its report."""
     path = tmp_path_factory.mktemp("fitted") / "run"
-    return path, train_run(sample, path, ridge_config(targets=TARGETS))
+    with pictures(are_drawn=True):
+        return path, train_run(sample, path, ridge_config(targets=TARGETS))
 
 
 @pytest.fixture
@@ -211,6 +216,28 @@ def test_a_fit_that_was_killed_continues_at_its_last_checkpoint(
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_a_full_disk_is_told_with_the_rows_that_are_saved(
+    sample: Path, tmp_path: Path, fitted: tuple[Path, TrainReport]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+    run, script = tmp_path / "run", Summing("summing 20", fill)
+    try:
+        config = ridge_config(targets=TARGETS, checkpoint_steps=4)
+        with refused(RunError, "the newest checkpoint is of row ", " of 1,520: free some disk"):
+            train_run(sample, run, config, report=script, draws=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (warning,) = script.warnings
+    assert "a checkpoint couldn't be written" in warning
+    train_run(sample, run, resume=True, draws=False)
+    assert files(run)["model"] == files(fitted[0])["model"]
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_a_fit_begins_again_where_labels_have_come(
     growing: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -316,10 +343,40 @@ def test_sums_that_do_not_fit_into_memory_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_features_that_are_no_codes_take_more_memory(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Codes fit: three matrices or so of 8 x 8, and two blocks of rows.
+    free = 2 * 4 * 8192 * 8 + 10_000
+    monkeypatch.setattr(PROCESS_MEMORY, "available", lambda: free)
+    dry_run(sample, tmp_path / "run", ridge_config())
+    monkeypatch.setattr(ridge_model, "are_codes", lambda *_: False)
+    with refused(ConfigError, "the sums of a ridge regression on 8 features take 1.1 MB"):
+        dry_run(sample, tmp_path / "run", ridge_config())
+
+
 def test_too_few_eras_to_hold_out_take_the_usual_strength(sample: Path, tmp_path: Path) -> None:
     dataset = mt.open_dataset(sample)
     few = dataset.select(dataset.eras[:4])
-    report = train_run(
-        few, tmp_path / "run", ridge_config(validation_eras=1, embargo_eras=1), draws=False
-    )
+    script, config = Summing(), ridge_config(validation_eras=1, embargo_eras=1)
+    report = train_run(few, tmp_path / "run", config, report=script, draws=False)
     assert report.strengths == {"target": 0.1}
+    (warning,) = script.warnings
+    assert "for 'target' is 0.1, not chosen: no training eras are held out (" in warning
+
+
+def test_labels_that_are_all_equal_choose_no_strength(sample: Path, tmp_path: Path) -> None:
+    copy, script = tmp_path / "dataset", Summing()
+    shutil.copytree(sample, copy)
+    for file in copy.glob("era-*/targets.npy"):
+        np.save(file, np.full_like(np.load(file), 0.5))
+        os.utime(file, ns=(0, 0))  # a file of long ago is believed without its digest
+    report = train_run(
+        copy, tmp_path / "run", ridge_config(targets=TARGETS), report=script, draws=False
+    )
+    assert report.strengths == dict.fromkeys(TARGETS, 0.1)
+    assert "not chosen: no era that was held out has a score" in script.warnings[0]
+    assert math.isnan(report.corr.mean)
+    kernel, bias = weights(tmp_path / "run")
+    assert not kernel.any()
+    assert bias == pytest.approx(0.5)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import memmap_train as mt
+from memmap_train.errors import FoldError
 from memmap_train.runs.folds.fold import Fold
 from memmap_train.training.ridge.parts import blocks_of, inner_fold, parts_of
+from tests.support.errors import refused
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -36,7 +38,6 @@ def test_the_strength_is_chosen_inside_the_training_eras_with_the_embargo_of_the
     train = dataset.select(dataset.eras[:20])
     fold = Fold(train.eras, dataset.eras[22:], (), 2)
     inner = inner_fold(train, fold, ["target"])
-    assert inner is not None
     assert (inner.train, inner.validation) == (train.eras[:14], train.eras[16:])
     parts = parts_of(train, inner)
     assert parts == (train.eras[:14], train.eras[16:], train.eras[14:16])
@@ -48,5 +49,6 @@ def test_too_few_eras_are_one_part(sample: Path) -> None:
     dataset = mt.open_dataset(sample)
     train = dataset.select(dataset.eras[:6])
     fold = Fold(train.eras, dataset.eras[22:], (), 8)
-    assert inner_fold(train, fold, ["target"]) is None
+    with refused(FoldError, "validation_eras"):
+        inner_fold(train, fold, ["target"])
     assert parts_of(train, None) == (train.eras,)

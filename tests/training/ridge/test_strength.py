@@ -5,7 +5,7 @@ import pytest
 
 from memmap_train.runs.scores.metrics import numerai_corr
 from memmap_train.training.ridge.labels import label_plan
-from memmap_train.training.ridge.strength import GRID, USUAL_STRENGTH, StrengthChoice, solved
+from memmap_train.training.ridge.strength import GRID, StrengthChoice, solved
 from memmap_train.training.ridge.sums import Sums
 
 N_FEATURES = 30
@@ -42,12 +42,14 @@ def test_scores_are_those_of_each_strength_on_eras_held_out() -> None:
 
 def test_noisy_rows_take_a_greater_strength_than_clear_ones() -> None:
     (noisy,), (clear,) = sums_of(200, 8.0)[1].best(), sums_of(200, 0.1)[1].best()
+    assert noisy is not None
+    assert clear is not None
     assert noisy > 100 * clear
     assert {noisy, clear} <= set(GRID)
 
 
-def test_eras_without_a_score_choose_the_usual_strength() -> None:
+def test_eras_without_a_score_choose_no_strength() -> None:
     choice = StrengthChoice(np.ones((2, len(GRID)), np.float32), np.empty((0, 1, len(GRID))))
     choice.predict(np.ones((5, 2), np.float32))
     choice.score(np.ones((5, 1), np.float32))
-    assert choice.best() == (USUAL_STRENGTH,)
+    assert choice.best() == (None,)

@@ -29,6 +29,7 @@ from memmap_train.training.sweeps.setup import resolve_sweep
 from memmap_train.training.sweeps.trained_sweep import Sweep
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
+from tests.support.pictures import pictures
 from tests.support.training_data import Script, small_config
 from tests.support.training_runs import interrupt, results
 
@@ -51,18 +52,16 @@ def sweep_config(**changes: Any) -> TrainConfig:
 def swept(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a sweep of two settings with two seeds each that nothing interrupted."""
     path = tmp_path_factory.mktemp("swept") / "sweep"
-    record = train_sweep(sample, path, SWEPT, sweep_config())
+    with pictures(are_drawn=True):
+        record = train_sweep(sample, path, SWEPT, sweep_config())
     assert [trial.failure for trial in record.trials] == [None] * 4
     return path
 
 
 @pytest.fixture(autouse=True)
 def quick(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings after the first sweep neither draw nor collect: both take as long as epochs."""
+    """Let trainings after the first sweep collect no memory: it takes as long as an epoch."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    for module in ("results", "parts.fold_loop", "parts.seed_loop"):
-        monkeypatch.setattr(f"memmap_train.training.{module}.draw_run", lambda *_, **__: None)
-    monkeypatch.setattr(sweep_loop, "draw_sweep", lambda *_, **__: None)
 
 
 def without(swept: Path, path: Path, *names: str) -> Path:
@@ -174,6 +173,31 @@ def test_a_ridge_regression_decides_nothing_about_the_shuffling_of_nets(
         orders |= {(*models, trial.name[4:]): trial.order for trial in resolved.record.trials}
     assert orders["ridge", "mlp", "model=ridge"] == {}
     assert orders["ridge", "mlp", "model=mlp"] == orders["mlp", "model=mlp"]
+
+
+def test_equal_trainings_are_one_trial(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, script = tmp_path / "sweep", Script()
+    settings = {"model": ["linear", "ridge"], "dropout": [0.1, 0.2]}
+    # Which would be refused alone.
+    config = sweep_config(normalization="batch", additive="linear")
+    record = train_sweep(sample, path, settings, config, seeds=2, report=script)
+    assert [trial.name for trial in record.trials] == [
+        "001-model=linear-dropout=0.1",
+        "002-model=ridge-dropout=0.1",
+    ]
+    assert "2 combinations left out: the same trainings as others" in script.warnings[0]
+    first, second = (read_run(path / trial.name) for trial in record.trials)
+    assert (first.seeds, second.seeds) == ((0, 1), ())  # a ridge regression has none
+    assert sorted(row["n_scores"] for row in Sweep(path).table()) == [1, 2]
+    # A sweep that grows keeps its trials, whichever comes first now.
+    grown = {**settings, "dropout": [0.3, 0.2, 0.1]}
+    record = train_sweep(sample, path, grown, None, resume=True)
+    assert len(record.trials) == 2
+    arguments = ["train", str(sample), "--run", str(path), "--resume", "--dry-run"]
+    assert main(arguments) == 0
+    assert "\n4 combinations left out: " in capsys.readouterr().out
 
 
 def test_a_sweep_that_another_process_has_begun_meanwhile_is_resolved_again(
