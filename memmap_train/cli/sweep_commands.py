@@ -74,6 +74,8 @@ def dry_run_sweep(arguments: argparse.Namespace, request: "Request") -> None:
         # Two checkpoints and the best one, and the best epoch's model.
         n_bytes += sum(3 * plan.state_bytes + 2 * plan.best_bytes for plan in plans)
         n_bytes += len(plans) * _BYTES_OF_FILES
+    if (line := resolved.equal_line()) is not None:
+        print(line)
     n_trials = counted(len(resolved.record.trials), "trial")
     if resolved.is_finished:
         print(f"{arguments.run}: {n_trials}, already finished; nothing to do")

@@ -25,6 +25,7 @@ from ..runs.configuration.object_reference import digest_of_code
 from ..runs.configuration.ridge_keys import RIDGE, check_ridge, without_steps
 from ..runs.configuration.schedule import check_schedule
 from ..runs.configuration.target_transforms import TargetTransform
+from ..runs.configuration.unused_keys import check_used
 from ..runs.folds.fold import Fold
 from ..runs.folds.folds import split
 from ..runs.lineage import SUFFIX
@@ -201,12 +202,13 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
     if config is None:
         config = run.train_config() if run else TrainConfig()
     check_model_name(config.model)
-    params = config.model_params
-    if not brings_model(config):
-        params = built_in_params(config.model, params)
+    given = config.model_params
+    params = given if brings_model(config) else built_in_params(config.model, given)
     if config.model == RIDGE:
         check_ridge(config)
         config = without_steps(config)
+    if run is None:  # one that has begun goes on as it was
+        check_used(config)
     check_batches_and_loss(config)
     check_precision(config, is_built_in=not brings_model(config))
     if 0 < config.patience <= config.plateau_patience:
@@ -217,9 +219,8 @@ def _resolve_config(dataset: Dataset, run: Run | None, config: TrainConfig | Non
         )
     names, columns = dataset.feature_names, dataset.feature_columns(config.features)
     dataset.target_columns(config.targets)
-    deterministic = config.deterministic
-    if deterministic is None and run is not None:
-        deterministic = run.record.deterministic
+    recorded = run.record.deterministic if run else None
+    deterministic = recorded if config.deterministic is None else config.deterministic
     if deterministic is None:
         deterministic = not tf.config.list_physical_devices("GPU")
     return replace(

@@ -94,6 +94,7 @@ def train_run(
         result = finished_result(run, setup.record)
         if result is not None:
             return report_again(run, result, report) if draws else recorded_report(run)
+    check_free(user_path(run_dir))
     # Before a new run has a folder: what the user brings may be refused.
     compiled = None
     if setup.config.model == RIDGE:
@@ -143,18 +144,16 @@ def dry_run(
     """
     run, setup, _ = set_up_run(dataset, run_dir, config, None, resume=resume)
     present = Run(user_path(run_dir), setup.record)
+    if run is None or finished_result(run, setup.record) is None:
+        check_free(present.path)
     if setup.config.model == RIDGE:
         plan = checked_plan(run, setup, make_model(setup))
-        if plan.already_finished:
-            return plan
-        check_free(user_path(run_dir))
-        return timed_plans([plan], present)[0]
+        return plan if plan.already_finished else timed_plans([plan], present)[0]
     began = time.perf_counter()
     step, predictor = compile_model(setup)
     compile_seconds = time.perf_counter() - began
     plan = checked_plan(run, setup, step.trained.graph)
     if not plan.already_finished:
-        check_free(user_path(run_dir))
         plan = replace(plan, cost=probe(setup, step, predictor, plan, compile_seconds))
     return timed_plans([plan], present)[0]
 

@@ -67,6 +67,11 @@ def with_missing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return the function of `growing_in` for one test."""
+    return growing_in(tmp_path, sample_files)
+
+
+def growing_in(folder: Path, sample_files: Path) -> Callable[..., Path]:
     """Return a function that makes or updates a dataset of the sample's first `n_eras` eras.
 
     `changed` and `lost` list columns whose cell in the first row of era `era` is changed or null.
@@ -88,10 +93,10 @@ def growing(sample_files: Path, tmp_path: Path) -> Callable[..., Path]:
             cells[row] = None if name in lost else 0 if cells[row] else 1
             column = pa.array(cells, table.schema.field(name).type)
             table = table.set_column(table.column_names.index(name), name, column)
-        source = tmp_path / "growing.parquet"
+        source = folder / "growing.parquet"
         pq.write_table(table, source)
         again = any(name.startswith("feature") for name in changed)
-        return mt.convert(source, tmp_path / "growing", workers=1, overwrite=again).dataset.path
+        return mt.convert(source, folder / "growing", workers=1, overwrite=again).dataset.path
 
     return grow
 

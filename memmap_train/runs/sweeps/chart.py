@@ -12,8 +12,9 @@ import numpy as np
 
 from ..reports.chart import BEST, INK, MUTED, SCORE, clear_axes, figure_of, save_figure, shortened
 from ..scores.monitor import MONITORS
-from .record import SWEEP_CHART, read_sweep, value_text
+from .record import SWEEP_CHART, read_sweep
 from .table import describe_sweep, varied_keys
+from .trials import value_text
 
 _MAX_PANELS, _MAX_COLUMNS = 9, 3
 _PANEL_INCHES = (4.8, 3.6)

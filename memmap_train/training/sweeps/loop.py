@@ -93,6 +93,8 @@ def train_sweep(
             resolved = resolve_sweep(*asked, resume=resume, is_held=True)
         record, n_trials = resolved.record, len(resolved.record.trials)
         write_sweep(path, record)
+        if (line := resolved.equal_line()) is not None:
+            report.warning(f"{path}: {line}")
         for number, trial in enumerate(record.trials, start=1):
             if stays_failed(path, trial):
                 report.trial_done(number, n_trials, trial.name, f"has failed: {trial.failure}")
@@ -130,7 +132,7 @@ def _train_trial(
         dataset,
         path / trial.name,
         record.config_of(trial),
-        seeds=record.seeds,
+        seeds=record.seeds_of(trial),
         folds=record.folds,
         rolling_eras=record.rolling_eras,
         resume=True,

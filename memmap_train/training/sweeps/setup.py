@@ -15,6 +15,7 @@ from ...dataset.dataset import Dataset
 from ...errors import ConfigError, FoldError, MemmapTrainError, RunError
 from ...runs.configuration.config import TrainConfig
 from ...runs.configuration.ridge_keys import RIDGE
+from ...runs.configuration.unused_keys import identity_of_training
 from ...runs.folds.selection import DatasetOrPath, opened
 from ...runs.lock import check_free
 from ...runs.reports.plan import TrainPlan
@@ -23,12 +24,13 @@ from ...runs.sweeps.record import (
     SweepRecord,
     Trial,
     find_sweep,
-    grown_trials,
     is_sweep,
     read_sweep,
     trained_run,
 )
 from ...runs.sweeps.space import sweep_space, with_settings
+from ...runs.sweeps.trials import grown_trials
+from ...text import counted
 from ..compiled import compile_model, make_model
 from ..parts.fold_loop import dry_run_folds
 from ..parts.seed_loop import dry_run_seeds
@@ -60,12 +62,25 @@ class ResolvedSweep:
         Of each trial the plan of its run, or of each of its folds and seeds.
     is_finished : bool
         Whether nothing is to be done.
+    n_equal : int
+        Settings that aren't trained, since they differ from others in keys alone that have no
+        effect on their model.
     """
 
     dataset: Dataset
     record: SweepRecord
     plans: list[list[TrainPlan]]
     is_finished: bool
+    n_equal: int
+
+    def equal_line(self) -> str | None:
+        """Return a line about settings that aren't trained, if there are some."""
+        if not self.n_equal:
+            return None
+        return (
+            f"{counted(self.n_equal, 'combination')} left out: the same trainings as others, from "
+            "which they differ in keys that have no effect on their model"
+        )
 
 
 def resolve_sweep(
@@ -104,6 +119,11 @@ def resolve_sweep(
             "sweep.seed: --seeds gives seeds, too, and makes one run of them; leave one of both out"
         )
     found = opened(dataset)
+    settings, common = space.settings(config.seed), config
+
+    def training_of(own: Mapping[str, Any]) -> str:
+        return identity_of_training(with_settings(common, own))
+
     record = SweepRecord(
         swept=space.to_json(),
         n_runs=n_runs,
@@ -112,13 +132,14 @@ def resolve_sweep(
         rolling_eras=rolling_eras,
         seeds=seeds,
         eras=begun.eras if begun else list(found.eras),
-        trials=grown_trials(begun.trials if begun else [], space.settings(config.seed), path),
+        trials=grown_trials(begun.trials if begun else [], settings, path, training_of),
     )
     record = record.model_copy(update={"trials": list(_ordered(found, record))})
     plans, is_finished = _checked_trials(path, found, record)
     if not (is_finished or is_held):
         check_free(path)
-    return ResolvedSweep(found, record, plans, is_finished)
+    n_equal = len(settings) - len(record.trials)
+    return ResolvedSweep(found, record, plans, is_finished, n_equal)
 
 
 def _check_same_folds(
@@ -144,7 +165,7 @@ def _checked_trials(
     for trial in record.trials:
         config = record.config_of(trial)
         kind = (config.model, config.loss)
-        with _naming(trial):
+        with naming(trial):
             plan, is_finished = plans_of_trial(
                 path, trial, found, record, compiles=kind not in compiled
             )
@@ -184,8 +205,9 @@ def plans_of_trial(
     present = dataset_for(path, trial, found, record)
     of_folds: dict[str, Any] = {"folds": record.folds, "rolling_eras": record.rolling_eras}
     of_folds |= {"resume": True, "measures_cost": measures_cost}
-    if record.seeds is not None:
-        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=record.seeds, **of_folds)
+    seeds = record.seeds_of(trial)
+    if seeds is not None:
+        plans, is_finished = dry_run_seeds(present, run_dir, config, seeds=seeds, **of_folds)
         return [plan for of_seed in plans.values() for plan in of_seed], is_finished
     if record.folds is not None:
         return dry_run_folds(present, run_dir, config, **of_folds)
@@ -215,8 +237,8 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     shared: dict[tuple[Any, ...], dict[str, Any]] = {}
     widest: dict[tuple[Any, ...], tuple[int, Trial, TrainConfig]] = {}
     for trial in record.trials:
-        config = with_settings(record.train_config(), trial.settings)
-        with _naming(trial):
+        config = record.config_of(trial.model_copy(update={"order": {}}))
+        with naming(trial):
             columns = dataset.feature_columns(config.features)
         if config.model == RIDGE:
             continue
@@ -229,11 +251,11 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     for size, (_, trial, config) in widest.items():
         if size not in shared:
             eras = record.eras if list(dataset.eras) != record.eras else dataset.eras
-            with _naming(trial):
+            with naming(trial):
                 chosen = prepare(dataset.select(eras), None, config).config
             shared[size] = {key: getattr(chosen, key) for key in ("window_size", "pool_batches")}
     for trial in record.trials:
-        config = with_settings(record.train_config(), trial.settings)
+        config = record.config_of(trial.model_copy(update={"order": {}}))
         order = {} if config.model == RIDGE else shared[_size_of_batches(config)]
         yield trial.model_copy(update={"order": trial.order or order})
 
@@ -243,7 +265,7 @@ def _size_of_batches(config: TrainConfig) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _naming(trial: Trial) -> Iterator[None]:
+def naming(trial: Trial) -> Iterator[None]:
     """Say which trial an error is about."""
     try:
         yield
@@ -254,7 +276,11 @@ def _naming(trial: Trial) -> Iterator[None]:
 def _check_same_validation(plans: list[TrainPlan], first: list[TrainPlan], of: Trial) -> None:
     """Check that a trial is scored on the eras of the first one."""
     ranges, expected = (
-        [f"{plan.n_validation_eras:,} eras {plan.validation_range}" for plan in of_trial]
+        list(
+            dict.fromkeys(  # all seeds have the same ones
+                f"{plan.n_validation_eras:,} eras {plan.validation_range}" for plan in of_trial
+            )
+        )
         for of_trial in (plans, first)
     )
     if ranges != expected:

@@ -1,7 +1,6 @@
 """Tests of the folder of a sweep: its record, the names of trials, and how a sweep grows."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from memmap_train.runs.sweeps.record import (
     SweepRecord,
     Trial,
     find_sweep,
-    grown_trials,
     read_sweep,
     trained_run,
     write_sweep,
 )
 from memmap_train.runs.sweeps.space import sweep_space
+from memmap_train.runs.sweeps.trials import grown_trials
 from tests.support.errors import refused
 from tests.support.run_records import run_record
 
@@ -59,45 +58,6 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     failed = record.with_failure(record.trials[1].name, "too large")
     assert [trial.failure for trial in failed.trials] == [None, "too large"]
     assert failed.with_failure(record.trials[1].name, None) == record
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({"learning_rate": 0.001, "dropout": 0.1}, "001-learning_rate=0.001-dropout=0.1"),
-        ({"hidden": [512, 256], "tensorboard": True}, "001-hidden=512x256-tensorboard=true"),
-        ({"model": "runs/a b/model.keras"}, "001-model=runs_a_b_model.keras"),
-        ({"loss": "my:loss", "memory": None}, "001-loss=my_loss-memory=auto"),
-        ({"target_transform": "residual:a*b+rank"}, "001-target_transform=residual_a_b+rank"),
-        ({"features": [f"feature_{n}" for n in range(99)]}, "001-features=feature_0+98_more"),
-    ],
-)
-def test_the_name_of_a_trial_says_its_settings(
-    tmp_path: Path, settings: dict[str, Any], name: str
-) -> None:
-    assert [trial.name for trial in grown_trials([], [settings], tmp_path)] == [name]
-
-
-def test_names_are_different_short_and_fit_every_file_system(tmp_path: Path) -> None:
-    words = ["x" * 400, "a/b", "A/B", "CON", "é", "\udcff", "a.", " ", "\n", ""]
-    settings = [{f"key_{n}_of_a_long_name": word for n in range(9)} for word in words]
-    names = [trial.name for trial in grown_trials([], settings, tmp_path)]
-    assert len({name.lower() for name in names}) == len(words)
-    for name in names:
-        assert re.fullmatch(r"\d{3}-[A-Za-z0-9._+=-]+", name)
-        assert len(name) <= 100
-        assert not name.endswith((".", " "))
-
-
-def test_a_sweep_that_grows_keeps_its_trials_and_their_names(tmp_path: Path) -> None:
-    old = grown_trials([], [{"dropout": 0.1}, {"dropout": 0.3}], tmp_path)
-    asked = [{"dropout": 0.2}, {"dropout": 0.3}, {"dropout": 0.1}]
-    grown = grown_trials(old, asked, tmp_path)
-    assert grown[:2] == old
-    assert [trial.name for trial in grown[2:]] == ["003-dropout=0.2"]
-    assert len(grown_trials([], [{"epochs": n} for n in range(1000)], tmp_path)[0].name) == 13
-    with refused(RunError, "no longer asked for: '002-dropout=0.3'", "--run"):
-        grown_trials(old, [{"dropout": 0.1}], tmp_path)
 
 
 def test_a_sweep_is_found_where_something_of_it_was_trained(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from memmap_train.runs.lock import holding
 from memmap_train.runs.reports.report import FoldsReport
 from memmap_train.runs.reports.training_display import TrainingDisplay
 from memmap_train.runs.table import describe_runs, runs_text
+from memmap_train.training import probe, train
 from memmap_train.training.parts.fold_loop import dry_run_folds, train_folds
 from memmap_train.training.train import dry_run, train_run
 from tests.support.errors import refused
@@ -139,9 +141,11 @@ def test_a_dry_run_refuses_a_run_of_the_other_kind(
     )
 
 
-def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_made(
-    sample: Path, tmp_path: Path
+def test_a_folder_that_another_process_holds_or_that_cant_be_made_is_refused_at_once(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train, "compile_model", lambda setup: pytest.fail("it compiles"))
+    monkeypatch.setattr(probe, "compile_model", lambda setup: pytest.fail("it compiles"))
     run, file = tmp_path / "run", tmp_path / "file"
     file.write_text("x")
     with holding(run):
@@ -158,18 +162,19 @@ def test_a_dry_run_refuses_a_folder_that_another_process_holds_or_that_cant_be_m
 def test_a_dry_run_says_which_folds_are_done_and_where_the_running_one_goes_on(
     finished: tuple[Path, FoldsReport], sample: Path, tmp_path: Path
 ) -> None:
-    plans, is_finished = dry_run_folds(sample, finished[0], None, folds=2, resume=True)
+    free = partial(dry_run_folds, folds=2, resume=True, measures_cost=False)
+    plans, is_finished = free(sample, finished[0])
     assert is_finished
     assert [plan.already_finished for plan in plans] == [True, True]
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train_folds(sample, run, folds_config(), folds=2, report=Script("step 25", interrupt))
     before = contents(run)
-    plans, is_finished = dry_run_folds(sample, run, None, folds=2, resume=True)
+    plans, is_finished = free(sample, run)
     assert not is_finished
     assert [plan.already_finished for plan in plans] == [True, False]
     assert [plan.first_step for plan in plans] == [14, 11]  # of 7 and 13 steps an epoch
-    longer, _ = dry_run_folds(sample, run, folds_config(epochs=3), folds=2, resume=True)
+    longer, _ = free(sample, run, folds_config(epochs=3))
     assert [plan.already_finished for plan in longer] == [False, False]
     assert contents(run) == before
 

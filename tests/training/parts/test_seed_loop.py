@@ -308,11 +308,13 @@ def test_a_dry_run_plans_every_seed_and_refuses_what_the_command_refuses(
     finished: tuple[Path, SeedsReport], sample: Path, tmp_path: Path
 ) -> None:
     path, before = finished[0], contents(finished[0])
-    plans, is_finished = dry_run_seeds(sample, path, None, seeds=3, resume=True)
+    plans, is_finished = dry_run_seeds(
+        sample, path, None, seeds=3, resume=True, measures_cost=False
+    )
     assert not is_finished
     assert [plan.already_finished for (plan,) in plans.values()] == [True, True, False]
     assert dry_run_seeds(sample, path, None, seeds=2, resume=True)[1]
-    new, _ = dry_run_seeds(sample, tmp_path / "new", FOLDS, seeds=2, folds=2)
+    new, _ = dry_run_seeds(sample, tmp_path / "new", FOLDS, seeds=2, folds=2, measures_cost=False)
     assert [[plan.n_train_eras for plan in plans] for plans in new.values()] == [[6, 11]] * 2
     for config, options, said in (
         (None, {"seeds": 2}, "a finished run of seeds is there already"),

@@ -175,6 +175,31 @@ def test_a_ridge_regression_decides_nothing_about_the_shuffling_of_nets(
     assert orders["ridge", "mlp", "model=mlp"] == orders["mlp", "model=mlp"]
 
 
+def test_equal_trainings_are_one_trial(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, script = tmp_path / "sweep", Script()
+    settings = {"model": ["linear", "ridge"], "dropout": [0.1, 0.2]}
+    # Which would be refused alone.
+    config = sweep_config(normalization="batch", additive="linear")
+    record = train_sweep(sample, path, settings, config, seeds=2, report=script)
+    assert [trial.name for trial in record.trials] == [
+        "001-model=linear-dropout=0.1",
+        "002-model=ridge-dropout=0.1",
+    ]
+    assert "2 combinations left out: the same trainings as others" in script.warnings[0]
+    first, second = (read_run(path / trial.name) for trial in record.trials)
+    assert (first.seeds, second.seeds) == ((0, 1), ())  # a ridge regression has none
+    assert sorted(row["n_scores"] for row in Sweep(path).table()) == [1, 2]
+    # A sweep that grows keeps its trials, whichever comes first now.
+    grown = {**settings, "dropout": [0.3, 0.2, 0.1]}
+    record = train_sweep(sample, path, grown, None, resume=True)
+    assert len(record.trials) == 2
+    arguments = ["train", str(sample), "--run", str(path), "--resume", "--dry-run"]
+    assert main(arguments) == 0
+    assert "\n4 combinations left out: " in capsys.readouterr().out
+
+
 def test_a_sweep_that_another_process_has_begun_meanwhile_is_resolved_again(
     sample: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
