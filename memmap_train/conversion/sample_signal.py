@@ -144,22 +144,6 @@ class Signal:
         rng = np.random.default_rng([_FOR_ERA, number, 0, self._seed])
         return rng, ids(rng, number, n_rows), self.features.codes(rng, n_rows)
 
-    def persistent(self, features: Int8) -> Float32:
-        """Return a perfect model's predictions of `target` for all rows of one era.
-
-        Parameters
-        ----------
-        features : ndarray of int8, shape (rows, features)
-            Codes 0..4.
-
-        Returns
-        -------
-        ndarray of float32, shape (rows,)
-            An array of mean 0.
-        """
-        (linear,) = standardised_sums([self.alpha_weights], features.T)
-        return self.products.added(linear, features.T)
-
 
 def with_alpha(alpha: Float32, beta_linear: Float32) -> Float32:
     """Return a part of the beta targets' signal that is correlated with that of the alpha ones."""

@@ -52,6 +52,14 @@ def unwritable(path: Path, error: OSError) -> RunError:
     return RunError(f"{path}: the run can't be written there: {error.strerror}")
 
 
+def results_unwritable(path: Path, error: OSError, done: str) -> RunError:
+    """Return the error of a run whose results can't be written; `done` says what of it is done."""
+    return RunError(
+        f"{path}: the results can't be written: {error.strerror}; {done}: free some disk space, "
+        "and add --resume to continue from there"
+    )
+
+
 def damaged(file: Path, what: str) -> RunError:
     """Return the error of a damaged file of a run, with what to do about it."""
     remedy = {

@@ -19,7 +19,8 @@ from .run_description import begun_parts, check_known, describe_run
 from .scores.monitor import MONITORS
 from .sweeps.record import is_sweep, read_sweep
 
-_USUAL = "val_corr_mean"
+USUAL_SCORE = "val_corr_mean"
+"""The score to rank by where runs monitor different ones."""
 _COLUMNS = {
     "run": "run",
     "score": "score",
@@ -90,7 +91,7 @@ def describe_runs(folders: Sequence[Path], by: str | None = None) -> list[dict[s
         raise RunError(rows[0]["problem"])
     check_known(by, rows, str(folders[0]))
     decides = by or common_monitor(rows)
-    return sorted_by(rows, *(("score", decides) if decides else ("corr_mean", _USUAL)))
+    return sorted_by(rows, *(("score", decides) if decides else ("corr_mean", USUAL_SCORE)))
 
 
 def sorted_by(rows: Iterable[dict[str, Any]], key: str, score: str) -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ def runs_text(rows: Sequence[Mapping[str, Any]], by: str | None = None) -> str:
     """Return a table of what `describe_runs` found, and what is wrong with damaged ones."""
     monitor = common_monitor(rows)
     shown = by or monitor
-    columns = [name for name in _COLUMNS if name != "score" or shown not in (None, _USUAL)]
+    columns = [name for name in _COLUMNS if name != "score" or shown not in (None, USUAL_SCORE)]
     table = [[_COLUMNS[name] for name in columns]]
     table += [[_cell(name, row) for name in columns] for row in rows]
     lines = aligned(table, [name in {*_FORMATS, "epochs"} for name in columns])
@@ -126,7 +127,7 @@ def runs_text(rows: Sequence[Mapping[str, Any]], by: str | None = None) -> str:
         monitors = sorted({row["monitor"] for row in rows if row["monitor"]})
         if monitors:
             lines.append(f"sorted by corr, since the runs monitor {listed(monitors)}")
-    elif monitor != _USUAL:
+    elif monitor != USUAL_SCORE:
         lines.append(f"score: {monitor} of the best epoch, which these runs monitor")
     return "\n".join(lines)
 

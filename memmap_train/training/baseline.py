@@ -15,7 +15,6 @@ from ..runs.baseline import (
     record_of_folds,
 )
 from ..runs.configuration.object_reference import describe_error
-from ..runs.folds.fold import Fold
 from ..runs.folds.selection import DatasetOrPath, opened_for
 from ..runs.reports.recorded_report import baseline_scores, finished_baseline
 from ..runs.reports.reporter import Reporter
@@ -23,7 +22,7 @@ from ..runs.reports.result_text import AnyReport
 from ..runs.resume import acquire_run
 from ..runs.run import Run
 from .parts.fold_loop import conclude_folds
-from .resolve import Shared
+from .parts.resolve_folds import shared_of_fold
 from .train import train_run
 
 
@@ -81,7 +80,7 @@ def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
     report.fitting_baseline(f"fits a ridge regression on the same eras, to compare with: {path}")
     found, config, own = opened_for(run, dataset), baseline_config(run), _BaselineReporter(report)
     if run.record.fold is not None:
-        shared = _shared(run.record.fold)
+        shared = shared_of_fold(run.record.fold)
         train_run(found, path, config, resume=True, report=own, shared=shared, draws=False)
         return
     record = record_of_folds(run)
@@ -93,16 +92,12 @@ def _fit(run: Run, dataset: DatasetOrPath, report: Reporter) -> None:
                 replace(config, validation_eras=fold.validation),
                 resume=True,
                 report=own,
-                shared=_shared(fold),
+                shared=shared_of_fold(fold),
                 draws=False,
             )
             for path_of_fold, fold in zip(folds.part_paths, run.folds, strict=True)
         ]
         conclude_folds(folds, found, reports, own, draws=False)
-
-
-def _shared(fold: Fold) -> Shared:
-    return Shared(fold=fold, kept_epoch="last", initial=None, reference=None)
 
 
 class _BaselineReporter(Reporter):

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RunError
 from ..runs.checkpoints.checkpoints import newest_step
 from ..runs.checkpoints.state import Best, TrainingProgress
-from ..runs.files import replacing
+from ..runs.files import replacing, results_unwritable
 from ..runs.reports.chart import draw_run
 from ..runs.reports.recorded_report import recorded_report
 from ..runs.reports.report import TrainReport
@@ -98,10 +97,7 @@ class Results:
             done = "training itself is done"
             if kept != n_steps:
                 done = f"the newest checkpoint is of step {kept:,} of {n_steps:,}"
-            raise RunError(
-                f"{run.path}: the results can't be written: {error.strerror}; {done}: free "
-                "some disk space, and add --resume to continue from there"
-            ) from error
+            raise results_unwritable(run.path, error, done) from error
         return result
 
 

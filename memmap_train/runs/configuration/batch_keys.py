@@ -13,7 +13,8 @@ OF_ERAS = frozenset(("eras_per_batch", "rows_per_era"))
 """Keys that decide how many rows a batch of eras has."""
 BY_ROWS = "rows"
 """The era weights with which all rows weigh the same."""
-_ADDED = ("corr_weight", "std_weight", "exposure_weight")
+ADDED_TERMS = ("corr_weight", "std_weight", "exposure_weight")
+"""The weights of terms that are added to the loss."""
 
 
 def weighs_rows(config: TrainConfig) -> bool:
@@ -50,7 +51,7 @@ def check_batches_and_loss(config: TrainConfig) -> None:
             f"target_weights: expected {n_targets}, one for each of the targets "
             f"{listed(config.targets, most=3)}, found {n_weights}"
         )
-    of_eras = [f"{key} above 0" for key in _ADDED if getattr(config, key)]
+    of_eras = [f"{key} above 0" for key in ADDED_TERMS if getattr(config, key)]
     if config.loss in CORRELATIONS:
         of_eras.insert(0, f"loss = {config.loss!r}")
     least = 2 if config.std_weight else 1

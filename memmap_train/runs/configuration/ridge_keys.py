@@ -6,11 +6,11 @@ Takes a `TrainConfig`; pure functions, no TensorFlow.
 from dataclasses import replace
 
 from ...errors import ConfigError, listed
+from .batch_keys import ADDED_TERMS
 from .config import TrainConfig
 
 RIDGE = "ridge"
 """The value of `model`."""
-_ADDED = ("corr_weight", "std_weight", "exposure_weight")
 
 
 def check_ridge(config: TrainConfig) -> None:
@@ -25,7 +25,7 @@ def check_ridge(config: TrainConfig) -> None:
         Another loss than "mse" is asked for, or terms are added to it; or there are callbacks,
         which would never be called.
     """
-    added = [key for key in _ADDED if getattr(config, key)]
+    added = [key for key in ADDED_TERMS if getattr(config, key)]
     if config.loss != "mse" or added:
         found = [f"loss = {config.loss!r}"] if config.loss != "mse" else []
         found += [f"{key} = {getattr(config, key):g}" for key in added]

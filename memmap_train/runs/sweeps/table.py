@@ -22,12 +22,11 @@ from ..reports.plan import TrainPlan
 from ..run import Run, read_run
 from ..run_description import begun_parts, check_known, describe_run
 from ..scores.score_files import era_score_columns
-from ..table import aligned, common_monitor, sorted_by
+from ..table import USUAL_SCORE, aligned, common_monitor, sorted_by
 from .record import SweepRecord, Trial, read_sweep
 from .space import SEED
 from .trials import settings_text, value_text
 
-_USUAL = "val_corr_mean"
 SEEDS, ERAS = "seeds", "eras"
 """What a standard error is over."""
 _ERA_SCORES = {"val_corr_mean": "numerai_corr", "val_pearson_mean": "pearson"}
@@ -79,7 +78,7 @@ def describe_sweep(sweep_dir: Path, by: str | None = None) -> list[dict[str, Any
     }
     found = [*described.values(), *chain(*members.values())]
     check_known(by, found, str(path))
-    name = by or common_monitor(found) or _USUAL
+    name = by or common_monitor(found) or USUAL_SCORE
     over_seeds = record.seeds is not None or any(len(trials) > 1 for trials in groups.values())
     rows = [_row(trials, described, members, name, over_seeds) for trials in groups.values()]
     return sorted_by(rows, "score", name)

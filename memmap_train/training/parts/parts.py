@@ -11,11 +11,15 @@ from dataclasses import replace
 
 from ...dataset.dataset import Dataset
 from ...errors import RunError
+from ...runs.files import results_unwritable
 from ...runs.folds.selection import reopened
 from ...runs.reports.reporter import Reporter
 from ...runs.resume import check_same_dataset
 from ...runs.run import Run, read_run
+from ..callbacks import make_callbacks
+from ..compiled import compile_model
 from ..models.initial_model import InitialModel
+from ..resolve import Setup
 from ..results import draw_missing
 
 
@@ -39,6 +43,15 @@ def kept_initial(run: Run, initial: InitialModel | None) -> InitialModel | None:
     return replace(initial, file=run.initial_path)
 
 
+def check_user_code(setup: Setup) -> None:
+    """Make a model, its step and callbacks: what the user brings may be refused.
+
+    Before a new run has a folder.
+    """
+    compile_model(setup)
+    make_callbacks(setup.config.callbacks)
+
+
 @contextmanager
 def writing_results(run: Run) -> Iterator[None]:
     """Turn what the disk refuses while the results of all parts are written into a RunError."""
@@ -47,10 +60,7 @@ def writing_results(run: Run) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(
-            f"{run.path}: the results can't be written: {error.strerror}; training itself is done: "
-            "free some disk space, and add --resume"
-        ) from error
+        raise results_unwritable(run.path, error, "training itself is done") from error
 
 
 def draw_all_missing(run: Run, report: Reporter) -> None:

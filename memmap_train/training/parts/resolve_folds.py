@@ -17,10 +17,9 @@ from ...runs.record import RunRecord, fold_record
 from ...runs.resume import dataset_record
 from ...runs.run import Run
 from ...runs.scores.score_references import check_reference
-from ..callbacks import make_callbacks
-from ..compiled import compile_model
 from ..models.initial_model import InitialModel
 from ..resolve import Setup, Shared, prepare
+from .parts import check_user_code
 
 # Of a fold's own record; a run of folds has those of all its folds.
 _OF_ONE_FOLD = (
@@ -57,7 +56,7 @@ class ResolvedFolds:
 
     def shared(self, fold: Fold, initial: InitialModel | None) -> Shared:
         """Return what a fold takes over; `initial` is the saved model where the run keeps it."""
-        return _shared(fold, initial, self.record.monitored_against)
+        return shared_of_fold(fold, initial, self.record.monitored_against)
 
 
 def resolve_folds(
@@ -103,18 +102,28 @@ def resolve_folds(
     for number, (of_fold, fold) in enumerate(zip(configs, chosen, strict=True), start=1):
         try:
             # Its batches go: a fold is trained at a time.
-            prepare(dataset, None, of_fold, _shared(fold, initial, reference))
+            prepare(dataset, None, of_fold, shared_of_fold(fold, initial, reference))
         except MemmapTrainError as error:
             raise type(error)(f"fold {number} of {len(chosen)}: {error}") from error
-    last = prepare(dataset, None, configs[-1], _shared(chosen[-1], initial, reference))
-    # Before a new run has a folder: what the user brings may be refused.
-    compile_model(last)
-    make_callbacks(last.config.callbacks)
+    last = prepare(dataset, None, configs[-1], shared_of_fold(chosen[-1], initial, reference))
+    check_user_code(last)
     record = _record(last, chosen, asked)
     return ResolvedFolds(dataset, run, chosen, configs, record, initial)
 
 
-def _shared(fold: Fold, initial: InitialModel | None, reference: str | None) -> Shared:
+def shared_of_fold(
+    fold: Fold, initial: InitialModel | None = None, reference: str | None = None
+) -> Shared:
+    """Return what a fold takes over: its last epoch's model is kept.
+
+    Parameters
+    ----------
+    fold : Fold
+    initial : InitialModel, optional
+        The saved model that it begins with.
+    reference : str, optional
+        What the monitored score refers to.
+    """
     return Shared(fold=fold, kept_epoch="last", initial=initial, reference=reference)
 
 
@@ -123,7 +132,7 @@ def _common(
 ) -> tuple[TrainConfig, InitialModel | None, str | None]:
     """Return the settings that all folds share, so that the batches can be freed."""
     # The saved model that the configuration names is looked for, and what is monitored against.
-    setup = prepare(dataset, run, config, _shared(fold, None, None))
+    setup = prepare(dataset, run, config, shared_of_fold(fold, None, None))
     return setup.config, setup.initial, setup.record.monitored_against
 
 

@@ -19,11 +19,10 @@ from ...runs.found_run import found_run
 from ...runs.record import RunRecord
 from ...runs.resume import dataset_record
 from ...runs.run import Run
-from ..callbacks import make_callbacks
-from ..compiled import compile_model
 from ..models.initial_model import InitialModel
 from ..resolve import Shared, prepare
 from ..startup import require_tensorflow
+from .parts import check_user_code
 from .resolve_folds import ResolvedFolds, resolve_folds
 
 MIN_SEEDS, MAX_SEEDS = 2, 1000
@@ -105,9 +104,7 @@ def resolve_seeds(
         record = resolved.record.changed(seeds=numbers)
         return ResolvedSeeds(found, run, config, record, resolved.initial, resolved)
     setup = prepare(found, run, config)
-    # Before a new run has a folder: what the user brings may be refused.
-    compile_model(setup)
-    make_callbacks(setup.config.callbacks)
+    check_user_code(setup)
     record = setup.record.changed(seeds=numbers)
     return ResolvedSeeds(found, run, setup.config, record, setup.initial, None)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...errors import ConfigError, RunError
+from ...errors import ConfigError
 from ...loading.placement import is_past_cache
 from ...runs.checkpoints.checkpoints import newest_step
 from ...runs.configuration.object_reference import describe_error
-from ...runs.files import replacing
+from ...runs.files import replacing, results_unwritable
 from ...runs.reports.chart import draw_run
 from ...runs.reports.pace import Pace
 from ...runs.reports.report import TrainReport
@@ -100,10 +100,7 @@ class RidgeResults:
             kept, done = newest_step(self._run.checkpoint_dir), "the fit itself is done"
             if kept != state.rows:
                 done = f"the newest checkpoint is of row {kept:,} of {state.rows:,}"
-            raise RunError(
-                f"{self._run.path}: the results can't be written: {error.strerror}; {done}: free "
-                "some disk space, and add --resume to continue from there"
-            ) from error
+            raise results_unwritable(self._run.path, error, done) from error
 
     def _scores(self, model: Any) -> EraScores:
         setup, config = self._setup, self._setup.config

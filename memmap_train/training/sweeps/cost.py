@@ -19,7 +19,7 @@ from ...runs.reports.recorded_report import finished_baseline
 from ...runs.run import read_run
 from ...runs.sweeps.record import SweepRecord, Trial
 from ..ridge.model import seconds_per_row
-from .setup import ResolvedSweep, plans_of_trial, stays_failed
+from .setup import ResolvedSweep, naming, plans_of_trial, stays_failed
 
 _Group = list[tuple[Trial, list[TrainPlan]]]  # trials with their plans
 
@@ -91,9 +91,11 @@ def sweep_cost(path: Path, resolved: ResolvedSweep) -> SweepCost:
         measured: tuple[TrainPlan, TrainCost] | None = None
         for number, group in enumerate(of_model):
             if number in chosen:
-                found, _ = plans_of_trial(
-                    path, group[0][0], resolved.dataset, record, measures_cost=True
-                )
+                trial = group[0][0]
+                with naming(trial):
+                    found, _ = plans_of_trial(
+                        path, trial, resolved.dataset, record, measures_cost=True
+                    )
                 measured = next((plan, plan.cost) for plan in found if plan.cost is not None)
                 n_probed += 1
             assert measured is not None  # the first group is among the chosen ones

@@ -165,7 +165,7 @@ def _checked_trials(
     for trial in record.trials:
         config = record.config_of(trial)
         kind = (config.model, config.loss)
-        with _naming(trial):
+        with naming(trial):
             plan, is_finished = plans_of_trial(
                 path, trial, found, record, compiles=kind not in compiled
             )
@@ -238,7 +238,7 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     widest: dict[tuple[Any, ...], tuple[int, Trial, TrainConfig]] = {}
     for trial in record.trials:
         config = record.config_of(trial.model_copy(update={"order": {}}))
-        with _naming(trial):
+        with naming(trial):
             columns = dataset.feature_columns(config.features)
         if config.model == RIDGE:
             continue
@@ -251,7 +251,7 @@ def _ordered(dataset: Dataset, record: SweepRecord) -> Iterator[Trial]:
     for size, (_, trial, config) in widest.items():
         if size not in shared:
             eras = record.eras if list(dataset.eras) != record.eras else dataset.eras
-            with _naming(trial):
+            with naming(trial):
                 chosen = prepare(dataset.select(eras), None, config).config
             shared[size] = {key: getattr(chosen, key) for key in ("window_size", "pool_batches")}
     for trial in record.trials:
@@ -265,7 +265,7 @@ def _size_of_batches(config: TrainConfig) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _naming(trial: Trial) -> Iterator[None]:
+def naming(trial: Trial) -> Iterator[None]:
     """Say which trial an error is about."""
     try:
         yield
