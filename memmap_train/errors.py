@@ -87,10 +87,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("medum", ["small", "medium", "all"])
     "; did you mean 'medium'?"
-    >>> nearest("zzz", ["small"])
-    ''
+    >>> nearest("zzz", ["small"]), nearest("small" * 1000, ["small"])
+    ('', '')
     """
-    close = get_close_matches(name, list(known), n=1)
+    known = list(known)
+    if len(name) > 3 * max(map(len, known), default=0):  # too long to be close, and slow to compare
+        return ""
+    close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

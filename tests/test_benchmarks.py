@@ -116,6 +116,7 @@ def run_command_here(*arguments: object, group: MemoryGroup | None = None) -> Ra
     return Ran(0.1, 0, stdout.getvalue(), None)
 
 
+@pytest.mark.usefixtures("quick_rates")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_prints_tables(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,8 +1,9 @@
-"""Files that are submitted to the server on loopback, and a model that they are for."""
+"""Files that are submitted to the server on loopback, and calls that submit them."""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import memmap_train as mt
 from tests.support.numerai_account import Account
 from tests.support.numerai_server import NumeraiServer
+
+Report = mt.types.SubmitReport
 
 IDS = [f"n{number:015x}" for number in range(50)]
 
@@ -65,3 +69,12 @@ def open_account(server: NumeraiServer, monkeypatch: pytest.MonkeyPatch) -> Acco
     account = Account(server)
     account.open_round()
     return account
+
+
+def submit(kind: Any, path: Path, **options: Any) -> Report:
+    return mt.submit(kind, path, **{"model": "first", "progress": False, **options})
+
+
+def nothing_sent(server: NumeraiServer, account: Account) -> bool:
+    made = [*account.submissions, *account.diagnostics, *account.pickles]
+    return not made and not server.of_kind("put")

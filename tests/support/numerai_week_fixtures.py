@@ -9,7 +9,7 @@ from tests.support.numerai_server import NumeraiServer
 from tests.support.numerai_week import NumeraiWeek, copy_run, make_finished_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished run of random weights."""
     path = tmp_path_factory.mktemp("trained") / "run"

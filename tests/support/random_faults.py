@@ -209,7 +209,6 @@ def finished_after_faults(
     n_points: int,
     n_faults: int,
     found: Counter[str],
-    makes_report: bool = False,
 ) -> Iterator[Path]:
     """Yield folders in which a command has ended, until so many processes of it were stopped.
 
@@ -226,7 +225,6 @@ def finished_after_faults(
     n_faults : int
     found : Counter of str
         Empty; counts the files at which processes were stopped, without their numbers.
-    makes_report : bool
     """
     chance, number = random.Random(7), 0
     while True:
@@ -240,7 +238,6 @@ def finished_after_faults(
             point=point,
             delay=delay,
             fault=fault,
-            makes_report=makes_report,
         )
         if ended.code != 0:
             check_stopped(ended, fault)

@@ -18,6 +18,9 @@ from memmap_train.runs.reports.reporter import Reporter
 from memmap_train.runs.resume import identity_of
 from memmap_train.runs.run import read_run
 
+PLAIN_INSTALL = "import sys; sys.modules.update(pandas=None, sklearn=None)"
+"""Code for a process that trains: Keras takes half a second to import these, where they are."""
+
 N_ERAS, ROWS_PER_ERA, N_FEATURES = 24, 80, 8
 STEPS_PER_EPOCH = 15  # 12 eras of 80 rows are left to train on, in batches of 64
 

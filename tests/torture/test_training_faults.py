@@ -15,7 +15,14 @@ import pytest
 import memmap_train as mt
 from memmap_train.conversion.sample import write_sample
 from memmap_train.training import models  # noqa: F401  (layers of saved models)
-from tests.support.random_faults import Fault, WarmProcess, finished_after_faults, warm_process
+from tests.support.random_faults import (
+    Ended,
+    Fault,
+    WarmProcess,
+    check_stopped,
+    finished_after_faults,
+    warm_process,
+)
 from tests.support.training_data import newest_checkpoint
 from tests.support.training_runs import TIMES
 
@@ -84,11 +91,30 @@ def test_a_training_that_is_stopped_says_so_in_a_line_and_ends_in_the_same_bits(
 
 
 @pytest.mark.parametrize("fault", ["kill", "SIGINT"])
-def test_a_training_may_be_stopped_while_its_report_is_made(
+def test_a_report_that_is_stopped_is_made_when_the_run_is_resumed(
     tmp_path: Path, shards: Path, warm: WarmProcess, fault: Fault
 ) -> None:
-    kind, n_faults = "mlp with a baseline", N_FAULTS // 8
-    check_faults(tmp_path, shards, warm, kind, fault, n_faults=n_faults, makes_report=True)
+    run = tmp_path / "run"
+    command, page = train_command(shards, run, *ROWS), run / "report.html"
+
+    def end() -> Ended:
+        ended = warm.run(command, run, makes_report=True)
+        assert ended.code == 0, ended.errors
+        assert page.exists()
+        page.unlink()
+        return ended
+
+    end()
+    last = end().n_points  # the old page is removed before the new one is made
+    for delay in (0.1, 1.0, 3.0, 6.0):
+        ended = warm.run(command, run, point=last, delay=delay, fault=fault, makes_report=True)
+        if ended.code == 0:
+            page.unlink()  # made in less time
+            continue
+        assert ended.point == str(page)
+        check_stopped(ended, fault)
+        assert not page.exists()
+        end()
 
 
 def check_faults(
@@ -99,20 +125,15 @@ def check_faults(
     fault: Fault,
     *,
     n_faults: int,
-    makes_report: bool = False,
 ) -> None:
     """Compare runs whose processes were stopped with one that wasn't disturbed."""
     options, flags = KINDS[kind]
-    benchmark = mt.open_dataset(shards).benchmark_names[0]
-    settings = [
-        part for option in options for part in ("--set", option.format(benchmark=benchmark))
-    ]
 
     def command(run: Path) -> list[str]:
-        return ["train", str(shards), "--run", str(run), "--resume", *settings, *flags.split()]
+        return train_command(shards, run, *options, flags=flags)
 
     whole, n_runs, found = folder / "whole" / "run", 0, Counter[str]()
-    ended = warm.run(command(whole), whole, makes_report=makes_report)
+    ended = warm.run(command(whole), whole)
     assert ended.code == 0, ended.errors
     for run in finished_after_faults(
         warm,
@@ -122,12 +143,19 @@ def check_faults(
         n_points=ended.n_points,
         n_faults=n_faults,
         found=found,
-        makes_report=makes_report,
     ):
         assert_equal_runs(whole, run)
         n_runs += 1
     print(f"\n{kind}, {fault}: {found.total()} in {n_runs} runs, all equal to an undisturbed one")
     print("  at", ", ".join(f"{name} ({n})" for name, n in sorted(found.items())))
+
+
+def train_command(shards: Path, run: Path, *options: str, flags: str = "") -> list[str]:
+    """Return the arguments of `memmap-train` that train a run, or resume it."""
+    benchmark = mt.open_dataset(shards).benchmark_names[0]
+    settings = [("--set", option.format(benchmark=benchmark)) for option in options]
+    train = ["train", str(shards), "--run", str(run), "--resume", *flags.split()]
+    return [*train, *(part for setting in settings for part in setting)]
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:

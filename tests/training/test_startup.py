@@ -15,6 +15,7 @@ from memmap_train.errors import ConfigError
 from memmap_train.training import startup
 from memmap_train.training.startup import start_tensorflow
 from tests.support.errors import refused
+from tests.support.training_data import PLAIN_INSTALL
 
 pytest_plugins = ["tests.support.training_fixtures"]
 
@@ -26,7 +27,9 @@ def run_train(
     dataset: Path, run: Path, *arguments: str, prepare: str = "pass", **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run `memmap-train train` in a process of its own, after some code; it makes no report."""
-    code = f"import sys; {prepare}; import memmap_train.runs.reports.report_process as reports; "
+    code = (
+        f"{PLAIN_INSTALL}; {prepare}; import memmap_train.runs.reports.report_process as reports; "
+    )
     code += "reports.charts_are_installed = lambda: False; "
     code += "from memmap_train.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "train", str(dataset), "--run", str(run)]

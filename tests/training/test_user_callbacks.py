@@ -111,7 +111,7 @@ def test_the_progress_bar_of_keras_is_accepted(sample: Path, tmp_path: Path) -> 
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "resnet": {"model": "resnet", "hidden": (6, 4)},
+    "resnet": {"model": "resnet", "hidden": (6,)},
     "own model and callback": {"model": "mine:build", "callbacks": ["mine:halving"]},
 }
 

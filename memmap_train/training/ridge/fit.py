@@ -142,7 +142,7 @@ class _RidgeFit:
 
     def _resume_from(self, newest: Checkpoint) -> None:
         """Take over the sums of a checkpoint, unless labels have changed since; or its model."""
-        same_labels = newest.state["labels_digest"] == self._state.labels_digest
+        same_labels = newest.state.get("labels_digest") == self._state.labels_digest
         if same_labels or is_fitted(newest):
             self._state = FitState.from_checkpoint(newest, self._sums)
             return

@@ -59,23 +59,31 @@ def removed(saved: Path) -> None:
     shutil.rmtree(saved.parent)
 
 
+@pytest.fixture(scope="module")
+def further(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the run `first` and the run `whole`, which begins with its model."""
+    folder = tmp_path_factory.mktemp("further")
+    train_run(sample, folder / "first", small_config(epochs=1))
+    train_run(sample, folder / "whole", small_config(model=str(folder / "first" / "model.keras")))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "call"), [(trained_further, "step 3"), (moved, "step 20"), (removed, "step 3")]
 )
 def test_a_run_is_resumed_even_without_its_initial_model(
-    change: Callable[[Path], None], call: str, sample: Path, tmp_path: Path
+    change: Callable[[Path], None], call: str, further: Path, sample: Path, tmp_path: Path
 ) -> None:
-    train_run(sample, tmp_path / "first", small_config(epochs=1))
+    shutil.copytree(further / "first", tmp_path / "first")
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
-    train_run(sample, tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
         train_run(sample, tmp_path / "run", config, report=Script(call, interrupt))
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     change(tmp_path / "first" / "model.keras")
     train_run(sample, tmp_path / "run", config, resume=True)
-    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert results(tmp_path / "run") == results(further / "whole")
     train_run(sample, tmp_path / "again", None, resume=True)
-    assert results(tmp_path / "again") == results(tmp_path / "whole")
+    assert results(tmp_path / "again") == results(further / "whole")
     more = train_run(
         sample, tmp_path / "again", small_config(model=config.model, epochs=3), resume=True
     )
@@ -83,10 +91,10 @@ def test_a_run_is_resumed_even_without_its_initial_model(
 
 
 def test_a_run_that_kept_no_copy_is_resumed_from_a_checkpoint_after_an_epoch(
-    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    further: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those of earlier versions."""
-    train_run(sample, tmp_path / "first", small_config(epochs=1))
+    shutil.copytree(further / "first", tmp_path / "first")
     config = small_config(model=str(tmp_path / "first" / "model.keras"))
     train_run(sample, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
