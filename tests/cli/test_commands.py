@@ -287,7 +287,7 @@ def test_bench_prints_rates_and_advice(shards: Path, capsys: pytest.CaptureFixtu
 def test_training_works_as_dry_run_quietly_and_in_the_list_of_runs(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["batch_size=32", "epochs=1", "validation_eras=2", "hidden=[4]"]
+    settings = ["batch_size=32", "epochs=1", "validation_eras=2", "hidden=[4]", "baseline=none"]
     train = ["train", str(shards), "--run", str(tmp_path / "run")]
     train += [part for setting in settings for part in ("--set", setting)]
     capsys.readouterr()

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ...errors import ConfigError, listed
+from ..lineage import SUFFIX
 from .config import TrainConfig
+from .object_reference import is_reference
 from .ridge_keys import RIDGE, without_steps
 
 _MODELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -35,7 +37,8 @@ _OF_STEPS = (
 def check_used(config: TrainConfig) -> None:
     """Check that no key is set that has no effect on the model.
 
-    A ridge regression has no use for most keys, and refuses none of these.
+    A ridge regression has no use for most keys, and refuses none of these. Nor does a model of the
+    user's: the keys may be those that a saved one was built by.
 
     Raises
     ------
@@ -76,9 +79,11 @@ def identity_of_training(config: TrainConfig) -> str:
 
 def _unused(config: TrainConfig) -> list[str]:
     default: Any = TrainConfig()
+    if config.model == RIDGE or is_reference(config.model) or config.model.endswith(SUFFIX):
+        return []
     return [
         key
         for key, models in _MODELS.items()
-        if config.model not in (*models, RIDGE)
+        if config.model not in models
         and getattr(config, key) not in ("none", getattr(default, key))
     ]

@@ -21,7 +21,6 @@ from tests.support.errors import refused
         ("resnet", "normalization", "layer"),
         ("linear", "additive", "linear"),
         ("autoencoder", "additive", "pairs"),
-        ("mine:net", "normalization", "batch"),
     ],
 )
 def test_a_key_without_an_effect_is_refused(model: str, key: str, value: str) -> None:
@@ -39,6 +38,8 @@ def test_a_key_without_an_effect_is_refused(model: str, key: str, value: str) ->
         ("autoencoder", {"normalization": "layer", "additive": "none"}),
         ("tabm", {"additive": "quadratic"}),
         ("ridge", {"normalization": "batch", "additive": "linear"}),
+        ("mine:net", {"normalization": "batch"}),
+        ("runs/own/model.keras", {"additive": "linear"}),  # which it was built by
     ],
 )
 def test_keys_that_have_an_effect_or_say_none_are_no_errors(
