@@ -1,6 +1,7 @@
 """Tests of unusual paths: each command accepts them, or refuses them in one line."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -146,6 +147,8 @@ def test_a_dataset_and_a_run_in_folders_whose_names_arent_utf8_work(
 ) -> None:
     os.mkdir(NOT_UTF8)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # pictures are tested elsewhere
+    # pytest's workers can't send records with such names.
+    monkeypatch.setattr(logging.getLogger("memmap_train"), "propagate", False)
     dataset, run = f"{NOT_UTF8}/dataset", f"{NOT_UTF8}/run"
     options = ["--set", "hidden=[4]", "--set", "batch_size=64", "--set", "schedule=constant"]
     for command in (
