@@ -38,7 +38,7 @@ def test_every_python_example_is_tested() -> None:
     assert {name: n for name, n in examples.items() if n} == {
         TOP: 3,
         DATASET: 2,
-        LOADING: 3,
+        LOADING: 4,
         SCORING: 1,
         TRAINING: 2,
         LOSSES: 1,
@@ -90,7 +90,7 @@ def test_the_torch_example_validates_on_every_row(downloaded: Path) -> None:
     torch = pytest.importorskip("torch")
     convert_downloaded(downloaded)
     names: dict[str, Any] = {}
-    exec(blocks("python", DOCUMENTS[LOADING])[2].replace("range(3)", "range(2)"), names)
+    exec(blocks("python", DOCUMENTS[LOADING])[3].replace("range(3)", "range(2)"), names)
     assert torch.isfinite(names["errors"]).all()
     assert names["errors"].shape == (20 * 300, 1)
 
@@ -115,7 +115,7 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     sources = [sampled / "train.parquet", sampled / "validation.parquet"]
     mt.convert(sources, "data/shards", features_json="features.json")
     assert unlabelled()
-    of_rows, of_eras, _ = blocks("python", DOCUMENTS[LOADING])
+    of_rows, of_eras, of_ranks, _ = blocks("python", DOCUMENTS[LOADING])
     names: dict[str, Any] = {}
     exec(of_rows, names)
     x, y = names["x"], names["y"]
@@ -126,6 +126,9 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     assert names["by_era"][123][0].shape == (8 * 64, 12)
     assert len(set(names["by_era"].eras_of(123))) == 8
     assert len(names["recent"]) == len(names["by_era"])
+    exec(of_ranks, names)
+    alone = mt.Batches(names["train"], batch_size=4096, seed=7, window_size=64)
+    np.testing.assert_array_equal(names["x"], alone[123][0][1024:2048])
 
 
 def test_the_example_of_a_users_loss_can_be_trained_with(

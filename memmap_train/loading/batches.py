@@ -20,6 +20,7 @@ from .era_windows import shuffling_of_eras
 from .gather import Batch, PoolReader
 from .placement import placement_of
 from .plans import Storage, plan_of
+from .ranks import checked_rank, sampler_of_rank, share
 from .sampler import Sampler, check_within, whole
 from .shuffle_quality import Shuffling, shuffling_of
 from .stream import Stream
@@ -66,6 +67,10 @@ class Batches:
         they are whole.
     sampler : Sampler, optional
         A sampler of your own, in place of all sizes, weights, seed and `drop_remainder`.
+    rank, world_size : int
+        Rank and number of ranks of a distributed training. Of each batch a rank reads its part of
+        the rows, or of the eras, and nothing else; see `loading.ranks`. All ranks need the same
+        arguments otherwise, a `window_size` among them.
     memory_budget : MemoryBudget, optional
         Measures the available memory and reserves the buffers' part of it; by default
         that of the process.
@@ -75,7 +80,9 @@ class Batches:
     feature_names, target_names : tuple of str
         The columns of x and of y.
     batch_size : int
-        Rows of the first batch; all have as many, except perhaps the last one of an epoch.
+        Rows of the first batch, or of a rank's part of it; all have as many, except perhaps the
+        last one of an epoch.
+    rank, world_size : int
     window_size, pool_batches : int
         Rows that are drawn together, and batches that are shuffled together. A sampler of your own
         has none.
@@ -84,7 +91,7 @@ class Batches:
     shuffling : Shuffling
         How well they shuffle, compared with a global shuffle.
     sampler : Sampler
-        Decides which rows make up which batch.
+        Decides which rows make up which batch, of all ranks.
     reader : PoolReader
         Copies the rows of a pool.
     pool_bytes : int
@@ -129,6 +136,8 @@ class Batches:
         memory: int | None = None,
         drop_remainder: bool = True,
         sampler: Sampler | None = None,
+        rank: int = 0,
+        world_size: int = 1,
         memory_budget: MemoryBudget = PROCESS_MEMORY,
     ) -> None:
         advice = "; open a path with memmap_train.open_dataset"
@@ -147,6 +156,7 @@ class Batches:
             drop_remainder=flag("drop_remainder", drop_remainder),
         )
         self.dataset, self._budget = dataset, memory_budget
+        self.rank, self.world_size = checked_rank(rank, world_size)
         self._columns = dataset.feature_columns(features), dataset.target_columns(targets)
         n_columns = len(dataset.feature_names if self._columns[0] is None else self._columns[0])
         row_bytes = n_columns * dataset.manifest.store_dtype.itemsize
@@ -154,7 +164,7 @@ class Batches:
         storage = Storage(dataset, self.placement, row_bytes)
         planned = plan.planned(storage)
         self.sampler, self.reasons = planned.sampler, planned.reasons
-        self._sampler = planned.trusted
+        self._sampler = sampler_of_rank(planned, self.rank, self.world_size)
         self._row_weights = RowWeights(self._sampler, planned.row_weights)
         first = self._sampler.locate(0)
         self.batch_size = first.high - first.low
@@ -248,7 +258,9 @@ class Batches:
                 "eras_of: expected batches of eras, found rows of any eras in each batch; make "
                 "them with Batches(dataset, eras_per_batch=..., rows_per_era=...)"
             )
-        return self.sampler.eras_of(step)
+        eras = self.sampler.eras_of(step)
+        own = share(len(eras), self.rank, self.world_size)
+        return eras[own.start : own.stop]
 
     def row_weights(self, step: int) -> Float32:
         """Return what the loss of each row of a batch is to be multiplied by.

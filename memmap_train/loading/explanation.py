@@ -7,7 +7,14 @@ from .window_sampler import WindowSampler
 
 
 def shuffling_line(batches: Batches) -> str:
-    """Return the window, the pool, and how well they shuffle."""
+    """Return the window, the pool, how well they shuffle, and what a rank reads of it."""
+    if batches.world_size == 1:
+        return _line(batches)
+    rows = counted(batches.batch_size, "row")
+    return f"{_line(batches)}; rank {batches.rank} of {batches.world_size} reads {rows} of a batch"
+
+
+def _line(batches: Batches) -> str:
     sampler = batches.sampler
     if isinstance(sampler, EraSampler):
         return _era_line(batches, sampler)

@@ -3,8 +3,8 @@
 Takes a `Pool` (which windows, and where each of their rows goes); returns filled arrays. There
 are no random numbers and no steps here. Rows in the page cache are gathered in the order of the
 buffer. If only some of their columns are needed, or if rows are read with direct I/O, they are
-copied window by window, in the order of the file. Several threads fill parts of a pool at once:
-numpy's copies release the interpreter's lock.
+copied window by window, in the order of the file; those that lie close together are read at once.
+Several threads fill parts of a pool at once: numpy's copies release the interpreter's lock.
 """
 
 import os
@@ -25,16 +25,19 @@ from ..system.memory_budget import Reservation
 from ..system.resources import n_cores
 from .columns import Columns
 from .direct_files import DirectFiles
+from .disk_requests import Requests, requests_of
 from .held_rows import HeldRows
 from .sampler import Pool
 from .stitched_map import StitchedArray, stitched_array
+from .window_grid import ranges
 
 Batch = tuple[Float32, Float32]
 
 _SAMPLED_WINDOWS = 64  # windows of a pool that are checked for being in memory
 _MAX_THREADS = 4  # more threads don't copy faster
 _DISK_THREADS = 8  # a disk needs this many requests at once to reach its full rate
-_MIN_WINDOW_ROWS = 8  # on average: shorter windows aren't worth a request to the disk
+_MIN_WINDOW_ROWS = 8  # on average: shorter windows are gathered row by row
+_MIN_REQUEST_ROWS = 8  # on average: fewer rows aren't worth a request to the disk
 
 
 class PoolReader:
@@ -131,14 +134,19 @@ class PoolReader:
         windows = np.flatnonzero(~self._are_direct(pool))
         if not len(windows) or self._is_resident(pool, windows):
             return
-        for part in np.split(windows, _firsts(pool.eras[windows])[1:]):
-            starts = HEADER_BYTES + pool.starts[part] * self.stored_row_bytes
-            n_bytes = pool.lengths[part] * self.stored_row_bytes
-            with self._feature_file(int(pool.eras[part[0]])) as file:
+        requests = self._requests(pool, windows)
+        starts = HEADER_BYTES + requests.starts * self.stored_row_bytes
+        n_bytes = (requests.stops - requests.starts) * self.stored_row_bytes
+        firsts = _firsts(requests.eras).tolist()
+        for first, end in pairwise([*firsts, len(starts)]):
+            with self._feature_file(int(requests.eras[first])) as file:
                 if file is None:
                     continue  # reading it will raise the error
-                for start, length in zip(starts.tolist(), n_bytes.tolist(), strict=True):
-                    advise(file, "WILLNEED", start, length)
+                for number in range(first, end):
+                    advise(file, "WILLNEED", int(starts[number]), int(n_bytes[number]))
+
+    def _requests(self, pool: Pool, windows: Int64) -> Requests:
+        return requests_of(pool, windows, self.stored_row_bytes)
 
     def _is_resident(self, pool: Pool, windows: Int64) -> bool:
         """Return True if all windows in a sample of a pool's windows are in the page cache."""
@@ -220,23 +228,28 @@ class PoolReader:
 
     def _read_directly(self, pool: Pool, offsets: Int64, x: Array, windows: Int64) -> None:
         """Read windows of a pool with direct I/O; copy their rows to their places."""
-        held = (-1, -1)  # the era and the first row of the rows that were read last
-        rows: Array = np.empty(0)
-        for window in windows.tolist():
-            start, length = int(pool.starts[window]), int(pool.lengths[window])
-            era = int(pool.eras[window])
-            if held != (era, start) or len(rows) < length:
-                held, rows = (era, start), self._files.get(era).rows(start, start + length)
-            places = pool.places[offsets[window] : offsets[window] + length]
-            self._feature_columns.put(rows[:length], x, places)
+        requests = self._requests(pool, windows)
+        of_requests = np.split(windows, requests.firsts[1:])
+        for number, (start, stop) in enumerate(zip(requests.starts, requests.stops, strict=True)):
+            some = of_requests[number]
+            rows = self._files.get(int(requests.eras[number])).rows(int(start), int(stop))
+            lengths = pool.lengths[some]
+            if len(some) > 1:
+                rows = rows.take(ranges(pool.starts[some] - start, lengths), axis=0)
+            self._feature_columns.put(rows, x, pool.places[ranges(offsets[some], lengths)])
 
     def _are_direct(self, pool: Pool) -> Mask:
         """Return for each window whether it is read with direct I/O; the same within an era."""
-        firsts = _firsts(pool.eras)
-        n_windows = np.diff(firsts, append=len(pool.eras))
-        n_rows = np.add.reduceat(pool.lengths, firsts)
-        of_era = self._direct[pool.eras[firsts]] & (n_rows >= _MIN_WINDOW_ROWS * n_windows)
-        return np.repeat(of_era, n_windows)
+        if not self._direct.any():
+            return np.zeros(len(pool.eras), np.bool_)
+        requests = self._requests(pool, np.arange(len(pool.eras)))
+        firsts = _firsts(requests.eras)
+        n_requests = np.diff(firsts, append=len(requests.eras))
+        n_rows = np.add.reduceat(requests.stops - requests.starts, firsts)
+        eras = requests.eras[firsts]
+        of_era = np.zeros(len(self._direct), np.bool_)
+        of_era[eras] = self._direct[eras] & (n_rows >= _MIN_REQUEST_ROWS * n_requests)
+        return of_era[pool.eras]
 
     def decode(self, x: Array) -> Float32:
         """Return stored features as float32: themselves, or decoded into a reused buffer."""

@@ -50,16 +50,30 @@ class Pool:
         return len(self.places)
 
     def only(self, low: int, high: int) -> "Pool":
-        """Return the part whose places are in `low … high`, as windows of one row, from place 0."""
+        """Return the part whose places are in `low … high`, from place 0."""
         chosen = np.flatnonzero((self.places >= low) & (self.places < high))
+        return self.rows(chosen, self.places[chosen] - low)
+
+    def rows(self, chosen: Int64, places: Int64) -> "Pool":
+        """Return some rows, those that follow each other in a window as one window.
+
+        Parameters
+        ----------
+        chosen : ndarray of int64, shape (rows,)
+            Their numbers among the windows' rows, ascending.
+        places : ndarray of int64, shape (rows,)
+            Their places in the new pool's buffer: a permutation.
+        """
         ends = np.cumsum(self.lengths)
         window = np.searchsorted(ends, chosen, side="right")
-        offset = chosen - (ends - self.lengths)[window]
+        is_first = (np.diff(window, prepend=-1) != 0) | (np.diff(chosen, prepend=-1) != 1)
+        firsts = np.flatnonzero(is_first)
+        window = window[firsts]
         return Pool(
             self.eras[window],
-            self.starts[window] + offset,
-            np.ones(len(chosen), np.int64),
-            self.places[chosen] - low,
+            self.starts[window] + chosen[firsts] - (ends - self.lengths)[window],
+            np.diff(firsts, append=len(chosen)),
+            places,
             None if self.padding is None else self.padding[window],
         )
 
@@ -99,7 +113,7 @@ class Sampler(Protocol):
     Notes
     -----
     For a sampler of eras, for example, a pool is some batches of 8 eras, each era 512 rows in some
-    windows. For one of a rank in a distributed training it is the part that the rank reads.
+    windows. `RankSampler`, of a rank in a distributed training, gives the part that the rank reads.
     """
 
     @property

@@ -12,6 +12,7 @@ from ..dataset.dataset import Dataset
 from ..errors import BatchError, DependencyError
 from ..text import in_bytes
 from .batches import MIN_AVAILABLE, Batches, as_batches
+from .ranks import check_same_order, checked_rank
 from .sampler import whole
 
 try:
@@ -100,20 +101,15 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
 
     def __init__(self, batches: Batches, rank: int = 0, world_size: int = 1) -> None:
         super().__init__()
-        world_size, rank = whole("world_size", world_size), whole("rank", rank, least=0)
-        if rank >= world_size:
-            raise BatchError(f"rank: expected 0 to {world_size - 1} of {world_size}, found {rank}")
+        rank, world_size = checked_rank(rank, world_size)
         if len(batches) < world_size:
             raise BatchError(
                 f"world_size: an epoch has {len(batches):,} batches, too few for {world_size:,} "
                 "ranks; choose a smaller batch_size"
             )
-        if world_size > 1 and batches.reasons:
-            raise BatchError(
-                "window_size: expected a number where there are several ranks: each would choose "
-                "windows by its own memory, and read other rows; all ranks may take "
-                f"window_size={batches.window_size}, pool_batches={batches.pool_batches}"
-            )
+        if world_size > 1:
+            check_same_order(batches.sampler, batches.reasons)
+            self._check_all_ranks(batches)
         self.batches = batches
         self.rank, self.world_size = rank, world_size
         # The step with which the next iteration begins, of the main process and of each worker.
@@ -241,6 +237,15 @@ class TorchBatches(IterableDataset):  # type: ignore[misc]  # torch may be absen
                 self._position = step + n_workers
                 yield _Pair((torch.from_numpy(x), torch.from_numpy(y)))
                 del x, y  # the stream reuses what the caller has let go of
+
+    def _check_all_ranks(self, batches: Batches) -> None:
+        """Raise an error if the batches are shared out already."""
+        if batches.world_size > 1:
+            raise BatchError(
+                f"world_size: expected batches of all ranks, found those of rank {batches.rank} of "
+                f"{batches.world_size}: Batches shares out the rows of each batch, torch_batches "
+                "the steps of an epoch; give rank and world_size to one of them"
+            )
 
     def _check_n_workers(self, n_workers: int) -> None:
         """Raise an error if other workers than these have read the last iteration."""

@@ -278,11 +278,11 @@ def test_any_batches_are_what_their_sampler_says(
         for step, batch in enumerate(stream, start=start):
             place = sampler.locate(step)
             pool = sampler.pool(place.epoch, place.pool).only(place.low, place.high)
-            rows = [toy_era(eras[era]) for era in pool.eras]
-            x = np.stack([of_era[row] for (of_era, _), row in zip(rows, pool.starts, strict=True)])
-            y = np.stack([of_era[row] for (_, of_era), row in zip(rows, pool.starts, strict=True)])
+            windows = zip(pool.eras, pool.starts, pool.starts + pool.lengths, strict=True)
+            rows = [[part[low:high] for part in toy_era(eras[era])] for era, low, high in windows]
+            x, y = (np.concatenate(parts) for parts in zip(*rows, strict=True))
             if pool.padding is not None:
-                y[pool.padding] = np.nan
+                y[np.repeat(pool.padding, pool.lengths)] = np.nan
             order = np.argsort(pool.places)
             np.testing.assert_array_equal(batch[0], x[order])
             np.testing.assert_array_equal(batch[1], y[order])

@@ -249,6 +249,20 @@ def test_ranks_that_make_no_sense_are_refused(toys: dict[str, Path]) -> None:
     assert len(mt.torch_batches(chosen)) == len(chosen)
 
 
+def test_a_rank_that_shares_each_batch_has_its_part_as_tensors(toys: dict[str, Path]) -> None:
+    ranks = [make(toys["int8"], rank=rank, world_size=3) for rank in range(3)]
+    parts = [copied(mt.torch_batches(batches)) for batches in ranks]
+    assert [len(part[0][0]) for part in parts] == [6, 7, 7]
+    alone = make(toys["int8"])
+    together = [
+        (np.concatenate([x for x, _ in of_step]), np.concatenate([y for _, y in of_step]))
+        for of_step in zip(*parts, strict=True)
+    ]
+    assert_same(together, steps_of(alone, 0, len(alone)))
+    with refused(BatchError, "found those of rank 1 of 3", "give rank and world_size to one"):
+        mt.torch_batches(ranks[1], rank=1, world_size=3)
+
+
 # -- under a DataLoader ---------------------------------------------------------------------------
 
 

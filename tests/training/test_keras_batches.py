@@ -441,6 +441,15 @@ def test_batches_that_are_made_already_are_taken(dataset: mt.Dataset) -> None:
         mt.keras_batches("data/shards")  # type: ignore[arg-type]
 
 
+def test_a_rank_gets_its_part_of_each_batch(any_store: mt.Dataset) -> None:
+    data = mt.keras_batches(any_store, **ORDER, rank=1, world_size=2)
+    assert data.element_spec[0].shape == (10, 9)
+    assert len(data) == STEPS
+    alone = batches_of(any_store, range(2 * STEPS))
+    expected = [(x[9:], y[9:]) for x, y in alone]
+    assert_same([*pairs(data), *pairs(data)], expected)
+
+
 def test_batches_of_another_sampler_may_have_any_size(dataset: mt.Dataset) -> None:
     sampler = WindowSampler(
         dataset.rows_per_era,
