@@ -1,5 +1,7 @@
 """Tests of the Python examples in all READMEs: they run, and do what is said of them."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def test_every_python_example_is_tested() -> None:
     assert {name: n for name, n in examples.items() if n} == {
         TOP: 3,
         DATASET: 2,
-        LOADING: 4,
+        LOADING: 5,
         SCORING: 1,
         TRAINING: 2,
         LOSSES: 1,
@@ -95,6 +97,25 @@ def test_the_torch_example_validates_on_every_row(downloaded: Path) -> None:
     assert names["errors"].shape == (20 * 300, 1)
 
 
+def test_the_example_of_several_torch_processes_trains_the_same_model(downloaded: Path) -> None:
+    torch = pytest.importorskip("torch")
+    convert_downloaded(downloaded)
+    Path("train_ddp.py").write_text(blocks("python", DOCUMENTS[LOADING])[4].replace("4096", "999"))
+    found = []
+    for n_processes in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(n_processes), "train_ddp.py"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append(torch.load("model.pt"))
+    alone_weights = found[0]["0.weight"]
+    for name, alone in found[0].items():
+        torch.testing.assert_close(found[1][name], alone, rtol=1e-4, atol=1e-6)
+    torch.manual_seed(7)
+    first_weights = torch.nn.Linear(12, 128).weight
+    assert (first_weights - alone_weights).abs().max() > 1e-3
+
+
 def test_the_examples_of_a_dataset_run(sampled: Path) -> None:
     opening, numpy_example = blocks("python", DOCUMENTS[DATASET])
     names: dict[str, Any] = {}
@@ -115,7 +136,7 @@ def test_the_example_of_batches_runs(sampled: Path) -> None:
     sources = [sampled / "train.parquet", sampled / "validation.parquet"]
     mt.convert(sources, "data/shards", features_json="features.json")
     assert unlabelled()
-    of_rows, of_eras, of_ranks, _ = blocks("python", DOCUMENTS[LOADING])
+    of_rows, of_eras, of_ranks, *_ = blocks("python", DOCUMENTS[LOADING])
     names: dict[str, Any] = {}
     exec(of_rows, names)
     x, y = names["x"], names["y"]

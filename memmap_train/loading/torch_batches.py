@@ -39,7 +39,8 @@ def torch_batches(
     ----------
     data : Batches or Dataset
     rank, world_size : int
-        Rank and number of ranks of a distributed training; each rank gets a part of every epoch.
+        Rank and number of ranks of a distributed training; each rank gets a part of the steps of
+        every epoch. Give them to `Batches` instead to share the rows of each batch.
     **arguments
         Arguments of `Batches`, allowed only if a dataset is given.
 
