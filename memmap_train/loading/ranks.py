@@ -38,7 +38,10 @@ def checked_rank(rank: object, world_size: object) -> tuple[int, int]:
     """Return the rank and the number of ranks; BatchError unless the rank is one of them."""
     n_ranks, number = whole("world_size", world_size), whole("rank", rank, least=0)
     if number >= n_ranks:
-        raise BatchError(f"rank: expected 0 to {n_ranks - 1} of {n_ranks}, found {number}")
+        raise BatchError(
+            f"rank: expected 0 to {n_ranks - 1} of {n_ranks}, found {number}; ranks count from 0, "
+            "and world_size is their number"
+        )
     return number, n_ranks
 
 

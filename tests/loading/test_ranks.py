@@ -16,7 +16,9 @@ from memmap_train.dataset.direct_array import DirectArray
 from memmap_train.errors import BatchError
 from memmap_train.loading.columns import Columns
 from memmap_train.loading.explanation import shuffling_line
-from memmap_train.loading.ranks import share
+from memmap_train.loading.placement import placement_of
+from memmap_train.loading.plans import Storage, plan_of
+from memmap_train.loading.ranks import sampler_of_rank, share
 from memmap_train.loading.sampler import Pool, Sampler, StepLocation
 from memmap_train.loading.stitched_map import StitchedArray
 from memmap_train.system.direct_io import can_read_directly
@@ -165,18 +167,39 @@ def test_a_rank_has_its_part_of_everything(toys: dict[str, Path], store: str) ->
     assert_same(joined([[batches[5]] for batches in ranks]), [alone[5]])
 
 
+@pytest.mark.parametrize("world_size", [2, 4])
 @pytest.mark.parametrize("rows_per_era", [10, 0])
-def test_a_rank_reads_whole_eras(toys: dict[str, Path], rows_per_era: int) -> None:
+def test_a_rank_reads_whole_eras(toys: dict[str, Path], rows_per_era: int, world_size: int) -> None:
     options: dict[str, Any] = {"eras_per_batch": 4, "rows_per_era": rows_per_era, "seed": 5}
     options |= {"window_size": 4, "drop_remainder": rows_per_era > 0, "era_weights": "equal"}
-    ranks = ranks_of(toys["int8"], 2, **options)
+    ranks = ranks_of(toys["int8"], world_size, **options)
     (alone,) = ranks_of(toys["int8"], 1, **options)
     for step in range(2 * len(alone)):
         eras = [batches.eras_of(step) for batches in ranks]
-        assert eras[0] + eras[1] == alone.eras_of(step)
+        assert sum(eras, ()) == alone.eras_of(step)
         block = rows_per_era or max(ERAS.values())
         assert [len(batches[step][0]) for batches in ranks] == [len(own) * block for own in eras]
-    assert len(eras[0]) == (2 if rows_per_era else 1)  # a last batch of two eras
+    n_of_last = [1, 1] if world_size == 2 else [0, 1, 0, 1]  # a last batch of two whole eras
+    assert list(map(len, eras)) == ([4 // world_size] * world_size if rows_per_era else n_of_last)
+
+
+def test_where_a_step_is_found_depends_on_the_step_alone(toys: dict[str, Path]) -> None:
+    """Not on the steps that were asked for before, of which few are remembered."""
+    dataset = mt.open_dataset(toys["int8"])
+    plan = plan_of(
+        sampler=Overlapping(),
+        batch_size=None,
+        eras_per_batch=None,
+        rows_per_era=None,
+        drop_remainder=True,
+    )
+    planned = plan.planned(Storage(dataset, placement_of(dataset), 9))
+    steps = range(150)
+    alone = [sampler_of_rank(planned, 1, 2).locate(step) for step in steps]
+    sampler = sampler_of_rank(planned, 1, 2)
+    for step in np.random.default_rng(0).permutation(150).tolist():
+        assert sampler.locate(step) == alone[step]
+    assert {place.pool for place in alone} == set(range(0, 150, 10))
 
 
 # -- what is read ---------------------------------------------------------------------------------
@@ -251,6 +274,8 @@ def test_ranks_that_make_no_sense_are_refused(toys: dict[str, Path]) -> None:
 
     with refused(BatchError, "rank: expected 0 to 1 of 2, found 2"):
         toy_batches(toys["int8"], rank=2, world_size=2)
+    with refused(BatchError, "rank: expected 0 to 0 of 1, found 1; ranks count from 0"):
+        toy_batches(toys["int8"], rank=1)
     for wrong in (-1, 1.0, "0", None):
         with refused(BatchError, "rank: expected a whole number, 0 or more, found"):
             toy_batches(toys["int8"], rank=wrong, world_size=2)
