@@ -18,43 +18,13 @@ from memmap_train.errors import NumeraiError
 from memmap_train.numerai.download import part as part_module
 from memmap_train.numerai.download.folder import LOCK_NAME, RECORD_NAME
 from memmap_train.numerai.download.plan import DEFAULT_FILES
-from memmap_train.numerai.download.transfer import PIECE_BYTES
-from memmap_train.runs.files import write_json
 from tests.support.errors import refused
 from tests.support.numerai_downloads import check_equal, fetch, parquet, visible
 from tests.support.numerai_faults import Fault
 from tests.support.numerai_server import MAX_WAIT_SECONDS, NumeraiServer
+from tests.support.numerai_transfers import BEGUN, CUT, FULL, N_ROWS, NAME
 
-pytest_plugins = ["tests.support.numerai_fixtures"]
-
-NAME, FULL = "train.parquet", "v5.3/train.parquet"
-N_ROWS = 200_000  # 1.6 MB: many pieces
-CUT, BEGUN = 15 * PIECE_BYTES, 17 * PIECE_BYTES
-
-
-@pytest.fixture
-def big(server: NumeraiServer) -> int:
-    """Give the server a file of several pieces; return its bytes."""
-    return len(server.put_file(FULL, parquet(N_ROWS)).content)
-
-
-def interrupt(server: NumeraiServer, folder: Path) -> None:
-    """Let a download fail after the first `BEGUN` bytes of the file."""
-    server.fail(Fault(name=FULL), Fault(name=FULL, cut_after=BEGUN))
-    server.fail(*[Fault(name=FULL, drop=True)] * 5)
-    with refused(NumeraiError, "the connection was cut, 6 times in a row", "resumes"):
-        fetch(folder, NAME)
-    assert server.heal() == 0
-    assert visible(folder) == {f"{NAME}.part", f"{NAME}.part.json"}
-    assert (folder / f"{NAME}.part").stat().st_size == BEGUN
-    server.seen.clear()
-
-
-@pytest.fixture
-def begun(server: NumeraiServer, big: int, tmp_path: Path) -> Path:
-    """Return a folder in which the first `BEGUN` bytes of the file have arrived."""
-    interrupt(server, tmp_path)
-    return tmp_path
+pytest_plugins = ["tests.support.numerai_fixtures", "tests.support.numerai_transfers"]
 
 
 def test_a_cut_connection_is_continued_in_the_same_run(
@@ -263,93 +233,6 @@ def test_an_error_of_one_file_leaves_the_others_to_a_rerun(
         fetch(tmp_path)
     fetch(tmp_path)
     check_equal(server, tmp_path, *DEFAULT_FILES)
-
-
-# -- parts
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b'{"etag": 3}',
-        b"\xff",
-        b'{"etag": ETAG, "n_bytes": SIZE, "durable_bytes": "x"}',
-        b'{"etag": ETAG, "n_bytes": SIZE, "durable_bytes": -5}',
-        b'{"etag": ETAG, "n_bytes": SIZE}',
-    ],
-)
-def test_a_damaged_state_of_a_part_begins_from_0(
-    server: NumeraiServer, big: int, begun: Path, damage: bytes
-) -> None:
-    tag = json.dumps(server.files[FULL, None].etag).encode()
-    damage = damage.replace(b"ETAG", tag).replace(b"SIZE", str(big).encode())
-    (begun / f"{NAME}.part.json").write_bytes(damage)
-    assert fetch(begun, NAME).plan.files[0].state == "fetch"
-    check_equal(server, begun, NAME)
-
-
-@pytest.mark.parametrize("n_bytes", [0, 1, BEGUN - 1])
-def test_a_part_that_was_cut_is_continued_where_it_ends(
-    server: NumeraiServer, begun: Path, n_bytes: int
-) -> None:
-    os.truncate(begun / f"{NAME}.part", n_bytes)
-    fetch(begun, NAME)
-    check_equal(server, begun, NAME)
-    assert server.ranges(FULL)[-1] == (f"bytes={n_bytes}-" if n_bytes else "")
-
-
-def test_bytes_that_are_not_known_to_be_on_the_disk_are_not_used(
-    server: NumeraiServer, begun: Path
-) -> None:
-    """After a power cut a file may have a length, and zeros where its last bytes should be."""
-    with open(begun / f"{NAME}.part", "ab") as file:
-        file.write(bytes(1000))
-    fetch(begun, NAME)
-    check_equal(server, begun, NAME)
-    assert server.ranges(FULL)[-1] == f"bytes={BEGUN}-"
-
-
-def test_a_complete_part_is_only_checked_and_moved(
-    server: NumeraiServer, big: int, begun: Path
-) -> None:
-    content = server.files[FULL, None].content
-    (begun / f"{NAME}.part").write_bytes(content)
-    state = json.loads((begun / f"{NAME}.part.json").read_text())
-    (begun / f"{NAME}.part.json").write_text(json.dumps({**state, "durable_bytes": big}))
-    assert fetch(begun, NAME).received_bytes == 0
-    check_equal(server, begun, NAME)
-    assert server.ranges(FULL) == ["bytes=0-0"]
-
-
-def test_a_part_of_an_older_file_goes_when_the_file_is_there(
-    server: NumeraiServer, tmp_path: Path
-) -> None:
-    fetch(tmp_path, NAME)
-    for suffix in (".part", ".part.json"):
-        (tmp_path / f"{NAME}{suffix}").write_bytes(b"{}")
-    fetch(tmp_path, NAME)
-    check_equal(server, tmp_path, NAME)
-
-
-def test_a_part_is_made_durable_while_it_grows(
-    server: NumeraiServer, big: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(part_module, "SYNC_BYTES", PIECE_BYTES)
-    recorded: list[int] = []
-
-    def watch(path: Path, data: dict[str, Any]) -> None:
-        recorded.append(data["durable_bytes"])
-        write_json(path, data)
-
-    monkeypatch.setattr(part_module, "write_json", watch)
-    fetch(tmp_path, NAME)
-    assert recorded[0] == 0
-    assert recorded == sorted(recorded)
-    assert any(PIECE_BYTES <= n_bytes < big for n_bytes in recorded)
-    assert recorded[-1] == big
 
 
 # -- the disk

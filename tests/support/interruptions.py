@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,30 @@ def stopped_after(monkeypatch: pytest.MonkeyPatch, n_eras: int, act: Callable[[]
         patch.setattr(Journal, "publish", limited)
         with pytest.raises(StoppedError):
             act()
+
+
+def check_ctrl_c_leaves_only_finished_eras(source: Path, undisturbed: str) -> None:
+    """Interrupt a conversion as soon as some rows are done; check what is left, and resume."""
+    out = source.with_name("out")
+    pressed: list[int] = []
+
+    def press(what: str, done: int, total: int) -> None:
+        if what == "converting" and done and not pressed:
+            pressed.append(done)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, out, progress=press)
+    assert pressed
+    assert visible(out) == set()
+    assert not (out / WORKSPACE / "partial").exists()
+    assert not [
+        thread
+        for thread in threading.enumerate()
+        if thread.is_alive() and thread.name.startswith(("convert", "publish"))
+    ]
+    convert(source, out)
+    check_whole(out, undisturbed)
 
 
 def visible(folder: Path) -> set[str]:

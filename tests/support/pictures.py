@@ -26,3 +26,10 @@ def pictures(*, are_drawn: bool) -> Iterator[None]:
         patch.object(sweep_chart, "figure_of", figure_of),
     ):
         yield
+
+
+@contextmanager
+def failing_pictures() -> Iterator[None]:
+    """Let every picture fail when it is saved."""
+    with patch("matplotlib.figure.Figure.savefig", side_effect=ValueError("no fonts")):
+        yield

@@ -20,6 +20,7 @@ from memmap_train.errors import (
 from memmap_train.runs.reports.report import TrainReport
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
+from tests.support.pictures import failing_pictures
 from tests.support.training_data import (
     STEPS_PER_EPOCH,
     Script,
@@ -186,16 +187,10 @@ def test_a_picture_that_fails_costs_no_run_and_comes_when_it_is_resumed(
     finished: tuple[Path, TrainReport],
     sample: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
-
-    def fail(*_: object, **__: object) -> None:
-        raise ValueError("no fonts")
-
+    pytest.importorskip("matplotlib")
     run, script = tmp_path / "run", Script()
-    with monkeypatch.context() as patch:
-        patch.setattr(figure.Figure, "savefig", fail)
+    with failing_pictures():
         report = train_run(sample, run, small_config(), report=script)
         again = train_run(sample, run, resume=True, report=script)
     assert (report.chart_path, again.chart_path) == (None, None)

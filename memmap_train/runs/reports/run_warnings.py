@@ -3,13 +3,14 @@
 Takes facts about a run; sends lines to a `Reporter`. Imports no TensorFlow.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import listed
 from ..record import RunRecord
 from ..run import Run
+from ..scores.summary import EraScores
 from .reporter import Reporter
 
 _BEYOND = "a resumed run won't end in the bits of an uninterrupted one"
@@ -50,17 +51,10 @@ class RunWarnings:
                 "on, and what was written before is kept"
             )
 
-    def undefined_scores(self, reasons: Mapping[str, int], n_eras: int) -> None:
-        """Warn of validation eras without a score, once for each reason.
-
-        Parameters
-        ----------
-        reasons : mapping of str to int
-            Number of eras by the reason, as `EraScores` has it.
-        n_eras : int
-            Number of validation eras.
-        """
-        for reason, n_undefined in reasons.items():
+    def undefined_scores(self, scores: EraScores) -> None:
+        """Warn of validation eras without a score, or without BMC, MMC or FNC: once a reason."""
+        n_eras = len(scores.corr)
+        for reason, n_undefined in scores.undefined.items():
             of_model = reason.startswith("predictions")
             advice = "try another learning_rate" if of_model else "choose other validation_eras"
             self.warn_once(
@@ -68,25 +62,13 @@ class RunWarnings:
                 f"{reason}; {advice}",
                 subject=reason,
             )
-
-    def undefined_further_scores(self, score: str, reasons: Mapping[str, int], n_eras: int) -> None:
-        """Warn of validation eras that have no BMC, MMC or FNC, once for each reason.
-
-        Parameters
-        ----------
-        score : str
-            One of `monitor.FURTHER_SCORES`.
-        reasons : mapping of str to int
-            Number of eras by the reason, as `EraScores` has it.
-        n_eras : int
-            Number of validation eras.
-        """
-        for reason, n_undefined in reasons.items():
-            self.warn_once(
-                f"{self._run_path}: {n_undefined} of {n_eras} validation eras have no "
-                f"{score.upper()}: {reason}; the score is that of the others",
-                subject=f"{score}: {reason}",
-            )
+        for name in scores.further:
+            for reason, n_undefined in scores.further_undefined.items():
+                self.warn_once(
+                    f"{self._run_path}: {n_undefined} of {n_eras} validation eras have no "
+                    f"{name.upper()}: {reason}; the score is that of the others",
+                    subject=f"{name}: {reason}",
+                )
 
     def unsaved_state(
         self, model: str, operations: Sequence[str], attributes: Sequence[str]

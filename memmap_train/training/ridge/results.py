@@ -114,10 +114,7 @@ class RidgeResults:
             further=self._further,
             progress=self._report_progress,
         )
-        n_eras = len(self._dataset.eras)
-        self._warnings.undefined_scores(scores.undefined, n_eras)
-        for name in scores.further:
-            self._warnings.undefined_further_scores(name, scores.further_undefined, n_eras)
+        self._warnings.undefined_scores(scores)
         return scores
 
     def _written(

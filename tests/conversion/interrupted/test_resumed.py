@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from tests.support.interruptions import (
     ERAS,
     N_ROWS,
     StoppedError,
+    check_ctrl_c_leaves_only_finished_eras,
     check_whole,
     marks,
     stopped_after,
@@ -160,26 +159,7 @@ def test_a_rerun_finds_the_alias_in_the_eras_of_both_runs(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_ctrl_c_leaves_only_finished_eras(source: Path, undisturbed: str) -> None:
-    out = source.with_name("out")
-
-    pressed: list[int] = []
-
-    def press(what: str, done: int, total: int) -> None:
-        if what == "converting" and done and not pressed:
-            pressed.append(done)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        convert(source, out, progress=press)
-    assert visible(out) == set()
-    assert not (out / WORKSPACE / "partial").exists()
-    assert not [
-        t
-        for t in threading.enumerate()
-        if t.is_alive() and t.name.startswith(("convert", "publish"))
-    ]
-    convert(source, out)
-    check_whole(out, undisturbed)
+    check_ctrl_c_leaves_only_finished_eras(source, undisturbed)
 
 
 # -- other options or sources on an unfinished folder -----------------------------------------

@@ -1,8 +1,6 @@
 """Tests of narrowings that are stopped, killed, repeated, or that meet another one at work."""
 
 import json
-import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,14 @@ from memmap_train.dataset.format import WORKSPACE
 from memmap_train.errors import ConversionError
 from tests.support.conversion_kills import N_KILLS
 from tests.support.errors import refused
-from tests.support.interruptions import check_whole, held_up, marks, stopped_after, write_source
+from tests.support.interruptions import (
+    check_ctrl_c_leaves_only_finished_eras,
+    check_whole,
+    held_up,
+    marks,
+    stopped_after,
+    write_source,
+)
 from tests.support.killing import Killer
 from tests.support.subset_kills import kill_subset_conversions, kill_subset_updates
 from tests.support.toy_datasets import PLAIN_ARRAYS
@@ -65,26 +70,7 @@ def test_another_source_dataset_or_its_parquet_files_start_from_the_beginning(
 
 
 def test_ctrl_c_leaves_only_finished_eras(parent: Path, undisturbed: str) -> None:
-    out = parent.with_name("out")
-    pressed: list[int] = []
-
-    def press(what: str, done: int, total: int) -> None:
-        if what == "converting" and done and not pressed:
-            pressed.append(done)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        convert(parent, out, progress=press)
-    assert pressed
-    assert not (out / "manifest.json").exists()
-    assert not (out / WORKSPACE / "partial").exists()
-    assert not [
-        t
-        for t in threading.enumerate()
-        if t.is_alive() and t.name.startswith(("convert", "publish"))
-    ]
-    convert(parent, out)
-    check_whole(out, undisturbed)
+    check_ctrl_c_leaves_only_finished_eras(parent, undisturbed)
 
 
 def test_a_second_conversion_to_the_same_folder_is_refused_and_disturbs_nothing(

@@ -26,6 +26,7 @@ from memmap_train.training.prediction.predict import write_predictions
 from memmap_train.training.train import train_run
 from tests.support.errors import refused
 from tests.support.fold_runs import FOLDS, folds_config, results_of_folds
+from tests.support.pictures import failing_pictures
 from tests.support.training_data import ROWS_PER_ERA, Script, all_rows, small_config
 from tests.support.training_runs import interrupt, read_csv
 
@@ -284,16 +285,10 @@ def test_pictures_that_fail_cost_no_fold_and_come_when_the_folds_are_resumed(
     finished: tuple[Path, FoldsReport],
     sample: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
-
-    def fail(*_: object, **__: object) -> None:
-        raise ValueError("no fonts")
-
+    pytest.importorskip("matplotlib")
     run, script = tmp_path / "run", Script()
-    with monkeypatch.context() as patch:
-        patch.setattr(figure.Figure, "savefig", fail)
+    with failing_pictures():
         report = train_folds(sample, run, folds_config(), folds=2, report=script)
     assert report.chart_path is None
     assert len(script.warnings) == 3  # of each fold, and of both together
