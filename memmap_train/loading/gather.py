@@ -228,15 +228,20 @@ class PoolReader:
 
     def _read_directly(self, pool: Pool, offsets: Int64, x: Array, windows: Int64) -> None:
         """Read windows of a pool with direct I/O; copy their rows to their places."""
-        requests = self._requests(pool, windows)
-        of_requests = np.split(windows, requests.firsts[1:])
-        for number, (start, stop) in enumerate(zip(requests.starts, requests.stops, strict=True)):
-            some = of_requests[number]
-            rows = self._files.get(int(requests.eras[number])).rows(int(start), int(stop))
-            lengths = pool.lengths[some]
-            if len(some) > 1:
-                rows = rows.take(ranges(pool.starts[some] - start, lengths), axis=0)
-            self._feature_columns.put(rows, x, pool.places[ranges(offsets[some], lengths)])
+        requests, lengths = self._requests(pool, windows), pool.lengths[windows]
+        places = pool.places[ranges(offsets[windows], lengths)]
+        n_windows = np.diff(requests.firsts, append=len(windows))
+        # The number of each row among those that its request reads.
+        numbers = ranges(pool.starts[windows] - np.repeat(requests.starts, n_windows), lengths)
+        edges = (np.cumsum(lengths) - lengths)[requests.firsts].tolist()
+        found = zip(requests.eras, requests.starts, requests.stops, n_windows, strict=True)
+        for (era, start, stop, n), (low, high) in zip(
+            found, pairwise([*edges, len(places)]), strict=True
+        ):
+            rows = self._files.get(int(era)).rows(int(start), int(stop))
+            if n > 1:
+                rows = rows.take(numbers[low:high], axis=0)
+            self._feature_columns.put(rows, x, places[low:high])
 
     def _are_direct(self, pool: Pool) -> Mask:
         """Return for each window whether it is read with direct I/O; the same within an era."""
